@@ -1,0 +1,1 @@
+"""BIGHUB's SDK, and whatever has the same methods, behind the engine's port."""

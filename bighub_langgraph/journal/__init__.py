@@ -1,0 +1,1 @@
+"""The journal: what was run (the ledger) and what is not yet told (the outbox)."""

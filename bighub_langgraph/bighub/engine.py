@@ -1,0 +1,124 @@
+"""Any client with the methods of BIGHUB's SDK, blocking or async, as an engine."""
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import lru_cache
+from http import HTTPStatus
+from typing import Any
+
+from bighub_langgraph.bighub.faults import fault
+from bighub_langgraph.core.errors import EngineRefused, EngineUnavailable
+from bighub_langgraph.core.ports import Engine
+from bighub_langgraph.core.record import Proposal
+
+Call = Callable[..., Awaitable[Any]]
+
+
+def engine(client: Any, call: Call, *, retries: int = 0, sleep: Any = None) -> Engine:
+    """Put a client behind the engine's port.
+
+    Args:
+        client: A `BighubClient`, an `AsyncBighubClient`, the embedded one, or a look-alike.
+        call: Calls one of its methods: in place, in a thread, on a loop.
+        retries: Further tries after a fault that may pass. The SDK's clients try again by
+            themselves, so there it is none.
+        sleep: Waits between tries, in seconds.
+    """
+    ask = _Asking(client, call, 0 if retries_itself(client) else retries, sleep)
+    batch = getattr(getattr(client, "outcomes", None), "report_batch", None)
+    return Engine(
+        ask=ask.ask,
+        resolve=ask.resolve,
+        report=ask.report,
+        report_batch=ask.report_batch if callable(batch) else None,
+        ingest=ask.ingest,
+        immediate=bool(getattr(client, "immediate", False)),
+    )
+
+
+def retries_itself(client: Any) -> bool:
+    """Whether a client tries again by itself, as the SDK's do."""
+    return isinstance(getattr(client, "max_retries", None), int)
+
+
+class _Asking:
+    """The engine's functions over one client. One text serves both colours: `call` awaits."""
+
+    def __init__(self, client: Any, call: Call, retries: int, sleep: Any) -> None:
+        self._client = client
+        self._call = call
+        self._retries = retries
+        self._sleep = sleep
+
+    async def ask(self, proposal: Proposal, key: str) -> Any:
+        method, arguments = _evaluation(self._client, proposal)
+        return await self._made(method, idempotency_key=key, **arguments)
+
+    async def resolve(self, body: Mapping[str, Any]) -> None:
+        fields = {"resolution": body["resolution"], "comment": body["comment"]}
+        try:
+            resolve = self._client.approvals.resolve
+            await self._made(resolve, request_id=body["request_id"], **fields)
+        except EngineRefused as error:
+            if getattr(error.__cause__, "status_code", None) not in _NOTHING_TO_RESOLVE:
+                raise
+
+    async def report(self, body: Mapping[str, Any]) -> None:
+        await self._made(self._client.outcomes.report, **body)
+
+    async def report_batch(self, bodies: Sequence[Mapping[str, Any]]) -> None:
+        reply = await self._made(self._client.outcomes.report_batch, list(map(dict, bodies)))
+        failed = isinstance(reply, Mapping) and (reply.get("failed") or reply.get("errors"))
+        if failed:
+            # Sent again one by one; each carries its idempotency key.
+            raise EngineRefused(f"part of a batch of outcomes was not taken: {failed!r}")
+
+    async def ingest(self, events: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> None:
+        await self._made(self._client.actions.ingest_memory, events=list(events), **about)
+
+    async def _made(self, method: Callable[..., Any], *args: Any, **fields: Any) -> Any:
+        if not accepts(method, "idempotency_key"):
+            fields.pop("idempotency_key", None)
+        for left in range(self._retries, -1, -1):
+            try:
+                return await self._call(method, *args, **fields)
+            except Exception as error:
+                found = fault(error)
+                if not isinstance(found, EngineUnavailable) or not left:
+                    raise found from error
+                await self._sleep(_WAIT * 2 ** (self._retries - left))
+        raise AssertionError("unreachable: the last try returns or raises")
+
+
+_WAIT = 0.25
+
+# The queue does not know the request, or somebody settled it there before.
+_NOTHING_TO_RESOLVE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.GONE})
+
+
+def _evaluation(client: Any, proposal: Proposal) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """The method that evaluates, and what it takes."""
+    fields: dict[str, Any] = {"action": proposal.action, "actor": proposal.actor}
+    optional = {"value": proposal.value, "target": proposal.target, "domain": proposal.domain}
+    fields.update({name: value for name, value in optional.items() if value is not None})
+    fields["context"] = dict(proposal.context)
+    if proposal.whole:
+        return client.actions.submit_payload, {"payload": fields}
+    evaluate = getattr(getattr(client, "decisions", None), "evaluate", None)
+    if callable(evaluate):
+        return evaluate, {**fields, "raw": True}
+    return client.actions.submit, fields
+
+
+def accepts(method: Callable[..., Any], name: str) -> bool:
+    """Whether a method takes an argument of this name."""
+    return _accepts(getattr(method, "__func__", method), name)
+
+
+@lru_cache(maxsize=256)
+def _accepts(function: Callable[..., Any], name: str) -> bool:
+    try:
+        taken = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return True
+    return any(one.name == name or one.kind is one.VAR_KEYWORD for one in taken)

@@ -1,0 +1,37 @@
+"""What went wrong between us and BIGHUB, in our words."""
+
+from http import HTTPStatus
+
+from bighub_langgraph.core.errors import EngineError, EngineRefused, EngineUnavailable
+
+
+def fault(error: Exception) -> EngineError:
+    """Say whether BIGHUB is away, or refused what we asked.
+
+    The SDK's exceptions tell by their class and status. Of clients that are not the SDK's, any
+    exception means that they are away, but for `TypeError` and the like, which mean that we and
+    they do not fit together.
+    """
+    if isinstance(error, EngineError):
+        return error
+    said = f"{type(error).__name__}: {error}"
+    status = getattr(error, "status_code", None)
+    if isinstance(status, int):
+        return EngineUnavailable(said) if _away(status) else EngineRefused(said)
+    if _is_named(error, "BighubAuthError"):
+        return EngineRefused(f"{said}; check BIGHUB_API_KEY and its rights")
+    if isinstance(error, TypeError | AttributeError | ValueError | LookupError):
+        return EngineRefused(said)
+    return EngineUnavailable(said)
+
+
+_AWAY = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
+
+
+def _away(status: int) -> bool:
+    return status in _AWAY or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def _is_named(error: Exception, name: str) -> bool:
+    # By name: looking the class up would import the SDK where a user brought a client of their own.
+    return any(kind.__name__ == name for kind in type(error).__mro__)

@@ -1,0 +1,64 @@
+"""What a tool can learn of the call it runs for."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from bighub_langgraph.core.decision import Decision
+from bighub_langgraph.core.record import Record
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentCall:
+    """The guarded call that is running.
+
+    Attributes:
+        idempotency_key: The same for every start of this call; pass it to your payment provider.
+        decision: What BIGHUB thinks of the call; None for a tool that is read-only.
+        approver: Who said yes, if somebody was asked and gave a name; see `approver_verified`.
+        approver_verified: Whether a server vouches for that name.
+    """
+
+    idempotency_key: str
+    tool: str
+    call_id: str
+    decision: Decision | None = None
+    approver: str | None = None
+    approver_verified: bool = False
+
+    @property
+    def key(self) -> str:
+        """The name of the call's record in the journal."""
+        return self.idempotency_key
+
+
+def current_call() -> CurrentCall:
+    """The guarded call this code runs in; a `LookupError` outside of one."""
+    try:
+        return _current.get()
+    except LookupError:
+        raise LookupError("current_call() is for code inside a guarded tool call") from None
+
+
+@contextmanager
+def entered(record: Record) -> Iterator[None]:
+    """Make a record's call the current one."""
+    approval = record.approval
+    token = _current.set(
+        CurrentCall(
+            idempotency_key=record.key,
+            tool=record.tool,
+            call_id=record.call_id,
+            decision=record.decision,
+            approver=approval.approver or None if approval else None,
+            approver_verified=approval.verified if approval else False,
+        )
+    )
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+_current: ContextVar[CurrentCall] = ContextVar("bighub_current_call")

@@ -1,0 +1,181 @@
+"""What BIGHUB thinks of a call: its replies, of both SDK lines, are read here and nowhere else."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bighub_langgraph.core.errors import EngineError, EngineUnavailable, UnreadableDecision
+from bighub_langgraph.core.words import FailMode, Mode, Recommendation
+
+VERDICT_FIELDS = ("recommendation", "enforced_verdict", "enforcement_mode", "allowed", "result")
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """BIGHUB's opinion of one call.
+
+    Attributes:
+        reply: BIGHUB's own reply, whole; or what stands in for it when there is none.
+        recommendation: Its recommendation; `UNKNOWN` for a word that is none of the four.
+        mode: How binding it is; a missing field is advisory, a word we do not know is review.
+        request_id: BIGHUB's id of the evaluation; None when BIGHUB gave no readable answer.
+        risk_score: From 0 (none) to 1, if given.
+        fault: What stood in the way of an answer: nothing, "unavailable" or "refused".
+    """
+
+    reply: Mapping[str, Any]
+    recommendation: Recommendation = Recommendation.MISSING
+    mode: Mode = Mode.ADVISORY
+    request_id: str | None = None
+    risk_score: float | None = None
+    fault: str = ""
+    intelligence: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def word(self) -> str:
+        """The recommendation as BIGHUB wrote it."""
+        return str(self.reply.get("recommendation") or self.recommendation)
+
+    @property
+    def confidence(self) -> str | None:
+        """BIGHUB's confidence: high, medium or low; a number from newer services, as text."""
+        said = self.reply.get("recommendation_confidence", self.reply.get("confidence"))
+        return None if said is None else str(said)
+
+    @property
+    def reason(self) -> str:
+        """Why, in BIGHUB's words."""
+        return str(self.intelligence.get("rationale") or self.reply.get("reason") or "")
+
+    @property
+    def alternatives(self) -> Sequence[Mapping[str, Any]]:
+        """What BIGHUB would rather see done, each with an `action` and perhaps a `rationale`."""
+        listed = _mappings(self.intelligence.get("alternatives"))
+        better = self.reply.get("better_action")
+        if better and not any(one.get("action") == better for one in listed):
+            return ({"action": better}, *listed)
+        return listed
+
+    @property
+    def precedents(self) -> Sequence[Mapping[str, Any]]:
+        """Earlier calls like this one, as far as BIGHUB lists them."""
+        return _mappings(self.intelligence.get("precedents"))
+
+    @property
+    def trajectory_health(self) -> str | None:
+        """How the session is going so far, in BIGHUB's word."""
+        older = self.reply.get("intelligence")
+        said = self.intelligence.get("trajectory_health")
+        if said is None and isinstance(older, Mapping):
+            said = older.get("trajectory_health")
+        return None if said is None else str(said)
+
+    def flag(self, *names: str) -> bool:
+        """Whether the reply sets any of these fields to something true."""
+        return any(bool(self.reply.get(name)) for name in names)
+
+
+def parse_decision(reply: object) -> Decision:
+    """Read a reply of BIGHUB. What cannot be read is an error, never a permission."""
+    if not isinstance(reply, Mapping):
+        raise UnreadableDecision(f"BIGHUB's reply is not a JSON object but {_shown(reply)}")
+    if not any(reply.get(name) is not None for name in VERDICT_FIELDS):
+        raise UnreadableDecision(f"BIGHUB's reply says nothing about the call: {_shown(reply)}")
+    _refuse_endless(reply)
+    intelligence = reply.get("decision_intelligence")
+    return Decision(
+        reply=reply,
+        recommendation=_recommendation(reply.get("recommendation")),
+        mode=_mode(reply.get("enforcement_mode")),
+        request_id=_request_id(reply),
+        risk_score=_risk(reply),
+        intelligence=intelligence if isinstance(intelligence, Mapping) else {},
+    )
+
+
+def no_decision(error: EngineError, fail_mode: FailMode) -> Decision:
+    """What stands in for a decision when BIGHUB gave none; the reason says so.
+
+    `fail_mode` counts only while BIGHUB is away. A request that it refused and a reply that cannot
+    be read are blocked in every mode.
+    """
+    away = isinstance(error, EngineUnavailable)
+    mode = fail_mode if away else FailMode.CLOSED
+    recommendation, wording = _WITHOUT_ANSWER[mode]
+    reply: dict[str, Any] = {
+        "recommendation": recommendation.value,
+        "enforcement_mode": Mode.ADVISORY.value,
+        "reason": f"{wording if away else 'Blocked'}: {error}",
+    }
+    if mode is FailMode.REVIEW:
+        reply["requires_approval"] = True
+    fault = "unavailable" if away else "refused"
+    return Decision(reply=reply, recommendation=recommendation, fault=fault)
+
+
+_WITHOUT_ANSWER = {
+    FailMode.CLOSED: (Recommendation.STOP, "Blocked without an answer (fail_mode closed)"),
+    FailMode.REVIEW: (Recommendation.REVIEW, "A person decides (fail_mode review)"),
+    FailMode.OPEN: (Recommendation.PROCEED, "Executed without an answer (fail_mode open)"),
+}
+
+
+def _recommendation(word: object) -> Recommendation:
+    if word is None:
+        return Recommendation.MISSING
+    known = set(Recommendation) - {Recommendation.MISSING, Recommendation.UNKNOWN}
+    return Recommendation(word) if isinstance(word, str) and word in known else _UNKNOWN
+
+
+_UNKNOWN = Recommendation.UNKNOWN
+
+
+def _mode(word: object) -> Mode:
+    if word is None:
+        return Mode.ADVISORY
+    return Mode(word) if isinstance(word, str) and word in set(Mode) else Mode.REVIEW
+
+
+def _request_id(reply: Mapping[str, Any]) -> str:
+    match reply.get("request_id"):
+        case str(text) if text.strip():
+            return text
+        case int(number) if not isinstance(number, bool):
+            return str(number)
+        case _:
+            # Without it no outcome can be reported, so the service could never learn of this call.
+            raise UnreadableDecision(f"BIGHUB's reply has no request_id: {_shown(reply)}")
+
+
+def _risk(reply: Mapping[str, Any]) -> float | None:
+    risk = reply.get("risk_score", reply.get("risk"))
+    if risk is None:
+        return None
+    if isinstance(risk, bool) or not isinstance(risk, int | float):
+        raise UnreadableDecision(f"BIGHUB's risk_score is not a number but {_shown(risk)}")
+    return float(risk)
+
+
+def _refuse_endless(value: object) -> None:
+    """Refuse NaN and infinities anywhere in a reply: no rule of ours is true of them."""
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise UnreadableDecision(f"BIGHUB's reply holds the number {value}")
+    elif isinstance(value, Mapping):
+        for one in value.values():
+            _refuse_endless(one)
+    elif isinstance(value, list | tuple):
+        for one in value:
+            _refuse_endless(one)
+
+
+def _mappings(value: object) -> tuple[Mapping[str, Any], ...]:
+    if not isinstance(value, list | tuple):
+        return ()
+    return tuple(one for one in value if isinstance(one, Mapping))
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - one line of a terminal

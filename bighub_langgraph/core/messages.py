@@ -1,0 +1,88 @@
+"""What the model reads of a call that did not simply run: what happened and why."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bighub_langgraph.core.plain import cut
+from bighub_langgraph.core.record import Answer, Failed, Record
+from bighub_langgraph.core.verdict import lacks_context
+from bighub_langgraph.core.words import State
+
+LONGEST_REASON = 600
+AGAIN = "Do not repeat this call."
+
+
+def for_model(record: Record) -> str:
+    """One short message about a call that was not executed, for the model."""
+    match record.state:
+        case State.ANSWERED if record.approval:
+            return record.approval.text
+        case State.BLOCKED:
+            return _blocked(record)
+        case State.UNKNOWN:
+            return in_doubt(record)
+        case State.TOOL_ERROR if isinstance(record.result, Failed):
+            return f"{record.tool} failed: {_short(record.result.error)}"
+        case State.SUPERSEDED:
+            return f"{record.tool} did not run: a person changed its arguments."
+        case _:
+            return f"{record.tool} has not run: it is {record.state.value.replace('_', ' ')}."
+
+
+def in_doubt(record: Record) -> str:
+    """What is said of a call whose effect is not known."""
+    return (
+        f"{record.tool} was started, and whether it took effect is not known ({record.reason}). "
+        "Do not repeat it; say so, and have somebody check."
+    )
+
+
+def after_edit(tool: str, arguments: Mapping[str, Any], output: str) -> str:
+    """The output of a call that ran with other arguments than the model's."""
+    ran = f"{tool}({_listed(arguments)})"
+    return f"A person changed this call before it ran. What ran: {ran}\n{output}"
+
+
+def not_possible(tool: str, error: object) -> str:
+    """The answer to a call that cannot be proposed at all."""
+    return f"{tool} did not run: {_short(str(error))}"
+
+
+def _blocked(record: Record) -> str:
+    denied = record.approval is not None and record.approval.answer is Answer.REJECT
+    who = "A person rejected this call" if denied else f"{record.tool} was not run"
+    parts = [f"{who}: {_short(record.reason)}" if record.reason else f"{who}."]
+    if record.decision is not None and lacks_context(record.decision):
+        parts.append(_missing(record.decision.reply))
+    if record.decision is not None and not denied and record.decision.alternatives:
+        parts.append(f"BIGHUB suggests: {_offered(record.decision.alternatives)}.")
+    parts.append(AGAIN)
+    return " ".join(part for part in parts if part)
+
+
+_CONTEXT_FIELDS = ("missing_context", "required_context", "context_needed", "questions")
+
+
+def _missing(reply: Mapping[str, Any]) -> str:
+    for name in _CONTEXT_FIELDS:
+        wanted = reply.get(name)
+        if isinstance(wanted, str) and wanted:
+            return f"BIGHUB needs to know more: {_short(wanted)}."
+        if isinstance(wanted, list | tuple) and wanted:
+            return f"BIGHUB needs to know more: {_short('; '.join(map(str, wanted)))}."
+    return "BIGHUB needs more context about this call than it was given."
+
+
+def _offered(alternatives: Sequence[Mapping[str, Any]]) -> str:
+    told = [str(one.get("action")) for one in alternatives if one.get("action")]
+    return _short("; ".join(told[:3]))
+
+
+def _listed(arguments: Mapping[str, Any]) -> str:
+    return cut(", ".join(f"{name}={value!r}" for name, value in arguments.items()), LONGEST_REASON)
+
+
+def _short(text: str) -> str:
+    return cut(" ".join(text.split()).rstrip("."), LONGEST_REASON) + (
+        "." if text.endswith(".") else ""
+    )

@@ -1,0 +1,197 @@
+"""What is told to BIGHUB of a call, and when: resolutions, outcomes and memory events, as data."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from bighub_langgraph.core.plain import cut, plain
+from bighub_langgraph.core.record import Answer, Executed, Failed, Record
+from bighub_langgraph.core.redaction import redact
+from bighub_langgraph.core.words import Recommendation, State, Status
+
+LONGEST_OUTPUT = 4_000
+
+
+class Kind(StrEnum):
+    """What an outbox entry tells, in the order in which a call's entries are sent."""
+
+    APPROVAL = "approval"
+    OUTCOME = "outcome"
+    MEMORY = "memory"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing to tell BIGHUB.
+
+    Attributes:
+        key: The call's record.
+        turn: The tool round; memory events of one round travel together.
+        body: Plain JSON, redacted.
+    """
+
+    key: str
+    turn: str
+    kind: Kind
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """What of a call is told at all, and how it is redacted.
+
+    Attributes:
+        source: Which host speaks: `langgraph` or `openai_adapter`.
+        about: What else goes with memory events, such as the `model`.
+    """
+
+    outcomes: bool = True
+    memory: bool = True
+    source: str = "langgraph"
+    source_version: str = ""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    redact: Callable[[Any], Any] = field(default=redact)
+
+
+def entries(before: Record, after: Record, telling: Telling) -> Sequence[Entry]:
+    """What a move gives us to tell."""
+    told: list[Entry] = []
+    if before.state is State.AWAITING and after.state is not State.AWAITING and after.request_id:
+        told.append(Entry(after.key, after.turn, Kind.APPROVAL, resolution(after)))
+    if after.terminal and not before.terminal and after.state is not State.SUPERSEDED:
+        if telling.outcomes and (after.request_id or after.starts):
+            told.append(Entry(after.key, after.turn, Kind.OUTCOME, outcome(after, telling.redact)))
+        if telling.memory:
+            body = {"about": _about(after, telling), "event": memory_event(after, telling)}
+            told.append(Entry(after.key, after.turn, Kind.MEMORY, body))
+    return told
+
+
+def resolution(record: Record) -> dict[str, Any]:
+    """What BIGHUB's approval queue is told. It knows no approver, so the comment opens with it."""
+    approval = record.approval
+    approved = approval is not None and approval.answer is Answer.APPROVE
+    if approval is None:
+        comment = record.reason
+    else:
+        said = approval.comment or approval.text or approval.answer.value
+        comment = f"{approval.approver}: {said}" if approval.approver else said
+    return {
+        "request_id": record.request_id,
+        "resolution": "approved" if approved else "denied",
+        "comment": comment,
+    }
+
+
+def outcome(record: Record, hide: Callable[[Any], Any] = redact) -> dict[str, Any]:
+    """The outcome of a call, in the words of BIGHUB's `outcomes.report`."""
+    status, description = _told(record)
+    body: dict[str, Any] = {
+        "status": status,
+        "request_id": record.request_id,
+        "description": cut(hide(description), LONGEST_OUTPUT),
+        "production_action": record.tool,
+        "reported_by": record.proposal.actor,
+        "details": {"idempotency_key": record.key, "tool": record.tool},
+    }
+    if (followed := recommendation_followed(record)) is not None:
+        body["recommendation_followed"] = followed
+    if record.approval is not None:
+        answered = record.approval.answer
+        said = record.approval.text if answered is Answer.RESPOND else answered.value
+        body["human_final_action"] = cut(hide(said), LONGEST_OUTPUT)
+    return body
+
+
+def recommendation_followed(record: Record) -> bool | None:
+    """Whether what happened is what BIGHUB recommended; None where that cannot be said."""
+    if record.decision is None or record.decision.fault:
+        return None
+    ran = record.state in {State.EXECUTED, State.TOOL_ERROR}
+    asked = record.approval is not None
+    return _FOLLOWED[record.decision.recommendation](ran, asked)
+
+
+_FOLLOWED: dict[Recommendation, Callable[[bool, bool], bool | None]] = {
+    Recommendation.PROCEED: lambda ran, _: ran,
+    Recommendation.CAUTION: lambda ran, _: ran,
+    Recommendation.REVIEW: lambda ran, asked: True if asked else (False if ran else None),
+    Recommendation.STOP: lambda ran, _: not ran,
+    Recommendation.UNKNOWN: lambda _, __: None,
+    Recommendation.MISSING: lambda _, __: None,
+}
+
+
+def status_of(record: Record) -> Status:
+    """BIGHUB's public word for where a call stands; a call in doubt shows as `tool_error`."""
+    return _STATUS[record.state]
+
+
+_STATUS = {
+    State.PROPOSED: Status.APPROVAL_REQUIRED,
+    State.AWAITING: Status.APPROVAL_REQUIRED,
+    State.ALLOWED: Status.APPROVAL_REQUIRED,
+    State.RUNNING: Status.TOOL_ERROR,
+    State.PAUSED: Status.APPROVAL_REQUIRED,
+    State.UNKNOWN: Status.TOOL_ERROR,
+    State.EXECUTED: Status.EXECUTED,
+    State.TOOL_ERROR: Status.TOOL_ERROR,
+    State.BLOCKED: Status.BLOCKED,
+    State.ANSWERED: Status.BLOCKED,
+    State.SUPERSEDED: Status.BLOCKED,
+}
+
+
+def memory_event(record: Record, telling: Telling) -> dict[str, Any]:
+    """A `DecisionMemoryEvent` of BIGHUB's SDK, redacted and cut."""
+    event: dict[str, Any] = {
+        "event_id": record.key,
+        "schema_version": 1,
+        "source_version": telling.source_version,
+        "tool": record.tool,
+        "status": status_of(record).value,
+        "decision": dict(record.decision.reply) if record.decision else {},
+        "arguments": record.proposal.context.get("arguments", {}),
+        "call_id": record.call_id,
+    }
+    match record.result:
+        case Executed(output):
+            event["output"] = shown(output, telling.redact)
+        case Failed(error):
+            event["error"] = cut(telling.redact(error), LONGEST_OUTPUT)
+        case None if record.reason:
+            event["error"] = cut(telling.redact(record.reason), LONGEST_OUTPUT)
+        case None:
+            pass
+    return event
+
+
+def _about(record: Record, telling: Telling) -> dict[str, Any]:
+    """What BIGHUB's `ingest_memory` takes beside the events."""
+    about: dict[str, Any] = {"source": telling.source, "actor": record.proposal.actor}
+    about["trace_id"] = record.proposal.context.get("trajectory_id", record.thread)
+    if telling.source_version:
+        about["source_version"] = telling.source_version
+    if record.proposal.domain:
+        about["domain"] = record.proposal.domain
+    return {**about, **telling.about}
+
+
+def shown(output: object, hide: Callable[[Any], Any] = redact) -> Any:
+    """An output for memory and logs: plain JSON, redacted, and its `repr` cut when it is large."""
+    told = hide(plain(output))
+    text = told if isinstance(told, str) else repr(told)
+    return told if len(text) <= LONGEST_OUTPUT else cut(text, LONGEST_OUTPUT)
+
+
+def _told(record: Record) -> tuple[str, str]:
+    match record.result:
+        case Executed():
+            return "SUCCESS", f"{record.tool} ran"
+        case Failed(error):
+            return "FAILURE", f"{record.tool} failed: {error}"
+        case None if record.state is State.ANSWERED:
+            return "BLOCKED", f"a person answered instead of {record.tool}"
+        case None:
+            return "BLOCKED", f"{record.tool} did not run: {record.reason or 'denied'}"

@@ -1,0 +1,125 @@
+"""What a user sets: per tool, for approvals, and for the guard as a whole."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from bighub_langgraph.core.errors import ConfigurationError
+from bighub_langgraph.core.record import Answer, Record
+from bighub_langgraph.core.redaction import redact
+from bighub_langgraph.core.words import FailMode, Mode
+
+DecisionMode = Literal["submit", "submit_payload"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolPolicy:
+    """How one tool is guarded.
+
+    Attributes:
+        value_from_args: What is at stake, from the arguments, in your own unit (say, euros).
+            Without it a number under `value`, `amount`, `price` or `total` is used, if any.
+        target_from_args: Whom or what the call touches. Without it, a text under `target`.
+        metadata_from_args: Further facts for BIGHUB's `context`.
+        action_name: What BIGHUB calls this action; the tool's name by default.
+        domain: Overrides the guard's domain.
+        actor: Overrides the guard's actor.
+        decision_mode: "submit" sends fields, "submit_payload" one payload.
+        read_only: The tool changes nothing: it runs without an evaluation and is not recorded.
+        idempotent: The tool may run again with the same `current_call().idempotency_key`.
+        always_review: A person is asked even where BIGHUB would proceed.
+        allowed: What a person may answer for this tool; the approval policy's by default.
+        probe: Finds out what became of a call in doubt: takes the arguments and the idempotency
+            key, returns the tool's output, or None when the tool did not run.
+    """
+
+    value_from_args: Callable[[dict[str, Any]], float | int | None] | None = None
+    target_from_args: Callable[[dict[str, Any]], str | None] | None = None
+    metadata_from_args: Callable[[dict[str, Any]], Mapping[str, Any] | None] | None = None
+    action_name: str | None = None
+    domain: str | None = None
+    actor: str | None = None
+    decision_mode: DecisionMode | None = None
+    read_only: bool = False
+    idempotent: bool = False
+    always_review: bool = False
+    allowed: Sequence[Answer | str] | None = None
+    probe: Callable[[dict[str, Any], str], Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.decision_mode is not None:
+            one_of("decision_mode", self.decision_mode, ("submit", "submit_payload"))
+        if self.allowed is not None:
+            object.__setattr__(self, "allowed", answers_allowed(self.allowed))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalPolicy:
+    """How people are asked.
+
+    Attributes:
+        interrupt_mode: "batched" asks once for all calls of a turn (LangChain's `HITLRequest`),
+            "per_call" once for each call.
+        allowed: Which answers are accepted.
+        expires_after: How long a request stays open and a yes stays good, in seconds; or None.
+        may_switch_tool: Whether an edit may name another tool.
+        describe: Writes the text a person reads, from the call's record and its arguments.
+    """
+
+    interrupt_mode: Literal["batched", "per_call"] = "batched"
+    allowed: Sequence[Answer | str] = tuple(Answer)
+    expires_after: float | None = None
+    may_switch_tool: bool = False
+    describe: Callable[[Record, Mapping[str, Any]], str] | None = None
+
+    def __post_init__(self) -> None:
+        one_of("interrupt_mode", self.interrupt_mode, ("batched", "per_call"))
+        object.__setattr__(self, "allowed", answers_allowed(self.allowed))
+        if self.expires_after is not None and self.expires_after <= 0:
+            raise ConfigurationError("expires_after is a positive number of seconds, or None")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What holds for every call of one guard."""
+
+    actor: str = "AI_AGENT"
+    domain: str | None = None
+    tools: Mapping[str, ToolPolicy] = field(default_factory=dict)
+    fail_mode: FailMode = FailMode.CLOSED
+    minimum_mode: Mode | None = None
+    decision_mode: DecisionMode = "submit"
+    objective: str = "better_decision"
+    model_selection: str = "auto"
+    approvals: ApprovalPolicy = field(default_factory=ApprovalPolicy)
+    redact: Callable[[Any], Any] = redact
+
+    def policy(self, tool: str) -> ToolPolicy:
+        """The policy of a tool; the defaults for a tool that has none."""
+        return self.tools.get(tool, _DEFAULTS)
+
+    def allowed(self, tool: str) -> Sequence[Answer]:
+        """What a person may answer for a call of this tool."""
+        own = self.policy(tool).allowed
+        return [Answer(one) for one in (own if own is not None else self.approvals.allowed)]
+
+
+_DEFAULTS = ToolPolicy()
+
+
+def one_of(name: str, value: object, choices: Sequence[str]) -> None:
+    """Refuse a setting that is none of the choices, and list them."""
+    if value not in choices:
+        listed = ", ".join(repr(str(one)) for one in choices)
+        raise ConfigurationError(f"{name} is one of {listed}, not {value!r}")
+
+
+def answers_allowed(answers: Sequence[Answer | str]) -> tuple[Answer, ...]:
+    """Check a list of answers; with an empty one calls would wait for ever."""
+    if isinstance(answers, str) or not answers:
+        raise ConfigurationError(
+            "allowed is a list with at least one of the answers a person may give"
+        )
+    for one in answers:
+        one_of("allowed", one, tuple(Answer))
+    return tuple(Answer(one) for one in answers)

@@ -1,0 +1,153 @@
+"""What the flows ask for: an engine, a journal, and ways to run things side by side."""
+
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from bighub_langgraph.core.outcome import Entry, Telling
+from bighub_langgraph.core.record import Proposal, Record
+from bighub_langgraph.core.transitions import Event
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """An outbox entry that waits for delivery.
+
+    Attributes:
+        id: Its number in the outbox.
+        tries: How often delivery was tried in vain.
+    """
+
+    id: int
+    entry: Entry
+    tries: int = 0
+
+
+class Journal(Protocol):
+    """What we ran, and what is not yet told.
+
+    Every method is one short transaction. They block; asynchronous hosts call a journal that does
+    input or output (`blocking`) in threads.
+    """
+
+    @property
+    def durable(self) -> bool:
+        """Whether records outlive the process."""
+        ...
+
+    @property
+    def blocking(self) -> bool:
+        """Whether its methods do input or output."""
+        ...
+
+    @property
+    def owner(self) -> str:
+        """This process's name on the calls it runs."""
+        ...
+
+    def find(self, keys: Sequence[str]) -> dict[str, Record]:
+        """The records of these keys, as far as there are any."""
+        ...
+
+    def open(self, records: Sequence[Record], telling: Telling) -> list[Record]:
+        """Store new records; where a key is taken the stored record wins and is returned."""
+        ...
+
+    def move(self, key: str, event: Event, telling: Telling) -> Record:
+        """Advance a record and queue what there is to tell of it, in one transaction.
+
+        Raises `IllegalMove` where the record's state allows no such event, and `CallNotRecorded`
+        where there is no record.
+        """
+        ...
+
+    def abandoned(self, record: Record) -> bool:
+        """Whether the process that runs a call is gone."""
+        ...
+
+    def due(
+        self, at: float, limit: int, turn: str | None = None, *, early: bool = False
+    ) -> list[Queued]:
+        """Lease entries to deliver, oldest first; with `turn`, those of one tool round only.
+
+        What follows an entry of the same call that is not due yet waits for it. With `early` all
+        are due that nobody else delivers just now.
+        """
+        ...
+
+    def delivered(self, ids: Sequence[int]) -> None:
+        """Forget entries that arrived."""
+        ...
+
+    def postpone(self, ids: Sequence[int], until: float, why: str, *, aside: bool = False) -> None:
+        """Try entries again later; `aside` sets them apart until somebody asks to retry."""
+        ...
+
+    def waiting(self) -> int:
+        """How many entries are not delivered, those set aside included."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what the journal opened."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """BIGHUB behind six functions. Each raises an `EngineError` and nothing else.
+
+    Attributes:
+        ask: The reply to a proposal, unread; takes the idempotency key of the evaluation.
+        resolve: Settle an approval in BIGHUB's queue.
+        report: Report one outcome.
+        report_batch: Report up to a hundred; None where the client cannot.
+        ingest: Give memory events of one tool round.
+        immediate: Whether it answers in process, so that telling it costs no waiting.
+    """
+
+    ask: Callable[[Proposal, str], Awaitable[Any]]
+    resolve: Callable[[Mapping[str, Any]], Awaitable[None]]
+    report: Callable[[Mapping[str, Any]], Awaitable[None]]
+    report_batch: Callable[[Sequence[Mapping[str, Any]]], Awaitable[None]] | None
+    ingest: Callable[[Sequence[Mapping[str, Any]], Mapping[str, Any]], Awaitable[None]]
+    immediate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Everything a flow needs from outside.
+
+    Attributes:
+        journal: The journal itself, for the few moves that must not be interrupted.
+        call: Runs one of the journal's methods: in place, or in a thread.
+        gather: Runs coroutines side by side and returns their results in order.
+    """
+
+    engine: Engine
+    journal: Journal
+    telling: Telling
+    call: Callable[..., Awaitable[Any]]
+    gather: Callable[[Sequence[Coroutine[Any, Any, Any]]], Awaitable[list[Any]]]
+    clock: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
+
+    async def find(self, keys: Sequence[str]) -> dict[str, Record]:
+        """The records of these keys."""
+        found: dict[str, Record] = await self.call(self.journal.find, keys)
+        return found
+
+    async def open(self, records: Sequence[Record]) -> list[Record]:
+        """Store new records; a stored one wins."""
+        opened: list[Record] = await self.call(self.journal.open, records, self.telling)
+        return opened
+
+    async def move(self, key: str, event: Event) -> Record:
+        """Advance a record."""
+        moved: Record = await self.call(self.journal.move, key, event, self.telling)
+        return moved
+
+    def move_now(self, key: str, event: Event) -> Record:
+        """Advance a record in place: for a coroutine that is being cancelled."""
+        return self.journal.move(key, event, self.telling)

@@ -1,0 +1,93 @@
+"""From a tool call to what BIGHUB is told of it."""
+
+import math
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from bighub_langgraph.core.call import ToolCall
+from bighub_langgraph.core.errors import InvalidCall
+from bighub_langgraph.core.plain import plain
+from bighub_langgraph.core.policy import Rules
+from bighub_langgraph.core.record import Proposal
+
+VALUE_NAMES = ("value", "amount", "price", "total")
+
+
+def propose(
+    call: ToolCall, rules: Rules, *, session: str | None = None, trajectory: str | None = None
+) -> Proposal:
+    """What BIGHUB is told of a call; an `InvalidCall` when one of the policy's functions fails.
+
+    Args:
+        call: The call.
+        rules: The guard's settings.
+        session: Session id; the call's thread by default.
+        trajectory: Trajectory id of this run; the call's thread by default.
+    """
+    policy = rules.policy(call.tool)
+    arguments = dict(call.arguments)
+    context: dict[str, Any] = {}
+    if policy.metadata_from_args is not None:
+        made = _asked(call, "metadata_from_args", policy.metadata_from_args, arguments)
+        context.update(rules.redact(plain(made or {})))
+    context.setdefault("objective", rules.objective)
+    context.setdefault("model_selection", rules.model_selection)
+    context["session_id"] = session or call.thread
+    context["trajectory_id"] = trajectory or call.thread
+    context["arguments"] = rules.redact(arguments)
+    return Proposal(
+        action=policy.action_name or call.tool,
+        actor=policy.actor or rules.actor,
+        domain=policy.domain or rules.domain,
+        value=_value(call, policy.value_from_args, arguments),
+        target=_target(call, policy.target_from_args, arguments),
+        context=context,
+        whole=(policy.decision_mode or rules.decision_mode) == "submit_payload",
+    )
+
+
+def _value(
+    call: ToolCall, from_args: Callable[[dict[str, Any]], Any] | None, arguments: dict[str, Any]
+) -> float | None:
+    if from_args is not None:
+        return _number(call, _asked(call, "value_from_args", from_args, arguments))
+    for name in VALUE_NAMES:
+        found = arguments.get(name)
+        if isinstance(found, int | float) and not isinstance(found, bool):
+            return _number(call, found)
+    return None
+
+
+def _number(call: ToolCall, value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        raise InvalidCall(f"the value of {call.tool!r} is not a number but {value!r}")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise InvalidCall(f"the value of {call.tool!r} is {value!r}, not a finite number")
+    return number
+
+
+def _target(
+    call: ToolCall, from_args: Callable[[dict[str, Any]], Any] | None, arguments: Mapping[str, Any]
+) -> str | None:
+    if from_args is None:
+        found = arguments.get("target")
+        return found if isinstance(found, str) and found else None
+    found = _asked(call, "target_from_args", from_args, dict(arguments))
+    return None if found is None else str(found)
+
+
+def _asked(
+    call: ToolCall, name: str, function: Callable[[dict[str, Any]], Any], arguments: dict[str, Any]
+) -> Any:
+    try:
+        return function(arguments)
+    except Exception as error:
+        made = f"{type(error).__name__}: {error}"
+        raise InvalidCall(f"{name} of {call.tool!r} raised {made}; the call was not run") from error

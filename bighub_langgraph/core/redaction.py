@@ -1,0 +1,124 @@
+"""Take secrets and personal numbers out of what leaves the process: memory, logs, traces, errors.
+
+Redaction never touches what a tool receives or what a record's key is made of.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from typing import Any
+
+HIDDEN = "[redacted]"
+
+# Whole words of a key, after splitting `camelCase`, `snake_case` and `kebab-case`.
+SECRET_WORDS = frozenset(
+    (
+        *("password", "passwd", "pwd", "passphrase", "secret", "secrets", "token", "tokens"),
+        *("apikey", "authorization", "auth", "cookie", "credential", "credentials"),
+        *("cvv", "cvc", "pin", "otp", "ssn", "iban", "signature"),
+    )
+)
+SECRET_PAIRS = frozenset({"api key", "access key", "private key", "card number", "account number"})
+
+
+def redact(value: Any) -> Any:
+    """A copy of a plain JSON value without secrets.
+
+    Hidden by the name of their key: passwords, tokens, keys, credentials, card and account
+    numbers. Hidden by pattern in any text: card numbers (Luhn), IBANs (mod 97), e-mail addresses,
+    bearer and API tokens, private keys, passwords in URLs.
+    """
+    if isinstance(value, str):
+        return redact_text(value)
+    if isinstance(value, Mapping):
+        return {_name(key): _hidden(key, one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [redact(one) for one in value]
+    if type(value) is int and len(str(abs(value))) in _CARD_LENGTHS:
+        return redact_number(value)
+    return value
+
+
+def redact_text(text: str) -> str:
+    """A text with the patterns of `redact` hidden."""
+    if len(text) < _SHORTEST:
+        return text
+    for pattern, hide in _PATTERNS:
+        text = pattern.sub(hide, text)
+    return text
+
+
+def redact_number(number: int) -> int | str:
+    """A whole number, or the mark when it is a card number."""
+    return HIDDEN if _luhn(str(abs(number))) else number
+
+
+def _name(key: object) -> str:
+    return redact_text(str(key))
+
+
+def _hidden(key: object, value: Any) -> Any:
+    return (
+        HIDDEN if _secret_name(str(key)) and value not in (None, "", False, True) else redact(value)
+    )
+
+
+def _secret_name(key: str) -> bool:
+    words = [word.lower() for word in _WORD.findall(key)]
+    if not SECRET_WORDS.isdisjoint(words):
+        return True
+    return any(f"{one} {two}" in SECRET_PAIRS for one, two in pairwise(words))
+
+
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[A-Z]+")
+_SHORTEST = 6
+_CARD_LENGTHS = range(13, 20)
+
+
+def _luhn(digits: str) -> bool:
+    if len(digits) not in _CARD_LENGTHS or len(set(digits)) == 1:
+        return False
+    doubled = (int(digit) * (2 if place % 2 else 1) for place, digit in enumerate(reversed(digits)))
+    return sum(number - 9 if number > 9 else number for number in doubled) % 10 == 0  # noqa: PLR2004 - Luhn
+
+
+def _card(found: re.Match[str]) -> str:
+    return HIDDEN if _luhn(re.sub(r"\D", "", found[0])) else found[0]
+
+
+def _iban(found: re.Match[str]) -> str:
+    letters = found[0].replace(" ", "").upper()
+    number = "".join(str(int(letter, 36)) for letter in letters[4:] + letters[:4])
+    return HIDDEN if int(number) % 97 == 1 else found[0]
+
+
+def _behind(found: re.Match[str]) -> str:
+    return f"{found[1]}{HIDDEN}"
+
+
+_PATTERNS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
+    (
+        re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*-----|\Z)", re.DOTALL),
+        HIDDEN,
+    ),
+    (re.compile(r"\b(\w[\w+.-]*://[^\s/:@]*:)[^\s/@]+(?=@)"), _behind),
+    (re.compile(r"\b[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+"), HIDDEN),
+    (re.compile(r"(?i)\b(bearer\s+|basic\s+)[\w.~+/=-]{8,}"), _behind),
+    (
+        re.compile(
+            r"\b(?:sk|pk|rk|bh|gh[opsu]|xox[abprs]|AKIA)[-_]?(?:live|test|proj)?[-_]?\w{16,}\b"
+        ),
+        HIDDEN,
+    ),
+    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), HIDDEN),
+    (
+        re.compile(
+            r"(?i)\b((?:password|passwd|pwd|passphrase|secret|token|api[ _-]?key)\b"
+            r"[\"']?\s*[:=]\s*)"
+            r"(?:\"[^\"]*\"|'[^']*'|[^\s,;&\"']+)"
+        ),
+        _behind,
+    ),
+    (re.compile(r"\b[A-Za-z]{2}\d{2}(?: ?[A-Za-z0-9]{4}){2,7}(?: ?[A-Za-z0-9]{1,3})?\b"), _iban),
+    (re.compile(r"(?<![\w.-])\d(?:[ -]?\d){12,18}(?![\w-])"), _card),
+)

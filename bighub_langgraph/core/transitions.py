@@ -1,0 +1,273 @@
+"""The life of a call as one table: which event moves a record from which state, and where to.
+
+PROPOSED   --Decided--> ALLOWED | AWAITING | BLOCKED
+AWAITING   --Answered--> ALLOWED (approve) | BLOCKED (reject) | ANSWERED (respond)
+                         | SUPERSEDED (edit; the edited call has a record of its own)
+AWAITING, ALLOWED, PAUSED --Closed--> BLOCKED (expired, superseded, or nobody can be asked)
+ALLOWED, PAUSED --Started--> RUNNING, once the yes behind it is still good
+RUNNING    --Finished--> EXECUTED | TOOL_ERROR    --Interrupted--> PAUSED
+           --Released--> ALLOWED (the tool did not begin)    --Lost--> UNKNOWN
+UNKNOWN    --Finished (by its owner) | Resolved--> EXECUTED | TOOL_ERROR    --Rerun--> ALLOWED
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, assert_never
+
+from bighub_langgraph.core.decision import Decision
+from bighub_langgraph.core.errors import IllegalMove
+from bighub_langgraph.core.record import Answer, Approval, Executed, Record, Result
+from bighub_langgraph.core.words import State, Step, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """BIGHUB was asked. A person's edit is that person's yes: `approval` carries it here."""
+
+    decision: Decision
+    verdict: Verdict
+    approval: Approval | None = None
+    edited_from: str | None = None
+    expires_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A person answered."""
+
+    approval: Approval
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Nobody's yes will come any more: expired, overtaken by a new message, or nobody to ask."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A process claims the one start of this call."""
+
+    owner: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The tool came to its end in the process that started it."""
+
+    owner: str
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """The tool itself asks a person something and will be entered again."""
+
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """The start was cancelled before the tool began."""
+
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Whether the tool did its work is not known: its process is gone or was told to stop."""
+
+    owner: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A probe or a person found out what became of a call in doubt."""
+
+    result: Result
+    approval: Approval | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rerun:
+    """A call in doubt may start again: the tool is idempotent, did not run, or a person says so."""
+
+    reason: str
+    approval: Approval | None = None
+
+
+Event = (
+    Decided
+    | Answered
+    | Closed
+    | Started
+    | Finished
+    | Interrupted
+    | Released
+    | Lost
+    | Resolved
+    | Rerun
+)
+
+
+def advance(record: Record, event: Event) -> Record:
+    """The record after an event; an `IllegalMove` where the table has no such row."""
+    move = MOVES.get((record.state, type(event)))
+    if move is None:
+        raise IllegalMove(record.key, record.state, type(event).__name__)
+    return replace(move(record, event), version=record.version + 1)
+
+
+def next_step(record: Record) -> Step:
+    """Say what must happen to a call next."""
+    return STEPS[record.state]
+
+
+STEPS: dict[State, Step] = {
+    State.PROPOSED: Step.EVALUATE,
+    State.AWAITING: Step.ASK,
+    State.ALLOWED: Step.EXECUTE,
+    State.PAUSED: Step.EXECUTE,
+    # Whoever runs it now will finish it; the claim finds out whether that one is still there.
+    State.RUNNING: Step.EXECUTE,
+    State.UNKNOWN: Step.ASK,
+    State.EXECUTED: Step.REPORT,
+    State.TOOL_ERROR: Step.REPORT,
+    State.BLOCKED: Step.REPORT,
+    State.ANSWERED: Step.REPORT,
+    # The edited call, a record of its own, has the outcome.
+    State.SUPERSEDED: Step.NOTHING,
+}
+
+
+def expired(record: Record, at: float) -> bool:
+    """Whether an open request or an unused yes is too old to be used."""
+    return record.expires_at is not None and at >= record.expires_at
+
+
+def _decided(record: Record, event: Decided) -> Record:
+    match event.verdict:
+        case Verdict.EXECUTE:
+            state = State.ALLOWED
+        case Verdict.REVIEW:
+            state = State.ALLOWED if event.approval else State.AWAITING
+        case Verdict.BLOCK:
+            state = State.BLOCKED
+        case _:
+            assert_never(event.verdict)
+    return replace(
+        record,
+        state=state,
+        decision=event.decision,
+        approval=event.approval,
+        edited_from=event.edited_from,
+        reason=event.decision.reason if state is State.BLOCKED else "",
+        expires_at=event.approval.expires_at if event.approval else event.expires_at,
+    )
+
+
+_AFTER = {
+    Answer.APPROVE: State.ALLOWED,
+    Answer.REJECT: State.BLOCKED,
+    Answer.RESPOND: State.ANSWERED,
+    Answer.EDIT: State.SUPERSEDED,
+}
+
+
+def _answered(record: Record, event: Answered) -> Record:
+    approval = event.approval
+    if expired(record, approval.at):
+        return replace(record, state=State.BLOCKED, reason=EXPIRED)
+    return replace(
+        record,
+        state=_AFTER[approval.answer],
+        approval=approval,
+        reason=approval.text if approval.answer is Answer.REJECT else "",
+        expires_at=approval.expires_at,
+    )
+
+
+EXPIRED = "the time to answer or to use the approval ran out"
+
+
+def _closed(record: Record, event: Closed) -> Record:
+    return replace(record, state=State.BLOCKED, reason=event.reason)
+
+
+def _started(record: Record, event: Started) -> Record:
+    # Expiry is part of the claim: a yes that came in time may still be used too late.
+    if expired(record, event.at):
+        return replace(record, state=State.BLOCKED, reason=EXPIRED)
+    return replace(record, state=State.RUNNING, owner=event.owner, starts=record.starts + 1)
+
+
+def _resumed(record: Record, event: Started) -> Record:
+    return replace(record, state=State.RUNNING, owner=event.owner)
+
+
+def _finished(record: Record, event: Finished) -> Record:
+    _owned(record, event)
+    return _ended(record, event.result)
+
+
+def _interrupted(record: Record, event: Interrupted) -> Record:
+    _owned(record, event)
+    return replace(record, state=State.PAUSED, owner=None)
+
+
+def _released(record: Record, event: Released) -> Record:
+    _owned(record, event)
+    return replace(record, state=State.ALLOWED, owner=None, starts=record.starts - 1)
+
+
+def _lost(record: Record, event: Lost) -> Record:
+    _owned(record, event)
+    return replace(record, state=State.UNKNOWN, reason=event.reason)
+
+
+def _resolved(record: Record, event: Resolved) -> Record:
+    return _ended(replace(record, approval=event.approval or record.approval), event.result)
+
+
+def _rerun(record: Record, event: Rerun) -> Record:
+    return replace(
+        record,
+        state=State.ALLOWED,
+        owner=None,
+        reason=event.reason,
+        approval=event.approval or record.approval,
+        expires_at=event.approval.expires_at if event.approval else None,
+    )
+
+
+def _ended(record: Record, result: Result) -> Record:
+    state = State.EXECUTED if isinstance(result, Executed) else State.TOOL_ERROR
+    return replace(record, state=state, result=result, reason="", owner=None)
+
+
+def _owned(record: Record, event: Finished | Interrupted | Released | Lost) -> None:
+    if event.owner != record.owner:
+        why = f"it belongs to {record.owner}, not to {event.owner}"
+        raise IllegalMove(record.key, record.state, type(event).__name__, why)
+
+
+# Each function takes exactly the event it stands behind; the table cannot say so to a type checker.
+MOVES: dict[tuple[State, type], Callable[[Record, Any], Record]] = {
+    (State.PROPOSED, Decided): _decided,
+    (State.AWAITING, Answered): _answered,
+    (State.AWAITING, Closed): _closed,
+    (State.ALLOWED, Closed): _closed,
+    (State.PAUSED, Closed): _closed,
+    (State.ALLOWED, Started): _started,
+    (State.PAUSED, Started): _resumed,
+    (State.RUNNING, Finished): _finished,
+    (State.RUNNING, Interrupted): _interrupted,
+    (State.RUNNING, Released): _released,
+    (State.RUNNING, Lost): _lost,
+    (State.UNKNOWN, Finished): _finished,
+    (State.UNKNOWN, Resolved): _resolved,
+    (State.UNKNOWN, Rerun): _rerun,
+}

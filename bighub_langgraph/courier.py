@@ -1,0 +1,163 @@
+"""Delivery in the background: while the next model call runs, over outages, and at the end."""
+
+import asyncio
+import atexit
+import logging
+import threading
+import time
+import weakref
+from collections import deque
+
+from bighub_langgraph.core.delivery import deliver, wait_before
+from bighub_langgraph.core.drive import run_sync
+from bighub_langgraph.core.ports import Ports
+
+log = logging.getLogger("bighub_langgraph")
+
+AT_EXIT = 3.0
+
+
+class Courier:
+    """Brings a guard's outbox to BIGHUB without holding a run up.
+
+    An engine that answers in process is told at once. Any other is told from one daemon thread, or,
+    where only an async client is there, from tasks on the loop that client lives on.
+
+    Args:
+        ports: Blocking ports.
+        aports: Asynchronous ports.
+        on_loop: Whether delivery belongs on the running event loop.
+    """
+
+    def __init__(self, ports: Ports, aports: Ports, *, on_loop: bool) -> None:
+        self._ports = ports
+        self._aports = aports
+        self._on_loop = on_loop
+        self._rounds: deque[str] = deque()
+        self._tasks: set[asyncio.Task[int]] = set()
+        self._thread: threading.Thread | None = None
+        self._changed = threading.Condition()
+        self._closed = False
+        _leave_nothing_behind(self)
+
+    def start(self, turn: str) -> None:
+        """Deliver what a finished tool round left to tell; does not wait for a far engine."""
+        if self._ports.engine.immediate:
+            run_sync(deliver(self._ports, turn))
+            return
+        with self._changed:
+            self._rounds.append(turn)
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(
+                    target=self._go_on, name="bighub-courier", daemon=True
+                )
+                self._thread.start()
+            self._changed.notify_all()
+
+    async def astart(self, turn: str) -> None:
+        """The same for a coroutine."""
+        if self._ports.engine.immediate:
+            await deliver(self._aports, turn)
+        elif self._on_loop:
+            task = asyncio.get_running_loop().create_task(deliver(self._aports, turn))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        else:
+            self.start(turn)
+
+    def wait(self, timeout: float) -> bool:
+        """Wait until the finished rounds are delivered or postponed, at most `timeout` seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._rounds, timeout)
+
+    async def await_(self, timeout: float) -> bool:  # noqa: ASYNC109 - the promise is the bound
+        """The same for a coroutine."""
+        if self._tasks:
+            mine = asyncio.get_running_loop()
+            tasks = [task for task in self._tasks if task.get_loop() is mine]
+            _, late = await asyncio.wait(tasks, timeout=timeout) if tasks else ((), ())
+            return not late
+        return not self._rounds or await asyncio.to_thread(self.wait, timeout)
+
+    def flush(self, timeout: float | None = None) -> int:
+        """Deliver everything now; returns how many entries still wait.
+
+        With a timeout it goes on trying for so many seconds, without one it tries everything once.
+        """
+        deadline = time.monotonic() + (timeout or 0.0)
+        self.wait(AT_EXIT if timeout is None else timeout)
+        while True:
+            run_sync(deliver(self._ports, early=True))
+            waiting = self._ports.journal.waiting()
+            if not waiting or time.monotonic() >= deadline:
+                return waiting
+            time.sleep(min(0.1, max(0.0, deadline - time.monotonic())))
+
+    async def aflush(self, timeout: float | None = None) -> int:  # noqa: ASYNC109 - as `flush`
+        """The same for a coroutine."""
+        if not self._on_loop:
+            return await asyncio.to_thread(self.flush, timeout)
+        deadline = time.monotonic() + (timeout or 0.0)
+        await self.await_(AT_EXIT if timeout is None else timeout)
+        while True:
+            await deliver(self._aports, early=True)
+            waiting: int = await self._aports.call(self._aports.journal.waiting)
+            if not waiting or time.monotonic() >= deadline:
+                return waiting
+            await asyncio.sleep(min(0.1, max(0.0, deadline - time.monotonic())))
+
+    def close(self) -> None:
+        """Deliver what waits, for a few seconds; say what is left."""
+        if self._closed:
+            return
+        self._closed = True
+        with self._changed:
+            self._changed.notify_all()
+        try:
+            left = self.flush(AT_EXIT) if self._ports.journal.waiting() else 0
+        except Exception:
+            log.exception("the outbox could not be delivered")
+            return
+        if left and not self._ports.journal.durable:
+            log.error("%d entries for BIGHUB are lost with this process; use a journal file", left)
+
+    def _go_on(self) -> None:
+        """Deliver round after round; after an outage come back until nothing is late."""
+        tries = 0
+        while not self._closed:
+            with self._changed:
+                late = bool(tries)
+                self._changed.wait_for(
+                    lambda: self._rounds or self._closed, wait_before(tries) if late else 60.0
+                )
+                turn = self._rounds[0] if self._rounds else None
+                if turn is None and not late:
+                    # Checked under the lock: `start` will see that this thread is gone.
+                    self._thread = None
+                    return
+            tries = self._once(turn, tries)
+
+    def _once(self, turn: str | None, tries: int) -> int:
+        try:
+            run_sync(deliver(self._ports, turn))
+            waiting = self._ports.journal.waiting()
+        except Exception:
+            log.exception("delivery to BIGHUB failed; it will be tried again")
+            waiting = 1
+        with self._changed:
+            if turn is not None:
+                self._rounds.popleft()
+            self._changed.notify_all()
+        return min(tries + 1, 10) if waiting and not self._rounds else 0
+
+
+def _leave_nothing_behind(courier: Courier) -> None:
+    """Deliver at interpreter exit, from the main thread, without keeping the courier alive."""
+    reference = weakref.ref(courier)
+
+    def at_exit() -> None:
+        if (still := reference()) is not None:
+            still.close()
+
+    atexit.register(at_exit)
+    weakref.finalize(courier, atexit.unregister, at_exit)

@@ -1,0 +1,128 @@
+"""A journal in plain dictionaries: no thread, no file; it ends with the process."""
+
+import math
+import os
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from uuid import uuid4
+
+from bighub_langgraph.core.errors import CallNotRecorded
+from bighub_langgraph.core.outcome import Entry, Telling, entries
+from bighub_langgraph.core.ports import Queued
+from bighub_langgraph.core.record import Record
+from bighub_langgraph.core.transitions import Event, advance
+from bighub_langgraph.core.words import State
+
+
+class MemoryJournal:
+    """Holds records and outbox for the life of the process.
+
+    Args:
+        chosen: Whether the user asked for it in so many words, and so knows what it does not keep.
+    """
+
+    durable = False
+    blocking = False
+
+    def __init__(self, *, chosen: bool = False) -> None:
+        self.chosen = chosen
+        self._records: dict[str, Record] = {}
+        self._waiting: dict[int, Queued] = {}
+        self._not_before: dict[int, float] = {}
+        self._leased: set[int] = set()
+        self._aside: set[int] = set()
+        self._whys: dict[int, str] = {}
+        self._last = 0
+        self._owner = f"{os.getpid()}-{uuid4().hex[:12]}"
+        # Records are replaced under a lock: compare-and-set has to hold over threads too.
+        self._lock = threading.Lock()
+
+    @property
+    def owner(self) -> str:
+        """This process's name on the calls it runs."""
+        return self._owner
+
+    def find(self, keys: Sequence[str]) -> dict[str, Record]:
+        """The records of these keys."""
+        return {key: self._records[key] for key in keys if key in self._records}
+
+    def open(self, records: Sequence[Record], telling: Telling) -> list[Record]:
+        """Store new records; a stored one wins."""
+        with self._lock:
+            return [self._opened(record, telling) for record in records]
+
+    def move(self, key: str, event: Event, telling: Telling) -> Record:
+        """Advance a record and queue what there is to tell."""
+        with self._lock:
+            before = self._records.get(key)
+            if before is None:
+                raise CallNotRecorded([key])
+            after = advance(before, event)
+            self._records[key] = after
+            self._queue(entries(before, after, telling))
+            return after
+
+    def abandoned(self, record: Record) -> bool:
+        """Whether the process that runs a call is gone: only after a fork can it be another one."""
+        return record.owner != self._owner
+
+    def due(
+        self, at: float, limit: int, turn: str | None = None, *, early: bool = False
+    ) -> list[Queued]:
+        """Lease what is due."""
+        with self._lock:
+            at = math.inf if early else at
+            late = {
+                self._waiting[number].entry.key
+                for number, until in self._not_before.items()
+                if until > at and number not in self._aside
+            }
+            found: list[Queued] = []
+            for number, queued in self._waiting.items():
+                free = number not in self._leased and number not in self._aside
+                if free and queued.entry.key not in late and turn in {None, queued.entry.turn}:
+                    found.append(queued)
+                    if len(found) == limit:
+                        break
+            self._leased.update(one.id for one in found)
+            return found
+
+    def delivered(self, ids: Sequence[int]) -> None:
+        """Forget entries that arrived."""
+        with self._lock:
+            for number in ids:
+                self._waiting.pop(number, None)
+                self._not_before.pop(number, None)
+                self._whys.pop(number, None)
+                self._leased.discard(number)
+
+    def postpone(self, ids: Sequence[int], until: float, why: str, *, aside: bool = False) -> None:
+        """Try entries again later, or set them apart."""
+        with self._lock:
+            for number in self._waiting.keys() & set(ids):
+                queued = self._waiting[number]
+                self._waiting[number] = replace(queued, tries=queued.tries + 1)
+                self._not_before[number] = until
+                self._whys[number] = why
+                if aside:
+                    self._aside.add(number)
+            self._leased.difference_update(ids)
+
+    def waiting(self) -> int:
+        """How many entries are not delivered."""
+        return len(self._waiting)
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def _opened(self, record: Record, telling: Telling) -> Record:
+        stored = self._records.setdefault(record.key, record)
+        if stored is record:
+            self._queue(entries(replace(record, state=State.PROPOSED), record, telling))
+        return stored
+
+    def _queue(self, told: Iterable[Entry]) -> None:
+        for entry in told:
+            self._last += 1
+            self._waiting[self._last] = Queued(self._last, entry)
