@@ -11,20 +11,56 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "ApprovalPolicy": "core.policy",
+    "AsyncLocalBighub": "local",
     "BighubGuard": "guard",
     "Journal": "journal.journal",
+    "LocalBighub": "local",
     "ToolPolicy": "core.policy",
+    "add_guard": "graph.embedding",
+    "approval_node": "graph.approving",
+    "create_guarded_agent": "graph.agent",
     "current_call": "core.current",
+    "evaluate_node": "graph.evaluating",
+    "model_node": "graph.agent",
+    "outcome_node": "graph.reporting",
+    "route_by_recommendation": "graph.routing",
+    "tools_node": "graph.tools",
 }
 
-__all__ = ["ApprovalPolicy", "BighubGuard", "Journal", "ToolPolicy", "current_call"]
+__all__ = [
+    "ApprovalPolicy",
+    "AsyncLocalBighub",
+    "BighubGuard",
+    "Journal",
+    "LocalBighub",
+    "ToolPolicy",
+    "add_guard",
+    "approval_node",
+    "create_guarded_agent",
+    "current_call",
+    "evaluate_node",
+    "model_node",
+    "outcome_node",
+    "route_by_recommendation",
+    "tools_node",
+]
 
 if TYPE_CHECKING:
     from bighub_langgraph.core.current import current_call as current_call
     from bighub_langgraph.core.policy import ApprovalPolicy as ApprovalPolicy
     from bighub_langgraph.core.policy import ToolPolicy as ToolPolicy
+    from bighub_langgraph.graph.agent import create_guarded_agent as create_guarded_agent
+    from bighub_langgraph.graph.agent import model_node as model_node
+    from bighub_langgraph.graph.approving import approval_node as approval_node
+    from bighub_langgraph.graph.embedding import add_guard as add_guard
+    from bighub_langgraph.graph.evaluating import evaluate_node as evaluate_node
+    from bighub_langgraph.graph.reporting import outcome_node as outcome_node
+    from bighub_langgraph.graph.routing import route_by_recommendation as route_by_recommendation
+    from bighub_langgraph.graph.tools import tools_node as tools_node
     from bighub_langgraph.guard import BighubGuard as BighubGuard
     from bighub_langgraph.journal.journal import Journal as Journal
+    from bighub_langgraph.local import AsyncLocalBighub as AsyncLocalBighub
+    from bighub_langgraph.local import LocalBighub as LocalBighub
 
 
 def __getattr__(name: str) -> Any:

@@ -33,15 +33,18 @@ class Courier:
         self._ports = ports
         self._aports = aports
         self._on_loop = on_loop
-        self._rounds: deque[str] = deque()
+        self._rounds: deque[str | None] = deque()
         self._tasks: set[asyncio.Task[int]] = set()
         self._thread: threading.Thread | None = None
         self._changed = threading.Condition()
         self._closed = False
         _leave_nothing_behind(self)
 
-    def start(self, turn: str) -> None:
-        """Deliver what a finished tool round left to tell; does not wait for a far engine."""
+    def start(self, turn: str | None = None) -> None:
+        """Deliver what there is to tell; does not wait for a far engine.
+
+        With `turn` that tool round is over, and its memory events travel together.
+        """
         if self._ports.engine.immediate:
             run_sync(deliver(self._ports, turn))
             return
@@ -54,7 +57,7 @@ class Courier:
                 self._thread.start()
             self._changed.notify_all()
 
-    async def astart(self, turn: str) -> None:
+    async def astart(self, turn: str | None = None) -> None:
         """The same for a coroutine."""
         if self._ports.engine.immediate:
             await deliver(self._aports, turn)
@@ -113,12 +116,15 @@ class Courier:
         self._closed = True
         with self._changed:
             self._changed.notify_all()
+        journal = self._ports.journal
         try:
-            left = self.flush(AT_EXIT) if self._ports.journal.waiting() else 0
+            if journal.waiting():
+                self.flush(AT_EXIT)
+            left = journal.waiting(aside=True)
         except Exception:
             log.exception("the outbox could not be delivered")
             return
-        if left and not self._ports.journal.durable:
+        if left and not journal.durable:
             log.error("%d entries for BIGHUB are lost with this process; use a journal file", left)
 
     def _go_on(self) -> None:
@@ -130,25 +136,27 @@ class Courier:
                 self._changed.wait_for(
                     lambda: self._rounds or self._closed, wait_before(tries) if late else 60.0
                 )
-                turn = self._rounds[0] if self._rounds else None
-                if turn is None and not late:
+                if not self._rounds and not late:
                     # Checked under the lock: `start` will see that this thread is gone.
                     self._thread = None
                     return
-            tries = self._once(turn, tries)
+                turns = list(dict.fromkeys(self._rounds)) or [None]
+            tries = self._once(turns, tries)
 
-    def _once(self, turn: str | None, tries: int) -> int:
+    def _once(self, turns: list[str | None], tries: int) -> int:
         try:
-            run_sync(deliver(self._ports, turn))
+            for turn in turns:
+                run_sync(deliver(self._ports, turn))
             waiting = self._ports.journal.waiting()
         except Exception:
             log.exception("delivery to BIGHUB failed; it will be tried again")
             waiting = 1
         with self._changed:
-            if turn is not None:
-                self._rounds.popleft()
+            for turn in turns:
+                while turn in self._rounds:
+                    self._rounds.remove(turn)
             self._changed.notify_all()
-        return min(tries + 1, 10) if waiting and not self._rounds else 0
+            return min(tries + 1, 10) if waiting and not self._rounds else 0
 
 
 def _leave_nothing_behind(courier: Courier) -> None:

@@ -3,12 +3,13 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
 from bighub_langgraph.bighub.clients import clients
+from bighub_langgraph.bighub.loop import background_loop
 from bighub_langgraph.core.call import ToolCall
 from bighub_langgraph.core.decision import Decision
 from bighub_langgraph.core.drive import by_tasks, by_threads, in_place, in_thread, run_sync
@@ -96,6 +97,7 @@ class BighubGuard:
             telling=telling,
             call=in_place,
             gather=by_threads,
+            awaited=_on_background_loop,
             clock=clock,
             sleep=_sleep,
         )
@@ -105,6 +107,7 @@ class BighubGuard:
             telling=telling,
             call=in_thread if self.journal.blocking else in_place,
             gather=by_tasks,
+            awaited=_here,
             clock=clock,
             sleep=asyncio.sleep,
         )
@@ -197,6 +200,14 @@ def _journal(journal: Journal | str | None) -> tuple[Journal, bool]:
 
         return SqlJournal(journal), True
     return journal, False
+
+
+async def _here(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable
+
+
+async def _on_background_loop(awaitable: Awaitable[Any]) -> Any:
+    return background_loop().run(_here(awaitable))
 
 
 async def _sleep(seconds: float) -> None:

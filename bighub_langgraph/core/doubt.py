@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from bighub_langgraph.core.flows import settled
+from bighub_langgraph.core.flows import Ran, Run, execute, settled
 from bighub_langgraph.core.policy import ToolPolicy
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.core.record import Answer, Approval, Executed, Failed, Record
@@ -35,6 +35,20 @@ async def await_other(record: Record, ports: Ports, patience: float = PATIENCE) 
     return record
 
 
+async def perform(
+    key: str, policy: ToolPolicy, arguments: Mapping[str, Any], ports: Ports, run: Run
+) -> Ran:
+    """Run a call once; or wait for whoever runs it; or find out what became of it."""
+    ran = await execute(key, ports, run)
+    if not ran.replayed:
+        return ran
+    record = await await_other(ran.record, ports)
+    record = await look_into(record, policy, arguments, ports)
+    if record.state is State.ALLOWED:  # let go by the other one, or good to run again
+        return await execute(key, ports, run)
+    return Ran(record, replayed=True)
+
+
 async def look_into(
     record: Record, policy: ToolPolicy, arguments: Mapping[str, Any], ports: Ports
 ) -> Record:
@@ -42,7 +56,7 @@ async def look_into(
     if record.state is not State.UNKNOWN:
         return record
     if policy.probe is not None:
-        event = await _probed(record, policy, arguments)
+        event = await _probed(record, policy, arguments, ports)
     elif policy.idempotent:
         event = Rerun("the tool is idempotent")
     else:
@@ -70,13 +84,15 @@ def _person_said(approval: Approval) -> Event:
             return Resolved(Failed(said), approval)
 
 
-async def _probed(record: Record, policy: ToolPolicy, arguments: Mapping[str, Any]) -> Event | None:
+async def _probed(
+    record: Record, policy: ToolPolicy, arguments: Mapping[str, Any], ports: Ports
+) -> Event | None:
     if policy.probe is None:
         return None
     try:
         found = policy.probe(dict(arguments), record.key)
         if inspect.isawaitable(found):
-            found = await found
+            found = await ports.awaited(found)
     except Exception:
         log.exception(
             "the probe of %r raised; call %s stays in doubt", record.tool, record.key[:12]

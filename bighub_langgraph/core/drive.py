@@ -1,6 +1,7 @@
 """Run the same `async def` with and without an event loop."""
 
 import asyncio
+import contextlib
 import contextvars
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,8 +27,18 @@ async def in_place(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
 
 
 async def in_thread(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-    """Call a function in a thread. It is finished there even when the caller is cancelled."""
-    return await asyncio.to_thread(function, *args, **kwargs)
+    """Call a function in a thread; a caller that is cancelled still waits until it is done.
+
+    These are the journal's short transactions: a cancelled caller must know whether they happened.
+    """
+    work = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        while not work.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([work])
+        raise
 
 
 async def by_threads(flows: Sequence[Coroutine[Any, Any, T]]) -> list[T]:

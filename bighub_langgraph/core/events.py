@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from bighub_langgraph.core.outcome import shown, status_of
 from bighub_langgraph.core.record import Executed, Failed, Record
-from bighub_langgraph.core.words import State
+from bighub_langgraph.core.words import State, Verdict
 
 EventName = Literal["decision", "approval", "outcome"]
 
@@ -12,8 +12,8 @@ EventName = Literal["decision", "approval", "outcome"]
 def event(name: EventName, record: Record, *, replayed: bool = False) -> dict[str, Any]:
     """An event as plain JSON.
 
-    Keys: `type` ("bighub"), `event`, `tool`, `call_id`, `key`, `status` (one of BIGHUB's four),
-    `state` (ours), `recommendation`, `confidence`, `risk_score`, `enforcement_mode`, `reason`,
+    Keys: `type` ("bighub"), `event`, `tool`, `call_id`, `key`, `status` (one of BIGHUB's four, or
+    None while the call is on its way), `state` (ours), `verdict`, `recommendation`, `confidence`, `risk_score`, `enforcement_mode`, `reason`,
     `request_id`; and where they apply `approval` (answer, approver, verified, comment), `output`
     (redacted), `error`, `replayed`, `in_doubt`.
     """
@@ -23,7 +23,7 @@ def event(name: EventName, record: Record, *, replayed: bool = False) -> dict[st
         "tool": record.tool,
         "call_id": record.call_id,
         "key": record.key,
-        "status": status_of(record).value,
+        "status": None if (status := status_of(record)) is None else status.value,
         "state": record.state.value,
         **_decided(record),
         **_answered(record),
@@ -41,6 +41,7 @@ def _decided(record: Record) -> dict[str, Any]:
     if decision is None:
         return {}
     return {
+        "verdict": _VERDICTS.get(record.state, Verdict.EXECUTE).value,
         "recommendation": decision.word,
         "confidence": decision.confidence,
         "risk_score": decision.risk_score,
@@ -48,6 +49,9 @@ def _decided(record: Record) -> dict[str, Any]:
         "reason": decision.reason,
         "request_id": decision.request_id,
     }
+
+
+_VERDICTS = {State.AWAITING: Verdict.REVIEW, State.BLOCKED: Verdict.BLOCK}
 
 
 def _answered(record: Record) -> dict[str, Any]:

@@ -3,10 +3,16 @@
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from uuid import uuid4
 
 from bighub_langgraph.core.call import ToolCall
 from bighub_langgraph.core.decision import Decision, no_decision, parse_decision
-from bighub_langgraph.core.errors import EngineError, IllegalMove, InvalidCall
+from bighub_langgraph.core.errors import (
+    BighubGuardError,
+    EngineError,
+    IllegalMove,
+    InvalidCall,
+)
 from bighub_langgraph.core.policy import Rules
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.core.proposing import propose
@@ -38,10 +44,21 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class Ended:
+    """The tool came to its end; `signal` is what the framework wants raised all the same."""
+
+    result: Result
+    signal: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Paused:
     """The tool asks a person something itself; `signal` is what the framework wants raised."""
 
     signal: BaseException
+
+
+Run = Callable[[Record], Awaitable[Ended | Paused]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,21 +92,25 @@ async def consider(
     *,
     session: str | None = None,
     trajectory: str | None = None,
+    fresh: Callable[[Record], object] = lambda _: None,
 ) -> list[Record | Refused]:
     """Ask BIGHUB about the calls of a turn, side by side, and record what it says.
 
-    A call that was decided before keeps that decision for ever.
+    A call that was decided before keeps that decision for ever; `fresh` sees only the new ones.
     """
     proposed = [_proposed(call, rules, ports.clock(), session, trajectory) for call in calls]
     known = await ports.find([one.key for one in proposed if isinstance(one, Record)])
-    fresh = [
+    unseen = [
         (one, call)
         for one, call in zip(proposed, calls, strict=True)
         if isinstance(one, Record) and one.key not in known
     ]
-    decided = await ports.gather([_decide(one, call, rules, ports) for one, call in fresh])
-    for record in await ports.open(decided) if decided else ():
+    decided = await ports.gather([_decide(one, call, rules, ports) for one, call in unseen])
+    stored = await ports.open(decided) if decided else []
+    for mine, record in zip(decided, stored, strict=True):
         known[record.key] = record
+        if record is mine:
+            fresh(record)
     return [known[one.key] if isinstance(one, Record) else one for one in proposed]
 
 
@@ -122,52 +143,48 @@ async def settled(key: str, event: Event, ports: Ports) -> Record:
         return (await ports.find([key]))[key]
 
 
-async def execute(
-    key: str, ports: Ports, run: Callable[[Record], Awaitable[Result | Paused]]
-) -> Ran:
+async def execute(key: str, ports: Ports, run: Run) -> Ran:
     """Run a call once.
 
     The claim is durable before the tool starts. A call that was started before gets what became of
     it then, also when that is not known.
     """
+    # One name per attempt: what one attempt lets go, another's claim must survive.
+    owner = f"{ports.journal.owner}/{uuid4().hex[:8]}"
     try:
-        claimed = await ports.move(key, Started(ports.journal.owner, ports.clock()))
+        claimed = await ports.move(key, Started(owner, ports.clock()))
     except IllegalMove:
-        known = await ports.find([key])
-        return Ran(known[key], replayed=True)
+        return Ran((await ports.find([key]))[key], replayed=True)
+    except BaseException:
+        _release(key, owner, ports)
+        raise
     if claimed.state is not State.RUNNING:  # the approval ran out
         return Ran(claimed)
-    return await _run_claimed(claimed, ports, run)
+    return await _run_claimed(claimed, owner, ports, run)
 
 
-async def _run_claimed(
-    claimed: Record, ports: Ports, run: Callable[[Record], Awaitable[Result | Paused]]
-) -> Ran:
-    owner = ports.journal.owner
+async def _run_claimed(claimed: Record, owner: str, ports: Ports, run: Run) -> Ran:
     try:
-        result = await run(claimed)
-    except NotBegun as early:
-        return Ran(await ports.move(claimed.key, Released(owner)), signal=early.signal)
+        ended = await run(claimed)
     except BaseException as error:
         # Cancelled or told to exit inside the tool: whether it took effect, nobody here knows. The
         # note is written in place, for a cancelled coroutine may not be allowed to wait again.
         ports.move_now(claimed.key, Lost(owner, f"stopped by {type(error).__name__}"))
         raise
-    if isinstance(result, Paused):
-        return Ran(await ports.move(claimed.key, Interrupted(owner)), signal=result.signal)
-    return Ran(await _finish(claimed, result, ports))
+    if isinstance(ended, Paused):
+        return Ran(await ports.move(claimed.key, Interrupted(owner)), signal=ended.signal)
+    return Ran(await _finish(claimed, Finished(owner, ended.result), ports), signal=ended.signal)
 
 
-class NotBegun(Exception):
-    """Raised by a host's `run` when it was stopped before the tool began."""
+def _release(key: str, owner: str, ports: Ports) -> None:
+    """Give back a claim that was cancelled while it was being made: the tool has not begun."""
+    try:
+        ports.move_now(key, Released(owner))
+    except BighubGuardError:
+        return  # the claim was not made, or the journal is away
 
-    def __init__(self, signal: BaseException) -> None:
-        self.signal = signal
-        super().__init__(str(signal))
 
-
-async def _finish(claimed: Record, result: Result, ports: Ports) -> Record:
-    event = Finished(ports.journal.owner, result)
+async def _finish(claimed: Record, event: Finished, ports: Ports) -> Record:
     try:
         return await ports.move(claimed.key, event)
     except Exception:

@@ -1,6 +1,6 @@
 """What is told to BIGHUB of a call, and when: resolutions, outcomes and memory events, as data."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -123,17 +123,16 @@ _FOLLOWED: dict[Recommendation, Callable[[bool, bool], bool | None]] = {
 }
 
 
-def status_of(record: Record) -> Status:
-    """BIGHUB's public word for where a call stands; a call in doubt shows as `tool_error`."""
-    return _STATUS[record.state]
+def status_of(record: Record) -> Status | None:
+    """BIGHUB's public word for where a call stands; None while it is on its way.
+
+    A call in doubt shows as `tool_error`.
+    """
+    return _STATUS.get(record.state)
 
 
 _STATUS = {
-    State.PROPOSED: Status.APPROVAL_REQUIRED,
     State.AWAITING: Status.APPROVAL_REQUIRED,
-    State.ALLOWED: Status.APPROVAL_REQUIRED,
-    State.RUNNING: Status.TOOL_ERROR,
-    State.PAUSED: Status.APPROVAL_REQUIRED,
     State.UNKNOWN: Status.TOOL_ERROR,
     State.EXECUTED: Status.EXECUTED,
     State.TOOL_ERROR: Status.TOOL_ERROR,
@@ -150,7 +149,7 @@ def memory_event(record: Record, telling: Telling) -> dict[str, Any]:
         "schema_version": 1,
         "source_version": telling.source_version,
         "tool": record.tool,
-        "status": status_of(record).value,
+        "status": (status_of(record) or record.state).value,
         "decision": dict(record.decision.reply) if record.decision else {},
         "arguments": record.proposal.context.get("arguments", {}),
         "call_id": record.call_id,
@@ -179,10 +178,26 @@ def _about(record: Record, telling: Telling) -> dict[str, Any]:
 
 
 def shown(output: object, hide: Callable[[Any], Any] = redact) -> Any:
-    """An output for memory and logs: plain JSON, redacted, and its `repr` cut when it is large."""
-    told = hide(plain(output))
+    """An output for memory and logs: plain JSON, redacted, and its `repr` cut when it is large.
+
+    Where a framework wrapped what the tool said into messages, only what it said is shown.
+    """
+    contents = list(_contents(output))
+    told = hide(plain(contents[0] if len(contents) == 1 else contents or output))
     text = told if isinstance(told, str) else repr(told)
     return told if len(text) <= LONGEST_OUTPUT else cut(text, LONGEST_OUTPUT)
+
+
+def _contents(output: object) -> Iterator[object]:
+    """The contents of tool messages in a framework's update, by their shape."""
+    if hasattr(output, "tool_call_id") and hasattr(output, "content"):
+        yield output.content
+    elif isinstance(output, Mapping):
+        yield from (found for one in output.values() for found in _contents(one))
+    elif isinstance(output, list | tuple):
+        yield from (found for one in output for found in _contents(one))
+    elif hasattr(output, "goto") and hasattr(output, "update"):
+        yield from _contents(output.update)
 
 
 def _told(record: Record) -> tuple[str, str]:

@@ -2,13 +2,14 @@
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from bighub_langgraph.core.outcome import Entry, Telling
 from bighub_langgraph.core.record import Proposal, Record
 from bighub_langgraph.core.transitions import Event
 
-T = TypeVar("T")
+# How long the memory events of a tool round wait for the rest of the round, in seconds.
+MEMORY_GRACE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +71,11 @@ class Journal(Protocol):
     def due(
         self, at: float, limit: int, turn: str | None = None, *, early: bool = False
     ) -> list[Queued]:
-        """Lease entries to deliver, oldest first; with `turn`, those of one tool round only.
+        """Lease entries to deliver, oldest first.
 
-        What follows an entry of the same call that is not due yet waits for it. With `early` all
-        are due that nobody else delivers just now.
+        What follows an entry of the same call that is not due yet waits for it. With `turn` only
+        entries of that tool round are given, which is over: its memory events are due. With
+        `early` everything is due that nobody else delivers just now.
         """
         ...
 
@@ -85,8 +87,8 @@ class Journal(Protocol):
         """Try entries again later; `aside` sets them apart until somebody asks to retry."""
         ...
 
-    def waiting(self) -> int:
-        """How many entries are not delivered, those set aside included."""
+    def waiting(self, *, aside: bool = False) -> int:
+        """How many entries are not delivered; with `aside`, also those set aside."""
         ...
 
     def close(self) -> None:
@@ -123,6 +125,7 @@ class Ports:
         journal: The journal itself, for the few moves that must not be interrupted.
         call: Runs one of the journal's methods: in place, or in a thread.
         gather: Runs coroutines side by side and returns their results in order.
+        awaited: Awaits a user's awaitable: here, or on the background loop.
     """
 
     engine: Engine
@@ -130,6 +133,7 @@ class Ports:
     telling: Telling
     call: Callable[..., Awaitable[Any]]
     gather: Callable[[Sequence[Coroutine[Any, Any, Any]]], Awaitable[list[Any]]]
+    awaited: Callable[[Awaitable[Any]], Awaitable[Any]]
     clock: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
 

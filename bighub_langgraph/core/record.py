@@ -46,6 +46,7 @@ class Approval:
 
     Attributes:
         text: The reason of a rejection, or the response that stands in for the tool's output.
+        edited_to: Key of the record with the edited arguments, after an edit.
         approver: Who says so; only a claim unless `verified`.
         at: When, in seconds since the epoch.
         expires_at: Until when a yes may be used; None for no limit.
@@ -58,6 +59,7 @@ class Approval:
     approver: str = ""
     verified: bool = False
     expires_at: float | None = None
+    edited_to: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,9 +164,13 @@ def _decided(record: Record, event: Decided) -> Record:
         decision=event.decision,
         approval=event.approval,
         edited_from=event.edited_from,
-        reason=event.decision.reason if state is State.BLOCKED else "",
+        reason=_why(event.decision) if state is State.BLOCKED else "",
         expires_at=event.approval.expires_at if event.approval else event.expires_at,
     )
+
+
+def _why(decision: Decision) -> str:
+    return decision.reason or f"BIGHUB says {decision.word}"
 
 
 _AFTER = {

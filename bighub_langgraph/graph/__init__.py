@@ -1,0 +1,1 @@
+"""The guard in LangGraph: nodes, routing, a ready graph, and one line for graphs that exist."""

@@ -3,16 +3,18 @@
 import math
 import os
 import threading
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from uuid import uuid4
 
 from bighub_langgraph.core.errors import CallNotRecorded
-from bighub_langgraph.core.outcome import Entry, Telling, entries
-from bighub_langgraph.core.ports import Queued
+from bighub_langgraph.core.outcome import Entry, Kind, Telling, entries
+from bighub_langgraph.core.ports import MEMORY_GRACE, Queued
 from bighub_langgraph.core.record import Record
 from bighub_langgraph.core.transitions import Event, advance
 from bighub_langgraph.core.words import State
+from bighub_langgraph.journal.owners import process_of
 
 
 class MemoryJournal:
@@ -25,8 +27,9 @@ class MemoryJournal:
     durable = False
     blocking = False
 
-    def __init__(self, *, chosen: bool = False) -> None:
+    def __init__(self, *, chosen: bool = False, clock: Callable[[], float] = time.time) -> None:
         self.chosen = chosen
+        self._clock = clock
         self._records: dict[str, Record] = {}
         self._waiting: dict[int, Queued] = {}
         self._not_before: dict[int, float] = {}
@@ -65,23 +68,24 @@ class MemoryJournal:
 
     def abandoned(self, record: Record) -> bool:
         """Whether the process that runs a call is gone: only after a fork can it be another one."""
-        return record.owner != self._owner
+        return process_of(record.owner) != self._owner
 
     def due(
         self, at: float, limit: int, turn: str | None = None, *, early: bool = False
     ) -> list[Queued]:
         """Lease what is due."""
         with self._lock:
-            at = math.inf if early else at
-            late = {
-                self._waiting[number].entry.key
-                for number, until in self._not_before.items()
-                if until > at and number not in self._aside
-            }
+            by = math.inf if early else at
+            held: set[str] = set()
             found: list[Queued] = []
             for number, queued in self._waiting.items():
-                free = number not in self._leased and number not in self._aside
-                if free and queued.entry.key not in late and turn in {None, queued.entry.turn}:
+                if number in self._aside or queued.entry.key in held:
+                    continue
+                over = turn == queued.entry.turn and not queued.tries
+                due = over or self._not_before.get(number, 0.0) <= by
+                if number in self._leased or not due:
+                    held.add(queued.entry.key)
+                elif turn in {None, queued.entry.turn}:
                     found.append(queued)
                     if len(found) == limit:
                         break
@@ -95,6 +99,7 @@ class MemoryJournal:
                 self._waiting.pop(number, None)
                 self._not_before.pop(number, None)
                 self._whys.pop(number, None)
+                self._aside.discard(number)
                 self._leased.discard(number)
 
     def postpone(self, ids: Sequence[int], until: float, why: str, *, aside: bool = False) -> None:
@@ -109,9 +114,9 @@ class MemoryJournal:
                     self._aside.add(number)
             self._leased.difference_update(ids)
 
-    def waiting(self) -> int:
+    def waiting(self, *, aside: bool = False) -> int:
         """How many entries are not delivered."""
-        return len(self._waiting)
+        return len(self._waiting) if aside else len(self._waiting) - len(self._aside)
 
     def close(self) -> None:
         """Nothing to let go of."""
@@ -126,3 +131,5 @@ class MemoryJournal:
         for entry in told:
             self._last += 1
             self._waiting[self._last] = Queued(self._last, entry)
+            if entry.kind is Kind.MEMORY:
+                self._not_before[self._last] = self._clock() + MEMORY_GRACE

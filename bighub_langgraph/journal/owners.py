@@ -12,6 +12,11 @@ def this_process() -> str:
     return f"{_namespace()}:{os.getpid()}:{uuid4().hex[:12]}"
 
 
+def process_of(owner: str | None) -> str:
+    """The process of an attempt: an attempt's name is its process's, a slash and a number."""
+    return (owner or "").partition("/")[0]
+
+
 def surely_gone(owner: str) -> bool:
     """Whether a process is known to be gone without asking anybody: it ran here, and is no more."""
     where, _, rest = owner.partition(":")

@@ -16,12 +16,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from bighub_langgraph.core.errors import CallNotRecorded, ConfigurationError, JournalError
-from bighub_langgraph.core.outcome import Entry, Telling, entries
-from bighub_langgraph.core.ports import Queued
+from bighub_langgraph.core.outcome import Entry, Kind, Telling, entries
+from bighub_langgraph.core.ports import MEMORY_GRACE, Queued
 from bighub_langgraph.core.record import Record
 from bighub_langgraph.core.transitions import Event, Started, advance
 from bighub_langgraph.core.words import State
-from bighub_langgraph.journal.owners import Heartbeat, surely_gone, this_process
+from bighub_langgraph.journal.owners import Heartbeat, process_of, surely_gone, this_process
 from bighub_langgraph.journal.rows import entry_of, note_of, record_of, row_of
 from bighub_langgraph.journal.tables import calls, history, migrate, outbox, owners
 
@@ -92,12 +92,13 @@ class SqlJournal:
 
     def abandoned(self, record: Record) -> bool:
         """Whether the process that runs a call is gone."""
-        if record.owner is None or record.owner == self.owner:
+        owner = process_of(record.owner)
+        if owner in {"", self.owner}:
             return False
-        if surely_gone(record.owner):
+        if surely_gone(owner):
             return True
         with self._reading() as db:
-            seen = sa.select(owners.c.beat_at).where(owners.c.owner == record.owner)
+            seen = sa.select(owners.c.beat_at).where(owners.c.owner == owner)
             beat = db.execute(seen).scalar_one_or_none()
         return beat is None or self._clock() - beat > self._lease
 
@@ -128,10 +129,13 @@ class SqlJournal:
         with self._writing() as db:
             db.execute(rows.values(tries=outbox.c.tries + 1, **changed))
 
-    def waiting(self) -> int:
+    def waiting(self, *, aside: bool = False) -> int:
         """How many entries are not delivered."""
+        count = sa.select(sa.func.count()).select_from(outbox)
+        if not aside:
+            count = count.where(outbox.c.aside == 0)
         with self._reading() as db:
-            return int(db.execute(sa.select(sa.func.count()).select_from(outbox)).scalar_one())
+            return int(db.execute(count).scalar_one())
 
     def close(self) -> None:
         """Stop the sign of life and let go of the connections."""
@@ -166,8 +170,15 @@ class SqlJournal:
         )
 
     def _queue(self, db: sa.Connection, told: Iterable[Entry]) -> None:
+        late = self._clock() + MEMORY_GRACE
         rows = [
-            {"key": one.key, "turn": one.turn, "kind": one.kind.value, "body": json.dumps(one.body)}
+            {
+                "key": one.key,
+                "turn": one.turn,
+                "kind": one.kind.value,
+                "body": json.dumps(one.body),
+                "due_at": late if one.kind is Kind.MEMORY else 0.0,
+            }
             for one in told
         ]
         if rows:
@@ -208,18 +219,23 @@ class SqlJournal:
 def _due(at: float, limit: int, turn: str | None, *, early: bool) -> sa.Select[Any]:
     by = math.inf if early else at
     earlier = outbox.alias()
-    blocked = sa.exists().where(
+    held = sa.exists().where(
         earlier.c.key == outbox.c.key,
         earlier.c.id < outbox.c.id,
         earlier.c.aside == 0,
-        sa.or_(earlier.c.due_at > by, earlier.c.leased_until > at),
+        sa.not_(_ready(earlier, at, by, turn)),
     )
-    free = sa.select(outbox).where(
-        outbox.c.aside == 0, outbox.c.due_at <= by, outbox.c.leased_until <= at, ~blocked
-    )
+    free = sa.select(outbox).where(outbox.c.aside == 0, _ready(outbox, at, by, turn), ~held)
     if turn is not None:
         free = free.where(outbox.c.turn == turn)
     return free.order_by(outbox.c.id).limit(limit)
+
+
+def _ready(rows: sa.FromClause, at: float, by: float, turn: str | None) -> sa.ColumnElement[bool]:
+    due = rows.c.due_at <= by
+    if turn is not None:
+        due = sa.or_(due, sa.and_(rows.c.turn == turn, rows.c.tries == 0))
+    return sa.and_(rows.c.leased_until <= at, due)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,185 @@
+"""What a person's tool sends back, in every dialect that is around, as answers to calls."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bighub_langgraph.core.call import digest
+from bighub_langgraph.core.errors import BighubGuardError, InvalidCall
+from bighub_langgraph.core.record import Answer
+
+
+class UnclearAnswer(BighubGuardError):
+    """An answer that cannot be understood: it settles nothing, and the person is asked again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One call a person was asked about."""
+
+    call_id: str
+    tool: str
+    arguments: Mapping[str, Any]
+    allowed: Sequence[Answer] = tuple(Answer)
+    may_switch_tool: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A person's answer to one call.
+
+    Attributes:
+        text: Reason of a rejection, or the response.
+        tool: The tool an edit names, and `arguments` its new arguments.
+    """
+
+    call_id: str
+    answer: Answer
+    text: str = ""
+    comment: str = ""
+    approver: str = ""
+    tool: str = ""
+    arguments: Mapping[str, Any] | None = None
+
+
+def read_answers(said: object, asked: Sequence[Asked]) -> list[Given]:
+    """Read what came back. Answers to some of the calls are fine, a doubtful one is refused.
+
+    Understood are LangChain's `{"decisions": [...]}` by position or by `tool_call_id`, a single
+    decision, Agent Inbox's list, and BIGHUB's `{"resolution", "comment", "approver"}`.
+    """
+    decisions = _decisions(said)
+    if not decisions:
+        raise UnclearAnswer(f"the answer holds no decision: {_shown(said)}; {_wanted(asked)}")
+    calls = _addressed(decisions, asked)
+    return [_given(one, call) for one, call in zip(decisions, calls, strict=True)]
+
+
+def _decisions(said: object) -> list[Mapping[str, Any]]:
+    if isinstance(said, Mapping):
+        listed = said.get("decisions", said)
+        said = listed if isinstance(listed, list | tuple) else [listed]
+    if not isinstance(said, list | tuple):
+        return []
+    if not all(isinstance(one, Mapping) for one in said):
+        raise UnclearAnswer(f"each decision is an object, but the answer is {_shown(said)}")
+    return list(said)
+
+
+def _addressed(decisions: Sequence[Mapping[str, Any]], asked: Sequence[Asked]) -> list[Asked]:
+    """Which call each decision is about: by `tool_call_id` where there is one, else by position."""
+    ids = [one.get("tool_call_id") for one in decisions]
+    if not any(ids):
+        if len(decisions) != len(asked):
+            raise UnclearAnswer(f"{len(decisions)} decisions for {len(asked)}: {_wanted(asked)}")
+        return list(asked)
+    by_id = {one.call_id: one for one in asked}
+    unknown = [one for one in ids if not isinstance(one, str) or one not in by_id]
+    if unknown:
+        raise UnclearAnswer(f"no call {_shown(unknown[0])} waits for an answer; {_wanted(asked)}")
+    if len(set(ids)) != len(ids):
+        raise UnclearAnswer("two decisions about one call")
+    return [by_id[str(one)] for one in ids]
+
+
+def _given(one: Mapping[str, Any], call: Asked) -> Given:
+    answer = _answer(one, call)
+    if answer not in call.allowed:
+        listed = ", ".join(call.allowed)
+        raise UnclearAnswer(f"{answer.value} is not allowed for {call.tool}; allowed: {listed}")
+    tool, arguments = _edit(one, call) if answer is Answer.EDIT else ("", None)
+    text = _text(one, "message", "args" if answer is Answer.RESPOND else "message", "comment")
+    if answer is Answer.RESPOND and not text:
+        raise UnclearAnswer(f"a response to {call.tool} needs a message")
+    return Given(
+        call_id=call.call_id,
+        answer=answer,
+        text="" if answer in {Answer.APPROVE, Answer.EDIT} else text,
+        comment=_text(one, "comment", "message"),
+        approver=_text(one, "approver"),
+        tool=tool,
+        arguments=arguments,
+    )
+
+
+# LangChain's words, Agent Inbox's, and BIGHUB's.
+_WORDS: Mapping[str, Answer] = {
+    "approve": Answer.APPROVE,
+    "edit": Answer.EDIT,
+    "reject": Answer.REJECT,
+    "respond": Answer.RESPOND,
+    "accept": Answer.APPROVE,
+    "ignore": Answer.REJECT,
+    "response": Answer.RESPOND,
+}
+_RESOLUTIONS: Mapping[str, Answer] = {"approved": Answer.APPROVE, "denied": Answer.REJECT}
+
+
+def _answer(one: Mapping[str, Any], call: Asked) -> Answer:
+    for name, words in (("type", _WORDS), ("resolution", _RESOLUTIONS)):
+        if name in one:
+            word = one[name]
+            if isinstance(word, str) and word in words:
+                return words[word]
+            known = ", ".join(words)
+            raise UnclearAnswer(f"{name} {_shown(word)} for {call.tool} is none of {known}")
+    raise UnclearAnswer(f"a decision about {call.tool} has no type: {_shown(one)}")
+
+
+def _edit(one: Mapping[str, Any], call: Asked) -> tuple[str, Mapping[str, Any]]:
+    edited = one.get("edited_action", one.get("args"))
+    if not isinstance(edited, Mapping) or not isinstance(edited.get("args"), Mapping):
+        raise UnclearAnswer(f'an edit of {call.tool} is {{"edited_action": {{"name", "args"}}}}')
+    tool = edited.get("name") or edited.get("action") or call.tool
+    if tool != call.tool and not call.may_switch_tool:
+        raise UnclearAnswer(f"an edit of {call.tool} may not turn it into {_shown(tool)}")
+    arguments = dict(edited["args"])
+    try:
+        digest(arguments, of=f"an edit of {call.tool!r}")
+    except InvalidCall as error:
+        raise UnclearAnswer(str(error)) from error
+    return str(tool), arguments
+
+
+def answer_schema(allowed: Sequence[Answer]) -> dict[str, Any]:
+    """The JSON schema of an answer to one call, for tools that draw a form from it."""
+    text = {"type": "string"}
+    edited = {
+        "type": "object",
+        "properties": {"name": text, "args": {"type": "object"}},
+        "required": ["args"],
+    }
+    return {
+        "type": "object",
+        "properties": {
+            "type": {"type": "string", "enum": [one.value for one in allowed]},
+            "message": text,
+            "edited_action": edited,
+            "comment": text,
+            "approver": text,
+        },
+        "required": ["type"],
+    }
+
+
+def same_arguments(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two sets of arguments are the same JSON."""
+    return digest(one) == digest(other)
+
+
+def _text(one: Mapping[str, Any], *names: str) -> str:
+    for name in names:
+        said = one.get(name)
+        if isinstance(said, str) and said:
+            return said
+    return ""
+
+
+def _wanted(asked: Sequence[Asked]) -> str:
+    listed = ", ".join(f"{one.tool} ({one.call_id})" for one in asked)
+    return f'send {{"decisions": [...]}} with one decision for each of: {listed}'
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - one line of a terminal

@@ -1,0 +1,39 @@
+"""The node that tells BIGHUB what happened, and lets the model go on when a turn is complete."""
+
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.types import Command
+
+from bighub_langgraph.core.ports import Ports
+from bighub_langgraph.graph.node import Node
+from bighub_langgraph.graph.routing import REPORT
+from bighub_langgraph.graph.state import CHANNEL, Plan, last_turn, messages_of, read
+from bighub_langgraph.guard import BighubGuard
+
+
+def outcome_node(
+    guard: BighubGuard, *, messages_key: str = "messages", then: str | None = "model"
+) -> Node:
+    """A node that starts the delivery of outcomes.
+
+    Args:
+        guard: Whose outbox is delivered, in the background where BIGHUB is far away.
+        messages_key: Where the messages are.
+        then: The node that goes on once every call of the turn is answered, and not before: that
+            is what makes the model run once a turn, in whatever order answers come. None where
+            your own edges do that.
+    """
+
+    async def flow(state: Any, _: RunnableConfig, ports: Ports) -> Command[Any] | None:
+        plan: Plan | None = read(state, CHANNEL)
+        message, done = last_turn(messages_of(state, messages_key))
+        complete = message is not None and done.issuperset(one["id"] for one in message.tool_calls)
+        turn = plan["turn"] if complete and plan else None
+        if ports is guard.aports:
+            await guard.courier.astart(turn)
+        else:
+            guard.courier.start(turn)
+        return Command(goto=then) if complete and then is not None else None
+
+    return Node(flow, guard, REPORT)
