@@ -3,6 +3,7 @@
 from typing import Any, Literal
 
 from bighub_langgraph.core.outcome import shown, status_of
+from bighub_langgraph.core.plain import plain
 from bighub_langgraph.core.record import Executed, Failed, Record
 from bighub_langgraph.core.words import State, Verdict
 
@@ -13,9 +14,10 @@ def event(name: EventName, record: Record, *, replayed: bool = False) -> dict[st
     """An event as plain JSON.
 
     Keys: `type` ("bighub"), `event`, `tool`, `call_id`, `key`, `status` (one of BIGHUB's four, or
-    None while the call is on its way), `state` (ours), `verdict`, `recommendation`, `confidence`, `risk_score`, `enforcement_mode`, `reason`,
-    `request_id`; and where they apply `approval` (answer, approver, verified, comment), `output`
-    (redacted), `error`, `replayed`, `in_doubt`.
+    None while the call is on its way), `state` (ours), `verdict`, `recommendation`,
+    `confidence`, `risk_score`, `enforcement_mode`, `reason`, `request_id`; and where they apply
+    `approval` (answer, approver, verified, comment), `output` (redacted), `error`, `replayed`,
+    `in_doubt`.
     """
     told: dict[str, Any] = {
         "type": "bighub",
@@ -23,7 +25,7 @@ def event(name: EventName, record: Record, *, replayed: bool = False) -> dict[st
         "tool": record.tool,
         "call_id": record.call_id,
         "key": record.key,
-        "status": None if (status := status_of(record)) is None else status.value,
+        "status": plain(status_of(record)),
         "state": record.state.value,
         **_decided(record),
         **_answered(record),

@@ -22,7 +22,7 @@ def for_model(record: Record) -> str:
         case State.UNKNOWN:
             return in_doubt(record)
         case State.TOOL_ERROR if isinstance(record.result, Failed):
-            return f"{record.tool} failed: {_short(record.result.error)}"
+            return f"{record.tool} failed: {_short(record.result.error)}."
         case State.SUPERSEDED:
             return f"{record.tool} did not run: a person changed its arguments."
         case _:
@@ -45,13 +45,13 @@ def after_edit(tool: str, arguments: Mapping[str, Any], output: str) -> str:
 
 def not_possible(tool: str, error: object) -> str:
     """The answer to a call that cannot be proposed at all."""
-    return f"{tool} did not run: {_short(str(error))}"
+    return f"{tool} did not run: {_short(str(error))}."
 
 
 def _blocked(record: Record) -> str:
     denied = record.approval is not None and record.approval.answer is Answer.REJECT
     who = "A person rejected this call" if denied else f"{record.tool} was not run"
-    parts = [f"{who}: {_short(record.reason)}" if record.reason else f"{who}."]
+    parts = [f"{who}: {_short(record.reason)}." if record.reason else f"{who}."]
     if record.decision is not None and lacks_context(record.decision):
         parts.append(_missing(record.decision.reply))
     if record.decision is not None and not denied and record.decision.alternatives:
@@ -83,6 +83,5 @@ def _listed(arguments: Mapping[str, Any]) -> str:
 
 
 def _short(text: str) -> str:
-    return cut(" ".join(text.split()).rstrip("."), LONGEST_REASON) + (
-        "." if text.endswith(".") else ""
-    )
+    """A text on one line, without its full stop, so that a sentence can end in it."""
+    return cut(" ".join(text.split()).rstrip("."), LONGEST_REASON)

@@ -21,7 +21,7 @@ def plain(value: object, depth: int = 0) -> Any:
     and other objects with `model_dump` mappings, NaN and infinities text. What nothing here knows
     becomes its `repr`; so does what lies deeper than 32 levels or holds itself.
     """
-    if value is None or isinstance(value, bool | str) or type(value) is int:
+    if value is None or type(value) in {bool, str, int}:
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
@@ -78,6 +78,7 @@ def _repr(value: object) -> str:
 
 _WAYS: tuple[tuple[type | tuple[type, ...], Callable[[Any], Any]], ...] = (
     (Enum, lambda value: plain(value.value)),
+    (str, str),
     (int, int),
     ((datetime, date, time), lambda value: value.isoformat()),
     (timedelta, lambda value: value.total_seconds()),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Literal
 
 from bighub_langgraph.core.errors import ConfigurationError
@@ -33,7 +34,7 @@ class ToolPolicy:
             key, returns the tool's output, or None when the tool did not run.
     """
 
-    value_from_args: Callable[[dict[str, Any]], float | int | None] | None = None
+    value_from_args: Callable[[dict[str, Any]], float | Decimal | None] | None = None
     target_from_args: Callable[[dict[str, Any]], str | None] | None = None
     metadata_from_args: Callable[[dict[str, Any]], Mapping[str, Any] | None] | None = None
     action_name: str | None = None

@@ -104,7 +104,7 @@ def _check(
 
 
 def _leaving(guard: BighubGuard, messages_key: str, end: str) -> Node:
-    """The edge out of the model: to `evaluate` with tool calls, else out, a moment after telling."""
+    """The edge out of the model: to `evaluate` with tool calls, else out, after telling."""
 
     async def flow(state: Any, _: RunnableConfig, ports: Ports) -> str:
         message, _answered = last_turn(messages_of(state, messages_key))

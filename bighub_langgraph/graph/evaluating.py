@@ -31,6 +31,7 @@ from bighub_langgraph.graph.state import (
     part_of,
     read,
     thread_of,
+    unanswered,
 )
 from bighub_langgraph.guard import BighubGuard
 
@@ -79,7 +80,7 @@ def _planned(
 ) -> tuple[list[ToolMessage], Plan]:
     """A fresh plan of the last turn, and the answers to calls that nobody needs to look at."""
     message, done = last_turn(messages)
-    calls = [] if message is None else [one for one in message.tool_calls if one["id"] not in done]
+    calls = unanswered(message, done)
     turn = message.id if isinstance(message, AIMessage) else None
     plan = Plan(thread=thread_of(config) or minted(), turn=turn or minted(), calls=[])
     if guard.rules.approvals.interrupt_mode == "per_call":

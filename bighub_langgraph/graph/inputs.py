@@ -12,6 +12,7 @@ from bighub_langgraph.graph.state import (
     messages_of,
     minted,
     thread_of,
+    unanswered,
 )
 
 Form = Literal["calls", "messages", "state"]
@@ -61,7 +62,7 @@ def read_calls(given: Any, config: RunnableConfig, messages_key: str) -> Calls:
     message, done = last_turn(messages_of(given, messages_key))
     if message is None:
         raise ValueError("there is no AI message in the input, so there is no tool call to run")
-    calls = [dict(one) for one in message.tool_calls if one["id"] not in done]
+    calls = [dict(one) for one in unanswered(message, done)]
     form: Form = "messages" if isinstance(given, list) else "state"
     return Calls(form, calls, thread, message.id or minted(), given)
 

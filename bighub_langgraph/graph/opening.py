@@ -18,7 +18,7 @@ from bighub_langgraph.core.record import Record
 from bighub_langgraph.core.words import State
 from bighub_langgraph.graph.answering import answered, refused
 from bighub_langgraph.graph.node import Node
-from bighub_langgraph.graph.state import messages_of, thread_of
+from bighub_langgraph.graph.state import messages_of, thread_of, unanswered
 from bighub_langgraph.guard import BighubGuard
 
 OPEN = "open"
@@ -53,7 +53,7 @@ async def closed(
 def _dangling(message: BaseMessage, done: set[str]) -> list[Any]:
     if not isinstance(message, AIMessage):
         return []
-    return [call for call in message.tool_calls if call["id"] not in done]
+    return unanswered(message, done)
 
 
 async def _closed(message: BaseMessage, call: Any, thread: str | None, ports: Ports) -> ToolMessage:

@@ -8,7 +8,7 @@ from langgraph.types import Command
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.graph.node import Node
 from bighub_langgraph.graph.routing import REPORT
-from bighub_langgraph.graph.state import CHANNEL, Plan, last_turn, messages_of, read
+from bighub_langgraph.graph.state import CHANNEL, Plan, last_turn, messages_of, read, unanswered
 from bighub_langgraph.guard import BighubGuard
 
 
@@ -28,7 +28,7 @@ def outcome_node(
     async def flow(state: Any, _: RunnableConfig, ports: Ports) -> Command[Any] | None:
         plan: Plan | None = read(state, CHANNEL)
         message, done = last_turn(messages_of(state, messages_key))
-        complete = message is not None and done.issuperset(one["id"] for one in message.tool_calls)
+        complete = message is not None and not unanswered(message, done)
         turn = plan["turn"] if complete and plan else None
         if ports is guard.aports:
             await guard.courier.astart(turn)

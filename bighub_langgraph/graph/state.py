@@ -6,12 +6,18 @@ its task, so that tasks of one superstep never write over each other. Users' sch
 channel; nodes declare it by `input_schema`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 from uuid import uuid4
 
-from langchain_core.messages import AIMessage, BaseMessage, ToolMessage, convert_to_messages
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    ToolCall,
+    ToolMessage,
+    convert_to_messages,
+)
 from langchain_core.runnables import RunnableConfig
 
 CHANNEL = "bighub"
@@ -105,6 +111,12 @@ def last_turn(messages: Sequence[BaseMessage]) -> tuple[AIMessage | None, set[st
         if isinstance(message, ToolMessage):
             answered.add(message.tool_call_id)
     return None, answered
+
+
+def unanswered(message: AIMessage | None, answered: Collection[str]) -> list[ToolCall]:
+    """The calls of a message that have no answer. A call without an id is answered under ""."""
+    calls = [] if message is None else message.tool_calls
+    return [call for call in calls if (call["id"] or "") not in answered]
 
 
 def thread_of(config: RunnableConfig) -> str | None:

@@ -1,0 +1,107 @@
+"""A model that follows a script, tools that count, and ways to run a graph in both colours."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.tools import BaseTool, tool
+
+
+def call(name: str, call_id: str = "call-1", **arguments: Any) -> dict[str, Any]:
+    """A tool call of a model."""
+    return {"name": name, "args": arguments, "id": call_id, "type": "tool_call"}
+
+
+def asks_for(*calls: dict[str, Any]) -> AIMessage:
+    """A model's message with tool calls."""
+    return AIMessage("", tool_calls=list(calls))
+
+
+class ScriptedModel(BaseChatModel):
+    """Says its script line by line, and remembers what it was shown."""
+
+    script: Sequence[Any]
+    shown: list[list[BaseMessage]] = []  # noqa: RUF012 - pydantic copies it for each model
+
+    def bind_tools(self, tools: Any, **_: Any) -> "ScriptedModel":
+        return self
+
+    def _generate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
+        line = self.script[len(self.shown)]
+        self.shown.append(list(messages))
+        said = AIMessage(line) if isinstance(line, str) else line.model_copy(deep=True)
+        return ChatResult(generations=[ChatGeneration(message=said)])
+
+    @property
+    def _llm_type(self) -> str:
+        return "scripted"
+
+
+class Shop:
+    """Tools with effects, each of which is written down."""
+
+    def __init__(self) -> None:
+        self.ran: list[tuple[str, Any]] = []
+
+    def tools(self) -> list[BaseTool]:
+        """The shop's tools."""
+
+        @tool
+        def refund(order_id: str, amount: float) -> str:
+            """Pay money back."""
+            self.ran.append(("refund", amount))
+            return f"refunded {amount} for {order_id}"
+
+        @tool
+        def look_up(order_id: str) -> str:
+            """Look an order up."""
+            self.ran.append(("look_up", order_id))
+            return f"{order_id}: 3 chairs"
+
+        @tool
+        def delete_account(customer: str) -> str:
+            """Delete an account."""
+            self.ran.append(("delete_account", customer))
+            raise RuntimeError(f"no {customer} here, key sk-live-abcdefghijklmnop")
+
+        return [refund, look_up, delete_account]
+
+
+def answers(state: dict[str, Any]) -> dict[str, str]:
+    """The contents of the tool messages of a state, by the id of their call."""
+    return {
+        one.tool_call_id: str(one.content)
+        for one in state["messages"]
+        if isinstance(one, ToolMessage)
+    }
+
+
+class Runner:
+    """Runs a compiled graph in one colour."""
+
+    def __init__(self, colour: str) -> None:
+        self._colour = colour
+
+    def run(self, graph: Any, given: Any, thread: str | None = "t") -> dict[str, Any]:
+        """Invoke a graph; returns its state."""
+        config = {"configurable": {"thread_id": thread}} if thread else {}
+        if self._colour == "blocking":
+            state: dict[str, Any] = graph.invoke(given, config)
+        else:
+            state = asyncio.run(graph.ainvoke(given, config))
+        return state
+
+    def stream(self, graph: Any, given: Any, **options: Any) -> Iterator[Any]:
+        """Stream a graph."""
+        config = {"configurable": {"thread_id": "t"}}
+        if self._colour == "blocking":
+            yield from graph.stream(given, config, **options)
+            return
+
+        async def collected() -> list[Any]:
+            return [one async for one in graph.astream(given, config, **options)]
+
+        yield from asyncio.run(collected())

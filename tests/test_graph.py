@@ -1,0 +1,443 @@
+"""The ready graph: evaluate, ask, run once, report; blocking and async."""
+
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.prebuilt import ToolNode
+from langgraph.types import Command, Interrupt
+
+from bighub_langgraph import (
+    ApprovalPolicy,
+    BighubGuard,
+    ToolPolicy,
+    create_guarded_agent,
+    current_call,
+)
+from tests.agents import Runner, ScriptedModel, Shop, answers, asks_for, call
+from tests.engines import AsyncScriptedBighub, ScriptedBighub
+
+PLEASE = {"messages": [HumanMessage("please")]}
+REFUND = call("refund", order_id="o1", amount=40)
+
+
+@pytest.fixture(params=["blocking", "async"])
+def runner(request: pytest.FixtureRequest) -> Runner:
+    return Runner(request.param)
+
+
+class Desk:
+    """A guarded agent with everything a test looks at."""
+
+    def __init__(
+        self, *script: Any, says: Any = "proceed", memory: bool = True, **guard: Any
+    ) -> None:
+        self.bighub = guard.pop("bighub", None) or ScriptedBighub(says)
+        self.shop = Shop()
+        self.model = ScriptedModel(script=script)
+        self.guard = BighubGuard(bighub=self.bighub, **guard)
+        tools = ToolNode(self.shop.tools(), handle_tool_errors=True)
+        saver = InMemorySaver() if memory else None
+        self.agent = create_guarded_agent(self.model, tools, self.guard, checkpointer=saver)
+
+    def asked(self, state: dict[str, Any]) -> dict[str, Any]:
+        [interrupt] = state["__interrupt__"]
+        assert isinstance(interrupt, Interrupt)
+        value: dict[str, Any] = interrupt.value
+        return value
+
+
+def resume(*decisions: dict[str, Any]) -> Command[Any]:
+    return Command(resume={"decisions": list(decisions)})
+
+
+def test_a_call_that_bighub_lets_proceed_runs_and_is_reported(runner: Runner) -> None:
+    desk = Desk(asks_for(REFUND), "Done.")
+    state = runner.run(desk.agent, PLEASE)
+    desk.guard.flush()
+    assert state["messages"][-1].content == "Done."
+    assert desk.shop.ran == [("refund", 40)]
+    [outcome] = desk.bighub.outcomes_told
+    assert (outcome["status"], outcome["request_id"]) == ("SUCCESS", "req-1")
+    assert (outcome["production_action"], outcome["recommendation_followed"]) == ("refund", True)
+    [told] = desk.bighub.rounds
+    assert (told["source"], told["events"][0]["output"]) == ("langgraph", "refunded 40.0 for o1")
+
+
+def test_a_call_that_bighub_stops_never_reaches_the_tool(runner: Runner) -> None:
+    desk = Desk(asks_for(REFUND), "Sorry.", says="do_not_proceed")
+    state = runner.run(desk.agent, PLEASE)
+    desk.guard.flush()
+    assert desk.shop.ran == []
+    assert "Do not repeat this call" in answers(state)["call-1"]
+    assert desk.bighub.statuses == ["BLOCKED"]
+
+
+def test_a_call_that_needs_a_person_waits_with_the_evidence(runner: Runner) -> None:
+    desk = Desk(asks_for(REFUND), "Done.", says="review_recommended")
+    request = desk.asked(runner.run(desk.agent, PLEASE))
+    assert desk.shop.ran == []
+    [action] = request["action_requests"]
+    assert (action["name"], action["args"]) == ("refund", {"order_id": "o1", "amount": 40})
+    assert "BIGHUB says review recommended, risk 0.20, confidence high" in action["description"]
+    evidence = action["bighub"]
+    assert (evidence["tool_call_id"], evidence["request_id"]) == ("call-1", "req-1")
+    [config] = request["review_configs"]
+    assert config["action_name"] == "refund"
+    assert config["allowed_decisions"] == ["approve", "edit", "reject", "respond"]
+
+
+def test_an_approval_runs_the_call_once_and_bighub_hears_of_both(runner: Runner) -> None:
+    desk = Desk(asks_for(REFUND), "Done.", says="review_recommended")
+    runner.run(desk.agent, PLEASE)
+    yes = {"type": "approve", "approver": "ada", "comment": "known customer"}
+    runner.run(desk.agent, resume(yes))
+    desk.guard.flush()
+    assert desk.shop.ran == [("refund", 40)]
+    assert desk.bighub.resolutions == [
+        {"request_id": "req-1", "resolution": "approved", "comment": "ada: known customer"}
+    ]
+    assert desk.bighub.statuses == ["SUCCESS"]
+    assert len(desk.bighub.asked) == 1
+
+
+def test_a_rejection_runs_nothing_and_tells_the_model_why(runner: Runner) -> None:
+    desk = Desk(asks_for(REFUND), "Sorry.", says="review_recommended")
+    runner.run(desk.agent, PLEASE)
+    state = runner.run(desk.agent, resume({"type": "reject", "message": "too much"}))
+    desk.guard.flush()
+    assert desk.shop.ran == []
+    assert answers(state)["call-1"].startswith("A person rejected this call: too much.")
+    assert desk.bighub.statuses == ["BLOCKED"]
+    assert desk.bighub.resolutions[0]["resolution"] == "denied"
+
+
+def test_a_response_stands_in_for_the_tool(runner: Runner) -> None:
+    desk = Desk(asks_for(REFUND), "Done.", says="review_recommended")
+    runner.run(desk.agent, PLEASE)
+    state = runner.run(desk.agent, resume({"type": "respond", "message": "I paid it myself"}))
+    desk.guard.flush()
+    assert desk.shop.ran == []
+    assert answers(state) == {"call-1": "I paid it myself"}
+    [outcome] = desk.bighub.outcomes_told
+    assert (outcome["status"], outcome["human_final_action"]) == ("BLOCKED", "I paid it myself")
+
+
+def test_edited_arguments_are_seen_by_bighub_before_they_run(runner: Runner) -> None:
+    desk = Desk(asks_for(REFUND), "Done.", says="review_recommended")
+    runner.run(desk.agent, PLEASE)
+    edit = {"name": "refund", "args": {"order_id": "o1", "amount": 10}}
+    state = runner.run(desk.agent, resume({"type": "edit", "edited_action": edit}))
+    desk.guard.flush()
+    assert [one["value"] for one in desk.bighub.asked] == [40, 10]
+    assert desk.shop.ran == [("refund", 10)]
+    assert "refund(order_id='o1', amount=10)" in answers(state)["call-1"]
+    assert desk.bighub.statuses == ["SUCCESS"]
+    assert desk.bighub.outcomes_told[0]["request_id"] == "req-2"
+
+
+def test_an_edit_that_bighub_blocks_does_not_run(runner: Runner) -> None:
+    desk = Desk(asks_for(REFUND), "Sorry.", says="review_recommended")
+    runner.run(desk.agent, PLEASE)
+    desk.bighub.says = "do_not_proceed"
+    edit = {"name": "refund", "args": {"order_id": "o1", "amount": 4000}}
+    runner.run(desk.agent, resume({"type": "edit", "edited_action": edit}))
+    assert desk.shop.ran == []
+
+
+def test_what_may_run_runs_at_once_while_the_rest_waits(runner: Runner) -> None:
+    look_up = call("look_up", "call-2", order_id="o1")
+    says = {
+        "refund": "review_recommended",
+        "look_up": "proceed",
+        "delete_account": "do_not_proceed",
+    }
+    delete = call("delete_account", "call-3", customer="c1")
+    desk = Desk(asks_for(REFUND, look_up, delete), "Done.", says=says)
+    runner.run(desk.agent, PLEASE)
+    assert desk.shop.ran == [("look_up", "o1")]
+    assert len(desk.model.shown) == 1
+    state = runner.run(desk.agent, resume({"type": "approve"}))
+    assert desk.shop.ran == [("look_up", "o1"), ("refund", 40)]
+    assert len(desk.model.shown) == 2
+    assert set(answers(state)) == {"call-1", "call-2", "call-3"}
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_partial_answers_are_fine_and_the_model_goes_on_once(
+    runner: Runner, order: tuple[int, int]
+) -> None:
+    calls = [call("refund", f"call-{n}", order_id=f"o{n}", amount=n) for n in (1, 2)]
+    desk = Desk(asks_for(*calls), "Done.", says="review_recommended")
+    runner.run(desk.agent, PLEASE)
+    for number in order:
+        yes = {"type": "approve", "tool_call_id": f"call-{number + 1}"}
+        state = runner.run(desk.agent, resume(yes))
+    assert [amount for _, amount in desk.shop.ran] == [number + 1 for number in order]
+    assert len(desk.model.shown) == 2
+    assert "__interrupt__" not in state
+
+
+NONSENSE: list[Any] = [
+    *("yes", True, 7, [], {"resolution": "sure"}, {"decisions": []}),
+    {"decisions": [{"type": "maybe"}]},
+    {"decisions": [{"type": "approve"}, {"type": "approve"}]},
+    {"decisions": [{"type": "approve", "tool_call_id": "call-9"}]},
+    {"decisions": [{"type": "edit", "edited_action": {"name": "look_up", "args": {}}}]},
+    {"decisions": [{"type": "edit", "edited_action": {"name": "refund", "args": {"x": 1}}}]},
+    {"decisions": [{"type": "respond"}]},
+]
+
+
+@pytest.mark.parametrize("nonsense", NONSENSE, ids=repr)
+def test_an_answer_that_is_not_understood_is_asked_again_and_poisons_nothing(
+    runner: Runner, nonsense: Any
+) -> None:
+    desk = Desk(asks_for(REFUND), "Done.", says="review_recommended")
+    runner.run(desk.agent, PLEASE)
+    again = desk.asked(runner.run(desk.agent, Command(resume=nonsense)))
+    assert "The last answer was not understood" in again["action_requests"][0]["description"]
+    assert desk.shop.ran == []
+    runner.run(desk.agent, resume({"type": "approve"}))
+    assert desk.shop.ran == [("refund", 40)]
+    assert len(desk.bighub.asked) == 1
+
+
+DIALECTS = [
+    {"type": "approve"},
+    [{"type": "accept", "args": None}],
+    {"resolution": "approved", "comment": "ok", "approver": "ada"},
+    {"decisions": [{"type": "approve", "tool_call_id": "call-1"}]},
+    {"type": "edit", "edited_action": {"name": "refund", "args": {"amount": 40, "order_id": "o1"}}},
+]
+
+
+@pytest.mark.parametrize("yes", DIALECTS, ids=repr)
+def test_every_dialect_of_yes_is_understood(runner: Runner, yes: Any) -> None:
+    desk = Desk(asks_for(REFUND), "Done.", says="review_recommended")
+    runner.run(desk.agent, PLEASE)
+    runner.run(desk.agent, Command(resume=yes))
+    assert desk.shop.ran == [("refund", 40)]
+
+
+@pytest.mark.parametrize(
+    "no", [{"type": "reject"}, [{"type": "ignore", "args": None}], {"resolution": "denied"}]
+)
+def test_every_dialect_of_no_is_understood(runner: Runner, no: Any) -> None:
+    desk = Desk(asks_for(REFUND), "Sorry.", says="review_recommended")
+    runner.run(desk.agent, PLEASE)
+    runner.run(desk.agent, Command(resume=no))
+    assert desk.shop.ran == []
+
+
+def test_without_a_checkpointer_nobody_can_be_asked_so_the_call_is_blocked(runner: Runner) -> None:
+    desk = Desk(asks_for(REFUND), "Sorry.", says="review_recommended", memory=False)
+    state = runner.run(desk.agent, PLEASE)
+    assert desk.shop.ran == []
+    assert "checkpointer" in answers(state)["call-1"]
+    desk.guard.flush()
+    assert desk.bighub.statuses == ["BLOCKED"]
+
+
+BAD_CALLS = [
+    ([call("transfer", order_id="o1")], "there is no such tool"),
+    ([call("refund", order_id="o1")], "amount: Field required"),
+    ([call("refund", order_id="o1", amount="much")], "its arguments do not fit"),
+    ([call("refund", order_id="o1", amount=float("nan"))], "did not run"),
+    ([REFUND, call("look_up", order_id="o1")], "2 calls have the id call-1"),
+    ([{**REFUND, "id": None}], "the call has no id"),
+]
+
+
+@pytest.mark.parametrize(("calls", "wrong"), BAD_CALLS, ids=lambda one: str(one)[:40])
+def test_a_call_that_cannot_be_run_is_answered_and_nobody_is_asked(
+    runner: Runner, calls: list[dict[str, Any]], wrong: str
+) -> None:
+    desk = Desk(asks_for(*calls), "Sorry.")
+    state = runner.run(desk.agent, PLEASE)
+    assert desk.shop.ran == []
+    assert desk.bighub.asked == []
+    assert all(wrong in content for content in answers(state).values())
+    assert state["messages"][-1].content == "Sorry."
+
+
+def test_a_policy_that_cannot_read_the_arguments_is_named_to_the_model(runner: Runner) -> None:
+    policy = ToolPolicy(value_from_args=lambda a: a["cents"])
+    desk = Desk(asks_for(REFUND), "Sorry.", tools={"refund": policy})
+    state = runner.run(desk.agent, PLEASE)
+    assert desk.shop.ran == []
+    assert "value_from_args of 'refund' raised KeyError" in answers(state)["call-1"]
+
+
+def test_a_tool_that_raises_is_a_failure_and_keeps_no_secrets(runner: Runner) -> None:
+    desk = Desk(asks_for(call("delete_account", customer="c1")), "Sorry.")
+    state = runner.run(desk.agent, PLEASE)
+    desk.guard.flush()
+    [message] = [one for one in state["messages"] if isinstance(one, ToolMessage)]
+    assert message.status == "error"
+    [outcome] = desk.bighub.outcomes_told
+    assert outcome["status"] == "FAILURE"
+    assert "sk-live" not in str(desk.bighub.outcomes_told) + str(desk.bighub.rounds)
+
+
+def test_a_read_only_tool_runs_without_an_evaluation(runner: Runner) -> None:
+    desk = Desk(
+        asks_for(call("look_up", order_id="o1")),
+        "Done.",
+        says="do_not_proceed",
+        tools={"look_up": ToolPolicy(read_only=True)},
+    )
+    runner.run(desk.agent, PLEASE)
+    assert desk.shop.ran == [("look_up", "o1")]
+    assert desk.bighub.asked == []
+
+
+def test_a_tool_that_is_always_reviewed_is_asked_about_even_when_bighub_proceeds(
+    runner: Runner,
+) -> None:
+    desk = Desk(asks_for(REFUND), "Done.", tools={"refund": ToolPolicy(always_review=True)})
+    assert "__interrupt__" in runner.run(desk.agent, PLEASE)
+    assert desk.shop.ran == []
+
+
+def test_a_request_that_expires_is_a_denial(runner: Runner) -> None:
+    now = [100.0]
+    desk = Desk(
+        asks_for(REFUND),
+        "Sorry.",
+        says="review_recommended",
+        approvals=ApprovalPolicy(expires_after=60),
+        clock=lambda: now[0],
+    )
+    runner.run(desk.agent, PLEASE)
+    now[0] += 60
+    state = runner.run(desk.agent, resume({"type": "approve"}))
+    assert desk.shop.ran == []
+    assert "ran out" in answers(state)["call-1"]
+
+
+@pytest.mark.parametrize(("mode", "ran"), [("closed", 0), ("open", 1)])
+def test_an_outage_is_settled_by_the_fail_mode_and_reported_when_it_is_over(
+    runner: Runner, mode: str, ran: int
+) -> None:
+    desk = Desk(asks_for(REFUND), "Done.", fail_mode=mode, retries=0)
+    desk.bighub.away = True
+    runner.run(desk.agent, PLEASE)
+    assert len(desk.shop.ran) == ran
+    desk.bighub.away = False
+    assert desk.guard.flush() == 0
+    assert desk.bighub.statuses == ["SUCCESS"] * ran
+    asked = [one for one in desk.bighub.asked if one["context"].get("unasked")]
+    late = {one["idempotency_key"] for one in asked}
+    assert len(late) == ran
+    assert all(one["request_id"] for one in desk.bighub.outcomes_told)
+    assert len(desk.bighub.rounds) == 1
+
+
+def test_a_new_message_closes_what_was_waiting_and_keeps_the_history_whole(runner: Runner) -> None:
+    desk = Desk(asks_for(REFUND), "Fine.", says="review_recommended")
+    runner.run(desk.agent, PLEASE)
+    state = runner.run(desk.agent, {"messages": [HumanMessage("never mind")]})
+    kinds = [type(one) for one in state["messages"]]
+    assert kinds == [HumanMessage, AIMessage, ToolMessage, HumanMessage, AIMessage]
+    assert desk.shop.ran == []
+    desk.guard.flush()
+    assert desk.bighub.statuses == ["BLOCKED"]
+    assert "a new message came" in desk.bighub.outcomes_told[0]["description"]
+
+
+def test_an_old_checkpoint_that_is_resumed_gets_the_stored_result(runner: Runner) -> None:
+    desk = Desk(asks_for(REFUND), "Done.", "Done again.", says="review_recommended")
+    runner.run(desk.agent, PLEASE)
+    config: RunnableConfig = {"configurable": {"thread_id": "t"}}
+    waiting = desk.agent.get_state(config).config
+    runner.run(desk.agent, resume({"type": "approve"}))
+    again = desk.agent.invoke(resume({"type": "approve"}), waiting)
+    assert desk.shop.ran == [("refund", 40)]
+    assert answers(again)["call-1"] == "refunded 40.0 for o1"
+    [message] = [one for one in again["messages"] if isinstance(one, ToolMessage)]
+    assert message.additional_kwargs["bighub"] == {"replayed": True}
+
+
+def test_a_tool_knows_the_call_it_runs_for(runner: Runner) -> None:
+    seen: list[Any] = []
+
+    def pay(amount: float) -> str:
+        """Pay."""
+        seen.append(current_call())
+        return "paid"
+
+    bighub = ScriptedBighub("review_recommended")
+    model = ScriptedModel(script=[asks_for(call("pay", amount=1)), "Done."])
+    guard = BighubGuard(bighub=bighub)
+    agent = create_guarded_agent(model, [pay], guard, checkpointer=InMemorySaver())
+    runner.run(agent, PLEASE)
+    runner.run(agent, resume({"type": "approve", "approver": "ada"}))
+    [current] = seen
+    assert current.idempotency_key == bighub.asked[0]["idempotency_key"]
+    assert (current.approver, current.approver_verified) == ("ada", False)
+    assert current.decision.word == "review_recommended"
+
+
+def test_outside_of_a_call_there_is_no_current_call() -> None:
+    with pytest.raises(LookupError, match="inside a guarded tool call"):
+        current_call()
+
+
+def test_the_custom_stream_tells_decisions_approvals_and_outcomes(runner: Runner) -> None:
+    desk = Desk(asks_for(REFUND), "Done.", says="review_recommended")
+    told = list(runner.stream(desk.agent, PLEASE, stream_mode="custom"))
+    told += runner.stream(desk.agent, resume({"type": "approve"}), stream_mode="custom")
+    assert [one["event"] for one in told] == ["decision", "approval", "outcome"]
+    assert [one["status"] for one in told] == ["approval_required", None, "executed"]
+    assert told[0]["verdict"] == "review"
+    assert told[2]["output"] == "refunded 40.0 for o1"
+
+
+@pytest.mark.parametrize("mode", ["values", "updates", "messages", "debug", "checkpoints", "tasks"])
+def test_every_stream_mode_works(runner: Runner, mode: str) -> None:
+    desk = Desk(asks_for(REFUND), "Done.")
+    assert list(runner.stream(desk.agent, PLEASE, stream_mode=mode))
+
+
+def test_an_async_client_serves_both_colours(runner: Runner) -> None:
+    bighub = AsyncScriptedBighub()
+    desk = Desk(asks_for(REFUND), "Done.", bighub=bighub)
+    runner.run(desk.agent, PLEASE)
+    assert desk.shop.ran == [("refund", 40)]
+    assert bighub.told.statuses == ["SUCCESS"]
+
+
+def test_on_decision_sees_every_decision_and_may_raise(runner: Runner) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def look(event: dict[str, Any]) -> None:
+        seen.append(event)
+        raise RuntimeError("the log is full")
+
+    desk = Desk(asks_for(REFUND), "Done.", on_decision=look)
+    runner.run(desk.agent, PLEASE)
+    assert [one["recommendation"] for one in seen] == ["proceed"]
+    assert desk.shop.ran == [("refund", 40)]
+
+
+def test_turning_reports_off_turns_them_off(runner: Runner) -> None:
+    desk = Desk(asks_for(REFUND), "Done.", outcome_reporting=False, memory_enabled=False)
+    runner.run(desk.agent, PLEASE)
+    assert desk.guard.flush() == 0
+    assert (desk.bighub.outcomes_told, desk.bighub.rounds) == ([], [])
+
+
+def test_the_state_the_guard_adds_is_not_shown(runner: Runner) -> None:
+    desk = Desk(asks_for(REFUND), "Done.")
+    assert set(runner.run(desk.agent, PLEASE)) == {"messages"}
+    assert set(desk.agent.get_output_jsonschema()["properties"]) == {"messages"}
+
+
+def test_the_picture_of_the_graph_shows_its_nodes() -> None:
+    desk = Desk("Hello.")
+    drawn = desk.agent.get_graph().draw_mermaid()
+    for name in ("open", "model", "evaluate", "approve", "tools", "report"):
+        assert f"\t{name}(" in drawn

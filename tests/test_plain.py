@@ -1,0 +1,86 @@
+"""Whatever a tool returns can be said in JSON."""
+
+import dataclasses
+import json
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from enum import Enum
+from pathlib import PurePosixPath
+from typing import Any
+from uuid import UUID
+
+import pytest
+from pydantic import BaseModel
+
+from bighub_langgraph.core.plain import cut, plain
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
+    when: date
+
+
+class Order(BaseModel):
+    total: Decimal
+
+
+class Awkward:
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+
+class Closed:
+    def model_dump(self) -> dict[str, Any]:
+        raise RuntimeError("closed")
+
+    def __repr__(self) -> str:
+        return "Closed()"
+
+
+SELF: list[Any] = []
+SELF.append(SELF)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (datetime(2026, 11, 1, 12, tzinfo=UTC), "2026-11-01T12:00:00+00:00"),
+        (date(2026, 11, 1), "2026-11-01"),
+        (timedelta(minutes=2), 120.0),
+        (Decimal("1.10"), "1.10"),
+        (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+        (PurePosixPath("/a/b"), "/a/b"),
+        (Colour.RED, "red"),
+        ((1, 2), [1, 2]),
+        ({3}, [3]),
+        (b"text", "text"),
+        (b"\xff\xfe", "<2 bytes>"),
+        (float("nan"), "nan"),
+        (float("inf"), "inf"),
+        ({1: Colour.RED}, {"1": "red"}),
+        (Point(1, date(2026, 1, 2)), {"x": 1, "when": "2026-01-02"}),
+        (Order(total=Decimal("9.9")), {"total": "9.9"}),
+        (Awkward(), "<Awkward>"),
+        (Closed(), "Closed()"),
+        (2**80, 2**80),
+    ],
+)
+def test_a_value_is_said_in_plain_json(value: object, expected: object) -> None:
+    assert plain(value) == expected
+    json.dumps(plain(value), allow_nan=False)
+
+
+def test_a_list_that_holds_itself_ends_somewhere() -> None:
+    json.dumps(plain(SELF))
+
+
+def test_a_long_text_is_cut_and_says_so() -> None:
+    short = cut("x" * 1000, 100)
+    assert len(short) == 100
+    assert short.endswith("[... 1000 characters in all]")
+    assert cut("short", 100) == "short"

@@ -1,0 +1,77 @@
+"""Secrets do not leave the process; what a tool gets and a record's key stay as they are."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bighub_langgraph.core.redaction import HIDDEN, redact
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["password", "PASSWORD", "userPassword", "api_key", "apiKey", "X-Api-Key", "access_token",
+     "Authorization", "client-secret", "card_number", "cvv", "iban", "privateKey"],
+)  # fmt: skip
+def test_values_under_secret_names_are_hidden(key: str) -> None:
+    assert redact({key: "hunter2"}) == {key: HIDDEN}
+    assert redact({"deep": [{key: {"any": "thing"}}]}) == {"deep": [{key: HIDDEN}]}
+
+
+@pytest.mark.parametrize("key", ["author", "tokenizer", "pinned", "keyboard", "secretary", "order"])
+def test_names_that_only_look_alike_are_left_alone(key: str) -> None:
+    assert redact({key: "Ada"}) == {key: "Ada"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("pay with 4111 1111 1111 1111 today", f"pay with {HIDDEN} today"),
+        ("pay with 4111-1111-1111-1111.", f"pay with {HIDDEN}."),
+        ("to DE89 3704 0044 0532 0130 00", f"to {HIDDEN}"),
+        ("to GB82WEST12345698765432", f"to {HIDDEN}"),
+        ("mail ada@example.org now", f"mail {HIDDEN} now"),
+        ("Authorization: Bearer abcdef123456", f"Authorization: Bearer {HIDDEN}"),
+        ("key sk-proj-abcdefghijklmnop1234", f"key {HIDDEN}"),
+        ("postgresql://me:hunter2@db/x", f"postgresql://me:{HIDDEN}@db/x"),
+        ('{"password": "hunter2"}', f'{{"password": {HIDDEN}}}'),
+        ("password=hunter2&x=1", f"password={HIDDEN}&x=1"),
+    ],
+)
+def test_patterns_are_hidden_in_any_text(text: str, expected: str) -> None:
+    assert redact(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["order 4111 1111 1111 1112", "1234567890123", "tracking 00000000000000", "DE00 1234 5678"],
+)
+def test_numbers_that_fail_their_checksum_are_left_alone(text: str) -> None:
+    assert redact(text) == text
+
+
+def test_card_numbers_are_hidden_as_numbers_too() -> None:
+    assert redact({"n": 4111111111111111, "m": 4111111111111112}) == {
+        "n": HIDDEN,
+        "m": 4111111111111112,
+    }
+
+
+PLAIN: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+@given(PLAIN)
+def test_redaction_works_on_any_json_and_twice_is_once(value: Any) -> None:
+    assert redact(redact(value)) == redact(value)
+
+
+@given(st.dictionaries(st.text(min_size=1), PLAIN))
+def test_redaction_never_changes_what_it_is_given(value: dict[str, Any]) -> None:
+    before = repr(value)
+    redact(value)
+    assert repr(value) == before
