@@ -140,9 +140,14 @@ def test_the_table_from_decision_to_verdict(
 
 
 NEWER_FIELDS = [
-    *("recommendation", "enforcement_mode", "enforced_verdict", "allowed", "result"),
-    *("requires_approval", "human_review", "request_id", "risk_score", "should_not_run"),
-    *("needs_review", "execution_mode", "decision_intelligence"),
+    ({"should_not_run": True}, BLOCK),
+    ({"execution_mode": "blocked"}, BLOCK),
+    ({"needs_more_context": True}, BLOCK),
+    ({"needs_context": True}, BLOCK),
+    ({"execution_mode": "needs_context"}, BLOCK),
+    ({"needs_review": True}, REVIEW),
+    ({"execution_mode": "review"}, REVIEW),
+    ({"should_not_run": False, "needs_review": False}, EXECUTE),
 ]
 
 
@@ -219,19 +224,9 @@ JSON = st.recursive(
     max_leaves=8,
 )
 FIELDS = [
-    "recommendation",
-    "enforcement_mode",
-    "enforced_verdict",
-    "allowed",
-    "result",
-    "requires_approval",
-    "human_review",
-    "request_id",
-    "risk_score",
-    "should_not_run",
-    "needs_review",
-    "execution_mode",
-    "decision_intelligence",
+    *("recommendation", "enforcement_mode", "enforced_verdict", "allowed", "result"),
+    *("requires_approval", "human_review", "request_id", "risk_score", "should_not_run"),
+    *("needs_review", "execution_mode", "decision_intelligence"),
 ]
 
 

@@ -5,7 +5,7 @@ import contextlib
 import contextvars
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -57,4 +57,9 @@ async def by_tasks(flows: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     """Run flows side by side on the running event loop."""
     if len(flows) < 2:  # noqa: PLR2004 - one flow needs no task
         return [await flow for flow in flows]
-    return list(await asyncio.gather(*flows))
+    ended = await asyncio.gather(*flows, return_exceptions=True)
+    # All have come to their end before one may raise: a tool that runs must be settled first.
+    for one in ended:
+        if isinstance(one, BaseException):
+            raise one
+    return cast("list[T]", ended)

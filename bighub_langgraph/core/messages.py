@@ -21,6 +21,10 @@ def for_model(record: Record) -> str:
             return _blocked(record)
         case State.UNKNOWN:
             return in_doubt(record)
+        case State.RUNNING:
+            return f"{record.tool} was started and has not come back yet. {AGAIN}"
+        case State.EXECUTED:
+            return f"{record.tool} ran, and what it returned went elsewhere. {AGAIN}"
         case State.TOOL_ERROR if isinstance(record.result, Failed):
             return f"{record.tool} failed: {_short(record.result.error)}."
         case State.SUPERSEDED:

@@ -19,11 +19,13 @@ class Queued:
     Attributes:
         id: Its number in the outbox.
         tries: How often delivery was tried in vain.
+        refusals: How often of these BIGHUB was there and did not take it.
     """
 
     id: int
     entry: Entry
     tries: int = 0
+    refusals: int = 0
 
 
 class Journal(Protocol):
@@ -83,7 +85,19 @@ class Journal(Protocol):
         """Forget entries that arrived."""
         ...
 
-    def postpone(self, ids: Sequence[int], until: float, why: str, *, aside: bool = False) -> None:
+    def give_back(self, ids: Sequence[int]) -> None:
+        """Let others deliver entries that were leased and not tried."""
+        ...
+
+    def postpone(
+        self,
+        ids: Sequence[int],
+        until: float,
+        why: str,
+        *,
+        refused: bool = False,
+        aside: bool = False,
+    ) -> None:
         """Try entries again later; `aside` sets them apart until somebody asks to retry."""
         ...
 
