@@ -1,0 +1,39 @@
+"""The commands by name. Each is one module; whatever it needs it imports when it is called."""
+
+from typing import Annotated
+
+import typer
+
+from bighub_langgraph import __version__
+from bighub_langgraph.cli.demo.command import demo
+from bighub_langgraph.cli.replay.command import replay
+
+app = typer.Typer(
+    name="bighub-langgraph",
+    help="Ask BIGHUB before an agent's tool call runs, and learn from what really happened.",
+    epilog="Try first: bighub-langgraph demo",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+app.command("demo")(demo)
+app.command("replay")(replay)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"bighub-langgraph {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and leave."
+        ),
+    ] = False,
+) -> None:
+    """Ask BIGHUB before an agent's tool call runs, and learn from what really happened."""

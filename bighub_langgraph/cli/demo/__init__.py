@@ -1,0 +1,1 @@
+"""A support desk that learns: `bighub-langgraph demo`."""

@@ -1,0 +1,1 @@
+"""Shadow mode over recorded runs: `bighub-langgraph replay`."""

@@ -1,0 +1,48 @@
+"""The command line as a whole: help, version, exit codes, and how little it loads."""
+
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from bighub_langgraph import __version__
+from bighub_langgraph.cli.app import app
+
+COMMANDS = ["demo", "replay"]
+
+
+def test_the_version_is_the_packages() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.exit_code, result.stdout) == (0, f"bighub-langgraph {__version__}\n")
+
+
+def test_help_lists_every_command() -> None:
+    result = CliRunner().invoke(app, ["--help"])
+    assert result.exit_code == 0
+    assert all(command in result.stdout for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_shows_examples_and_exit_codes(command: str) -> None:
+    result = CliRunner().invoke(app, [command, "--help"])
+    assert result.exit_code == 0
+    assert f"bighub-langgraph {command} " in result.stdout
+    assert "Exit codes" in result.stdout
+
+
+@pytest.mark.parametrize("arguments", [["fly"], ["demo", "--fly"], ["demo", "--approve", "maybe"]])
+def test_bad_usage_ends_with_two_and_says_so_on_stderr(arguments: list[str]) -> None:
+    result = CliRunner().invoke(app, arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Usage" in result.stderr
+
+
+def test_nothing_heavy_is_loaded_before_a_command_runs() -> None:
+    heavy = ["langgraph", "langchain_core", "numpy", "sqlalchemy", "openai", "bighub", "pydantic"]
+    program = (
+        "import sys; import bighub_langgraph.cli.app; "
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert done.stdout == b"[]\n"
