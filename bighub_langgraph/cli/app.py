@@ -7,6 +7,7 @@ import typer
 from bighub_langgraph import __version__
 from bighub_langgraph.cli.demo.command import demo
 from bighub_langgraph.cli.replay.command import replay
+from bighub_langgraph.cli.serve import keys, serve
 
 app = typer.Typer(
     name="bighub-langgraph",
@@ -19,6 +20,8 @@ app = typer.Typer(
 )
 app.command("demo")(demo)
 app.command("replay")(replay)
+app.command("serve")(serve)
+app.add_typer(keys, name="keys")
 
 
 def _print_version(asked: bool) -> None:

@@ -1,0 +1,99 @@
+"""`serve` and `keys`: the embedded engine over HTTP, as another program finds it."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from bighub import BighubAuthError, BighubClient
+
+from bighub_langgraph import BighubGuard
+
+COMMAND = [sys.executable, "-c", "from bighub_langgraph.cli import main; main()"]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)
+
+
+@contextmanager
+def serving(db: Path) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+    """A server on a free port of loopback; stopped as an operator stops it."""
+    started = subprocess.Popen(
+        [*COMMAND, "serve", "--db", str(db), "--port", "0"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    assert started.stderr is not None
+    try:
+        for line in started.stderr:
+            if "running on" in line:
+                url = next(word for word in line.split() if word.startswith("http://"))
+                break
+        else:
+            pytest.fail("the server did not start")
+        yield url, started
+    finally:
+        started.send_signal(signal.SIGINT)
+        started.stderr.read()
+        started.stderr.close()
+        started.wait(20)
+
+
+def test_a_guard_in_another_program_asks_the_server(tmp_path: Path) -> None:
+    with serving(tmp_path / "b.db") as (url, server), BighubGuard(bighub=url) as guard:
+        asked = guard.evaluate("refund", {"order_id": "o1", "amount": 40})
+    assert (asked.word, asked.fault) == ("review_recommended", "")
+    assert server.returncode == 0
+
+
+def test_once_a_key_was_made_every_request_needs_one(tmp_path: Path) -> None:
+    db = tmp_path / "b.db"
+    made = run("keys", "create", "desk", "--db", str(db), "--scope", "decide")
+    secret = made.stdout.strip()
+    assert secret.startswith("bh_")
+    assert secret not in run("keys", "list", "--db", str(db), "--json").stdout
+    with serving(db) as (url, _):
+        with pytest.raises(BighubAuthError), BighubClient(base_url=url, max_retries=0) as nobody:
+            nobody.actions.submit(action="refund")
+        with BighubClient(base_url=url, api_key=secret, max_retries=0) as desk:
+            assert desk.actions.submit(action="refund")["request_id"]
+        assert httpx.get(f"{url}/healthz").status_code == 200
+
+
+def test_a_key_that_is_revoked_is_good_for_nothing(tmp_path: Path) -> None:
+    db = str(tmp_path / "b.db")
+    run("keys", "create", "desk", "--db", db)
+    listed = run("keys", "list", "--db", db, "--json").stdout
+    key_id = listed.split('"key_id": "')[1].split('"')[0]
+    assert run("keys", "revoke", key_id, "--db", db).stdout == f"{key_id} is revoked\n"
+    assert run("keys", "revoke", "key_nobody", "--db", db).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["serve", "--host", "0.0.0.0"], "keys create"),
+        (["serve", "--log-level", "loud"], "debug, info, warning"),
+        (["serve", "--port", "99999"], "65535"),
+        (["keys", "create", "x", "--scope", "everything"], "scopes are some of"),
+    ],
+)
+def test_what_cannot_be_served_is_refused_with_the_remedy(
+    tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    ended = run(*arguments, "--db", str(tmp_path / "b.db"))
+    assert ended.returncode == 2
+    assert said in ended.stderr
+
+
+def test_a_database_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    ended = run("serve", "--db", str(tmp_path / "none" / "b.db"))
+    assert ended.returncode == 2
+    assert "--db" in ended.stderr
