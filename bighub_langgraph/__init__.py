@@ -10,12 +10,22 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AdapterConfigurationError": "openai.errors",
     "ApprovalPolicy": "core.policy",
+    "AsyncBighubOpenAI": "openai.async_client",
+    "AsyncGuardedOpenAI": "openai.async_client",
     "AsyncLocalBighub": "local",
     "BighubGuard": "guard",
+    "BighubMiddleware": "middleware",
+    "BighubOpenAI": "openai.client",
+    "GuardedOpenAI": "openai.client",
     "Journal": "journal.journal",
     "LocalBighub": "local",
+    "ProviderResponseError": "openai.errors",
+    "RunResult": "openai.result",
+    "RunState": "openai.state",
     "ToolPolicy": "core.policy",
+    "ToolResult": "openai.published",
     "add_guard": "graph.embedding",
     "approval_node": "graph.approving",
     "create_guarded_agent": "graph.agent",
@@ -28,12 +38,22 @@ _HOMES = {
 }
 
 __all__ = [
+    "AdapterConfigurationError",
     "ApprovalPolicy",
+    "AsyncBighubOpenAI",
+    "AsyncGuardedOpenAI",
     "AsyncLocalBighub",
     "BighubGuard",
+    "BighubMiddleware",
+    "BighubOpenAI",
+    "GuardedOpenAI",
     "Journal",
     "LocalBighub",
+    "ProviderResponseError",
+    "RunResult",
+    "RunState",
     "ToolPolicy",
+    "ToolResult",
     "add_guard",
     "approval_node",
     "create_guarded_agent",
@@ -61,6 +81,18 @@ if TYPE_CHECKING:
     from bighub_langgraph.journal.journal import Journal as Journal
     from bighub_langgraph.local import AsyncLocalBighub as AsyncLocalBighub
     from bighub_langgraph.local import LocalBighub as LocalBighub
+    from bighub_langgraph.openai.async_client import AsyncBighubOpenAI as AsyncBighubOpenAI
+    from bighub_langgraph.openai.async_client import AsyncGuardedOpenAI as AsyncGuardedOpenAI
+    from bighub_langgraph.openai.client import BighubOpenAI as BighubOpenAI
+    from bighub_langgraph.openai.client import GuardedOpenAI as GuardedOpenAI
+    from bighub_langgraph.openai.errors import (
+        AdapterConfigurationError as AdapterConfigurationError,
+    )
+    from bighub_langgraph.openai.errors import ProviderResponseError as ProviderResponseError
+    from bighub_langgraph.openai.published import ToolResult as ToolResult
+    from bighub_langgraph.openai.result import RunResult as RunResult
+    from bighub_langgraph.openai.state import RunState as RunState
+    from bighub_langgraph.middleware import BighubMiddleware as BighubMiddleware
 
 
 def __getattr__(name: str) -> Any:

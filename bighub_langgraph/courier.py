@@ -14,7 +14,10 @@ from bighub_langgraph.core.ports import Ports
 
 log = logging.getLogger("bighub_langgraph")
 
+# How long a closing guard, or the end of the program, waits for what is not delivered, in seconds.
 AT_EXIT = 3.0
+IDLE = 60.0
+AGAIN = 0.1
 
 
 class Courier:
@@ -34,19 +37,20 @@ class Courier:
         self._aports = aports
         self._on_loop = on_loop
         self._rounds: deque[str | None] = deque()
-        self._tasks: set[asyncio.Task[int]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._again: asyncio.Task[None] | None = None
         self._thread: threading.Thread | None = None
         self._changed = threading.Condition()
         self._closed = False
         _leave_nothing_behind(self)
 
     def start(self, turn: str | None = None) -> None:
-        """Deliver what there is to tell; does not wait for a far engine.
+        """Deliver what there is to tell; never raises, and does not wait for a far engine.
 
         With `turn` that tool round is over, and its memory events travel together.
         """
         if self._ports.engine.immediate:
-            run_sync(deliver(self._ports, turn))
+            self._deliver(turn)
             return
         with self._changed:
             self._rounds.append(turn)
@@ -60,9 +64,9 @@ class Courier:
     async def astart(self, turn: str | None = None) -> None:
         """The same for a coroutine."""
         if self._ports.engine.immediate:
-            await deliver(self._aports, turn)
+            await self._adeliver(turn)
         elif self._on_loop:
-            task = asyncio.get_running_loop().create_task(deliver(self._aports, turn))
+            task = asyncio.get_running_loop().create_task(self._deliver_on_loop(turn))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         else:
@@ -87,14 +91,12 @@ class Courier:
 
         With a timeout it goes on trying for so many seconds, without one it tries everything once.
         """
-        deadline = time.monotonic() + (timeout or 0.0)
-        self.wait(AT_EXIT if timeout is None else timeout)
-        while True:
+        if timeout is None:
+            self.wait(AT_EXIT)
             run_sync(deliver(self._ports, early=True))
-            waiting = self._ports.journal.waiting()
-            if not waiting or time.monotonic() >= deadline:
-                return waiting
-            time.sleep(min(0.1, max(0.0, deadline - time.monotonic())))
+        else:
+            self._try_for(timeout)
+        return self._ports.journal.waiting()
 
     async def aflush(self, timeout: float | None = None) -> int:  # noqa: ASYNC109 - as `flush`
         """The same for a coroutine."""
@@ -107,7 +109,7 @@ class Courier:
             waiting: int = await self._aports.call(self._aports.journal.waiting)
             if not waiting or time.monotonic() >= deadline:
                 return waiting
-            await asyncio.sleep(min(0.1, max(0.0, deadline - time.monotonic())))
+            await asyncio.sleep(min(AGAIN, max(0.0, deadline - time.monotonic())))
 
     def close(self) -> None:
         """Deliver what waits, for a few seconds; say what is left."""
@@ -119,13 +121,36 @@ class Courier:
         journal = self._ports.journal
         try:
             if journal.waiting():
-                self.flush(AT_EXIT)
+                self._try_for(AT_EXIT)
             left = journal.waiting(aside=True)
         except Exception:
             log.exception("the outbox could not be delivered")
             return
         if left and not journal.durable:
             log.error("%d entries for BIGHUB are lost with this process; use a journal file", left)
+
+    def _try_for(self, seconds: float) -> None:
+        """Go on delivering from a thread: an engine that hangs holds nobody up for longer."""
+        deadline = time.monotonic() + seconds
+        self.wait(seconds)
+        trying = threading.Thread(target=self._try_until, args=(deadline,), daemon=True)
+        try:
+            trying.start()
+        except RuntimeError:  # the interpreter is on its way out and starts no more threads
+            self._try_until(deadline)
+        else:
+            # A moment at least: what can be delivered at once is, whatever was waited for before.
+            trying.join(max(AGAIN, deadline - time.monotonic()))
+
+    def _try_until(self, deadline: float) -> None:
+        try:
+            while True:
+                run_sync(deliver(self._ports, early=True))
+                if not self._ports.journal.waiting() or time.monotonic() >= deadline:
+                    return
+                time.sleep(min(AGAIN, max(0.0, deadline - time.monotonic())))
+        except Exception:
+            log.exception("delivery to BIGHUB failed; the outbox keeps what is not delivered")
 
     def _go_on(self) -> None:
         """Deliver round after round; after an outage come back until nothing is late."""
@@ -134,7 +159,7 @@ class Courier:
             with self._changed:
                 late = bool(tries)
                 self._changed.wait_for(
-                    lambda: self._rounds or self._closed, wait_before(tries) if late else 60.0
+                    lambda: self._rounds or self._closed, wait_before(tries) if late else IDLE
                 )
                 if not self._rounds and not late:
                     # Checked under the lock: `start` will see that this thread is gone.
@@ -144,19 +169,46 @@ class Courier:
             tries = self._once(turns, tries)
 
     def _once(self, turns: list[str | None], tries: int) -> int:
-        try:
-            for turn in turns:
-                run_sync(deliver(self._ports, turn))
-            waiting = self._ports.journal.waiting()
-        except Exception:
-            log.exception("delivery to BIGHUB failed; it will be tried again")
-            waiting = 1
+        late = False
+        for turn in turns:
+            late = not self._deliver(turn) or late
         with self._changed:
             for turn in turns:
                 while turn in self._rounds:
                     self._rounds.remove(turn)
             self._changed.notify_all()
-            return min(tries + 1, 10) if waiting and not self._rounds else 0
+        return min(tries + 1, 10) if late else 0
+
+    def _deliver(self, turn: str | None) -> bool:
+        """Deliver and say whether nothing is left. The tools have run: nothing may raise here."""
+        try:
+            run_sync(deliver(self._ports, turn))
+            return not self._ports.journal.waiting()
+        except Exception:
+            log.exception("delivery to BIGHUB failed; it will be tried again")
+            return False
+
+    async def _adeliver(self, turn: str | None) -> bool:
+        try:
+            await deliver(self._aports, turn)
+            return not await self._aports.call(self._aports.journal.waiting)
+        except Exception:
+            log.exception("delivery to BIGHUB failed; it will be tried again")
+            return False
+
+    async def _deliver_on_loop(self, turn: str | None) -> None:
+        done = await self._adeliver(turn)
+        if not done and (self._again is None or self._again.done()):
+            # Of its own, for nobody at the end of a run waits for an outage to be over.
+            self._again = asyncio.get_running_loop().create_task(self._come_again())
+
+    async def _come_again(self) -> None:
+        tries = 1
+        while not self._closed:
+            await self._aports.sleep(wait_before(tries))
+            if await self._adeliver(None):
+                return
+            tries = min(tries + 1, 10)
 
 
 def _leave_nothing_behind(courier: Courier) -> None:

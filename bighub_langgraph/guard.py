@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from importlib import import_module
 from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
@@ -145,6 +146,19 @@ class BighubGuard:
                 log.exception("on_decision raised; the call %s goes on", record.key[:12])
         return told
 
+    def wrap_tool_call(self, request: Any, handler: Callable[[Any], Any]) -> Any:
+        """For `ToolNode(tools, wrap_tool_call=guard.wrap_tool_call, awrap_tool_call=...)`.
+
+        Evaluates the call, runs it once or blocks it. A person is asked only where the task can be
+        paused safely: one call in it, and a checkpointer. Anywhere else such a call is blocked, and
+        `add_guard` is what to use. Pass both methods: LangGraph skips a missing one silently.
+        """
+        return _wrapping().wrap(self, request, handler)
+
+    async def awrap_tool_call(self, request: Any, handler: Callable[[Any], Awaitable[Any]]) -> Any:
+        """The same for a coroutine."""
+        return await _wrapping().awrap(self, request, handler)
+
     def flush(self, timeout: float | None = None) -> int:
         """Deliver what waits in the outbox; returns how many entries still wait.
 
@@ -180,6 +194,11 @@ class BighubGuard:
         # A question of its own each time: nothing ties two of them to one call.
         call = ToolCall("", "", uuid4().hex, tool, arguments)
         return propose(call, self.rules, **about), call.key
+
+
+def _wrapping() -> Any:
+    """The host for ToolNodes; a guard by itself loads no LangGraph."""
+    return import_module("bighub_langgraph.graph.wrapping")
 
 
 def _checked(tools: Mapping[str, ToolPolicy]) -> Mapping[str, ToolPolicy]:

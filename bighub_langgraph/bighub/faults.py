@@ -2,7 +2,12 @@
 
 from http import HTTPStatus
 
-from bighub_langgraph.core.errors import EngineError, EngineRefused, EngineUnavailable
+from bighub_langgraph.core.errors import (
+    EngineError,
+    EngineRefused,
+    EngineUnavailable,
+    NotAuthorized,
+)
 
 
 def fault(error: Exception) -> EngineError:
@@ -17,14 +22,18 @@ def fault(error: Exception) -> EngineError:
     said = f"{type(error).__name__}: {error}"
     status = getattr(error, "status_code", None)
     if isinstance(status, int):
+        if status in _KEY:
+            return NotAuthorized(f"{said}; {_CHECK}")
         return EngineUnavailable(said) if _away(status) else EngineRefused(said)
     if _is_named(error, "BighubAuthError"):
-        return EngineRefused(f"{said}; check BIGHUB_API_KEY and its rights")
+        return NotAuthorized(f"{said}; {_CHECK}")
     if isinstance(error, TypeError | AttributeError | ValueError | LookupError):
         return EngineRefused(said)
     return EngineUnavailable(said)
 
 
+_KEY = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+_CHECK = "check BIGHUB_API_KEY and its rights"
 _AWAY = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 
 

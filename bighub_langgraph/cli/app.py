@@ -5,7 +5,10 @@ from typing import Annotated
 import typer
 
 from bighub_langgraph import __version__
+from bighub_langgraph.cli.calls import calls
 from bighub_langgraph.cli.demo.command import demo
+from bighub_langgraph.cli.doctor import doctor
+from bighub_langgraph.cli.outbox import outbox
 from bighub_langgraph.cli.replay.command import replay
 from bighub_langgraph.cli.serve import keys, serve
 
@@ -22,6 +25,9 @@ app.command("demo")(demo)
 app.command("replay")(replay)
 app.command("serve")(serve)
 app.add_typer(keys, name="keys")
+app.add_typer(calls, name="calls")
+app.add_typer(outbox, name="outbox")
+app.command("doctor")(doctor)
 
 
 def _print_version(asked: bool) -> None:

@@ -1,5 +1,6 @@
 """Bring what waits in the outbox to BIGHUB: at least once, in order per call."""
 
+import contextlib
 import logging
 import random
 from collections import deque
@@ -9,63 +10,118 @@ from itertools import groupby
 from typing import Any
 
 from bighub_langgraph.core.decision import parse_decision
-from bighub_langgraph.core.errors import EngineError, EngineUnavailable
+from bighub_langgraph.core.errors import (
+    BighubGuardError,
+    EngineError,
+    EngineUnavailable,
+    NotAuthorized,
+)
 from bighub_langgraph.core.outcome import Kind
-from bighub_langgraph.core.ports import Ports, Queued
+from bighub_langgraph.core.ports import DELIVERY_LEASE, Ports, Queued
 
 log = logging.getLogger("bighub_langgraph")
 
 BATCH = 100
 FIRST_WAIT = 1.0
 LONGEST_WAIT = 300.0
-MOST_TRIES = 8
+MOST_REFUSALS = 8
 
 
 async def deliver(ports: Ports, turn: str | None = None, *, early: bool = False) -> int:
     """Deliver what is due, of one tool round or of all; returns how many entries arrived.
 
     Stops at the first sign that BIGHUB is away. What it refuses is tried 8 times, then set aside
-    and listed; nothing is dropped. With `early` nothing waits for its next try.
+    and listed; nothing is dropped. With `early` nothing waits for BIGHUB to come back.
     """
     arrived = 0
     due = ports.journal.due
     while batch := await ports.call(due, ports.clock(), BATCH, turn, early=early):
-        sent = await _deliver_batch(batch, ports)
-        arrived += sent
-        if sent < len(batch):
+        round_ = _Round(batch, ports)
+        await round_.deliver()
+        arrived += round_.arrived
+        if round_.away:
             break
     return arrived
 
 
 def wait_before(tries: int, chance: Callable[[], float] = random.random) -> float:
     """How long to wait before the next try, in seconds: doubling from 1 to 300, with jitter."""
-    return float(min(FIRST_WAIT * 2**tries, LONGEST_WAIT) * (1 + 0.25 * chance()))
+    doubled = FIRST_WAIT * 2 ** min(tries, _ENOUGH)
+    return float(min(doubled, LONGEST_WAIT) * (1 + 0.25 * chance()))
 
 
-async def _deliver_batch(batch: Sequence[Queued], ports: Ports) -> int:
-    """Send the units of a batch in turn; what could not be sent is due again later."""
-    units = deque(_units(batch, batched=ports.engine.report_batch is not None))
-    late: dict[str, float] = {}
-    arrived = 0
-    while units:
-        # What follows a late entry of the same call waits for it.
-        unit = [one for one in units.popleft() if not await _behind(one, late, ports)]
-        if not unit:
-            continue
+# Doublings after which it is the longest wait anyway; after days of outage 2**tries is no float.
+_ENOUGH = 10
+
+
+class _Round:
+    """One batch of leased entries on its way."""
+
+    def __init__(self, batch: Sequence[Queued], ports: Ports) -> None:
+        self.arrived = 0
+        self.away = False
+        self._ports = ports
+        self._units = deque(_units(batch, batched=ports.engine.report_batch is not None))
+        self._leased = {one.id for one in batch}
+        self._refused: set[str] = set()
+        self._until = ports.clock() + DELIVERY_LEASE / 2
+
+    async def deliver(self) -> None:
+        """Send the units in turn; give back what there was no time for, or no reason to try."""
         try:
-            await _SENDERS[unit[0].entry.kind](unit, ports)
-        except EngineUnavailable as error:
-            await _postpone([*unit, *(one for rest in units for one in rest)], error, ports)
-            return arrived
+            while self._units and not self.away and self._ports.clock() < self._until:
+                await self._send(self._units.popleft())
+        except BaseException:
+            # Cancelled, or the journal is away; in place, for neither can wait.
+            with contextlib.suppress(BighubGuardError):
+                self._ports.journal.give_back(list(self._leased))
+            raise
+        if self._leased:
+            await self._ports.call(self._ports.journal.give_back, list(self._leased))
+
+    async def _send(self, unit: Sequence[Queued]) -> None:
+        # What follows a refused entry of the same call waits for it.
+        unit = [one for one in unit if one.entry.key not in self._refused]
+        if not unit:
+            return
+        try:
+            await _SENDERS[unit[0].entry.kind](unit, self._ports)
         except EngineError as error:
-            if len(unit) > 1:
-                units.extendleft([one] for one in reversed(unit))
+            if isinstance(error, EngineUnavailable | NotAuthorized):
+                await self._stop(unit, error)
+            elif len(unit) > 1:
+                self._units.extendleft([one] for one in reversed(unit))
             else:
-                late[unit[0].entry.key] = await _refused(unit[0], error, ports)
+                await self._refuse(unit[0], error)
         else:
-            await ports.call(ports.journal.delivered, [one.id for one in unit])
-            arrived += len(unit)
-    return arrived
+            self.arrived += len(unit)
+            await self._settled(self._ports.journal.delivered, unit)
+
+    async def _stop(self, unit: Sequence[Queued], error: EngineError) -> None:
+        """BIGHUB is away, or our key is wrong: no entry is set aside for what is not its fault."""
+        rest = [*unit, *(one for later in self._units for one in later)]
+        log.warning("BIGHUB is away; %d entries wait in the outbox: %s", len(rest), error)
+        until = self._ports.clock() + wait_before(max(one.tries for one in rest))
+        await self._settled(self._ports.journal.postpone, rest, until, str(error))
+        self.away = True
+
+    async def _refuse(self, one: Queued, error: EngineError) -> None:
+        aside = one.refusals + 1 >= MOST_REFUSALS
+        verdict = "set aside" if aside else "will be tried again"
+        kind, key = one.entry.kind.value, one.entry.key[:12]
+        log.error("BIGHUB refused the %s of call %s (%s): %s", kind, key, verdict, error)
+        until = self._ports.clock() + wait_before(one.refusals)
+        postpone = self._ports.journal.postpone
+        await self._settled(postpone, [one], until, str(error), refused=True, aside=aside)
+        if not aside:
+            self._refused.add(one.entry.key)
+
+    async def _settled(
+        self, method: Callable[..., Any], unit: Sequence[Queued], *args: Any, **said: Any
+    ) -> None:
+        ids = [one.id for one in unit]
+        await self._ports.call(method, ids, *args, **said)
+        self._leased.difference_update(ids)
 
 
 def _units(batch: Iterable[Queued], *, batched: bool) -> list[list[Queued]]:
@@ -87,35 +143,6 @@ def _units(batch: Iterable[Queued], *, batched: bool) -> list[list[Queued]]:
 
 
 _RANK = {kind: rank for rank, kind in enumerate(Kind)}
-
-
-async def _behind(one: Queued, late: Mapping[str, float], ports: Ports) -> bool:
-    until = late.get(one.entry.key)
-    if until is None:
-        return False
-    await ports.call(ports.journal.postpone, [one.id], until, "waits for an earlier entry")
-    return True
-
-
-async def _postpone(entries: Sequence[Queued], error: EngineError, ports: Ports) -> None:
-    """BIGHUB is away: outages are nobody's fault, so they do not lead to being set aside."""
-    log.warning("BIGHUB is away; %d entries wait in the outbox: %s", len(entries), error)
-    tries = max(one.tries for one in entries)
-    until = ports.clock() + wait_before(tries)
-    await ports.call(ports.journal.postpone, [one.id for one in entries], until, str(error))
-
-
-async def _refused(one: Queued, error: EngineError, ports: Ports) -> float:
-    aside = one.tries + 1 >= MOST_TRIES
-    until = ports.clock() + wait_before(one.tries)
-    verdict = "set aside" if aside else "will be tried again"
-    log.error("BIGHUB refused the %s of call %s (%s): %s", *_named(one), verdict, error)
-    await ports.call(ports.journal.postpone, [one.id], until, str(error), aside=aside)
-    return until
-
-
-def _named(one: Queued) -> tuple[str, str]:
-    return one.entry.kind.value, one.entry.key[:12]
 
 
 async def _send_resolutions(unit: Sequence[Queued], ports: Ports) -> None:

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from bighub_langgraph.core.errors import CallStillRunning
 from bighub_langgraph.core.flows import Ran, Run, execute, settled
 from bighub_langgraph.core.policy import ToolPolicy
 from bighub_langgraph.core.ports import Ports
@@ -38,15 +39,25 @@ async def await_other(record: Record, ports: Ports, patience: float = PATIENCE) 
 async def perform(
     key: str, policy: ToolPolicy, arguments: Mapping[str, Any], ports: Ports, run: Run
 ) -> Ran:
-    """Run a call once; or wait for whoever runs it; or find out what became of it."""
+    """Run a call once; or wait for whoever runs it; or find out what became of it.
+
+    Raises `CallStillRunning` where the other one takes longer: any answer now would be a wrong one,
+    and in the thread's history for ever.
+    """
     ran = await execute(key, ports, run)
     if not ran.replayed:
         return ran
     record = await await_other(ran.record, ports)
     record = await look_into(record, policy, arguments, ports)
-    if record.state is State.ALLOWED:  # let go by the other one, or good to run again
-        return await execute(key, ports, run)
-    return Ran(record, replayed=True)
+    if record.state in _STARTABLE:  # let go by the other one, or good to run again
+        ran = await execute(key, ports, run)
+        record = ran.record
+    if record.state is State.RUNNING:
+        raise CallStillRunning(key, record.tool)
+    return Ran(record, replayed=True) if ran.replayed else ran
+
+
+_STARTABLE = frozenset({State.ALLOWED, State.PAUSED})
 
 
 async def look_into(
@@ -70,10 +81,11 @@ async def resolve_doubt(record: Record, approval: Approval, ports: Ports) -> Rec
     An approval says: run it again. A rejection: it did not take effect, and shall not. A response:
     it did, and this is its output.
     """
-    return await settled(record.key, _person_said(approval), ports)
+    return await settled(record.key, person_said(approval), ports)
 
 
-def _person_said(approval: Approval) -> Event:
+def person_said(approval: Approval) -> Event:
+    """What a person's word about a call in doubt does to its record."""
     match approval.answer:
         case Answer.RESPOND:
             return Resolved(Executed(approval.text), approval)

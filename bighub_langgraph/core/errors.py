@@ -4,10 +4,12 @@ BighubGuardError
     ConfigurationError             what a user passed cannot work
     EngineError                    BIGHUB gave no decision we may act on
         EngineUnavailable          away: transport fault, timeout, 429, 5xx; `fail_mode` decides
-        EngineRefused              our own mistake: 401, 403, other 4xx; blocked in every mode
+        EngineRefused              our own mistake: a 4xx; blocked in every mode
+            NotAuthorized          401, 403: it is the key, not what we sent
         UnreadableDecision         no reply we may act on; blocked in every mode
     InvalidCall                    a call that cannot be proposed or run as it stands
     IllegalMove                    a record cannot make this move
+    CallStillRunning               somebody else runs a call, and takes longer than we wait
     JournalError                   the journal cannot be used as it is
 """
 
@@ -34,6 +36,10 @@ class EngineRefused(EngineError):
     """BIGHUB refused the request itself: a wrong key, a missing right, a malformed request."""
 
 
+class NotAuthorized(EngineRefused):
+    """BIGHUB does not take our key; with another one the same request would arrive."""
+
+
 class UnreadableDecision(EngineError):
     """BIGHUB's reply cannot be read, so nothing may run on it."""
 
@@ -51,6 +57,17 @@ class IllegalMove(BighubGuardError):
         self.event = event
         reason = f": {why}" if why else ""
         super().__init__(f"call {key[:12]} is {state}, which allows no {event}{reason}")
+
+
+class CallStillRunning(BighubGuardError):
+    """Somebody else runs a call and has not come to its end while we waited."""
+
+    def __init__(self, key: str, tool: str) -> None:
+        self.key = key
+        super().__init__(
+            f"call {key[:12]} ({tool}) is still running in another worker; "
+            "go on with this thread later, it will be handed the result"
+        )
 
 
 class JournalError(BighubGuardError):

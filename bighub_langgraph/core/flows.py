@@ -1,5 +1,6 @@
 """The life of a call as flows: consider, answer, execute. Each written once, for both colours."""
 
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -168,8 +169,10 @@ async def _run_claimed(claimed: Record, owner: str, ports: Ports, run: Run) -> R
         ended = await run(claimed)
     except BaseException as error:
         # Cancelled or told to exit inside the tool: whether it took effect, nobody here knows. The
-        # note is written in place, for a cancelled coroutine may not be allowed to wait again.
-        ports.move_now(claimed.key, Lost(owner, f"stopped by {type(error).__name__}"))
+        # note is written in place, for a cancelled coroutine may not be allowed to wait again. The
+        # journal makes up for a note that it cannot take now; the cancellation goes on either way.
+        with contextlib.suppress(BighubGuardError):
+            ports.move_now(claimed.key, Lost(owner, f"stopped by {type(error).__name__}"))
         raise
     if isinstance(ended, Paused):
         return Ran(await ports.move(claimed.key, Interrupted(owner)), signal=ended.signal)
@@ -188,9 +191,11 @@ async def _finish(claimed: Record, event: Finished, ports: Ports) -> Record:
     try:
         return await ports.move(claimed.key, event)
     except Exception:
-        # The tool has run; nothing may raise past that. The claim stays, so it cannot run again.
+        # The tool has run; nothing may raise past that. The claim stays, so it cannot run again,
+        # and a journal on a database writes the result as soon as that is back.
         log.exception(
-            "call %s (%s) ran, but the journal could not take its result; it will show as in doubt",
+            "call %s (%s) ran, but the journal could not take its result; until it does, the call "
+            "shows as running, and as in doubt when this process ends before",
             claimed.key[:12],
             claimed.tool,
         )

@@ -93,10 +93,9 @@ def outcome(record: Record, hide: Callable[[Any], Any] = redact) -> dict[str, An
         "description": cut(hide(description), LONGEST_OUTPUT),
         "production_action": record.tool,
         "reported_by": record.proposal.actor,
+        "recommendation_followed": recommendation_followed(record),
         "details": {"idempotency_key": record.key, "tool": record.tool},
     }
-    if (followed := recommendation_followed(record)) is not None:
-        body["recommendation_followed"] = followed
     if record.approval is not None:
         answered = record.approval.answer
         said = record.approval.text if answered is Answer.RESPOND else answered.value

@@ -11,6 +11,9 @@ from bighub_langgraph.core.transitions import Event
 # How long the memory events of a tool round wait for the rest of the round, in seconds.
 MEMORY_GRACE = 5.0
 
+# How long whoever leases entries has them for itself; nobody keeps one for more than half of it.
+DELIVERY_LEASE = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Queued:
@@ -77,7 +80,7 @@ class Journal(Protocol):
 
         What follows an entry of the same call that is not due yet waits for it. With `turn` only
         entries of that tool round are given, which is over: its memory events are due. With
-        `early` everything is due that nobody else delivers just now.
+        `early` everything is due that nobody else delivers just now and BIGHUB has not refused.
         """
         ...
 

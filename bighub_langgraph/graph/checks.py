@@ -19,20 +19,28 @@ REMEDY = 'pass journal=Journal("sqlite:///calls.db") to the guard'
 
 
 def faults(
-    calls: Sequence[Mapping[str, Any]], tools: Mapping[str, BaseTool] | None
+    calls: Sequence[Mapping[str, Any]],
+    tools: Mapping[str, BaseTool] | None,
+    *,
+    complete: bool = True,
 ) -> list[str | None]:
     """What is wrong with each call of a turn, for the model to read; None for a sound one.
 
     Args:
         calls: The calls of one AI message.
         tools: The tools there are, where that is known here.
+        complete: Whether there are no others; a ToolNode's own wrapper may bring some.
     """
     ids = Counter(call.get("id") for call in calls)
-    return [_fault(call, ids, tools) for call in calls]
+    return [_fault(call, ids, tools, complete=complete) for call in calls]
 
 
 def _fault(
-    call: Mapping[str, Any], ids: Counter[str | None], tools: Mapping[str, BaseTool] | None
+    call: Mapping[str, Any],
+    ids: Counter[str | None],
+    tools: Mapping[str, BaseTool] | None,
+    *,
+    complete: bool,
 ) -> str | None:
     name, call_id = call["name"], call.get("id")
     if not call_id:
@@ -42,6 +50,8 @@ def _fault(
     if tools is None:
         return None
     if name not in tools:
+        if not complete:
+            return None
         known = ", ".join(tools) or "none"
         return f"{name} did not run: there is no such tool; the tools are: {known}."
     return misfit(tools[name], call["args"])
@@ -58,9 +68,15 @@ def misfit(tool: BaseTool, arguments: Mapping[str, Any]) -> str | None:
         wrong = "; ".join(
             f"{'.'.join(map(str, one['loc'])) or 'arguments'}: {one['msg']}"
             for one in error.errors(include_url=False, include_input=False)
+            if one["loc"] != BY_NAME
         )
-        return f"{tool.name} did not run: its arguments do not fit ({wrong}). Mend them."
+        if wrong:
+            return f"{tool.name} did not run: its arguments do not fit ({wrong}). Mend them."
     return None
+
+
+# A ToolNode fills this parameter by its name, also where its type does not say so.
+BY_NAME = ("runtime",)
 
 
 def refuse_forgetful(journal: Journal, config: RunnableConfig) -> None:

@@ -68,7 +68,10 @@ def add_guard(
     schema = input_schema(messages_key)
     nodes: dict[str, tuple[Any, tuple[str, ...]]] = {
         OPEN: (opening_node(guard, messages_key=messages_key), ()),
-        EVALUATE: (evaluate_node(guard, messages_key=messages_key, tools=known), ()),
+        EVALUATE: (
+            evaluate_node(guard, messages_key=messages_key, tools=known, complete=running.complete),
+            (),
+        ),
         APPROVE: (
             approval_node(guard, messages_key=messages_key, tools=known),
             (TOOLS, EVALUATE, REPORT),

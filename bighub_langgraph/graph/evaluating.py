@@ -1,10 +1,8 @@
 """The node that asks BIGHUB about the calls of a turn, a superstep before anything else happens."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
-from langchain_core.messages import AIMessage, ToolMessage
-from langchain_core.messages import ToolCall as MessageCall
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 
@@ -15,7 +13,7 @@ from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.core.record import Answer, Approval, Record
 from bighub_langgraph.core.transitions import next_step
 from bighub_langgraph.core.words import State, Step
-from bighub_langgraph.graph.answering import answered, refused, tell
+from bighub_langgraph.graph.answering import answers_in, tell
 from bighub_langgraph.graph.checks import faults, refuse_forgetful
 from bighub_langgraph.graph.node import Node
 from bighub_langgraph.graph.routing import EVALUATE
@@ -31,7 +29,6 @@ from bighub_langgraph.graph.state import (
     part_of,
     read,
     thread_of,
-    unanswered,
 )
 from bighub_langgraph.guard import BighubGuard
 
@@ -46,6 +43,7 @@ def evaluate_node(
     *,
     messages_key: str = "messages",
     tools: Mapping[str, BaseTool] | None = None,
+    complete: bool = True,
 ) -> Node:
     """A node that evaluates the open calls of the last AI message.
 
@@ -56,83 +54,102 @@ def evaluate_node(
         guard: Asks and records.
         messages_key: Where the messages are.
         tools: The tools there are, so that calls that fit none are answered without an evaluation.
+        complete: Whether there are no others; a ToolNode's own wrapper may bring some.
     """
 
     async def flow(state: Any, config: RunnableConfig, ports: Ports) -> dict[str, Any]:
         refuse_forgetful(ports.journal, config)
         given: Plan | None = read(state, CHANNEL)
         if given and any(one["next"] == "evaluate" for one in given["calls"]):
-            said: list[ToolMessage] = []
             plan = part_of(given, [one.copy() for one in given["calls"]])
         else:
-            said, plan = _planned(messages_of(state, messages_key), guard, tools, config)
-        said += await _considered(plan, guard, config, ports)
-        return {messages_key: said, CHANNEL: plan}
+            message, done = last_turn(messages_of(state, messages_key))
+            listed = message.tool_calls if message is not None else []
+            calls = [one for one in listed if one["id"] not in done]
+            wrong = faults(calls, tools, complete=complete)
+            plan = plan_turn(calls, wrong, guard, config, turn=message.id if message else None)
+        await consider_plan(plan, guard, config, ports)
+        return {messages_key: await answers_in(plan, ports), CHANNEL: plan}
 
     return Node(flow, guard, EVALUATE)
 
 
-def _planned(
-    messages: Sequence[Any],
+def plan_turn(
+    calls: Sequence[Mapping[str, Any]],
+    wrong: Sequence[str | None],
     guard: BighubGuard,
-    tools: Mapping[str, BaseTool] | None,
     config: RunnableConfig,
-) -> tuple[list[ToolMessage], Plan]:
-    """A fresh plan of the last turn, and the answers to calls that nobody needs to look at."""
-    message, done = last_turn(messages)
-    calls = unanswered(message, done)
-    turn = message.id if isinstance(message, AIMessage) else None
+    *,
+    turn: str | None,
+    later: Container[str] = (),
+) -> Plan:
+    """A fresh plan of a turn.
+
+    Args:
+        calls: The calls of its AI message that are open.
+        wrong: What is wrong with each; such a call goes no further.
+        guard: Whose policies hold.
+        config: Of the run.
+        turn: The AI message's id, if it has one.
+        later: Names of tools that are looked at when they are about to run.
+    """
     plan = Plan(thread=thread_of(config) or minted(), turn=turn or minted(), calls=[])
     if guard.rules.approvals.interrupt_mode == "per_call":
         plan["per_call"] = True
-    said: list[ToolMessage] = []
-    for call, fault in zip(calls, faults(calls, tools), strict=True):
+    for call, fault in zip(calls, wrong, strict=True):
+        name = call["name"]
+        unasked = name in later or guard.rules.policy(name).read_only
+        one = Planned(
+            id=call["id"] or "",
+            name=name,
+            args=call["args"],
+            key=None,
+            next="execute" if unasked else "evaluate",
+        )
         if fault is not None:
-            said.append(refused(call["name"], call["id"], fault))
-        else:
-            plan["calls"].append(_to_look_at(call, guard))
-    return said, plan
+            one["fault"] = fault
+            one["next"] = "done"
+            # What cannot be proposed may not even be JSON, and the plan is checkpointed.
+            one["args"] = {}
+        plan["calls"].append(one)
+    return plan
 
 
-def _to_look_at(call: MessageCall, guard: BighubGuard) -> Planned:
-    read_only = guard.rules.policy(call["name"]).read_only
-    return Planned(
-        id=str(call["id"]),
-        name=call["name"],
-        args=call["args"],
-        key=None,
-        next="execute" if read_only else "evaluate",
-    )
-
-
-async def _considered(
+async def consider_plan(
     plan: Plan, guard: BighubGuard, config: RunnableConfig, ports: Ports
-) -> list[ToolMessage]:
+) -> None:
     """Ask BIGHUB about what is to be evaluated, and write into the plan what comes next."""
     waiting = [one for one in plan["calls"] if one["next"] == "evaluate"]
     session = thread_of(config) or plan["turn"]
     found = await consider(
-        [_asked(plan, one) for one in waiting],
+        [asked(plan, one) for one in waiting],
         guard.rules,
         ports,
         session=session,
         trajectory=session,
         fresh=lambda record: tell(guard.announce(record)),
     )
-    said: list[ToolMessage] = []
     for one, record in zip(waiting, found, strict=True):
         one.pop("edit", None)
         if isinstance(record, Refused):
+            one["fault"] = not_possible(one["name"], record.error)
             one["next"] = "done"
-            said.append(refused(one["name"], one["id"], not_possible(one["name"], record.error)))
+            one["args"] = {}
             continue
         if record.state is State.AWAITING and not checkpointer_of(config):
             record = await close(record, NO_CHECKPOINTER, ports)  # noqa: PLW2901 - the same record
         one["key"] = record.key
         one["next"] = _next(record, guard, config)
-        if one["next"] == "done":
-            said.append(answered(record))
-    return said
+
+
+def asked(plan: Plan, one: Planned) -> ToolCall | Edited:
+    """A call of a plan as it is evaluated: with a person's yes where that person wrote it."""
+    call = ToolCall(plan["thread"], plan["turn"], one["id"], one["name"], one["args"])
+    edit = one.get("edit")
+    if edit is None:
+        return call
+    approval = Approval(**{**edit["approval"], "answer": Answer.EDIT})
+    return Edited(call, approval, edit["edited_from"])
 
 
 def _next(record: Record, guard: BighubGuard, config: RunnableConfig) -> Next:
@@ -147,12 +164,3 @@ def _next(record: Record, guard: BighubGuard, config: RunnableConfig) -> Next:
         case _:
             # What ran before is handed out again by the tools node.
             return "execute" if record.result is not None else "done"
-
-
-def _asked(plan: Plan, one: Planned) -> ToolCall | Edited:
-    call = ToolCall(plan["thread"], plan["turn"], one["id"], one["name"], one["args"])
-    edit = one.get("edit")
-    if edit is None:
-        return call
-    approval = Approval(**{**edit["approval"], "answer": Answer.EDIT})
-    return Edited(call, approval, edit["edited_from"])

@@ -1,9 +1,10 @@
 """The forms in which a tool node is given its calls, read into one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableConfig
 
 from bighub_langgraph.graph.state import (
@@ -12,7 +13,6 @@ from bighub_langgraph.graph.state import (
     messages_of,
     minted,
     thread_of,
-    unanswered,
 )
 
 Form = Literal["calls", "messages", "state"]
@@ -25,6 +25,7 @@ class Calls:
     Attributes:
         form: Which form the input has, and so which form the output takes.
         calls: Tool calls; those sent by the guard's own edges carry the way to their record.
+        messages: The messages around them, as far as they are known here.
         thread: First part of the calls' keys.
         turn: Second part.
         state: The state that tools may ask for; None where the tool node finds it by itself.
@@ -32,6 +33,7 @@ class Calls:
 
     form: Form
     calls: list[dict[str, Any]]
+    messages: list[BaseMessage]
     thread: str
     turn: str
     state: Any = None
@@ -41,9 +43,19 @@ class Calls:
         """Whether every call comes from the guard's own edges."""
         return bool(self.calls) and all(CHANNEL in call for call in self.calls)
 
+    @property
+    def siblings(self) -> list[dict[str, Any]]:
+        """The calls of the same AI message that are still open."""
+        message, done = last_turn(self.messages)
+        if message is None:
+            return []
+        return [dict(one) for one in message.tool_calls if one["id"] not in done]
+
     def for_tool_node(self, call: Mapping[str, Any]) -> Any:
-        """One call as a ToolNode takes it."""
+        """One call as a ToolNode takes it, in the form that was given."""
         plain = {name: value for name, value in call.items() if name != CHANNEL}
+        if self.form == "messages":
+            return _narrowed(self.messages, plain)
         if self.state is None:
             return [plain]
         return {"__type": "tool_call_with_context", "tool_call": plain, "state": self.state}
@@ -53,26 +65,34 @@ def read_calls(given: Any, config: RunnableConfig, messages_key: str) -> Calls:
     """Read an input: a state, a list of messages, a list of calls, or one call with a state."""
     thread = thread_of(config) or minted()
     if isinstance(given, Mapping) and given.get("__type") == "tool_call_with_context":
-        turn = _turn_of(given["state"], messages_key)
-        return Calls("calls", [given["tool_call"]], thread, turn, given["state"])
+        around = messages_of(given["state"], messages_key)
+        call = [given["tool_call"]]
+        return Calls("calls", call, around, thread, _turn_of(around), given["state"])
     if isinstance(given, list) and given and _is_call(given[-1]):
-        return Calls(
-            "calls", list(given), thread, _turn_of(_read(config, messages_key), messages_key)
-        )
-    message, done = last_turn(messages_of(given, messages_key))
+        around = messages_of(_read(config, messages_key), messages_key)
+        return Calls("calls", list(given), around, thread, _turn_of(around))
+    messages = messages_of(given, messages_key)
+    message, done = last_turn(messages)
     if message is None:
         raise ValueError("there is no AI message in the input, so there is no tool call to run")
-    calls = [dict(one) for one in unanswered(message, done)]
+    calls = [dict(one) for one in message.tool_calls if one["id"] not in done]
     form: Form = "messages" if isinstance(given, list) else "state"
-    return Calls(form, calls, thread, message.id or minted(), given)
+    return Calls(form, calls, messages, thread, message.id or minted(), given)
 
 
 _FRESH = True
 
 
-def _turn_of(state: Any, messages_key: str) -> str:
-    message, _ = last_turn(messages_of(state, messages_key))
+def _turn_of(messages: Sequence[BaseMessage]) -> str:
+    message, _ = last_turn(messages)
     return (message.id if message is not None else None) or minted()
+
+
+def _narrowed(messages: Sequence[BaseMessage], call: dict[str, Any]) -> list[BaseMessage]:
+    """The messages, the last AI message with one call alone: a ToolNode runs all it is shown."""
+    last = max(at for at, one in enumerate(messages) if isinstance(one, AIMessage))
+    alone = messages[last].model_copy(update={"tool_calls": [call]})
+    return [*messages[:last], alone, *messages[last + 1 :]]
 
 
 def _read(config: RunnableConfig, messages_key: str) -> dict[str, Any]:

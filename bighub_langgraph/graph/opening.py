@@ -10,15 +10,10 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Overwrite
 
-from bighub_langgraph.core.call import ToolCall
-from bighub_langgraph.core.errors import InvalidCall
-from bighub_langgraph.core.flows import close
 from bighub_langgraph.core.ports import Ports
-from bighub_langgraph.core.record import Record
-from bighub_langgraph.core.words import State
-from bighub_langgraph.graph.answering import answered, refused
+from bighub_langgraph.graph.closing import end_calls
 from bighub_langgraph.graph.node import Node
-from bighub_langgraph.graph.state import messages_of, thread_of, unanswered
+from bighub_langgraph.graph.state import CHANNEL, Plan, messages_of, read, thread_of
 from bighub_langgraph.guard import BighubGuard
 
 OPEN = "open"
@@ -29,49 +24,32 @@ def opening_node(guard: BighubGuard, *, messages_key: str = "messages") -> Node:
     """A node that answers dangling calls right behind their AI message and closes their records."""
 
     async def flow(state: Any, config: RunnableConfig, ports: Ports) -> dict[str, Any] | None:
-        messages = messages_of(state, messages_key)
-        mended = await closed(messages, thread_of(config), ports)
+        mended = await mend(state, config, ports, messages_key)
         return None if mended is None else {messages_key: Overwrite(mended)}
 
     return Node(flow, guard, OPEN)
 
 
-async def closed(
-    messages: Sequence[BaseMessage], thread: str | None, ports: Ports
+async def mend(
+    state: Any, config: RunnableConfig, ports: Ports, messages_key: str = "messages"
 ) -> list[BaseMessage] | None:
     """The messages with every dangling call answered; None when there is none."""
+    messages = messages_of(state, messages_key)
     done = {one.tool_call_id for one in messages if isinstance(one, ToolMessage)}
     if not any(_dangling(one, done) for one in messages):
         return None
+    plan: Plan | None = read(state, CHANNEL)
+    thread = thread_of(config) or (plan["thread"] if plan else None)
     mended: list[BaseMessage] = []
     for message in messages:
         mended.append(message)
-        mended += [await _closed(message, one, thread, ports) for one in _dangling(message, done)]
+        # Messages without an id have one AI message at most that is still open: the plan's.
+        turn = message.id or (plan["turn"] if plan else None)
+        mended += await end_calls(_dangling(message, done), thread, turn, OVERTAKEN, ports)
     return mended
 
 
-def _dangling(message: BaseMessage, done: set[str]) -> list[Any]:
+def _dangling(message: BaseMessage, done: set[str]) -> Sequence[Any]:
     if not isinstance(message, AIMessage):
         return []
-    return unanswered(message, done)
-
-
-async def _closed(message: BaseMessage, call: Any, thread: str | None, ports: Ports) -> ToolMessage:
-    record = await _record(message, call, thread, ports)
-    if record is None:
-        return refused(call["name"], call["id"], f"{call['name']} did not run: {OVERTAKEN}.")
-    if record.state in {State.AWAITING, State.ALLOWED, State.PAUSED}:
-        record = await close(record, OVERTAKEN, ports)
-    return answered(record)
-
-
-async def _record(
-    message: BaseMessage, call: Any, thread: str | None, ports: Ports
-) -> Record | None:
-    if thread is None or message.id is None:
-        return None
-    try:
-        key = ToolCall(thread, message.id, call["id"], call["name"], call["args"]).key
-    except InvalidCall:
-        return None
-    return (await ports.find([key])).get(key)
+    return [call for call in message.tool_calls if (call["id"] or "") not in done]

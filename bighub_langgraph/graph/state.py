@@ -35,6 +35,7 @@ class Planned(TypedDict):
         key: Its record in the journal; None for read-only tools.
         next: What comes next: a Send to the tools, a question, an evaluation, nothing.
         edit: A person's yes to edited arguments, until they are evaluated.
+        fault: Why it cannot even be proposed, where that is so.
     """
 
     id: str
@@ -43,6 +44,7 @@ class Planned(TypedDict):
     key: str | None
     next: Next
     edit: NotRequired[dict[str, Any]]
+    fault: NotRequired[str]
 
 
 class Plan(TypedDict):

@@ -1,13 +1,12 @@
-"""The node that runs tools: each call once, whatever happens to the graph around it."""
+"""Running one call through somebody's tools: once, whatever happens to the graph around it."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.messages import ToolMessage
-from langchain_core.runnables import RunnableConfig
-from langgraph.errors import GraphBubbleUp, ParentCommand
-from langgraph.types import Command
+from langchain_core.tools import BaseTool, StructuredTool, Tool
+from langgraph.errors import GraphBubbleUp, ParentCommand, is_invalid_resume
 
 from bighub_langgraph.core.call import ToolCall
 from bighub_langgraph.core.current import entered
@@ -18,9 +17,8 @@ from bighub_langgraph.core.messages import after_edit
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.core.record import Executed, Failed, Record, Result
 from bighub_langgraph.core.words import State
-from bighub_langgraph.graph.answering import answered, tell
-from bighub_langgraph.graph.routing import to_people
-from bighub_langgraph.graph.state import CHANNEL, Plan, Planned, checkpointer_of
+from bighub_langgraph.graph.answering import answered, replayed, rewritten, tell, tool_messages
+from bighub_langgraph.graph.state import Plan, Planned
 from bighub_langgraph.guard import BighubGuard
 
 # What a ToolNode returns: an update of the state, or a list of updates and commands.
@@ -57,27 +55,43 @@ class OneCall:
         """The call in the journal's terms."""
         return ToolCall(self.thread, self.turn, self.call_id, self.name, self.message["args"])
 
-    def plan(self, key: str) -> Plan:
-        """A plan that asks a person about this call."""
-        args = self.message["args"]
-        asking = Planned(id=self.call_id, name=self.name, args=args, key=key, next="ask")
-        return Plan(thread=self.thread, turn=self.turn, calls=[asking])
 
-
-async def guarded(
-    one: OneCall, invoke: Invoke, guard: BighubGuard, config: RunnableConfig, ports: Ports
-) -> Update:
-    """Run one recorded call through a tool node; returns what goes into the state."""
-    call = one.call
+async def run_once(call: ToolCall, invoke: Invoke, guard: BighubGuard, ports: Ports) -> Ran:
+    """Run a recorded call, or find out what became of it; the streams hear of it."""
     policy = guard.rules.policy(call.tool)
     ran = await perform(call.key, policy, call.arguments, ports, _run(call.call_id, invoke, guard))
-    tell(event("outcome", ran.record, replayed=ran.replayed))
-    if ran.signal is not None:
-        raise ran.signal
-    if ran.record.state is State.UNKNOWN and checkpointer_of(config):
-        plan = one.plan(call.key)
-        return Command(goto=to_people(plan, plan["calls"]))
-    return _said(ran, call)
+    if ran.record.state is not State.PAUSED:
+        tell(event("outcome", ran.record, replayed=ran.replayed))
+    return ran
+
+
+def said(ran: Ran, call: ToolCall) -> Update:
+    """What goes into the state for a call that was run, now or earlier."""
+    record = ran.record
+    if record.result is None or record.result.output is None:
+        return [answered(record)]
+    update = record.result.output
+    if not tool_messages(update) and not isinstance(update, dict | list) and _is_text(update):
+        # Settled by a probe or a person: their words are the tool's output.
+        return [_message(record, str(update))]
+    if record.edited_from is not None:
+        update = rewritten(update, lambda message: _told_edit(message, call))
+    return rewritten(update, replayed) if ran.replayed else update
+
+
+def plan_to_ask(call: ToolCall) -> Plan:
+    """A plan that asks a person about a call in doubt."""
+    asking = Planned(
+        id=call.call_id, name=call.tool, args=dict(call.arguments), key=call.key, next="ask"
+    )
+    return Plan(thread=call.thread, turn=call.turn, calls=[asking])
+
+
+def runs_in_thread(tool: BaseTool | None) -> bool:
+    """Whether a tool has only a blocking way to run."""
+    if isinstance(tool, StructuredTool | Tool):
+        return tool.coroutine is None
+    return tool is not None and type(tool)._arun is BaseTool._arun  # noqa: SLF001 - the hook itself
 
 
 def _run(call_id: str, invoke: Invoke, guard: BighubGuard) -> Callable[[Record], Any]:
@@ -90,44 +104,24 @@ def _run(call_id: str, invoke: Invoke, guard: BighubGuard) -> Callable[[Record],
             except GraphBubbleUp as signal:
                 return Paused(signal)
             except Exception as error:  # noqa: BLE001 - settled first, then raised as configured
-                said = guard.rules.redact(f"{type(error).__name__}: {error}")
-                return Ended(Failed(str(said)), error)
+                if is_invalid_resume(error):  # its own question got an answer that does not fit
+                    return Paused(error)
+                told = guard.rules.redact(f"{type(error).__name__}: {error}")
+                return Ended(Failed(str(told)), error)
         return Ended(_result(update, call_id))
 
     return run
 
 
 def _result(update: Update, call_id: str) -> Result:
-    for message in _tool_messages(update):
+    for message in tool_messages(update):
         if message.tool_call_id == call_id and message.status == "error":
             return Failed(str(message.content), update)
     return Executed(update)
 
 
-def _tool_messages(update: Update) -> list[ToolMessage]:
-    """Every tool message in an update, however deep the framework has put it."""
-    if isinstance(update, ToolMessage):
-        return [update]
-    if isinstance(update, Command):
-        return _tool_messages(update.update)
-    if isinstance(update, dict):
-        update = list(update.values())
-    if isinstance(update, list | tuple):
-        return [message for one in update for message in _tool_messages(one)]
-    return []
-
-
-def _said(ran: Ran, call: ToolCall) -> Update:
-    record = ran.record
-    if record.result is None or record.result.output is None:
-        return [answered(record)]
-    update = record.result.output
-    if not _tool_messages(update) and not isinstance(update, dict | list | Command):
-        # Settled by a probe or a person: their words are the tool's output.
-        return [_message(record, str(update))]
-    if record.edited_from is not None:
-        update = _rewritten(update, lambda message: _told_edit(message, call))
-    return _rewritten(update, _replayed) if ran.replayed else update
+def _is_text(update: Update) -> bool:
+    return not hasattr(update, "goto")
 
 
 def _message(record: Record, content: str) -> ToolMessage:
@@ -136,24 +130,7 @@ def _message(record: Record, content: str) -> ToolMessage:
 
 
 def _told_edit(message: ToolMessage, call: ToolCall) -> ToolMessage:
-    if not isinstance(message.content, str):
+    if not isinstance(message.content, str) or message.tool_call_id != call.call_id:
         return message
-    said = after_edit(call.tool, call.arguments, message.content)
-    return message.model_copy(update={"content": said})
-
-
-def _replayed(message: ToolMessage) -> ToolMessage:
-    about = {**message.additional_kwargs, CHANNEL: {"replayed": True}}
-    return message.model_copy(update={"additional_kwargs": about})
-
-
-def _rewritten(update: Update, change: Callable[[ToolMessage], ToolMessage]) -> Update:
-    if isinstance(update, ToolMessage):
-        return change(update)
-    if isinstance(update, Command):
-        return replace(update, update=_rewritten(update.update, change))
-    if isinstance(update, dict):
-        return {key: _rewritten(one, change) for key, one in update.items()}
-    if isinstance(update, list):
-        return [_rewritten(one, change) for one in update]
-    return update
+    told = after_edit(call.tool, call.arguments, message.content)
+    return message.model_copy(update={"content": told})

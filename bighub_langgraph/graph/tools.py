@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.messages import ToolMessage
-from langchain_core.runnables import Runnable, RunnableConfig
-from langchain_core.tools import BaseTool, StructuredTool, Tool
+from langchain_core.runnables import Runnable, RunnableConfig, ensure_config
+from langchain_core.tools import BaseTool
 from langgraph.prebuilt import ToolNode
 from langgraph.types import Command
 
 from bighub_langgraph.core.drive import run_sync
+from bighub_langgraph.core.errors import ConfigurationError
 from bighub_langgraph.core.flows import Refused, close, consider
 from bighub_langgraph.core.messages import not_possible
 from bighub_langgraph.core.ports import Ports
@@ -19,9 +20,18 @@ from bighub_langgraph.core.words import State
 from bighub_langgraph.graph.answering import answered, refused, tell
 from bighub_langgraph.graph.checks import faults, refuse_forgetful
 from bighub_langgraph.graph.inputs import Calls, read_calls
-from bighub_langgraph.graph.routing import TOOLS
-from bighub_langgraph.graph.state import CHANNEL
-from bighub_langgraph.graph.tooling import OneCall, Update, guarded
+from bighub_langgraph.graph.leaving import close_behind, close_turn, joined
+from bighub_langgraph.graph.routing import to_people
+from bighub_langgraph.graph.state import CHANNEL, checkpointer_of, thread_of
+from bighub_langgraph.graph.stored import until_stored
+from bighub_langgraph.graph.tooling import (
+    OneCall,
+    Update,
+    plan_to_ask,
+    run_once,
+    runs_in_thread,
+    said,
+)
 from bighub_langgraph.guard import BighubGuard
 
 ASK_ELSEWHERE = (
@@ -34,7 +44,7 @@ class GuardedTools(Runnable[Any, Any]):
     """A node that runs tool calls at most once each; made by `tools_node`."""
 
     def __init__(self, guard: BighubGuard, tool_node: ToolNode, messages_key: str) -> None:
-        self.name = TOOLS
+        self.name = tool_node.name
         self._guard = guard
         self._tool_node = tool_node
         self._messages_key = messages_key
@@ -44,26 +54,31 @@ class GuardedTools(Runnable[Any, Any]):
         """The tools there are."""
         return self._tool_node.tools_by_name
 
+    @property
+    def complete(self) -> bool:
+        """Whether there are no other tools; the ToolNode's own wrapper may bring some."""
+        return not _wrapped(self._tool_node)
+
     def invoke(self, input: Any, config: RunnableConfig | None = None, **given: Any) -> Any:  # noqa: A002
         """Run the calls of an input, without an event loop."""
-        config = config or {}
-        calls = read_calls(input, config, self._messages_key)
-        turn = _Turn(self._guard, self._tool_node, self._messages_key, calls, config, given)
-        return run_sync(turn.run(self._guard.ports))
+        return run_sync(self._turn(input, config, given).run(self._guard.ports))
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **given: Any) -> Any:  # noqa: A002
         """Run the calls of an input on the running loop."""
-        config = config or {}
-        calls = read_calls(input, config, self._messages_key)
-        turn = _Turn(self._guard, self._tool_node, self._messages_key, calls, config, given)
-        return await turn.run(self._guard.aports)
+        return await self._turn(input, config, given).run(self._guard.aports)
+
+    def _turn(self, given: Any, config: RunnableConfig | None, options: dict[str, Any]) -> "_Turn":
+        # Called by hand inside a node, it finds that node's config, as a ToolNode does.
+        config = config or ensure_config()
+        calls = read_calls(given, config, self._messages_key)
+        return _Turn(self._guard, self._tool_node, self._messages_key, calls, config, options)
 
 
 def tools_node(
     guard: BighubGuard,
     tools: Sequence[BaseTool | Callable[..., Any]] | ToolNode,
     *,
-    messages_key: str = "messages",
+    messages_key: str | None = None,
 ) -> GuardedTools:
     """A node that runs tools behind the guard.
 
@@ -72,11 +87,19 @@ def tools_node(
 
     Args:
         guard: Asks, records and reports.
-        tools: Tools, or a ToolNode that keeps its settings and wrappers, inside the guard.
-        messages_key: Where the messages are.
+        tools: Tools, or a ToolNode that keeps its settings and wrappers, inside the guard: what a
+            wrapper of yours changes in a call, BIGHUB does not see.
+        messages_key: Where the messages are; the ToolNode's own key, or `messages`.
     """
-    known = tools if isinstance(tools, ToolNode) else ToolNode(tools, messages_key=messages_key)
-    return GuardedTools(guard, known, messages_key)
+    if not isinstance(tools, ToolNode):
+        tools = ToolNode(tools, messages_key=messages_key or "messages")
+    own = tools._messages_key  # noqa: SLF001 - a ToolNode does not show it otherwise
+    if messages_key not in {None, own}:
+        raise ConfigurationError(
+            f"the ToolNode keeps its messages in {own!r}, not in {messages_key!r}: "
+            f"pass ToolNode(..., messages_key={messages_key!r})"
+        )
+    return GuardedTools(guard, tools, own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +111,21 @@ class _Turn:
     messages_key: str
     calls: Calls
     config: RunnableConfig
-    given: dict[str, Any]
+    options: dict[str, Any]
 
     async def run(self, ports: Ports) -> Any:
         """Run every call that may run, and answer the others."""
         refuse_forgetful(ports.journal, self.config)
+        await until_stored(self.config, ports, blocking=ports is not self.guard.aports)
         ready = self._sent() if self.calls.sent else await self._evaluated(ports)
         updates = await ports.gather([self._update(one, ports) for one in ready])
         if ports is self.guard.aports:
             await self.guard.courier.astart()
         else:
             self.guard.courier.start()
-        return _combined(updates, self.calls.form, self.messages_key)
+        flat = [part for one in updates for part in (one if isinstance(one, list) else [one])]
+        parts = await close_turn(flat, self.calls, ports, self.messages_key)
+        return _combined(joined(parts), self.calls.form, self.messages_key)
 
     def _sent(self) -> list[OneCall | ToolMessage]:
         return [
@@ -108,18 +134,21 @@ class _Turn:
         ]
 
     async def _evaluated(self, ports: Ports) -> list[OneCall | ToolMessage]:
-        """Evaluate calls that nobody has evaluated on the way here."""
-        ready: list[OneCall | ToolMessage] = []
+        """Evaluate calls that nobody has evaluated on the way here, side by side."""
         calls = self.calls.calls
-        for call, fault in zip(calls, faults(calls, None), strict=True):
-            one = OneCall(call, self.calls.thread, self.calls.turn)
-            if fault is not None:
-                ready.append(refused(call["name"], call.get("id"), fault))
-            elif self._unguarded(call["name"]):
-                ready.append(one)
-            else:
-                ready.append(await self._considered(one, ports))
-        return ready
+        return await ports.gather(
+            [
+                self._looked_at(OneCall(call, self.calls.thread, self.calls.turn), fault, ports)
+                for call, fault in zip(calls, faults(calls, None), strict=True)
+            ]
+        )
+
+    async def _looked_at(
+        self, one: OneCall, fault: str | None, ports: Ports
+    ) -> OneCall | ToolMessage:
+        if fault is not None:
+            return refused(one.name, one.message.get("id"), fault)
+        return one if self._unguarded(one.name) else await self._considered(one, ports)
 
     def _unguarded(self, name: str) -> bool:
         """Whether a call needs no decision: it changes nothing, or there is nothing to run."""
@@ -127,17 +156,20 @@ class _Turn:
         return unknown or self.guard.rules.policy(name).read_only
 
     async def _considered(self, one: OneCall, ports: Ports) -> OneCall | ToolMessage:
+        session = thread_of(self.config) or self.calls.turn
         [record] = await consider(
             [one.call],
             self.guard.rules,
             ports,
+            session=session,
+            trajectory=session,
             fresh=lambda record: tell(self.guard.announce(record)),
         )
         if isinstance(record, Refused):
             return refused(one.name, one.call_id, not_possible(one.name, record.error))
         if record.state is State.AWAITING:
             record = await close(record, ASK_ELSEWHERE, ports)
-        return answered(record) if record.state in _ANSWERED else one
+        return answered(record) if record.state in ENDED_WITHOUT_TOOL else one
 
     async def _update(self, one: OneCall | ToolMessage, ports: Ports) -> Update:
         if isinstance(one, ToolMessage):
@@ -150,21 +182,29 @@ class _Turn:
         return await self._guarded(one, ports)
 
     async def _guarded(self, one: OneCall, ports: Ports) -> Update:
-        return await guarded(one, lambda: self._invoked(one, ports), self.guard, self.config, ports)
+        call = one.call
+        ran = await run_once(call, lambda: self._invoked(one, ports), self.guard, ports)
+        if ran.signal is not None:
+            raise await close_behind(ran.signal, self.calls, ports, self.messages_key)
+        if ran.record.state is State.UNKNOWN and self.calls.sent and checkpointer_of(self.config):
+            plan = plan_to_ask(call)
+            return Command(goto=to_people(plan, plan["calls"]))
+        return said(ran, call)
 
     async def _invoked(self, one: OneCall, ports: Ports) -> Update:
         given = self.calls.for_tool_node(one.message)
         if ports is self.guard.aports:
-            return await self.tool_node.ainvoke(given, self.config, **self.given)
-        return self.tool_node.invoke(given, self.config, **self.given)
+            return await self.tool_node.ainvoke(given, self.config, **self.options)
+        return self.tool_node.invoke(given, self.config, **self.options)
 
     def _blocking(self, name: str) -> bool:
-        tool = self.tool_node.tools_by_name.get(name)
-        return tool is not None and not _wrapped(self.tool_node) and _sync_only(tool)
+        return not _wrapped(self.tool_node) and runs_in_thread(
+            self.tool_node.tools_by_name.get(name)
+        )
 
 
-# Ended without the tool; a person has not been and will not be asked here.
-_ANSWERED = frozenset({State.BLOCKED, State.ANSWERED, State.SUPERSEDED})
+# A person has not been and will not be asked about these here.
+ENDED_WITHOUT_TOOL = frozenset({State.BLOCKED, State.ANSWERED, State.SUPERSEDED})
 
 
 def _wrapped(tool_node: ToolNode) -> bool:
@@ -173,17 +213,8 @@ def _wrapped(tool_node: ToolNode) -> bool:
     return any(getattr(tool_node, name, None) is not None for name in names)
 
 
-def _sync_only(tool: BaseTool) -> bool:
-    if isinstance(tool, StructuredTool | Tool):
-        return tool.coroutine is None
-    return type(tool)._arun is BaseTool._arun  # noqa: SLF001 - the hook that subclasses override
-
-
-def _combined(updates: Sequence[Update], form: str, messages_key: str) -> Any:
+def _combined(parts: Sequence[Any], form: str, messages_key: str) -> Any:
     """The updates of all calls as one, in the form a ToolNode gives them."""
-    parts = [
-        part for update in updates for part in (update if isinstance(update, list) else [update])
-    ]
     if any(isinstance(part, Command) for part in parts):
         return [_part(part, form, messages_key) for part in parts]
     messages = [message for part in parts for message in _messages(part, messages_key)]

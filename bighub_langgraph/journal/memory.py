@@ -1,12 +1,11 @@
 """A journal in plain dictionaries: no thread, no file; it ends with the process."""
 
-import math
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from uuid import uuid4
 
 from bighub_langgraph.core.errors import CallNotRecorded
 from bighub_langgraph.core.outcome import Entry, Kind, Telling, entries
@@ -14,7 +13,7 @@ from bighub_langgraph.core.ports import MEMORY_GRACE, Queued
 from bighub_langgraph.core.record import Record
 from bighub_langgraph.core.transitions import Event, advance
 from bighub_langgraph.core.words import State
-from bighub_langgraph.journal.owners import process_of
+from bighub_langgraph.journal.owners import ThisProcess, process_of
 
 
 class MemoryJournal:
@@ -37,14 +36,16 @@ class MemoryJournal:
         self._aside: set[int] = set()
         self._whys: dict[int, str] = {}
         self._last = 0
-        self._owner = f"{os.getpid()}-{uuid4().hex[:12]}"
+        self._process = ThisProcess()
+        self._moved_at: dict[str, float] = {}
         # Records are replaced under a lock: compare-and-set has to hold over threads too.
         self._lock = threading.Lock()
+        _journals.add(self)
 
     @property
     def owner(self) -> str:
         """This process's name on the calls it runs."""
-        return self._owner
+        return self._process.name
 
     def find(self, keys: Sequence[str]) -> dict[str, Record]:
         """The records of these keys."""
@@ -63,26 +64,27 @@ class MemoryJournal:
                 raise CallNotRecorded([key])
             after = advance(before, event)
             self._records[key] = after
+            self._moved_at[key] = self._clock()
             self._queue(entries(before, after, telling))
             return after
 
     def abandoned(self, record: Record) -> bool:
         """Whether the process that runs a call is gone: only after a fork can it be another one."""
-        return process_of(record.owner) != self._owner
+        return process_of(record.owner) != self.owner
 
     def due(
         self, at: float, limit: int, turn: str | None = None, *, early: bool = False
     ) -> list[Queued]:
         """Lease what is due."""
         with self._lock:
-            by = math.inf if early else at
             held: set[str] = set()
             found: list[Queued] = []
             for number, queued in self._waiting.items():
                 if number in self._aside or queued.entry.key in held:
                     continue
                 over = turn == queued.entry.turn and not queued.tries
-                due = over or self._not_before.get(number, 0.0) <= by
+                due = over or (early and not queued.refusals)
+                due = due or self._not_before.get(number, 0.0) <= at
                 if number in self._leased or not due:
                     held.add(queued.entry.key)
                 elif turn in {None, queued.entry.turn}:
@@ -102,12 +104,27 @@ class MemoryJournal:
                 self._aside.discard(number)
                 self._leased.discard(number)
 
-    def postpone(self, ids: Sequence[int], until: float, why: str, *, aside: bool = False) -> None:
+    def give_back(self, ids: Sequence[int]) -> None:
+        """Let others deliver entries that were leased and not tried."""
+        with self._lock:
+            self._leased.difference_update(ids)
+
+    def postpone(
+        self,
+        ids: Sequence[int],
+        until: float,
+        why: str,
+        *,
+        refused: bool = False,
+        aside: bool = False,
+    ) -> None:
         """Try entries again later, or set them apart."""
         with self._lock:
             for number in self._waiting.keys() & set(ids):
                 queued = self._waiting[number]
-                self._waiting[number] = replace(queued, tries=queued.tries + 1)
+                self._waiting[number] = replace(
+                    queued, tries=queued.tries + 1, refusals=queued.refusals + refused
+                )
                 self._not_before[number] = until
                 self._whys[number] = why
                 if aside:
@@ -118,12 +135,28 @@ class MemoryJournal:
         """How many entries are not delivered."""
         return len(self._waiting) if aside else len(self._waiting) - len(self._aside)
 
+    def prune(self, older_than: float) -> int:
+        """Forget settled calls that are older than so many seconds; see `Journal.prune`."""
+        before = self._clock() - older_than
+        with self._lock:
+            held = {one.entry.key for one in self._waiting.values()}
+            threads = {one.thread for one in self._records.values() if not one.terminal}
+            old = [
+                key
+                for key, one in self._records.items()
+                if self._moved_at[key] < before and key not in held and one.thread not in threads
+            ]
+            for key in old:
+                del self._records[key], self._moved_at[key]
+        return len(old)
+
     def close(self) -> None:
         """Nothing to let go of."""
 
     def _opened(self, record: Record, telling: Telling) -> Record:
         stored = self._records.setdefault(record.key, record)
         if stored is record:
+            self._moved_at[record.key] = self._clock()
             self._queue(entries(replace(record, state=State.PROPOSED), record, telling))
         return stored
 
@@ -133,3 +166,16 @@ class MemoryJournal:
             self._waiting[self._last] = Queued(self._last, entry)
             if entry.kind is Kind.MEMORY:
                 self._not_before[self._last] = self._clock() + MEMORY_GRACE
+
+
+_journals: "weakref.WeakSet[MemoryJournal]" = weakref.WeakSet()
+
+
+def _unlock_in_child() -> None:
+    """A child inherits locks that threads of its parent held; here they are nobody's."""
+    for journal in _journals:
+        journal._lock = threading.Lock()  # noqa: SLF001 - one class, one module
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock_in_child)

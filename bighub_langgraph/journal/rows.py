@@ -8,6 +8,7 @@ from typing import Any
 from bighub_langgraph.core.decision import Decision, parse_decision
 from bighub_langgraph.core.outcome import Entry, Kind
 from bighub_langgraph.core.plain import plain
+from bighub_langgraph.core.ports import Queued
 from bighub_langgraph.core.record import (
     Answer,
     Approval,
@@ -22,22 +23,28 @@ from bighub_langgraph.core.words import Recommendation, State
 log = logging.getLogger("bighub_langgraph")
 
 
-def row_of(record: Record) -> dict[str, Any]:
+def row_of(record: Record, at: float) -> dict[str, Any]:
     """A record as a row of the calls table."""
-    codec, result = _dumped(record.result)
     return {
         "key": record.key,
-        "thread": record.thread,
-        "turn": record.turn,
-        "call_id": record.call_id,
-        "tool": record.tool,
+        **{name: storable(getattr(record, name)) for name in _NAMES},
+        "created_at": record.created_at,
+        "body": json.dumps(_body(record)),
+        **moving_parts(record, at),
+    }
+
+
+def moving_parts(record: Record, at: float) -> dict[str, Any]:
+    """The part of a row that a move may change."""
+    codec, result = _dumped(record.result)
+    return {
         "state": record.state.value,
         "version": record.version,
+        "moved_at": at,
         "owner": record.owner,
         "starts": record.starts,
-        "created_at": record.created_at,
         "expires_at": record.expires_at,
-        "body": json.dumps(_body(record)),
+        "said": json.dumps(_said(record)),
         "codec": codec,
         "result": result,
     }
@@ -46,19 +53,17 @@ def row_of(record: Record) -> dict[str, Any]:
 def record_of(row: Mapping[str, Any]) -> Record:
     """A record from its row."""
     body = json.loads(row["body"])
+    said = json.loads(row["said"])
     return Record(
         key=row["key"],
-        thread=row["thread"],
-        turn=row["turn"],
-        call_id=row["call_id"],
-        tool=row["tool"],
+        **{name: row[name] for name in _NAMES} | body["names"],
         proposal=Proposal(**body["proposal"]),
         state=State(row["state"]),
         decision=_decision(body["decision"]),
-        approval=_approval(body["approval"]),
+        approval=_approval(said["approval"]),
         edited_from=body["edited_from"],
-        result=_loaded(row["codec"], row["result"], body.get("error")),
-        reason=body["reason"],
+        result=_loaded(row["codec"], row["result"], said["error"]),
+        reason=said["reason"],
         owner=row["owner"],
         starts=row["starts"],
         created_at=row["created_at"],
@@ -67,20 +72,58 @@ def record_of(row: Mapping[str, Any]) -> Record:
     )
 
 
-def entry_of(row: Mapping[str, Any]) -> Entry:
-    """An outbox entry from its row."""
-    return Entry(row["key"], row["turn"], Kind(row["kind"]), json.loads(row["body"]))
+_NAMES = ("thread", "turn", "call_id", "tool")
 
 
-def note_of(record: Record) -> str:
-    """What the history keeps of a move: who said what, on which evidence."""
-    note: dict[str, Any] = {"reason": record.reason, "owner": record.owner}
-    if record.decision is not None:
-        note["recommendation"] = record.decision.word
-        note["request_id"] = record.decision.request_id
-    if record.approval is not None:
-        note["approval"] = _told(record.approval)
+def storable(text: str) -> str:
+    """A text that both databases take: PostgreSQL knows no NUL, and no driver half a surrogate."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.replace("\0", "\\0").encode(errors="backslashreplace").decode()
+
+
+def _unstorable(record: Record) -> dict[str, str]:
+    """Names as they are, where the columns cannot hold them; a model may say anything."""
+    names = {name: getattr(record, name) for name in _NAMES}
+    return {name: text for name, text in names.items() if storable(text) != text}
+
+
+def queued_of(row: Mapping[str, Any]) -> Queued:
+    """A queued entry from its row."""
+    entry = Entry(row["key"], row["turn"], Kind(row["kind"]), json.loads(row["body"]))
+    return Queued(row["id"], entry, row["tries"], row["refusals"])
+
+
+def note_of(before: Record | None, after: Record) -> str:
+    """What the history keeps of a move: who did it, who said what, and on which evidence."""
+    note: dict[str, Any] = {}
+    if before is None and after.decision is not None:
+        note["decision"] = _evidence(after.decision)
+    if before is None and after.edited_from:
+        note["edited_from"] = after.edited_from
+    if after.approval is not None and (before is None or after.approval != before.approval):
+        note["approval"] = _told(after.approval)
+    if isinstance(after.result, Failed):
+        note["error"] = after.result.error
+    if after.reason:
+        note["reason"] = after.reason
+    owner = after.owner or (before.owner if before is not None else None)
+    if owner:
+        note["owner"] = owner
     return json.dumps(note)
+
+
+def _evidence(decision: Decision) -> dict[str, Any]:
+    """What BIGHUB said, in the words that decide; the whole reply stays on the record."""
+    return {
+        "recommendation": decision.word,
+        "enforcement_mode": decision.mode.value,
+        "confidence": decision.confidence,
+        "risk_score": decision.risk_score,
+        "reason": decision.reason,
+        "request_id": decision.request_id,
+        "fault": decision.fault,
+    }
 
 
 def _body(record: Record) -> dict[str, Any]:
@@ -88,15 +131,20 @@ def _body(record: Record) -> dict[str, Any]:
     body: dict[str, Any] = {
         "proposal": {name: getattr(proposal, name) for name in Proposal.__slots__},
         "decision": None,
-        "approval": None if record.approval is None else _told(record.approval),
         "edited_from": record.edited_from,
-        "reason": record.reason,
+        "names": _unstorable(record),
     }
     if record.decision is not None:
         body["decision"] = {"reply": plain(record.decision.reply), "fault": record.decision.fault}
-    if isinstance(record.result, Failed):
-        body["error"] = record.result.error
     return body
+
+
+def _said(record: Record) -> dict[str, Any]:
+    return {
+        "reason": record.reason,
+        "error": record.result.error if isinstance(record.result, Failed) else None,
+        "approval": None if record.approval is None else _told(record.approval),
+    }
 
 
 def _told(approval: Approval) -> dict[str, Any]:
@@ -112,8 +160,8 @@ def _decision(body: Mapping[str, Any] | None) -> Decision | None:
     return Decision(reply, Recommendation(reply["recommendation"]), fault=body["fault"])
 
 
-def _approval(body: Mapping[str, Any] | None) -> Approval | None:
-    return None if body is None else Approval(**{**body, "answer": Answer(body["answer"])})
+def _approval(told: Mapping[str, Any] | None) -> Approval | None:
+    return None if told is None else Approval(**{**told, "answer": Answer(told["answer"])})
 
 
 _JSON = "json"

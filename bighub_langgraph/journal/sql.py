@@ -1,34 +1,32 @@
 """A journal on SQL: SQLite for one machine, PostgreSQL where several share it."""
 
-import contextlib
-import json
 import logging
-import math
-import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
-import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-
-from bighub_langgraph.core.errors import CallNotRecorded, ConfigurationError, JournalError
-from bighub_langgraph.core.outcome import Entry, Kind, Telling, entries
-from bighub_langgraph.core.ports import MEMORY_GRACE, Queued
+from bighub_langgraph.core.errors import CallNotRecorded, IllegalMove, JournalError
+from bighub_langgraph.core.outcome import Telling, entries
+from bighub_langgraph.core.ports import Queued
 from bighub_langgraph.core.record import Record
 from bighub_langgraph.core.transitions import Event, Started, advance
 from bighub_langgraph.core.words import State
-from bighub_langgraph.journal.owners import Heartbeat, process_of, surely_gone, this_process
-from bighub_langgraph.journal.rows import entry_of, note_of, record_of, row_of
-from bighub_langgraph.journal.tables import calls, history, migrate, outbox, owners
+from bighub_langgraph.journal import queries
+from bighub_langgraph.journal.books import Books
+from bighub_langgraph.journal.database import Database, Transaction
+from bighub_langgraph.journal.outbox import Outbox
+from bighub_langgraph.journal.owed import OwedMoves
+from bighub_langgraph.journal.owners import Heartbeat, ThisProcess, presence, process_of
+from bighub_langgraph.journal.recent import RecentRecords
+from bighub_langgraph.journal.rows import moving_parts, note_of, record_of, row_of
+from bighub_langgraph.journal.tables import migrate
 
 log = logging.getLogger("bighub_langgraph")
 
+# After how many seconds without a sign of life a process elsewhere counts as gone.
 LEASE = 30.0
-BUSY_TIMEOUT = 30.0
+OWED_AGAIN = 1.0
 
 
 class SqlJournal:
@@ -37,7 +35,8 @@ class SqlJournal:
     Args:
         url: SQLAlchemy's URL of the database; the file of an SQLite database is made readable for
             its owner alone.
-        lease: After how many seconds without a sign of life a process counts as gone.
+        lease: After how many seconds without a sign of life a process on another machine counts as
+            gone. Of processes on this machine we know by looking.
         clock: Seconds since the epoch.
     """
 
@@ -47,243 +46,240 @@ class SqlJournal:
     def __init__(
         self, url: str, *, lease: float = LEASE, clock: Callable[[], float] = time.time
     ) -> None:
-        self._url = sa.make_url(url)
+        self._db = Database(url, clock=clock)
+        weakref.finalize(self, self._db.close).atexit = False
+        try:
+            with self._db.errors_told():
+                self.schema_version = migrate(self._db.engine)
+            self._db.set_clock()
+        except BaseException:
+            self._db.close()
+            raise
         self._lease = lease
-        self._clock = clock
-        self._engine = _engine(self._url)
-        self._pid = os.getpid()
-        self._owner = this_process()
-        self._heart = Heartbeat(self._beat, lease / 3)
-        with _said(self._url):
-            migrate(self._engine)
+        self._process = ThisProcess()
+        self._outbox = Outbox(self._db, self._process)
+        self._begin()
 
     @property
     def owner(self) -> str:
         """This process's name on the calls it runs."""
-        self._after_fork()
-        return self._owner
+        return self._process.name
+
+    @property
+    def name(self) -> str:
+        """The database's URL, without its password."""
+        return self._db.name
+
+    @property
+    def clock_skew(self) -> float:
+        """How many seconds the database's clock is ahead of this machine's."""
+        return self._db.skew
+
+    @property
+    def unsafe(self) -> str:
+        """Why the database may forget what it said it had written; "" when it does not."""
+        return self._db.unsafe()
+
+    @property
+    def books(self) -> Books:
+        """The journal for people: what ran, who said what, what waits, what may be forgotten."""
+        return Books(self._db, self.abandoned)
 
     def find(self, keys: Sequence[str]) -> dict[str, Record]:
         """The records of these keys."""
-        with self._reading() as db:
-            rows = db.execute(sa.select(calls).where(calls.c.key.in_(keys))).mappings()
-            return {row["key"]: record_of(dict(row)) for row in rows}
+        with self._db.reading() as db:
+            rows = [row for key in keys for row in db.rows(queries.READ_CALL, key=key)]
+        return {row["key"]: self._recent.same(row) or record_of(row) for row in rows}
 
     def open(self, records: Sequence[Record], telling: Telling) -> list[Record]:
         """Store new records; a stored one wins."""
-        with self._writing() as db:
-            return [self._opened(db, record, telling) for record in records]
+        self._after_fork()
+        with self._db.writing() as db:
+            # In the order of their keys: two workers that store the same ones never cross.
+            stored = {
+                one.key: self._opened(db, one, telling)
+                for one in sorted(records, key=lambda one: one.key)
+            }
+        for record in stored.values():
+            self._recent.keep(record)
+        return [stored[one.key] for one in records]
 
     def move(self, key: str, event: Event, telling: Telling) -> Record:
         """Advance a record and queue what there is to tell."""
+        self._after_fork()
+        try:
+            if self._recent.get(key) is None:
+                # Who is too late finds out without a turn to write.
+                advance(self._looked_up(key), event)
+            with self._db.writing() as db:
+                if isinstance(event, Started):
+                    self._sign_in(db)
+                after = self._moved(db, key, event, telling)
+        except CallNotRecorded:
+            raise
+        except JournalError:
+            if self._owed.keep(key, event, telling):
+                self._heart.start(OWED_AGAIN)
+                self._heart.beat_now()
+            raise
+        self._recent.keep(after)
         if isinstance(event, Started):
-            self._heart.start()
-        with self._writing() as db:
-            while True:
-                row = db.execute(sa.select(calls).where(calls.c.key == key)).mappings().first()
-                if row is None:
-                    raise CallNotRecorded([key])
-                before = record_of(dict(row))
-                after = advance(before, event)
-                if self._replaced(db, before, after):
-                    self._noted(db, after, type(event).__name__)
-                    self._queue(db, entries(before, after, telling))
-                    return after
+            self._heart.start(self._lease / 3)
+        return after
 
     def abandoned(self, record: Record) -> bool:
         """Whether the process that runs a call is gone."""
-        owner = process_of(record.owner)
-        if owner in {"", self.owner}:
+        process = process_of(record.owner)
+        if process == self.owner:
             return False
-        if surely_gone(owner):
-            return True
-        with self._reading() as db:
-            seen = sa.select(owners.c.beat_at).where(owners.c.owner == owner)
-            beat = db.execute(seen).scalar_one_or_none()
-        return beat is None or self._clock() - beat > self._lease
+        there = presence(process)
+        if there is not None:
+            return not there
+        with self._db.reading() as db:
+            beats = db.rows(queries.READ_BEAT, owner=process)
+        # While the database is away nobody can give a sign of life: count from its return.
+        last: float = max([self._db.failed_at, *(row["beat_at"] for row in beats)])
+        return self._db.now() - last > self._lease
 
     def due(
         self, at: float, limit: int, turn: str | None = None, *, early: bool = False
     ) -> list[Queued]:
         """Lease what is due; what follows an entry that is not due yet waits for it."""
-        free = _due(at, limit, turn, early=early)
-        if self._url.get_backend_name() == "postgresql":
-            free = free.with_for_update(skip_locked=True)
-        with self._writing() as db:
-            rows = db.execute(free).mappings().all()
-            ids = [row["id"] for row in rows]
-            leased = sa.update(outbox).where(outbox.c.id.in_(ids))
-            if ids:
-                db.execute(leased.values(leased_until=at + self._lease))
-        return [Queued(row["id"], entry_of(dict(row)), row["tries"]) for row in rows]
+        return self._outbox.due(at, limit, turn, early=early)
 
     def delivered(self, ids: Sequence[int]) -> None:
         """Forget entries that arrived."""
-        with self._writing() as db:
-            db.execute(sa.delete(outbox).where(outbox.c.id.in_(ids)))
+        self._outbox.delivered(ids)
 
-    def postpone(self, ids: Sequence[int], until: float, why: str, *, aside: bool = False) -> None:
+    def give_back(self, ids: Sequence[int]) -> None:
+        """Let others deliver entries that were leased and not tried."""
+        self._outbox.give_back(ids)
+
+    def postpone(
+        self,
+        ids: Sequence[int],
+        until: float,
+        why: str,
+        *,
+        refused: bool = False,
+        aside: bool = False,
+    ) -> None:
         """Try entries again later, or set them apart."""
-        changed = {"due_at": until, "leased_until": 0.0, "error": why, "aside": int(aside)}
-        rows = sa.update(outbox).where(outbox.c.id.in_(ids))
-        with self._writing() as db:
-            db.execute(rows.values(tries=outbox.c.tries + 1, **changed))
+        self._outbox.postpone(ids, until, why, refused=refused, aside=aside)
 
     def waiting(self, *, aside: bool = False) -> int:
         """How many entries are not delivered."""
-        count = sa.select(sa.func.count()).select_from(outbox)
-        if not aside:
-            count = count.where(outbox.c.aside == 0)
-        with self._reading() as db:
-            return int(db.execute(count).scalar_one())
+        return self._outbox.waiting(aside=aside)
+
+    def prune(self, older_than: float) -> int:
+        """Forget settled calls that are older than so many seconds; returns how many.
+
+        Calls that are open, in doubt or not yet told stay, and so do all calls of their threads. A
+        thread whose calls are forgotten must not be resumed: they would count as new.
+        """
+        return self.books.prune(older_than)
 
     def close(self) -> None:
-        """Stop the sign of life and let go of the connections."""
+        """Write what is owed, stop the sign of life and let go of the connections."""
         self._heart.stop()
-        self._engine.dispose()
+        self._owed.write(self._written)
+        self._owed.tell()
+        self._db.close()
 
-    def _opened(self, db: sa.Connection, record: Record, telling: Telling) -> Record:
-        added = db.execute(
-            _insert(self._url)(calls).values(row_of(record)).on_conflict_do_nothing()
-        )
-        if not added.rowcount:
-            row = db.execute(sa.select(calls).where(calls.c.key == record.key)).mappings().one()
-            return record_of(dict(row))
-        self._noted(db, record, "Decided")
-        self._queue(db, entries(replace(record, state=State.PROPOSED), record, telling))
+    def _opened(self, db: Transaction, record: Record, telling: Telling) -> Record:
+        if not db.change(queries.ADD_CALL, **row_of(record, self._db.now())):
+            return self._read(db, record.key)
+        self._note(db, None, record, "Decided")
+        self._outbox.queue(db, entries(replace(record, state=State.PROPOSED), record, telling))
         return record
 
-    def _replaced(self, db: sa.Connection, before: Record, after: Record) -> bool:
-        same = (calls.c.key == before.key) & (calls.c.version == before.version)
-        return bool(db.execute(sa.update(calls).where(same).values(row_of(after))).rowcount)
+    def _moved(self, db: Transaction, key: str, event: Event, telling: Telling) -> Record:
+        before = self._recent.get(key)
+        while True:
+            remembered = before is not None
+            before = before or self._read(db, key)
+            try:
+                after = advance(before, event)
+            except IllegalMove:
+                if not remembered:
+                    raise
+            else:
+                if self._replaced(db, before, after):
+                    break
+            before = None  # somebody else moved it meanwhile: read what it is now
+        self._note(db, before, after, type(event).__name__)
+        self._outbox.queue(db, entries(before, after, telling))
+        return after
 
-    def _noted(self, db: sa.Connection, record: Record, event: str) -> None:
-        db.execute(
-            sa.insert(history).values(
-                key=record.key,
-                at=self._clock(),
-                event=event,
-                state=record.state.value,
-                version=record.version,
-                note=note_of(record),
-            )
+    def _looked_up(self, key: str) -> Record:
+        with self._db.reading() as db:
+            record = self._read(db, key)
+        self._recent.keep(record)
+        return record
+
+    def _read(self, db: Transaction, key: str) -> Record:
+        for row in db.rows(queries.READ_CALL, key=key):
+            return record_of(row)
+        raise CallNotRecorded([key])
+
+    def _replaced(self, db: Transaction, before: Record, after: Record) -> bool:
+        parts = moving_parts(after, self._db.now())
+        same = {"key": before.key, "before": before.version, "created_at": before.created_at}
+        return bool(db.change(queries.MOVE_CALL, **same, **parts))
+
+    def _note(self, db: Transaction, before: Record | None, after: Record, event: str) -> None:
+        db.change(
+            queries.ADD_NOTE,
+            key=after.key,
+            at=self._db.now(),
+            event=event,
+            state=after.state.value,
+            version=after.version,
+            note=note_of(before, after),
         )
 
-    def _queue(self, db: sa.Connection, told: Iterable[Entry]) -> None:
-        late = self._clock() + MEMORY_GRACE
-        rows = [
-            {
-                "key": one.key,
-                "turn": one.turn,
-                "kind": one.kind.value,
-                "body": json.dumps(one.body),
-                "due_at": late if one.kind is Kind.MEMORY else 0.0,
-            }
-            for one in told
-        ]
-        if rows:
-            db.execute(sa.insert(outbox), rows)
+    def _sign_in(self, db: Transaction) -> None:
+        """Give a sign of life with a claim, so that there is no claim without one."""
+        now = self._db.now()
+        if now - self._beaten_at > self._lease / 3:
+            db.change(queries.BEAT, owner=self.owner, beat_at=now)
 
-    def _after_fork(self) -> None:
-        """A forked child gets a name, connections and a sign of life of its own."""
-        if os.getpid() == self._pid:
-            return
-        self._engine.dispose(close=False)
-        self._pid = os.getpid()
-        self._owner = this_process()
-        self._heart = Heartbeat(self._beat, self._lease / 3)
-
-    def _beat(self) -> None:
-        row = {"owner": self.owner, "beat_at": self._clock()}
+    def _beat(self) -> float:
+        """Say that this process is alive, and write what it owes; returns when to come again."""
         try:
-            with self._writing() as db:
-                statement = _insert(self._url)(owners).values(row)
-                beat = {"beat_at": row["beat_at"]}
-                db.execute(statement.on_conflict_do_update(index_elements=["owner"], set_=beat))
+            with self._db.writing() as db:
+                db.change(queries.BEAT, owner=self.owner, beat_at=self._db.now())
+            self._db.set_clock()
         except JournalError as error:
             log.warning("no sign of life could be written: %s", error)
+            return OWED_AGAIN
+        self._beaten_at = self._db.now()
+        self._owed.write(self._written)
+        return OWED_AGAIN if self._owed else self._lease / 3
 
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
-        self._after_fork()
-        with _said(self._url), self._engine.begin() as db:
-            yield db
+    def _written(self, key: str, event: Event, telling: Telling) -> None:
+        with self._db.writing() as db:
+            after = self._moved(db, key, event, telling)
+        self._recent.keep(after)
 
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
-        self._after_fork()
-        with _said(self._url), self._engine.connect() as db:
-            yield db.execution_options(isolation_level="AUTOCOMMIT")
+    def _begin(self) -> None:
+        """Start with nothing remembered: what threads and locks of a parent leave is not ours."""
+        self._born = self.owner
+        self._recent = RecentRecords()
+        self._owed = OwedMoves()
+        self._heart = self._new_heart()
+        self._beaten_at = 0.0
 
+    def _after_fork(self) -> None:
+        if self._born != self.owner:
+            self._begin()
 
-def _due(at: float, limit: int, turn: str | None, *, early: bool) -> sa.Select[Any]:
-    by = math.inf if early else at
-    earlier = outbox.alias()
-    held = sa.exists().where(
-        earlier.c.key == outbox.c.key,
-        earlier.c.id < outbox.c.id,
-        earlier.c.aside == 0,
-        sa.not_(_ready(earlier, at, by, turn)),
-    )
-    free = sa.select(outbox).where(outbox.c.aside == 0, _ready(outbox, at, by, turn), ~held)
-    if turn is not None:
-        free = free.where(outbox.c.turn == turn)
-    return free.order_by(outbox.c.id).limit(limit)
+    def _new_heart(self) -> Heartbeat:
+        """A heart that ends with this journal, although its thread holds on to it."""
+        me = weakref.ref(self)
 
+        def beat() -> float | None:
+            journal = me()
+            return None if journal is None else journal._beat()  # noqa: SLF001 - our own
 
-def _ready(rows: sa.FromClause, at: float, by: float, turn: str | None) -> sa.ColumnElement[bool]:
-    due = rows.c.due_at <= by
-    if turn is not None:
-        due = sa.or_(due, sa.and_(rows.c.turn == turn, rows.c.tries == 0))
-    return sa.and_(rows.c.leased_until <= at, due)
-
-
-@contextlib.contextmanager
-def _said(url: sa.URL) -> Iterator[None]:
-    """Turn a database's error into one that says which journal and what to do."""
-    try:
-        yield
-    except SQLAlchemyError as error:
-        cause = error.orig if isinstance(error, DBAPIError) else error
-        raise JournalError(
-            f"the journal {url.render_as_string()} cannot be used: {cause}. The step was not "
-            "recorded; check that the database is there, writable and not full"
-        ) from error
-
-
-_INSERTS: Mapping[str, Callable[..., Any]] = {
-    "sqlite": sqlite.insert,
-    "postgresql": postgresql.insert,
-}
-
-
-def _insert(url: sa.URL) -> Callable[..., Any]:
-    return _INSERTS[url.get_backend_name()]
-
-
-def _engine(url: sa.URL) -> sa.Engine:
-    if url.get_backend_name() not in _INSERTS:
-        raise ConfigurationError(
-            f"a journal lives on sqlite:/// or postgresql+psycopg://, not on {url.drivername}"
-        )
-    if url.get_backend_name() == "postgresql":
-        return sa.create_engine(url, pool_pre_ping=True)
-    if not url.database or url.database == ":memory:":
-        raise ConfigurationError("for a journal in memory use Journal.in_memory()")
-    Path(url.database).touch(mode=0o600)
-    engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT})
-    sa.event.listen(engine, "connect", _set_up_sqlite)
-    sa.event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _set_up_sqlite(connection: Any, _: object) -> None:
-    connection.isolation_level = None  # transactions are begun below, not by the driver
-    for pragma in ("journal_mode=WAL", "synchronous=FULL"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin_sqlite(db: sa.Connection) -> None:
-    # What reads first and writes later may find its snapshot stale: take the lock now.
-    if db.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
-        db.exec_driver_sql("BEGIN IMMEDIATE")
+        return Heartbeat(beat)

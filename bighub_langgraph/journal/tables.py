@@ -3,10 +3,11 @@
 from collections.abc import Callable, Sequence
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     Connection,
+    Double,
     Engine,
-    Float,
     Index,
     Integer,
     LargeBinary,
@@ -25,6 +26,8 @@ from bighub_langgraph.core.errors import JournalError
 
 metadata = MetaData()
 
+_Number = BigInteger().with_variant(Integer, "sqlite")
+
 calls = Table(
     "bighub_calls",
     metadata,
@@ -33,25 +36,29 @@ calls = Table(
     Column("turn", Text, nullable=False),
     Column("call_id", Text, nullable=False),
     Column("tool", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    # What never changes after the decision: the proposal, the decision, where an edit came from.
+    Column("body", Text, nullable=False),
     Column("state", String(32), nullable=False),
     Column("version", Integer, nullable=False),
+    Column("moved_at", Double, nullable=False),
     Column("owner", Text),
     Column("starts", Integer, nullable=False),
-    Column("created_at", Float, nullable=False),
-    Column("expires_at", Float),
-    Column("body", Text, nullable=False),
+    Column("expires_at", Double),
+    # The reason, a person's answer and the tool's error, as JSON.
+    Column("said", Text, nullable=False),
     Column("codec", String(32)),
     Column("result", LargeBinary),
     Index("bighub_calls_by_thread", "thread"),
-    Index("bighub_calls_by_state", "state"),
+    Index("bighub_calls_by_state", "state", "moved_at"),
 )
 
 history = Table(
     "bighub_history",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("id", _Number, primary_key=True, autoincrement=True),
     Column("key", String(64), nullable=False),
-    Column("at", Float, nullable=False),
+    Column("at", Double, nullable=False),
     Column("event", String(32), nullable=False),
     Column("state", String(32), nullable=False),
     Column("version", Integer, nullable=False),
@@ -62,59 +69,69 @@ history = Table(
 outbox = Table(
     "bighub_outbox",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("id", _Number, primary_key=True, autoincrement=True),
     Column("key", String(64), nullable=False),
     Column("turn", Text, nullable=False),
     Column("kind", String(16), nullable=False),
     Column("body", Text, nullable=False),
-    Column("tries", Integer, nullable=False, default=0),
-    Column("due_at", Float, nullable=False, default=0.0),
-    Column("leased_until", Float, nullable=False, default=0.0),
-    Column("aside", Integer, nullable=False, default=0),
+    Column("queued_at", Double, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("refusals", Integer, nullable=False),
+    Column("due_at", Double, nullable=False),
+    Column("leased_until", Double, nullable=False),
+    Column("leased_by", Text),
+    Column("aside", Integer, nullable=False),
     Column("error", Text),
     Index("bighub_outbox_by_key", "key"),
-    Index("bighub_outbox_by_due", "aside", "due_at"),
+    Index("bighub_outbox_by_lease", "leased_until"),
 )
 
 owners = Table(
     "bighub_owners",
     metadata,
     Column("owner", String(128), primary_key=True),
-    Column("beat_at", Float, nullable=False),
+    Column("beat_at", Double, nullable=False),
 )
 
 schema = Table("bighub_schema", metadata, Column("version", Integer, nullable=False))
 
+Step = Callable[[Connection], None]
 
-def _create(db: Connection) -> None:
-    metadata.create_all(db, tables=[calls, history, outbox, owners])
+# The step at place n brings a database from version n + 1 to n + 2. A new database is made from the
+# tables above, which are always the newest; never change a step that was released.
+STEPS: Sequence[Step] = ()
 
-
-# Step n brings a database from version n to n + 1. Never change one that was released.
-MIGRATIONS: Sequence[Callable[[Connection], None]] = (_create,)
-
-# Any number, as long as every process uses the same one.
+# Any number, as long as every worker uses the same one.
 _LOCK = 7_264_512
 
 
-def migrate(engine: Engine) -> None:
-    """Bring the database to the newest version; refuse one that is newer than this program."""
+def migrate(engine: Engine, steps: Sequence[Step] = STEPS) -> int:
+    """Bring the database to the newest version and return it; refuse one from a newer program."""
+    newest = len(steps) + 1
     with engine.begin() as db:
         if db.dialect.name == "postgresql":
             db.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-        version = _version(db)
-        if version > len(MIGRATIONS):
+        else:
+            db.exec_driver_sql("BEGIN IMMEDIATE")
+        version = version_of(db)
+        if version is None:
+            metadata.create_all(db)
+            db.execute(insert(schema).values(version=newest))
+            return newest
+        if version > newest:
             raise JournalError(
-                f"the journal has schema version {version}, this program knows "
-                f"{len(MIGRATIONS)}: upgrade bighub-langgraph here, or use another database"
+                f"the journal has schema version {version}, this program knows {newest}: "
+                "upgrade bighub-langgraph here, or use another database"
             )
-        for step in MIGRATIONS[version:]:
+        for step in steps[version - 1 :]:
             step(db)
-        db.execute(update(schema).values(version=len(MIGRATIONS)))
+        if version < newest:
+            db.execute(update(schema).values(version=newest))
+        return newest
 
 
-def _version(db: Connection) -> int:
+def version_of(db: Connection) -> int | None:
+    """The version of a database's tables; None where there are none."""
     if not inspect(db).has_table(schema.name):
-        schema.create(db)
-        db.execute(insert(schema).values(version=0))
+        return None
     return int(db.execute(select(schema.c.version)).scalar_one())

@@ -1,0 +1,1 @@
+"""`BighubOpenAI` and `AsyncBighubOpenAI`: OpenAI agents whose tool calls BIGHUB decides on."""

@@ -1,0 +1,93 @@
+"""A tool that hands over to the graph around its own: the turn it leaves must not dangle."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, TypeGuard
+
+from langchain_core.messages import ToolMessage
+from langgraph.errors import ParentCommand
+from langgraph.types import Command, Send
+
+from bighub_langgraph.core.ports import Ports
+from bighub_langgraph.graph.answering import tool_messages
+from bighub_langgraph.graph.closing import end_calls
+from bighub_langgraph.graph.inputs import Calls
+from bighub_langgraph.graph.state import CHANNEL
+
+HANDED_OVER = "the conversation was handed over before it ran"
+
+
+def leaves(part: Any) -> TypeGuard[Command[Any]]:
+    """Whether a part of an update goes to the graph around this one."""
+    return isinstance(part, Command) and part.graph == Command.PARENT
+
+
+async def close_turn(
+    parts: Sequence[Any], calls: Calls, ports: Ports, messages_key: str
+) -> list[Any]:
+    """The parts of an update, where a command to the parent answers all that it leaves behind.
+
+    What is open is closed, what runs is waited for, what ran is handed on with its result: the
+    graph that is left keeps nothing of it.
+    """
+    leaving: list[Command[Any]] = [one for one in parts if leaves(one)]
+    if not leaving:
+        return list(parts)
+    answered = {message.tool_call_id for one in leaving for message in _said(one)}
+    left = [one for one in calls.siblings if one["id"] not in answered]
+    ended = await end_calls(left, *_key_parts(calls), HANDED_OVER, ports)
+    carrier = next((one for one in leaving if tool_messages(one.update)), None)
+    if carrier is None:
+        return list(parts)
+    answers = _with(carrier, ended, messages_key)
+    return [answers if one is carrier else one for one in parts]
+
+
+async def close_behind(
+    signal: BaseException, calls: Calls, ports: Ports, messages_key: str
+) -> BaseException:
+    """The same for a command to the parent that was raised."""
+    if not isinstance(signal, ParentCommand):
+        return signal
+    [command] = await close_turn([signal.args[0]], calls, ports, messages_key)
+    return ParentCommand(command)
+
+
+def joined(parts: Sequence[Any]) -> list[Any]:
+    """The parts, commands that send to the parent made one: LangGraph obeys only the first."""
+    sending = [one for one in parts if leaves(one) and _only_sends(one)]
+    if len(sending) < 2:  # noqa: PLR2004 - nothing to join
+        return list(parts)
+    sends = [send for one in sending for send in _goto(one)]
+    together = replace(sending[0], goto=sends)
+    return [*(one for one in parts if one not in sending), together]
+
+
+def _key_parts(calls: Calls) -> tuple[str, str]:
+    """Thread and turn of the calls' keys: those that `evaluate` sent count."""
+    for call in calls.calls:
+        if CHANNEL in call:
+            return call[CHANNEL]["thread"], call[CHANNEL]["turn"]
+    return calls.thread, calls.turn
+
+
+def _said(command: Command[Any]) -> list[ToolMessage]:
+    told = [one.arg for one in _goto(command) if isinstance(one, Send)]
+    return [*tool_messages(command.update), *tool_messages(told)]
+
+
+def _goto(command: Command[Any]) -> Sequence[Any]:
+    return command.goto if isinstance(command.goto, list | tuple) else ()
+
+
+def _only_sends(command: Command[Any]) -> bool:
+    return isinstance(command.goto, list) and all(isinstance(one, Send) for one in command.goto)
+
+
+def _with(command: Command[Any], ended: list[ToolMessage], messages_key: str) -> Command[Any]:
+    if isinstance(command.update, list):
+        return replace(command, update=[*command.update, *ended])
+    if isinstance(command.update, dict):
+        told = [*command.update.get(messages_key, []), *ended]
+        return replace(command, update={**command.update, messages_key: told})
+    return command

@@ -1,0 +1,243 @@
+"""The guard around one tool call: for a bare ToolNode's `wrap_tool_call`, and for agents."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, replace
+from typing import Any
+
+from langchain_core.messages import ToolCall as MessageCall
+from langchain_core.tools import BaseTool
+from langgraph.prebuilt.tool_node import ToolCallRequest
+
+from bighub_langgraph.core.call import ToolCall
+from bighub_langgraph.core.drive import run_sync
+from bighub_langgraph.core.flows import Edited, Ran, Refused, close, consider
+from bighub_langgraph.core.messages import not_possible
+from bighub_langgraph.core.ports import Ports
+from bighub_langgraph.core.record import Record
+from bighub_langgraph.core.words import State
+from bighub_langgraph.graph.answering import answered, refused, tell
+from bighub_langgraph.graph.arriving import (
+    WITHOUT_TOOL,
+    BeforeTool,
+    Replaced,
+    alone,
+    call_of,
+)
+from bighub_langgraph.graph.checks import faults, refuse_forgetful
+from bighub_langgraph.graph.evaluating import asked
+from bighub_langgraph.graph.pausing import has_answer, may_ask_again, may_pause
+from bighub_langgraph.graph.questions import Question
+from bighub_langgraph.graph.state import (
+    CHANNEL,
+    Plan,
+    Planned,
+    last_turn,
+    messages_of,
+    minted,
+    read,
+    thread_of,
+)
+from bighub_langgraph.graph.tooling import Update, plan_to_ask, run_once, runs_in_thread, said
+from bighub_langgraph.graph.watching import OpenDoor, WatchedRequest
+from bighub_langgraph.guard import BighubGuard
+
+Chain = Callable[[ToolCallRequest], Awaitable[Update]]
+
+ASK_ELSEWHERE = (
+    "a person has to approve it, and here nobody can be asked: put the guard into the graph with "
+    "add_guard(builder, tools, guard), compiled with checkpointer=..."
+)
+CHANGED = "another wrapper changed its arguments before it ran"
+
+
+def wrap(
+    guard: BighubGuard, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]
+) -> Any:
+    """Guard one call of a ToolNode, without an event loop."""
+
+    async def chain(inner: ToolCallRequest) -> Update:
+        return handler(inner)
+
+    return run_sync(_Wrapped(request, chain, guard, guard.ports).run())
+
+
+async def awrap(guard: BighubGuard, request: ToolCallRequest, handler: Chain) -> Any:
+    """Guard one call of a ToolNode on the running loop."""
+    flow = _Wrapped(request, handler, guard, guard.aports).run()
+    return await (_to_its_end(flow) if runs_in_thread(request.tool) else flow)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wrapped:
+    """One tool call on its way through the guard.
+
+    Attributes:
+        request: As it comes from the wrappers outside.
+        chain: The wrappers inside, and the tool.
+    """
+
+    request: ToolCallRequest
+    chain: Chain
+    guard: BighubGuard
+    ports: Ports
+
+    @property
+    def call_id(self) -> str | None:
+        """The provider's id of the call."""
+        return self.request.tool_call["id"]
+
+    async def run(self) -> Any:
+        """Evaluate, ask, claim and run; what the wrappers inside change is evaluated again."""
+        refuse_forgetful(self.ports.journal, self.request.runtime.config)
+        mine = self.request.tool_call
+        if fault := self._fault():
+            return refused(mine["name"], mine["id"], fault)
+        return alone(await self._attempt(*self._first(plan := self._plan()), plan))
+
+    def _fault(self) -> str | None:
+        """What is wrong with the call, or with its like in the same turn."""
+        mine = self.request.tool_call
+        message, _ = last_turn(messages_of(self.request.state, "messages"))
+        turn = [one for one in (message.tool_calls if message else []) if one["id"] == mine["id"]]
+        return faults([mine, *turn[1:]], None)[0]
+
+    def _plan(self) -> Plan:
+        """The turn's plan, where it was made; else thread and turn alone."""
+        message, _ = last_turn(messages_of(self.request.state, "messages"))
+        turn = message.id if message is not None else None
+        made: Plan | None = read(self.request.state, CHANNEL)
+        if made and made["turn"] == turn:
+            return made
+        thread = thread_of(self.request.runtime.config)
+        return Plan(thread=thread or minted(), turn=turn or minted(), calls=[])
+
+    def _first(self, plan: Plan) -> tuple[ToolCallRequest, ToolCall | Edited]:
+        """The model's call, or what a person made of it before this task."""
+        mine = self.request.tool_call
+        original = call_of(plan, mine["id"], mine["name"], mine["args"])
+        for one in plan["calls"]:
+            if one.get("edit", {}).get("edited_from") == original.key:
+                return self._edited(one), asked(plan, one)
+        return self.request, original
+
+    def _edited(self, one: Planned) -> ToolCallRequest:
+        """The request with what a person made of the call."""
+        tool = _tool_named(one["name"], self.request)
+        call = MessageCall(name=one["name"], args=one["args"], id=one["id"], type="tool_call")
+        return replace(WatchedRequest.of(self.request, OpenDoor()), tool_call=call, tool=tool)
+
+    async def _attempt(
+        self, request: ToolCallRequest, target: ToolCall | Edited, plan: Plan
+    ) -> Update:
+        call = _plain(target)
+        if self.guard.rules.policy(call.tool).read_only:
+            return await self.chain(WatchedRequest.of(request, BeforeTool(self, plan, call)))
+        if request.tool is None:
+            # A wrapper inside may know the tool; if so, the call is looked at before it.
+            return await self._unseen(request, plan)
+        record = await self.considered(target)
+        if isinstance(record, Refused):
+            return [refused(call.tool, call.call_id, not_possible(call.tool, record.error))]
+        return await self._by_record(request, call, record, plan)
+
+    async def _unseen(self, request: ToolCallRequest, plan: Plan) -> Update:
+        """Hand a call down that only the door before the tool will know."""
+        return await self.chain(WatchedRequest.of(request, BeforeTool(self, plan, None)))
+
+    async def _by_record(
+        self, request: ToolCallRequest, call: ToolCall, record: Record, plan: Plan
+    ) -> Update:
+        if record.state is State.BLOCKED and record.reason == CHANGED:
+            return await self._unseen(request, plan)
+        if record.state is State.AWAITING or self._edit_to_read(record):
+            record, edited = await self.asked_here(call, record)
+            if edited is not None:
+                return await self._attempt(self._edited(edited), asked(plan, edited), plan)
+        if record.state in WITHOUT_TOOL:
+            await self.deliver()
+            return [answered(record)]
+        return await self._run(request, call, plan)
+
+    def _edit_to_read(self, record: Record) -> bool:
+        """Whether a person's edit was settled in this task, which then began anew."""
+        return record.state is State.SUPERSEDED and has_answer(self.request)
+
+    async def considered(self, target: ToolCall | Edited) -> Record | Refused:
+        """What the journal says of a call, after BIGHUB was asked about a new one."""
+        session = thread_of(self.request.runtime.config) or _plain(target).turn
+        [record] = await consider(
+            [target],
+            self.guard.rules,
+            self.ports,
+            session=session,
+            trajectory=session,
+            fresh=lambda record: tell(self.guard.announce(record)),
+        )
+        return record
+
+    async def asked_here(
+        self, call: ToolCall, record: Record, *, edits: bool = True
+    ) -> tuple[Record, Planned | None]:
+        """Ask a person, where pausing this task is safe; else nobody can be asked."""
+        if not may_pause(self.request):
+            return await close(record, ASK_ELSEWHERE, self.ports), None
+        asking = plan_to_ask(call)
+        if self.guard.rules.approvals.interrupt_mode == "per_call":
+            asking["per_call"] = True
+        tools = {one.name: one for one in self.request.runtime.tools}
+        question = Question(asking, {record.key: record}, self.guard, tools, edits=edits)
+        given = question.ask_once()
+        [settled] = await question.settle(given, self.request.runtime.config, self.ports)
+        return settled.record, settled.edited
+
+    async def _run(self, request: ToolCallRequest, call: ToolCall, plan: Plan) -> Update:
+        door = BeforeTool(self, plan, call)
+        watched = WatchedRequest.of(request, door)
+        ran = await self.ran(call, lambda: door.through(self.chain(watched)))
+        if ran.record.state is State.UNKNOWN and may_ask_again(self.request, ran.record, plan):
+            await self.asked_here(call, ran.record)
+            ran = await self.ran(call, lambda: door.through(self.chain(watched)))
+        if isinstance(ran.signal, Replaced):
+            await close(ran.record, CHANGED, self.ports)
+            await self.deliver()
+            return ran.signal.given()
+        return said(ran, call)
+
+    async def ran(self, call: ToolCall, invoke: Callable[[], Awaitable[Any]]) -> Ran:
+        """Run a call once; raises what its tool raises, after the journal has it."""
+        ran = await run_once(call, invoke, self.guard, self.ports)
+        await self.deliver()
+        if ran.signal is not None and not isinstance(ran.signal, Replaced):
+            raise ran.signal
+        return ran
+
+    async def deliver(self) -> None:
+        """Tell BIGHUB, in the background where it is far away."""
+        if self.ports is self.guard.aports:
+            await self.guard.courier.astart()
+        else:
+            self.guard.courier.start()
+
+
+def _plain(target: ToolCall | Edited) -> ToolCall:
+    return target.call if isinstance(target, Edited) else target
+
+
+def _tool_named(name: str, request: ToolCallRequest) -> BaseTool | None:
+    if request.tool is not None and request.tool.name == name:
+        return request.tool
+    return next((one for one in request.runtime.tools if one.name == name), None)
+
+
+async def _to_its_end(flow: Coroutine[Any, Any, Any]) -> Any:
+    """Wait for a blocking tool even when cancelled: its thread cannot be stopped, only lost."""
+    task = asyncio.ensure_future(flow)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        while not task.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
+        raise

@@ -1,0 +1,80 @@
+"""The embedded engine: a store, what was learned from it, and the limits set on it."""
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Self
+
+from sqlalchemy import Connection
+
+from bighub_langgraph.local.controls import Controls, load_controls
+from bighub_langgraph.local.learning import Learned
+from bighub_langgraph.local.retention import EVERY, forget_oldest
+from bighub_langgraph.local.scoring.model import Model
+from bighub_langgraph.local.settings import Settings
+from bighub_langgraph.local.store import Store, current_numbers
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """What holds at the moment of a decision."""
+
+    controls: Controls
+    newest_evidence: int
+
+
+class Engine:
+    """Decides and learns over one store; threads and processes may share the store."""
+
+    def __init__(
+        self,
+        url: str = "sqlite://",
+        *,
+        settings: Settings | None = None,
+        clock: Callable[[], float] = time.time,
+        new_id: Callable[[], str] = _new_id,
+    ) -> None:
+        self.settings = settings or Settings()
+        self.clock = clock
+        self.new_id = new_id
+        self.store = Store(url)
+        self.learned = Learned(self.store, self.settings)
+        self._controls = Controls()
+        self._decided = 0
+
+    def present(self, tx: Connection) -> Present:
+        """Look up what holds now; the limits are read again only when they changed."""
+        numbers = current_numbers(tx)
+        if numbers["controls"] != self._controls.revision:
+            self._controls = load_controls(tx, numbers["controls"])
+        return Present(self._controls, numbers["evidence"])
+
+    @contextmanager
+    def knowledge(self) -> Iterator[Model]:
+        """Everything learned up to now, to look things up in."""
+        with self.store.transaction() as tx:
+            newest = self.present(tx).newest_evidence
+            with self.learned.reading(tx, newest, self.clock()) as model:
+                yield model
+
+    def decided(self, tx: Connection) -> None:
+        """Count a decision; now and then, an engine in memory makes room."""
+        self._decided += 1
+        if self._decided % EVERY == 0:
+            forget_oldest(self.store, tx)
+
+    def close(self) -> None:
+        """Let go of the store."""
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

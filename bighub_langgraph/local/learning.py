@@ -1,0 +1,183 @@
+"""The model in this process, kept level with the evidence in the store."""
+
+import json
+import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, delete, select
+
+from bighub_langgraph.local.scoring.action import Action
+from bighub_langgraph.local.scoring.evidence import Evidence, Label
+from bighub_langgraph.local.scoring.model import Assessment, Model
+from bighub_langgraph.local.settings import Settings
+from bighub_langgraph.local.store import Store, next_number
+from bighub_langgraph.local.tables import decisions, evidence, snapshots
+
+_AT_ONCE = 500
+_BETWEEN_SNAPSHOTS = 2_000
+_FORM = 1  # of what a snapshot holds; another one is not read
+
+
+class Learned:
+    """What was learned up to some point of the evidence; it reads on when there is more.
+
+    Evidence is numbered without gaps, so processes that share a store fold the same evidence in the
+    same order. Good outcomes are believed when they are older than the domain's correction delay;
+    until then they stay in the store, so that waiting takes no memory.
+    """
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self._store = store
+        self._mark = sha256(f"{_FORM} {settings!r}".encode()).hexdigest()
+        self._alone = threading.Lock()
+        self.model = Model(settings)
+        self._read: int | None = None
+        self._believed: dict[str, int] = {}  # domain -> number of the last good outcome believed
+        self._due: dict[str, float] = {}  # domain -> when the first one that waits came
+
+    def assess(self, tx: Connection, newest: int, action: Action, at: float) -> Assessment:
+        """Judge an action by everything known up to the newest evidence."""
+        with self._alone:
+            self._catch_up(tx, newest, at)
+            return self.model.assess(action, at)
+
+    @contextmanager
+    def reading(self, tx: Connection, newest: int, at: float) -> Iterator[Model]:
+        """The model with everything known up to the newest evidence; it stands still meanwhile."""
+        with self._alone:
+            self._catch_up(tx, newest, at)
+            yield self.model
+
+    def _catch_up(self, tx: Connection, newest: int, at: float) -> None:
+        if self._read is None:
+            self._read = self._restore(tx)
+        start = self._read
+        while self._read < newest:
+            rows = tx.execute(_NEWER, {"after": self._read, "newest": newest}).all()
+            for row in rows:
+                self._take_in(row)
+                self._read = row.seq
+            if not rows:
+                return
+        for domain, came in list(self._due.items()):
+            if came <= at - self.model.delay(domain):
+                self._ripen(tx, domain, at)
+        if start // _BETWEEN_SNAPSHOTS < self._read // _BETWEEN_SNAPSHOTS:
+            self._keep(tx, at)
+
+    def _take_in(self, row: Row[Any]) -> None:
+        domain, label = row.domain, Label(row.label)
+        if label is not Label.GOOD:
+            self.model.learn(self._corrected(row) if row.replaces == Label.GOOD else _evidence(row))
+        elif domain not in self._due and not self.model.delay(domain):
+            self.model.learn(_evidence(row))
+            self._believed[domain] = row.seq
+        else:
+            self._due.setdefault(domain, row.at)
+
+    def _corrected(self, row: Row[Any]) -> Evidence:
+        """A good outcome that turned bad; one that was not believed yet replaces nothing."""
+        read = _evidence(row)
+        self.model.corrected(row.domain, row.at - read.replaced_at)
+        if (row.replaced_seq or 0) <= self._believed.get(row.domain, 0):
+            return read
+        approved = row.approval == "approved" and row.resolved_at <= read.replaced_at
+        return replace(read, replaces=Label.APPROVED if approved else None)
+
+    def _ripen(self, tx: Connection, domain: str, at: float) -> None:
+        """Believe the good outcomes that are old enough and stand uncorrected."""
+        ripe = at - self.model.delay(domain)
+        place = {"domain": domain, "after": self._believed.get(domain, 0)}
+        for row in tx.execute(_GOOD, place):
+            if row.seq > (self._read or 0):
+                return
+            if row.at > ripe:
+                self._due[domain] = row.at
+                return
+            if row.label_seq == row.seq:
+                self.model.learn(_evidence(row))
+            self._believed[domain] = row.seq
+            place["after"] = row.seq
+        if tx.execute(_GOOD, place).first() is None:
+            del self._due[domain]
+
+    def _restore(self, tx: Connection) -> int:
+        kept = tx.execute(_SNAPSHOT.where(snapshots.c.settings == self._mark)).first()
+        if kept is None:
+            return 0
+        state = json.loads(zlib.decompress(kept.state))
+        self.model.restored(state["model"])
+        self._believed, self._due = state["believed"], state["due"]
+        return int(kept.seq)
+
+    def _keep(self, tx: Connection, at: float) -> None:
+        """Keep the model, so that a new process need not read everything again."""
+        state = {"model": self.model.state(), "believed": self._believed, "due": self._due}
+        packed = zlib.compress(json.dumps(state).encode(), 1)
+        row = {"seq": self._read, "settings": self._mark, "at": at, "state": packed}
+        insert = self._store.insert(snapshots)
+        changed = {name: insert.excluded[name] for name in ("settings", "at", "state")}
+        tx.execute(insert.on_conflict_do_update(index_elements=["seq"], set_=changed), row)
+        tx.execute(delete(snapshots).where(snapshots.c.seq < self._read))
+
+
+def add_evidence(tx: Connection, decision: Row[Any], label: Label, at: float) -> dict[str, object]:
+    """Write down a label for a decision; the result is what changes in the decision's row."""
+    row = {
+        "seq": next_number(tx, "evidence"),
+        "request_id": decision.request_id,
+        "domain": decision.domain,
+        "at": at,
+        "label": int(label),
+        "replaces": decision.label,
+        "replaced_at": decision.label_at,
+        "replaced_seq": decision.label_seq,
+    }
+    tx.execute(evidence.insert(), row)
+    return {"label": int(label), "label_at": at, "label_seq": row["seq"]}
+
+
+_ROWS = select(
+    evidence,
+    decisions.c.at.label("decided_at"),
+    decisions.c.risk,
+    decisions.c.parts,
+    decisions.c.seen,
+    decisions.c.approval,
+    decisions.c.resolved_at,
+    decisions.c.label_seq,
+).join(decisions, decisions.c.request_id == evidence.c.request_id)
+_NEWER = (
+    _ROWS.where(evidence.c.seq > bindparam("after"), evidence.c.seq <= bindparam("newest"))
+    .order_by(evidence.c.seq)
+    .limit(_AT_ONCE)
+)
+_GOOD = (
+    _ROWS.where(
+        evidence.c.domain == bindparam("domain"),
+        evidence.c.seq > bindparam("after"),
+        evidence.c.label == int(Label.GOOD),
+    )
+    .order_by(evidence.c.seq)
+    .limit(_AT_ONCE)
+)
+_SNAPSHOT = select(snapshots.c.seq, snapshots.c.state).order_by(snapshots.c.seq.desc()).limit(1)
+
+
+def _evidence(row: Row[Any]) -> Evidence:
+    return Evidence(
+        request_id=row.request_id,
+        action=Action.from_json(json.loads(row.seen)),
+        decided_at=row.decided_at,
+        at=row.at,
+        label=Label(row.label),
+        replaces=None if row.replaces is None else Label(row.replaces),
+        replaced_at=row.at if row.replaced_at is None else row.replaced_at,
+        risk=row.risk,
+        parts=json.loads(row.parts),
+    )

@@ -1,0 +1,1 @@
+"""How the embedded engine judges: pure functions and state, without clock, SQL or network."""

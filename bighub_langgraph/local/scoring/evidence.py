@@ -1,0 +1,41 @@
+"""What is learned from: an outcome or a person's verdict on an earlier decision."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+from bighub_langgraph.local.scoring.action import Action
+
+
+class Label(IntEnum):
+    """What became of a decision: an outcome, or what a person thought of it."""
+
+    GOOD = 0
+    BAD = 1
+    APPROVED = 2
+    DENIED = 3
+
+    @property
+    def bad(self) -> bool:
+        """Whether the label speaks against the action."""
+        return self in (Label.BAD, Label.DENIED)
+
+    @property
+    def outcome(self) -> bool:
+        """Whether it happened, rather than being somebody's opinion."""
+        return self in (Label.GOOD, Label.BAD)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One label for one earlier decision; `replaces` is the label it takes back."""
+
+    request_id: str
+    action: Action
+    decided_at: float
+    at: float
+    label: Label
+    replaces: Label | None
+    replaced_at: float
+    risk: float
+    parts: Mapping[str, float]

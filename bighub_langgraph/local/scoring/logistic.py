@@ -1,0 +1,120 @@
+"""Online Bayesian logistic regression over named features, with a full covariance."""
+
+import math
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from bighub_langgraph.local.scoring.odds import expit
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_FIRST_ROOM = 64
+_MOST_CANDIDATES = 8_000
+_LEAST_CURVATURE = 1e-4
+
+
+class Logistic:
+    """A Gaussian belief about the weights, moved by one label at a time.
+
+    A feature gets a place when it is met a second time, until the room is full; so identifiers that
+    come once take none, and cost and memory stay bounded.
+    """
+
+    def __init__(
+        self, *, variance: float, most: int, means: Mapping[str, float] | None = None
+    ) -> None:
+        self._variance = variance
+        self._most = most
+        self._places: dict[str, int] = {}
+        self._met_once: dict[str, None] = {}
+        self._mean: NDArray[np.float64] = np.zeros(_FIRST_ROOM)
+        self._covariance: NDArray[np.float64] = np.eye(_FIRST_ROOM) * variance
+        for name, mean in (means or {}).items():
+            self._places[name] = len(self._places)
+            self._mean[self._places[name]] = mean
+
+    def predict(self, features: Mapping[str, float]) -> float:
+        """The probability of a bad outcome, moderated by how unsure the weights are."""
+        spots, numbers = self._known(features)
+        margin = float(self._mean[spots] @ numbers)
+        spread = float(numbers @ self._covariance[spots[:, None], spots] @ numbers)
+        return expit(margin / math.sqrt(1 + math.pi * spread / 8))
+
+    def learn(self, features: Mapping[str, float], *, bad: bool, weight: float = 1.0) -> None:
+        """Move the belief towards one label."""
+        self._place(features)
+        spots, numbers = self._known(features)
+        columns = self._covariance[:, spots] @ numbers
+        spread = float(columns[spots] @ numbers)
+        chance = expit(float(self._mean[spots] @ numbers))
+        curvature = weight * max(chance * (1 - chance), _LEAST_CURVATURE)
+        share = 1 / (1 + curvature * spread)
+        self._mean += columns * (weight * (float(bad) - chance) * share)
+        self._covariance -= np.outer(columns, columns * (curvature * share))
+
+    def correct(self, features: Mapping[str, float], *, bad: bool, weight: float = 1.0) -> None:
+        """Turn a label that was learned before into its opposite."""
+        spots, numbers = self._known(features)
+        columns = self._covariance[:, spots] @ numbers
+        self._mean += columns * (weight if bad else -weight)
+
+    def widen(self, factor: float) -> None:
+        """Be less sure: what was learned counts for less against what comes."""
+        self._covariance *= factor
+        excess = np.sqrt(np.maximum(1.0, np.diag(self._covariance) / self._variance))
+        self._covariance /= np.outer(excess, excess)
+
+    def state(self) -> dict[str, Any]:
+        """Everything to keep, as plain JSON."""
+        used = len(self._places)
+        return {
+            "places": list(self._places),
+            "met_once": list(self._met_once),
+            "mean": self._mean[:used].tolist(),
+            "covariance": b64encode(self._covariance[:used, :used].tobytes()).decode(),
+        }
+
+    def restored(self, state: dict[str, Any]) -> Self:
+        """This regression with what `state` described."""
+        self._places = {name: place for place, name in enumerate(state["places"])}
+        self._met_once = dict.fromkeys(state["met_once"])
+        used = len(self._places)
+        self._mean, self._covariance = np.zeros(0), np.zeros((0, 0))
+        self._grow(max(_FIRST_ROOM, used))
+        self._mean[:used] = state["mean"]
+        packed = np.frombuffer(b64decode(state["covariance"]))
+        self._covariance[:used, :used] = packed.reshape(used, used)
+        return self
+
+    def _known(
+        self, features: Mapping[str, float]
+    ) -> tuple["NDArray[np.intp]", "NDArray[np.float64]"]:
+        places = self._places
+        pairs = [(places[name], number) for name, number in features.items() if name in places]
+        spots = np.array([spot for spot, _ in pairs], dtype=np.intp)
+        return spots, np.array([number for _, number in pairs], dtype=np.float64)
+
+    def _place(self, features: Mapping[str, float]) -> None:
+        for name in features:
+            if name in self._places or len(self._places) >= self._most:
+                continue
+            if name not in self._met_once:
+                self._met_once[name] = None
+                if len(self._met_once) > _MOST_CANDIDATES:
+                    del self._met_once[next(iter(self._met_once))]
+                continue
+            del self._met_once[name]
+            self._places[name] = len(self._places)
+            if len(self._places) > len(self._mean):
+                self._grow(min(self._most, 2 * len(self._places)))
+
+    def _grow(self, room: int) -> None:
+        old = len(self._mean)
+        covariance = np.eye(room) * self._variance
+        covariance[:old, :old] = self._covariance
+        self._covariance = covariance
+        self._mean = np.concatenate([self._mean, np.zeros(room - old)])

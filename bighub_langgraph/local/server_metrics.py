@@ -1,0 +1,51 @@
+"""Numbers about the server, in the text form that Prometheus reads."""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+
+_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+
+
+class Metrics:
+    """Counts of requests and recommendations, and how long requests took."""
+
+    def __init__(self) -> None:
+        self._alone = threading.Lock()
+        self._requests: Counter[tuple[str, str, int]] = Counter()
+        self._advice: Counter[str] = Counter()
+        self._within: Counter[float] = Counter()
+        self._seconds = 0.0
+
+    def count(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one request that was answered."""
+        with self._alone:
+            self._requests[method, route, status] += 1
+            self._seconds += seconds
+            self._within.update(bound for bound in _BOUNDS if seconds <= bound)
+
+    def advised(self, recommendation: str) -> None:
+        """Count one recommendation."""
+        with self._alone:
+            self._advice[recommendation] += 1
+
+    def text(self) -> str:
+        """Everything counted so far."""
+        with self._alone:
+            return "\n".join(self._lines()) + "\n"
+
+    def _lines(self) -> Iterator[str]:
+        yield "# TYPE bighub_requests_total counter"
+        for (method, route, status), count in sorted(self._requests.items()):
+            labels = f'method="{method}",route="{route}",status="{status}"'
+            yield f"bighub_requests_total{{{labels}}} {count}"
+        yield "# TYPE bighub_recommendations_total counter"
+        for word, count in sorted(self._advice.items()):
+            yield f'bighub_recommendations_total{{recommendation="{word}"}} {count}'
+        yield "# TYPE bighub_request_seconds histogram"
+        for bound in _BOUNDS:
+            yield f'bighub_request_seconds_bucket{{le="{bound}"}} {self._within[bound]}'
+        total = sum(self._requests.values())
+        yield f'bighub_request_seconds_bucket{{le="+Inf"}} {total}'
+        yield f"bighub_request_seconds_sum {self._seconds:.6f}"
+        yield f"bighub_request_seconds_count {total}"

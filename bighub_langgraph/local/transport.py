@@ -1,0 +1,81 @@
+"""The SDK's transport, answered in process: same paths, same JSON, same exceptions."""
+
+import asyncio
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from bighub import BighubAPIError, BighubRateLimitError, BighubValidationError
+
+from bighub_langgraph.local.answering import Answer, Request
+from bighub_langgraph.local.engine import Engine
+from bighub_langgraph.local.routes import ROUTER
+
+
+class LocalTransport:
+    """Answers the SDK's requests from an engine in this process."""
+
+    def __init__(self, engine: Engine, *, closes_engine: bool = True) -> None:
+        self._engine = engine
+        self._closes_engine = closes_engine
+
+    def request(
+        self,
+        *,
+        method: str,
+        path: str,
+        params: Mapping[str, Any] | None = None,
+        json_body: Any = None,
+        idempotency_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """Answer one request, or raise what the SDK raises for its status."""
+        request = Request(
+            method.upper(), path, params or {}, json_body, _key(idempotency_key, headers)
+        )
+        return _body_or_raise(ROUTER.answer(self._engine, request))
+
+    def close(self) -> None:
+        """Close the engine, if it is this transport's own."""
+        if self._closes_engine:
+            self._engine.close()
+
+
+class AsyncLocalTransport:
+    """The same for the SDK's async client; what may wait for a disk waits in a thread."""
+
+    def __init__(self, engine: Engine, *, closes_engine: bool = True) -> None:
+        self._engine = engine
+        self._blocking = LocalTransport(engine, closes_engine=closes_engine)
+
+    async def request(self, **request: Any) -> Any:
+        """Answer one request; see `LocalTransport.request`."""
+        if self._engine.store.in_memory:
+            return self._blocking.request(**request)
+        return await asyncio.to_thread(self._blocking.request, **request)
+
+    async def close(self) -> None:
+        """Close the engine, if it is this transport's own."""
+        await asyncio.to_thread(self._blocking.close)
+
+
+def _key(key: str | None, headers: Mapping[str, str] | None) -> str | None:
+    given = {name.lower(): text for name, text in (headers or {}).items()}
+    return key or given.get("idempotency-key") or None
+
+
+def _body_or_raise(answer: Answer) -> Any:
+    if answer.status < HTTPStatus.BAD_REQUEST:
+        return answer.body
+    detail = answer.body["detail"]
+    about: dict[str, Any] = {
+        "message": HTTPStatus(answer.status).phrase,
+        "status_code": answer.status,
+        "detail": detail,
+        "response_body": answer.body,
+    }
+    if answer.status == HTTPStatus.UNPROCESSABLE_ENTITY:
+        raise BighubValidationError(**about, validation_errors=detail)
+    if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+        raise BighubRateLimitError(**about)
+    raise BighubAPIError(**about)

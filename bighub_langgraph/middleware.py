@@ -1,0 +1,267 @@
+"""The guard in LangChain's `create_agent`."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Any, NotRequired
+
+from langchain_core.messages import AIMessage
+from langchain_core.tools import BaseTool
+from langgraph.config import get_config
+from langgraph.types import Command, Overwrite
+
+from bighub_langgraph.core.answers import UnclearAnswer
+from bighub_langgraph.core.drive import run_sync
+from bighub_langgraph.core.errors import ConfigurationError
+from bighub_langgraph.core.flows import close
+from bighub_langgraph.core.ports import Ports
+from bighub_langgraph.core.transitions import next_step
+from bighub_langgraph.core.words import State, Step
+from bighub_langgraph.graph.answering import answered, answers_in
+from bighub_langgraph.graph.checks import faults, refuse_forgetful
+from bighub_langgraph.graph.evaluating import consider_plan, plan_turn
+from bighub_langgraph.graph.opening import mend
+from bighub_langgraph.graph.questions import Question, Settled
+from bighub_langgraph.graph.state import (
+    CHANNEL,
+    Plan,
+    Planned,
+    last_turn,
+    messages_of,
+    minted,
+    newer,
+    part_of,
+    read,
+)
+from bighub_langgraph.guard import END_OF_RUN, BighubGuard
+
+try:
+    from langchain.agents.middleware.types import (
+        AgentMiddleware,
+        AgentState,
+        ExtendedModelResponse,
+        ModelRequest,
+        ModelResponse,
+        PrivateStateAttr,
+        ToolCallRequest,
+        hook_config,
+    )
+except ImportError as error:  # pragma: no cover - the extra is always there in tests
+    raise ImportError(
+        "BighubMiddleware needs LangChain: pip install 'bighub-langgraph[langchain]'"
+    ) from error
+
+ANSWERED_ELSEWHERE = "another middleware answered it"
+
+
+class GuardedAgentState(AgentState[Any]):
+    """The agent's state with the guard's private plan, which inputs and outputs do not show."""
+
+    bighub: NotRequired[Annotated[Plan, PrivateStateAttr, newer]]
+
+
+class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
+    """Guards the tools of `create_agent(model, tools, middleware=[BighubMiddleware(guard)])`.
+
+    BIGHUB is asked with the model's answer, a person in `after_model`, and each call is looked at
+    again and claimed in `wrap_tool_call`, so that nothing runs that was not evaluated as it runs.
+    It may stand anywhere in the list. Retries belong behind it: in front of it they get the stored
+    result of the first attempt.
+
+    Args:
+        guard: The guard; with a checkpointer that outlives the process it needs a durable journal.
+    """
+
+    state_schema = GuardedAgentState
+
+    def __init__(self, guard: BighubGuard) -> None:
+        super().__init__()
+        if not isinstance(guard, BighubGuard):
+            raise ConfigurationError(f"BighubMiddleware takes a BighubGuard, not {guard!r}")
+        self.guard = guard
+        self.tools: Sequence[BaseTool] = []
+        # The tools the model was shown last, to check a person's edits against. After a restart
+        # they are not known yet; then the ToolNode checks, and the model reads what is wrong.
+        self._shown: dict[str, BaseTool] = {}
+
+    def before_agent(self, state: Any, runtime: Any) -> dict[str, Any] | None:  # noqa: ARG002
+        """Close calls that a new message has overtaken."""
+        return run_sync(self._opened(state, self.guard.ports))
+
+    async def abefore_agent(self, state: Any, runtime: Any) -> dict[str, Any] | None:  # noqa: ARG002
+        """The same for a coroutine."""
+        return await self._opened(state, self.guard.aports)
+
+    def wrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
+    ) -> ExtendedModelResponse[Any]:
+        """Evaluate what the model asks for, in the step that stores its answer."""
+        run_sync(self._round_over(request, self.guard.ports))
+        response = handler(request)
+        return run_sync(self._evaluated(request, response, self.guard.ports))
+
+    async def awrap_model_call(
+        self,
+        request: ModelRequest[Any],
+        handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
+    ) -> ExtendedModelResponse[Any]:
+        """The same for a coroutine."""
+        await self._round_over(request, self.guard.aports)
+        response = await handler(request)
+        return await self._evaluated(request, response, self.guard.aports)
+
+    @hook_config(can_jump_to=["end"])
+    def after_model(self, state: Any, runtime: Any) -> Any:  # noqa: ARG002
+        """Ask a person about the calls that need one, and answer those that are blocked."""
+        return run_sync(self._decided(state, self.guard.ports))
+
+    @hook_config(can_jump_to=["end"])
+    async def aafter_model(self, state: Any, runtime: Any) -> Any:  # noqa: ARG002
+        """The same for a coroutine."""
+        return await self._decided(state, self.guard.aports)
+
+    def wrap_tool_call(
+        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]
+    ) -> Any:
+        """Run one call once, if it is what was evaluated."""
+        return self.guard.wrap_tool_call(request, handler)
+
+    async def awrap_tool_call(
+        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[Any]]
+    ) -> Any:
+        """The same for a coroutine."""
+        return await self.guard.awrap_tool_call(request, handler)
+
+    async def _opened(self, state: Any, ports: Ports) -> dict[str, Any] | None:
+        mended = await mend(state, get_config(), ports)
+        return None if mended is None else {"messages": Overwrite(mended)}
+
+    async def _round_over(self, request: ModelRequest[Any], ports: Ports) -> None:
+        """Tell BIGHUB of the tool round that is over; nobody will run what is left of it."""
+        plan: Plan | None = read(request.state, CHANNEL)
+        if not plan:
+            return
+        keys = [one["key"] for one in plan["calls"] if one["key"] is not None]
+        for record in (await ports.find(keys)).values() if keys else ():
+            if record.state in {State.AWAITING, State.ALLOWED}:
+                await close(record, ANSWERED_ELSEWHERE, ports)
+        await self._start(ports, plan["turn"])
+
+    async def _evaluated(
+        self, request: ModelRequest[Any], response: ModelResponse[Any], ports: Ports
+    ) -> ExtendedModelResponse[Any]:
+        result = [response] if isinstance(response, AIMessage) else response.result
+        message, done = last_turn(result)
+        if message is None or not message.tool_calls:
+            return ExtendedModelResponse(response)
+        if message.id is None:  # a model that was stood in for; the key needs one that stays
+            message.id = minted()
+        tools = {one.name: one for one in request.tools if isinstance(one, BaseTool)}
+        self._shown |= tools
+        plan = await self._planned(message, done, tools, ports)
+        return ExtendedModelResponse(response, Command(update={CHANNEL: plan}))
+
+    async def _planned(
+        self, message: AIMessage, done: set[str], tools: dict[str, BaseTool] | None, ports: Ports
+    ) -> Plan:
+        config = get_config()
+        refuse_forgetful(ports.journal, config)
+        calls = [one for one in message.tool_calls if one["id"] not in done]
+        wrong = faults(calls, tools, complete=False)
+        # A tool that the model was not shown may come from a wrapper; it is looked at there.
+        names = {one["name"] for one in calls}
+        later = set() if tools is None else names - tools.keys()
+        plan = plan_turn(calls, wrong, self.guard, config, turn=message.id, later=later)
+        await consider_plan(plan, self.guard, config, ports)
+        return plan
+
+    async def _decided(self, state: Any, ports: Ports) -> Any:
+        message, done = last_turn(messages_of(state, "messages"))
+        calls = [one for one in (message.tool_calls if message else []) if one["id"] not in done]
+        if message is None or not calls:
+            await self._wait(ports)
+            return None
+        plan: Plan | None = read(state, CHANNEL)
+        if not plan or not _covers(plan, message, calls):
+            # Another middleware changed what the model asked for: evaluated again, and asked about
+            # a step later, when the new plan is stored.
+            plan = await self._planned(message, done, None, ports)
+            if any(one["next"] == "ask" for one in plan["calls"]) and not plan.get("per_call"):
+                return self._again(plan)
+        open_ids = {one["id"] for one in calls}
+        asking = [one for one in plan["calls"] if one["next"] == "ask" and one["id"] in open_ids]
+        if not asking or plan.get("per_call"):
+            said = [one for one in await answers_in(plan, ports) if one.tool_call_id in open_ids]
+            return {"messages": said, CHANNEL: plan}
+        return await self._asked(plan, asking, open_ids, ports)
+
+    async def _asked(
+        self, plan: Plan, asking: Sequence[Planned], open_ids: set[str | None], ports: Ports
+    ) -> Any:
+        records = await ports.find([one["key"] or "" for one in asking])
+        if len(records) < len(asking):  # the journal has forgotten: evaluated again
+            return self._again(part_of(plan, []))
+        question = Question({**plan, "calls": list(asking)}, records, self.guard, self._shown)
+        answer = question.ask()
+        try:
+            given = question.read(answer)
+        except UnclearAnswer as error:
+            return self._again({**plan, "unclear": str(error)})
+        settled = await question.settle(given, get_config(), ports)
+        told = [answered(one.record) for one in settled if _is_over(one)]
+        settled_plan = part_of(plan, [_settled(one, settled) for one in plan["calls"]])
+        if any(one["next"] == "ask" for one in settled_plan["calls"]):
+            return self._again(settled_plan, told)
+        await self._start(ports)
+        told = [
+            one for one in await answers_in(settled_plan, ports) if one.tool_call_id in open_ids
+        ]
+        return {"messages": told, CHANNEL: settled_plan}
+
+    def _again(self, plan: Plan, told: Sequence[Any] = ()) -> Command[Any]:
+        """Come back to this node with a stored plan; `goto` alone would run the tools as well."""
+        update = {CHANNEL: plan, "messages": list(told), "jump_to": "end"}
+        return Command(update=update, goto=f"{self.name}.after_model")
+
+    async def _start(self, ports: Ports, turn: str | None = None) -> None:
+        if ports is self.guard.aports:
+            await self.guard.courier.astart(turn)
+        else:
+            self.guard.courier.start(turn)
+
+    async def _wait(self, ports: Ports) -> None:
+        if ports is self.guard.aports:
+            await self.guard.courier.await_(END_OF_RUN)
+        else:
+            self.guard.courier.wait(END_OF_RUN)
+
+
+def _covers(plan: Plan, message: AIMessage, calls: Sequence[Any]) -> bool:
+    """Whether a plan is about exactly these calls."""
+    planned = {one["id"]: one for one in plan["calls"]}
+    return plan["turn"] == message.id and all(
+        _is_about(planned.get(one["id"] or ""), one) for one in calls
+    )
+
+
+def _is_about(planned: Planned | None, call: Any) -> bool:
+    if planned is None:
+        return False
+    if "fault" in planned or "edit" in planned:
+        return True
+    return (planned["name"], planned["args"]) == (call["name"], call["args"])
+
+
+def _is_over(settled: Settled) -> bool:
+    """Whether a call is answered in place: it will not run, and nobody is asked again."""
+    over = next_step(settled.record) in {Step.REPORT, Step.NOTHING}
+    return over and settled.edited is None and settled.record.result is None
+
+
+def _settled(call: Planned, settled: Sequence[Settled]) -> Planned:
+    """A call of the plan after the answers."""
+    mine = next((one for one in settled if one.call["id"] == call["id"]), None)
+    if mine is None:
+        return call
+    if mine.edited is not None:  # evaluated where it runs
+        return mine.edited
+    over = "done" if _is_over(mine) else "execute"
+    return {**call, "next": "ask" if next_step(mine.record) is Step.ASK else over}  # type: ignore[typeddict-item]

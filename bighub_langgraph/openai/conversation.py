@@ -1,0 +1,153 @@
+"""The conversation: ask the model, govern its calls, ask again, until it is done or must wait."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import asdict, dataclass
+from typing import Any
+from uuid import uuid4
+
+from bighub_langgraph.openai.approvals import carry_out
+from bighub_langgraph.openai.errors import ProviderResponseError
+from bighub_langgraph.openai.host import Host
+from bighub_langgraph.openai.once import Continuation, claim
+from bighub_langgraph.openai.replies import Reply, serialized
+from bighub_langgraph.openai.requests import next_request
+from bighub_langgraph.openai.talk import Talk, talk_from_json, talk_in_json
+from bighub_langgraph.openai.turn import take_turn
+
+__all__ = ["Ending", "converse", "go_on"]
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Where a conversation stopped.
+
+    Attributes:
+        status: completed, interrupted, incomplete, failed, refused or max_rounds.
+        replayed: Whether the same state was resumed before, and this is how it ended then.
+    """
+
+    talk: Talk
+    reply: Reply
+    status: str
+    replayed: bool = False
+
+
+async def converse(
+    talk: Talk, host: Host, *, streaming: bool
+) -> AsyncGenerator[Json | Ending, None]:
+    """Ask the model and run its tools until it stops; give the events, and the ending last.
+
+    This is the one flow for streamed and whole answers, for threads and coroutines.
+    """
+    reply = NO_REPLY
+    while True:
+        asking = _answer(talk, host, reply, streaming=streaming)
+        async with aclosing(asking) as parts:
+            async for part in parts:
+                if isinstance(part, Reply):
+                    reply = part
+                else:
+                    yield part
+        talk = talk.heard(reply, _turn(reply, talk))
+        if status := _stopped(reply, talk, host):
+            yield Ending(talk, reply, status)
+            return
+        after = await take_turn(talk, reply, host)
+        for event in await _told(talk, after, host):
+            yield event
+        if after.pending:
+            yield Ending(after, reply, "interrupted")
+            return
+        talk = after.answered()
+
+
+async def go_on(
+    talk: Talk, host: Host, *, streaming: bool, reply: Reply
+) -> AsyncGenerator[Json | Ending, None]:
+    """Carry out what people answered, and go on with the conversation once nothing waits."""
+    after = await carry_out(talk, host) if talk.open else talk
+    for event in await _told(talk, after, host):
+        yield event
+    if after.pending:
+        yield Ending(after, reply, "interrupted")
+        return
+    right = await claim(talk.run_id, talk.turn or "", host.ports)
+    if not isinstance(right, Continuation):
+        yield _ending_from(right)
+        return
+    talk = after.answered() if after.open else after
+    finished = False
+    try:
+        async with aclosing(converse(talk, host, streaming=streaming)) as parts:
+            async for part in parts:
+                if isinstance(part, Ending):
+                    await right.finish(_ending_in_json(part))
+                    finished = True
+                yield part
+    finally:
+        if not finished:
+            right.release()
+
+
+NO_REPLY = Reply(id=None, status="failed", items=(), text="")
+
+
+def _turn(reply: Reply, talk: Talk) -> str:
+    # Some servers give every answer the same id, or none: an equal call would seem to be the same.
+    fresh = reply.id is not None and reply.id != talk.previous
+    return str(reply.id) if fresh else f"{reply.id}-{uuid4().hex}"
+
+
+async def _answer(
+    talk: Talk, host: Host, last: Reply, *, streaming: bool
+) -> AsyncGenerator[Json | Reply, None]:
+    request = next_request(talk, [tool.definition for tool in host.tools])
+    try:
+        async with aclosing(host.provider.answer(request, streaming=streaming)) as parts:
+            async for part in parts:
+                yield part
+    except ProviderResponseError as error:
+        error.events, error.state = list(talk.events), host.state(talk)
+        error.response = serialized(last) if last.id else None
+        raise
+
+
+def _stopped(reply: Reply, talk: Talk, host: Host) -> str | None:
+    """Say how an answer ends the conversation, or nothing when its calls are to be run."""
+    if reply.status in {"failed", "cancelled"}:
+        return "failed"
+    if not reply.whole:
+        return "incomplete"
+    if reply.calls and talk.rounds >= host.most_rounds:
+        return "max_rounds"
+    if reply.calls or reply.approval_requests:
+        return None
+    return "refused" if reply.refusal and not reply.text else "completed"
+
+
+async def _told(before: Talk, after: Talk, host: Host) -> list[Json]:
+    """Start to tell BIGHUB what came of a turn, and give its events for the user's stream."""
+    await host.deliver(after.turn or "")
+    fresh = after.events[len(before.events) :]
+    told = [
+        {"type": "execution_event", "event": event, "response_id": after.turn} for event in fresh
+    ]
+    for call in after.pending:
+        event = call.waiting or {}
+        about = {"request_id": event.get("request_id"), "event": event, "response_id": after.turn}
+        told.append({"type": "approval_required", **about})
+    return told
+
+
+def _ending_in_json(ending: Ending) -> Json:
+    talk, reply = talk_in_json(ending.talk), asdict(ending.reply)
+    return {"talk": talk, "reply": reply, "status": ending.status}
+
+
+def _ending_from(said: Json) -> Ending:
+    return Ending(
+        talk_from_json(said["talk"]), Reply(**said["reply"]), said["status"], replayed=True
+    )

@@ -1,0 +1,68 @@
+"""A stored run against the journal: its open calls must be the ones that were asked about."""
+
+from dataclasses import replace
+from typing import Any
+
+from bighub_langgraph.core.call import ToolCall
+from bighub_langgraph.core.decision import Decision, parse_decision
+from bighub_langgraph.core.errors import InvalidCall, UnreadableDecision
+from bighub_langgraph.core.policy import Rules
+from bighub_langgraph.core.ports import Ports
+from bighub_langgraph.core.proposing import propose
+from bighub_langgraph.core.record import Record
+from bighub_langgraph.core.transitions import Decided, advance
+from bighub_langgraph.core.words import Recommendation, Verdict
+from bighub_langgraph.openai.errors import StateRefused
+from bighub_langgraph.openai.state import Stored
+from bighub_langgraph.openai.talk import OpenCall, Talk
+
+__all__ = ["taken_in"]
+
+Json = dict[str, Any]
+
+
+async def taken_in(stored: Stored, rules: Rules, ports: Ports, session: str) -> Talk:
+    """Refuse a run whose calls the journal does not hold; enter them where no journal is shared.
+
+    A journal that outlives the process knows every call that was asked about. One in memory cannot
+    know another process's: then the blob is believed, or proven by its signature.
+    """
+    talk = stored.talk
+    ours = [call for call in talk.open if call.kind == "function" and call.key is not None]
+    for call in ours:
+        if _call(talk, call).key != call.key:
+            raise StateRefused(
+                f"call {call.call_id} ({call.tool}) was changed after it was asked about"
+            )
+    known = await ports.find([call.key for call in ours if call.key])
+    missing = [call for call in ours if call.key not in known and not call.settled]
+    if missing and ports.journal.durable and not stored.signed:
+        names = ", ".join(f"{call.call_id} ({call.tool})" for call in missing)
+        raise StateRefused(
+            f"the journal does not hold {names}; "
+            "use the journal that the run was started with, or signing_key="
+        )
+    await ports.open([_record(talk, call, rules, ports, session) for call in missing])
+    return talk
+
+
+def _call(talk: Talk, call: OpenCall) -> ToolCall:
+    return ToolCall(talk.run_id, talk.turn or "", call.call_id, call.tool, call.arguments)
+
+
+def _record(talk: Talk, call: OpenCall, rules: Rules, ports: Ports, session: str) -> Record:
+    asked = _call(talk, call)
+    try:
+        proposal = propose(asked, rules, session=session, trajectory=talk.run_id)
+    except InvalidCall as error:
+        raise StateRefused(f"call {call.call_id} cannot be taken up: {error}") from error
+    record = Record.of(asked, proposal, ports.clock())
+    return advance(record, Decided(_decision(call), Verdict.REVIEW))
+
+
+def _decision(call: OpenCall) -> Decision:
+    reply = (call.waiting or {}).get("decision") or {}
+    try:
+        return parse_decision(reply)
+    except UnreadableDecision:  # BIGHUB was away when a person was asked
+        return replace(Decision(reply), recommendation=Recommendation.REVIEW, fault="unavailable")

@@ -1,0 +1,154 @@
+"""What is told of a call: the events of a run's answer, and what the model reads."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from bighub_langgraph.core.messages import after_edit, for_model
+from bighub_langgraph.core.outcome import status_of
+from bighub_langgraph.core.plain import cut, plain
+from bighub_langgraph.core.record import Executed, Failed, Record
+from bighub_langgraph.core.words import State, Status
+
+__all__ = ["LONGEST_OUTPUT", "decision_fields", "dumped", "event_of", "failure", "refusal", "told"]
+
+Json = dict[str, Any]
+
+LONGEST_OUTPUT = 50_000
+
+# Fields of BIGHUB's newer replies that stand on an event by themselves.
+_NEWER = (
+    *("better_action", "proposed_action", "execution_mode"),
+    *("can_run", "needs_review", "needs_more_context"),
+    *("should_not_run", "expected_regret", "expected_regret_vector"),
+    *("decision_packet", "decision_brain", "responsible_action_space"),
+    *("salient_factors", "signal_epistemology", "operational_intent"),
+    *("agent_operational_body", "action_interpretation_layer", "safe_novelty_lane"),
+    *("performative_contracts", "catastrophic_ceiling", "verification_plan"),
+    *("obligations", "learning_hooks"),
+)
+
+
+def event_of(record: Record, arguments: Json, trace_id: str, **more: Any) -> Json:
+    """Say where a call stands, in the published adapter's words and plain JSON."""
+    error = _error(record)
+    event: Json = {
+        "tool": record.tool,
+        "call_id": record.call_id,
+        "status": _status(record),
+        "decision": plain(record.decision.reply) if record.decision else {},
+        "arguments": arguments,
+        "output": plain(record.result.output) if isinstance(record.result, Executed) else None,
+        "error": error,
+        **decision_fields(record),
+        **_common(record.key, trace_id, record.request_id),
+    }
+    if record.state in {State.UNKNOWN, State.RUNNING}:
+        event["in_doubt"] = True
+    if record.approval is not None:
+        event["approval"] = _approval(record)
+    return {**event, **more}
+
+
+def refusal(tool: str, call_id: str, arguments: Json, error: str, trace_id: str) -> Json:
+    """Tell of a call that could not even be proposed."""
+    return {
+        "tool": tool,
+        "call_id": call_id,
+        "status": Status.TOOL_ERROR.value,
+        "decision": {},
+        "arguments": arguments,
+        "output": None,
+        "error": error,
+        **_fields({}),
+        **_common(f"{trace_id}-{call_id}", trace_id, None),
+    }
+
+
+def told(record: Record, arguments: Json, *, edited: bool = False) -> str:
+    """What the model reads of a call: status, output or error, a short reason, and no more."""
+    status = _status(record)
+    match record.result:
+        case Executed(output):
+            said: Json = _fitting({"status": status, "output": plain(output)})
+        case Failed(error):
+            said = {"status": status, "error": error}
+        case None:
+            said = {"status": status, "reason": for_model(record)}
+    if edited and record.result is not None:
+        said["note"] = after_edit(record.tool, arguments, "").strip()
+    return dumped(said)
+
+
+def failure(error: str) -> str:
+    """What the model reads of a call that could not even be proposed."""
+    return dumped({"status": Status.TOOL_ERROR.value, "error": error})
+
+
+def decision_fields(record: Record) -> Json:
+    """The parts of a decision that stand on an event by themselves."""
+    decision = record.decision
+    if decision is None:
+        return _fields({})
+    known = {
+        "recommendation": decision.reply.get("recommendation"),
+        "risk_score": decision.risk_score,
+        "enforcement_mode": decision.reply.get("enforcement_mode"),
+        "trajectory_health": decision.trajectory_health,
+    }
+    return {**_fields(decision.reply), **known}
+
+
+def _fields(reply: Mapping[str, Any]) -> Json:
+    known = dict.fromkeys(("recommendation", "risk_score", "enforcement_mode", "trajectory_health"))
+    return {**known, **{name: plain(reply.get(name)) for name in _NEWER}}
+
+
+def _common(event_id: str, trace_id: str, request_id: str | None) -> Json:
+    return {
+        "event_id": event_id,
+        "trace_id": trace_id,
+        "request_id": request_id,
+        "seq": None,
+        "schema_version": 1,
+    }
+
+
+def _status(record: Record) -> str:
+    # A call that somebody else still runs shows like one in doubt.
+    return (status_of(record) or Status.TOOL_ERROR).value
+
+
+def _error(record: Record) -> str | None:
+    match record.result:
+        case Failed(error):
+            return error
+        case Executed():
+            return None
+    return record.reason or None
+
+
+def _approval(record: Record) -> Json | None:
+    if (approval := record.approval) is None:
+        return None
+    return {
+        "answer": approval.answer.value,
+        "approver": approval.approver or None,
+        "verified": approval.verified,
+        "comment": approval.comment or approval.text or None,
+    }
+
+
+def _fitting(said: Json) -> Json:
+    """Cut an output that would flood the model's context, and say so."""
+    text = json.dumps(said["output"], ensure_ascii=False)
+    if len(text) <= LONGEST_OUTPUT:
+        return said
+    note = f"only the first {LONGEST_OUTPUT} of {len(text)} characters of the output are shown"
+    return {**said, "output": cut(text, LONGEST_OUTPUT), "note": note}
+
+
+def dumped(said: Any) -> str:
+    """Write plain JSON for the model."""
+    # A lone surrogate has no UTF-8, and a request that holds one cannot be sent.
+    return json.dumps(said, ensure_ascii=False).encode("utf-8", "replace").decode()

@@ -1,0 +1,40 @@
+"""What a conversation needs from outside, for either colour."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from bighub_langgraph.core.policy import Rules
+from bighub_langgraph.core.ports import Ports
+from bighub_langgraph.core.record import Record
+from bighub_langgraph.openai.provider import Provider
+from bighub_langgraph.openai.running import Runner
+from bighub_langgraph.openai.talk import Talk
+from bighub_langgraph.openai.tools import Tools
+
+__all__ = ["Host"]
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """The surroundings of a conversation.
+
+    Attributes:
+        rules: With the policies of the tools.
+        session: Session id, the same for every run of a client.
+        most_rounds: How many rounds of tools a run may have.
+        notice: Tells the user's `on_decision` of a fresh decision; never raises.
+        deliver: Starts to tell BIGHUB what a turn left to tell; never raises.
+        state: Makes of a talk what an error carries, to go on from.
+    """
+
+    provider: Provider
+    tools: Tools
+    rules: Rules
+    ports: Ports
+    runner: Runner
+    session: str
+    most_rounds: int
+    notice: Callable[[dict[str, Any], Record], Awaitable[None]]
+    deliver: Callable[[str], Awaitable[None]]
+    state: Callable[[Talk], Any]

@@ -1,0 +1,190 @@
+"""What a tool takes: the schema that the model sees, and the check of what the model then sends."""
+
+import inspect
+import json
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from pydantic import ValidationError
+
+from bighub_langgraph.core.errors import InvalidCall
+from bighub_langgraph.openai.errors import AdapterConfigurationError
+from bighub_langgraph.openai.json_schema import unknown_keywords, violations
+from bighub_langgraph.openai.signature import Signature, read_signature
+from bighub_langgraph.openai.strict import (
+    NotSayable,
+    strict_fault,
+    strictly,
+    unsayable,
+    without_filler_nulls,
+)
+
+__all__ = ["Parameters", "SchemaWarning", "from_schema", "from_signature", "read_arguments"]
+
+Json = dict[str, Any]
+_MOST_FAULTS = 5
+
+
+class SchemaWarning(UserWarning):
+    """A tool's parameters cannot be said in OpenAI's strict form."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """A tool's parameters.
+
+    Attributes:
+        schema: What the model is shown.
+        strict: Whether the service is to hold the model to it.
+        check: Coerces arguments and fills in defaults, as plain JSON; `InvalidCall` tells what to
+            mend.
+        bind: Turns checked arguments into what the function is called with.
+    """
+
+    schema: Json
+    strict: bool
+    check: Callable[[Mapping[str, Any]], Json]
+    bind: Callable[[Mapping[str, Any]], tuple[list[Any], Json]]
+
+
+def from_signature(fn: Callable[..., Any], tool: str, *, strict: bool = True) -> Parameters:
+    """Take the parameters from a function's real signature."""
+    signature = read_signature(fn, tool)
+    for name, fault in signature.left_out.items():
+        _warn(tool, f"parameter {name!r} keeps its default: {fault}")
+    schema = _strict_or_none(signature) if strict else None
+    return Parameters(
+        signature.schema if schema is None else schema,
+        schema is not None,
+        lambda arguments: _checked(signature, arguments),
+        signature.bind,
+    )
+
+
+def from_schema(
+    schema: Json, fn: Callable[..., Any], tool: str, *, strict: bool = True
+) -> Parameters:
+    """Take a schema written by hand as it is; the function gets what the model sent."""
+    _refuse_unusable(schema, fn, tool)
+    fault = strict_fault(schema) if strict else None
+    if fault:
+        _warn(tool, f"strict mode refuses {fault}; sent with strict: false")
+    return Parameters(
+        schema,
+        strict and not fault,
+        lambda arguments: _fitting(schema, arguments, fn, tool),
+        lambda arguments: ([], dict(arguments)),
+    )
+
+
+def read_arguments(raw: Any, tool: str) -> Json:
+    """Read the arguments of a call from what the service sent: JSON text, or a mapping already."""
+    try:
+        arguments = (
+            json.loads(raw or "{}", parse_constant=_refuse_constant)
+            if isinstance(raw, str)
+            else raw
+        )
+    except ValueError as error:
+        raise InvalidCall(
+            f"the arguments of {tool!r} are not JSON ({error}); send the whole call again"
+        ) from error
+    if arguments is None:
+        return {}
+    if not isinstance(arguments, dict):
+        raise InvalidCall(
+            f"the arguments of {tool!r} must be a JSON object, not {type(arguments).__name__}"
+        )
+    return arguments
+
+
+def _strict_or_none(signature: Signature) -> Json | None:
+    try:
+        return strictly(signature.schema)
+    except NotSayable:
+        _warn(
+            signature.tool,
+            f"strict mode cannot say {unsayable(signature.schema)}; sent with strict: false",
+        )
+        return None
+
+
+def _checked(signature: Signature, arguments: Mapping[str, Any]) -> Json:
+    schema = signature.schema
+    given = without_filler_nulls(dict(arguments), schema, schema)
+    defaults = {
+        name: item["default"]
+        for name, item in schema.get("properties", {}).items()
+        if "default" in item and name not in given
+    }
+    try:
+        return signature.check({**defaults, **given})
+    except ValidationError as error:
+        _refuse(signature.tool, [_told(fault) for fault in error.errors(include_url=False)], error)
+    except (TypeError, ValueError) as error:  # a validator of the user's own
+        _refuse(signature.tool, [str(error)], error)
+
+
+def _fitting(schema: Json, arguments: Mapping[str, Any], fn: Callable[..., Any], tool: str) -> Json:
+    faults = list(violations(dict(arguments), schema)) or [_unbindable(fn, arguments)]
+    if any(faults):
+        _refuse(tool, faults, None)
+    return dict(arguments)
+
+
+def _refuse(tool: str, faults: list[str], cause: Exception | None) -> NoReturn:
+    told = "; ".join(faults[:_MOST_FAULTS])
+    more = f"; and {len(faults) - _MOST_FAULTS} more" if len(faults) > _MOST_FAULTS else ""
+    raise InvalidCall(f"the arguments of {tool!r} do not fit: {told}{more}") from cause
+
+
+def _told(fault: Any) -> str:
+    place = ".".join(str(step) for step in fault["loc"] if not str(step).startswith("function-"))
+    return f"{place or 'the arguments'}: {fault['msg']}"
+
+
+def _refuse_constant(word: str) -> NoReturn:
+    raise ValueError(f"{word} is not JSON")
+
+
+def _refuse_unusable(schema: Any, fn: Callable[..., Any], tool: str) -> None:
+    if not isinstance(schema, dict) or schema.get("type") != "object":
+        raise AdapterConfigurationError(
+            f"tool {tool!r}: parameters_schema must be a JSON Schema with type 'object'"
+        )
+    if unknown := unknown_keywords(schema):
+        raise AdapterConfigurationError(
+            f"tool {tool!r}: parameters_schema uses {', '.join(sorted(unknown))}, "
+            "which is not checked here; leave it out, or check it in the tool"
+        )
+    _refuse_unbindable(schema, fn, tool)
+
+
+def _refuse_unbindable(schema: Json, fn: Callable[..., Any], tool: str) -> None:
+    if fault := _unbindable(fn, schema.get("properties", {})):
+        raise AdapterConfigurationError(
+            f"tool {tool!r}: parameters_schema and the function do not go together: {fault}"
+        )
+
+
+def _unbindable(fn: Callable[..., Any], names: Iterable[str]) -> str:
+    """Say why a function cannot be called with arguments of these names, if it cannot."""
+    try:
+        signature = inspect.signature(fn)
+    except (TypeError, ValueError):  # a built-in function that does not tell
+        return ""
+    try:
+        signature.bind(**dict.fromkeys(names))
+    except TypeError as error:
+        return str(error)
+    return ""
+
+
+def _warn(tool: str, text: str) -> None:
+    """Warn at the line of the user's code that registers the tool."""
+    level, frame = 1, inspect.currentframe()
+    while frame and str(frame.f_globals.get("__name__")).startswith("bighub_langgraph."):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(f"tool {tool!r}: {text}", SchemaWarning, stacklevel=level)

@@ -1,0 +1,179 @@
+"""One turn: every call of an answer from the model's wish to what the model reads of it."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bighub_langgraph.core.call import ToolCall
+from bighub_langgraph.core.errors import InvalidCall
+from bighub_langgraph.core.flows import Refused, answer, consider
+from bighub_langgraph.core.record import Answer, Approval, Executed, Proposal, Record
+from bighub_langgraph.core.transitions import next_step
+from bighub_langgraph.core.words import State, Status, Step
+from bighub_langgraph.openai.events import event_of, failure, refusal, told
+from bighub_langgraph.openai.host import Host
+from bighub_langgraph.openai.replies import FunctionCall, Reply
+from bighub_langgraph.openai.schemas import read_arguments
+from bighub_langgraph.openai.talk import OpenCall, Talk
+
+__all__ = ["Considered", "settle_calls", "take_turn"]
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """A call and what is known of it.
+
+    Attributes:
+        known: Its record; what is wrong with it; or None for a tool that needs no record.
+        fresh: Whether its decision was made just now, so that `on_decision` has not heard of it.
+    """
+
+    call: OpenCall
+    known: Record | InvalidCall | None
+    fresh: bool = False
+
+
+async def take_turn(talk: Talk, reply: Reply, host: Host) -> Talk:
+    """Take every call of an answer as far as it goes without a person."""
+    considered = await _consider(_opened(reply.calls, talk, host), talk, host)
+    calls, events = await settle_calls(considered, talk, host)
+    hosted = [_hosted(item, talk) for item in reply.approval_requests]
+    return talk.with_calls(
+        [*calls, *hosted], [*events, *(call.waiting for call in hosted if call.waiting)]
+    )
+
+
+async def settle_calls(
+    considered: Sequence[Considered], talk: Talk, host: Host
+) -> tuple[list[OpenCall], list[Json]]:
+    """Run what may run, side by side; give the calls and their events in the order of the calls."""
+    settled = await host.ports.gather([_settled(one, talk, host) for one in considered])
+    for one, (_, event, record) in zip(considered, settled, strict=True):
+        if one.fresh and record is not None:
+            await host.notice(event, record)
+    return [call for call, _, _ in settled], [event for _, event, _ in settled]
+
+
+Asked = tuple[OpenCall, ToolCall | InvalidCall]
+Settled = tuple[OpenCall, Json, Record | None]
+
+
+async def _consider(opened: Sequence[Asked], talk: Talk, host: Host) -> list[Considered]:
+    asked = [
+        call for _, call in opened if isinstance(call, ToolCall) and not _reads_only(call, host)
+    ]
+    decided: list[Record] = []
+    about = {"session": host.session, "trajectory": talk.run_id}
+    found = await consider(asked, host.rules, host.ports, **about, fresh=decided.append)
+    records = dict(zip((call.call_id for call in asked), found, strict=True))
+    fresh = {record.call_id for record in decided}
+    return [
+        Considered(
+            call, await _known(records.get(call.call_id, said), talk, host), call.call_id in fresh
+        )
+        for call, said in opened
+    ]
+
+
+async def _known(
+    found: Record | Refused | ToolCall | InvalidCall, talk: Talk, host: Host
+) -> Record | InvalidCall | None:
+    match found:
+        case Refused(_, error):
+            return error
+        case ToolCall():
+            return None
+        case Record() if found.state is State.AWAITING and (said := talk.always.get(found.tool)):
+            approval = Approval(Answer.APPROVE, host.ports.clock(), **said)
+            return await answer(found, approval, host.ports)
+        case _:
+            return found
+
+
+async def _settled(one: Considered, talk: Talk, host: Host) -> Settled:
+    match one.known:
+        case InvalidCall() as error:
+            return _refused(one.call, str(error), talk)
+        case None:
+            return await _read(one.call, talk, host)
+        case Record() as record:
+            return await _advanced(one.call, record, talk, host)
+
+
+async def _advanced(call: OpenCall, record: Record, talk: Talk, host: Host) -> Settled:
+    call, replayed = replace(call, key=record.key), record.starts > 0
+    if next_step(record) is Step.EXECUTE or record.state is State.UNKNOWN:
+        tool, policy = host.tools[record.tool], host.rules.policy(record.tool)
+        ran = await host.runner.once(tool, policy, call.arguments, record.key)
+        record, replayed = ran.record, ran.replayed
+    event = event_of(record, call.arguments, talk.run_id)
+    if next_step(record) is Step.REPORT:
+        output = told(record, call.arguments, edited=call.edited)
+        event = {**event, "replayed": True} if replayed else event
+        return replace(call, output=output), event, record
+    # A person has the next word: to allow the call, or to say what became of it.
+    return replace(call, waiting=event, answer=None), event, record
+
+
+async def _read(call: OpenCall, talk: Talk, host: Host) -> Settled:
+    """Run a tool that only reads: BIGHUB is not asked, and nothing is recorded."""
+    result = await host.runner.unrecorded(host.tools[call.tool], call.arguments)
+    state = State.EXECUTED if isinstance(result, Executed) else State.TOOL_ERROR
+    asked = ToolCall(talk.run_id, talk.turn or "", call.call_id, call.tool, call.arguments)
+    proposal = Proposal(call.tool, host.rules.actor)
+    record = replace(Record.of(asked, proposal, host.ports.clock()), state=state, result=result)
+    event = event_of(record, call.arguments, talk.run_id)
+    return replace(call, output=told(record, call.arguments)), event, None
+
+
+def _refused(call: OpenCall, error: str, talk: Talk) -> Settled:
+    event = refusal(call.tool, call.call_id, call.arguments, error, talk.run_id)
+    return replace(call, output=failure(error)), event, None
+
+
+def _opened(calls: Sequence[FunctionCall], talk: Talk, host: Host) -> list[Asked]:
+    times = Counter(call.call_id for call in calls)
+    first = {call.call_id: call for call in reversed(calls)}
+    return [_checked(call, talk, host, times[call_id]) for call_id, call in reversed(first.items())]
+
+
+def _checked(call: FunctionCall, talk: Talk, host: Host, times: int) -> Asked:
+    arguments: Json = {}
+    try:
+        _refuse_shared_id(call, times)
+        tool = host.tools[call.name]
+        arguments = read_arguments(call.arguments, call.name)
+        arguments = tool.parameters.check(arguments)
+    except InvalidCall as error:
+        return OpenCall(call.call_id, call.name, arguments), error
+    asked = ToolCall(talk.run_id, talk.turn or "", call.call_id, call.name, arguments)
+    return OpenCall(call.call_id, call.name, arguments), asked
+
+
+def _refuse_shared_id(call: FunctionCall, times: int) -> None:
+    if times > 1 or not call.call_id:
+        raise InvalidCall("calls of one answer need ids of their own; none of these was run")
+
+
+def _reads_only(call: ToolCall, host: Host) -> bool:
+    return host.rules.policy(call.tool).read_only
+
+
+def _hosted(item: Json, talk: Talk) -> OpenCall:
+    """A hosted MCP server's wish to run a tool of its own, for a person to allow."""
+    name, request_id = str(item.get("name")), str(item.get("id"))
+    try:
+        arguments = read_arguments(item.get("arguments"), name)
+    except InvalidCall:
+        arguments = {"unreadable": item.get("arguments")}
+    event = refusal(name, request_id, arguments, "", talk.run_id)
+    asked = {
+        "status": Status.APPROVAL_REQUIRED.value,
+        "error": None,
+        "request_id": request_id,
+        "server_label": item.get("server_label"),
+    }
+    return OpenCall(request_id, name, arguments, kind="mcp", waiting={**event, **asked})

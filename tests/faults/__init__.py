@@ -1,0 +1,1 @@
+"""Processes that are killed, databases and services that go away: what the promises stand on."""

@@ -1,0 +1,198 @@
+"""A clerk at work: a real agent in a process of its own, made to be killed.
+
+What its tools did is written down in files outside of every database, so that it can be counted.
+"""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.tools import BaseTool, tool
+from langgraph.checkpoint.postgres import PostgresSaver
+from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.types import Command
+from sqlalchemy.dialects.postgresql import psycopg as _psycopg
+from sqlalchemy.dialects.sqlite import pysqlite as _pysqlite
+
+from bighub_langgraph import (
+    BighubGuard,
+    Journal,
+    LocalBighub,
+    ToolPolicy,
+    create_guarded_agent,
+    current_call,
+)
+from tests.postgres import plain
+
+# Imported before processes are forked: they shall be killed at work, not while they import.
+IMPORTED_EARLY = (LocalBighub, _psycopg, _pysqlite)
+
+LAST_WORD = "done"
+PAUSE = 0.002
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """Where a clerk works.
+
+    Attributes:
+        home: Where the files are that say what tools did.
+        database: URL of journal, checkpoints and embedded engine.
+        rounds: What the clerk is asked to do in each thread, before its last word.
+        durability: LangGraph's; None for its default.
+    """
+
+    home: Path
+    database: str
+    rounds: tuple[tuple[str, ...], ...] = (("pay", "book", "write"), ("pay", "write"))
+    durability: str | None = None
+
+    @property
+    def engine(self) -> str:
+        """Where the engine keeps what it knows: in the same server, or in a file beside."""
+        if self.database.startswith("sqlite"):
+            return f"sqlite:///{self.home / 'engine.db'}"
+        return self.database
+
+    @contextmanager
+    def checkpointer(self) -> Iterator[Any]:
+        """LangGraph's own checkpointer."""
+        if self.database.startswith("sqlite"):
+            with SqliteSaver.from_conn_string(str(self.home / "threads.db")) as sqlite:
+                yield sqlite
+        else:
+            with PostgresSaver.from_conn_string(plain(self.database)) as postgres:
+                yield postgres
+
+    def prepare(self) -> None:
+        """Make the tables, so that no killed process is found making them."""
+        with self.checkpointer() as saver:
+            saver.setup()
+        with self.guard():
+            pass
+
+    def guard(self) -> BighubGuard:
+        """A guard of this office."""
+        policies = {
+            "write": ToolPolicy(idempotent=True),
+            "book": ToolPolicy(probe=self._booked),
+        }
+        return BighubGuard(bighub=self.engine, journal=Journal(self.database), tools=policies)
+
+    def wrote(self, what: str, key: str) -> int:
+        """How often a tool wrote down that it had started, or had taken effect."""
+        return len(list((self.home / what / key).glob("*")))
+
+    def write(self, what: str) -> None:
+        """Write down for the current call that its tool started, or took effect."""
+        place = self.home / what / current_call().idempotency_key
+        place.mkdir(parents=True, exist_ok=True)
+        (place / uuid4().hex).touch()
+
+    def tools(self) -> list[BaseTool]:
+        """One that may not run twice, one that can be asked, one that may run again."""
+
+        def work(said: str) -> str:
+            self.write("started")
+            time.sleep(PAUSE)  # a tool takes its time, and may be killed in it
+            self.write("effect")
+            time.sleep(PAUSE)
+            return said
+
+        @tool
+        def pay(order: str) -> str:
+            """Pay an order."""
+            return work(f"paid {order}")
+
+        @tool
+        def book(order: str) -> str:
+            """Book an order."""
+            return work(f"booked {order}")
+
+        @tool
+        def write(order: str) -> str:
+            """Write to a customer."""
+            return work(f"wrote about {order}")
+
+        return [pay, book, write]
+
+    def _booked(self, arguments: dict[str, Any], key: str) -> str | None:
+        return f"booked {arguments['order']}" if self.wrote("effect", key) else None
+
+
+class ScriptedClerk(BaseChatModel):
+    """A model that knows from the messages how far it is; like a real one it repeats no id."""
+
+    rounds: tuple[tuple[str, ...], ...]
+
+    def bind_tools(self, tools: Any, **_: Any) -> "ScriptedClerk":
+        return self
+
+    def _generate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
+        asked = max(at for at, one in enumerate(messages) if one.type == "human")
+        done = sum(one.type == "ai" for one in messages[asked:])
+        names = self.rounds[done] if done < len(self.rounds) else ()
+        calls = [
+            {"name": name, "args": {"order": f"{done}-{place}"}, "id": uuid4().hex}
+            for place, name in enumerate(names)
+        ]
+        said = AIMessage("" if calls else LAST_WORD, tool_calls=calls)
+        return ChatResult(generations=[ChatGeneration(message=said)])
+
+    @property
+    def _llm_type(self) -> str:
+        return "clerk"
+
+
+@contextmanager
+def agent_of(office: Office) -> Iterator[Any]:
+    """The clerk's agent."""
+    with office.guard() as guard, office.checkpointer() as saver:
+        model = ScriptedClerk(rounds=office.rounds)
+        yield create_guarded_agent(model, office.tools(), guard, checkpointer=saver)
+
+
+def work(office: Office, threads: Sequence[str]) -> None:
+    """Bring threads to their end, from wherever they were left."""
+    with agent_of(office) as agent:
+        for thread in threads:
+            _finish(office, agent, {"configurable": {"thread_id": thread}})
+
+
+def begin(office: Office, thread: str) -> None:
+    """Bring a thread to where a person is asked."""
+    with agent_of(office) as agent:
+        agent.invoke({"messages": [("user", "please")]}, {"configurable": {"thread_id": thread}})
+
+
+def _finish(office: Office, agent: Any, config: dict[str, Any]) -> None:
+    options = {} if office.durability is None else {"durability": office.durability}
+    state = agent.get_state(config)
+    if not state.values:
+        agent.invoke({"messages": [("user", "please")]}, config, **options)
+    # Not `next`: it is empty, too, when all tasks of a step are done and the next step is not.
+    while (state := agent.get_state(config)).values["messages"][-1].content != LAST_WORD:
+        answers = {one.id: _answers(office, one.value) for one in state.interrupts}
+        agent.invoke(Command(resume=answers) if answers else None, config, **options)
+
+
+def _answers(office: Office, question: dict[str, Any]) -> dict[str, Any]:
+    """What a person says: yes to what waits; the truth about what is in doubt."""
+    return {"decisions": [_answer(office, one) for one in question["action_requests"]]}
+
+
+def _answer(office: Office, request: dict[str, Any]) -> dict[str, Any]:
+    about = request["bighub"]
+    if about.get("state") != "unknown":
+        return {"type": "approve"}
+    if office.wrote("effect", about["key"]):
+        return {"type": "respond", "message": json.dumps(request["args"])}
+    return {"type": "reject", "message": "the books know nothing of it"}

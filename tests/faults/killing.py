@@ -1,0 +1,137 @@
+"""Starts processes, kills them, and looks at what they left behind."""
+
+import multiprocessing
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import sqlalchemy as sa
+
+from bighub_langgraph import Journal
+from bighub_langgraph.core.words import State
+from bighub_langgraph.journal.books import Line
+from tests.faults.clerk import Office
+
+# A server that has imported everything forks each process: hundreds are killed in a minute.
+fresh = multiprocessing.get_context("forkserver")
+fresh.set_forkserver_preload(["tests.faults.clerk"])
+
+LONGEST = 60.0
+
+
+@dataclass
+class Killer:
+    """Kills processes at random moments of their lives, a stated number of times.
+
+    Attributes:
+        kills: How often to kill.
+        life: How long a process lives when nobody kills it, as far as we know.
+    """
+
+    kills: int
+    chance: random.Random
+    life: float = 0.2
+    killed: int = 0
+    finished: list[int | None] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        started = fresh.Process(target=time.monotonic)  # the server, too, whose life nobody counts
+        started.start()
+        started.join()
+
+    def run(self, work: Callable[..., Any], *arguments: Any) -> bool:
+        """Start a process and kill it, or not; says whether it came to its end."""
+        process = fresh.Process(target=work, args=arguments)
+        process.start()
+        self._kill_or_wait([process])
+        return process.exitcode == 0
+
+    def run_several(self, number: int, work: Callable[..., Any], *arguments: Any) -> None:
+        """The same for some processes at once, until each has ended or is killed."""
+        processes = [fresh.Process(target=work, args=arguments) for _ in range(number)]
+        for process in processes:
+            process.start()
+        self._kill_or_wait(processes)
+
+    def _kill_or_wait(self, processes: Sequence[BaseProcess]) -> None:
+        began = time.monotonic()
+        for process in processes:
+            wanted = self.killed < self.kills
+            process.join(self.chance.uniform(0, self.life) if wanted else LONGEST)
+            if process.is_alive():
+                assert wanted, "a process that nobody kills hangs"
+                process.kill()
+                process.join()
+                self.killed += 1
+            else:
+                self.finished.append(process.exitcode)
+                # Most kills shall hit a process at work, on a fast machine and on a slow one.
+                self.life = 0.8 * self.life + 0.2 * (time.monotonic() - began)
+
+
+@contextmanager
+def journal_of(office: Office) -> Iterator[Journal]:
+    """The journal, opened by the test."""
+    journal = Journal(office.database)
+    yield journal
+    journal.close()
+
+
+def lines(office: Office) -> list[Line]:
+    """Every call in the books."""
+    with journal_of(office) as journal:
+        return journal.books.calls(limit=100_000)
+
+
+def in_doubt_but_not_listed(office: Office) -> list[str]:
+    """Calls that a tool has started, nobody runs, and the books do not show as in doubt."""
+    return [
+        line.record.key
+        for line in lines(office)
+        if not line.record.terminal
+        and line.record.state is not State.ALLOWED
+        and office.wrote("started", line.record.key)
+        and not line.in_doubt
+    ]
+
+
+def started_twice(office: Office) -> list[str]:
+    """Calls that started more than once and may not."""
+    return [
+        line.record.key
+        for line in lines(office)
+        if line.record.tool == "pay" and office.wrote("started", line.record.key) > 1
+    ]
+
+
+def took_effect_twice(office: Office) -> list[str]:
+    """Calls that took effect more than once and may not."""
+    return [
+        line.record.key
+        for line in lines(office)
+        if line.record.tool in {"pay", "book"} and office.wrote("effect", line.record.key) > 1
+    ]
+
+
+def paid_twice(office: Office) -> dict[tuple[str, str], int]:
+    """Orders that were paid by more than one call of their thread."""
+    paid = Counter(
+        (line.record.thread, str(line.record.proposal.context["arguments"]))
+        for line in lines(office)
+        if line.record.tool == "pay" and office.wrote("started", line.record.key)
+    )
+    return {order: number for order, number in paid.items() if number > 1}
+
+
+def outcomes_told(office: Office) -> Counter[str]:
+    """How often the engine has counted the outcome of each call."""
+    engine = sa.create_engine(office.engine)
+    with engine.connect() as db:
+        rows = db.execute(sa.text("SELECT idempotency_key FROM bighub_outcomes")).all()
+    engine.dispose()
+    return Counter(str(key) for (key,) in rows)

@@ -1,0 +1,58 @@
+"""What the tests of the embedded engine share: a clock to turn, and calls that come again."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from bighub_langgraph.local import DomainSettings, LocalBighub, Settings
+
+DAY = 86_400.0
+
+
+@dataclass
+class Clock:
+    """A clock that moves when it is told to, and a second at every look."""
+
+    now: float = 1_700_000_000.0
+    step: float = field(default=1.0)
+
+    def __call__(self) -> float:
+        self.now += self.step
+        return self.now
+
+
+@contextmanager
+def engine(
+    url: str = "sqlite://", *, clock: Clock | None = None, **domain: Any
+) -> Iterator[LocalBighub]:
+    """An embedded engine whose default domain has these settings."""
+    settings = Settings(default=DomainSettings(**domain))
+    client = LocalBighub(url, settings=settings, clock=clock or Clock())
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def refund(client: LocalBighub, number: int = 0, **changed: Any) -> dict[str, Any]:
+    """One decision about a refund; the numbers vary a little, as real ones do."""
+    asked: dict[str, Any] = {
+        "action": "refund",
+        "value": 20.0 + number % 7,
+        "target": f"order-{number}",
+        "actor": "support-agent",
+        "domain": "shop",
+        "context": {"arguments": {"amount": 20 + number % 7, "reason": "damaged"}},
+    }
+    return dict(client.actions.evaluate(**{**asked, **changed}))
+
+
+def live(client: LocalBighub, times: int, status: str = "SUCCESS", **changed: Any) -> list[str]:
+    """Decide and report the same outcome some times over."""
+    requests = []
+    for number in range(times):
+        request_id = refund(client, number, **changed)["request_id"]
+        client.outcomes.report(request_id=request_id, status=status)
+        requests.append(request_id)
+    return requests

@@ -1,0 +1,28 @@
+"""A real server on loopback for the tests of the HTTP API."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+
+from bighub_langgraph.local import Engine
+from bighub_langgraph.local.server import create_app
+
+
+@contextmanager
+def serving(engine: Engine, **options: Any) -> Iterator[str]:
+    """Serve an engine on a free port; the value is the server's address."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(create_app(engine, **options), log_level="warning", lifespan="off")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+        listening.close()

@@ -1,0 +1,419 @@
+"""Outcomes reach BIGHUB: in order per call, at least once, over any outage, and slow nobody down."""
+
+import asyncio
+import gc
+import json
+import logging
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bighub_langgraph import BighubGuard, Journal
+from bighub_langgraph.core.delivery import LONGEST_WAIT, MOST_REFUSALS, deliver, wait_before
+from bighub_langgraph.core.drive import run_sync
+from bighub_langgraph.core.errors import JournalError
+from bighub_langgraph.core.outcome import Kind, Telling
+from bighub_langgraph.core.record import Executed, Record
+from bighub_langgraph.core.transitions import Answered, Finished, Started
+from bighub_langgraph.core.words import Verdict
+from tests.calls import approval, decided
+from tests.engines import Answer, AsyncScriptedBighub, ScriptedBighub, service
+
+TELLING = Telling()
+
+
+class Clock:
+    """A clock that goes on when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def journal(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Any]:
+    from bighub_langgraph.journal.memory import MemoryJournal
+
+    if request.param == "memory":
+        yield MemoryJournal(chosen=True, clock=clock)
+        return
+    opened = Journal(f"sqlite:///{tmp_path / 'calls.db'}", clock=clock)
+    yield opened
+    opened.close()
+
+
+def call(number: int, turn: str = "message-1") -> Record:
+    fresh = decided(Verdict.REVIEW)
+    return replace(fresh, key=f"{number:032x}", turn=turn, created_at=1.0)
+
+
+def run(journal: Any, record: Record) -> None:
+    """A call that a person approved and that ran: three things to tell."""
+    journal.open([record], TELLING)
+    journal.move(record.key, Answered(approval()), TELLING)
+    journal.move(record.key, Started(f"{journal.owner}/1", 0.0), TELLING)
+    journal.move(record.key, Finished(f"{journal.owner}/1", Executed("ok")), TELLING)
+
+
+@pytest.fixture
+def told() -> list[tuple[str, str]]:
+    return []
+
+
+class Listening(ScriptedBighub):
+    """Remembers in which order it was told what; refuses what it is told to refuse."""
+
+    def __init__(self, told: list[tuple[str, str]]) -> None:
+        super().__init__()
+        self._told = told
+        self.refuses: Callable[[str, dict[str, Any]], Any] = lambda kind, body: None
+
+    def _hear(self, kind: str, body: dict[str, Any], key: str) -> None:
+        self._check()
+        if error := self.refuses(kind, body):
+            raise error
+        self._told.append((kind, key))
+
+    def resolve(self, request_id: str, **resolution: Any) -> dict[str, Any]:
+        self._hear("approval", resolution, request_id)
+        return {}
+
+    def report_batch(self, outcomes: list[dict[str, Any]]) -> dict[str, Any]:
+        for one in outcomes:
+            if error := self.refuses("outcome", one):
+                raise error
+        self._check()
+        self.batches.append(len(outcomes))
+        self._told += [("outcome", one["details"]["idempotency_key"]) for one in outcomes]
+        return {}
+
+    def report(self, **outcome: Any) -> None:
+        self._hear("outcome", outcome, outcome["details"]["idempotency_key"])
+
+    def ingest_memory(self, **round_: Any) -> None:
+        self._hear("memory", round_, str(len(round_["events"])))
+
+
+@pytest.fixture
+def bighub(told: list[tuple[str, str]]) -> Listening:
+    return Listening(told)
+
+
+@pytest.fixture
+def guard(journal: Any, bighub: Listening, clock: Clock) -> Iterator[BighubGuard]:
+    opened = BighubGuard(bighub=bighub, journal=journal, clock=clock)
+    yield opened
+    bighub.away, bighub.refuses = False, lambda kind, body: None
+    opened.close()
+
+
+def test_a_call_is_told_in_order_and_a_round_of_memory_together(
+    guard: BighubGuard, journal: Any, told: list[tuple[str, str]]
+) -> None:
+    run(journal, call(1))
+    run(journal, call(2))
+    run_sync(deliver(guard.ports, "message-1"))
+    kinds = [kind for kind, _ in told]
+    assert kinds == ["approval", "approval", "outcome", "outcome", "memory"]
+    assert told[-1] == ("memory", "2")
+    assert journal.waiting() == 0
+
+
+def test_memory_waits_for_the_rest_of_its_round_and_then_goes_alone(
+    guard: BighubGuard, journal: Any, told: list[tuple[str, str]], clock: Clock
+) -> None:
+    run(journal, call(1))
+    run_sync(deliver(guard.ports))
+    assert [kind for kind, _ in told] == ["approval", "outcome"]
+    clock.now += 6.0
+    run_sync(deliver(guard.ports))
+    assert told[-1] == ("memory", "1")
+
+
+def test_outcomes_go_in_batches_of_a_hundred(
+    guard: BighubGuard, journal: Any, bighub: Listening
+) -> None:
+    for number in range(120):
+        run(journal, replace(call(number), decision=None))
+    for number in range(120, 260):
+        run(journal, call(number))
+    assert guard.flush() == 0
+    assert max(bighub.batches) <= 100
+    assert sum(bighub.batches) >= 250
+
+
+def test_nothing_is_set_aside_in_an_outage_of_days(
+    guard: BighubGuard, journal: Any, bighub: Listening, clock: Clock
+) -> None:
+    run(journal, call(1))
+    bighub.away = True
+    for _ in range(1_200):
+        clock.now += 400.0
+        run_sync(deliver(guard.ports))
+    assert journal.waiting() == 3
+    bighub.away = False
+    assert guard.flush() == 0
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_nothing_is_set_aside_for_a_wrong_key(
+    guard: BighubGuard, journal: Any, bighub: Listening, clock: Clock, status: int
+) -> None:
+    wrong = RuntimeError("no")
+    wrong.status_code = status  # type: ignore[attr-defined]
+    bighub.refuses = lambda kind, body: wrong
+    run(journal, call(1))
+    for _ in range(2 * MOST_REFUSALS):
+        clock.now += 400.0
+        run_sync(deliver(guard.ports))
+    assert journal.waiting() == 3
+
+
+def test_what_is_refused_eight_times_is_set_aside_and_holds_nobody_up(
+    guard: BighubGuard,
+    journal: Any,
+    bighub: Listening,
+    clock: Clock,
+    told: list[tuple[str, str]],
+) -> None:
+    poison = call(1).key
+    bighub.refuses = lambda kind, body: (
+        ValueError("odd")
+        if kind == "outcome" and body["details"]["idempotency_key"] == poison
+        else None
+    )
+    run(journal, call(1, "message-1"))
+    run(journal, call(2, "message-2"))
+    for tries in range(1, MOST_REFUSALS + 1):
+        clock.now += 400.0
+        run_sync(deliver(guard.ports))
+        # The other call is not held up; what follows the poison waits for it until it is aside.
+        assert ("outcome", call(2).key) in told
+        assert journal.waiting() == (2 if tries < MOST_REFUSALS else 0)
+    assert journal.waiting(aside=True) == 1
+    assert [kind for kind, _ in told].count("memory") == 2
+
+
+def test_a_refused_entry_waits_longer_each_time_also_when_everything_is_flushed(
+    guard: BighubGuard, journal: Any, bighub: Listening
+) -> None:
+    asked: list[str] = []
+    bighub.refuses = lambda kind, body: asked.append(kind) or ValueError("odd")
+    run(journal, call(1))
+    for _ in range(5):
+        guard.flush(0)
+    assert asked == ["approval"]
+
+
+def test_what_is_not_tried_is_given_back(guard: BighubGuard, journal: Any) -> None:
+    run(journal, call(1))
+
+    async def cancelled(body: Any) -> None:
+        raise asyncio.CancelledError
+
+    engine = replace(guard.ports.engine, resolve=cancelled)
+    with pytest.raises(asyncio.CancelledError):
+        run_sync(deliver(replace(guard.ports, engine=engine)))
+    assert [one.entry.kind for one in journal.due(2e6, 10)] == list(Kind)
+
+
+def test_nobody_keeps_entries_for_longer_than_half_their_lease(
+    guard: BighubGuard, journal: Any, clock: Clock
+) -> None:
+    for number in range(3):
+        run(journal, call(number))
+    taken: list[int] = []
+
+    async def slow(body: Any) -> None:
+        clock.now += 31.0
+        taken.append(journal.waiting())
+
+    journal.due(0.0, 0)
+    engine = replace(guard.ports.engine, resolve=slow)
+    assert run_sync(deliver(replace(guard.ports, engine=engine))) == 9
+    assert taken == [9, 8, 7]
+
+
+def test_two_workers_share_an_outbox_and_tell_everything_once(
+    guard: BighubGuard, journal: Any, told: list[tuple[str, str]]
+) -> None:
+    for number in range(150):
+        run(journal, call(number))
+    workers = [threading.Thread(target=guard.flush) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert guard.flush() == 0
+    kinds = [kind for kind, _ in told]
+    assert (kinds.count("approval"), kinds.count("outcome")) == (150, 150)
+
+
+@given(st.integers(0, 10**9), st.floats(0, 1))
+def test_waits_are_bounded(tries: int, chance: float) -> None:
+    assert 1.0 <= wait_before(tries, lambda: chance) <= 1.25 * LONGEST_WAIT
+
+
+# -- a service that has a bad day ------------------------------------------------------------------
+
+BAD_DAYS = {
+    "500": Answer(500, {"detail": "oops"}),
+    "429": Answer(429, {"detail": "slow down"}),
+    "html": Answer(200, "<html>hello</html>", "text/html"),
+    "garbage": Answer(200, "\x00{{{"),
+    "cut": Answer(200, {}, cut=True) if "cut" in Answer.__dataclass_fields__ else Answer(503, {}),
+}
+
+
+@pytest.mark.parametrize("day", BAD_DAYS)
+def test_a_run_goes_on_and_nothing_is_lost_on_a_bad_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, day: str
+) -> None:
+    monkeypatch.setenv("BIGHUB_API_KEY", "k")
+    monkeypatch.setattr("bighub_langgraph.courier.AT_EXIT", 0.2)
+    journal = Journal(f"sqlite:///{tmp_path / 'calls.db'}")
+    run(journal, call(1))
+    with service(BAD_DAYS[day]) as bad:
+        guard = BighubGuard(bighub=bad.url, journal=journal, retries=0)
+        guard.courier.start("message-1")
+        guard.close()
+    left = journal.waiting(aside=True)
+    kept = [one.queued.entry.kind for one in journal.books.outbox()]
+    assert left == len(kept)
+    # A page instead of JSON is an answer for what needs none; everything else is no arrival.
+    assert left == 3 or day in {"html", "garbage"}
+    journal.close()
+
+
+def test_a_service_that_hangs_holds_a_run_up_no_longer_than_it_waits(tmp_path: Path) -> None:
+    held = threading.Event()
+    bighub = ScriptedBighub()
+    bighub.resolve = lambda **_: held.wait(20)  # type: ignore[method-assign,assignment]
+    journal = Journal(f"sqlite:///{tmp_path / 'calls.db'}")
+    run(journal, call(1))
+    guard = BighubGuard(bighub=bighub, journal=journal)
+    guard.courier.start("message-1")
+    assert guard.courier.wait(0.01) is False
+    assert guard.flush(0.01) == 3
+    held.set()
+    assert guard.flush(10) == 0
+    guard.close()
+    journal.close()
+
+
+def test_a_journal_that_is_away_does_not_fail_a_run_that_has_ended(
+    guard: BighubGuard, journal: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    def gone(*_: Any, **__: Any) -> Any:
+        raise JournalError("away")
+
+    run(journal, call(1))
+    immediate = replace(guard.ports.engine, immediate=True)
+    away = type("Away", (), {"due": gone, "waiting": gone, "give_back": gone, "durable": True})()
+    ports = replace(guard.ports, engine=immediate, journal=away)
+    courier = type(guard.courier)(ports, guard.aports, on_loop=False)
+    with caplog.at_level(logging.ERROR):
+        courier.start()
+        courier.close()
+    assert "it will be tried again" in caplog.text
+
+
+async def test_an_async_client_is_told_from_the_loop_it_lives_on(tmp_path: Path) -> None:
+    bighub = AsyncScriptedBighub()
+    journal = Journal(f"sqlite:///{tmp_path / 'calls.db'}")
+    run(journal, call(1))
+    guard = BighubGuard(bighub=bighub, journal=journal)
+    await guard.courier.astart("message-1")
+    assert await guard.courier.await_(10)
+    assert (bighub.told.statuses, journal.waiting()) == (["SUCCESS"], 0)
+    guard.close()
+    journal.close()
+
+
+async def test_after_an_outage_the_loop_comes_back_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bighub_langgraph.courier.wait_before", lambda tries: 0.01)
+    monkeypatch.setattr("bighub_langgraph.core.delivery.wait_before", lambda tries: 0.0)
+    bighub = AsyncScriptedBighub()
+    bighub.told.away = True
+    journal = Journal(f"sqlite:///{tmp_path / 'calls.db'}")
+    run(journal, call(1))
+    guard = BighubGuard(bighub=bighub, journal=journal)
+    await guard.courier.astart("message-1")
+    assert await guard.courier.await_(10)
+    assert journal.waiting() == 3
+    bighub.told.away = False
+    for _ in range(1_000):
+        if not journal.waiting():
+            break
+        await asyncio.sleep(0.01)
+    assert journal.waiting() == 0
+    guard.close()
+    journal.close()
+
+
+# -- the end of the program ------------------------------------------------------------------------
+
+PROGRAM = """
+import sys
+from bighub_langgraph import BighubGuard, Journal
+from tests.engines import ScriptedBighub
+from tests.test_delivery import call, run
+
+class Told(ScriptedBighub):
+    def report(self, **outcome):
+        self._check()
+        print("told", outcome["status"], flush=True)
+    report_batch = None
+
+bighub = Told()
+bighub.away = sys.argv[1] == "away"
+guard = BighubGuard(bighub=bighub, journal=Journal.in_memory())
+run(guard.journal, call(1))
+"""
+
+
+def _ends(how: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", PROGRAM, how],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+
+def test_what_waits_in_memory_is_told_when_the_program_ends() -> None:
+    assert _ends("there").stdout == "told SUCCESS\n"
+
+
+def test_what_cannot_be_told_at_the_end_is_said_aloud() -> None:
+    began = time.monotonic()
+    ended = _ends("away")
+    assert ended.stdout == ""
+    assert "3 entries for BIGHUB are lost" in ended.stderr
+    assert time.monotonic() - began < 30  # not for ever: three seconds, and what a start takes
+
+
+def test_a_guard_that_is_forgotten_leaves_no_connection_open(tmp_path: Path) -> None:
+    guard = BighubGuard(bighub=ScriptedBighub(), journal=f"sqlite:///{tmp_path / 'calls.db'}")
+    run(guard.journal, call(1))
+    del guard
+    gc.collect()
+    assert json.dumps(sorted(one.name for one in threading.enumerate())).count("bighub-beat") <= 1

@@ -1,0 +1,88 @@
+"""A tool starts only when the message that asked for it is stored."""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langgraph.checkpoint.sqlite import SqliteSaver
+
+from bighub_langgraph import BighubGuard, Journal, create_guarded_agent
+from bighub_langgraph.graph import stored
+from tests.agents import ScriptedModel, asks_for, call
+from tests.engines import ScriptedBighub
+
+
+class LateSaver(SqliteSaver):
+    """Stores nothing before somebody has looked for it in vain, or a tool has started."""
+
+    def __init__(self, connection: Any) -> None:
+        super().__init__(connection)
+        self.missed = threading.Event()
+        self.stored: list[str] = []
+
+    def put(self, config: Any, checkpoint: Any, *rest: Any) -> Any:
+        if "refund" in str(checkpoint["channel_values"]):
+            assert self.missed.wait(10)
+        done = super().put(config, checkpoint, *rest)
+        self.stored.append(checkpoint["id"])
+        return done
+
+    def get_tuple(self, config: Any) -> Any:
+        found = super().get_tuple(config)
+        if found is None and "checkpoint_id" in config["configurable"]:
+            self.missed.set()
+        return found
+
+
+@pytest.fixture
+def saver(tmp_path: Path) -> Iterator[LateSaver]:
+    with SqliteSaver.from_conn_string(str(tmp_path / "threads.db")) as opened:
+        yield LateSaver(opened.conn)
+
+
+Refund = Callable[[str], str]
+
+
+def agent(saver: LateSaver, tmp_path: Path, refund: Refund) -> tuple[Any, BighubGuard]:
+    guard = BighubGuard(
+        bighub=ScriptedBighub(), journal=Journal(f"sqlite:///{tmp_path / 'calls.db'}")
+    )
+    model = ScriptedModel(script=[asks_for(call("refund", order="o1")), "done"])
+    return create_guarded_agent(model, [refund], guard, checkpointer=saver), guard
+
+
+def test_no_tool_starts_before_its_message_is_stored(saver: LateSaver, tmp_path: Path) -> None:
+    known: list[bool] = []
+
+    def refund(order: str) -> str:
+        """Pay back."""
+        saver.missed.set()
+        current = saver.get_tuple({"configurable": {"thread_id": "t", "checkpoint_ns": ""}})
+        known.append("refund" in str(current.checkpoint["channel_values"]))
+        return order
+
+    graph, guard = agent(saver, tmp_path, refund)
+    graph.invoke({"messages": [("user", "please")]}, {"configurable": {"thread_id": "t"}})
+    assert known == [True]
+    guard.journal.close()
+
+
+def test_a_checkpointer_that_hangs_starts_no_tool_and_says_so(
+    saver: LateSaver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored, "LONGEST", 0.0)
+    monkeypatch.setattr(saver, "get_tuple", lambda config: saver.missed.set())
+    ran: list[str] = []
+
+    def refund(order: str) -> str:
+        """Pay back."""
+        ran.append(order)
+        return order
+
+    graph, guard = agent(saver, tmp_path, refund)
+    with pytest.raises(Exception, match="no tool was started"):
+        graph.invoke({"messages": [("user", "please")]}, {"configurable": {"thread_id": "t"}})
+    assert ran == []
+    guard.journal.close()

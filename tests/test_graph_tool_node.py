@@ -1,0 +1,372 @@
+"""`tools_node` is a ToolNode: what LangGraph's own tests promise of one holds behind the guard."""
+
+import asyncio
+import threading
+from typing import Annotated, Any
+
+import pytest
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
+from langchain_core.tools import InjectedToolCallId, tool
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.config import get_stream_writer
+from langgraph.graph import START, MessagesState, StateGraph, add_messages
+from langgraph.prebuilt import InjectedState, InjectedStore, ToolNode, ToolRuntime
+from langgraph.store.base import BaseStore
+from langgraph.store.memory import InMemoryStore
+from langgraph.types import Command, Send, interrupt
+from pydantic import BaseModel
+from typing_extensions import TypedDict
+
+from bighub_langgraph import BighubGuard, tools_node
+from bighub_langgraph.core.outcome import Telling
+from bighub_langgraph.core.record import Record
+from bighub_langgraph.core.transitions import Event
+from bighub_langgraph.journal.memory import MemoryJournal
+from tests.agents import Runner, Shop, asks_for, call
+from tests.engines import ScriptedBighub
+
+REFUND = call("refund", order_id="o1", amount=40)
+LOOK_UP = call("look_up", "call-2", order_id="o1")
+
+
+@pytest.fixture(params=["blocking", "async"])
+def runner(request: pytest.FixtureRequest) -> Runner:
+    return Runner(request.param)
+
+
+def guard(says: Any = "proceed", **options: Any) -> BighubGuard:
+    return BighubGuard(bighub=ScriptedBighub(says), **options)
+
+
+def graph(node: Any, schema: Any = MessagesState, **compiled: Any) -> Any:
+    """A graph of this node alone."""
+    builder = StateGraph(schema)
+    builder.add_node("tools", node)
+    builder.add_edge(START, "tools")
+    return builder.compile(**compiled)
+
+
+def given(*calls: dict[str, Any]) -> dict[str, Any]:
+    return {"messages": [HumanMessage("please"), asks_for(*calls)]}
+
+
+def said(state: dict[str, Any]) -> list[str]:
+    return [one.text for one in state["messages"] if isinstance(one, ToolMessage)]
+
+
+def test_all_calls_of_the_last_message_run(runner: Runner) -> None:
+    shop = Shop()
+    state = runner.run(graph(tools_node(guard(), shop.tools())), given(REFUND, LOOK_UP))
+    assert said(state) == ["refunded 40.0 for o1", "o1: 3 chairs"]
+
+
+def test_calls_that_have_an_answer_do_not_run_again(runner: Runner) -> None:
+    shop = Shop()
+    asked = given(REFUND, LOOK_UP)
+    asked["messages"].append(ToolMessage("no", tool_call_id="call-1"))
+    runner.run(graph(tools_node(guard(), shop.tools())), asked)
+    assert shop.ran == [("look_up", "o1")]
+
+
+def test_calls_can_be_sent_with_and_without_a_state(runner: Runner) -> None:
+    shop = Shop()
+    builder = StateGraph(MessagesState)
+    builder.add_node("tools", tools_node(guard(), shop.tools()))
+
+    def send(state: MessagesState) -> list[Send]:
+        with_state = {"__type": "tool_call_with_context", "tool_call": LOOK_UP, "state": state}
+        return [Send("tools", [REFUND]), Send("tools", with_state)]
+
+    builder.add_conditional_edges(START, send, ["tools"])
+    state = runner.run(builder.compile(), given(REFUND, LOOK_UP))
+    assert sorted(said(state)) == ["o1: 3 chairs", "refunded 40.0 for o1"]
+
+
+def test_a_list_of_messages_gives_a_list_of_messages(runner: Runner) -> None:
+    class Listed(TypedDict):
+        talk: Annotated[list[AnyMessage], add_messages]
+
+    shop = Shop()
+    node = tools_node(guard(), shop.tools())
+
+    def run(state: Listed) -> dict[str, Any]:
+        return {"talk": node.invoke(state["talk"])}
+
+    async def arun(state: Listed) -> dict[str, Any]:
+        return {"talk": await node.ainvoke(state["talk"])}
+
+    from langchain_core.runnables import RunnableLambda
+
+    app = graph(RunnableLambda(run, arun), Listed)
+    state = runner.run(app, {"talk": [asks_for(REFUND)]})
+    assert [one.text for one in state["talk"][1:]] == ["refunded 40.0 for o1"]
+
+
+def test_a_tool_node_brings_its_messages_key_and_its_name(runner: Runner) -> None:
+    class Elsewhere(TypedDict):
+        talk: Annotated[list[AnyMessage], add_messages]
+
+    shop = Shop()
+    node = tools_node(guard(), ToolNode(shop.tools(), messages_key="talk", name="shop"))
+    assert node.name == "shop"
+    state = runner.run(graph(node, Elsewhere), {"talk": [asks_for(REFUND)]})
+    assert state["talk"][-1].text == "refunded 40.0 for o1"
+
+
+def test_tools_get_state_store_runtime_and_their_call_id(runner: Runner) -> None:
+    @tool
+    def look(
+        word: str,
+        state: Annotated[Any, InjectedState],
+        store: Annotated[BaseStore, InjectedStore],
+        runtime: ToolRuntime[Any, Any],
+        tool_call_id: Annotated[str, InjectedToolCallId],
+    ) -> str:
+        """Look around."""
+        found = store.get(("shelf",), "book")
+        assert found is not None
+        assert runtime.tool_call_id == tool_call_id
+        return f"{word} {len(state['messages'])} {found.value['title']} {tool_call_id}"
+
+    store = InMemoryStore()
+    store.put(("shelf",), "book", {"title": "Emma"})
+    app = graph(tools_node(guard(), [look]), store=store)
+    assert said(runner.run(app, given(call("look", word="saw")))) == ["saw 2 Emma call-1"]
+
+
+def test_tools_may_return_commands_and_lists(runner: Runner) -> None:
+    class Ranked(MessagesState):
+        rank: int
+
+    @tool
+    def promote(tool_call_id: Annotated[str, InjectedToolCallId]) -> Command[Any]:
+        """Promote."""
+        return Command(
+            update={"rank": 3, "messages": [ToolMessage("up", tool_call_id=tool_call_id)]}
+        )
+
+    @tool
+    def both(tool_call_id: Annotated[str, InjectedToolCallId]) -> list[Any]:
+        """Return several things."""
+        return [Command(update={"rank": 4}), ToolMessage("listed", tool_call_id=tool_call_id)]
+
+    app = graph(tools_node(guard(), [promote, both]), Ranked)
+    state = runner.run(app, given(call("promote")))
+    assert (state["rank"], said(state)) == (3, ["up"])
+    state = runner.run(app, given(call("both")), thread="other")
+    assert (state["rank"], said(state)) == (4, ["listed"])
+
+
+def test_sends_of_several_tools_to_the_parent_all_arrive(runner: Runner) -> None:
+    def give(name: str) -> Any:
+        @tool(f"give_{name}")
+        def to(tool_call_id: Annotated[str, InjectedToolCallId]) -> Command[Any]:
+            """Hand over."""
+            answer = ToolMessage(name, tool_call_id=tool_call_id)
+            return Command(graph=Command.PARENT, goto=[Send(name, {"messages": [answer]})])
+
+        return to
+
+    inner = graph(tools_node(guard(), [give("ada"), give("ben")]))
+    outer = StateGraph(MessagesState)
+    outer.add_node("inner", inner, destinations=("ada", "ben"))
+    outer.add_node("ada", lambda state: state)
+    outer.add_node("ben", lambda state: state)
+    outer.add_edge(START, "inner")
+    calls = given(call("give_ada", "call-1"), call("give_ben", "call-2"))
+    state = runner.run(outer.compile(), calls)
+    assert sorted(said(state)) == ["ada", "ben"]
+
+
+def test_artifacts_come_through_and_come_again(runner: Runner) -> None:
+    @tool(response_format="content_and_artifact")
+    def draw() -> tuple[str, dict[str, Any]]:
+        """Draw."""
+        return "a picture", {"size": [1, 2]}
+
+    bighub = guard()
+    app = graph(tools_node(bighub, [draw]))
+    asked = given(call("draw"))
+    asked["messages"][1].id = "one"
+    for _ in range(2):
+        message = runner.run(app, asked)["messages"][-1]
+        assert message.artifact == {"size": [1, 2]}
+    assert message.additional_kwargs["bighub"] == {"replayed": True}
+
+
+ERRORS = [
+    (True, "RuntimeError('no c1 here"),
+    ("Sorry about that.", "Sorry about that."),
+    (lambda error: f"caught {type(error).__name__}", "caught RuntimeError"),
+    ((RuntimeError,), "RuntimeError('no c1 here"),
+]
+
+
+@pytest.mark.parametrize(("handle", "expected"), ERRORS, ids=["true", "text", "function", "kinds"])
+def test_errors_are_worded_as_the_user_set_the_tool_node(
+    runner: Runner, handle: Any, expected: str
+) -> None:
+    bighub = guard()
+    node = tools_node(bighub, ToolNode(Shop().tools(), handle_tool_errors=handle))
+    state = runner.run(graph(node), given(call("delete_account", customer="c1")))
+    assert expected in said(state)[0]
+    bighub.flush()
+    assert bighub.client.statuses == ["FAILURE"]
+
+
+@pytest.mark.parametrize("handle", [False, (ValueError,)], ids=repr)
+def test_errors_that_are_not_handled_are_raised_and_recorded(runner: Runner, handle: Any) -> None:
+    bighub = guard()
+    node = tools_node(bighub, ToolNode(Shop().tools(), handle_tool_errors=handle))
+    with pytest.raises(RuntimeError, match="no c1 here"):
+        runner.run(graph(node), given(call("delete_account", customer="c1")))
+    bighub.flush()
+    assert bighub.client.statuses == ["FAILURE"]
+
+
+def test_unknown_tools_get_langgraphs_answer(runner: Runner) -> None:
+    bighub = guard()
+    state = runner.run(graph(tools_node(bighub, Shop().tools())), given(call("fly")))
+    assert "fly is not a valid tool" in said(state)[0]
+    assert bighub.client.asked == []
+
+
+def test_own_wrappers_run_inside_the_guard_and_may_bring_tools(runner: Runner) -> None:
+    def wrap(request: Any, handler: Any) -> Any:
+        if request.tool is None:
+            return ToolMessage("made up", tool_call_id=request.tool_call["id"])
+        return handler(request)
+
+    shop, bighub = Shop(), guard({"refund": "do_not_proceed", "fly": "proceed"})
+    node = tools_node(bighub, ToolNode(shop.tools(), wrap_tool_call=wrap))
+    state = runner.run(graph(node), given(REFUND, call("fly", "call-2")))
+    assert shop.ran == []
+    assert "made up" in said(state)
+    assert len(bighub.client.asked) == 2
+
+
+def test_a_call_that_needs_a_person_is_blocked_and_the_message_says_what_to_use(
+    runner: Runner,
+) -> None:
+    shop = Shop()
+    app = graph(tools_node(guard("review_recommended"), shop.tools()), checkpointer=InMemorySaver())
+    state = runner.run(app, given(REFUND))
+    assert shop.ran == []
+    assert "add_guard(builder, tools, guard)" in said(state)[0]
+
+
+class Place(BaseModel):
+    """Where a tool wants to go."""
+
+    town: str
+
+
+def ask_for_a_place() -> tuple[Any, list[str]]:
+    entered: list[str] = []
+
+    @tool
+    def travel() -> str:
+        """Travel."""
+        entered.append("in")
+        place = interrupt("where to?", response_schema=Place)
+        return f"went to {place.town}"
+
+    return travel, entered
+
+
+def test_a_tool_that_asks_by_itself_is_paused_and_entered_again(runner: Runner) -> None:
+    travel, entered = ask_for_a_place()
+    bighub = guard()
+    app = graph(tools_node(bighub, [travel]), checkpointer=InMemorySaver())
+    [question] = runner.run(app, given(call("travel")))["__interrupt__"]
+    assert question.value == "where to?"
+    assert said(runner.run(app, Command(resume={"town": "Bath"}))) == ["went to Bath"]
+    assert len(entered) == 2
+    bighub.flush()
+    assert bighub.client.statuses == ["SUCCESS"]
+
+
+def test_an_answer_that_does_not_fit_the_tools_question_can_be_given_again(runner: Runner) -> None:
+    travel, _ = ask_for_a_place()
+    bighub = guard()
+    app = graph(tools_node(bighub, [travel]), checkpointer=InMemorySaver())
+    runner.run(app, given(call("travel")))
+    with pytest.raises(ValueError, match="town"):
+        runner.run(app, Command(resume={"city": "Bath"}))
+    assert said(runner.run(app, Command(resume={"town": "Bath"}))) == ["went to Bath"]
+    bighub.flush()
+    assert bighub.client.statuses == ["SUCCESS"]
+
+
+def test_what_tools_stream_arrives_between_the_guards_events(runner: Runner) -> None:
+    @tool
+    def work() -> str:
+        """Work."""
+        get_stream_writer()({"done": "half"})
+        return "all"
+
+    app = graph(tools_node(guard(), [work]), checkpointer=InMemorySaver())
+    told = list(runner.stream(app, given(call("work")), stream_mode="custom"))
+    assert [one.get("event", one.get("done")) for one in told] == ["decision", "half", "outcome"]
+
+
+class Watched(MemoryJournal):
+    """A journal that tells when a call has come to its end."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.ended = threading.Event()
+
+    def move(self, key: str, event: Event, telling: Telling) -> Record:
+        moved = super().move(key, event, telling)
+        if moved.terminal:
+            self.ended.set()
+        return moved
+
+
+async def test_a_cancelled_run_does_not_lose_what_a_blocking_tool_did() -> None:
+    began, may_end = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    @tool
+    def slow() -> str:
+        """Take a while."""
+        loop.call_soon_threadsafe(began.set)
+        asyncio.run_coroutine_threadsafe(may_end.wait(), loop).result(10)
+        return "done"
+
+    journal = Watched(chosen=True)
+    bighub = guard(journal=journal)
+    app = graph(tools_node(bighub, [slow]))
+    run = asyncio.create_task(app.ainvoke(given(call("slow"))))
+    await began.wait()
+    run.cancel()
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert journal.ended.wait(10)
+    bighub.flush()
+    assert bighub.client.statuses == ["SUCCESS"]
+
+
+async def test_a_cancelled_coroutine_tool_is_in_doubt() -> None:
+    began = asyncio.Event()
+
+    @tool
+    async def slow() -> str:
+        """Take a while."""
+        began.set()
+        await asyncio.Event().wait()
+        return "never"
+
+    bighub = guard()
+    app = graph(tools_node(bighub, [slow]), checkpointer=InMemorySaver())
+    config: Any = {"configurable": {"thread_id": "t"}}
+    run = asyncio.create_task(app.ainvoke(given(call("slow")), config))
+    await began.wait()
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    state = await app.ainvoke(None, config)
+    assert "whether it took effect is not known" in said(state)[0]
+    assert isinstance(state["messages"][1], AIMessage)

@@ -1,0 +1,411 @@
+"""The journal on SQLite and PostgreSQL: what it keeps, who wins, and what it survives."""
+
+import logging
+import multiprocessing
+import os
+import signal
+import sqlite3
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from bighub_langgraph import Journal
+from bighub_langgraph.core.errors import (
+    CallNotRecorded,
+    ConfigurationError,
+    IllegalMove,
+    JournalError,
+)
+from bighub_langgraph.core.outcome import Kind, Telling
+from bighub_langgraph.core.record import Executed, Failed, Record
+from bighub_langgraph.core.transitions import Finished, Interrupted, Lost, Released, Rerun, Started
+from bighub_langgraph.core.words import State
+from bighub_langgraph.journal.owners import presence
+from bighub_langgraph.journal.tables import STEPS, migrate
+from tests.calls import decided
+
+TELLING = Telling()
+
+
+def call(key: str = "a" * 32, **fields: Any) -> Record:
+    """A call that may run."""
+    return replace(decided(), key=key, created_at=1.0, **fields)
+
+
+def ran(journal: Journal, record: Record, at: float = 0.0) -> Record:
+    """Take a call from its claim to its result."""
+    owner = f"{journal.owner}/1"
+    journal.open([record], TELLING)
+    journal.move(record.key, Started(owner, at), TELLING)
+    return journal.move(record.key, Finished(owner, Executed("done")), TELLING)
+
+
+@pytest.fixture
+def journal(database: str) -> Iterator[Journal]:
+    opened = Journal(database)
+    yield opened
+    opened.close()
+
+
+def test_a_record_comes_back_as_it_went_in(journal: Journal, database: str) -> None:
+    [stored] = journal.open([call()], TELLING)
+    settled = journal.move(stored.key, Started(f"{journal.owner}/1", 5.0), TELLING)
+    other = Journal(database)
+    assert other.find([stored.key]) == {stored.key: settled}
+    other.close()
+
+
+@pytest.mark.parametrize(
+    "result", [Executed({"a": [1, 2.5, None]}), Executed("x"), Failed("no", {"b": 1})]
+)
+def test_a_result_comes_back_as_it_went_in(journal: Journal, database: str, result: Any) -> None:
+    [stored] = journal.open([call()], TELLING)
+    owner = f"{journal.owner}/1"
+    journal.move(stored.key, Started(owner, 0.0), TELLING)
+    journal.move(stored.key, Finished(owner, result), TELLING)
+    other = Journal(database)
+    assert other.find([stored.key])[stored.key].result == result
+    other.close()
+
+
+def test_whatever_a_model_says_can_be_stored(journal: Journal, database: str) -> None:
+    odd = {"thread": "t\0", "tool": "\ud83d refund", "call_id": "\0", "turn": "\udfff"}
+    [stored] = journal.open([call(**odd)], TELLING)
+    owner = f"{journal.owner}/1"
+    journal.move(stored.key, Started(owner, 0.0), TELLING)
+    settled = journal.move(stored.key, Finished(owner, Failed("\0 \ud800")), TELLING)
+    other = Journal(database)
+    assert other.find([stored.key]) == {stored.key: settled}
+    assert [one.entry.kind for one in other.due(1e12, 10, "\udfff")] == [Kind.OUTCOME, Kind.MEMORY]
+    other.close()
+
+
+def test_the_first_to_store_a_call_wins(journal: Journal, database: str) -> None:
+    [mine] = journal.open([call()], TELLING)
+    other = Journal(database)
+    [theirs] = other.open([replace(call(), state=State.AWAITING)], TELLING)
+    assert theirs == mine
+    other.close()
+
+
+def test_a_call_starts_once(journal: Journal, database: str) -> None:
+    journal.open([call()], TELLING)
+    other = Journal(database)
+    journal.move(call().key, Started("a/1", 0.0), TELLING)
+    with pytest.raises(IllegalMove):
+        other.move(call().key, Started("b/1", 0.0), TELLING)
+    with pytest.raises(IllegalMove):
+        journal.move(call().key, Started("a/2", 0.0), TELLING)
+    other.close()
+
+
+def test_what_was_read_before_somebody_else_moved_it_is_read_again(
+    journal: Journal, database: str
+) -> None:
+    journal.open([call()], TELLING)
+    journal.move(call().key, Started("a/1", 0.0), TELLING)  # and remembered as running
+    other = Journal(database)
+    other.move(call().key, Lost("a/1", "gone"), TELLING)
+    other.move(call().key, Rerun("idempotent"), TELLING)
+    again = journal.move(call().key, Started("a/2", 0.0), TELLING)
+    assert (again.state, again.owner, again.starts) == (State.RUNNING, "a/2", 2)
+    other.close()
+
+
+def test_the_owner_may_finish_late(journal: Journal) -> None:
+    journal.open([call()], TELLING)
+    journal.move(call().key, Started("a/1", 0.0), TELLING)
+    journal.move(call().key, Lost("a/1", "gone, it seemed"), TELLING)
+    late = journal.move(call().key, Finished("a/1", Executed("done")), TELLING)
+    assert (late.state, late.result) == (State.EXECUTED, Executed("done"))
+    assert journal.waiting() == 2  # its outcome and its memory event
+
+
+def test_a_call_that_is_not_there_moves_nowhere(journal: Journal) -> None:
+    with pytest.raises(CallNotRecorded, match="evaluate the call again"):
+        journal.move("b" * 32, Started("a/1", 0.0), TELLING)
+
+
+def test_the_result_and_its_outcome_are_one_transaction(journal: Journal) -> None:
+    journal.open([call()], TELLING)
+    journal.move(call().key, Started("a/1", 0.0), TELLING)
+    unsayable = Telling(redact=lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        journal.move(call().key, Finished("a/1", Executed("done")), unsayable)
+    assert journal.find([call().key])[call().key].state is State.RUNNING
+    assert (journal.waiting(), len(journal.books.history(call().key))) == (0, 2)
+
+
+def test_threads_of_one_process_claim_each_call_once(journal: Journal) -> None:
+    keys = [f"{number:032x}" for number in range(25)]
+    journal.open([call(key) for key in keys], TELLING)
+    won: list[str] = []
+
+    def claim_all(owner: str) -> None:
+        for key in keys:
+            try:
+                journal.move(key, Started(f"{journal.owner}/{owner}", 0.0), TELLING)
+            except IllegalMove:
+                continue
+            won.append(key)
+
+    threads = [threading.Thread(target=claim_all, args=(str(number),)) for number in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(won) == keys
+
+
+# -- who is there ----------------------------------------------------------------------------------
+
+
+def _claim_and_hang(database: str, ready: Any) -> None:
+    journal = Journal(database)
+    journal.move(call().key, Started(f"{journal.owner}/1", 0.0), TELLING)
+    ready.set()
+    signal.pause()
+
+
+def test_a_killed_process_is_gone_at_once_also_while_nobody_has_waited_for_it(
+    journal: Journal, database: str
+) -> None:
+    journal.open([call()], TELLING)
+    fresh = multiprocessing.get_context("spawn")
+    ready = fresh.Event()
+    process = fresh.Process(target=_claim_and_hang, args=(database, ready))
+    process.start()
+    assert ready.wait(30)
+    running = journal.find([call().key])[call().key]
+    assert not journal.abandoned(running)
+    os.kill(process.pid or 0, signal.SIGKILL)
+    os.waitid(os.P_PID, process.pid or 0, os.WEXITED | os.WNOWAIT)  # dead, and a zombie still
+    assert journal.abandoned(running)
+    process.join()
+    assert journal.abandoned(running)
+
+
+def test_a_process_number_that_came_again_is_another_process(journal: Journal) -> None:
+    where, number, started, chance = journal.owner.split(":")
+    assert presence(journal.owner) is True
+    assert presence(f"{where}:{number}:{int(started) - 1}:{chance}") is False
+
+
+def test_of_a_process_elsewhere_only_its_sign_of_life_tells(database: str) -> None:
+    now = 1_000_000.0
+    here = Journal(database, lease=30.0, clock=lambda: now)
+    there = Journal(database, lease=30.0, clock=lambda: now)
+    there._process._name = "elsewhere:7:7:x"  # as on another machine
+    here.open([call()], TELLING)
+    running = there.move(call().key, Started("elsewhere:7:7:x/1", 0.0), TELLING)
+    assert not here.abandoned(running)
+    now += 31.0
+    assert here.abandoned(running)
+    for journal in (here, there):
+        journal.close()
+
+
+def test_a_forked_child_has_a_name_and_connections_of_its_own(
+    journal: Journal, database: str
+) -> None:
+    journal.open([call(), call("b" * 32)], TELLING)
+    mine = journal.move(call().key, Started(f"{journal.owner}/1", 0.0), TELLING)
+    child = os.fork()
+    if child == 0:
+        try:
+            record = journal.move("b" * 32, Started(f"{journal.owner}/1", 0.0), TELLING)
+            os._exit(0 if record.owner != mine.owner and not journal.abandoned(mine) else 1)
+        except BaseException:  # noqa: BLE001 - told by the exit code
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert journal.abandoned(journal.find(["b" * 32])["b" * 32])
+    assert journal.move(call().key, Finished(mine.owner or "", Executed(1)), TELLING).terminal
+
+
+# -- opening ---------------------------------------------------------------------------------------
+
+
+def _open_and_close(database: str, go: Any) -> None:
+    go.wait(30)
+    Journal(database).close()
+
+
+def test_many_processes_may_open_a_new_database_at_once(database: str) -> None:
+    fresh = multiprocessing.get_context("forkserver")
+    go = fresh.Event()
+    opening = [fresh.Process(target=_open_and_close, args=(database, go)) for _ in range(8)]
+    for process in opening:
+        process.start()
+    go.set()
+    for process in opening:
+        process.join()
+    assert [process.exitcode for process in opening] == [0] * 8
+
+
+def test_a_database_from_a_newer_program_is_refused(database: str) -> None:
+    Journal(database).close()
+    engine = sa.create_engine(database)
+    with engine.begin() as db:
+        db.execute(sa.text("UPDATE bighub_schema SET version = 99"))
+    engine.dispose()
+    with pytest.raises(JournalError, match="version 99.*upgrade bighub-langgraph"):
+        Journal(database)
+
+
+def test_an_older_database_is_brought_up_to_date_once(database: str) -> None:
+    Journal(database).close()
+    ran: list[str] = []
+    step = [*STEPS, lambda db: ran.append(db.dialect.name)]
+    engine = sa.create_engine(database)
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(
+            engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None)
+        )
+    assert [migrate(engine, step), migrate(engine, step)] == [len(STEPS) + 2] * 2
+    assert ran == [engine.dialect.name]
+    engine.dispose()
+
+
+def test_the_file_is_its_owners_alone(tmp_path: Path) -> None:
+    Journal(f"sqlite:///{tmp_path / 'calls.db'}").close()
+    assert (tmp_path / "calls.db").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("url", "remedy"),
+    [
+        ("mysql://x/y", "sqlite:/// or postgresql"),
+        ("sqlite://", "in_memory"),
+        ("sqlite:///:memory:", "in_memory"),
+    ],
+)
+def test_a_url_that_cannot_work_is_refused_with_the_remedy(url: str, remedy: str) -> None:
+    with pytest.raises(ConfigurationError, match=remedy):
+        Journal(url)
+
+
+def test_a_directory_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(JournalError, match="cannot be opened"):
+        Journal(f"sqlite:///{tmp_path / 'nowhere' / 'calls.db'}")
+
+
+def test_a_password_is_never_said() -> None:
+    with pytest.raises(JournalError) as refused:
+        Journal("postgresql+psycopg://user:geheim@127.0.0.1:1/none")
+    assert "geheim" not in str(refused.value)
+
+
+# -- when the database cannot ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def full_disk() -> Iterator[threading.Event]:
+    """Every SQLite connection made while it is set can grow its file no further."""
+    full = threading.Event()
+
+    def limit(connection: Any, _: object) -> None:
+        if full.is_set() and isinstance(connection, sqlite3.Connection):
+            [pages] = connection.execute("PRAGMA page_count").fetchone()
+            connection.execute(f"PRAGMA max_page_count={pages}")
+
+    sa.event.listen(sa.Engine, "connect", limit)
+    yield full
+    sa.event.remove(sa.Engine, "connect", limit)
+
+
+def test_on_a_full_disk_nothing_starts_and_the_error_says_why(
+    tmp_path: Path, full_disk: threading.Event
+) -> None:
+    url = f"sqlite:///{tmp_path / 'calls.db'}"
+    journal = Journal(url)
+    keys = [f"{number:032x}" for number in range(200)]
+    journal.open([call(key) for key in keys], TELLING)
+    journal.close()
+    full_disk.set()
+    journal = Journal(url)
+    started = []
+    with pytest.raises(JournalError, match=r"calls\.db cannot be used: .*full.*not full"):
+        for key in keys:
+            journal.move(key, Started(f"{journal.owner}/1", 0.0), TELLING)
+            started.append(key)
+    states = {key: record.state for key, record in journal.find(keys).items()}
+    assert {key for key, state in states.items() if state is State.RUNNING} == set(started)
+    journal.close()
+
+
+@pytest.mark.parametrize(
+    ("event", "state"),
+    [
+        (lambda owner: Finished(owner, Executed("done")), State.EXECUTED),
+        (lambda owner: Lost(owner, "cancelled"), State.UNKNOWN),
+        (Interrupted, State.PAUSED),
+        (Released, State.ALLOWED),
+    ],
+)
+def test_what_only_this_process_knows_is_written_when_the_database_is_back(
+    tmp_path: Path, event: Any, state: State, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "calls.db"
+    journal = Journal(f"sqlite:///{file}")
+    journal.open([call()], TELLING)
+    owner = f"{journal.owner}/1"
+    journal.move(call().key, Started(owner, 0.0), TELLING)
+    with _unusable(file), pytest.raises(JournalError):
+        journal.move(call().key, event(owner), TELLING)
+    with caplog.at_level(logging.WARNING):
+        journal.close()
+    again = Journal(f"sqlite:///{file}")
+    assert again.find([call().key])[call().key].state is state
+    again.close()
+
+
+def test_it_is_also_written_while_the_process_goes_on(tmp_path: Path) -> None:
+    file = tmp_path / "calls.db"
+    journal = Journal(f"sqlite:///{file}", lease=30.0)
+    journal.open([call()], TELLING)
+    owner = f"{journal.owner}/1"
+    journal.move(call().key, Started(owner, 0.0), TELLING)
+    with _unusable(file), pytest.raises(JournalError):
+        journal.move(call().key, Finished(owner, Executed("done")), TELLING)
+    waiting = threading.Event()
+    for _ in range(200):
+        if journal.find([call().key])[call().key].state is State.EXECUTED:
+            break
+        waiting.wait(0.05)
+    assert journal.waiting() == 2
+    journal.close()
+
+
+def test_a_claim_that_could_not_be_made_leaves_nothing_to_write_later(tmp_path: Path) -> None:
+    file = tmp_path / "calls.db"
+    journal = Journal(f"sqlite:///{file}")
+    journal.open([call()], TELLING)
+    with _unusable(file), pytest.raises(JournalError):
+        journal.move(call().key, Started(f"{journal.owner}/1", 0.0), TELLING)
+    journal.close()
+    again = Journal(f"sqlite:///{file}")
+    assert again.find([call().key])[call().key].state is State.ALLOWED
+    again.close()
+
+
+class _unusable:  # noqa: N801 - reads as a sentence
+    """A database whose table is elsewhere for a while."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def _rename(self, old: str, new: str) -> None:
+        db = sqlite3.connect(self._file)
+        db.execute(f"ALTER TABLE {old} RENAME TO {new}")
+        db.close()
+
+    def __enter__(self) -> None:
+        self._rename("bighub_calls", "elsewhere")
+
+    def __exit__(self, *_: object) -> None:
+        self._rename("elsewhere", "bighub_calls")

@@ -1,0 +1,208 @@
+"""The embedded engine over HTTP: the real SDK, keys, limits, health and numbers."""
+
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from bighub import (
+    AsyncBighubClient,
+    BighubAPIError,
+    BighubAuthError,
+    BighubClient,
+    BighubRateLimitError,
+    BighubValidationError,
+)
+
+from bighub_langgraph.local import Engine
+from bighub_langgraph.local.keys import create_key, list_keys, revoke_key
+from bighub_langgraph.local.server import PublicWithoutKeys, is_loopback, serve
+from bighub_langgraph.local.server_limits import Limits
+from tests.local_engine import Clock
+from tests.local_server import serving
+
+BODY: dict[str, Any] = {"action": "refund", "value": 20.0, "domain": "shop"}
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    with Engine(clock=Clock()) as made:
+        yield made
+
+
+@pytest.fixture
+def address(engine: Engine) -> Iterator[str]:
+    with serving(engine) as url:
+        yield url
+
+
+def client(url: str, key: str | None = None) -> BighubClient:
+    return BighubClient(base_url=url, api_key=key, max_retries=0)
+
+
+def test_the_sdk_learns_over_http_as_in_process(address: str) -> None:
+    with client(address) as bighub:
+        for _ in range(40):
+            reply = bighub.actions.evaluate(**BODY)
+            bighub.outcomes.report(request_id=reply["request_id"], status="SUCCESS")
+        decision = bighub.decide(**BODY)
+        assert decision.mode == "autonomous"
+        assert bighub.outcomes.timeline(reply["request_id"])["current_status"] == "SUCCESS"
+        rule = bighub.constraints.create({"name": "n", "domain": "shop", "max_value": 1.0})
+        assert bighub.actions.evaluate(**BODY)["recommendation"] == "do_not_proceed"
+        bighub.constraints.delete(rule["rule_id"])
+        assert bighub.calibration.report(domain="shop")["total"] == 40
+        assert bighub.cases.list(limit=2)["limit"] == 2
+        assert bighub.events.stats()["total"] == 42
+        assert bighub.approvals.list() == []
+
+
+async def test_the_async_sdk_works_over_http(address: str) -> None:
+    async with AsyncBighubClient(base_url=address, max_retries=0) as bighub:
+        first, second = [await bighub.actions.evaluate(**BODY, idempotency_key="k") for _ in "12"]
+        assert first == second
+        resolved = await bighub.approvals.resolve(first["request_id"], resolution="approved")
+        assert resolved["status"] == "approved"
+
+
+def test_errors_are_the_sdks(address: str) -> None:
+    with client(address) as bighub:
+        with pytest.raises(BighubValidationError) as invalid:
+            bighub.actions.evaluate(action="")
+        assert invalid.value.validation_errors[0]["loc"] == ["body", "action"]
+        with pytest.raises(BighubAPIError, match="404"):
+            bighub.outcomes.get("nobody")
+        with pytest.raises(BighubAPIError) as missing:
+            bighub.insights.learn()
+        assert missing.value.status_code == 501
+        assert "does not offer GET /insights/patterns/learn" in str(missing.value.detail)
+
+
+def test_once_a_key_was_made_every_request_needs_one(engine: Engine, address: str) -> None:
+    with client(address) as anybody:
+        anybody.actions.status()
+        key = create_key(engine, label="agents")["key"]
+        with pytest.raises(BighubAuthError):
+            anybody.actions.status()
+    with client(address, key) as agent:
+        assert agent.actions.status()["status"] == "ok"
+    bearer = BighubClient(base_url=address, bearer_token=key, max_retries=0)
+    assert bearer.actions.status()["status"] == "ok"
+    bearer.close()
+
+
+def test_a_key_does_only_what_its_scopes_say(engine: Engine, address: str) -> None:
+    key = create_key(engine, label="agents", scopes=("read", "decide"))["key"]
+    with client(address, key) as agent:
+        agent.actions.evaluate(**BODY)
+        with pytest.raises(BighubAuthError, match="may not control"):
+            agent.kill_switch.activate()
+
+
+def test_a_revoked_or_expired_key_is_worth_nothing(engine: Engine, address: str) -> None:
+    revoked = create_key(engine, label="old")
+    expired = create_key(engine, label="short", days=0.0)
+    revoke_key(engine, revoked["key_id"])
+    for key in (revoked["key"], expired["key"], "made up"):
+        with client(address, key) as agent, pytest.raises(BighubAuthError, match="unknown"):
+            agent.actions.status()
+
+
+def test_a_key_can_be_read_only_when_it_is_made(engine: Engine) -> None:
+    secret = create_key(engine, label="agents")["key"]
+    (listed,) = list_keys(engine)
+    assert "key" not in listed
+    with engine.store.transaction() as tx:
+        stored = tx.exec_driver_sql("SELECT * FROM bighub_keys").all()
+    assert secret not in str(stored)
+
+
+def test_unknown_scopes_are_refused(engine: Engine) -> None:
+    with pytest.raises(ValueError, match="read, decide, control"):
+        create_key(engine, label="x", scopes=("everything",))
+
+
+def test_a_body_that_is_too_large_is_refused(address: str) -> None:
+    huge = json.dumps({**BODY, "context": {"text": "x" * 10_000_000}})
+    told = httpx.post(
+        f"{address}/actions/evaluate", content=huge, headers={"content-type": "application/json"}
+    )
+    assert told.status_code == 413
+
+
+@pytest.mark.parametrize(
+    "raw", ["{", "NaN", "[1]", '{"action": "a", "value": NaN}', "[" * 100_000, "\x00", '"text"']
+)
+def test_what_is_not_a_json_object_is_refused(address: str, raw: str) -> None:
+    told = httpx.post(
+        f"{address}/actions/evaluate", content=raw, headers={"content-type": "application/json"}
+    )
+    assert told.status_code == 422
+    assert isinstance(told.json()["detail"], list)
+
+
+def test_another_content_type_is_refused(address: str) -> None:
+    told = httpx.post(f"{address}/actions/evaluate", content=json.dumps(BODY))
+    assert told.status_code == 415
+
+
+def test_who_asks_too_often_is_told_when_to_come_back(engine: Engine) -> None:
+    with serving(engine, limits=Limits(requests_per_minute=2)) as url, client(url) as bighub:
+        for _ in range(2):
+            bighub.actions.status()
+        with pytest.raises(BighubRateLimitError) as refused:
+            bighub.actions.status()
+        assert 1 <= float(refused.value.retry_after_seconds or 0) <= 30
+
+
+def test_health_needs_no_key_and_numbers_do(engine: Engine, address: str) -> None:
+    key = create_key(engine, label="scraper", scopes=("read",))["key"]
+    assert httpx.get(f"{address}/healthz").json() == {"status": "ok"}
+    assert httpx.get(f"{address}/metrics").status_code == 401
+    with client(address, create_key(engine, label="agent")["key"]) as agent:
+        agent.actions.evaluate(**BODY)
+    numbers = httpx.get(f"{address}/metrics", headers={"x-api-key": key}).text
+    assert 'bighub_recommendations_total{recommendation="review_recommended"} 1' in numbers
+    assert 'route="/actions/evaluate",status="200"' in numbers
+
+
+def test_the_log_tells_what_was_asked_but_not_what_was_said(
+    address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "bighub_langgraph.server")
+    with client(address, "secret-key-7") as bighub, pytest.raises(BighubAuthError):
+        bighub.approvals.resolve("req_7", resolution="approved", comment="card 4111")
+    (line,) = [json.loads(each.message) for each in caplog.records if each.name.endswith("server")]
+    assert line["route"] == "/approvals/{request_id}/resolve"
+    assert line["status"] == 401
+    assert "4111" not in caplog.text
+    assert "secret-key-7" not in caplog.text
+
+
+def test_openapi_describes_every_route(address: str) -> None:
+    document = httpx.get(f"{address}/openapi.json").json()
+    evaluate = document["paths"]["/actions/evaluate"]["post"]
+    schema = evaluate["requestBody"]["content"]["application/json"]["schema"]
+    assert "action" in schema["required"]
+
+
+def test_another_host_name_is_refused_where_no_key_protects(engine: Engine) -> None:
+    with serving(engine, hosts=("127.0.0.1",)) as url:
+        assert httpx.get(f"{url}/healthz").status_code == 200
+        rebound = httpx.get(f"{url}/healthz", headers={"host": "evil.example"})
+        assert rebound.status_code == 400
+
+
+def test_a_public_address_without_keys_is_refused() -> None:
+    with pytest.raises(PublicWithoutKeys, match="keys create"):
+        serve("sqlite://", host="0.0.0.0")
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [("127.0.0.1", True), ("localhost", True), ("::1", True), ("10.0.0.1", False), ("x.y", False)],
+)
+def test_loopback_is_told_from_the_rest(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback

@@ -1,0 +1,44 @@
+"""Requests made from the server's own OpenAPI document: no fault, and no nonsense accepted."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+
+from bighub_langgraph.local import Engine
+from bighub_langgraph.local.server import create_app
+from bighub_langgraph.local.server_limits import Limits
+
+schemathesis = pytest.importorskip("schemathesis")
+checks = pytest.importorskip("schemathesis.specs.openapi.checks")
+
+ENGINE = Engine()
+NO_LIMIT = Limits(requests_per_minute=10_000_000)
+SCHEMA = schemathesis.openapi.from_asgi("/openapi.json", create_app(ENGINE, limits=NO_LIMIT))
+CHECKS = [
+    schemathesis.checks.not_a_server_error,
+    checks.negative_data_rejection,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_schema_conformance,
+    checks.unsupported_method,
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _close_engine() -> Iterator[None]:
+    yield
+    ENGINE.close()
+
+
+@SCHEMA.parametrize()  # type: ignore[untyped-decorator, unused-ignore]
+@settings(
+    max_examples=15,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+def test_the_server_answers_whatever_comes(case: Any) -> None:
+    case.call_and_validate(checks=CHECKS)

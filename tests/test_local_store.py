@@ -1,0 +1,153 @@
+"""The embedded engine's memory: files, threads and processes that share one."""
+
+import asyncio
+import multiprocessing
+import os
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bighub import AsyncBighubClient, AsyncDecision, BighubAPIError, BighubValidationError
+
+from bighub_langgraph.local import AsyncLocalBighub, LocalBighub, learning, retention
+from tests.local_engine import Clock, engine, live, refund
+
+BODY: dict[str, Any] = {"action": "refund", "value": 20.0, "domain": "shop"}
+
+
+def test_a_file_remembers(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'engine.db'}"
+    clock = Clock()
+    with engine(url, clock=clock) as bighub:
+        live(bighub, 40)
+        before = refund(bighub)["risk_score"]
+    with engine(url, clock=clock) as bighub:
+        after = refund(bighub)
+    assert after["recommendation"] == "proceed"
+    assert after["risk_score"] == pytest.approx(before, rel=1e-3)
+
+
+def test_a_snapshot_stands_in_for_the_whole_history(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learning, "_BETWEEN_SNAPSHOTS", 25)
+    url = f"sqlite:///{tmp_path / 'engine.db'}"
+    clock = Clock()
+    with engine(url, clock=clock) as bighub:
+        live(bighub, 60, context={"session_id": "s", "arguments": {"amount": 3}})
+        live(bighub, 3, status="FRAUD")
+        before = refund(bighub)
+        with bighub.engine.store.transaction() as tx:
+            tx.exec_driver_sql("DELETE FROM bighub_evidence WHERE seq <= 50")
+    with engine(url, clock=clock) as bighub:
+        after = refund(bighub)
+    assert after["risk_score"] == pytest.approx(before["risk_score"], rel=1e-2)
+    assert after["decision_intelligence"]["evidence_count"] == 63
+
+
+def test_the_file_is_the_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "engine.db"
+    with engine(f"sqlite:///{path}"):
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600  # noqa: PTH116 - the mode itself
+
+
+def test_two_engines_over_one_file_learn_from_each_other(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'engine.db'}"
+    clock = Clock()
+    with engine(url, clock=clock) as one, engine(url, clock=clock) as other:
+        live(one, 40)
+        assert refund(other)["recommendation"] == "proceed"
+        other.kill_switch.activate({"reason": "stop"})
+        assert refund(one)["recommendation"] == "do_not_proceed"
+
+
+def test_threads_that_use_one_key_get_one_decision(tmp_path: Path) -> None:
+    with engine(f"sqlite:///{tmp_path / 'engine.db'}") as bighub, ThreadPoolExecutor(8) as pool:
+        replies = list(pool.map(lambda _: refund(bighub, idempotency_key="k"), range(40)))
+        assert len({reply["request_id"] for reply in replies}) == 1
+        assert bighub.actions.status()["decisions"] == 1
+
+
+def test_threads_report_and_decide_at_once() -> None:
+    with engine() as bighub, ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: live(bighub, 5), range(16)))
+        assert bighub.actions.status()["evidence"] == 80
+        assert refund(bighub)["decision_intelligence"]["evidence_count"] == pytest.approx(80, 0.01)
+
+
+def test_an_engine_in_memory_forgets_the_oldest_rows_but_not_what_they_taught(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(retention, "KEPT", 10)
+    monkeypatch.setattr("bighub_langgraph.local.engine.EVERY", 5)
+    with engine() as bighub:
+        (first, *_) = live(bighub, 60, context={"session_id": "s"})
+        with pytest.raises(BighubAPIError, match="404"):
+            bighub.outcomes.get(first)
+        assert len(bighub.events.list()["events"]) <= 15
+        reply = refund(bighub)
+        assert reply["recommendation"] == "proceed"
+        assert reply["decision_intelligence"]["evidence_count"] == pytest.approx(60, 0.01)
+
+
+def test_a_store_that_fails_is_the_services_fault_and_not_the_callers() -> None:
+    with engine() as bighub:
+        with bighub.engine.store.transaction() as tx:
+            tx.exec_driver_sql("DROP TABLE bighub_sessions")
+        with pytest.raises(BighubAPIError) as failed:
+            refund(bighub, context={"session_id": "s"})
+        assert failed.value.status_code == 503
+        assert bighub.actions.status()["decisions"] == 0
+
+
+def _work(url: str, number: int) -> None:
+    with LocalBighub(url) as bighub:
+        for turn in range(10):
+            context = {"arguments": {"turn": turn}, "session_id": f"s{number}"}
+            reply = bighub.actions.evaluate(
+                **BODY, context=context, idempotency_key=f"{number}-{turn}"
+            )
+            bighub.outcomes.report(request_id=reply["request_id"], status="SUCCESS")
+
+
+def test_processes_share_a_file(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'engine.db'}"
+    start = multiprocessing.get_context("spawn")
+    with engine(url) as bighub:
+        processes = [start.Process(target=_work, args=(url, number)) for number in range(2)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(60)
+        assert [process.exitcode for process in processes] == [0, 0]
+        status = bighub.actions.status()
+        assert (status["decisions"], status["evidence"]) == (20, 20)
+
+
+@pytest.mark.parametrize("kind", ["memory", "file"])
+async def test_the_async_client_is_the_same_engine(kind: str, tmp_path: Path) -> None:
+    url = "sqlite://" if kind == "memory" else f"sqlite:///{tmp_path / 'engine.db'}"
+    async with AsyncLocalBighub(url, clock=Clock()) as bighub:
+        assert isinstance(bighub, AsyncBighubClient)
+        replies = await asyncio.gather(
+            *(bighub.actions.evaluate(**BODY, idempotency_key=f"k{n}") for n in range(40))
+        )
+        for reply in replies:
+            await bighub.outcomes.report(request_id=reply["request_id"], status="SUCCESS")
+        decision = await bighub.decisions.evaluate(**BODY)
+        assert isinstance(decision, AsyncDecision)
+        assert decision.mode == "autonomous"
+        with pytest.raises(BighubValidationError):
+            await bighub.actions.evaluate(action="")
+        assert len(await bighub.approvals.list(status_filter="settled")) == 40
+
+
+async def test_a_sync_and_an_async_client_can_share_an_engine() -> None:
+    with engine() as bighub:
+        live(bighub, 40)
+        twin = AsyncLocalBighub(engine=bighub.engine)
+        assert (await twin.actions.evaluate(**BODY))["recommendation"] == "proceed"
+        await twin.close()
+        assert refund(bighub)["recommendation"] == "proceed"

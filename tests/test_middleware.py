@@ -1,0 +1,260 @@
+"""The guard in LangChain's `create_agent`: evaluate, ask, run once, report; blocking and async."""
+
+from typing import Any
+
+import pytest
+from langchain.agents import create_agent
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.types import Command
+
+from bighub_langgraph import ApprovalPolicy, BighubGuard, BighubMiddleware, ToolPolicy
+from tests.agents import Runner, ScriptedModel, Shop, answers, asks_for, call
+from tests.engines import ScriptedBighub
+
+PLEASE = {"messages": [HumanMessage("please")]}
+REFUND = call("refund", order_id="o1", amount=40)
+LOOK_UP = call("look_up", "call-2", order_id="o1")
+REVIEW = {"refund": "review_recommended", "look_up": "proceed", "delete_account": "proceed"}
+
+
+@pytest.fixture(params=["blocking", "async"])
+def runner(request: pytest.FixtureRequest) -> Runner:
+    return Runner(request.param)
+
+
+class Agent:
+    """A guarded agent of LangChain with everything a test looks at."""
+
+    def __init__(
+        self,
+        *script: Any,
+        says: Any = "proceed",
+        before: tuple[Any, ...] = (),
+        after: tuple[Any, ...] = (),
+        memory: bool = True,
+        **guard: Any,
+    ) -> None:
+        self.bighub = ScriptedBighub(says)
+        self.shop = Shop()
+        self.model = ScriptedModel(script=script)
+        self.guard = BighubGuard(bighub=self.bighub, **guard)
+        self.graph: Any = create_agent(
+            self.model,
+            self.shop.tools(),
+            middleware=[*before, BighubMiddleware(self.guard), *after],
+            checkpointer=InMemorySaver() if memory else None,
+        )
+
+
+def asked(state: dict[str, Any]) -> dict[str, Any]:
+    [interrupt] = state["__interrupt__"]
+    value: dict[str, Any] = interrupt.value
+    return value
+
+
+def resume(*decisions: dict[str, Any]) -> Command[Any]:
+    return Command(resume={"decisions": list(decisions)})
+
+
+YES = {"type": "approve"}
+
+
+def test_a_call_that_bighub_lets_proceed_runs_and_is_reported(runner: Runner) -> None:
+    agent = Agent(asks_for(REFUND), "Done.")
+    state = runner.run(agent.graph, PLEASE)
+    agent.guard.flush()
+    assert state["messages"][-1].content == "Done."
+    assert agent.shop.ran == [("refund", 40)]
+    assert agent.bighub.statuses == ["SUCCESS"]
+    assert len(agent.bighub.rounds) == 1
+
+
+def test_a_call_that_bighub_stops_never_reaches_the_tool(runner: Runner) -> None:
+    agent = Agent(asks_for(REFUND), "Sorry.", says="do_not_proceed")
+    state = runner.run(agent.graph, PLEASE)
+    agent.guard.flush()
+    assert agent.shop.ran == []
+    assert "Do not repeat this call" in answers(state)["call-1"]
+    assert agent.bighub.statuses == ["BLOCKED"]
+
+
+def test_all_calls_of_a_turn_wait_for_the_answer_and_the_model_goes_on_once(runner: Runner) -> None:
+    agent = Agent(asks_for(REFUND, LOOK_UP), "Done.", says=REVIEW)
+    question = asked(runner.run(agent.graph, PLEASE))
+    assert [one["name"] for one in question["action_requests"]] == ["refund"]
+    assert agent.shop.ran == []
+    runner.run(agent.graph, resume(YES))
+    assert sorted(agent.shop.ran) == [("look_up", "o1"), ("refund", 40)]
+    assert len(agent.model.shown) == 2
+    assert len(agent.bighub.asked) == 2
+
+
+def test_a_rejected_call_does_not_run_and_the_model_reads_why(runner: Runner) -> None:
+    agent = Agent(asks_for(REFUND, LOOK_UP), "Sorry.", says=REVIEW)
+    runner.run(agent.graph, PLEASE)
+    state = runner.run(agent.graph, resume({"type": "reject", "message": "too much"}))
+    assert agent.shop.ran == [("look_up", "o1")]
+    assert "too much" in answers(state)["call-1"]
+
+
+def test_a_response_stands_in_for_the_tool(runner: Runner) -> None:
+    agent = Agent(asks_for(REFUND), "Fine.", says=REVIEW)
+    runner.run(agent.graph, PLEASE)
+    state = runner.run(agent.graph, resume({"type": "respond", "message": "paid by hand"}))
+    assert agent.shop.ran == []
+    assert answers(state)["call-1"] == "paid by hand"
+
+
+def edit(amount: float, name: str = "refund") -> dict[str, Any]:
+    args = {"order_id": "o1", "amount": amount}
+    return {"type": "edit", "edited_action": {"name": name, "args": args}}
+
+
+def test_an_edited_call_is_evaluated_before_it_runs(runner: Runner) -> None:
+    agent = Agent(asks_for(REFUND), "Done.", says=REVIEW)
+    runner.run(agent.graph, PLEASE)
+    state = runner.run(agent.graph, resume(edit(5)))
+    agent.guard.flush()
+    assert agent.shop.ran == [("refund", 5)]
+    assert [one["value"] for one in agent.bighub.asked] == [40, 5]
+    assert "What ran: refund(order_id='o1', amount=5)" in answers(state)["call-1"]
+    assert agent.bighub.statuses == ["SUCCESS"]
+
+
+def test_an_edit_that_bighub_stops_does_not_run(runner: Runner) -> None:
+    agent = Agent(asks_for(REFUND), "Sorry.", says=REVIEW)
+    runner.run(agent.graph, PLEASE)
+    agent.bighub.says = "do_not_proceed"
+    runner.run(agent.graph, resume(edit(5)))
+    assert agent.shop.ran == []
+
+
+@pytest.mark.parametrize("nonsense", [None, "yes", {"decisions": []}, [YES, YES], {"type": "go"}])
+def test_an_answer_that_is_not_understood_is_asked_again_and_poisons_nothing(
+    runner: Runner, nonsense: Any
+) -> None:
+    agent = Agent(asks_for(REFUND, LOOK_UP), "Done.", says=REVIEW)
+    waiting = runner.run(agent.graph, PLEASE)
+    answer = {waiting["__interrupt__"][0].id: nonsense}
+    again = asked(runner.run(agent.graph, Command(resume=answer)))
+    assert "The last answer was not understood" in again["action_requests"][0]["description"]
+    assert agent.shop.ran == []
+    runner.run(agent.graph, resume(YES))
+    assert sorted(agent.shop.ran) == [("look_up", "o1"), ("refund", 40)]
+    assert len(agent.model.shown) == 2
+
+
+def test_calls_that_got_no_answer_are_asked_about_again(runner: Runner) -> None:
+    other = call("delete_account", "call-2", customer="c1")
+    agent = Agent(asks_for(REFUND, other), "Done.", says="review_recommended")
+    runner.run(agent.graph, PLEASE)
+    partly = resume({"type": "reject", "tool_call_id": "call-2"})
+    again = asked(runner.run(agent.graph, partly))
+    assert [one["name"] for one in again["action_requests"]] == ["refund"]
+    assert agent.shop.ran == []
+    state = runner.run(agent.graph, resume(YES))
+    assert agent.shop.ran == [("refund", 40)]
+    assert set(answers(state)) == {"call-1", "call-2"}
+    assert len(agent.model.shown) == 2
+
+
+def test_a_new_message_closes_what_was_waiting(runner: Runner) -> None:
+    agent = Agent(asks_for(REFUND), "Fine.", says=REVIEW)
+    runner.run(agent.graph, PLEASE)
+    state = runner.run(agent.graph, {"messages": [HumanMessage("never mind")]})
+    kinds = [type(one) for one in state["messages"]]
+    assert kinds == [HumanMessage, AIMessage, ToolMessage, HumanMessage, AIMessage]
+    assert agent.shop.ran == []
+    agent.guard.flush()
+    assert agent.bighub.statuses == ["BLOCKED"]
+
+
+def test_without_a_checkpointer_a_call_that_needs_a_person_is_blocked(runner: Runner) -> None:
+    agent = Agent(asks_for(REFUND), "Sorry.", says=REVIEW, memory=False)
+    state = runner.run(agent.graph, PLEASE, thread=None)
+    assert agent.shop.ran == []
+    assert "checkpointer" in answers(state)["call-1"]
+
+
+BAD_CALLS = [
+    ([call("transfer", order_id="o1")], "not a valid tool"),
+    ([call("refund", order_id="o1")], "amount: Field required"),
+    ([call("refund", order_id="o1", amount=float("nan"))], "did not run"),
+    ([REFUND, call("look_up", order_id="o1")], "2 calls have the id call-1"),
+    ([{**REFUND, "id": None}], "the call has no id"),
+]
+
+
+@pytest.mark.parametrize(("calls", "wrong"), BAD_CALLS, ids=lambda one: str(one)[:40])
+def test_a_call_that_cannot_be_run_is_answered_and_nobody_is_asked(
+    runner: Runner, calls: list[dict[str, Any]], wrong: str
+) -> None:
+    agent = Agent(asks_for(*calls), "Sorry.")
+    state = runner.run(agent.graph, PLEASE)
+    assert agent.shop.ran == []
+    assert agent.bighub.asked == []
+    assert all(wrong in content for content in answers(state).values())
+    assert state["messages"][-1].content == "Sorry."
+
+
+def test_a_read_only_tool_runs_without_an_evaluation(runner: Runner) -> None:
+    tools = {"look_up": ToolPolicy(read_only=True)}
+    agent = Agent(asks_for(LOOK_UP), "Done.", says="do_not_proceed", tools=tools)
+    runner.run(agent.graph, PLEASE)
+    assert agent.shop.ran == [("look_up", "o1")]
+    assert agent.bighub.asked == []
+
+
+def test_one_question_a_call_lets_the_others_run_meanwhile(runner: Runner) -> None:
+    policy = ApprovalPolicy(interrupt_mode="per_call")
+    agent = Agent(asks_for(REFUND, LOOK_UP), "Done.", says=REVIEW, approvals=policy)
+    question = asked(runner.run(agent.graph, PLEASE))
+    assert (question["type"], question["tool_call_id"]) == ("tool_approval", "call-1")
+    assert agent.shop.ran == [("look_up", "o1")]
+    runner.run(agent.graph, Command(resume=YES))
+    assert sorted(agent.shop.ran) == [("look_up", "o1"), ("refund", 40)]
+    assert len(agent.model.shown) == 2
+
+
+def test_an_unclear_answer_to_one_call_raises_and_the_question_stays_open(runner: Runner) -> None:
+    policy = ApprovalPolicy(interrupt_mode="per_call")
+    agent = Agent(asks_for(REFUND), "Done.", says=REVIEW, approvals=policy)
+    runner.run(agent.graph, PLEASE)
+    with pytest.raises(ValueError, match="has no type"):
+        runner.run(agent.graph, Command(resume={"verdict": "go"}))
+    assert agent.shop.ran == []
+    runner.run(agent.graph, Command(resume=edit(7)))
+    assert agent.shop.ran == [("refund", 7)]
+
+
+def test_a_tool_that_raises_is_a_failure(runner: Runner) -> None:
+    agent = Agent(asks_for(call("delete_account", customer="c1")), "Sorry.")
+    with pytest.raises(RuntimeError, match="no c1 here"):
+        runner.run(agent.graph, PLEASE)
+    agent.guard.flush()
+    assert agent.bighub.statuses == ["FAILURE"]
+
+
+def test_the_state_the_guard_adds_is_not_shown(runner: Runner) -> None:
+    agent = Agent(asks_for(REFUND), "Done.")
+    assert set(runner.run(agent.graph, PLEASE)) == {"messages"}
+    assert set(agent.graph.get_output_jsonschema()["properties"]) == {
+        "messages",
+        "structured_response",
+    }
+
+
+def test_what_is_no_guard_is_refused() -> None:
+    with pytest.raises(ValueError, match="takes a BighubGuard"):
+        BighubMiddleware("local")  # type: ignore[arg-type]
+
+
+def test_two_guards_in_one_agent_are_refused_by_langchain() -> None:
+    guard = BighubGuard(bighub=ScriptedBighub())
+    with pytest.raises(AssertionError, match="duplicate middleware"):
+        create_agent(
+            ScriptedModel(script=["Hello."]),
+            [],
+            middleware=[BighubMiddleware(guard), BighubMiddleware(guard)],
+        )

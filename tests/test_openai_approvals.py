@@ -1,0 +1,319 @@
+"""Calls that a person must allow: with a callback, and by stopping."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from bighub_langgraph import BighubOpenAI
+from tests.openai_answers import Answer, calls, says
+from tests.openai_bighub import PROCEED, REVIEW, STOP
+from tests.openai_runtime import COLOURS, runtime
+from tests.openai_server import ResponsesServer
+
+Json = dict[str, Any]
+YES = {"resolution": "approved"}
+
+
+@pytest.fixture
+def server() -> Iterator[ResponsesServer]:
+    with ResponsesServer() as server:
+        server.script(two(), says("All refunded."))
+        yield server
+
+
+@pytest.fixture(params=COLOURS)
+def colour(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def two() -> Answer:
+    return calls(("refund", {"order": "1", "amount": 5}), ("refund", {"order": "2", "amount": 6}))
+
+
+def refund(order: str, amount: float) -> str:
+    return f"refunded {order} for {amount:g}"
+
+
+def over(limit: float) -> Any:
+    """A BIGHUB that wants a person for every amount over a limit."""
+    return lambda asked: REVIEW if asked["context"]["arguments"]["amount"] > limit else PROCEED
+
+
+def outputs(server: ResponsesServer) -> list[Json]:
+    items = server.requests[-1]["input"]
+    return [json.loads(i["output"]) for i in items if i.get("type") == "function_call_output"]
+
+
+def test_every_call_is_asked_about_and_the_model_has_the_last_word(
+    server: ResponsesServer, colour: str
+) -> None:
+    asked: list[Json] = []
+
+    def ask(context: Json) -> Json:
+        asked.append(context)
+        return {**YES, "comment": "fine", "approver": "ann"}
+
+    with runtime(colour, server, REVIEW) as client:
+        client.tool("refund", refund)
+        answer = client.run_with_approval(ask)
+        assert [one["resolution"] for one in client.bighub.resolved] == ["approved", "approved"]
+        assert client.bighub.resolved[0]["comment"] == "ann: fine"
+        assert [one["status"] for one in client.bighub.reported] == ["SUCCESS", "SUCCESS"]
+    assert [set(context) for context in asked] == [{"request_id", "event", "response"}] * 2
+    assert [context["request_id"] for context in asked] == ["req_1", "req_2"]
+    assert answer["output_text"] == "All refunded."
+    assert [said["output"] for said in outputs(server)] == ["refunded 1 for 5", "refunded 2 for 6"]
+    loop = answer["approval_loop"]
+    assert (loop["required"], loop["resolved"], loop["resumed"]) == (True, True, True)
+    assert [one["tool_output"] for one in loop["approvals"]] == [
+        "refunded 1 for 5",
+        "refunded 2 for 6",
+    ]
+
+
+def test_what_needs_nobody_runs_at_once_and_the_model_waits(
+    server: ResponsesServer, colour: str
+) -> None:
+    with runtime(colour, server, over(5)) as client:
+        client.tool("refund", refund)
+        answer = client.run()
+    assert answer.status == "interrupted"
+    assert [event["status"] for event in answer["execution"]["events"]] == [
+        "executed",
+        "approval_required",
+    ]
+    assert [one["arguments"] for one in answer.interruptions] == [{"order": "2", "amount": 6.0}]
+    assert len(server.requests) == 1
+
+
+def test_a_run_that_needs_nobody_says_so(server: ResponsesServer, colour: str) -> None:
+    with runtime(colour, server) as client:
+        client.tool("refund", refund)
+        loop = client.run_with_approval(lambda _: YES)["approval_loop"]
+    assert loop == {"required": False, "resolved": False, "resumed": False}
+
+
+def test_a_denial_reaches_the_model_with_its_reason(server: ResponsesServer, colour: str) -> None:
+    with runtime(colour, server, over(5)) as client:
+        client.tool("refund", refund)
+        denied = {"resolution": "denied", "comment": "not this one"}
+        answer = client.run_with_approval(lambda _: denied)
+        assert [one["status"] for one in client.bighub.reported] == ["SUCCESS", "BLOCKED"]
+        assert client.bighub.resolved[0]["resolution"] == "denied"
+    assert outputs(server)[1]["status"] == "blocked"
+    assert "not this one" in outputs(server)[1]["reason"]
+    loop = answer["approval_loop"]
+    assert (loop["resolved"], loop["resumed"]) == (True, False)
+    assert answer["execution"]["last"]["approval"]["answer"] == "reject"
+
+
+def test_an_edit_is_checked_shown_to_bighub_and_run(server: ResponsesServer, colour: str) -> None:
+    with runtime(colour, server, over(5)) as client:
+        client.tool("refund", refund)
+        edit = {**YES, "arguments": {"order": "2", "amount": "4"}}
+        client.run_with_approval(lambda _: edit)
+        arguments = [asked["context"]["arguments"]["amount"] for asked in client.bighub.asked]
+        assert [one["status"] for one in client.bighub.reported] == ["SUCCESS", "SUCCESS"]
+    assert arguments == [5.0, 6.0, 4.0]
+    said = outputs(server)[1]
+    assert said["output"] == "refunded 2 for 4"
+    assert "A person changed this call" in said["note"]
+
+
+def test_an_edit_that_bighub_blocks_does_not_run(server: ResponsesServer, colour: str) -> None:
+    def strict(asked: Json) -> Json:
+        return STOP if asked["context"]["arguments"]["amount"] > 100 else REVIEW
+
+    with runtime(colour, server, strict) as client:
+        client.tool("refund", refund)
+        edit = {**YES, "arguments": {"order": "2", "amount": 1000}}
+        client.run_with_approval(lambda _: edit)
+    assert [said["status"] for said in outputs(server)] == ["blocked", "blocked"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ("yes", "answered 'yes'"),
+        (True, "answered True"),
+        ({}, "answered {}"),
+        ({"resolution": "maybe"}, "instead of a mapping with a resolution"),
+        ({**YES, "arguments": {"order": 1}}, "cannot be used"),
+        ({**YES, "arguments": "order 1"}, "must be a mapping"),
+    ],
+)
+def test_nonsense_is_a_denial_that_says_so(
+    server: ResponsesServer, colour: str, answer: Any, told: str
+) -> None:
+    with runtime(colour, server, over(5)) as client:
+        client.tool("refund", refund)
+        last = client.run_with_approval(lambda _: answer)["execution"]["last"]
+    assert last["status"] == "blocked"
+    assert told in last["error"]
+
+
+def test_a_callback_that_raises_is_a_denial(server: ResponsesServer, colour: str) -> None:
+    def ask(_: Json) -> Json:
+        raise RuntimeError("pager is down")
+
+    with runtime(colour, server, over(5)) as client:
+        client.tool("refund", refund)
+        last = client.run_with_approval(ask)["execution"]["last"]
+    assert (last["status"], "pager is down" in last["error"]) == ("blocked", True)
+
+
+def test_a_callback_may_be_a_coroutine(server: ResponsesServer, colour: str) -> None:
+    async def ask(_: Json) -> Json:
+        await asyncio.sleep(0)
+        return YES
+
+    with runtime(colour, server, REVIEW) as client:
+        client.tool("refund", refund)
+        assert client.run_with_approval(ask).status == "completed"
+
+
+def test_no_answer_leaves_the_call_waiting(server: ResponsesServer, colour: str) -> None:
+    with runtime(colour, server, over(5)) as client:
+        client.tool("refund", refund)
+        answer = client.run_with_approval(lambda _: None)
+    assert answer.status == "interrupted"
+    loop = answer["approval_loop"]
+    assert (loop["required"], loop["resolved"], loop["request_id"]) == (True, False, "req_2")
+
+
+def test_without_a_callback_the_run_stops(server: ResponsesServer, colour: str) -> None:
+    with runtime(colour, server, over(5)) as client:
+        client.tool("refund", refund)
+        assert client.run_with_approval(None).status == "interrupted"
+
+
+def test_a_standing_approval_holds_for_the_run(server: ResponsesServer, colour: str) -> None:
+    server._script[1:1] = [calls(("refund", {"order": "3", "amount": 7}))]
+    with runtime(colour, server, REVIEW) as client:
+        client.tool("refund", refund)
+        state = client.run().to_state()
+        state.approve(state.interruptions[0], approver="ann", always_approve=True)
+        answer = client.resume(state)
+        assert len(client.bighub.resolved) == 3
+    assert answer.status == "completed"
+    ran = [event for event in answer["execution"]["events"] if event["status"] == "executed"]
+    assert {event["approval"]["approver"] for event in ran} == {"ann"}
+    assert len(ran) == 3
+
+
+def test_a_standing_approval_does_not_lift_a_block(server: ResponsesServer, colour: str) -> None:
+    server._script[1:1] = [calls(("refund", {"order": "3", "amount": 700}))]
+
+    def strict(asked: Json) -> Json:
+        return STOP if asked["context"]["arguments"]["amount"] > 100 else REVIEW
+
+    with runtime(colour, server, strict) as client:
+        client.tool("refund", refund)
+        state = client.run().to_state()
+        state.approve(state.interruptions[0], always_approve=True)
+        assert client.resume(state)["execution"]["last"]["status"] == "blocked"
+
+
+MCP = {
+    "type": "mcp_approval_request",
+    "name": "delete_page",
+    "server_label": "wiki",
+    "arguments": '{"page": "home"}',
+}
+
+
+@pytest.mark.parametrize("yes", [True, False])
+def test_what_a_hosted_server_asks_is_shown_and_answered(colour: str, yes: bool) -> None:
+    with ResponsesServer() as server, runtime(colour, server) as client:
+        server.script(Answer([dict(MCP)]), says("Deleted."))
+        client.tool("refund", refund)
+        answer = client.run()
+        [asked] = answer.interruptions
+        assert (answer.status, asked["tool"], asked["server_label"]) == (
+            "interrupted",
+            "delete_page",
+            "wiki",
+        )
+        state = answer.to_state()
+        (state.approve if yes else state.reject)(asked)
+        assert client.resume(state)["output_text"] == "Deleted."
+        said = server.requests[-1]["input"][-1]
+    assert (said["type"], said["approve"]) == ("mcp_approval_response", yes)
+    assert said["approval_request_id"] == asked["request_id"]
+
+
+def test_fail_mode_review_asks_a_person(server: ResponsesServer, colour: str) -> None:
+    def away(_: Json) -> Json:
+        raise ConnectionError("no route")
+
+    with runtime(colour, server, away, fail_mode="review", evaluate_retries=0) as client:
+        client.tool("refund", refund)
+        answer = client.run_with_approval(lambda _: YES)
+        client.bighub._reply = PROCEED
+    assert answer["execution"]["last"]["status"] == "executed"
+
+
+def resumed(client: BighubOpenAI, **more: Any) -> Json:
+    return client.resume_after_approval(
+        tool_name="refund",
+        arguments={"order": "9", "amount": 1},
+        **{"request_id": "req_9", **more},
+    )
+
+
+def test_an_approval_is_resumed_by_its_request_id_once(server: ResponsesServer) -> None:
+    ran: list[str] = []
+
+    def once(order: str, amount: float) -> str:
+        ran.append(order)
+        return "refunded"
+
+    with runtime("blocking", server) as client:
+        client.tool("refund", once)
+        first, second = resumed(client.client), resumed(client.client)
+        assert [one["status"] for one in client.bighub.reported] == ["SUCCESS"]
+    assert (first["resumed"], first["tool_output"], ran) == (True, "refunded", ["9"])
+    assert second["tool_output"] == "refunded"
+
+
+def test_an_approval_that_bighub_does_not_confirm_runs_nothing(server: ResponsesServer) -> None:
+    with runtime("blocking", server) as client:
+        client.tool("refund", refund)
+        told = resumed(client.client, resolution="denied")
+    assert (told["resolved"], told["resumed"]) == (True, False)
+
+
+def test_a_waiting_call_resumed_by_request_id_is_not_run_again_by_its_state(
+    server: ResponsesServer,
+) -> None:
+    ran: list[str] = []
+
+    def once(order: str, amount: float) -> str:
+        ran.append(order)
+        return "refunded"
+
+    with runtime("blocking", server, over(5)) as client:
+        client.tool("refund", once)
+        answer = client.run()
+        told = client.client.resume_after_approval(
+            tool_name="refund", arguments={"order": "2", "amount": 6}, request_id="req_2"
+        )
+        state = answer.to_state()
+        state.approve("req_2")
+        client.resume(state)
+    assert (told["tool_output"], ran) == ("refunded", ["1", "2"])
+
+
+@pytest.mark.parametrize("allowed", [["approve", "reject"]])
+def test_an_answer_that_the_tool_does_not_allow_is_none(
+    server: ResponsesServer, colour: str, allowed: list[str]
+) -> None:
+    edit = {**YES, "arguments": {"order": "2", "amount": 4}}
+    with runtime(colour, server, over(5)) as client:
+        client.tool("refund", refund, allowed=allowed)
+        last = client.run_with_approval(lambda _: edit)["execution"]["last"]
+    assert last["status"] == "blocked"
+    assert "may be answered with: approve, reject" in last["error"]

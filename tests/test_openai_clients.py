@@ -1,0 +1,343 @@
+"""Making a client, sharing what is behind it, and closing it."""
+
+import asyncio
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import openai
+import pytest
+
+from bighub_langgraph import (
+    AdapterConfigurationError,
+    AsyncBighubOpenAI,
+    AsyncGuardedOpenAI,
+    BighubGuard,
+    BighubOpenAI,
+    GuardedOpenAI,
+    Journal,
+    LocalBighub,
+    ToolPolicy,
+)
+from bighub_langgraph.openai.schemas import SchemaWarning
+from tests.openai_answers import calls, says
+from tests.openai_bighub import PROCEED, REVIEW, AsyncScriptedBighub, ScriptedBighub
+from tests.openai_runtime import COLOURS, runtime
+from tests.openai_server import ResponsesServer
+
+Json = dict[str, Any]
+
+
+@pytest.fixture
+def server() -> Iterator[ResponsesServer]:
+    with ResponsesServer() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "BIGHUB_API_KEY", "BIGHUB_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def look(place: str) -> str:
+    return f"seen {place}"
+
+
+def looking() -> Any:
+    return calls(("look", {"place": "here"}))
+
+
+CLIENT = SimpleNamespace(responses=SimpleNamespace(create=lambda **_: None))
+
+
+def test_importing_the_client_loads_no_framework() -> None:
+    code = (
+        "import sys; from bighub_langgraph import BighubOpenAI, AsyncBighubOpenAI; "
+        "heavy = ('openai', 'langgraph', 'langchain', 'langchain_core'); "
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_published_names_are_the_same_classes() -> None:
+    assert GuardedOpenAI is BighubOpenAI
+    assert AsyncGuardedOpenAI is AsyncBighubOpenAI
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({}, "no BIGHUB to ask"),
+        ({"bighub": "local", "openai_client": None}, "no model to ask"),
+        ({"bighub": "local", "openai_client": object()}, "no responses.create"),
+        ({"bighub": "local", "bighub_client": ScriptedBighub()}, "not both"),
+        ({"bighub": object()}, "cannot be asked"),
+        (
+            {"bighub": "local", "fail_mode": "ajar"},
+            "fail_mode is one of 'closed', 'review', 'open'",
+        ),
+        ({"bighub": "local", "decision_mode": "guess"}, "decision_mode is one of"),
+        ({"bighub": "local", "max_tool_rounds": 0}, "max_tool_rounds is a number from 1"),
+        ({"bighub": "local", "provider_max_retries": True}, "provider_max_retries"),
+        ({"bighub": "local", "signing_key": ""}, "signing_key"),
+        ({"bighub": "local", "on_decision": "print"}, "on_decision is a function"),
+        ({"guard": BighubGuard(bighub=ScriptedBighub()), "journal": "sqlite://"}, "only the guard"),
+    ],
+)
+@pytest.mark.parametrize("kind", [BighubOpenAI, AsyncBighubOpenAI])
+def test_what_cannot_work_is_refused_at_construction(kind: Any, options: Json, told: str) -> None:
+    with pytest.raises(AdapterConfigurationError, match=told):
+        kind(**{"openai_client": CLIENT, **options})
+
+
+@pytest.mark.parametrize(
+    ("kind", "client"), [(BighubOpenAI, openai.AsyncOpenAI), (AsyncBighubOpenAI, openai.OpenAI)]
+)
+def test_a_client_of_the_other_colour_is_refused(kind: Any, client: Any) -> None:
+    with pytest.raises(AdapterConfigurationError, match="pass it to"):
+        kind(openai_client=client(api_key="key"), bighub="local")
+
+
+def generate(place: str) -> Iterator[str]:
+    yield place
+
+
+async def agenerate(place: str) -> AsyncIterator[str]:
+    yield place
+
+
+@pytest.mark.parametrize(
+    ("name", "fn", "options", "told"),
+    [
+        ("two words", look, {}, "letters, digits"),
+        ("look", "look", {}, "callable"),
+        ("look", look, {"decision_mode": "guess"}, "decision_mode"),
+        ("look", look, {"unheard": 1}, "unheard"),
+        ("look", look, {"parameters_schema": {"type": "string"}}, "type 'object'"),
+        ("look", generate, {}, "generator"),
+        ("look", agenerate, {}, "generator"),
+    ],
+)
+def test_a_tool_that_cannot_work_is_refused_at_registration(
+    name: str, fn: Any, options: Json, told: str
+) -> None:
+    client = BighubOpenAI(openai_client=CLIENT, bighub=ScriptedBighub())
+    with pytest.raises(AdapterConfigurationError, match=told):
+        client.tool(name, fn, **options)
+
+
+def test_a_warning_points_at_the_registration() -> None:
+    client = BighubOpenAI(openai_client=CLIENT, bighub=ScriptedBighub())
+    with pytest.warns(SchemaWarning, match="parameter 'place'") as seen:
+        client.tool("look", lambda place: place)
+    assert seen[0].filename == __file__
+
+
+def test_an_action_tells_bighub_its_facts(server: ResponsesServer) -> None:
+    server.script(calls(("reset", {"user": "ann"})))
+    with runtime("blocking", server) as client:
+        made: BighubOpenAI = client.client
+
+        @made.action(system="okta", risk="high", environment="production")
+        def reset(user: str) -> str:
+            """Reset a password."""
+            return "reset"
+
+        client.run()
+        [asked] = client.bighub.asked
+    assert asked["domain"] == "okta"
+    facts = {"system": "okta", "risk": "high", "environment": "production"}
+    assert facts.items() <= asked["context"].items()
+    assert client.client.list_tools()[0]["function"]["description"] == "Reset a password."
+
+
+def test_tools_are_listed_in_the_shape_of_chat_completions() -> None:
+    client = BighubOpenAI(openai_client=CLIENT, bighub=ScriptedBighub())
+    client.tool("look", look)
+    [listed] = client.list_tools()
+    assert listed["type"] == "function"
+    assert listed["function"]["name"] == "look"
+    assert listed["function"]["strict"] is True
+    assert listed["function"]["parameters"]["required"] == ["place"]
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_a_guard_is_shared_with_its_policies_and_its_hook(
+    server: ResponsesServer, colour: str
+) -> None:
+    bighub, seen = ScriptedBighub(), list[Json]()
+    policy = ToolPolicy(always_review=True)
+    guard = BighubGuard(bighub=bighub, tools={"look": policy}, on_decision=seen.append, actor="bot")
+    server.script(looking())
+    with runtime(colour, server, guard=guard, bighub=None) as client:
+        client.tool("look", look)
+        assert client.run().status == "interrupted"
+        assert client.client.actor == "bot"
+    assert [event["tool"] for event in seen] == ["look"]
+    assert not bighub.closed
+    guard.close()
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_close_leaves_open_what_is_the_users(server: ResponsesServer, colour: str) -> None:
+    with runtime(colour, server) as client:
+        client.tool("look", look)
+        client.run()
+    assert not client.bighub.closed
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("bighub", ["local", None])
+def test_either_client_takes_the_embedded_engine(
+    server: ResponsesServer, colour: str, bighub: str | None
+) -> None:
+    server.script(looking())
+    engine = bighub or LocalBighub()
+    with runtime(colour, server, bighub=engine) as client:
+        client.tool("look", look)
+        answer = client.run_with_approval(lambda _: {"resolution": "approved"})
+    assert answer["execution"]["last"]["status"] == "executed"
+    assert answer["execution"]["last"]["decision"]["recommendation"]
+
+
+async def test_a_blocking_bighub_serves_an_async_client(server: ResponsesServer) -> None:
+    bighub = ScriptedBighub()
+    server.script(looking())
+    model = openai.AsyncOpenAI(api_key="key", base_url=server.url)
+    async with AsyncBighubOpenAI(openai_client=model, bighub=bighub) as client:
+        client.tool("look", look)
+        await client.run(messages="Go.", model="gpt-5")
+    assert [outcome["status"] for outcome in bighub.reported] == ["SUCCESS"]
+    await model.close()
+
+
+def test_an_async_bighub_serves_a_blocking_client(server: ResponsesServer) -> None:
+    bighub = AsyncScriptedBighub()
+    server.script(looking())
+    with (
+        openai.OpenAI(api_key="key", base_url=server.url) as model,
+        BighubOpenAI(openai_client=model, bighub=bighub) as client,
+    ):
+        client.tool("look", look)
+        client.run(messages="Go.", model="gpt-5")
+    assert [outcome["status"] for outcome in bighub.reported] == ["SUCCESS"]
+
+
+async def test_a_blocking_client_works_inside_a_running_loop(server: ResponsesServer) -> None:
+    server.script(looking())
+    with runtime("blocking", server) as client:
+        client.tool("look", look)
+        assert client.run()["execution"]["last"]["status"] == "executed"
+        assert client.stream()[-1]["type"] == "final_response"
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_a_run_does_not_wait_for_a_slow_report(server: ResponsesServer, colour: str) -> None:
+    let_go = threading.Event()
+    server.script(looking())
+    with runtime(
+        colour, server, memory_ingest_timeout_ms=0, bighub=(slow := Slow(let_go))
+    ) as client:
+        client.tool("look", look)
+        assert client.run().status == "completed"
+        assert slow.reported == []
+        let_go.set()
+    assert [outcome["status"] for outcome in slow.reported] == ["SUCCESS"]
+
+
+class Slow(ScriptedBighub):
+    """A BIGHUB whose reports hang until they are let go."""
+
+    def __init__(self, let_go: threading.Event) -> None:
+        super().__init__()
+        self._let_go = let_go
+        self.outcomes = SimpleNamespace(report=self._slowly)
+
+    def _slowly(self, **outcome: Any) -> Json:
+        self._let_go.wait(20)
+        return self._report(**outcome)
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_outcomes_and_memory_can_be_left_out(server: ResponsesServer, colour: str) -> None:
+    server.script(looking())
+    with runtime(colour, server, outcome_reporting=False, memory_enabled=False) as client:
+        client.tool("look", look)
+        client.run()
+    assert (client.bighub.reported, client.bighub.memories) == ([], [])
+
+
+async def test_a_cancelled_run_finishes_its_tool_and_settles_it(
+    server: ResponsesServer, tmp_path: Any
+) -> None:
+    begun, let_go = threading.Event(), threading.Event()
+
+    def slow(place: str) -> str:
+        begun.set()
+        let_go.wait(20)
+        return "seen"
+
+    server.script(calls(("slow", {"place": "here"})))
+    journal = Journal(f"sqlite:///{tmp_path}/calls.db")
+    bighub = ScriptedBighub()
+    model = openai.AsyncOpenAI(api_key="key", base_url=server.url)
+    client = AsyncBighubOpenAI(openai_client=model, bighub=bighub, journal=journal)
+    client.tool("slow", slow)
+    run = asyncio.ensure_future(client.run(messages="Go.", model="gpt-5"))
+    await asyncio.to_thread(begun.wait, 20)
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    let_go.set()
+    while not journal.waiting():  # noqa: ASYNC110 - a thread settles it, in a database
+        await asyncio.sleep(0.01)
+    await client.close()
+    assert [outcome["status"] for outcome in bighub.reported] == ["SUCCESS"]
+    journal.close()
+    await model.close()
+
+
+def test_runs_in_several_threads_do_not_mix(server: ResponsesServer) -> None:
+    server.otherwise = lambda body: (
+        looking() if len(body["input"]) == 1 else says(body["input"][0]["content"])
+    )
+    answers: dict[str, str] = {}
+    with runtime("blocking", server) as client:
+        client.tool("look", look)
+
+        def run(name: str) -> None:
+            answers[name] = client.run(name)["output_text"]
+
+        threads = [threading.Thread(target=run, args=(f"run {n}",)) for n in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert answers == {f"run {n}": f"run {n}" for n in range(8)}
+
+
+@pytest.mark.parametrize("reply", [PROCEED, REVIEW])
+def test_a_reply_of_the_submit_payload_mode_is_the_same(
+    server: ResponsesServer, reply: Json
+) -> None:
+    with runtime("blocking", server, reply, decision_mode="submit_payload") as client:
+        client.tool("look", look)
+        checked = client.client.check_tool("look", {"place": "here"})
+    assert reply.items() <= checked.items()
+
+
+def test_a_client_with_decisions_is_asked_there_and_raw(server: ResponsesServer) -> None:
+    bighub = ScriptedBighub()
+    bighub.decisions = SimpleNamespace(evaluate=bighub._evaluate)  # type: ignore[attr-defined]  # newer SDKs
+    with runtime("blocking", server, bighub=bighub) as client:
+        client.tool("look", look)
+        client.client.check_tool("look", {"place": "here"})
+    [asked] = bighub.asked
+    assert asked["raw"] is True
+    assert asked["context"]["objective"] == "better_decision"
+    assert asked["context"]["model_selection"] == "auto"

@@ -1,0 +1,278 @@
+"""Retries, the circuit breaker, and clients of every kind."""
+
+import threading
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import openai
+import pytest
+
+from bighub_langgraph.core.drive import run_sync
+from bighub_langgraph.openai.breaker import Breaker
+from bighub_langgraph.openai.client import BighubOpenAI
+from bighub_langgraph.openai.errors import (
+    AdapterConfigurationError,
+    CircuitOpen,
+    ProviderResponseError,
+)
+from bighub_langgraph.openai.retries import (
+    Retry,
+    counts_against_service,
+    delays,
+    is_transient,
+    retried,
+    retry_after,
+)
+from tests.openai_answers import fails, says
+from tests.openai_bighub import ScriptedBighub
+from tests.openai_server import ResponsesServer
+
+
+class Http(Exception):
+    """An error with a status, as every SDK has them."""
+
+    def __init__(self, status: int, **headers: str) -> None:
+        self.status_code = status
+        self.response = SimpleNamespace(
+            headers={k.replace("_", "-"): v for k, v in headers.items()}
+        )
+
+
+def breaker(now: list[float], failures: int = 2) -> Breaker:
+    return Breaker(failures=failures, reset=10, counts=counts_against_service, clock=lambda: now[0])
+
+
+def attempt(breaker: Breaker, error: BaseException | None = None) -> None:
+    with breaker.request():
+        if error is not None:
+            raise error
+
+
+def failing(breaker: Breaker, error: BaseException) -> None:
+    with pytest.raises(type(error)):
+        attempt(breaker, error)
+
+
+def test_the_circuit_opens_after_so_many_faults_in_a_row() -> None:
+    circuit = breaker([0.0])
+    failing(circuit, Http(503))
+    attempt(circuit)
+    failing(circuit, Http(503))
+    failing(circuit, ConnectionError())
+    with pytest.raises(CircuitOpen, match="nothing was sent"):
+        attempt(circuit)
+
+
+def test_the_callers_own_mistakes_do_not_open_it() -> None:
+    circuit = breaker([0.0], failures=1)
+    for status in (400, 401, 404, 422):
+        failing(circuit, Http(status))
+    failing(circuit, ValueError("mine"))
+    attempt(circuit)
+
+
+def test_half_open_lets_one_probe_through() -> None:
+    now = [0.0]
+    circuit = breaker(now, failures=1)
+    failing(circuit, Http(429))
+    now[0] = 10.0
+    with circuit.request(), pytest.raises(CircuitOpen):
+        attempt(circuit)
+    attempt(circuit)
+
+
+def test_a_probe_that_fails_opens_it_again() -> None:
+    now = [0.0]
+    circuit = breaker(now)
+    failing(circuit, Http(500))
+    failing(circuit, Http(500))
+    now[0] = 10.0
+    failing(circuit, Http(500))
+    now[0] = 19.0
+    with pytest.raises(CircuitOpen):
+        attempt(circuit)
+
+
+def test_a_probe_that_was_told_to_stop_says_nothing() -> None:
+    now = [0.0]
+    circuit = breaker(now, failures=1)
+    failing(circuit, Http(500))
+    now[0] = 10.0
+    failing(circuit, KeyboardInterrupt())
+    attempt(circuit)
+
+
+def test_a_breaker_of_no_failures_never_opens() -> None:
+    circuit = breaker([0.0], failures=0)
+    for _ in range(20):
+        failing(circuit, Http(500))
+    attempt(circuit)
+
+
+def test_threads_share_one_count() -> None:
+    circuit, together = breaker([0.0], failures=8), threading.Barrier(8)
+
+    def fail() -> None:
+        together.wait()
+        failing(circuit, Http(500))
+
+    threads = [threading.Thread(target=fail) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with pytest.raises(CircuitOpen):
+        attempt(circuit)
+
+
+def test_waits_double_up_to_the_longest() -> None:
+    retry = Retry(attempts=5, first=0.5, longest=2.0, jitter=0.1)
+    assert list(delays(retry, chance=lambda: 1.0)) == [0.6, 1.1, 2.1, 2.1]
+
+
+@pytest.mark.parametrize(
+    ("error", "transient"),
+    [
+        (Http(429), True),
+        (Http(408), True),
+        (Http(503), True),
+        (ConnectionError(), True),
+        (TimeoutError(), True),
+        (Http(400), False),
+        (ValueError(), False),
+    ],
+)
+def test_only_what_passes_by_itself_is_tried_again(error: Exception, transient: bool) -> None:
+    assert is_transient(error) is transient
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry_after": "7"}, 7.0),
+        ({"retry_after_ms": "250"}, 0.25),
+        ({"retry_after": "9999"}, 60.0),
+        ({"retry_after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
+        ({"retry_after": "soon"}, None),
+        ({}, None),
+    ],
+)
+def test_retry_after_is_read_in_each_of_its_forms(
+    headers: dict[str, str], seconds: float | None
+) -> None:
+    assert retry_after(Http(429, **headers)) == seconds
+
+
+def test_a_client_without_retries_is_retried_as_it_asks() -> None:
+    waits: list[float] = []
+    answers: Iterator[Exception | str] = iter([Http(429, retry_after="3"), Http(503), "done"])
+
+    async def ask() -> str:
+        if isinstance(answer := next(answers), Exception):
+            raise answer
+        return answer
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    assert run_sync(retried(ask, Retry(first=0.5, jitter=0), sleep)) == "done"
+    assert waits == [3.0, 1.0]
+
+
+def runtime(client: Any, **options: Any) -> BighubOpenAI:
+    made = BighubOpenAI(openai_client=client, bighub=ScriptedBighub(), **options)
+    made.tool("pay", lambda: None, parameters_schema={"type": "object"}, strict=False)
+    return made
+
+
+def test_there_is_one_layer_of_retries() -> None:
+    with ResponsesServer() as server:
+        server.script(*[fails(503, retry_after="0")] * 9)
+        client = openai.OpenAI(api_key="key", base_url=server.url, max_retries=5)
+        with pytest.raises(ProviderResponseError) as raised:
+            runtime(client, provider_max_retries=2).run(messages="hello", model="gpt-5")
+        assert len(server.requests) == 3
+    assert isinstance(raised.value.__cause__, openai.InternalServerError)
+
+
+def test_a_fault_that_passes_is_not_seen() -> None:
+    with ResponsesServer() as server:
+        server.script(fails(429, retry_after="0"), says("Here I am."))
+        client = openai.OpenAI(api_key="key", base_url=server.url)
+        answer = runtime(client).run(messages="hello", model="gpt-5")
+    assert answer["output_text"] == "Here I am."
+
+
+def test_an_open_circuit_asks_nobody() -> None:
+    with ResponsesServer() as server:
+        server.script(fails(500), says("never heard"))
+        client = openai.OpenAI(api_key="key", base_url=server.url)
+        made = runtime(client, provider_max_retries=0, provider_circuit_breaker_failures=1)
+        for error in (ProviderResponseError, CircuitOpen):
+            with pytest.raises(error):
+                made.run(messages="hello", model="gpt-5")
+        assert len(server.requests) == 1
+
+
+def test_the_users_client_stays_open() -> None:
+    with ResponsesServer() as server:
+        client = openai.OpenAI(api_key="key", base_url=server.url)
+        runtime(client).close()
+        assert not client.is_closed()
+
+
+class Bare:
+    """A client with nothing but `responses.create`."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.responses = self
+        self.answers = list(answers)
+        self.asked: list[dict[str, Any]] = []
+
+    def create(self, *, model: str, input: Any, tools: Any, store: bool, include: Any = ()) -> Any:  # noqa: A002 - the API's name
+        self.asked.append({"model": model, "input": input})
+        if isinstance(answer := self.answers.pop(0), Exception):
+            raise answer
+        return answer
+
+
+def test_a_bare_client_and_bare_objects_will_do() -> None:
+    message = {"type": "message", "content": [{"type": "output_text", "text": "Hello."}]}
+    client = Bare(ConnectionError(), SimpleNamespace(output=[message]))
+    answer = runtime(client, provider_retry_backoff_seconds=0, provider_retry_jitter_seconds=0).run(
+        messages="hello", model="any"
+    )
+    assert (answer.status, answer["output_text"], answer["response_id"]) == (
+        "completed",
+        "Hello.",
+        None,
+    )
+    assert len(client.asked) == 2
+
+
+def test_a_client_that_does_not_stream_gives_one_delta() -> None:
+    client = Bare({"id": "r", "output": [], "output_text": "Hello."})
+    events = list(runtime(client).run_stream(messages="hello", model="any"))
+    assert [event["type"] for event in events] == ["llm_delta", "response_done", "final_response"]
+
+
+@pytest.mark.parametrize("answer", [None, "<html>Bad gateway</html>", {"error": "no"}])
+def test_what_is_no_response_is_an_error(answer: Any) -> None:
+    with pytest.raises(ProviderResponseError, match="not a response"):
+        runtime(Bare(answer)).run(messages="hello", model="any")
+
+
+def test_a_server_whose_answers_share_an_id_has_every_call_run() -> None:
+    call = {"type": "function_call", "call_id": "call", "name": "count", "arguments": "{}"}
+    answers: list[Any] = [{"id": "same", "output": [call]}, {"id": "same", "output": [call]}]
+    ran: list[int] = []
+    made = runtime(Bare(*answers, {"id": "same", "output": [], "output_text": "Twice."}))
+    made.tool("count", lambda: ran.append(1), parameters_schema={"type": "object"}, strict=False)
+    assert made.run(messages="hello", model="any")["output_text"] == "Twice."
+    assert len(ran) == 2
+
+
+def test_without_messages_or_state_there_is_nothing_to_stream() -> None:
+    with pytest.raises(AdapterConfigurationError, match="messages="):
+        runtime(Bare()).run_stream(model="any")

@@ -1,0 +1,448 @@
+"""Stopped runs: stored, answered, resumed elsewhere, at once and again; and what is refused."""
+
+import asyncio
+import json
+import multiprocessing
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from bighub_langgraph import AsyncBighubOpenAI, RunState
+from bighub_langgraph.core.errors import InvalidCall
+from bighub_langgraph.openai.errors import StateRefused
+from tests.openai_answers import calls, fails, says
+from tests.openai_bighub import PROCEED, REVIEW, AsyncScriptedBighub
+from tests.openai_runtime import COLOURS, Runtime, runtime
+from tests.openai_server import ResponsesServer
+
+Json = dict[str, Any]
+
+
+@pytest.fixture
+def server() -> Iterator[ResponsesServer]:
+    with ResponsesServer() as server:
+        server.script(two(), says("All refunded."))
+        yield server
+
+
+@pytest.fixture(params=COLOURS)
+def colour(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/calls.db"
+
+
+def two() -> Any:
+    return calls(("refund", {"order": "1", "amount": 5}), ("refund", {"order": "2", "amount": 6}))
+
+
+def refund(order: str, amount: float) -> str:
+    return f"refunded {order}"
+
+
+def stored(client: Runtime, answer: Callable[[RunState], None] = lambda _: None) -> str:
+    state = client.run().to_state()
+    answer(state)
+    return state.to_json()
+
+
+def approve_all(state: RunState) -> None:
+    for item in state.interruptions:
+        state.approve(item, approver="ann")
+
+
+def changed(blob: str, change: Callable[[Json], Any]) -> str:
+    said = json.loads(blob)
+    change(said)
+    return json.dumps(said)
+
+
+def test_a_stored_run_is_plain_json_with_version_and_fingerprints(
+    server: ResponsesServer, colour: str
+) -> None:
+    with runtime(colour, server, REVIEW) as client:
+        client.tool("refund", refund)
+        said = json.loads(stored(client))
+    assert said["version"] == 1
+    assert set(said["fingerprints"]) == {"refund"}
+
+
+def test_a_stored_run_goes_on_in_another_client(
+    server: ResponsesServer, colour: str, journal: str
+) -> None:
+    with runtime(colour, server, REVIEW, journal=journal) as client:
+        client.tool("refund", refund)
+        blob = stored(client, approve_all)
+    with runtime(colour, server, REVIEW, journal=journal) as client:
+        client.tool("refund", refund)
+        answer = client.resume(client.client.state_from_json(blob))
+        assert client.bighub.asked == []
+        assert [one["status"] for one in client.bighub.reported] == ["SUCCESS", "SUCCESS"]
+        assert [one["request_id"] for one in client.bighub.resolved] == ["req_1", "req_2"]
+    assert answer["output_text"] == "All refunded."
+
+
+def test_it_goes_on_without_a_shared_journal_too(server: ResponsesServer, colour: str) -> None:
+    with runtime(colour, server, REVIEW) as client:
+        client.tool("refund", refund)
+        blob = stored(client, approve_all)
+    with runtime(colour, server, REVIEW) as client:
+        client.tool("refund", refund)
+        assert client.resume(client.client.state_from_json(blob)).status == "completed"
+
+
+def test_partial_answers_run_what_they_allow_and_wait_on(
+    server: ResponsesServer, colour: str
+) -> None:
+    with runtime(colour, server, REVIEW) as client:
+        client.tool("refund", refund)
+        state = client.run().to_state()
+        state.approve(state.interruptions[1])
+        answer = client.resume(state)
+        assert (answer.status, len(answer.interruptions)) == ("interrupted", 1)
+        assert answer["execution"]["last"]["output"] == "refunded 2"
+        state = answer.to_state()
+        state.reject(state.interruptions[0], rejection_message="too much")
+        assert client.resume(state).status == "completed"
+    said = [item["output"] for item in server.requests[-1]["input"] if "output" in item]
+    assert "too much" in said[0]
+    assert "refunded 2" in said[1]
+
+
+def test_the_same_state_resumed_again_gives_the_same_answer_and_runs_nothing(
+    server: ResponsesServer, colour: str, journal: str
+) -> None:
+    ran: list[str] = []
+
+    def once(order: str, amount: float) -> str:
+        ran.append(order)
+        return "refunded"
+
+    with runtime(colour, server, REVIEW, journal=journal) as client:
+        client.tool("refund", once)
+        blob = stored(client, approve_all)
+        first = client.resume(client.client.state_from_json(blob))
+    with runtime(colour, server, REVIEW, journal=journal) as client:
+        client.tool("refund", once)
+        again = client.resume(client.client.state_from_json(blob))
+    assert sorted(ran) == ["1", "2"]
+    assert again.replayed
+    assert again == first
+    assert len(server.requests) == 2
+
+
+def test_a_later_answer_does_not_overrule_the_first(
+    server: ResponsesServer, colour: str, journal: str
+) -> None:
+    with runtime(colour, server, REVIEW, journal=journal) as client:
+        client.tool("refund", refund)
+        state = client.run().to_state()
+        waiting = state.to_json()
+        for item in state.interruptions:
+            state.reject(item)
+        client.resume(state)
+        late = client.client.state_from_json(waiting)
+        approve_all(late)
+        answer = client.resume(late)
+    assert {event["status"] for event in answer["execution"]["events"]} == {
+        "approval_required",
+        "blocked",
+    }
+
+
+def test_two_that_resume_at_once_run_everything_once(server: ResponsesServer, journal: str) -> None:
+    ran: list[str] = []
+    together = threading.Barrier(2)
+    answers: list[Any] = []
+
+    def slow(order: str, amount: float) -> str:
+        ran.append(order)
+        threading.Event().wait(0.2)
+        return "refunded"
+
+    with runtime("blocking", server, REVIEW, journal=journal) as client:
+        client.tool("refund", slow)
+        blob = stored(client, approve_all)
+
+    def go_on() -> None:
+        with runtime("blocking", server, REVIEW, journal=journal) as client:
+            client.tool("refund", slow)
+            state = client.client.state_from_json(blob)
+            together.wait()
+            answers.append(client.resume(state))
+
+    threads = [threading.Thread(target=go_on) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(ran) == ["1", "2"]
+    assert [answer["output_text"] for answer in answers] == ["All refunded."] * 2
+    assert len(server.requests) == 2
+
+
+async def test_two_that_resume_at_once_in_one_loop_run_everything_once(
+    server: ResponsesServer,
+) -> None:
+    ran: list[str] = []
+
+    async def slow(order: str, amount: float) -> str:
+        ran.append(order)
+        await asyncio.sleep(0.2)
+        return "refunded"
+
+    model = openai.AsyncOpenAI(api_key="key", base_url=server.url)
+    async with AsyncBighubOpenAI(openai_client=model, bighub=AsyncScriptedBighub(REVIEW)) as client:
+        client.tool("refund", slow)
+        state = (await client.run(messages="Go.", model="gpt-5")).to_state()
+        approve_all(state)
+        one, other = await asyncio.gather(client.resume(state), client.resume(state))
+    assert sorted(ran) == ["1", "2"]
+    assert one == other
+    assert {one.replayed, other.replayed} == {True, False}
+    await model.close()
+
+
+SECOND_PROCESS = textwrap.dedent(
+    """
+    import sys
+    import openai
+    from bighub_langgraph import BighubOpenAI
+    from tests.openai_bighub import ScriptedBighub
+
+    url, journal, blob, ran = sys.argv[1:]
+
+    def refund(order: str, amount: float) -> str:
+        with open(ran, "a") as file:
+            file.write(order)
+        return f"refunded {order}"
+
+    client = openai.OpenAI(api_key="key", base_url=url)
+    with BighubOpenAI(openai_client=client, bighub=ScriptedBighub(), journal=journal) as runtime:
+        runtime.tool("refund", refund)
+        state = runtime.state_from_json(open(blob).read())
+        for item in state.interruptions:
+            state.approve(item, approver="ann")
+        print(runtime.resume(state)["output_text"])
+    """
+)
+
+
+def test_second_processes_resume_at_once(
+    server: ResponsesServer, journal: str, tmp_path: Path
+) -> None:
+    with runtime("blocking", server, REVIEW, journal=journal) as client:
+        client.tool("refund", refund)
+        blob = tmp_path / "run.json"
+        blob.write_text(stored(client))
+    ran = tmp_path / "ran"
+    command = [sys.executable, "-c", SECOND_PROCESS, server.url, journal, str(blob), str(ran)]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate()[0].strip() for process in processes]
+    assert said == ["All refunded."] * 2
+    assert sorted(ran.read_text()) == ["1", "2"]
+
+
+def test_a_run_that_fails_while_going_on_can_be_resumed(
+    server: ResponsesServer, colour: str, journal: str
+) -> None:
+    server._script.insert(1, fails(400, "not now"))
+    with runtime(colour, server, REVIEW, journal=journal) as client:
+        client.tool("refund", refund)
+        blob = stored(client, approve_all)
+        with pytest.raises(Exception, match="not now"):
+            client.resume(client.client.state_from_json(blob))
+        answer = client.resume(client.client.state_from_json(blob))
+        assert len(client.bighub.reported) == 2
+    assert answer["output_text"] == "All refunded."
+
+
+def _forget(said: Json) -> None:
+    said["version"] = 99
+
+
+def _swap(said: Json) -> None:
+    said["talk"]["open"][0]["arguments"]["amount"] = 5000
+
+
+def _strange(said: Json) -> None:
+    said["format"] = "something else"
+
+
+def _unreadable(said: Json) -> None:
+    del said["talk"]["run_id"]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (_forget, "newer version"),
+        (_swap, "was changed after it was asked about"),
+        (_strange, "not a run stored"),
+        (_unreadable, "cannot be read"),
+    ],
+)
+def test_a_changed_state_is_refused_at_load(
+    server: ResponsesServer, colour: str, change: Callable[[Json], None], told: str
+) -> None:
+    with runtime(colour, server, REVIEW) as client:
+        client.tool("refund", refund)
+        blob = changed(stored(client), change)
+        with pytest.raises(StateRefused, match=told):
+            client.client.state_from_json(blob)
+
+
+@pytest.mark.parametrize("blob", ["", "[]", "{", None, 5])
+def test_what_is_no_state_is_refused(server: ResponsesServer, blob: Any) -> None:
+    with runtime("blocking", server) as client, pytest.raises(StateRefused):
+        client.client.state_from_json(blob)
+
+
+def test_a_state_whose_tool_has_changed_is_refused(server: ResponsesServer, colour: str) -> None:
+    with runtime(colour, server, REVIEW) as client:
+        client.tool("refund", refund)
+        blob = stored(client)
+        client.tool(
+            "refund", lambda order, amount, to: None, parameters_schema=CHANGED, strict=False
+        )
+        with pytest.raises(StateRefused, match="register it as it was"):
+            client.client.state_from_json(blob)
+
+
+CHANGED = {"type": "object", "properties": {"order": {}, "amount": {}, "to": {}}}
+
+
+def _forged(said: Json) -> None:
+    from bighub_langgraph.core.call import ToolCall
+
+    talk, call = said["talk"], said["talk"]["open"][0]
+    call["arguments"] = {"order": "1", "amount": 5000.0}
+    made = ToolCall(talk["run_id"], talk["turn"], call["call_id"], call["tool"], call["arguments"])
+    call["key"] = made.key
+
+
+def test_a_forged_call_is_not_in_the_journal(
+    server: ResponsesServer, colour: str, journal: str
+) -> None:
+    with runtime(colour, server, REVIEW, journal=journal) as client:
+        client.tool("refund", refund)
+        blob = changed(stored(client), _forged)
+        with pytest.raises(StateRefused, match="the journal does not hold"):
+            client.client.state_from_json(blob)
+
+
+def test_a_signature_protects_without_a_shared_journal(
+    server: ResponsesServer, colour: str
+) -> None:
+    with runtime(colour, server, REVIEW, signing_key="secret") as client:
+        client.tool("refund", refund)
+        blob = stored(client)
+    with runtime(colour, server, REVIEW, signing_key="secret") as client:
+        client.tool("refund", refund)
+        with pytest.raises(StateRefused, match="signature"):
+            client.client.state_from_json(changed(blob, _forged))
+        with pytest.raises(StateRefused, match="signature"):
+            client.client.state_from_json(changed(blob, lambda said: said.pop("signature")))
+        state = client.client.state_from_json(blob)
+        approve_all(state)
+        assert client.resume(state).status == "completed"
+
+
+def test_a_run_that_has_ended_has_nothing_to_go_on_with(
+    server: ResponsesServer, colour: str
+) -> None:
+    with runtime(colour, server, PROCEED) as client:
+        client.tool("refund", refund)
+        with pytest.raises(StateRefused, match="has ended"):
+            client.resume(client.run().to_state())
+
+
+def test_only_what_waits_can_be_answered_and_only_sensibly(
+    server: ResponsesServer, colour: str
+) -> None:
+    with runtime(colour, server, REVIEW) as client:
+        client.tool("refund", refund)
+        state = client.run().to_state()
+    nothing: tuple[Any, ...] = ("elsewhere", {"call_id": "elsewhere"}, [], None)
+    for item in nothing:
+        with pytest.raises(StateRefused, match="is not waiting"):
+            state.approve(item)
+    with pytest.raises(InvalidCall, match="amount"):
+        state.edit(state.interruptions[0], arguments={"order": "1", "amount": "much"})
+
+
+def test_an_edited_call_runs_with_the_new_arguments_in_another_client(
+    server: ResponsesServer, colour: str, journal: str
+) -> None:
+    with runtime(colour, server, REVIEW, journal=journal) as client:
+        client.tool("refund", refund)
+        state = client.run().to_state()
+        first, second = state.interruptions
+        state.edit(first, arguments={"order": "7", "amount": 1}, approver="ann")
+        state.reject(second)
+        blob = state.to_json()
+    with runtime(colour, server, REVIEW, journal=journal) as client:
+        client.tool("refund", refund)
+        for _ in range(2):
+            answer = client.resume(client.client.state_from_json(blob))
+        assert len(client.bighub.asked) == 1
+    outputs = [event["output"] for event in answer["execution"]["events"] if event["output"]]
+    assert outputs == ["refunded 7"]
+
+
+def _begin_and_die(url: str, journal: str, blob: str, started: Any) -> None:
+    import os
+
+    import openai
+
+    from bighub_langgraph import BighubOpenAI
+    from tests.openai_bighub import ScriptedBighub
+
+    def die(order: str, amount: float) -> str:
+        started.set()
+        os._exit(9)
+
+    client = openai.OpenAI(api_key="key", base_url=url)
+    runtime = BighubOpenAI(openai_client=client, bighub=ScriptedBighub(), journal=journal)
+    runtime.tool("refund", die)
+    state = runtime.state_from_json(blob)
+    state.approve(state.interruptions[0])
+    runtime.resume(state)
+
+
+def test_a_call_whose_process_died_in_it_is_asked_about_and_not_run_again(
+    server: ResponsesServer, journal: str
+) -> None:
+    with runtime("blocking", server, REVIEW, journal=journal) as client:
+        client.tool("refund", refund)
+        blob = stored(client)
+    spawn = multiprocessing.get_context("spawn")
+    started = spawn.Event()
+    dying = spawn.Process(target=_begin_and_die, args=(server.url, journal, blob, started))
+    dying.start()
+    dying.join()
+    assert started.is_set()
+    with runtime("blocking", server, REVIEW, journal=journal) as client:
+        client.tool("refund", refund)
+        state = client.client.state_from_json(blob)
+        approve_all(state)
+        answer = client.resume(state)
+        [asked] = answer.interruptions
+        assert (answer.status, asked["status"], asked["in_doubt"]) == (
+            "interrupted",
+            "tool_error",
+            True,
+        )
+        state = answer.to_state()
+        state.reject(asked, rejection_message="it never reached the bank")
+        assert client.resume(state).status == "completed"

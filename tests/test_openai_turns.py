@@ -1,0 +1,331 @@
+"""What becomes of the calls of a turn, in both clients."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from bighub_langgraph import current_call
+from tests.openai_answers import calls, says
+from tests.openai_bighub import PROCEED, STOP
+from tests.openai_runtime import COLOURS, runtime
+from tests.openai_server import ResponsesServer
+
+Json = dict[str, Any]
+
+
+@pytest.fixture
+def server() -> Iterator[ResponsesServer]:
+    with ResponsesServer() as server:
+        yield server
+
+
+@pytest.fixture(params=COLOURS)
+def colour(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def refund(order: str, amount: float = 1.0) -> str:
+    """Refund an order."""
+    return f"refunded {order}"
+
+
+def outputs(server: ResponsesServer) -> list[Json]:
+    """What the model was told of its calls, last."""
+    items = server.requests[-1]["input"]
+    said = [item["output"] for item in items if item.get("type") == "function_call_output"]
+    return [json.loads(one) for one in said]
+
+
+def test_several_calls_are_answered_in_their_order(server: ResponsesServer, colour: str) -> None:
+    server.script(calls(*(("refund", {"order": str(n), "amount": None}) for n in range(5))))
+    with runtime(colour, server) as client:
+        client.tool("refund", refund)
+        answer = client.run()
+    assert [event["output"] for event in answer["execution"]["events"]] == [
+        f"refunded {n}" for n in range(5)
+    ]
+    assert [event["seq"] for event in answer["execution"]["events"]] == [0, 1, 2, 3, 4]
+    assert outputs(server)[3] == {"status": "executed", "output": "refunded 3"}
+
+
+def test_calls_of_a_turn_run_side_by_side(server: ResponsesServer, colour: str) -> None:
+    both = threading.Barrier(2, timeout=20)
+
+    def meet(name: str) -> str:
+        both.wait()
+        return name
+
+    server.script(calls(("meet", {"name": "a"}), ("meet", {"name": "b"})))
+    with runtime(colour, server) as client:
+        client.tool("meet", meet)
+        assert client.run()["execution"]["last"]["status"] == "executed"
+
+
+def test_a_blocked_call_never_runs_and_the_model_reads_why(
+    server: ResponsesServer, colour: str
+) -> None:
+    ran: list[str] = []
+
+    def note(order: str) -> None:
+        ran.append(order)
+
+    server.script(calls(("refund", {"order": "1"})))
+    with runtime(colour, server, {**STOP, "thresholds": {"secret": 0.7}}) as client:
+        client.tool("refund", note)
+        last = client.run()["execution"]["last"]
+    assert (last["status"], last["error"], ran) == ("blocked", "too risky", [])
+    [said] = outputs(server)
+    assert said["status"] == "blocked"
+    assert "too risky" in said["reason"]
+    assert "thresholds" not in json.dumps(server.requests[-1]["input"])
+    assert [outcome["status"] for outcome in client.bighub.reported] == ["BLOCKED"]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "told"),
+    [
+        ("refund", {"order": 1, "amount": "much"}, "amount"),
+        ("refund", '{"order": "1', "not JSON"),
+        ("refund", "[]", "JSON object"),
+        ("elsewhere", {}, "there is no tool named 'elsewhere'; the tools are: refund"),
+    ],
+)
+def test_a_call_that_does_not_fit_is_told_what_to_mend_before_bighub_is_asked(
+    server: ResponsesServer, colour: str, name: str, arguments: Any, told: str
+) -> None:
+    server.script(calls((name, arguments)))
+    with runtime(colour, server) as client:
+        client.tool("refund", refund)
+        last = client.run()["execution"]["last"]
+        assert client.bighub.asked == []
+    assert last["status"] == "tool_error"
+    assert told in last["error"]
+    assert outputs(server) == [{"status": "tool_error", "error": last["error"]}]
+
+
+def test_a_call_that_is_no_json_is_sent_again_as_json(server: ResponsesServer, colour: str) -> None:
+    server.script(calls(("refund", '{"order": "1')))
+    with runtime(colour, server) as client:
+        client.tool("refund", refund)
+        client.run()
+    [call] = [item for item in server.requests[-1]["input"] if item.get("type") == "function_call"]
+    assert json.loads(call["arguments"]) == {"unreadable": '{"order": "1'}
+
+
+def test_a_value_function_that_raises_is_named(server: ResponsesServer, colour: str) -> None:
+    server.script(calls(("refund", {"order": "1"})))
+    with runtime(colour, server) as client:
+        client.tool("refund", refund, value_from_args=lambda a: a["nothing"])
+        last = client.run()["execution"]["last"]
+    assert last["status"] == "tool_error"
+    assert "value_from_args of 'refund' raised KeyError" in last["error"]
+
+
+def test_a_tool_without_a_value_is_evaluated_without_one(
+    server: ResponsesServer, colour: str
+) -> None:
+    server.script(calls(("ping", {"host": "a"})))
+    with runtime(colour, server) as client:
+        client.tool("ping", lambda host: host, parameters_schema=PING, strict=False)
+        client.run()
+        [asked] = client.bighub.asked
+    assert "value" not in asked
+
+
+PING = {"type": "object", "properties": {"host": {"type": "string"}}}
+
+
+def test_an_exception_of_a_tool_is_its_result_without_secrets(
+    server: ResponsesServer, colour: str
+) -> None:
+    def fail(order: str) -> None:
+        raise RuntimeError("login failed: password=hunter2")
+
+    server.script(calls(("fail", {"order": "1"})))
+    with runtime(colour, server) as client:
+        client.tool("fail", fail)
+        last = client.run()["execution"]["last"]
+        assert [outcome["status"] for outcome in client.bighub.reported] == ["FAILURE"]
+    assert last["status"] == "tool_error"
+    assert last["error"] == "RuntimeError: login failed: password=[redacted]"
+    assert "hunter2" not in json.dumps(server.requests)
+
+
+class Odd:
+    def __repr__(self) -> str:
+        raise ValueError
+
+
+def test_output_that_is_not_json_is_told_all_the_same(server: ResponsesServer, colour: str) -> None:
+    at = datetime(2026, 1, 2, tzinfo=UTC)
+
+    def look(order: str) -> Json:
+        return {"at": at, "nan": float("nan"), "odd": Odd(), "bytes": b"\xff", "lone": "\ud800"}
+
+    server.script(calls(("look", {"order": "1"})))
+    with runtime(colour, server) as client:
+        client.tool("look", look)
+        answer = client.run()
+    last = answer["execution"]["last"]
+    assert last["status"] == "executed"
+    assert last["output"]["at"] == "2026-01-02T00:00:00+00:00"
+    assert json.loads(json.dumps(answer)) == answer
+
+
+def test_a_large_output_is_cut_with_a_note(server: ResponsesServer, colour: str) -> None:
+    server.script(calls(("look", {"order": "1"})))
+    with runtime(colour, server) as client:
+        client.tool("look", lambda order: "x" * 200_000, parameters_schema=LOOK, strict=False)
+        answer = client.run()
+    [said] = outputs(server)
+    assert len(said["output"]) <= 50_000
+    assert "of 200002 characters" in said["note"]
+    assert len(answer["execution"]["last"]["output"]) == 200_000
+
+
+LOOK = {"type": "object", "properties": {"order": {"type": "string"}}}
+
+
+def test_a_coroutine_tool_runs_to_its_end(server: ResponsesServer, colour: str) -> None:
+    async def look(order: str) -> str:
+        await asyncio.sleep(0.01)
+        return f"seen {order}"
+
+    server.script(calls(("look", {"order": "1"}), ("look", {"order": "2"})))
+    with runtime(colour, server) as client:
+        client.tool("look", look)
+        events = client.run()["execution"]["events"]
+    assert [event["output"] for event in events] == ["seen 1", "seen 2"]
+
+
+def test_a_function_that_returns_a_coroutine_runs_to_its_end(
+    server: ResponsesServer, colour: str
+) -> None:
+    async def look(order: str) -> str:
+        return f"seen {order}"
+
+    server.script(calls(("look", {"order": "1"})))
+    with runtime(colour, server) as client:
+        client.tool("look", lambda order: look(order=order), parameters_schema=LOOK, strict=False)
+        assert client.run()["execution"]["last"]["output"] == "seen 1"
+
+
+def test_a_tool_knows_its_call(server: ResponsesServer, colour: str) -> None:
+    server.script(calls(("look", {"order": "1"})))
+    with runtime(colour, server) as client:
+        client.tool("look", lambda order: current_call().key, parameters_schema=LOOK, strict=False)
+        last = client.run()["execution"]["last"]
+    assert last["output"] == last["event_id"]
+
+
+def test_a_tool_that_only_reads_runs_unasked(server: ResponsesServer, colour: str) -> None:
+    server.script(calls(("refund", {"order": "1"})))
+    with runtime(colour, server, STOP) as client:
+        client.tool("refund", refund, read_only=True)
+        last = client.run()["execution"]["last"]
+        assert (client.bighub.asked, client.bighub.reported) == ([], [])
+    assert (last["status"], last["output"]) == ("executed", "refunded 1")
+
+
+def test_calls_that_share_an_id_are_answered_and_never_run(
+    server: ResponsesServer, colour: str
+) -> None:
+    twins = calls(("refund", {"order": "1"}), ("refund", {"order": "2"}))
+    twins.items[1]["call_id"] = twins.items[0]["call_id"]
+    server.script(twins)
+    with runtime(colour, server) as client:
+        client.tool("refund", refund)
+        answer = client.run()
+        assert client.bighub.asked == []
+    assert [event["status"] for event in answer["execution"]["events"]] == ["tool_error"]
+
+
+def test_newer_fields_of_a_reply_stand_on_the_event(server: ResponsesServer, colour: str) -> None:
+    reply = {**PROCEED, "better_action": "partial_refund", "salient_factors": [{"factor": "new"}]}
+    server.script(calls(("refund", {"order": "1"})))
+    with runtime(colour, server, reply) as client:
+        client.tool("refund", refund)
+        last = client.run()["execution"]["last"]
+    assert last["better_action"] == "partial_refund"
+    assert last["salient_factors"] == [{"factor": "new"}]
+    assert last["decision"] == {**reply, "request_id": "req_1"}
+
+
+def test_one_run_is_one_trajectory_of_one_session(server: ResponsesServer, colour: str) -> None:
+    server.script(
+        calls(("refund", {"order": "1"})),
+        calls(("refund", {"order": "2"})),
+        says("Done."),
+        calls(("refund", {"order": "3"})),
+    )
+    with runtime(colour, server, session_id="s1") as client:
+        client.tool("refund", refund)
+        answer, _ = client.run(), client.run()
+        contexts = [asked["context"] for asked in client.bighub.asked]
+    assert {context["session_id"] for context in contexts} == {"s1"}
+    first, second, third = (context["trajectory_id"] for context in contexts)
+    assert first == second != third
+    assert answer["execution"]["last"]["trace_id"] == first
+
+
+def test_a_decision_hook_that_raises_is_logged_and_no_more(
+    server: ResponsesServer, colour: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def hook(event: Json) -> None:
+        raise RuntimeError("hook")
+
+    server.script(calls(("refund", {"order": "1"})))
+    with runtime(colour, server, on_decision=hook) as client:
+        client.tool("refund", refund)
+        assert client.run().status == "completed"
+    assert "on_decision raised" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("fail_mode", "status", "recommendation"),
+    [("closed", "blocked", "do_not_proceed"), ("open", "executed", "proceed")],
+)
+def test_while_bighub_is_away_the_fail_mode_decides(
+    server: ResponsesServer, colour: str, fail_mode: str, status: str, recommendation: str
+) -> None:
+    def away(_: Json) -> Json:
+        raise ConnectionError("no route")
+
+    server.script(calls(("refund", {"order": "1"})))
+    with runtime(colour, server, away, fail_mode=fail_mode, evaluate_retries=0) as client:
+        client.tool("refund", refund)
+        last = client.run()["execution"]["last"]
+        client.bighub._reply = PROCEED
+    assert (last["status"], last["recommendation"]) == (status, recommendation)
+    assert last["enforcement_mode"] == "advisory"
+    assert "no route" in last["decision"]["reason"]
+
+
+def test_check_tool_asks_and_runs_nothing(server: ResponsesServer) -> None:
+    with runtime("blocking", server, STOP) as client:
+        client.tool("refund", refund)
+        checked = client.client.check_tool("refund", {"order": "1"})
+        assert client.bighub.reported == []
+    assert checked["_resolved_action"] == "blocked"
+    assert checked["recommendation"] == "do_not_proceed"
+
+
+def test_memory_is_told_of_each_round(server: ResponsesServer, colour: str) -> None:
+    server.script(calls(("refund", {"order": "1"}), ("refund", {"order": "2"})))
+    with runtime(colour, server, actor="bot", domain="shop") as client:
+        client.tool("refund", refund)
+        answer = client.run()
+    [memory] = client.bighub.memories
+    assert {event["arguments"]["order"] for event in memory["events"]} == {"1", "2"}
+    assert (memory["source"], memory["actor"], memory["domain"], memory["model"]) == (
+        "openai_adapter",
+        "bot",
+        "shop",
+        "gpt-5",
+    )
+    assert memory["trace_id"] == answer["execution"]["last"]["trace_id"]

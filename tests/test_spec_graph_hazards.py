@@ -1,0 +1,254 @@
+"""What must not happen to a call, whatever happens to the graph: real checkpoints, real processes.
+
+Executions are counted by lines in a file outside of the graph.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+
+from tests.agents import answers
+from tests.graph_worker import CONFIG, HOSTS, NOTE, REFUND, Files, Trace
+
+YES = {"type": "approve"}
+NO = {"type": "reject", "message": "no"}
+
+Make = Callable[..., Files]
+
+
+@pytest.fixture(params=HOSTS)
+def host(request: pytest.FixtureRequest) -> str:
+    found: str = request.param
+    return found
+
+
+@pytest.fixture
+def make(tmp_path: Path, host: str) -> Iterator[Make]:
+    """Agents on the same files, each as if in a process of its own."""
+    made: list[Files] = []
+
+    def one(*calls: dict[str, Any], **options: Any) -> Files:
+        made.append(Files(tmp_path, host, *calls, **options))
+        return made[-1]
+
+    yield one
+    for files in made:
+        files.close()
+
+
+def process(directory: Path, host: str, answer: Any = None) -> "subprocess.Popen[str]":
+    """A run in a process of its own."""
+    command = [sys.executable, "-m", "tests.graph_worker", str(directory), host]
+    if answer is not None:
+        command += ["--resume", json.dumps(answer)]
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parent.parent,
+    )
+
+
+def ended(run: "subprocess.Popen[str]") -> str:
+    out, errors = run.communicate(timeout=60)
+    assert run.returncode == 0, errors
+    return out
+
+
+def test_a_no_stays_a_no_when_bighub_changes_its_mind(make: Make) -> None:
+    files = make()
+    files.start()
+    waiting = files.graph.get_state(CONFIG).config
+    files.answer(NO)
+    files.bighub.says = "proceed"
+    again = make(says="proceed")
+    again.answer(YES, config=waiting)
+    assert files.trace.count("refund 40") == 0
+
+
+def test_the_decision_is_made_once_however_often_the_thread_is_resumed(make: Make) -> None:
+    files = make()
+    files.start()
+    waiting = files.graph.get_state(CONFIG).config
+    for _ in range(3):
+        files.answer(YES, config=waiting)
+    assert len(files.bighub.asked) == 1
+    assert files.trace.count("refund 40") == 1
+
+
+def test_two_threads_that_resume_run_the_call_once(make: Make) -> None:
+    first, second = make(), make()
+    first.start()
+    first.trace.wish("take a moment")
+    both = Barrier(2)
+
+    def resume(files: Files) -> dict[str, Any]:
+        both.wait()
+        return files.answer(YES)
+
+    with ThreadPoolExecutor(2) as pool:
+        states = list(pool.map(resume, [first, second]))
+    assert first.trace.count("refund 40") == 1
+    assert {answers(one)["call-1"] for one in states} == {"refunded 40"}
+
+
+def test_two_processes_that_resume_run_the_call_once(tmp_path: Path, host: str) -> None:
+    assert ended(process(tmp_path, host)) == "asked"
+    trace = Trace(tmp_path)
+    trace.wish("take a moment")
+    yes = {"decisions": [YES]}
+    runs = [process(tmp_path, host, yes), process(tmp_path, host, yes)]
+    assert [ended(one) for one in runs] == ["Done.", "Done."]
+    assert trace.count("refund 40") == 1
+
+
+def killed_in_the_tool(directory: Path, host: str) -> Trace:
+    assert ended(process(directory, host)) == "asked"
+    trace = Trace(directory)
+    trace.wish("die in the tool")
+    run = process(directory, host, {"decisions": [YES]})
+    run.communicate(timeout=60)
+    assert run.returncode == -9
+    assert trace.count("refund 40") == 1
+    return trace
+
+
+def test_a_call_whose_process_was_killed_is_not_run_again_but_asked_about(
+    tmp_path: Path, host: str, make: Make
+) -> None:
+    trace = killed_in_the_tool(tmp_path, host)
+    files = make()
+    [question] = files.run(None)["__interrupt__"]
+    [asked] = question.value["action_requests"]
+    assert "whether it took effect is not known" in asked["description"]
+    assert asked["bighub"]["state"] == "unknown"
+    state = files.answer({"type": "respond", "message": "refunded, says the bank"})
+    assert answers(state)["call-1"] == "refunded, says the bank"
+    assert trace.count("refund 40") == 1
+
+
+def test_a_person_may_have_it_run_again(tmp_path: Path, host: str, make: Make) -> None:
+    trace = killed_in_the_tool(tmp_path, host)
+    files = make()
+    files.run(None)
+    state = files.answer(YES)
+    assert answers(state)["call-1"] == "refunded 40"
+    assert trace.count("refund 40") == 2
+
+
+def test_a_crash_after_a_second_start_does_not_count_the_old_yes_again(
+    tmp_path: Path, host: str, make: Make
+) -> None:
+    trace = killed_in_the_tool(tmp_path, host)
+    trace.wish("die in the tool")
+    make().run(None)
+    run = process(tmp_path, host, {"decisions": [YES]})
+    run.communicate(timeout=60)
+    assert run.returncode == -9
+    make().run(None)
+    assert trace.count("refund 40") == 2
+
+
+def test_a_result_that_missed_its_checkpoint_is_handed_out_again(
+    tmp_path: Path, host: str, make: Make
+) -> None:
+    assert ended(process(tmp_path, host)) == "asked"
+    trace = Trace(tmp_path)
+    trace.wish("die before the checkpoint")
+    run = process(tmp_path, host, {"decisions": [YES]})
+    run.communicate(timeout=60)
+    assert run.returncode == -9
+    state = make().run(None)
+    assert answers(state)["call-1"] == "refunded 40"
+    assert trace.count("refund 40") == 1
+    assert state["messages"][-1].text == "Done."
+
+
+def test_a_sibling_that_crashes_does_not_run_the_others_again(make: Make) -> None:
+    files = make(REFUND, NOTE, says="proceed")
+    files.trace.wish("crash")
+    with pytest.raises(RuntimeError, match="the notebook is gone"):
+        files.start()
+    state = files.run(None)
+    assert files.trace.count("refund 40") == 1
+    assert files.trace.count("note hello") == 1
+    assert answers(state)["call-1"] == "refunded 40"
+    assert "the notebook is gone" in answers(state)["call-2"]
+
+
+def test_an_old_checkpoint_gets_what_the_call_gave_then(make: Make) -> None:
+    files = make()
+    files.start()
+    history = list(files.graph.get_state_history(CONFIG))
+    files.answer(YES)
+    for old in history:
+        files.run(None, old.config)
+    assert files.trace.count("refund 40") == 1
+
+
+def test_a_fork_gets_what_the_call_gave_then(make: Make) -> None:
+    files = make()
+    files.start()
+    waiting = files.graph.get_state(CONFIG)
+    files.answer(YES)
+    fork = files.graph.update_state(waiting.config, {"messages": []}, as_node="model")
+    state = files.run(None, fork)
+    while "__interrupt__" in state:
+        state = files.answer(YES, config=files.graph.get_state(CONFIG).config)
+    assert files.trace.count("refund 40") == 1
+
+
+def test_a_fork_with_other_arguments_is_another_call(make: Make) -> None:
+    files = make()
+    files.start()
+    waiting = files.graph.get_state(CONFIG)
+    files.answer(NO)
+    asked = waiting.values["messages"][-1]
+    other = asked.model_copy(update={"tool_calls": [{**REFUND, "args": {"amount": 41}}]})
+    fork = files.graph.update_state(waiting.config, {"messages": [other]}, as_node="model")
+    state = files.run(None, fork)
+    assert "__interrupt__" in state
+    assert len(files.bighub.asked) == 2
+    assert files.trace.count("refund 41") == 0
+    files.answer(YES)
+    assert files.trace.count("refund 41") == 1
+
+
+def test_a_message_during_an_approval_closes_it_for_every_process(make: Make) -> None:
+    files = make()
+    files.start()
+    waiting = files.graph.get_state(CONFIG).config
+    state = files.run({"messages": [HumanMessage("wait")]})
+    kinds = [type(one) for one in state["messages"]]
+    assert kinds == [HumanMessage, AIMessage, ToolMessage, HumanMessage, AIMessage]
+    make().answer(YES, config=waiting)
+    assert files.trace.count("refund 40") == 0
+
+
+def test_the_model_is_called_once_a_turn_whatever_the_crashes(
+    tmp_path: Path, host: str, make: Make
+) -> None:
+    trace = killed_in_the_tool(tmp_path, host)
+    files = make()
+    files.run(None)
+    files.answer(YES)
+    assert trace.count("model") == 2
+
+
+def test_every_outcome_arrives_once(make: Make) -> None:
+    files = make(REFUND, NOTE)
+    files.start()
+    files.answer(YES)
+    files.guard.flush()
+    assert sorted(files.bighub.statuses) == ["SUCCESS", "SUCCESS"]
+    keys = [one["details"]["idempotency_key"] for one in files.bighub.outcomes_told]
+    assert len(set(keys)) == 2
