@@ -94,7 +94,7 @@ def value_rule(stream: list[Judged]) -> dict[str, float]:
 
 
 def _engine() -> LocalBighub:
-    """An engine with a clock of its own: a call every five seconds, the same at every measurement."""
+    """An engine with a clock of its own: a call every five seconds, at every measurement."""
     ticks = count(1_700_000_000, 5)
     settings = Settings(default=DomainSettings(correction_delay=0.0))
     return LocalBighub(settings=settings, clock=lambda: float(next(ticks)))

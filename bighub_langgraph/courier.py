@@ -10,6 +10,7 @@ from collections import deque
 
 from bighub_langgraph.core.delivery import deliver, wait_before
 from bighub_langgraph.core.drive import run_sync
+from bighub_langgraph.core.errors import BighubGuardError
 from bighub_langgraph.core.ports import Ports
 
 log = logging.getLogger("bighub_langgraph")
@@ -123,8 +124,8 @@ class Courier:
             if journal.waiting():
                 self._try_for(AT_EXIT)
             left = journal.waiting(aside=True)
-        except Exception:
-            log.exception("the outbox could not be delivered")
+        except BighubGuardError as error:
+            log.error("the outbox could not be delivered: %s", error)  # noqa: TRY400 - it says it all
             return
         if left and not journal.durable:
             log.error("%d entries for BIGHUB are lost with this process; use a journal file", left)

@@ -1,6 +1,6 @@
 """A guarded agent on files: SQLite checkpoints, an SQLite journal, and tools that leave a trace.
 
-`python -m tests.graph_worker DIRECTORY HOST` starts a thread or, with `--resume JSON`, answers it.
+`python -m tests.graph_worker DIRECTORY HOST JSON` answers what a thread asks.
 What runs is written outside of the graph, so that it can be counted over processes that die.
 """
 
@@ -12,10 +12,10 @@ import sqlite3
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.tools import BaseTool, tool
@@ -24,7 +24,6 @@ from langgraph.types import Command
 
 from bighub_langgraph import (
     BighubGuard,
-    BighubMiddleware,
     Journal,
     create_guarded_agent,
 )
@@ -150,16 +149,7 @@ class Files:
         saver = MortalSaver(self._db)
         saver.trace = self.trace
         model = CountingModel(script=[], trace=self.trace, calls=calls or [REFUND])
-        self.graph: Any = (
-            create_guarded_agent(model, tools(self.trace), self.guard, checkpointer=saver)
-            if host == "ready"
-            else create_agent(
-                model,
-                tools(self.trace),
-                middleware=[BighubMiddleware(self.guard)],
-                checkpointer=saver,
-            )
-        )
+        self.graph: Any = _agent(host, model, self)(checkpointer=saver)
 
     def start(self) -> dict[str, Any]:
         """Ask the agent for something."""
@@ -180,20 +170,28 @@ class Files:
         self._db.close()
 
 
+def _agent(host: str, model: Any, files: Files) -> Any:
+    if host == "ready":
+        return partial(create_guarded_agent, model, tools(files.trace), files.guard)
+    from langchain.agents import create_agent
+
+    from bighub_langgraph import BighubMiddleware
+
+    middleware = [BighubMiddleware(files.guard)]
+    return partial(create_agent, model, tools(files.trace), middleware=middleware)
+
+
 def main() -> None:
     """One run in a process of its own."""
     parser = argparse.ArgumentParser()
     parser.add_argument("directory", type=Path)
     parser.add_argument("host", choices=HOSTS)
-    parser.add_argument("--resume")
+    parser.add_argument("answer", type=json.loads)
     given = parser.parse_args()
     files = Files(given.directory, given.host)
-    if given.resume is None:
-        state = files.start()
-    else:
-        state = files.run(Command(resume=json.loads(given.resume)))
+    state = files.run(Command(resume=given.answer))
     files.close()
-    sys.stdout.write("asked" if "__interrupt__" in state else state["messages"][-1].text)
+    sys.stdout.write(state["messages"][-1].text)
 
 
 if __name__ == "__main__":

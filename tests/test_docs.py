@@ -1,5 +1,6 @@
 """The documentation is true: its code runs, and nothing that exists is missing from it."""
 
+import ast
 import json
 import re
 import shlex
@@ -156,6 +157,27 @@ def understood(words: list[str]) -> list[str]:
     used = {word.partition("=")[0] for word in words if word.startswith("--")}
     assert used <= known, f"{name} has no {used - known}"
     return [*name.split(), "--help"]
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_the_examples_of_a_command_use_options_that_it_has(name: str) -> None:
+    text = LEAVES[name].callback.__doc__ or ""
+    shown = [line.strip() for line in text.splitlines() if line.strip().startswith(f"{PROGRAM} ")]
+    assert shown
+    for line in shown:
+        for part in line.split("&&"):
+            understood(shlex.split(part)[1:])
+
+
+def test_the_examples_in_docstrings_run() -> None:
+    """There are none in Python yet; whoever writes the first one has it run."""
+    for path in sorted(Path(bighub_langgraph.__file__).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                text = ast.get_docstring(node) or ""
+                assert ">>>" not in text, f"{path.name}: write it as a python block"
+                for code in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+                    exec(compile(code, str(path), "exec"), {})
 
 
 def test_the_script_behind_the_picture_of_learning_runs(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from langgraph.types import Command, Send, interrupt
 from pydantic import BaseModel
 from typing_extensions import TypedDict
 
-from bighub_langgraph import BighubGuard, tools_node
+from bighub_langgraph import BighubGuard, ToolPolicy, tools_node
 from bighub_langgraph.core.outcome import Telling
 from bighub_langgraph.core.record import Record
 from bighub_langgraph.core.transitions import Event
@@ -344,7 +344,7 @@ async def test_a_cancelled_run_does_not_lose_what_a_blocking_tool_did() -> None:
     may_end.set()
     with pytest.raises(asyncio.CancelledError):
         await run
-    assert journal.ended.wait(10)
+    assert await asyncio.to_thread(journal.ended.wait, 10)
     bighub.flush()
     assert bighub.client.statuses == ["SUCCESS"]
 
@@ -370,3 +370,27 @@ async def test_a_cancelled_coroutine_tool_is_in_doubt() -> None:
     state = await app.ainvoke(None, config)
     assert "whether it took effect is not known" in said(state)[0]
     assert isinstance(state["messages"][1], AIMessage)
+
+
+def test_an_empty_target_is_no_target(runner: Runner) -> None:
+    policy = ToolPolicy(target_from_args=lambda arguments: arguments["order_id"])
+    bighub = guard(tools={"look_up": policy})
+    runner.run(graph(tools_node(bighub, Shop().tools())), given(call("look_up", order_id="")))
+    assert "target" not in bighub.client.asked[0]
+
+
+class InProcess(ScriptedBighub):
+    """A client that answers in process, and remembers in which thread it did."""
+
+    immediate = True
+
+    def submit(self, **fields: Any) -> Any:
+        self.thread = threading.get_ident()
+        return super().submit(**fields)
+
+
+async def test_an_engine_in_process_does_not_hold_up_the_event_loop() -> None:
+    bighub = InProcess()
+    node = tools_node(BighubGuard(bighub=bighub), Shop().tools())
+    await graph(node).ainvoke(given(REFUND))
+    assert bighub.thread != threading.get_ident()

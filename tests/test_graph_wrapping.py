@@ -1,13 +1,15 @@
 """`guard.wrap_tool_call` around a bare ToolNode: it blocks where it cannot ask safely."""
 
-from typing import Any
+import operator
+from typing import Annotated, Any
 
 import pytest
-from langchain_core.messages import HumanMessage, ToolMessage
+from langchain_core.messages import AnyMessage, HumanMessage, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.graph import START, MessagesState, StateGraph, add_messages
 from langgraph.prebuilt import ToolNode
 from langgraph.types import Command, Send
+from typing_extensions import TypedDict
 
 from bighub_langgraph import ApprovalPolicy, BighubGuard, ToolPolicy
 from tests.agents import Runner, Shop, asks_for, call
@@ -151,3 +153,39 @@ def test_an_unclear_answer_raises_and_leaves_the_question_open(
     assert desk.shop.ran == []
     runner.run(desk.graph, Command(resume=YES))
     assert desk.shop.ran == [("refund", 40)]
+
+
+class Elsewhere(TypedDict):
+    talk: Annotated[list[AnyMessage], add_messages]
+
+
+class Nameless(TypedDict):
+    talk: Annotated[list[AnyMessage], operator.add]
+
+
+def other(schema: Any, desk: Desk) -> Any:
+    node = ToolNode(
+        desk.shop.tools(),
+        messages_key="talk",
+        wrap_tool_call=desk.guard.wrap_tool_call,
+        awrap_tool_call=desk.guard.awrap_tool_call,
+    )
+    builder = StateGraph(schema)
+    builder.add_node("tools", node)
+    builder.add_edge(START, "tools")
+    return builder.compile(checkpointer=InMemorySaver())
+
+
+def test_the_messages_may_stand_under_any_key(runner: Runner) -> None:
+    desk = Desk(REVIEW)
+    graph = other(Elsewhere, desk)
+    assert "__interrupt__" in runner.run(graph, {"talk": [asks_for(REFUND)]})
+    runner.run(graph, Command(resume=YES))
+    assert desk.shop.ran == [("refund", 40)]
+
+
+def test_a_message_without_an_id_cannot_wait_for_an_answer(runner: Runner) -> None:
+    desk = Desk(REVIEW)
+    state = runner.run(other(Nameless, desk), {"talk": [asks_for(REFUND)]})
+    assert desk.shop.ran == []
+    assert "add_guard(builder, tools, guard)" in state["talk"][-1].text

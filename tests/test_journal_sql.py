@@ -1,7 +1,6 @@
 """The journal on SQLite and PostgreSQL: what it keeps, who wins, and what it survives."""
 
 import logging
-import multiprocessing
 import os
 import signal
 import sqlite3
@@ -28,6 +27,7 @@ from bighub_langgraph.core.words import State
 from bighub_langgraph.journal.owners import presence
 from bighub_langgraph.journal.tables import STEPS, migrate
 from tests.calls import decided
+from tests.faults.killing import fresh
 
 TELLING = Telling()
 
@@ -176,7 +176,6 @@ def test_a_killed_process_is_gone_at_once_also_while_nobody_has_waited_for_it(
     journal: Journal, database: str
 ) -> None:
     journal.open([call()], TELLING)
-    fresh = multiprocessing.get_context("spawn")
     ready = fresh.Event()
     process = fresh.Process(target=_claim_and_hang, args=(database, ready))
     process.start()
@@ -236,7 +235,6 @@ def _open_and_close(database: str, go: Any) -> None:
 
 
 def test_many_processes_may_open_a_new_database_at_once(database: str) -> None:
-    fresh = multiprocessing.get_context("forkserver")
     go = fresh.Event()
     opening = [fresh.Process(target=_open_and_close, args=(database, go)) for _ in range(8)]
     for process in opening:
@@ -253,7 +251,7 @@ def test_a_database_from_a_newer_program_is_refused(database: str) -> None:
     with engine.begin() as db:
         db.execute(sa.text("UPDATE bighub_schema SET version = 99"))
     engine.dispose()
-    with pytest.raises(JournalError, match="version 99.*upgrade bighub-langgraph"):
+    with pytest.raises(JournalError, match=r"version 99.*upgrade bighub-langgraph"):
         Journal(database)
 
 
@@ -328,11 +326,15 @@ def test_on_a_full_disk_nothing_starts_and_the_error_says_why(
     journal.close()
     full_disk.set()
     journal = Journal(url)
-    started = []
-    with pytest.raises(JournalError, match=r"calls\.db cannot be used: .*full.*not full"):
+    started: list[str] = []
+
+    def start_all() -> None:
         for key in keys:
             journal.move(key, Started(f"{journal.owner}/1", 0.0), TELLING)
             started.append(key)
+
+    with pytest.raises(JournalError, match=r"calls\.db cannot be used: .*full.*not full"):
+        start_all()
     states = {key: record.state for key, record in journal.find(keys).items()}
     assert {key for key, state in states.items() if state is State.RUNNING} == set(started)
     journal.close()

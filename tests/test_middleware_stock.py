@@ -111,7 +111,7 @@ def test_what_langchains_reviewer_edits_is_evaluated_again(
 ) -> None:
     agent = place(ask(interrupt_mode=mode), asks_for(REFUND), "Done.")
     runner.run(agent.graph, PLEASE)
-    said = Command[Any](resume=EDIT) if mode == "per_call" else resume(EDIT)
+    said: Command[Any] = Command(resume=EDIT) if mode == "per_call" else resume(EDIT)
     state = runner.run(agent.graph, said)
     agent.guard.flush()
     assert agent.shop.ran == [("refund", 7)]

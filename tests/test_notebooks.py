@@ -66,7 +66,7 @@ def printed(notebook: Any) -> list[str]:
 
 def told(output: Any) -> str:
     text = output.get("text") or output.get("data", {}).get("text/plain", "")
-    return re.sub(r"\b(?:req_)?[0-9a-f]{32}\b|bh_\w+|\d+(?:\.\d+)*", "#", text)
+    return re.sub(r"\b(?:req_)?[0-9a-f]{32}\b|\d+(?:\.\d+)*", "#", text)
 
 
 @notebooks

@@ -38,6 +38,19 @@ def test_every_example_runs_as_written_one_after_the_other(
     run_page(README)
 
 
+def test_the_examples_can_be_pasted_into_the_plain_interpreter(tmp_path: Path) -> None:
+    pasted = "\n\n".join(block.body for block in BLOCKS if block.language == "python")
+    ran = subprocess.run(
+        [sys.executable, "-i"],
+        input=pasted + "\n",
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Error" not in ran.stderr, ran.stderr
+
+
 def test_the_first_example_is_short_and_prints_what_is_shown() -> None:
     assert len([line for line in FIRST.splitlines() if line.strip()]) < 25
     printed = run(sys.executable, "-W", "error", "-c", FIRST)

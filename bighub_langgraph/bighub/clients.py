@@ -43,9 +43,8 @@ class Clients:
         """An engine for coroutines."""
         if self.asynchronous is not None:
             return engine(self.asynchronous, _awaited, retries=retries, sleep=asyncio.sleep)
-        immediate = getattr(self.blocking, "immediate", False)
-        call = _here if immediate else in_thread
-        return engine(self.blocking, call, retries=retries, sleep=asyncio.sleep)
+        # The embedded engine too: it reads and writes a database, which no event loop may wait for.
+        return engine(self.blocking, in_thread, retries=retries, sleep=asyncio.sleep)
 
     def close(self) -> None:
         """Close the clients that we opened."""

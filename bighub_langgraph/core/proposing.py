@@ -80,7 +80,7 @@ def _target(
         found = arguments.get("target")
         return found if isinstance(found, str) and found else None
     found = _asked(call, "target_from_args", from_args, dict(arguments))
-    return None if found is None else str(found)
+    return None if found is None else str(found) or None
 
 
 def _asked(

@@ -6,7 +6,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.prebuilt.tool_node import ToolCallRequest
 
 from bighub_langgraph.core.record import Record
-from bighub_langgraph.graph.state import Plan, checkpointer_of, last_turn, messages_of
+from bighub_langgraph.graph.state import Plan, checkpointer_of, message_of
 
 MOST_REMEMBERED = 10_000
 
@@ -16,11 +16,19 @@ _asking: dict[str, str] = {}
 
 
 def may_pause(request: ToolCallRequest) -> bool:
-    """Whether a person can be asked in this task: there is a checkpointer, and one call alone."""
+    """Whether a person can be asked in this task: there is a checkpointer, and one call alone.
+
+    The call's message needs an id, too, or the answer would not find the call it is about.
+    """
     config = request.runtime.config
-    if not checkpointer_of(config) or _somebody_asked(config):
+    message = message_of(request.state, request.tool_call["id"])
+    if not checkpointer_of(config) or message is None or message.id is None:
         return False
-    return (_sent(config) or _only_call(request)) and _first_to_ask(config, request)
+    return (
+        not _somebody_asked(config)
+        and (_sent(config) or len(message.tool_calls) == 1)
+        and _first_to_ask(config, request)
+    )
 
 
 def may_ask_again(request: ToolCallRequest, record: Record, plan: Plan) -> bool:
@@ -56,11 +64,6 @@ def _sent(config: RunnableConfig) -> bool:
     """Whether the task was made by a `Send`; LangChain's and our edges send calls one by one."""
     triggers = config.get("metadata", {}).get("langgraph_triggers", ())
     return tuple(triggers) == ("__pregel_push",)
-
-
-def _only_call(request: ToolCallRequest) -> bool:
-    message, _ = last_turn(messages_of(request.state, "messages"))
-    return message is not None and len(message.tool_calls) == 1
 
 
 def _first_to_ask(config: RunnableConfig, request: ToolCallRequest) -> bool:

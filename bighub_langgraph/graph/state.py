@@ -121,6 +121,22 @@ def unanswered(message: AIMessage | None, answered: Collection[str]) -> list[Too
     return [call for call in calls if (call["id"] or "") not in answered]
 
 
+def message_of(state: Any, call_id: str | None) -> AIMessage | None:
+    """The AI message that asks for a call, under whatever key a state keeps its messages."""
+    if isinstance(state, list):
+        lists = [state]
+    else:
+        fields = state if isinstance(state, Mapping) else getattr(state, "__dict__", {})
+        lists = [value for value in fields.values() if isinstance(value, list)]
+    for messages in lists:
+        for message in reversed(messages):
+            if isinstance(message, AIMessage) and any(
+                one["id"] == call_id for one in message.tool_calls
+            ):
+                return message
+    return None
+
+
 def thread_of(config: RunnableConfig) -> str | None:
     """The thread id, if the run has one."""
     thread = config.get("configurable", {}).get("thread_id")

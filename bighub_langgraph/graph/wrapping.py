@@ -33,8 +33,7 @@ from bighub_langgraph.graph.state import (
     CHANNEL,
     Plan,
     Planned,
-    last_turn,
-    messages_of,
+    message_of,
     minted,
     read,
     thread_of,
@@ -99,13 +98,13 @@ class _Wrapped:
     def _fault(self) -> str | None:
         """What is wrong with the call, or with its like in the same turn."""
         mine = self.request.tool_call
-        message, _ = last_turn(messages_of(self.request.state, "messages"))
+        message = message_of(self.request.state, mine["id"])
         turn = [one for one in (message.tool_calls if message else []) if one["id"] == mine["id"]]
         return faults([mine, *turn[1:]], None)[0]
 
     def _plan(self) -> Plan:
         """The turn's plan, where it was made; else thread and turn alone."""
-        message, _ = last_turn(messages_of(self.request.state, "messages"))
+        message = message_of(self.request.state, self.call_id)
         turn = message.id if message is not None else None
         made: Plan | None = read(self.request.state, CHANNEL)
         if made and made["turn"] == turn:

@@ -176,7 +176,7 @@ def begin(office: Office, thread: str) -> None:
 def _finish(office: Office, agent: Any, config: dict[str, Any]) -> None:
     options = {} if office.durability is None else {"durability": office.durability}
     state = agent.get_state(config)
-    if not state.values:
+    if not state.values.get("messages"):
         agent.invoke({"messages": [("user", "please")]}, config, **options)
     # Not `next`: it is empty, too, when all tasks of a step are done and the next step is not.
     while (state := agent.get_state(config)).values["messages"][-1].content != LAST_WORD:

@@ -39,7 +39,6 @@ _SHARES = {
     "close near": 0.6,
     "close logistic": -0.3,
 }
-_SCARCE = 30
 _CLOSE = 0.7
 _ENOUGH = 3
 _FEW, _MOSTLY, _CORRECTIONS = 5, 0.9, 64  # when, and from how many, a delay is learned
@@ -86,12 +85,14 @@ class Model:
         seen = features(action, self._scales)
         estimate = self._counts.estimate(action, seen, at)
         neighbours = self.precedents.nearest(action)
+        inputs = _inputs(action, seen)
         parts = {
             "beta": estimate.risk,
             "near": neighbours.risk(estimate.risk),
-            "logistic": self._regression.predict(_inputs(action, seen)),
+            "logistic": self._regression.predict(inputs),
         }
-        parts["scarcity"] = _SCARCE / (_SCARCE + estimate.total)
+        # A regression needs more outcomes than it has features before it beats counting.
+        parts["scarcity"] = len(inputs) / (len(inputs) + estimate.total)
         parts["closeness"] = max(0.0, (neighbours.closest - _CLOSE) / (1 - _CLOSE)) ** 2
         risk = self._stack.predict(_stacked(parts))
         return Assessment(

@@ -1,0 +1,109 @@
+"""Two workers, one PostgreSQL: LangGraph's checkpoints and our journal in the same database.
+
+    python examples/two_workers.py postgresql://me@localhost/agents
+
+Ten threads wait for an approval. Both workers are told to go on with all of them, as a double click
+or a redelivered message would, so each refund is wanted twice. Each is paid once.
+"""
+
+import multiprocessing
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.postgres import PostgresSaver
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import Command
+
+from bighub_langgraph import (
+    BighubGuard,
+    Journal,
+    ToolPolicy,
+    create_guarded_agent,
+    current_call,
+)
+
+THREADS: list[RunnableConfig] = [
+    {"configurable": {"thread_id": f"order-{number}"}} for number in range(10)
+]
+
+
+class ScriptedModel(BaseChatModel):
+    """Stands in for an LLM: wants one refund, then says that it is done."""
+
+    def bind_tools(self, tools: Any, **_: Any) -> "ScriptedModel":
+        return self
+
+    def _generate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
+        call = {"name": "refund", "args": {"amount": 40.0}, "id": uuid4().hex}
+        done = any(message.type == "tool" for message in messages)
+        said = AIMessage("done") if done else AIMessage("", tool_calls=[call])
+        return ChatResult(generations=[ChatGeneration(message=said)])
+
+    @property
+    def _llm_type(self) -> str:
+        return "scripted"
+
+
+@contextmanager
+def opened_agent(url: str) -> Iterator[CompiledStateGraph[Any, Any, Any, Any]]:
+    """The agent as every worker opens it: one URL for the checkpoints and for the journal."""
+
+    def refund(amount: float) -> str:
+        """Pay money back."""
+        with psycopg.connect(url, autocommit=True) as bank:
+            # A real provider takes the key, too, as its own idempotency key.
+            key = current_call().idempotency_key
+            bank.execute("INSERT INTO payments VALUES (%s, %s)", (key, amount))
+        return f"refunded {amount}"
+
+    alchemy = url.replace("postgresql://", "postgresql+psycopg://", 1)
+    with (
+        BighubGuard(
+            bighub=alchemy,  # the embedded engine; an https URL or None asks BIGHUB
+            journal=Journal(alchemy),
+            tools={"refund": ToolPolicy(always_review=True)},
+        ) as guard,
+        PostgresSaver.from_conn_string(url) as checkpointer,
+    ):
+        checkpointer.setup()
+        yield create_guarded_agent(ScriptedModel(), [refund], guard, checkpointer=checkpointer)
+
+
+def worker(url: str, name: str) -> None:
+    """Go on with every thread; where the other worker was faster, its result is handed out."""
+    yes: Command[Any] = Command(resume={"decisions": [{"type": "approve"}]})
+    with opened_agent(url) as agent:
+        for thread in THREADS:
+            agent.invoke(yes, thread)
+        print(f"{name} went through {len(THREADS)} threads")
+
+
+def main(url: str) -> None:
+    """Bring ten threads to their approval, and let two workers go on with all of them."""
+    with psycopg.connect(url, autocommit=True) as bank:
+        bank.execute("DROP TABLE IF EXISTS payments")
+        bank.execute("CREATE TABLE payments (key text, amount float)")
+    with opened_agent(url) as agent:
+        for thread in THREADS:
+            agent.invoke({"messages": [("user", "My chair is broken.")]}, thread)
+    fresh = multiprocessing.get_context("spawn")
+    workers = [fresh.Process(target=worker, args=(url, f"worker {number}")) for number in (1, 2)]
+    for process in workers:
+        process.start()
+    for process in workers:
+        process.join()
+    with psycopg.connect(url) as bank:
+        paid = bank.execute("SELECT count(*), count(DISTINCT key) FROM payments").fetchone()
+    print(f"payments: {paid[0] if paid else 0}, of different calls: {paid[1] if paid else 0}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,44 @@
+"""Runs notebooks from a clean kernel and keeps what they print.
+
+python -m tests.refresh_notebooks               # all of them
+BIGHUB_RUNS=RUNS.jsonl python -m tests.refresh_notebooks 04
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbclient
+import nbformat
+
+from tests.documents import ROOT
+
+LANGUAGE = {"name": "python"}
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+
+
+def main() -> None:
+    """Run the notebooks that begin with what was asked for."""
+    wanted = tuple(sys.argv[1:]) or ("",)
+    if runs := os.environ.get("BIGHUB_RUNS"):
+        os.environ["BIGHUB_RUNS"] = str(Path(runs).resolve())
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        if path.name.startswith(wanted):
+            refresh(path)
+            print(path.name)  # noqa: T201 - a program, not a test
+
+
+def refresh(path: Path) -> None:
+    """Run one notebook, and keep no more of the run than its outputs."""
+    notebook: Any = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+    place = {"metadata": {"path": str(path.parent)}}
+    nbclient.NotebookClient(
+        notebook, timeout=180, kernel_name="python3", record_timing=False, resources=place
+    ).execute()
+    notebook.metadata = {"kernelspec": KERNEL, "language_info": LANGUAGE}
+    nbformat.write(notebook, path)  # type: ignore[no-untyped-call]
+
+
+if __name__ == "__main__":
+    main()

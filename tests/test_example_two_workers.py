@@ -1,0 +1,24 @@
+"""The example with two workers does what its page says."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests import postgres
+
+EXAMPLE = Path(__file__).parent.parent / "examples" / "two_workers.py"
+
+
+def test_two_workers_pay_each_refund_once(postgres_server: str) -> None:
+    with postgres.database(postgres_server) as url:
+        ran = subprocess.run(
+            [sys.executable, EXAMPLE, postgres.plain(url)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    assert ran.stdout.splitlines()[-1] == "payments: 10, of different calls: 10"
+    assert sorted(ran.stdout.splitlines()[:-1]) == [
+        "worker 1 went through 10 threads",
+        "worker 2 went through 10 threads",
+    ]

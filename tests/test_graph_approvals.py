@@ -1,0 +1,172 @@
+"""How people are asked and what their answers do, in the ready graph and in LangChain's agent."""
+
+from typing import Any
+
+import pytest
+from langchain.agents import create_agent
+from langchain_core.messages import HumanMessage
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.types import Command
+
+from bighub_langgraph import (
+    ApprovalPolicy,
+    BighubGuard,
+    BighubMiddleware,
+    ToolPolicy,
+    create_guarded_agent,
+)
+from tests.agents import ScriptedModel, Shop, answers, asks_for, call
+from tests.calls import reply
+from tests.engines import ScriptedBighub
+
+PLEASE: Any = {"messages": [HumanMessage("please")]}
+REFUND = call("refund", order_id="o1", amount=40)
+SECOND = call("refund", "call-2", order_id="o2", amount=50)
+CONFIG: Any = {"configurable": {"thread_id": "t"}}
+YES = {"type": "approve"}
+
+
+class Desk:
+    """An agent whose refunds wait for a person."""
+
+    def __init__(self, host: str, *calls: dict[str, Any], says: Any = None, **options: Any) -> None:
+        self.bighub = ScriptedBighub(says or "review_recommended")
+        self.shop = Shop()
+        self.guard = BighubGuard(bighub=self.bighub, **options)
+        model = ScriptedModel(script=[asks_for(*(calls or (REFUND,))), "Done."])
+        tools, saver = self.shop.tools(), InMemorySaver()
+        self.graph: Any = (
+            create_guarded_agent(model, tools, self.guard, checkpointer=saver)
+            if host == "ready"
+            else create_agent(
+                model, tools, middleware=[BighubMiddleware(self.guard)], checkpointer=saver
+            )
+        )
+        self.state: dict[str, Any] = self.graph.invoke(PLEASE, CONFIG)
+
+    @property
+    def request(self) -> dict[str, Any]:
+        [question] = self.state["__interrupt__"]
+        request: dict[str, Any] = question.value["action_requests"][0]
+        return request
+
+    def answer(self, said: Any, config: Any = CONFIG, **options: Any) -> dict[str, Any]:
+        self.state = self.graph.invoke(Command(resume=said), config, **options)
+        return self.state
+
+
+@pytest.fixture(params=["ready", "middleware"])
+def host(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+def edit(name: str = "refund", **args: Any) -> dict[str, Any]:
+    return {"type": "edit", "edited_action": {"name": name, "args": args}}
+
+
+def test_the_question_tells_why_in_words_and_as_data(host: str) -> None:
+    intelligence = {
+        "rationale": "new customer",
+        "alternatives": [{"action": "partial_refund", "rationale": "half is usual"}],
+        "precedents": [{"action": "refund of o9", "outcome": "fraud"}],
+    }
+    said = reply(
+        "review_recommended",
+        requires_approval=True,
+        risk_score=0.7,
+        decision_intelligence=intelligence,
+    )
+    request = Desk(host, says={"refund": said}).request
+    for words in ("review recommended", "risk 0.70", "new customer", "partial_refund", "fraud"):
+        assert words in request["description"]
+    evidence = request["bighub"]
+    assert (evidence["risk_score"], evidence["request_id"]) == (0.7, "req-1")
+    assert evidence["alternatives"] == intelligence["alternatives"]
+
+
+def test_bighubs_queue_is_resolved_with_comment_and_approver(host: str) -> None:
+    desk = Desk(host)
+    desk.answer({"resolution": "denied", "comment": "too much", "approver": "ada"})
+    desk.guard.flush()
+    [resolved] = desk.bighub.resolutions
+    assert resolved == {"request_id": "req-1", "resolution": "denied", "comment": "ada: too much"}
+
+
+def test_the_user_a_server_knows_is_the_approver(host: str) -> None:
+    desk = Desk(host)
+    config = {"configurable": {"thread_id": "t", "langgraph_auth_user": {"identity": "eve"}}}
+    desk.answer({**YES, "approver": "ada"}, config)
+    desk.guard.flush()
+    assert desk.bighub.resolutions[0]["comment"].startswith("eve: ")
+
+
+def test_only_the_answers_that_a_tool_allows_are_taken(host: str) -> None:
+    policy = ToolPolicy(allowed=["approve", "reject"])
+    desk = Desk(host, tools={"refund": policy})
+    [question] = desk.state["__interrupt__"]
+    [config] = question.value["review_configs"]
+    assert config == {"action_name": "refund", "allowed_decisions": ["approve", "reject"]}
+    desk.answer(edit(order_id="o1", amount=1))
+    assert "edit is not allowed for refund" in desk.request["description"]
+    desk.answer(YES)
+    assert desk.shop.ran == [("refund", 40)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (edit(amount="much", order_id="o1"), "its arguments do not fit"),
+        (edit("look_up", order_id="o1"), "may not turn it into"),
+    ],
+)
+def test_an_edit_that_cannot_run_is_asked_again(host: str, answer: Any, why: str) -> None:
+    desk = Desk(host)
+    desk.answer(answer)
+    assert why in desk.request["description"]
+    assert desk.shop.ran == []
+
+
+def test_an_edit_may_name_another_tool_where_that_is_allowed(host: str) -> None:
+    desk = Desk(host, approvals=ApprovalPolicy(may_switch_tool=True))
+    desk.answer(edit("fly", order_id="o1"))
+    assert "is no tool here" in desk.request["description"]
+    state = desk.answer(edit("look_up", order_id="o1"))
+    assert desk.shop.ran == [("look_up", "o1")]
+    assert "What ran: look_up(order_id='o1')" in answers(state)["call-1"]
+
+
+def test_a_yes_that_is_used_too_late_is_no_yes(host: str) -> None:
+    now = [100.0]
+    policy = ApprovalPolicy(expires_after=60)
+    desk = Desk(host, approvals=policy, clock=lambda: now[0])
+    desk.answer(YES, interrupt_before=["tools"])
+    now[0] += 60
+    state = desk.graph.invoke(None, CONFIG)
+    assert desk.shop.ran == []
+    assert "ran out" in answers(state)["call-1"]
+
+
+def test_one_question_a_call_takes_answers_in_any_order(host: str) -> None:
+    policy = ApprovalPolicy(interrupt_mode="per_call")
+    desk = Desk(host, REFUND, SECOND, approvals=policy)
+    ids = {one.value["tool_call_id"]: one.id for one in desk.state["__interrupt__"]}
+    desk.answer({ids["call-2"]: YES})
+    desk.answer({ids["call-1"]: {"type": "reject"}})
+    assert desk.shop.ran == [("refund", 50)]
+    assert desk.state["messages"][-1].text == "Done."
+
+
+def test_a_description_of_ones_own_is_shown(host: str) -> None:
+    policy = ApprovalPolicy(describe=lambda record, args: f"{record.tool} over {args['amount']}?")
+    assert Desk(host, approvals=policy).request["description"] == "refund over 40?"
+
+
+def test_what_the_model_reads_after_a_block_names_what_bighub_offers(host: str) -> None:
+    intelligence = {"rationale": "no such order", "alternatives": [{"action": "look_up"}]}
+    said = reply("do_not_proceed", decision_intelligence=intelligence)
+    desk = Desk(host, says={"refund": said})
+    told = answers(desk.state)["call-1"]
+    assert "no such order" in told
+    assert "BIGHUB suggests: look_up" in told
+    assert "Do not repeat this call" in told
