@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from bighub_langgraph.journal.journal import Journal as Journal
     from bighub_langgraph.local import AsyncLocalBighub as AsyncLocalBighub
     from bighub_langgraph.local import LocalBighub as LocalBighub
+    from bighub_langgraph.middleware import BighubMiddleware as BighubMiddleware
     from bighub_langgraph.openai.async_client import AsyncBighubOpenAI as AsyncBighubOpenAI
     from bighub_langgraph.openai.async_client import AsyncGuardedOpenAI as AsyncGuardedOpenAI
     from bighub_langgraph.openai.client import BighubOpenAI as BighubOpenAI
@@ -92,7 +93,6 @@ if TYPE_CHECKING:
     from bighub_langgraph.openai.published import ToolResult as ToolResult
     from bighub_langgraph.openai.result import RunResult as RunResult
     from bighub_langgraph.openai.state import RunState as RunState
-    from bighub_langgraph.middleware import BighubMiddleware as BighubMiddleware
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,6 @@
 """Delivery in the background: while the next model call runs, over outages, and at the end."""
 
 import asyncio
-import atexit
 import logging
 import threading
 import time
@@ -43,7 +42,8 @@ class Courier:
         self._thread: threading.Thread | None = None
         self._changed = threading.Condition()
         self._closed = False
-        _leave_nothing_behind(self)
+        # Also at interpreter exit, and when a guard that nobody closed is forgotten.
+        self._rest = weakref.finalize(self, _tell_the_rest, ports)
 
     def start(self, turn: str | None = None) -> None:
         """Deliver what there is to tell; never raises, and does not wait for a far engine.
@@ -96,7 +96,8 @@ class Courier:
             self.wait(AT_EXIT)
             run_sync(deliver(self._ports, early=True))
         else:
-            self._try_for(timeout)
+            self.wait(timeout)
+            _try_for(self._ports, timeout)
         return self._ports.journal.waiting()
 
     async def aflush(self, timeout: float | None = None) -> int:  # noqa: ASYNC109 - as `flush`
@@ -119,44 +120,13 @@ class Courier:
         self._closed = True
         with self._changed:
             self._changed.notify_all()
-        journal = self._ports.journal
-        try:
-            if journal.waiting():
-                self._try_for(AT_EXIT)
-            left = journal.waiting(aside=True)
-        except BighubGuardError as error:
-            log.error("the outbox could not be delivered: %s", error)  # noqa: TRY400 - it says it all
-            return
-        if left and not journal.durable:
-            log.error("%d entries for BIGHUB are lost with this process; use a journal file", left)
-
-    def _try_for(self, seconds: float) -> None:
-        """Go on delivering from a thread: an engine that hangs holds nobody up for longer."""
-        deadline = time.monotonic() + seconds
-        self.wait(seconds)
-        trying = threading.Thread(target=self._try_until, args=(deadline,), daemon=True)
-        try:
-            trying.start()
-        except RuntimeError:  # the interpreter is on its way out and starts no more threads
-            self._try_until(deadline)
-        else:
-            # A moment at least: what can be delivered at once is, whatever was waited for before.
-            trying.join(max(AGAIN, deadline - time.monotonic()))
-
-    def _try_until(self, deadline: float) -> None:
-        try:
-            while True:
-                run_sync(deliver(self._ports, early=True))
-                if not self._ports.journal.waiting() or time.monotonic() >= deadline:
-                    return
-                time.sleep(min(AGAIN, max(0.0, deadline - time.monotonic())))
-        except Exception:
-            log.exception("delivery to BIGHUB failed; the outbox keeps what is not delivered")
+        self.wait(AT_EXIT)
+        self._rest()
 
     def _go_on(self) -> None:
         """Deliver round after round; after an outage come back until nothing is late."""
         tries = 0
-        while not self._closed:
+        while not self._closed or self._rounds:
             with self._changed:
                 late = bool(tries)
                 self._changed.wait_for(
@@ -212,13 +182,39 @@ class Courier:
             tries = min(tries + 1, 10)
 
 
-def _leave_nothing_behind(courier: Courier) -> None:
-    """Deliver at interpreter exit, from the main thread, without keeping the courier alive."""
-    reference = weakref.ref(courier)
+def _tell_the_rest(ports: Ports) -> None:
+    """Deliver what waits, for a few seconds; say what is left."""
+    journal = ports.journal
+    try:
+        if journal.waiting():
+            _try_for(ports, AT_EXIT)
+        left = journal.waiting(aside=True)
+    except BighubGuardError as error:
+        log.error("the outbox could not be delivered: %s", error)  # noqa: TRY400 - it says it all
+        return
+    if left and not journal.durable:
+        log.error("%d entries for BIGHUB are lost with this process; use a journal file", left)
 
-    def at_exit() -> None:
-        if (still := reference()) is not None:
-            still.close()
 
-    atexit.register(at_exit)
-    weakref.finalize(courier, atexit.unregister, at_exit)
+def _try_for(ports: Ports, seconds: float) -> None:
+    """Go on delivering from a thread: an engine that hangs holds nobody up for longer."""
+    deadline = time.monotonic() + seconds
+    trying = threading.Thread(target=_try_until, args=(ports, deadline), daemon=True)
+    try:
+        trying.start()
+    except RuntimeError:  # the interpreter is on its way out and starts no more threads
+        _try_until(ports, deadline)
+    else:
+        # A moment at least: what can be delivered at once is, whatever was waited for before.
+        trying.join(max(AGAIN, deadline - time.monotonic()))
+
+
+def _try_until(ports: Ports, deadline: float) -> None:
+    try:
+        while True:
+            run_sync(deliver(ports, early=True))
+            if not ports.journal.waiting() or time.monotonic() >= deadline:
+                return
+            time.sleep(min(AGAIN, max(0.0, deadline - time.monotonic())))
+    except Exception:
+        log.exception("delivery to BIGHUB failed; the outbox keeps what is not delivered")

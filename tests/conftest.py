@@ -10,7 +10,7 @@ from tests import postgres
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--kills", type=int, default=150, help="how often the fault suite kills a process, by kind"
+        "--kills", type=int, default=120, help="how often the fault suite kills a process, by kind"
     )
 
 

@@ -3,7 +3,7 @@
 import doctest
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -57,16 +57,24 @@ def runnable(page: Path) -> list[tuple[Block, Block | None]]:
     ]
 
 
-def run_page(page: Path) -> None:
+def run_page(page: Path, swaps: Mapping[str, str] | None = None, **given: Any) -> None:
     """Run the Python blocks of a page in order, in one session; compare the outputs it shows.
 
     `...` in an output stands for anything.
+
+    Args:
+        page: The page.
+        swaps: What to put for what, such as a real database's URL for the one the page names.
+        given: Names that the page leaves to its reader.
     """
-    session: dict[str, Any] = {"__name__": "__main__"}
+    session: dict[str, Any] = {"__name__": "__main__", **given}
     for block, shown in runnable(page):
         printed = io.StringIO()
         # Padded, so that a traceback points into the page.
-        code = compile("\n" * (block.line - 1) + block.body, str(block.page), "exec")
+        text = block.body
+        for named, real in (swaps or {}).items():
+            text = text.replace(named, real)
+        code = compile("\n" * (block.line - 1) + text, str(block.page), "exec")
         with redirect_stdout(printed):
             exec(code, session)
         if shown is not None:

@@ -16,9 +16,12 @@ from typer.testing import CliRunner
 
 import bighub_langgraph
 from bighub_langgraph.cli.app import app
+from tests import postgres
+from tests.agents import ScriptedModel, Shop
 from tests.documents import PAGES, README, ROOT, Block, blocks, commands, run_page, runnable
 
 DOCS = ROOT / "docs"
+WORKERS = DOCS / "workers.md"
 SAMPLE = ROOT / "notebooks" / "support_desk_runs.jsonl"
 PROGRAM = "bighub-langgraph"
 # Started elsewhere, or for ever, or for something that must be there first.
@@ -29,7 +32,7 @@ pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relativ
 
 @pytest.mark.parametrize(
     "page",
-    [page for page in PAGES if page != README and runnable(page)],
+    [page for page in PAGES if page not in {README, WORKERS} and runnable(page)],
     ids=lambda page: str(page.relative_to(ROOT)),
 )
 def test_every_python_block_of_a_page_runs_one_after_the_other(
@@ -37,6 +40,16 @@ def test_every_python_block_of_a_page_runs_one_after_the_other(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     run_page(page)
+
+
+def test_the_page_on_workers_runs_on_a_real_postgresql(
+    postgres_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BIGHUB_API_KEY", "asked for nothing")
+    with postgres.database(postgres_server) as url:
+        named = "postgresql+psycopg://me@db/agents"
+        swaps = {named: url, postgres.plain(named): postgres.plain(url)}
+        run_page(WORKERS, swaps, model=ScriptedModel(script=[]), tools=Shop().tools())
 
 
 @pages

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain.agents import create_agent
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from bighub_langgraph import BighubGuard, Journal, create_guarded_agent
+from bighub_langgraph import BighubGuard, BighubMiddleware, Journal, create_guarded_agent
 from bighub_langgraph.graph import stored
 from tests.agents import ScriptedModel, asks_for, call
 from tests.engines import ScriptedBighub
@@ -45,15 +46,30 @@ def saver(tmp_path: Path) -> Iterator[LateSaver]:
 Refund = Callable[[str], str]
 
 
-def agent(saver: LateSaver, tmp_path: Path, refund: Refund) -> tuple[Any, BighubGuard]:
+Host = Callable[[Any, list[Any], BighubGuard, LateSaver], Any]
+
+
+def ready(model: Any, tools: list[Any], guard: BighubGuard, saver: LateSaver) -> Any:
+    return create_guarded_agent(model, tools, guard, checkpointer=saver)
+
+
+def middleware(model: Any, tools: list[Any], guard: BighubGuard, saver: LateSaver) -> Any:
+    guarding = [BighubMiddleware(guard)]
+    return create_agent(model, tools, middleware=guarding, checkpointer=saver)
+
+
+def agent(saver: LateSaver, tmp_path: Path, refund: Refund, host: Host) -> tuple[Any, BighubGuard]:
     guard = BighubGuard(
         bighub=ScriptedBighub(), journal=Journal(f"sqlite:///{tmp_path / 'calls.db'}")
     )
     model = ScriptedModel(script=[asks_for(call("refund", order="o1")), "done"])
-    return create_guarded_agent(model, [refund], guard, checkpointer=saver), guard
+    return host(model, [refund], guard, saver), guard
 
 
-def test_no_tool_starts_before_its_message_is_stored(saver: LateSaver, tmp_path: Path) -> None:
+@pytest.mark.parametrize("host", [ready, middleware])
+def test_no_tool_starts_before_its_message_is_stored(
+    saver: LateSaver, tmp_path: Path, host: Host
+) -> None:
     known: list[bool] = []
 
     def refund(order: str) -> str:
@@ -63,14 +79,15 @@ def test_no_tool_starts_before_its_message_is_stored(saver: LateSaver, tmp_path:
         known.append("refund" in str(current.checkpoint["channel_values"]))
         return order
 
-    graph, guard = agent(saver, tmp_path, refund)
+    graph, guard = agent(saver, tmp_path, refund, host)
     graph.invoke({"messages": [("user", "please")]}, {"configurable": {"thread_id": "t"}})
     assert known == [True]
     guard.journal.close()
 
 
+@pytest.mark.parametrize("host", [ready, middleware])
 def test_a_checkpointer_that_hangs_starts_no_tool_and_says_so(
-    saver: LateSaver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    saver: LateSaver, tmp_path: Path, host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stored, "LONGEST", 0.0)
     monkeypatch.setattr(saver, "get_tuple", lambda config: saver.missed.set())
@@ -81,7 +98,7 @@ def test_a_checkpointer_that_hangs_starts_no_tool_and_says_so(
         ran.append(order)
         return order
 
-    graph, guard = agent(saver, tmp_path, refund)
+    graph, guard = agent(saver, tmp_path, refund, host)
     with pytest.raises(Exception, match="no tool was started"):
         graph.invoke({"messages": [("user", "please")]}, {"configurable": {"thread_id": "t"}})
     assert ran == []

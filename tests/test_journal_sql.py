@@ -1,6 +1,7 @@
 """The journal on SQLite and PostgreSQL: what it keeps, who wins, and what it survives."""
 
 import logging
+import multiprocessing
 import os
 import signal
 import sqlite3
@@ -176,8 +177,9 @@ def test_a_killed_process_is_gone_at_once_also_while_nobody_has_waited_for_it(
     journal: Journal, database: str
 ) -> None:
     journal.open([call()], TELLING)
-    ready = fresh.Event()
-    process = fresh.Process(target=_claim_and_hang, args=(database, ready))
+    ours = multiprocessing.get_context("spawn")  # a child of our own, to leave as a zombie
+    ready = ours.Event()
+    process = ours.Process(target=_claim_and_hang, args=(database, ready))
     process.start()
     assert ready.wait(30)
     running = journal.find([call().key])[call().key]

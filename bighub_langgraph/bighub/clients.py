@@ -44,7 +44,7 @@ class Clients:
         if self.asynchronous is not None:
             return engine(self.asynchronous, _awaited, retries=retries, sleep=asyncio.sleep)
         # The embedded engine too: it reads and writes a database, which no event loop may wait for.
-        return engine(self.blocking, in_thread, retries=retries, sleep=asyncio.sleep)
+        return engine(self.blocking, _in_thread, retries=retries, sleep=asyncio.sleep)
 
     def close(self) -> None:
         """Close the clients that we opened."""
@@ -129,7 +129,17 @@ def _remote(url: str | None, api_key: str | None, retries: int) -> Clients:
 
 
 async def _here(method: Callable[..., Any], *args: Any, **fields: Any) -> Any:
-    return method(*args, **fields)
+    return _called(method, *args, **fields)
+
+
+async def _in_thread(method: Callable[..., Any], *args: Any, **fields: Any) -> Any:
+    return await in_thread(_called, method, *args, **fields)
+
+
+def _called(method: Callable[..., Any], *args: Any, **fields: Any) -> Any:
+    """Call a blocking client; a look-alike's plain method may give a coroutine all the same."""
+    reply = method(*args, **fields)
+    return background_loop().run(_wait_for(reply)) if inspect.isawaitable(reply) else reply
 
 
 async def _awaited(method: Callable[..., Any], *args: Any, **fields: Any) -> Any:
@@ -145,5 +155,5 @@ async def _sleep(seconds: float) -> None:
     time.sleep(seconds)  # noqa: ASYNC251 - the blocking side has no loop to keep waiting
 
 
-async def _wait_for(closing: Awaitable[Any]) -> None:
-    await closing
+async def _wait_for(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable

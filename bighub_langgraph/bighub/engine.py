@@ -25,12 +25,12 @@ def engine(client: Any, call: Call, *, retries: int = 0, sleep: Any = None) -> E
         sleep: Waits between tries, in seconds.
     """
     ask = _Asking(client, call, 0 if retries_itself(client) else retries, sleep)
-    batch = getattr(getattr(client, "outcomes", None), "report_batch", None)
+    batch = _method(client, "outcomes", "report_batch")
     return Engine(
         ask=ask.ask,
         resolve=ask.resolve,
         report=ask.report,
-        report_batch=ask.report_batch if callable(batch) else None,
+        report_batch=ask.report_batch if batch is not None else None,
         ingest=ask.ingest,
         immediate=bool(getattr(client, "immediate", False)),
     )
@@ -52,19 +52,26 @@ class _Asking:
 
     async def ask(self, proposal: Proposal, key: str) -> Any:
         method, arguments = _evaluation(self._client, proposal)
+        if method is None:
+            raise EngineRefused("the client has none of BIGHUB's methods to evaluate this call")
         return await self._made(method, idempotency_key=key, **arguments)
 
     async def resolve(self, body: Mapping[str, Any]) -> None:
         fields = {"resolution": body["resolution"], "comment": body["comment"]}
+        resolve = _method(self._client, "approvals", "resolve")
+        if resolve is None:
+            return  # a client without a queue has nothing to resolve
         try:
-            resolve = self._client.approvals.resolve
             await self._made(resolve, request_id=body["request_id"], **fields)
         except EngineRefused as error:
             if getattr(error.__cause__, "status_code", None) not in _NOTHING_TO_RESOLVE:
                 raise
 
     async def report(self, body: Mapping[str, Any]) -> None:
-        await self._made(self._client.outcomes.report, **body)
+        report = _method(self._client, "outcomes", "report")
+        if report is None:
+            raise EngineRefused("the client has no outcomes.report, so no outcome can be told")
+        await self._made(report, **body)
 
     async def report_batch(self, bodies: Sequence[Mapping[str, Any]]) -> None:
         reply = await self._made(self._client.outcomes.report_batch, list(map(dict, bodies)))
@@ -74,7 +81,9 @@ class _Asking:
             raise EngineRefused(f"part of a batch of outcomes was not taken: {failed!r}")
 
     async def ingest(self, events: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> None:
-        await self._made(self._client.actions.ingest_memory, events=list(events), **about)
+        ingest = _method(self._client, "actions", "ingest_memory")
+        if ingest is not None:  # a client without a memory has nothing to remember
+            await self._made(ingest, events=list(events), **about)
 
     async def _made(self, method: Callable[..., Any], *args: Any, **fields: Any) -> Any:
         if not accepts(method, "idempotency_key"):
@@ -96,18 +105,24 @@ _WAIT = 0.25
 _NOTHING_TO_RESOLVE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.GONE})
 
 
-def _evaluation(client: Any, proposal: Proposal) -> tuple[Callable[..., Any], dict[str, Any]]:
+def _evaluation(client: Any, proposal: Proposal) -> tuple[Any, dict[str, Any]]:
     """The method that evaluates, and what it takes."""
     fields: dict[str, Any] = {"action": proposal.action, "actor": proposal.actor}
     optional = {"value": proposal.value, "target": proposal.target, "domain": proposal.domain}
     fields.update({name: value for name, value in optional.items() if value is not None})
     fields["context"] = dict(proposal.context)
     if proposal.whole:
-        return client.actions.submit_payload, {"payload": fields}
-    evaluate = getattr(getattr(client, "decisions", None), "evaluate", None)
-    if callable(evaluate):
+        return _method(client, "actions", "submit_payload"), {"payload": fields}
+    evaluate = _method(client, "decisions", "evaluate")
+    if evaluate is not None:
         return evaluate, {**fields, "raw": True}
-    return client.actions.submit, fields
+    return _method(client, "actions", "submit"), fields
+
+
+def _method(client: Any, resource: str, name: str) -> Callable[..., Any] | None:
+    """A method of one of the client's resources, if it has it."""
+    method = getattr(getattr(client, resource, None), name, None)
+    return method if callable(method) else None
 
 
 def accepts(method: Callable[..., Any], name: str) -> bool:

@@ -8,6 +8,7 @@ from bighub_langgraph.core.errors import (
     EngineUnavailable,
     NotAuthorized,
 )
+from bighub_langgraph.core.redaction import redact_text
 
 
 def fault(error: Exception) -> EngineError:
@@ -19,7 +20,7 @@ def fault(error: Exception) -> EngineError:
     """
     if isinstance(error, EngineError):
         return error
-    said = f"{type(error).__name__}: {error}"
+    said = redact_text(f"{type(error).__name__}: {error}")
     status = getattr(error, "status_code", None)
     if isinstance(status, int):
         if status in _KEY:

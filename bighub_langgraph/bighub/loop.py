@@ -7,6 +7,8 @@ from collections.abc import Coroutine
 from functools import lru_cache
 from typing import Any, TypeVar
 
+from bighub_langgraph.core.errors import ConfigurationError
+
 T = TypeVar("T")
 
 
@@ -23,7 +25,10 @@ class BackgroundLoop:
         """Run a coroutine there and wait for what it returns."""
         if threading.current_thread() is self._thread:
             coroutine.close()
-            raise RuntimeError("a coroutine on the background loop cannot wait for that loop")
+            raise ConfigurationError(
+                "a coroutine tool of a blocking client cannot call a blocking client itself: it "
+                "would wait for the loop it runs on; make the tool a plain function"
+            )
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
 

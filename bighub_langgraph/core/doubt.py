@@ -1,5 +1,6 @@
 """Calls that somebody else runs, and calls of which nobody knows whether they ran."""
 
+import copy
 import inspect
 import logging
 from collections.abc import Mapping
@@ -102,7 +103,7 @@ async def _probed(
     if policy.probe is None:
         return None
     try:
-        found = policy.probe(dict(arguments), record.key)
+        found = policy.probe(copy.deepcopy(dict(arguments)), record.key)
         if inspect.isawaitable(found):
             found = await ports.awaited(found)
     except Exception:

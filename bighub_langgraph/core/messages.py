@@ -1,6 +1,6 @@
 """What the model reads of a call that did not simply run: what happened and why."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bighub_langgraph.core.plain import cut
@@ -14,23 +14,7 @@ AGAIN = "Do not repeat this call."
 
 def for_model(record: Record) -> str:
     """One short message about a call that was not executed, for the model."""
-    match record.state:
-        case State.ANSWERED if record.approval:
-            return record.approval.text
-        case State.BLOCKED:
-            return _blocked(record)
-        case State.UNKNOWN:
-            return in_doubt(record)
-        case State.RUNNING:
-            return f"{record.tool} was started and has not come back yet. {AGAIN}"
-        case State.EXECUTED:
-            return f"{record.tool} ran, and what it returned went elsewhere. {AGAIN}"
-        case State.TOOL_ERROR if isinstance(record.result, Failed):
-            return f"{record.tool} failed: {_short(record.result.error)}."
-        case State.SUPERSEDED:
-            return f"{record.tool} did not run: a person changed its arguments."
-        case _:
-            return f"{record.tool} has not run: it is {record.state.value.replace('_', ' ')}."
+    return _TOLD[record.state](record)
 
 
 def in_doubt(record: Record) -> str:
@@ -50,6 +34,31 @@ def after_edit(tool: str, arguments: Mapping[str, Any], output: str) -> str:
 def not_possible(tool: str, error: object) -> str:
     """The answer to a call that cannot be proposed at all."""
     return f"{tool} did not run: {_short(str(error))}."
+
+
+def _on_its_way(record: Record) -> str:
+    return f"{record.tool} has not run: it is {record.state.value.replace('_', ' ')}."
+
+
+def _running(record: Record) -> str:
+    return f"{record.tool} was started and has not come back yet. {AGAIN}"
+
+
+def _executed(record: Record) -> str:
+    return f"{record.tool} ran, and what it returned went elsewhere. {AGAIN}"
+
+
+def _failed(record: Record) -> str:
+    why = record.result.error if isinstance(record.result, Failed) else record.reason
+    return f"{record.tool} failed: {_short(why)}."
+
+
+def _superseded(record: Record) -> str:
+    return f"{record.tool} did not run: a person changed its arguments."
+
+
+def _responded(record: Record) -> str:
+    return record.approval.text if record.approval is not None else _on_its_way(record)
 
 
 def _blocked(record: Record) -> str:
@@ -89,3 +98,18 @@ def _listed(arguments: Mapping[str, Any]) -> str:
 def _short(text: str) -> str:
     """A text on one line, without its full stop, so that a sentence can end in it."""
     return cut(" ".join(text.split()).rstrip("."), LONGEST_REASON)
+
+
+_TOLD: Mapping[State, Callable[[Record], str]] = {
+    State.PROPOSED: _on_its_way,
+    State.AWAITING: _on_its_way,
+    State.ALLOWED: _on_its_way,
+    State.PAUSED: _on_its_way,
+    State.RUNNING: _running,
+    State.UNKNOWN: in_doubt,
+    State.EXECUTED: _executed,
+    State.TOOL_ERROR: _failed,
+    State.BLOCKED: _blocked,
+    State.ANSWERED: _responded,
+    State.SUPERSEDED: _superseded,
+}

@@ -1,14 +1,17 @@
 """What is told to BIGHUB of a call, and when: resolutions, outcomes and memory events, as data."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from bighub_langgraph.core.plain import cut, plain
 from bighub_langgraph.core.record import Answer, Executed, Failed, Record
-from bighub_langgraph.core.redaction import redact
+from bighub_langgraph.core.redaction import HIDDEN, redact
 from bighub_langgraph.core.words import Recommendation, State, Status
+
+log = logging.getLogger("bighub_langgraph")
 
 LONGEST_OUTPUT = 4_000
 
@@ -56,6 +59,7 @@ class Telling:
 
 def entries(before: Record, after: Record, telling: Telling) -> Sequence[Entry]:
     """What a move gives us to tell."""
+    telling = replace(telling, redact=_never_raising(telling.redact))
     told: list[Entry] = []
     if before.state is State.AWAITING and after.state is not State.AWAITING and after.request_id:
         told.append(Entry(after.key, after.turn, Kind.APPROVAL, resolution(after)))
@@ -66,6 +70,19 @@ def entries(before: Record, after: Record, telling: Telling) -> Sequence[Entry]:
             body = {"about": _about(after, telling), "event": memory_event(after, telling)}
             told.append(Entry(after.key, after.turn, Kind.MEMORY, body))
     return told
+
+
+def _never_raising(hide: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A user's redaction that fails hides everything: the tool has run, nothing may raise now."""
+
+    def hidden(value: Any) -> Any:
+        try:
+            return hide(plain(value))
+        except Exception:
+            log.exception("redact raised; the value is not told at all")
+            return HIDDEN
+
+    return hidden
 
 
 def resolution(record: Record) -> dict[str, Any]:
@@ -149,7 +166,7 @@ def memory_event(record: Record, telling: Telling) -> dict[str, Any]:
         "source_version": telling.source_version,
         "tool": record.tool,
         "status": (status_of(record) or record.state).value,
-        "decision": dict(record.decision.reply) if record.decision else {},
+        "decision": plain(record.decision.reply) if record.decision else {},
         "arguments": record.proposal.context.get("arguments", {}),
         "call_id": record.call_id,
     }

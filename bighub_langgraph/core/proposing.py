@@ -1,5 +1,6 @@
 """From a tool call to what BIGHUB is told of it."""
 
+import copy
 import math
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -10,6 +11,7 @@ from bighub_langgraph.core.errors import InvalidCall
 from bighub_langgraph.core.plain import plain
 from bighub_langgraph.core.policy import Rules
 from bighub_langgraph.core.record import Proposal
+from bighub_langgraph.core.redaction import redact_text
 
 VALUE_NAMES = ("value", "amount", "price", "total")
 
@@ -87,7 +89,8 @@ def _asked(
     call: ToolCall, name: str, function: Callable[[dict[str, Any]], Any], arguments: dict[str, Any]
 ) -> Any:
     try:
-        return function(arguments)
+        # A copy: a function that only looks must not change what the tool is given.
+        return function(copy.deepcopy(arguments))
     except Exception as error:
-        made = f"{type(error).__name__}: {error}"
+        made = redact_text(f"{type(error).__name__}: {error}")
         raise InvalidCall(f"{name} of {call.tool!r} raised {made}; the call was not run") from error

@@ -101,7 +101,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*-----|\Z)", re.DOTALL),
         HIDDEN,
     ),
-    (re.compile(r"\b(\w[\w+.-]*://[^\s/:@]*:)[^\s/@]+(?=@)"), _behind),
+    (re.compile(r"\b(\w[\w+.-]{0,30}://[^\s/:@]*:)[^\s/@]+(?=@)"), _behind),
     (re.compile(r"\b[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+"), HIDDEN),
     (re.compile(r"(?i)\b(bearer\s+|basic\s+)[\w.~+/=-]{8,}"), _behind),
     (

@@ -38,6 +38,7 @@ from bighub_langgraph.graph.state import (
     read,
     thread_of,
 )
+from bighub_langgraph.graph.stored import until_stored
 from bighub_langgraph.graph.tooling import Update, plan_to_ask, run_once, runs_in_thread, said
 from bighub_langgraph.graph.watching import OpenDoor, WatchedRequest
 from bighub_langgraph.guard import BighubGuard
@@ -89,7 +90,9 @@ class _Wrapped:
 
     async def run(self) -> Any:
         """Evaluate, ask, claim and run; what the wrappers inside change is evaluated again."""
-        refuse_forgetful(self.ports.journal, self.request.runtime.config)
+        config = self.request.runtime.config
+        refuse_forgetful(self.ports.journal, config)
+        await until_stored(config, self.ports, blocking=self.ports is not self.guard.aports)
         mine = self.request.tool_call
         if fault := self._fault():
             return refused(mine["name"], mine["id"], fault)

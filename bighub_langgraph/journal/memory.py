@@ -63,9 +63,10 @@ class MemoryJournal:
             if before is None:
                 raise CallNotRecorded([key])
             after = advance(before, event)
+            told = entries(before, after, telling)
             self._records[key] = after
             self._moved_at[key] = self._clock()
-            self._queue(entries(before, after, telling))
+            self._queue(told)
             return after
 
     def abandoned(self, record: Record) -> bool:

@@ -1,0 +1,116 @@
+"""What is old, settled and told may be forgotten; nothing else ever is."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bighub_langgraph import Journal
+from bighub_langgraph.core.errors import CallNotRecorded
+from bighub_langgraph.core.outcome import Telling
+from bighub_langgraph.core.record import Executed, Record
+from bighub_langgraph.core.transitions import Finished, Lost, Started
+from bighub_langgraph.core.words import State
+from bighub_langgraph.journal.memory import MemoryJournal
+from tests.calls import decided
+
+QUIET = Telling(outcomes=False, memory=False)
+DAY = 86_400.0
+
+
+class Clock:
+    now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+def journal(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Any]:
+    if request.param == "memory":
+        yield MemoryJournal(chosen=True, clock=clock)
+        return
+    url = f"sqlite:///{tmp_path / 'calls.db'}"
+    if request.param == "postgresql":
+        from tests import postgres
+
+        with postgres.database(request.getfixturevalue("postgres_server")) as named:
+            opened = Journal(named, clock=clock)
+            yield opened
+            opened.close()
+        return
+    opened = Journal(url, clock=clock)
+    yield opened
+    opened.close()
+
+
+def call(letter: str, thread: str, **fields: Any) -> Record:
+    return replace(decided(), key=letter * 32, thread=thread, created_at=1.0, **fields)
+
+
+def settle(journal: Any, record: Record, telling: Telling = QUIET) -> None:
+    journal.open([record], telling)
+    journal.move(record.key, Started("a/1", 0.0), telling)
+    journal.move(record.key, Finished("a/1", Executed("done")), telling)
+
+
+def kept(journal: Any) -> str:
+    return "".join(sorted(key[0] for key in journal.find([letter * 32 for letter in "abcdef"])))
+
+
+def test_only_what_is_old_and_settled_is_forgotten(journal: Any, clock: Clock) -> None:
+    settle(journal, call("a", "old"))
+    clock.now += 2 * DAY
+    settle(journal, call("b", "new"))
+    assert (journal.prune(DAY), kept(journal)) == (1, "b")
+    with pytest.raises(CallNotRecorded):
+        journal.move("a" * 32, Started("a/2", 0.0), QUIET)
+
+
+@pytest.mark.parametrize("state", [State.AWAITING, State.ALLOWED])
+def test_a_thread_with_an_open_call_keeps_all_of_them(
+    journal: Any, clock: Clock, state: State
+) -> None:
+    settle(journal, call("a", "thread"))
+    journal.open([call("b", "thread", state=state)], QUIET)
+    clock.now += 2 * DAY
+    assert (journal.prune(DAY), kept(journal)) == (0, "ab")
+
+
+def test_a_call_in_doubt_is_never_forgotten(journal: Any, clock: Clock) -> None:
+    journal.open([call("a", "thread")], QUIET)
+    journal.move("a" * 32, Started("a/1", 0.0), QUIET)
+    journal.move("a" * 32, Lost("a/1", "gone"), QUIET)
+    clock.now += 900 * DAY
+    assert (journal.prune(DAY), kept(journal)) == (0, "a")
+
+
+def test_what_bighub_has_not_been_told_is_not_forgotten(journal: Any, clock: Clock) -> None:
+    settle(journal, call("a", "thread"), Telling())
+    clock.now += 2 * DAY
+    assert journal.prune(DAY) == 0
+    entries = journal.due(clock.now, 10, early=True)
+    journal.postpone([entries[0].id], 0.0, "no", refused=True, aside=True)
+    journal.delivered([one.id for one in entries[1:]])
+    assert journal.prune(DAY) == 0
+    journal.delivered([entries[0].id])
+    assert journal.prune(DAY) == 1
+
+
+def test_a_forked_child_takes_calls_of_its_parent_for_abandoned() -> None:
+    journal = MemoryJournal(chosen=True)
+    journal.open([call("a", "thread")], QUIET)
+    running = journal.move("a" * 32, Started(f"{journal.owner}/1", 0.0), QUIET)
+    assert not journal.abandoned(running)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if journal.abandoned(running) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
