@@ -134,3 +134,10 @@ def test_any_arguments_get_a_decision_or_a_clear_refusal(
         reply = refund(bighub, value=value, context={"arguments": arguments})
         assert 0 <= reply["risk_score"] <= 1
         bighub.outcomes.report(request_id=reply["request_id"], status="SUCCESS")
+
+
+def test_a_constraint_with_a_misspelt_limit_is_refused() -> None:
+    misspelt: Any = {"name": "x", "domain": "d", "max_valu": 5}
+    with LocalBighub() as bighub, pytest.raises(BighubValidationError) as refused:
+        bighub.constraints.create(misspelt)
+    assert "max_valu" in str(refused.value.validation_errors)

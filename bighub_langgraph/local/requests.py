@@ -153,7 +153,13 @@ class Switch(Body):
 Hour = Annotated[int, Field(ge=0, le=24)]
 
 
-class RuleChange(Body):
+class Limits(Body):
+    """A body whose every field limits something: one that is misspelt must not be passed over."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class RuleChange(Limits):
     """The fields of a constraint that change."""
 
     name: Word | None = None
@@ -171,7 +177,7 @@ class RuleChange(Body):
     metadata: Json | None = None
 
 
-class Rule(Body):
+class Rule(Limits):
     """A constraint; what it does not name it does not limit."""
 
     name: Word
