@@ -195,7 +195,9 @@ def test_a_standing_approval_holds_for_the_run(server: ResponsesServer, colour: 
     with runtime(colour, server, REVIEW) as client:
         client.tool("refund", refund)
         state = client.run().to_state()
-        state.approve(state.interruptions[0], approver="ann", always_approve=True)
+        first, second = state.interruptions
+        state.approve(first, approver="ann", always_approve=True)
+        state.approve(second, approver="ann")
         answer = client.resume(state)
         assert len(client.bighub.resolved) == 3
     assert answer.status == "completed"
@@ -213,7 +215,9 @@ def test_a_standing_approval_does_not_lift_a_block(server: ResponsesServer, colo
     with runtime(colour, server, strict) as client:
         client.tool("refund", refund)
         state = client.run().to_state()
-        state.approve(state.interruptions[0], always_approve=True)
+        first, second = state.interruptions
+        state.approve(first, always_approve=True)
+        state.approve(second)
         assert client.resume(state)["execution"]["last"]["status"] == "blocked"
 
 

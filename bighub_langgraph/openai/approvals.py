@@ -84,6 +84,11 @@ def edited(
     checked = tools[call.tool].parameters.check(arguments)
     if checked == call.arguments:
         return said(Answer.APPROVE, at, words)
+    if (call.waiting or {}).get("in_doubt"):
+        raise InvalidCall(
+            f"whether call {call.call_id} ran is not known: approve it to run it again as it was, "
+            "or reject it; it cannot be edited"
+        )
     return said(Answer.EDIT, at, words, arguments=checked)
 
 
@@ -93,8 +98,8 @@ _RESOLUTIONS = frozenset(("approved", "approve")) | _NO
 
 async def carry_out(talk: Talk, host: Host) -> Talk:
     """Settle what people answered and run what they allowed; what nobody answered stays open."""
-    calls = [_always(call, talk, host) for call in talk.open]
-    answered = [call for call in calls if call.answer is not None and not call.settled]
+    # A standing yes is for later turns: it answers no call that was shown beside the one it is of.
+    answered = [call for call in talk.open if call.answer is not None and not call.settled]
     for call in answered:
         _refuse_forbidden(call, call.answer or {}, host)
     ours = [call for call in answered if call.kind == "function"]
@@ -103,7 +108,9 @@ async def carry_out(talk: Talk, host: Host) -> Talk:
     hosted = [_hosted(call, call.answer or {}) for call in answered if call.kind == "mcp"]
     became = {call.call_id: call for call in (*settled, *hosted)}
     refused = [_refusal(call) for call in hosted if call.output]
-    return talk.with_calls([became.get(call.call_id, call) for call in calls], [*events, *refused])
+    return talk.with_calls(
+        [became.get(call.call_id, call) for call in talk.open], [*events, *refused]
+    )
 
 
 def _refuse_forbidden(call: OpenCall, words: Json, host: Host) -> None:
@@ -111,16 +118,6 @@ def _refuse_forbidden(call: OpenCall, words: Json, host: Host) -> None:
     if call.kind == "function" and Answer(words["answer"]) not in {*allowed, Answer.REJECT}:
         listed = ", ".join(one.value for one in allowed)
         raise StateRefused(f"a call of {call.tool!r} may be answered with: {listed}")
-
-
-def _always(call: OpenCall, talk: Talk, host: Host) -> OpenCall:
-    """Let a standing approval answer a call of the same tool."""
-    standing = talk.always.get(call.tool)
-    if standing is None or call.answer is not None or call.settled or call.kind == "mcp":
-        return call
-    if call.waiting is not None and call.waiting.get("in_doubt"):
-        return call
-    return replace(call, answer=said(Answer.APPROVE, host.ports.clock(), standing))
 
 
 async def _settled(call: OpenCall, words: Json, talk: Talk, host: Host) -> Considered:

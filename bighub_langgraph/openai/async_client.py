@@ -5,6 +5,7 @@ import inspect
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
+from copy import deepcopy
 from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
@@ -172,7 +173,7 @@ class AsyncBighubOpenAI(Facade):
         if self.settings.on_decision is None:
             return
         try:
-            await _outcome_of(self.settings.on_decision, dict(event))
+            await _outcome_of(self.settings.on_decision, deepcopy(event))
         except Exception:
             log.exception("on_decision raised; the call %s goes on", record.key[:12])
 

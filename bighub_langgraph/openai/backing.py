@@ -81,11 +81,28 @@ def shared_backing(
     settings: Settings, guard: BighubGuard, *, actor: str | None, domain: str | None
 ) -> Backing:
     """Lean on a guard that others use too: its clients, journal, rules and policies."""
-    backing = _backing(settings, guard, guard.ports.telling, (), on_loop=is_async(guard.client))
+    _refuse_contradictions(settings, guard.rules)
+    theirs = guard.ports.telling
+    telling = replace(
+        theirs,
+        outcomes=theirs.outcomes and settings.outcome_reporting,
+        memory=theirs.memory and settings.memory_enabled,
+    )
+    backing = _backing(settings, guard, telling, (), on_loop=is_async(guard.client))
     own = replace(
         backing.rules, actor=actor or guard.rules.actor, domain=domain or guard.rules.domain
     )
     return replace(backing, rules=own)
+
+
+def _refuse_contradictions(settings: Settings, rules: Rules) -> None:
+    """Refuse what only the guard can say; a default cannot be told from nothing said."""
+    for name, default in (("fail_mode", "closed"), ("decision_mode", "submit")):
+        said, theirs = getattr(settings, name), str(getattr(rules, name))
+        if said not in {default, theirs}:
+            raise AdapterConfigurationError(
+                f"guard= has {name}={theirs!r}: set {name} there, and not {said!r} here"
+            )
 
 
 def _backing(

@@ -3,6 +3,7 @@
 import inspect
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from copy import deepcopy
 from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
@@ -186,7 +187,7 @@ class BighubOpenAI(Facade):
         if self.settings.on_decision is None:
             return
         try:
-            _outcome_of(self.settings.on_decision, dict(event))
+            _outcome_of(self.settings.on_decision, deepcopy(event))
         except Exception:
             log.exception("on_decision raised; the call %s goes on", record.key[:12])
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import uuid4
@@ -110,7 +111,7 @@ async def _answer(
             async for part in parts:
                 yield part
     except ProviderResponseError as error:
-        error.events, error.state = list(talk.events), host.state(talk)
+        error.events, error.state = deepcopy(list(talk.events)), host.state(talk)
         error.response = serialized(last) if last.id else None
         raise
 
@@ -133,10 +134,11 @@ async def _told(before: Talk, after: Talk, host: Host) -> list[Json]:
     await host.deliver(after.turn or "")
     fresh = after.events[len(before.events) :]
     told = [
-        {"type": "execution_event", "event": event, "response_id": after.turn} for event in fresh
+        {"type": "execution_event", "event": deepcopy(event), "response_id": after.turn}
+        for event in fresh
     ]
     for call in after.pending:
-        event = call.waiting or {}
+        event = deepcopy(call.waiting or {})
         about = {"request_id": event.get("request_id"), "event": event, "response_id": after.turn}
         told.append({"type": "approval_required", **about})
     return told

@@ -30,7 +30,7 @@ from bighub_langgraph.openai.result import RunResult
 from bighub_langgraph.openai.retries import counts_against_service
 from bighub_langgraph.openai.running import Runner
 from bighub_langgraph.openai.settings import Settings
-from bighub_langgraph.openai.state import RunState, read_state
+from bighub_langgraph.openai.state import RunState, fingerprints, read_state, refuse_changed
 from bighub_langgraph.openai.talk import Talk
 from bighub_langgraph.openai.tools import Tool
 
@@ -256,10 +256,18 @@ class Facade(PublishedNames):
             state=lambda talk: self._state(Ending(talk, NO_REPLY, "failed")),
         )
 
-    def _state(self, ending: Ending) -> RunState:
-        clock = self._backing.ports.clock
-        key = self.settings.key
-        return RunState(ending.talk, ending.reply, self._tools, clock=clock, signing_key=key)
+    def _state(self, ending: Ending, asked: Mapping[str, str] | None = None) -> RunState:
+        return RunState(
+            ending.talk,
+            ending.reply,
+            self._tools,
+            clock=self._backing.ports.clock,
+            fingerprints=self._fingerprints(ending) if asked is None else asked,
+            signing_key=self.settings.key,
+        )
+
+    def _fingerprints(self, ending: Ending) -> dict[str, str]:
+        return fingerprints(ending.talk.pending, self._tools)
 
     def _result(self, ending: Ending) -> RunResult:
         for call in ending.talk.pending:
@@ -267,7 +275,9 @@ class Facade(PublishedNames):
                 self._waiting[request_id] = call.key
         for request_id in list(self._waiting)[:-_MOST_WAITING]:
             del self._waiting[request_id]
-        return RunResult(ending, lambda: self._state(ending))
+        # Taken now: a tool that is registered anew before `to_state` is not the one asked about.
+        asked = self._fingerprints(ending)
+        return RunResult(ending, lambda: self._state(ending, asked))
 
     def _resumable(self, state: RunState) -> Talk:
         if not isinstance(state, RunState):
@@ -276,4 +286,5 @@ class Facade(PublishedNames):
             )
         if not state.talk.open and not state.talk.fresh:
             raise StateRefused("this run has ended; there is nothing to go on with")
+        refuse_changed(state.talk, state.fingerprints, self._tools)
         return state.talk

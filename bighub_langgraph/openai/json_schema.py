@@ -91,7 +91,7 @@ _TYPES: dict[str, Callable[[Any], bool]] = {
     "boolean": lambda value: isinstance(value, bool),
     "string": lambda value: isinstance(value, str),
     "number": _is_number,
-    "integer": lambda value: _is_number(value) and float(value).is_integer(),
+    "integer": lambda value: _is_number(value) and (isinstance(value, int) or value.is_integer()),
     "array": lambda value: isinstance(value, list),
     "object": lambda value: isinstance(value, dict),
 }
@@ -120,7 +120,10 @@ def _bound(kind: type | Any, fits: Callable[[Any, Any], bool], words: str) -> Ch
 
 
 def _is_multiple(value: float, asked: float) -> bool:
-    times = value / asked
+    if isinstance(value, int) and isinstance(asked, int):
+        return value % asked == 0
+    if not math.isfinite(times := value / asked):
+        return False
     return math.isclose(times, round(times), rel_tol=1e-12, abs_tol=1e-9)
 
 

@@ -1,5 +1,6 @@
 """Going on after an approval happens once, however often and wherever the same state is resumed."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +19,7 @@ from bighub_langgraph.openai.errors import StateRefused
 
 __all__ = ["Continuation", "claim"]
 
+log = logging.getLogger("bighub_langgraph")
 Json = dict[str, Any]
 _NAME = "(continue)"
 
@@ -31,8 +33,12 @@ class Continuation:
     ports: Ports
 
     async def finish(self, ending: Json) -> None:
-        """Keep how it ended, for whoever resumes the same state again."""
-        await settled(self.key, Finished(self.owner, Executed(ending)), self.ports)
+        """Keep how it ended, for whoever resumes the same state again; never raises."""
+        try:
+            await settled(self.key, Finished(self.owner, Executed(ending)), self.ports)
+        except Exception:
+            # The run has come to its end, and its answer must reach the user all the same.
+            log.exception("the journal could not keep how run %s ended", self.key[:12])
 
     def release(self) -> None:
         """Let somebody else try; for a run that was stopped or failed."""

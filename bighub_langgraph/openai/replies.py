@@ -63,7 +63,7 @@ class Reply:
     def whole(self) -> bool:
         """Whether its calls may run: a call in an answer that was cut off may be cut off itself."""
         return self.status == "completed" and all(
-            item.get("status", "completed") == "completed"
+            (item.get("status") or "completed") == "completed"
             for item in self.items
             if item.get("type") == "function_call"
         )

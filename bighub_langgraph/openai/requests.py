@@ -50,7 +50,7 @@ def next_request(talk: Talk, tools: Sequence[Json]) -> Json:
 
     A conversation that the service stores is continued by its id; any other is sent again, whole.
     """
-    request = {**talk.settings, "tools": [*tools, *talk.settings.get("tools", ())]}
+    request = {**talk.settings, "tools": [*tools, *(talk.settings.get("tools") or ())]}
     if talk.rounds:
         _let_go(request)
     if request.get("conversation"):

@@ -2,8 +2,8 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ from bighub_langgraph.core.current import entered
 from bighub_langgraph.core.doubt import perform
 from bighub_langgraph.core.drive import run_sync
 from bighub_langgraph.core.flows import Ended, Ran
-from bighub_langgraph.core.plain import plain
+from bighub_langgraph.core.plain import cut, plain
 from bighub_langgraph.core.policy import ToolPolicy
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.core.record import Executed, Failed, Record, Result
@@ -24,6 +24,7 @@ __all__ = ["Runner", "async_runner", "blocking_runner"]
 
 Json = dict[str, Any]
 Waiter = Callable[[Any], Any]
+LONGEST_ERROR = 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +33,11 @@ class Runner:
 
     Attributes:
         once: Claims the call's record, runs the tool under the policy given and settles the record.
-        unrecorded: Only runs the tool, which changes nothing.
+        unrecorded: Only runs the tool, which changes nothing; no journal holds the record.
     """
 
     once: Callable[[Tool, ToolPolicy, Json, str], Awaitable[Ran]]
-    unrecorded: Callable[[Tool, Json], Awaitable[Result]]
+    unrecorded: Callable[[Tool, Json, Record], Awaitable[Result]]
 
 
 def blocking_runner(ports: Ports) -> Runner:
@@ -48,8 +49,8 @@ def blocking_runner(ports: Ports) -> Runner:
 
         return await perform(key, policy, arguments, ports, run)
 
-    async def unrecorded(tool: Tool, arguments: Json) -> Result:
-        return _here(tool, arguments, _on_background_loop, None)
+    async def unrecorded(tool: Tool, arguments: Json, record: Record) -> Result:
+        return _here(tool, arguments, _on_background_loop, record)
 
     return Runner(once, unrecorded)
 
@@ -58,7 +59,7 @@ def async_runner(aports: Ports, ports: Ports) -> Runner:
     """Run coroutine functions on the loop, and every other tool in a thread of blocking ports.
 
     Claim, tool and settling are one function in that thread: it comes to its end there when the
-    coroutine that waits for it is cancelled.
+    coroutine that waits for it is cancelled, unless it has not begun by then.
     """
 
     async def once(tool: Tool, policy: ToolPolicy, arguments: Json, key: str) -> Ran:
@@ -74,39 +75,71 @@ def async_runner(aports: Ports, ports: Ports) -> Runner:
             return Ended(_here(tool, arguments, wait, record))
 
         flow = perform(key, policy, arguments, ports, run_here)
-        return await asyncio.shield(asyncio.ensure_future(asyncio.to_thread(run_sync, flow)))
+        return await _in_thread(flow)
 
-    async def unrecorded(tool: Tool, arguments: Json) -> Result:
+    async def unrecorded(tool: Tool, arguments: Json, record: Record) -> Result:
         if _is_coroutine_function(tool.fn):
-            return await _on_loop(tool, arguments, None)
+            return await _on_loop(tool, arguments, record)
         wait = _on_loop_of(asyncio.get_running_loop())
-        return await asyncio.to_thread(_here, tool, arguments, wait, None)
+        return await asyncio.to_thread(_here, tool, arguments, wait, record)
 
     return Runner(once, unrecorded)
 
 
-def _here(tool: Tool, arguments: Json, wait: Waiter, record: Record | None) -> Result:
+async def _in_thread(flow: Coroutine[Any, Any, Ran]) -> Ran:
+    given_up = threading.Event()
+
+    def begun() -> Ran | None:
+        if given_up.is_set():  # it was still waiting for a thread
+            flow.close()
+            return None
+        return run_sync(flow)
+
+    work = asyncio.ensure_future(asyncio.to_thread(begun))
     try:
-        with entered(record) if record else nullcontext():
+        ran = await asyncio.shield(work)
+    except asyncio.CancelledError:
+        given_up.set()
+        raise
+    if ran is None:
+        raise AssertionError("unreachable: only a flow that was given up does not begin")
+    return ran
+
+
+def _here(tool: Tool, arguments: Json, wait: Waiter, record: Record) -> Result:
+    try:
+        with entered(record):
             positional, named = tool.parameters.bind(arguments)
             output = tool.fn(*positional, **named)
             return Executed(plain(wait(output) if inspect.isawaitable(output) else output))
-    except Exception as error:  # noqa: BLE001 - a tool may raise anything; all of it is its result
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a tool may raise anything; all of it is its result
         return _failed(error)
 
 
-async def _on_loop(tool: Tool, arguments: Json, record: Record | None) -> Result:
+async def _on_loop(tool: Tool, arguments: Json, record: Record) -> Result:
     try:
-        with entered(record) if record else nullcontext():
+        with entered(record):
             positional, named = tool.parameters.bind(arguments)
             return Executed(plain(await tool.fn(*positional, **named)))
+    except asyncio.CancelledError as error:
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            raise
+        return _failed(error)  # nobody cancels this run: the tool raised it itself
     except Exception as error:  # noqa: BLE001 - a tool may raise anything; all of it is its result
         return _failed(error)
 
 
-def _failed(error: Exception) -> Failed:
-    text = " ".join(redact_text(str(error)).split())
+def _failed(error: BaseException) -> Failed:
+    text = cut(" ".join(redact_text(_text(error)).split()), LONGEST_ERROR)
     return Failed(f"{type(error).__name__}: {text}" if text else type(error).__name__)
+
+
+def _text(error: BaseException) -> str:
+    try:
+        # More than is shown, lest half a secret at the cut be shown; and no more than that.
+        return str(error)[: 4 * LONGEST_ERROR]
+    except Exception:  # noqa: BLE001 - the text of an exception is the tool's code too
+        return "its text cannot be read"
 
 
 def _is_coroutine_function(fn: Any) -> bool:

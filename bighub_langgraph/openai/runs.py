@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -60,7 +61,7 @@ async def _consulted(
 ) -> OpenCall:
     if consult is None:
         return call
-    event = call.waiting or {}
+    event = deepcopy(call.waiting or {})  # theirs to change
     context = {
         "request_id": event.get("request_id"),
         "event": event,

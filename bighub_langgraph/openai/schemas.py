@@ -4,12 +4,14 @@ import inspect
 import json
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
 from bighub_langgraph.core.errors import InvalidCall
+from bighub_langgraph.core.plain import cut
 from bighub_langgraph.openai.errors import AdapterConfigurationError
 from bighub_langgraph.openai.json_schema import unknown_keywords, violations
 from bighub_langgraph.openai.signature import Signature, read_signature
@@ -25,6 +27,8 @@ __all__ = ["Parameters", "SchemaWarning", "from_schema", "from_signature", "read
 
 Json = dict[str, Any]
 _MOST_FAULTS = 5
+_DEEPEST = 100
+_LONGEST_FAULT = 1_000
 
 
 class SchemaWarning(UserWarning):
@@ -75,7 +79,7 @@ def from_schema(
         schema,
         strict and not fault,
         lambda arguments: _fitting(schema, arguments, fn, tool),
-        lambda arguments: ([], dict(arguments)),
+        lambda arguments: ([], deepcopy(dict(arguments))),
     )
 
 
@@ -87,7 +91,7 @@ def read_arguments(raw: Any, tool: str) -> Json:
             if isinstance(raw, str)
             else raw
         )
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidCall(
             f"the arguments of {tool!r} are not JSON ({error}); send the whole call again"
         ) from error
@@ -97,7 +101,24 @@ def read_arguments(raw: Any, tool: str) -> Json:
         raise InvalidCall(
             f"the arguments of {tool!r} must be a JSON object, not {type(arguments).__name__}"
         )
+    _refuse_deep(arguments, tool)
     return arguments
+
+
+def _refuse_deep(arguments: Json, tool: str) -> None:
+    """Refuse what is nested so deeply that it could be neither copied nor stored."""
+    level: list[Any] = [arguments]
+    for _ in range(_DEEPEST):
+        level = [part for one in level for part in _parts(one)]
+        if not level:
+            return
+    raise InvalidCall(f"the arguments of {tool!r} are nested deeper than {_DEEPEST} levels")
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _strict_or_none(signature: Signature) -> Json | None:
@@ -112,23 +133,38 @@ def _strict_or_none(signature: Signature) -> Json | None:
 
 
 def _checked(signature: Signature, arguments: Mapping[str, Any]) -> Json:
-    schema = signature.schema
+    try:
+        return signature.check(_completed(signature.schema, arguments))
+    except InvalidCall:
+        raise
+    except ValidationError as error:
+        _refuse(signature.tool, [_told(fault) for fault in error.errors(include_url=False)], error)
+    except Exception as error:  # noqa: BLE001 - a validator of the user's own may raise anything
+        _refuse(signature.tool, [_said(error)], error)
+
+
+def _completed(schema: Json, arguments: Mapping[str, Any]) -> Json:
     given = without_filler_nulls(dict(arguments), schema, schema)
     defaults = {
         name: item["default"]
         for name, item in schema.get("properties", {}).items()
         if "default" in item and name not in given
     }
+    return {**defaults, **given}
+
+
+def _said(error: Exception) -> str:
     try:
-        return signature.check({**defaults, **given})
-    except ValidationError as error:
-        _refuse(signature.tool, [_told(fault) for fault in error.errors(include_url=False)], error)
-    except (TypeError, ValueError) as error:  # a validator of the user's own
-        _refuse(signature.tool, [str(error)], error)
+        return cut(f"{type(error).__name__}: {error}", _LONGEST_FAULT)
+    except Exception:  # noqa: BLE001 - the text of an exception is the user's code too
+        return type(error).__name__
 
 
 def _fitting(schema: Json, arguments: Mapping[str, Any], fn: Callable[..., Any], tool: str) -> Json:
-    faults = list(violations(dict(arguments), schema)) or [_unbindable(fn, arguments)]
+    try:
+        faults = list(violations(dict(arguments), schema)) or [_unbindable(fn, arguments)]
+    except (ArithmeticError, RecursionError) as error:  # numbers and depths beyond Python's own
+        faults = [_said(error)]
     if any(faults):
         _refuse(tool, faults, None)
     return dict(arguments)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, TypeAdapte
 from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
+from bighub_langgraph.core.errors import InvalidCall
 from bighub_langgraph.openai.docstrings import described
 from bighub_langgraph.openai.errors import AdapterConfigurationError
 from bighub_langgraph.openai.typed_dicts import readable
@@ -38,9 +39,30 @@ class Signature:
     schema: dict[str, Any]
 
     def check(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Coerce arguments and fill in defaults, as plain JSON; raises a `ValidationError`."""
+        """Coerce arguments and fill in defaults, as plain JSON; raises a `ValidationError`.
+
+        A validator that changes what it already changed is an `InvalidCall`: `bind` checks once
+        more, and the tool would get something else than a person was shown.
+        """
         checked = self._checked(arguments)
-        return checked.model_dump(mode="json", by_alias=True, round_trip=True, exclude_unset=True)
+        said = _dumped(checked)
+        if unstable := list(self._unstable(checked, said)):
+            raise InvalidCall(
+                f"the arguments of {self.tool!r} cannot be used: checking {', '.join(unstable)} "
+                "twice gives another value than checking once; its validator must leave alone "
+                "what it returned"
+            )
+        return said
+
+    def _unstable(self, checked: BaseModel, said: dict[str, Any]) -> Iterator[str]:
+        """Name the parameters that another check changes."""
+        again = self._checked(said)
+        repeated = _dumped(again)
+        for field, name in zip(type(checked).model_fields, self.asked, strict=True):
+            # Equal sets may be listed in different orders, so that either equality will do.
+            differs = repeated.get(name) != said.get(name)
+            if differs and getattr(again, field) != getattr(checked, field):
+                yield name
 
     def bind(self, arguments: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """Give the positional and the named Python values to call the function with."""
@@ -56,6 +78,10 @@ class Signature:
     def _checked(self, arguments: Mapping[str, Any]) -> BaseModel:
         # By way of JSON: pydantic reads dates, tuples, bytes and the like from JSON in every mode.
         return self.model.model_validate_json(json.dumps(arguments))
+
+
+def _dumped(checked: BaseModel) -> dict[str, Any]:
+    return checked.model_dump(mode="json", by_alias=True, round_trip=True, exclude_unset=True)
 
 
 def read_signature(fn: Callable[..., Any], tool: str) -> Signature:

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from bighub_langgraph.openai.replies import Reply
 from bighub_langgraph.openai.talk import OpenCall, Talk, talk_from_json, talk_in_json
 from bighub_langgraph.openai.tools import Tools
 
-__all__ = ["VERSION", "RunState", "Stored", "read_state"]
+__all__ = ["VERSION", "RunState", "Stored", "fingerprints", "read_state", "refuse_changed"]
 
 Json = dict[str, Any]
 
@@ -35,15 +36,16 @@ class RunState:
         tools: Tools,
         *,
         clock: Callable[[], float],
+        fingerprints: Mapping[str, str],
         signing_key: bytes | None = None,
     ) -> None:
-        self.talk, self.reply = talk, reply
+        self.talk, self.reply, self.fingerprints = talk, reply, dict(fingerprints)
         self._tools, self._clock, self._signing_key = tools, clock, signing_key
 
     @property
     def interruptions(self) -> list[Json]:
         """What still waits for an answer."""
-        return [dict(call.waiting or {}) for call in self.talk.pending if call.answer is None]
+        return [deepcopy(call.waiting or {}) for call in self.talk.pending if call.answer is None]
 
     def approve(
         self, item: Any, *, approver: str = "", comment: str = "", always_approve: bool = False
@@ -54,8 +56,9 @@ class RunState:
             item: One of `interruptions`, or its `call_id` or `request_id`.
             approver: Who says so; kept as a claim.
             comment: For BIGHUB and the record.
-            always_approve: Let every further call of this tool in this run pass where only a person
-                was missing; what BIGHUB blocks stays blocked.
+            always_approve: Let every call of this tool in the rounds to come pass where only a
+                person was missing; what BIGHUB blocks stays blocked. Rejecting or editing a call of
+                this tool, or answering this one anew, takes it back.
         """
         call = self._waiting(item)
         words = {"approver": approver, "comment": comment}
@@ -90,7 +93,7 @@ class RunState:
             "version": VERSION,
             "talk": talk_in_json(self.talk),
             "reply": asdict(self.reply),
-            "fingerprints": fingerprints(self.talk.pending, self._tools),
+            "fingerprints": self.fingerprints,
         }
         if self._signing_key is not None:
             blob["signature"] = _signature(blob, self._signing_key)
@@ -108,7 +111,11 @@ class RunState:
 
     def _keep(self, call: OpenCall, words: Json) -> None:
         calls = [replace(one, answer=words) if one is call else one for one in self.talk.open]
-        self.talk = replace(self.talk, open=calls)
+        always = dict(self.talk.always)
+        # A second thought about a call, or a no to another of its tool, takes a standing yes back.
+        if call.answer is not None or words["answer"] != Answer.APPROVE:
+            always.pop(call.tool, None)
+        self.talk = replace(self.talk, open=calls, always=always)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +146,7 @@ def read_state(blob: Any, tools: Tools, signing_key: bytes | None) -> Stored:
         talk, reply = talk_from_json(said_["talk"]), Reply(**said_["reply"])
     except (KeyError, TypeError) as error:
         raise StateRefused(f"the stored run cannot be read: {error}") from error
-    _refuse_changed(talk, said_.get("fingerprints"), tools)
+    refuse_changed(talk, said_.get("fingerprints"), tools)
     return Stored(talk, reply, signing_key is not None)
 
 
@@ -162,7 +169,8 @@ def _parsed(blob: Any) -> Json:
     return dict(said_)
 
 
-def _refuse_changed(talk: Talk, stored: Any, tools: Tools) -> None:
+def refuse_changed(talk: Talk, stored: Any, tools: Tools) -> None:
+    """Refuse a run whose waiting calls want tools that are not the ones asked about."""
     now = fingerprints(talk.pending, tools)
     known = stored if isinstance(stored, Mapping) else {}
     for call in talk.pending:

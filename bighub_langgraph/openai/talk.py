@@ -123,10 +123,12 @@ class Talk:
 
 
 def talk_in_json(talk: Talk) -> Json:
-    """Say a talk in plain JSON. Headers, and settings that JSON cannot say, stay behind."""
+    """Say a talk in plain JSON. Keys, headers and what JSON cannot say stay behind."""
     settings = {
         name: in_json(value) for name, value in talk.settings.items() if name not in _PRIVATE
     }
+    if isinstance(tools := settings.get("tools"), list):
+        settings["tools"] = [_without_keys(tool) for tool in tools]
     said = {name: value for name, value in settings.items() if _is_json(value)}
     return asdict(replace(talk, settings=said))
 
@@ -143,13 +145,22 @@ def _replayable(item: Json) -> Json:
         return item
     try:
         json.loads(arguments or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {**item, "arguments": json.dumps({"unreadable": arguments})}
     return item
 
 
 # What may hold keys, or means something only in the process that passed it.
 _PRIVATE = frozenset(("extra_headers", "extra_query", "timeout"))
+
+# The same of a hosted server among the user's own tools.
+_PRIVATE_OF_TOOLS = frozenset(("authorization", "headers"))
+
+
+def _without_keys(tool: Any) -> Any:
+    if not isinstance(tool, dict):
+        return tool
+    return {name: value for name, value in tool.items() if name not in _PRIVATE_OF_TOOLS}
 
 
 def _is_json(value: Any) -> bool:
@@ -165,9 +176,11 @@ def _added(one: Json, other: Json) -> Json:
     total = dict(one)
     for name, value in other.items():
         if isinstance(value, dict):
-            total[name] = _added(total.get(name) or {}, value)
+            known = total.get(name)
+            total[name] = _added(known if isinstance(known, dict) else {}, value)
         elif isinstance(value, int) and not isinstance(value, bool):
-            total[name] = total.get(name, 0) + value
+            known = total.get(name)  # some servers count null tokens
+            total[name] = (known if isinstance(known, int) else 0) + value
         else:
             total.setdefault(name, value)
     return total

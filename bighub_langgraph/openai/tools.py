@@ -4,6 +4,7 @@ import inspect
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -124,10 +125,13 @@ def _policy(name: str, options: Mapping[str, Any]) -> ToolPolicy:
 
 
 def _numeric(function: Callable[[Json], Any]) -> Callable[[Json], Any]:
-    """Let a function give a number as text: a `Decimal` parameter is text among JSON arguments."""
+    """Let a function give a number as text: a `Decimal` parameter is text among JSON arguments.
+
+    It gets a copy: what it changes must not reach the tool.
+    """
 
     def value(arguments: Json) -> Any:
-        found = function(arguments)
+        found = function(deepcopy(dict(arguments)))
         return float(found) if isinstance(found, str) else found
 
     return value

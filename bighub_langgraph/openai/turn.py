@@ -106,6 +106,8 @@ async def _settled(one: Considered, talk: Talk, host: Host) -> Settled:
 async def _advanced(call: OpenCall, record: Record, talk: Talk, host: Host) -> Settled:
     call, replayed = replace(call, key=record.key), record.starts > 0
     if next_step(record) is Step.EXECUTE or record.state is State.UNKNOWN:
+        if _asked(call, talk).key != record.key:
+            return _refused(call, "its arguments were changed after it was decided", talk)
         tool, policy = host.tools[record.tool], host.rules.policy(record.tool)
         ran = await host.runner.once(tool, policy, call.arguments, record.key)
         record, replayed = ran.record, ran.replayed
@@ -120,18 +122,26 @@ async def _advanced(call: OpenCall, record: Record, talk: Talk, host: Host) -> S
 
 async def _read(call: OpenCall, talk: Talk, host: Host) -> Settled:
     """Run a tool that only reads: BIGHUB is not asked, and nothing is recorded."""
-    result = await host.runner.unrecorded(host.tools[call.tool], call.arguments)
-    state = State.EXECUTED if isinstance(result, Executed) else State.TOOL_ERROR
-    asked = ToolCall(talk.run_id, talk.turn or "", call.call_id, call.tool, call.arguments)
     proposal = Proposal(call.tool, host.rules.actor)
-    record = replace(Record.of(asked, proposal, host.ports.clock()), state=state, result=result)
+    try:
+        record = Record.of(_asked(call, talk), proposal, host.ports.clock())
+    except InvalidCall as error:
+        return _refused(call, str(error), talk)
+    result = await host.runner.unrecorded(host.tools[call.tool], call.arguments, record)
+    state = State.EXECUTED if isinstance(result, Executed) else State.TOOL_ERROR
+    record = replace(record, state=state, result=result)
     event = event_of(record, call.arguments, talk.run_id)
     return replace(call, output=told(record, call.arguments)), event, None
 
 
 def _refused(call: OpenCall, error: str, talk: Talk) -> Settled:
     event = refusal(call.tool, call.call_id, call.arguments, error, talk.run_id)
-    return replace(call, output=failure(error)), event, None
+    # Arguments that nobody checked may be nested too deeply to be stored.
+    return replace(call, arguments=event["arguments"], output=failure(error)), event, None
+
+
+def _asked(call: OpenCall, talk: Talk) -> ToolCall:
+    return ToolCall(talk.run_id, talk.turn or "", call.call_id, call.tool, call.arguments)
 
 
 def _opened(calls: Sequence[FunctionCall], talk: Talk, host: Host) -> list[Asked]:
@@ -149,8 +159,8 @@ def _checked(call: FunctionCall, talk: Talk, host: Host, times: int) -> Asked:
         arguments = tool.parameters.check(arguments)
     except InvalidCall as error:
         return OpenCall(call.call_id, call.name, arguments), error
-    asked = ToolCall(talk.run_id, talk.turn or "", call.call_id, call.name, arguments)
-    return OpenCall(call.call_id, call.name, arguments), asked
+    opened = OpenCall(call.call_id, call.name, arguments)
+    return opened, _asked(opened, talk)
 
 
 def _refuse_shared_id(call: FunctionCall, times: int) -> None:

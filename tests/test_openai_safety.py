@@ -1,0 +1,412 @@
+"""Nothing runs under a yes that was given to something else, and no odd value stops a run."""
+
+import asyncio
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated, Any
+
+import openai
+import pytest
+from pydantic import AfterValidator
+
+from bighub_langgraph import AsyncBighubOpenAI, BighubGuard, BighubOpenAI, current_call
+from bighub_langgraph.core.errors import InvalidCall, JournalError
+from bighub_langgraph.core.transitions import Finished
+from bighub_langgraph.openai.errors import AdapterConfigurationError, StateRefused
+from bighub_langgraph.openai.replies import read_reply
+from bighub_langgraph.openai.schemas import from_schema, from_signature, read_arguments
+from bighub_langgraph.openai.talk import Talk
+from tests.openai_answers import calls, says
+from tests.openai_bighub import REVIEW, AsyncScriptedBighub, ScriptedBighub
+from tests.openai_runtime import COLOURS, runtime
+from tests.openai_server import ResponsesServer
+
+Json = dict[str, Any]
+ONE = ("refund", {"order": "1", "amount": 5})
+
+
+@pytest.fixture
+def silent() -> Iterator[ResponsesServer]:
+    with ResponsesServer() as server:
+        yield server
+
+
+@pytest.fixture
+def server(silent: ResponsesServer) -> ResponsesServer:
+    return silent.script(calls(ONE), says("Done."))
+
+
+@pytest.fixture(params=COLOURS)
+def colour(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+class Refunds(list[float]):
+    """A tool that keeps what it paid."""
+
+    def refund(self, order: str, amount: float) -> str:
+        self.append(amount)
+        return f"refunded {order}"
+
+
+@pytest.fixture
+def paid() -> Refunds:
+    return Refunds()
+
+
+def settle(client: BighubOpenAI, request_id: str, tool: str = "refund", amount: float = 5) -> Json:
+    arguments = {"order": "1", "amount": amount}
+    return client.resume_after_approval(tool_name=tool, arguments=arguments, request_id=request_id)
+
+
+@pytest.mark.parametrize(("tool", "amount"), [("refund", 5000), ("wipe", 5)])
+def test_a_yes_to_one_call_runs_no_other(
+    server: ResponsesServer, paid: Refunds, tool: str, amount: float
+) -> None:
+    with runtime("blocking", server, REVIEW) as client:
+        client.tool("refund", paid.refund)
+        client.tool("wipe", paid.refund)
+        client.run()
+        with pytest.raises(StateRefused, match="req_1 was asked"):
+            settle(client.client, "req_1", tool, amount)
+        assert client.bighub.resolved == []
+        assert settle(client.client, "req_1")["resumed"]
+    assert paid == [5]
+
+
+def test_a_request_id_that_only_bighub_knows_runs_one_call(
+    server: ResponsesServer, paid: Refunds
+) -> None:
+    with runtime("blocking", server, REVIEW) as client:
+        client.tool("refund", paid.refund)
+        settle(client.client, "req_9")
+        with pytest.raises(StateRefused, match="other arguments"):
+            settle(client.client, "req_9", amount=6)
+    assert paid == [5]
+
+
+def test_a_denial_by_request_id_is_told_at_once(server: ResponsesServer, paid: Refunds) -> None:
+    with runtime("blocking", server, REVIEW) as client:
+        client.tool("refund", paid.refund)
+        client.run()
+        client.client.resume_after_approval(
+            tool_name="refund", arguments=ONE[1], request_id="req_1", resolution="denied"
+        )
+        client.client._backing.courier.wait(5)
+        assert [one["status"] for one in client.bighub.reported] == ["BLOCKED"]
+
+
+def test_what_callbacks_change_does_not_reach_the_tool(
+    server: ResponsesServer, colour: str, paid: Refunds
+) -> None:
+    def decided(event: Json) -> None:
+        event["arguments"]["amount"] = 1
+
+    def approve(asked: Json) -> Json:
+        asked["event"]["arguments"]["amount"] = 9999
+        return {"resolution": "approved"}
+
+    with runtime(colour, server, REVIEW, on_decision=decided) as client:
+        client.tool("refund", paid.refund)
+        client.run_with_approval(approve)
+    assert paid == [5]
+
+
+def test_what_is_changed_in_an_interruption_does_not_reach_the_tool(
+    server: ResponsesServer, colour: str, paid: Refunds
+) -> None:
+    with runtime(colour, server, REVIEW) as client:
+        client.tool("refund", paid.refund)
+        state = client.run().to_state()
+        shown = state.interruptions[0]
+        shown["arguments"]["amount"] = 9999
+        state.approve(shown)
+        client.resume(state)
+    assert paid == [5]
+
+
+def test_arguments_changed_in_place_after_the_decision_are_not_run(
+    server: ResponsesServer, colour: str, paid: Refunds
+) -> None:
+    with runtime(colour, server, REVIEW) as client:
+        client.tool("refund", paid.refund)
+        state = client.run().to_state()
+        state.approve(state.interruptions[0])
+        state.talk.open[0].arguments["amount"] = 9999
+        last = client.resume(state)["execution"]["last"]
+    assert (last["status"], paid) == ("tool_error", [])
+    assert "changed after it was decided" in last["error"]
+
+
+def hundredfold(cents: int) -> int:
+    return cents * 100
+
+
+def test_a_validator_that_does_not_leave_its_own_work_alone_is_refused_by_name() -> None:
+    def pay(cents: Annotated[int, AfterValidator(hundredfold)], names: set[str]) -> None: ...
+
+    with pytest.raises(InvalidCall, match="checking cents twice"):
+        from_signature(pay, "pay").check({"cents": 5, "names": ["a", "b"]})
+    assert from_signature(pay, "pay").check({"cents": 0, "names": ["a", "b"]})["cents"] == 0
+
+
+@pytest.mark.parametrize("later", ["approve", "reject", "edit"])
+def test_a_later_answer_takes_a_standing_approval_back(
+    silent: ResponsesServer, colour: str, paid: Refunds, later: str
+) -> None:
+    silent.script(calls(ONE), calls(("refund", {"order": "2", "amount": 7000})), says("Done."))
+    with runtime(colour, silent, REVIEW) as client:
+        client.tool("refund", paid.refund)
+        state = client.run().to_state()
+        [item] = state.interruptions
+        state.approve(item, always_approve=True)
+        more: Json = {"arguments": {"order": "1", "amount": 4}} if later == "edit" else {}
+        getattr(state, later)(item, **more)
+        assert client.resume(state).status == "interrupted"
+    assert 7000 not in paid
+
+
+def test_a_standing_approval_answers_no_call_that_was_shown_beside_it(
+    silent: ResponsesServer, colour: str, paid: Refunds
+) -> None:
+    silent.script(calls(ONE, ("refund", {"order": "2", "amount": 9000})), says("Done."))
+    with runtime(colour, silent, REVIEW) as client:
+        client.tool("refund", paid.refund)
+        state = client.run().to_state()
+        state.approve(state.interruptions[0], always_approve=True)
+        assert client.resume(state).status == "interrupted"
+    assert paid == [5]
+
+
+def test_a_tool_registered_anew_is_not_the_one_that_was_approved(
+    server: ResponsesServer, colour: str, paid: Refunds
+) -> None:
+    def other(order: str, amount: float, currency: str = "EUR") -> None:
+        paid.append(amount)
+
+    with runtime(colour, server, REVIEW) as client:
+        client.tool("refund", paid.refund)
+        answer = client.run()
+        client.tool("refund", other)
+        state = answer.to_state()
+        state.approve(state.interruptions[0])
+        with pytest.raises(StateRefused, match="not the one that was asked about"):
+            client.resume(state)
+        with pytest.raises(StateRefused, match="not the one that was asked about"):
+            client.client.state_from_json(state.to_json())
+    assert paid == []
+
+
+def broken(_: str) -> str:
+    raise LookupError("no such order")
+
+
+def number(n: float) -> None: ...
+
+
+def broad(n: Annotated[str, AfterValidator(broken)]) -> None: ...
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"n": {"type": "number", "multipleOf": 0.01}},
+    "required": ["n"],
+    "additionalProperties": False,
+}
+WHOLE = {**SCHEMA, "properties": {"n": {"type": "integer", "multipleOf": 3}}}
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        (broad, '{"n": "1"}'),
+        (number, '{"n": ' + "[" * 100_000),
+        (number, '{"n": ' + "[" * 500 + "]" * 500 + "}"),
+        (SCHEMA, '{"n": 1e999}'),
+        (WHOLE, '{"n": 1' + "0" * 400 + "}"),
+    ],
+    ids=["validator", "broken nest", "nest", "infinite", "401 digits"],
+)
+def test_whatever_arguments_the_model_sends_the_run_goes_on(
+    silent: ResponsesServer, colour: str, tool: Any, arguments: str
+) -> None:
+    silent.script(calls(("count", arguments)), says("Done."))
+    with runtime(colour, silent) as client:
+        if callable(tool):
+            client.tool("count", tool)
+        else:
+            client.tool("count", number, parameters_schema=tool)
+        answer = client.run()
+        answer.to_state().to_json()
+    assert answer["execution"]["last"]["status"] == "tool_error"
+    assert answer.status == "completed"
+
+
+def test_integers_beyond_floats_are_integers() -> None:
+    whole = from_schema(WHOLE, number, "count")
+    assert whole.check(read_arguments('{"n": 3' + "0" * 400 + "}", "count"))["n"] == 3 * 10**400
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def failing(error: BaseException, *, coroutine: bool) -> Callable[[], Any]:
+    async def later() -> None:
+        raise error
+
+    def now() -> None:
+        raise error
+
+    return later if coroutine else now
+
+
+@pytest.mark.parametrize("coroutine", [True, False])
+@pytest.mark.parametrize(
+    "error", [Mute(), asyncio.CancelledError("mine"), ValueError("x " * 10**6)]
+)
+def test_whatever_a_tool_raises_is_its_short_result(
+    silent: ResponsesServer, colour: str, error: BaseException, coroutine: bool
+) -> None:
+    silent.script(calls(("fail", {})), says("Done."))
+    with runtime(colour, silent) as client:
+        client.tool("fail", failing(error, coroutine=coroutine))
+        answer = client.run()
+    last = answer["execution"]["last"]
+    assert (answer.status, last["status"]) == ("completed", "tool_error")
+    assert len(last["error"]) < 4_100
+
+
+def test_null_tokens_are_counted_as_none() -> None:
+    talk = Talk("run", {}, [], [])
+    for tokens in (None, 5, None):
+        usage = {"input_tokens": tokens, "details": {"cached": tokens}}
+        talk = talk.heard(read_reply({"id": "r", "output": [], "usage": usage}), "turn")
+    assert talk.usage == {"input_tokens": 5, "details": {"cached": 5}}
+
+
+def test_a_journal_that_is_away_at_the_end_costs_no_answer(
+    server: ResponsesServer, colour: str, paid: Refunds, caplog: pytest.LogCaptureFixture
+) -> None:
+    with runtime(colour, server, REVIEW) as client:
+        client.tool("refund", paid.refund)
+        state = client.run().to_state()
+        state.approve(state.interruptions[0])
+        journal = client.client._backing.ports.journal
+        move = journal.move
+
+        def away(key: str, event: Any, telling: Any) -> Any:
+            if isinstance(event, Finished) and isinstance(event.result.output, dict):
+                raise JournalError("away")
+            return move(key, event, telling)
+
+        journal.move = away
+        with caplog.at_level(logging.ERROR, "bighub_langgraph"):
+            assert client.resume(state)["output_text"] == "Done."
+    assert "could not keep how run" in caplog.text
+
+
+async def test_a_tool_that_still_waits_for_a_thread_does_not_start_after_a_cancellation(
+    server: ResponsesServer, paid: Refunds
+) -> None:
+    asked, free = asyncio.Event(), threading.Event()
+    asyncio.get_running_loop().set_default_executor(pool := ThreadPoolExecutor(1))
+    async with openai.AsyncOpenAI(api_key="key", base_url=server.url) as model:
+        client = AsyncBighubOpenAI(
+            openai_client=model, bighub=AsyncScriptedBighub(), session_id="s"
+        )
+
+        client.tool("refund", paid.refund)
+        tell = client._backing.aports.engine.ask
+
+        async def ask(*given: Any) -> Any:
+            pool.submit(free.wait, 10)
+            asked.set()
+            return await tell(*given)
+
+        object.__setattr__(client._backing.aports.engine, "ask", ask)
+        run = asyncio.create_task(client.run(messages="Go.", model="gpt-5"))
+        await asked.wait()
+        await asyncio.sleep(0.3)
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+        free.set()
+        await asyncio.sleep(0.2)
+        await client.close()
+    assert paid == []
+
+
+def test_a_shared_guard_hears_what_a_client_does_not_want_told(
+    server: ResponsesServer, paid: Refunds
+) -> None:
+    bighub = ScriptedBighub()
+    with BighubGuard(bighub=bighub) as guard:
+        quiet: Json = {"memory_enabled": False, "outcome_reporting": False}
+        with runtime("blocking", server, bighub=None, guard=guard, **quiet) as client:
+            client.tool("refund", paid.refund)
+            client.run()
+        guard.flush()
+    assert (paid, bighub.reported, bighub.memories) == ([5], [], [])
+
+
+@pytest.mark.parametrize("option", [{"fail_mode": "open"}, {"decision_mode": "submit_payload"}])
+def test_an_option_that_contradicts_the_shared_guard_is_refused(option: Json) -> None:
+    with (
+        BighubGuard(bighub=ScriptedBighub()) as guard,
+        pytest.raises(AdapterConfigurationError, match="guard= has"),
+    ):
+        BighubOpenAI(openai_api_key="key", guard=guard, **option)
+
+
+def test_the_keys_of_a_hosted_server_are_not_stored(
+    server: ResponsesServer, colour: str, paid: Refunds
+) -> None:
+    hosted = {"type": "mcp", "server_label": "s", "server_url": "https://s.example"}
+    keys = {"authorization": "key-1", "headers": {"X-Key": "key-2"}}
+    with runtime(colour, server, REVIEW) as client:
+        client.tool("refund", paid.refund)
+        answer = client.run(extra_create_args={"tools": [{**hosted, **keys}]})
+        stored = answer.to_state().to_json()
+    assert "key-1" not in stored
+    assert "key-2" not in stored
+    assert json.loads(stored)["talk"]["settings"]["tools"] == [hosted]
+
+
+def test_a_call_in_doubt_is_not_edited(server: ResponsesServer, colour: str, paid: Refunds) -> None:
+    with runtime(colour, server, REVIEW) as client:
+        client.tool("refund", paid.refund)
+        state = client.run().to_state()
+        waiting = state.talk.open[0].waiting
+        assert waiting is not None
+        waiting["in_doubt"] = True
+        with pytest.raises(InvalidCall, match="cannot be edited"):
+            state.edit(state.interruptions[0], arguments={"order": "1", "amount": 4})
+
+
+def test_a_call_whose_status_is_null_is_whole() -> None:
+    call = {"type": "function_call", "call_id": "c", "name": "t", "arguments": "{}"}
+    assert read_reply({"id": "r", "output": [{**call, "status": None}]}).whole
+    assert not read_reply({"id": "r", "output": [{**call, "status": "incomplete"}]}).whole
+
+
+def test_a_tool_that_only_reads_knows_its_call(silent: ResponsesServer, colour: str) -> None:
+    def look() -> str:
+        return current_call().tool
+
+    silent.script(calls(("look", {})), says("Done."))
+    with runtime(colour, silent) as client:
+        client.tool("look", look, read_only=True)
+        assert client.run()["execution"]["last"]["output"] == "look"
+
+
+def test_no_further_tools_may_be_said_as_null(
+    server: ResponsesServer, colour: str, paid: Refunds
+) -> None:
+    with runtime(colour, server) as client:
+        client.tool("refund", paid.refund)
+        assert client.run(extra_create_args={"tools": None}).status == "completed"
