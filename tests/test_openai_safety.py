@@ -15,12 +15,16 @@ from pydantic import AfterValidator
 from bighub_langgraph import AsyncBighubOpenAI, BighubGuard, BighubOpenAI, current_call
 from bighub_langgraph.core.errors import InvalidCall, JournalError
 from bighub_langgraph.core.transitions import Finished
-from bighub_langgraph.openai.errors import AdapterConfigurationError, StateRefused
+from bighub_langgraph.openai.errors import (
+    AdapterConfigurationError,
+    ProviderResponseError,
+    StateRefused,
+)
 from bighub_langgraph.openai.replies import read_reply
 from bighub_langgraph.openai.schemas import from_schema, from_signature, read_arguments
 from bighub_langgraph.openai.talk import Talk
-from tests.openai_answers import calls, says
-from tests.openai_bighub import REVIEW, AsyncScriptedBighub, ScriptedBighub
+from tests.openai_answers import calls, fails, says
+from tests.openai_bighub import PROCEED, REVIEW, AsyncScriptedBighub, ScriptedBighub
 from tests.openai_runtime import COLOURS, runtime
 from tests.openai_server import ResponsesServer
 
@@ -307,7 +311,7 @@ def test_a_journal_that_is_away_at_the_end_costs_no_answer(
         journal.move = away
         with caplog.at_level(logging.ERROR, "bighub_langgraph"):
             assert client.resume(state)["output_text"] == "Done."
-    assert "could not keep how run" in caplog.text
+    assert "could not keep an answer of run" in caplog.text
 
 
 async def test_a_tool_that_still_waits_for_a_thread_does_not_start_after_a_cancellation(
@@ -410,3 +414,36 @@ def test_no_further_tools_may_be_said_as_null(
     with runtime(colour, server) as client:
         client.tool("refund", paid.refund)
         assert client.run(extra_create_args={"tools": None}).status == "completed"
+
+
+@pytest.mark.parametrize("blob", [False, True])
+def test_going_on_again_after_the_service_failed_repeats_no_round(
+    silent: ResponsesServer, colour: str, paid: Refunds, *, blob: bool
+) -> None:
+    mailed: list[str] = []
+
+    def mail(to: str) -> str:
+        mailed.append(to)
+        return "sent"
+
+    def opinion(asked: Json) -> Json:
+        return REVIEW if asked["action"] == "refund" else PROCEED
+
+    silent.script(calls(ONE), calls(("mail", {"to": "bob"})), fails(400), says("Done."))
+    with runtime(colour, silent, opinion, provider_max_retries=0) as client:
+        client.tool("refund", paid.refund)
+        client.tool("mail", mail)
+        waiting = client.run().to_state()
+        stored = waiting.to_json()
+
+        def again() -> Any:
+            state = client.client.state_from_json(stored) if blob else waiting
+            if state.interruptions:
+                state.approve(state.interruptions[0])
+            return client.resume(state)
+
+        with pytest.raises(ProviderResponseError):
+            again()
+        assert again()["output_text"] == "Done."
+        assert again()["output_text"] == "Done."
+    assert (paid, mailed) == ([5.0], ["bob"])

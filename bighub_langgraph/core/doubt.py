@@ -46,16 +46,18 @@ async def perform(
     and in the thread's history for ever.
     """
     ran = await execute(key, ports, run)
-    if not ran.replayed:
-        return ran
-    record = await await_other(ran.record, ports)
-    record = await look_into(record, policy, arguments, ports)
-    if record.state in _STARTABLE:  # let go by the other one, or good to run again
-        ran = await execute(key, ports, run)
-        record = ran.record
-    if record.state is State.RUNNING:
-        raise CallStillRunning(key, record.tool)
-    return Ran(record, replayed=True) if ran.replayed else ran
+    while ran.replayed:
+        record = await await_other(ran.record, ports)
+        if record.state is State.RUNNING:
+            raise CallStillRunning(key, record.tool)
+        record = await look_into(record, policy, arguments, ports)
+        if record.state in _STARTABLE:  # let go by the other one, or good to run again
+            ran = await execute(key, ports, run)
+        elif record.state is State.RUNNING:  # and somebody was faster: wait for that one
+            ran = Ran(record, replayed=True)
+        else:
+            return Ran(record, replayed=True)
+    return ran
 
 
 _STARTABLE = frozenset({State.ALLOWED, State.PAUSED})

@@ -1,7 +1,7 @@
 """The conversation: ask the model, govern its calls, ask again, until it is done or must wait."""
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -37,24 +37,35 @@ class Ending:
 
 
 async def converse(
-    talk: Talk, host: Host, *, streaming: bool
+    talk: Talk, host: Host, *, streaming: bool, once: bool = False
 ) -> AsyncGenerator[Json | Ending, None]:
     """Ask the model and run its tools until it stops; give the events, and the ending last.
 
-    This is the one flow for streamed and whole answers, for threads and coroutines.
+    This is the one flow for streamed and whole answers, for threads and coroutines. With `once`
+    each answer of the model is kept in the journal before its calls run: whoever resumes the same
+    state again gets that answer, and so the results of the same calls.
     """
     reply = NO_REPLY
     while True:
-        asking = _answer(talk, host, reply, streaming=streaming)
-        async with aclosing(asking) as parts:
-            async for part in parts:
-                if isinstance(part, Reply):
-                    reply = part
-                else:
-                    yield part
-        talk = talk.heard(reply, _turn(reply, talk))
-        if status := _stopped(reply, talk, host):
-            yield Ending(talk, reply, status)
+        right = await claim(talk.run_id, talk.turn or "", host.ports) if once else None
+        if isinstance(right, dict):
+            kept = _ending_from(right)
+            talk, reply, status = kept.talk, kept.reply, kept.status
+        else:
+            with _held(right):
+                asking = _answer(talk, host, reply, streaming=streaming)
+                async with aclosing(asking) as parts:
+                    async for part in parts:
+                        if isinstance(part, Reply):
+                            reply = part
+                        else:
+                            yield part
+                talk = talk.heard(reply, _turn(reply, talk))
+                status = _stopped(reply, talk, host) or _GOES_ON
+            if right is not None:
+                await right.finish(_ending_in_json(Ending(talk, reply, status)))
+        if status != _GOES_ON:
+            yield Ending(talk, reply, status, replayed=isinstance(right, dict))
             return
         after = await take_turn(talk, reply, host)
         for event in await _told(talk, after, host):
@@ -75,24 +86,25 @@ async def go_on(
     if after.pending:
         yield Ending(after, reply, "interrupted")
         return
-    right = await claim(talk.run_id, talk.turn or "", host.ports)
-    if not isinstance(right, Continuation):
-        yield _ending_from(right)
-        return
     talk = after.answered() if after.open else after
-    finished = False
+    async with aclosing(converse(talk, host, streaming=streaming, once=True)) as parts:
+        async for part in parts:
+            yield part
+
+
+@contextmanager
+def _held(right: Continuation | None) -> Iterator[None]:
+    """Let somebody else ask the model where this attempt was stopped, or failed."""
     try:
-        async with aclosing(converse(talk, host, streaming=streaming)) as parts:
-            async for part in parts:
-                if isinstance(part, Ending):
-                    await right.finish(_ending_in_json(part))
-                    finished = True
-                yield part
-    finally:
-        if not finished:
+        yield
+    except BaseException:
+        if right is not None:
             right.release()
+        raise
 
 
+# An answer with calls to run; not an ending.
+_GOES_ON = "goes_on"
 NO_REPLY = Reply(id=None, status="failed", items=(), text="")
 
 

@@ -1,4 +1,4 @@
-"""Going on after an approval happens once, however often and wherever the same state is resumed."""
+"""After an approval each answer of the model is asked for once, wherever a state is resumed."""
 
 import logging
 from collections.abc import Mapping
@@ -32,13 +32,13 @@ class Continuation:
     owner: str
     ports: Ports
 
-    async def finish(self, ending: Json) -> None:
-        """Keep how it ended, for whoever resumes the same state again; never raises."""
+    async def finish(self, answer: Json) -> None:
+        """Keep what the model answered, for whoever resumes the same state; never raises."""
         try:
-            await settled(self.key, Finished(self.owner, Executed(ending)), self.ports)
+            await settled(self.key, Finished(self.owner, Executed(answer)), self.ports)
         except Exception:
-            # The run has come to its end, and its answer must reach the user all the same.
-            log.exception("the journal could not keep how run %s ended", self.key[:12])
+            # The answer is here, and must reach the user all the same.
+            log.exception("the journal could not keep an answer of run %s", self.key[:12])
 
     def release(self) -> None:
         """Let somebody else try; for a run that was stopped or failed."""
@@ -46,7 +46,7 @@ class Continuation:
 
 
 async def claim(run_id: str, turn: str, ports: Ports) -> Continuation | Json:
-    """Claim the continuation of a turn, or give how it ended where somebody was earlier."""
+    """Claim the question behind a turn, or give the answer where somebody asked it earlier."""
     quiet = replace(ports, telling=Telling(outcomes=False, memory=False))
     call = ToolCall(run_id, turn, _NAME, _NAME, {})
     record = replace(Record.of(call, Proposal(_NAME, ""), ports.clock()), state=State.ALLOWED)
@@ -70,6 +70,6 @@ async def _theirs(key: str, ports: Ports) -> Record:
     if record.state is State.RUNNING:
         raise StateRefused("somebody else is going on with this run right now; resume again later")
     if record.state is State.UNKNOWN:
-        # Every tool call behind it has a record of its own, so that going on again repeats none.
+        # It was asking the model, and no tool runs before the answer is kept.
         return await settled(key, Rerun("the process that went on is gone"), ports)
     return record

@@ -52,6 +52,7 @@ def test_killed_while_several_work_on_one_thread(
         threads.append(f"thread-{len(threads)}")
         begin(office, threads[-1])
         killer.run_several(MANY_WORKERS[len(threads) % 3], work, office, threads[-1:])
+        assert set(killer.finished) <= {0}
         check_starts(office)
     work(office, threads)
     check_ends(office)
