@@ -81,7 +81,8 @@ def test_a_call_that_paused_meanwhile_is_entered_again(guard: BighubGuard) -> No
     running = guard.journal.move(CALL.key, Started(owner, 0.0), TELLING)
     guard.journal.move(CALL.key, Interrupted(owner), TELLING)
     assert run_sync(await_other(running, guard.ports)).state is State.PAUSED
-    ran = all_at_once(guard, ToolPolicy(), starts := [])
+    starts: list[str] = []
+    ran = all_at_once(guard, ToolPolicy(), starts)
     assert (len(starts), len(ran)) == (1, 8)
 
 

@@ -1,5 +1,6 @@
 """A PostgreSQL that goes away and comes back, as in a power cut."""
 
+import os
 import threading
 from collections.abc import Iterator
 
@@ -56,7 +57,7 @@ def test_nobody_counts_as_gone_for_what_happened_while_the_database_was_away(
     now = 1_000_000.0
     here = Journal(server.url, lease=30.0, clock=lambda: now)
     there = Journal(server.url, lease=30.0, clock=lambda: now)
-    there._process._name = "elsewhere:7:7:x"  # as on another machine
+    there._process._known = ("elsewhere:7:7:x", os.getpid())  # as on another machine
     here.open([call()], TELLING)
     running = there.move(call().key, Started("elsewhere:7:7:x/1", 0.0), TELLING)
     server.stop()

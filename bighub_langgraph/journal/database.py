@@ -1,7 +1,6 @@
 """A journal's database: short transactions on SQLite or PostgreSQL, and what goes wrong in them."""
 
 import contextlib
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -78,7 +77,6 @@ class Database:
     @property
     def engine(self) -> sa.Engine:
         """The connections, for migrations."""
-        self._after_fork()
         return self._engine
 
     def now(self) -> float:
@@ -106,7 +104,6 @@ class Database:
     @contextlib.contextmanager
     def writing(self) -> Iterator[Transaction]:
         """A transaction that is durable when the block is left, or leaves nothing behind."""
-        self._after_fork()
         with self.errors_told(), self._turn_to_write(), self._connection() as connection:
             cursor = connection.cursor()
             try:
@@ -121,13 +118,20 @@ class Database:
     @contextlib.contextmanager
     def reading(self) -> Iterator[Transaction]:
         """A connection to read from; on SQLite it waits for no writer."""
-        self._after_fork()
         with self.errors_told(), self._connection() as connection:
             cursor = connection.cursor()
             try:
                 yield Transaction(cursor, self._prepare)
             finally:
                 cursor.close()
+
+    def after_fork(self) -> None:
+        """Open connections of one's own in a forked child.
+
+        It keeps those of its parent and never closes them: SQLite would take the file's locks off.
+        """
+        self._inherited.append(self._engine)
+        self._connect()
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -172,20 +176,10 @@ class Database:
         finally:
             self._turn.release()
 
-    def _after_fork(self) -> None:
-        """A forked child opens connections of its own.
-
-        It keeps those of its parent and never closes them: SQLite would take the file's locks off.
-        """
-        if os.getpid() != self._pid:
-            self._inherited.append(self._engine)
-            self._connect()
-
     def _connect(self) -> None:
         with _reasons_told(self.url):
             self._engine = _engine(self.url)
         self._driver_error: type[Exception] = self._engine.dialect.loaded_dbapi.Error
-        self._pid = os.getpid()
         self._turn = threading.Lock() if self.sqlite else None
         self._compiled: dict[str, _Prepared] = {}
 

@@ -14,16 +14,18 @@ class ThisProcess:
     """
 
     def __init__(self) -> None:
-        self._pid = 0
-        self._name = ""
+        self._chance = uuid4().hex[:12]
+        self._known = ("", 0)
 
     @property
     def name(self) -> str:
         """The name."""
-        if self._pid != (pid := os.getpid()):
-            self._name = f"{_namespace()}:{pid}:{_started(pid) or ''}:{uuid4().hex[:12]}"
-            self._pid = pid
-        return self._name
+        name, known = self._known
+        if known != (pid := os.getpid()):
+            # Threads that come here at once find the same name.
+            name = f"{_namespace()}:{pid}:{_started(pid) or ''}:{self._chance}"
+            self._known = (name, pid)
+        return name
 
 
 def process_of(owner: str | None) -> str:

@@ -1,6 +1,7 @@
 """A journal on SQL: SQLite for one machine, PostgreSQL where several share it."""
 
 import logging
+import os
 import time
 import weakref
 from collections.abc import Callable, Sequence
@@ -59,6 +60,7 @@ class SqlJournal:
         self._process = ThisProcess()
         self._outbox = Outbox(self._db, self._process)
         self._begin()
+        _journals.add(self)
 
     @property
     def owner(self) -> str:
@@ -93,7 +95,6 @@ class SqlJournal:
 
     def open(self, records: Sequence[Record], telling: Telling) -> list[Record]:
         """Store new records; a stored one wins."""
-        self._after_fork()
         with self._db.writing() as db:
             # In the order of their keys: two workers that store the same ones never cross.
             stored = {
@@ -106,7 +107,6 @@ class SqlJournal:
 
     def move(self, key: str, event: Event, telling: Telling) -> Record:
         """Advance a record and queue what there is to tell."""
-        self._after_fork()
         try:
             if self._recent.get(key) is None:
                 # Who is too late finds out without a turn to write.
@@ -264,15 +264,14 @@ class SqlJournal:
 
     def _begin(self) -> None:
         """Start with nothing remembered: what threads and locks of a parent leave is not ours."""
-        self._born = self.owner
         self._recent = RecentRecords()
         self._owed = OwedMoves()
         self._heart = self._new_heart()
         self._beaten_at = 0.0
 
     def _after_fork(self) -> None:
-        if self._born != self.owner:
-            self._begin()
+        self._db.after_fork()
+        self._begin()
 
     def _new_heart(self) -> Heartbeat:
         """A heart that ends with this journal, although its thread holds on to it."""
@@ -283,3 +282,16 @@ class SqlJournal:
             return None if journal is None else journal._beat()  # noqa: SLF001 - our own
 
         return Heartbeat(beat)
+
+
+_journals: "weakref.WeakSet[SqlJournal]" = weakref.WeakSet()
+
+
+def _start_anew_in_child() -> None:
+    """Before a forked child has a thread: what its parent's threads held is not its own."""
+    for journal in _journals:
+        journal._after_fork()  # noqa: SLF001 - our own
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_anew_in_child)
