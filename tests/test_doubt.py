@@ -16,7 +16,7 @@ from bighub_langgraph.core.errors import CallStillRunning
 from bighub_langgraph.core.flows import Ended, Ran
 from bighub_langgraph.core.outcome import Telling
 from bighub_langgraph.core.record import Executed, Record
-from bighub_langgraph.core.transitions import Interrupted, Lost, Started
+from bighub_langgraph.core.transitions import Finished, Interrupted, Lost, Rerun, Started
 from bighub_langgraph.core.words import State
 from tests.calls import decided
 from tests.engines import ScriptedBighub
@@ -84,6 +84,27 @@ def test_a_call_that_paused_meanwhile_is_entered_again(guard: BighubGuard) -> No
     starts: list[str] = []
     ran = all_at_once(guard, ToolPolicy(), starts)
     assert (len(starts), len(ran)) == (1, 8)
+
+
+def test_a_lost_call_that_somebody_faster_runs_again_is_waited_for(guard: BighubGuard) -> None:
+    lost = guard.journal.move(CALL.key, Started("gone/1", 0.0), TELLING)
+    guard.journal.move(CALL.key, Lost("gone/1", "gone"), TELLING)
+    guard.journal.move(CALL.key, Rerun("idempotent"), TELLING)
+    owner = f"{guard.journal.owner}/2"
+    guard.journal.move(CALL.key, Started(owner, 0.0), TELLING)
+    slept: list[float] = []
+
+    async def finish(seconds: float) -> None:
+        slept.append(seconds)
+        guard.journal.move(CALL.key, Finished(owner, Executed("done")), TELLING)
+
+    gone = type("Gone", (), {"abandoned": lambda self, record: record.owner == "gone/1"})
+    journal = type(
+        "Journal", (gone,), {"__getattr__": lambda _, name: getattr(guard.journal, name)}
+    )
+    ports = replace(guard.ports, sleep=finish, journal=journal())
+    assert run_sync(await_other(lost, ports)).result == Executed("done")
+    assert len(slept) == 1
 
 
 def test_who_has_waited_long_enough_is_told_to_come_later(

@@ -28,7 +28,8 @@ async def await_other(record: Record, ports: Ports, patience: float = PATIENCE) 
     while record.state is State.RUNNING:
         if await ports.call(ports.journal.abandoned, record):
             gone = Lost(record.owner or "", "the process that ran it is gone")
-            return await settled(record.key, gone, ports)
+            record = await settled(record.key, gone, ports)
+            continue  # it may run again by now, in the hands of somebody faster
         if ports.clock() >= deadline:
             return record
         await ports.sleep(pause)
