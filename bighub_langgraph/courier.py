@@ -120,7 +120,11 @@ class Courier:
         self._closed = True
         with self._changed:
             self._changed.notify_all()
+            working = self._thread
         self.wait(AT_EXIT)
+        if working is not None and working is not threading.current_thread():
+            # The journal is closed next: nobody may open it again behind that.
+            working.join(AT_EXIT)
         self._rest()
 
     def _go_on(self) -> None:
