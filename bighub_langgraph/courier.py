@@ -81,6 +81,8 @@ class Courier:
     async def await_(self, timeout: float) -> bool:  # noqa: ASYNC109 - the promise is the bound
         """The same for a coroutine."""
         if self._tasks:
+            await asyncio.sleep(0)  # what waits for nothing is told by then
+        if any(not task.done() for task in self._tasks):
             mine = asyncio.get_running_loop()
             tasks = [task for task in self._tasks if task.get_loop() is mine]
             _, late = await asyncio.wait(tasks, timeout=timeout) if tasks else ((), ())

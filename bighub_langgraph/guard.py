@@ -136,6 +136,11 @@ class BighubGuard:
         proposal, key = self._proposal(tool, arguments, **about)
         return await decide(proposal, key, self.rules, self.aports)
 
+    @property
+    def listened_to(self) -> bool:
+        """Whether somebody wants to hear of decisions."""
+        return self._on_decision is not None
+
     def announce(self, record: Record) -> dict[str, Any]:
         """The event of a fresh decision, after the user's `on_decision` has seen it."""
         told = event("decision", record)

@@ -26,6 +26,7 @@ class Runtime(Protocol):
     def stream(self, messages: Any = "Go.", **options: Any) -> list[Json]: ...
     def run_with_approval(self, callback: Any, **options: Any) -> RunResult: ...
     def resume(self, state: RunState) -> RunResult: ...
+    def settle(self, tool: str, arguments: Json, request_id: str) -> Json: ...
 
 
 @contextmanager
@@ -64,6 +65,11 @@ class _Blocking:
     def resume(self, state: RunState) -> RunResult:
         return self.client.resume(state)
 
+    def settle(self, tool: str, arguments: Json, request_id: str) -> Json:
+        return self.client.resume_after_approval(
+            tool_name=tool, arguments=arguments, request_id=request_id
+        )
+
     def close(self) -> None:
         self.client.close()
         self._model.close()
@@ -99,6 +105,13 @@ class _Async:
 
     def resume(self, state: RunState) -> RunResult:
         return self._loop.run(self.client.resume(state))
+
+    def settle(self, tool: str, arguments: Json, request_id: str) -> Json:
+        return self._loop.run(
+            self.client.resume_after_approval(
+                tool_name=tool, arguments=arguments, request_id=request_id
+            )
+        )
 
     def close(self) -> None:
         self._loop.run(self.client.close())

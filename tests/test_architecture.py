@@ -112,6 +112,13 @@ def test_the_package_itself_loads_nothing_heavy() -> None:
     assert loaded_by("import bighub_langgraph") & heavy == set()
 
 
+@pytest.mark.parametrize("name", ["BighubOpenAI", "AsyncBighubOpenAI", "RunState"])
+def test_the_facade_loads_what_its_tools_and_its_clients_need_when_they_come(name: str) -> None:
+    loaded = loaded_by(f"from bighub_langgraph import {name}")
+    others = {"openai", "pydantic", "bighub", "httpx", "httpx2", "sqlalchemy", "numpy"}
+    assert loaded & {*others, "langgraph", "langchain", "langchain_core"} == set()
+
+
 def test_every_public_name_can_be_imported() -> None:
     for name in bighub_langgraph.__all__:
         assert getattr(bighub_langgraph, name) is not None

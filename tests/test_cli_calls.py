@@ -191,7 +191,7 @@ def test_the_doctor_names_what_needs_a_person(path: Path) -> None:
     assert result.exit_code == 1
     assert told["pay is in doubt"]["health"] == "needs a person"
     assert "langgraph 1." in told["versions"]["said"]
-    assert "schema version 1" in told["journal"]["said"]
+    assert "schema version 2" in told["journal"]["said"]
     assert "1 awaiting_approval" in told["calls"]["said"]
 
 

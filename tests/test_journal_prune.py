@@ -114,3 +114,26 @@ def test_a_forked_child_takes_calls_of_its_parent_for_abandoned() -> None:
     if child == 0:
         os._exit(0 if journal.abandoned(running) else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_journal_in_memory_remembers_the_newest_settled_calls() -> None:
+    journal = MemoryJournal(chosen=True, most=3)
+    for letter in "abcdef":
+        settle(journal, call(letter, f"thread {letter}"))
+    assert kept(journal) == "def"
+
+
+def test_a_full_journal_in_memory_keeps_what_is_open_or_not_told() -> None:
+    journal = MemoryJournal(chosen=True, most=1)
+    journal.open([call("a", "open"), call("b", "open")], QUIET)
+    journal.move("b" * 32, Started("a/1", 0.0), QUIET)
+    journal.move("b" * 32, Finished("a/1", Executed("done")), QUIET)
+    settle(journal, call("c", "untold"), Telling())
+    for letter in "def":
+        settle(journal, call(letter, f"thread {letter}"))
+    assert kept(journal) == "abcf"
+    journal.delivered([one.id for one in journal.due(2e9, 10)])
+    journal.move("a" * 32, Started("a/2", 0.0), QUIET)
+    journal.move("a" * 32, Finished("a/2", Executed("done")), QUIET)
+    settle(journal, replace(call("d", "thread d"), key="0" * 32))
+    assert len(kept(journal)) <= 1

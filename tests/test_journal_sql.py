@@ -142,6 +142,22 @@ def test_the_result_and_its_outcome_are_one_transaction(journal: Journal) -> Non
     assert (journal.waiting(), len(journal.books.history(call().key))) == (0, 2)
 
 
+def test_nobody_waits_for_a_turn_to_write_while_a_redaction_runs(journal: Journal) -> None:
+    other = call("b" * 32)
+    journal.open([call(), other], TELLING)
+    owner = f"{journal.owner}/1"
+    journal.move(call().key, Started(owner, 0.0), TELLING)
+
+    def claims_another(value: Any) -> Any:
+        if not journal.find([other.key])[other.key].starts:
+            journal.move(other.key, Started(owner, 0.0), TELLING)
+        return value
+
+    telling = Telling(redact=claims_another)
+    assert journal.move(call().key, Finished(owner, Executed("done")), telling).terminal
+    assert journal.find([other.key])[other.key].state is State.RUNNING
+
+
 def test_threads_of_one_process_claim_each_call_once(journal: Journal) -> None:
     keys = [f"{number:032x}" for number in range(25)]
     journal.open([call(key) for key in keys], TELLING)
@@ -271,9 +287,45 @@ def test_an_older_database_is_brought_up_to_date_once(database: str) -> None:
     engine.dispose()
 
 
+def test_calls_are_found_by_the_request_that_bighub_knows_newest_first(
+    journal: Journal, database: str
+) -> None:
+    first, edited = call(), call("b" * 32)
+    journal.open([first], TELLING)
+    journal.open([replace(edited, created_at=2.0)], TELLING)
+    assert first.request_id
+    other = Journal(database)
+    assert [one.key for one in other.of_request(first.request_id)] == [edited.key, first.key]
+    assert other.of_request("another") == []
+    other.close()
+
+
+def test_calls_of_a_journal_that_kept_no_request_ids_are_found_too(database: str) -> None:
+    journal = Journal(database)
+    journal.open([call()], TELLING)
+    journal.close()
+    engine = sa.create_engine(database)
+    with engine.begin() as db:
+        db.execute(sa.text("DROP INDEX bighub_calls_by_request"))
+        db.execute(sa.text("ALTER TABLE bighub_calls DROP COLUMN request_id"))
+        db.execute(sa.text("UPDATE bighub_schema SET version = 1"))
+    engine.dispose()
+    journal = Journal(database)
+    assert [one.key for one in journal.of_request(call().request_id or "")] == [call().key]
+    journal.close()
+
+
 def test_the_file_is_its_owners_alone(tmp_path: Path) -> None:
     Journal(f"sqlite:///{tmp_path / 'calls.db'}").close()
     assert (tmp_path / "calls.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_closed_journal_leaves_one_file_behind(tmp_path: Path) -> None:
+    journal = Journal(f"sqlite:///{tmp_path / 'calls.db'}")
+    ran(journal, call())
+    journal.find([call().key])
+    journal.close()
+    assert [file.name for file in tmp_path.iterdir()] == ["calls.db"]
 
 
 @pytest.mark.parametrize(

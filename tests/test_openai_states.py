@@ -446,3 +446,47 @@ def test_a_call_whose_process_died_in_it_is_asked_about_and_not_run_again(
         state = answer.to_state()
         state.reject(asked, rejection_message="it never reached the bank")
         assert client.resume(state).status == "completed"
+
+
+@pytest.mark.parametrize("first", ["its request id", "its state"])
+def test_a_call_that_is_settled_elsewhere_in_both_ways_runs_once(
+    server: ResponsesServer, colour: str, journal: str, first: str
+) -> None:
+    ran: list[str] = []
+
+    def once(order: str, amount: float) -> str:
+        ran.append(order)
+        return f"refunded {order}"
+
+    with runtime(colour, server, REVIEW, journal=journal) as client:
+        client.tool("refund", once)
+        blob = stored(client, approve_all)
+    with runtime(colour, server, REVIEW, journal=journal) as client:
+        client.tool("refund", once)
+        ways: list[Callable[[], str]] = [
+            lambda: client.settle("refund", {"order": "1", "amount": 5}, "req_1")["tool_output"],
+            lambda: client.resume(client.client.state_from_json(blob))["output_text"],
+        ]
+        told = [way() for way in (ways if first == "its request id" else ways[::-1])]
+    assert sorted(ran) == ["1", "2"]
+    assert sorted(told) == ["All refunded.", "refunded 1"]
+
+
+def test_a_call_that_was_settled_by_its_request_id_alone_is_not_run_by_its_state(
+    server: ResponsesServer, colour: str
+) -> None:
+    ran: list[str] = []
+
+    def once(order: str, amount: float) -> str:
+        ran.append(order)
+        return f"refunded {order}"
+
+    with runtime(colour, server, REVIEW) as client:
+        client.tool("refund", once)
+        blob = stored(client, approve_all)
+    with runtime(colour, server, REVIEW) as client:  # its journal knows nothing of the run
+        client.tool("refund", once)
+        client.settle("refund", {"order": "1", "amount": 5}, "req_1")
+        with pytest.raises(StateRefused, match="was settled by its request id req_1"):
+            client.resume(client.client.state_from_json(blob))
+    assert ran == ["1"]

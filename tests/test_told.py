@@ -93,6 +93,8 @@ from tests.test_told import paid
 from bighub_langgraph import BighubGuard
 
 class Slow(ScriptedBighub):
+    report_batch = None  # one by one, however many wait
+
     def report(self, **outcome):
         time.sleep(0.3)
         print("told", outcome["status"], flush=True)

@@ -86,8 +86,8 @@ class _Asking:
             await self._made(ingest, events=list(events), **about)
 
     async def _made(self, method: Callable[..., Any], *args: Any, **fields: Any) -> Any:
-        if not accepts(method, "idempotency_key"):
-            fields.pop("idempotency_key", None)
+        if "idempotency_key" in fields and not accepts(method, "idempotency_key"):
+            del fields["idempotency_key"]
         for left in range(self._retries, -1, -1):
             try:
                 return await self._call(method, *args, **fields)

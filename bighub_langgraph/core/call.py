@@ -31,13 +31,27 @@ class ToolCall:
     def key(self) -> str:
         """Digest of all five parts, 32 hexadecimal digits; the same anywhere."""
         parts = (self.thread, self.turn, self.call_id, self.tool, self.arguments)
-        return digest(parts, of=f"call {self.call_id} of {self.tool!r}")
+        try:
+            return _digest(parts)
+        except _NOT_JSON as error:
+            raise _not_plain(f"call {self.call_id} of {self.tool!r}", error) from error
 
 
 def digest(value: object, *, of: str = "value") -> str:
     """Digest a plain JSON value; what has no canonical JSON is an `InvalidCall`."""
     try:
-        text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidCall(f"the arguments of {of} are not plain JSON: {error}") from error
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+        return _digest(value)
+    except _NOT_JSON as error:
+        raise _not_plain(of, error) from error
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(_CANONICAL.encode(value).encode()).hexdigest()[:32]
+
+
+def _not_plain(what: str, error: Exception) -> InvalidCall:
+    return InvalidCall(f"the arguments of {what} are not plain JSON: {error}")
+
+
+_NOT_JSON = (TypeError, ValueError, RecursionError)
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)

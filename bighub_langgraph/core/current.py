@@ -1,7 +1,5 @@
 """What a tool can learn of the call it runs for."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -36,29 +34,31 @@ class CurrentCall:
 def current_call() -> CurrentCall:
     """The guarded call this code runs in; a `LookupError` outside of one."""
     try:
-        return _current.get()
+        record = _current.get()
     except LookupError:
         raise LookupError("current_call() is for code inside a guarded tool call") from None
-
-
-@contextmanager
-def entered(record: Record) -> Iterator[None]:
-    """Make a record's call the current one."""
     approval = record.approval
-    token = _current.set(
-        CurrentCall(
-            idempotency_key=record.key,
-            tool=record.tool,
-            call_id=record.call_id,
-            decision=record.decision,
-            approver=approval.approver or None if approval else None,
-            approver_verified=approval.verified if approval else False,
-        )
+    return CurrentCall(
+        idempotency_key=record.key,
+        tool=record.tool,
+        call_id=record.call_id,
+        decision=record.decision,
+        approver=approval.approver or None if approval else None,
+        approver_verified=approval.verified if approval else False,
     )
-    try:
-        yield
-    finally:
-        _current.reset(token)
 
 
-_current: ContextVar[CurrentCall] = ContextVar("bighub_current_call")
+class entered:  # noqa: N801 - used like a function
+    """Makes a record's call the current one."""
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+
+    def __enter__(self) -> None:
+        self._token = _current.set(self._record)
+
+    def __exit__(self, *_: object) -> None:
+        _current.reset(self._token)
+
+
+_current: ContextVar[Record] = ContextVar("bighub_current_call")

@@ -1,11 +1,13 @@
 """What BIGHUB thinks of a call: its replies, of both SDK lines, are read here and nowhere else."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import NoneType
 from typing import Any
 
 from bighub_langgraph.core.errors import EngineError, EngineUnavailable, UnreadableDecision
+from bighub_langgraph.core.plain import MAPPING, plain
 from bighub_langgraph.core.words import FailMode, Mode, Recommendation
 
 VERDICT_FIELDS = ("recommendation", "enforced_verdict", "enforcement_mode", "allowed", "result")
@@ -67,30 +69,35 @@ class Decision:
         """How the session is going so far, in BIGHUB's word."""
         older = self.reply.get("intelligence")
         said = self.intelligence.get("trajectory_health")
-        if said is None and isinstance(older, Mapping):
+        if said is None and isinstance(older, MAPPING):
             said = older.get("trajectory_health")
         return None if said is None else str(said)
 
     def flag(self, *names: str) -> bool:
         """Whether the reply sets any of these fields to something true."""
-        return any(bool(self.reply.get(name)) for name in names)
+        for name in names:  # noqa: SIM110 - asked several times a call: `any` would cost as much again
+            if self.reply.get(name):
+                return True
+        return False
 
 
 def parse_decision(reply: object) -> Decision:
     """Read a reply of BIGHUB. What cannot be read is an error, never a permission."""
-    if not isinstance(reply, Mapping):
+    if not isinstance(reply, MAPPING):
         raise UnreadableDecision(f"BIGHUB's reply is not a JSON object but {_shown(reply)}")
-    if not any(reply.get(name) is not None for name in VERDICT_FIELDS):
+    if all(reply.get(name) is None for name in VERDICT_FIELDS):
         raise UnreadableDecision(f"BIGHUB's reply says nothing about the call: {_shown(reply)}")
     _refuse_endless(reply)
-    intelligence = reply.get("decision_intelligence")
+    # A copy, in plain JSON: the reply is the client's object, and a decision is made once.
+    said = plain(reply)
+    intelligence = said.get("decision_intelligence")
     return Decision(
-        reply=reply,
+        reply=said,
         recommendation=_recommendation(reply.get("recommendation")),
         mode=_mode(reply.get("enforcement_mode")),
         request_id=_request_id(reply),
         risk_score=_risk(reply),
-        intelligence=intelligence if isinstance(intelligence, Mapping) else {},
+        intelligence=intelligence if isinstance(intelligence, dict) else {},
     )
 
 
@@ -124,17 +131,22 @@ _WITHOUT_ANSWER = {
 def _recommendation(word: object) -> Recommendation:
     if word is None:
         return Recommendation.MISSING
-    known = set(Recommendation) - {Recommendation.MISSING, Recommendation.UNKNOWN}
-    return Recommendation(word) if isinstance(word, str) and word in known else _UNKNOWN
+    return _RECOMMENDED.get(word, _UNKNOWN) if isinstance(word, str) else _UNKNOWN
 
 
 _UNKNOWN = Recommendation.UNKNOWN
+_RECOMMENDED: Mapping[str, Recommendation] = {
+    one.value: one for one in Recommendation if one not in {_UNKNOWN, Recommendation.MISSING}
+}
 
 
 def _mode(word: object) -> Mode:
     if word is None:
         return Mode.ADVISORY
-    return Mode(word) if isinstance(word, str) and word in set(Mode) else Mode.REVIEW
+    return _MODES.get(word, Mode.REVIEW) if isinstance(word, str) else Mode.REVIEW
+
+
+_MODES: Mapping[str, Mode] = {one.value: one for one in Mode}
 
 
 def _request_id(reply: Mapping[str, Any]) -> str:
@@ -162,12 +174,22 @@ def _refuse_endless(value: object) -> None:
     if isinstance(value, float):
         if not math.isfinite(value):
             raise UnreadableDecision(f"BIGHUB's reply holds the number {value}")
-    elif isinstance(value, Mapping):
-        for one in value.values():
-            _refuse_endless(one)
+    elif isinstance(value, MAPPING):
+        _refuse_endless_in(value.values())
     elif isinstance(value, list | tuple):
-        for one in value:
+        _refuse_endless_in(value)
+
+
+def _refuse_endless_in(values: Iterable[object]) -> None:
+    for one in values:
+        if type(one) is float:
+            if not math.isfinite(one):
+                _refuse_endless(one)
+        elif type(one) not in _ENDS:
             _refuse_endless(one)
+
+
+_ENDS = frozenset({str, bool, int, NoneType})
 
 
 def _mappings(value: object) -> tuple[Mapping[str, Any], ...]:

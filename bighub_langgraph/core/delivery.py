@@ -6,7 +6,6 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import groupby
 from typing import Any
 
 from bighub_langgraph.core.decision import parse_decision
@@ -39,8 +38,8 @@ async def deliver(ports: Ports, turn: str | None = None, *, early: bool = False)
         round_ = _Round(batch, ports)
         await round_.deliver()
         arrived += round_.arrived
-        if round_.away:
-            break
+        if round_.away or (len(batch) < BATCH and not round_.left):
+            break  # that was all there was; what is queued meanwhile has a delivery of its own
     return arrived
 
 
@@ -61,10 +60,15 @@ class _Round:
         self.arrived = 0
         self.away = False
         self._ports = ports
-        self._units = deque(_units(batch, batched=ports.engine.report_batch is not None))
+        self._units = _units(batch, batched=ports.engine.report_batch is not None)
         self._leased = {one.id for one in batch}
         self._refused: set[str] = set()
         self._until = ports.clock() + DELIVERY_LEASE / 2
+
+    @property
+    def left(self) -> bool:
+        """Whether part of the batch was neither delivered nor postponed."""
+        return bool(self._leased)
 
     async def deliver(self) -> None:
         """Send the units in turn; give back what there was no time for, or no reason to try."""
@@ -80,8 +84,8 @@ class _Round:
             await self._ports.call(self._ports.journal.give_back, list(self._leased))
 
     async def _send(self, unit: Sequence[Queued]) -> None:
-        # What follows a refused entry of the same call waits for it.
-        unit = [one for one in unit if one.entry.key not in self._refused]
+        if self._refused:  # what follows a refused entry of the same call waits for it
+            unit = [one for one in unit if one.entry.key not in self._refused]
         if not unit:
             return
         try:
@@ -94,15 +98,17 @@ class _Round:
             else:
                 await self._refuse(unit[0], error)
         else:
-            self.arrived += len(unit)
-            await self._settled(self._ports.journal.delivered, unit)
+            ids = [one.id for one in unit]
+            await self._ports.call(self._ports.journal.delivered, ids)
+            self._leased.difference_update(ids)
+            self.arrived += len(ids)
 
     async def _stop(self, unit: Sequence[Queued], error: EngineError) -> None:
         """BIGHUB is away, or our key is wrong: no entry is set aside for what is not its fault."""
         rest = [*unit, *(one for later in self._units for one in later)]
         log.warning("BIGHUB is away; %d entries wait in the outbox: %s", len(rest), error)
         until = self._ports.clock() + wait_before(max(one.tries for one in rest))
-        await self._settled(self._ports.journal.postpone, rest, until, str(error))
+        await self._postpone(rest, until, str(error))
         self.away = True
 
     async def _refuse(self, one: Queued, error: EngineError) -> None:
@@ -111,38 +117,31 @@ class _Round:
         kind, key = one.entry.kind.value, one.entry.key[:12]
         log.error("BIGHUB refused the %s of call %s (%s): %s", kind, key, verdict, error)
         until = self._ports.clock() + wait_before(one.refusals)
-        postpone = self._ports.journal.postpone
-        await self._settled(postpone, [one], until, str(error), refused=True, aside=aside)
+        await self._postpone([one], until, str(error), refused=True, aside=aside)
         if not aside:
             self._refused.add(one.entry.key)
 
-    async def _settled(
-        self, method: Callable[..., Any], unit: Sequence[Queued], *args: Any, **said: Any
-    ) -> None:
+    async def _postpone(self, unit: Sequence[Queued], until: float, why: str, **said: bool) -> None:
         ids = [one.id for one in unit]
-        await self._ports.call(method, ids, *args, **said)
+        await self._ports.call(self._ports.journal.postpone, ids, until, why, **said)
         self._leased.difference_update(ids)
 
 
-def _units(batch: Iterable[Queued], *, batched: bool) -> list[list[Queued]]:
+def _units(batch: Iterable[Queued], *, batched: bool) -> deque[Sequence[Queued]]:
     """What is sent in one request each: resolutions first, then outcomes, then memory by round."""
-    ordered = sorted(batch, key=lambda one: (_RANK[one.entry.kind], one.id))
-    units: list[list[Queued]] = []
-    for kind, group in groupby(ordered, key=lambda one: one.entry.kind):
-        members = list(group)
-        if kind is Kind.MEMORY:
-            rounds: dict[str, list[Queued]] = {}
-            for one in members:
+    resolutions: list[Sequence[Queued]] = []
+    outcomes: list[Queued] = []
+    rounds: dict[str, list[Queued]] = {}
+    for one in batch:
+        match one.entry.kind:
+            case Kind.APPROVAL:
+                resolutions.append([one])
+            case Kind.OUTCOME:
+                outcomes.append(one)
+            case Kind.MEMORY:
                 rounds.setdefault(one.entry.turn, []).append(one)
-            units.extend(rounds.values())
-        elif kind is Kind.OUTCOME and batched:
-            units.append(members)
-        else:
-            units.extend([one] for one in members)
-    return units
-
-
-_RANK = {kind: rank for rank, kind in enumerate(Kind)}
+    told = [outcomes] if batched and outcomes else [[one] for one in outcomes]
+    return deque([*resolutions, *told, *rounds.values()])
 
 
 async def _send_resolutions(unit: Sequence[Queued], ports: Ports) -> None:
@@ -151,7 +150,10 @@ async def _send_resolutions(unit: Sequence[Queued], ports: Ports) -> None:
 
 
 async def _send_outcomes(unit: Sequence[Queued], ports: Ports) -> None:
-    bodies = [await _asked_late(one, ports) for one in unit]
+    bodies = [
+        one.entry.body if one.entry.body.get("request_id") else await _asked_late(one, ports)
+        for one in unit
+    ]
     if len(bodies) > 1 and ports.engine.report_batch is not None:
         await ports.engine.report_batch(bodies)
         return
@@ -172,9 +174,7 @@ _SENDERS = {
 
 
 async def _asked_late(one: Queued, ports: Ports) -> Mapping[str, Any]:
-    """The outcome's body; a call that ran unasked is evaluated now, so that it can be reported."""
-    if one.entry.body.get("request_id"):
-        return one.entry.body
+    """The outcome of a call that ran unasked: evaluated now, so that it can be reported."""
     record = (await ports.find([one.entry.key]))[one.entry.key]
     context = {**record.proposal.context, "unasked": True}
     proposal = replace(record.proposal, context=context)

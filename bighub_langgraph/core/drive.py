@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import contextvars
 from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar, cast
+from functools import partial
+from typing import Any, TypeVar
+
+from bighub_langgraph.core.crew import Turn
 
 T = TypeVar("T")
 
@@ -31,7 +33,7 @@ async def in_thread(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
 
     These are the journal's short transactions: a cancelled caller must know whether they happened.
     """
-    work = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
+    work = threaded(function, *args, **kwargs)
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
@@ -41,25 +43,35 @@ async def in_thread(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         raise
 
 
-async def by_threads(flows: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """Run flows side by side on the blocking side, each with a copy of the context.
+def threaded(function: Callable[..., T], *args: Any, **kwargs: Any) -> asyncio.Future[T]:
+    """What `asyncio.to_thread` awaits, without a task around it: the function runs by itself."""
+    call = partial(contextvars.copy_context().run, function, *args, **kwargs)
+    return asyncio.get_running_loop().run_in_executor(None, call)
 
-    The pool lives for this turn only: a shared one deadlocks when tools start guarded runs.
-    """
-    if len(flows) < 2:  # noqa: PLR2004 - one flow needs no pool
+
+async def by_threads(flows: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """Run flows side by side on the blocking side, each with a copy of the context."""
+    if len(flows) < 2:  # noqa: PLR2004 - one flow needs no help
         return [await flow for flow in flows]
-    with ThreadPoolExecutor(len(flows), thread_name_prefix="bighub-turn") as pool:
-        running = [pool.submit(contextvars.copy_context().run, run_sync, flow) for flow in flows]
-        return [one.result() for one in running]
+    return Turn(run_sync, flows).results()
 
 
 async def by_tasks(flows: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     """Run flows side by side on the running event loop."""
     if len(flows) < 2:  # noqa: PLR2004 - one flow needs no task
         return [await flow for flow in flows]
-    ended = await asyncio.gather(*flows, return_exceptions=True)
-    # All have come to their end before one may raise: a tool that runs must be settled first.
-    for one in ended:
-        if isinstance(one, BaseException):
-            raise one
-    return cast("list[T]", ended)
+    loop, me = asyncio.get_running_loop(), asyncio.current_task()
+    tasks = [loop.create_task(flow) for flow in flows]
+    # All come to their end before one may raise: a tool that runs must be settled first.
+    for task in tasks:
+        try:
+            await task
+        except asyncio.CancelledError:
+            if me is not None and me.cancelling():  # and not only a tool that raised it
+                for other in tasks:
+                    other.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                raise
+        except Exception:  # noqa: BLE001, S112 - raised below
+            continue
+    return [task.result() for task in tasks]

@@ -1,10 +1,10 @@
 """The life of a call as flows: consider, answer, execute. Each written once, for both colours."""
 
 import contextlib
+import itertools
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from uuid import uuid4
 
 from bighub_langgraph.core.call import ToolCall
 from bighub_langgraph.core.decision import Decision, no_decision, parse_decision
@@ -150,8 +150,7 @@ async def execute(key: str, ports: Ports, run: Run) -> Ran:
     The claim is durable before the tool starts. A call that was started before gets what became of
     it then, also when that is not known.
     """
-    # One name per attempt: what one attempt lets go, another's claim must survive.
-    owner = f"{ports.journal.owner}/{uuid4().hex[:8]}"
+    owner = new_attempt(ports)
     try:
         claimed = await ports.move(key, Started(owner, ports.clock()))
     except IllegalMove:
@@ -162,6 +161,17 @@ async def execute(key: str, ports: Ports, run: Run) -> Ran:
     if claimed.state is not State.RUNNING:  # the approval ran out
         return Ran(claimed)
     return await _run_claimed(claimed, owner, ports, run)
+
+
+def new_attempt(ports: Ports) -> str:
+    """A name for one attempt: what one attempt lets go, another's claim must survive.
+
+    The journal's name of this process is of this process alone, so that a number will do.
+    """
+    return f"{ports.journal.owner}/{next(_ATTEMPTS)}"
+
+
+_ATTEMPTS = itertools.count(1)
 
 
 async def _run_claimed(claimed: Record, owner: str, ports: Ports, run: Run) -> Ran:

@@ -2,14 +2,14 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from bighub_langgraph.core.plain import cut, plain
 from bighub_langgraph.core.record import Answer, Executed, Failed, Record
 from bighub_langgraph.core.redaction import HIDDEN, redact
-from bighub_langgraph.core.words import Recommendation, State, Status
+from bighub_langgraph.core.words import TERMINAL, Recommendation, State, Status
 
 log = logging.getLogger("bighub_langgraph")
 
@@ -56,33 +56,34 @@ class Telling:
     about: Mapping[str, Any] = field(default_factory=dict)
     redact: Callable[[Any], Any] = field(default=redact)
 
+    def hide(self, value: Any) -> Any:
+        """A value redacted, in plain JSON.
 
-def entries(before: Record, after: Record, telling: Telling) -> Sequence[Entry]:
-    """What a move gives us to tell."""
-    telling = replace(telling, redact=_never_raising(telling.redact))
-    told: list[Entry] = []
-    if before.state is State.AWAITING and after.state is not State.AWAITING and after.request_id:
-        told.append(Entry(after.key, after.turn, Kind.APPROVAL, resolution(after)))
-    if after.terminal and not before.terminal and after.state is not State.SUPERSEDED:
-        if telling.outcomes and (after.request_id or after.starts):
-            told.append(Entry(after.key, after.turn, Kind.OUTCOME, outcome(after, telling.redact)))
-        if telling.memory:
-            body = {"about": _about(after, telling), "event": memory_event(after, telling)}
-            told.append(Entry(after.key, after.turn, Kind.MEMORY, body))
-    return told
-
-
-def _never_raising(hide: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """A user's redaction that fails hides everything: the tool has run, nothing may raise now."""
-
-    def hidden(value: Any) -> Any:
+        A user's redaction that fails hides everything: the tool has run, nothing may raise now.
+        """
         try:
-            return hide(plain(value))
+            return self.redact(plain(value))
         except Exception:
             log.exception("redact raised; the value is not told at all")
             return HIDDEN
 
-    return hidden
+
+def entries(before: Record, after: Record, telling: Telling) -> Sequence[Entry]:
+    """What a move gives us to tell."""
+    answered = before.state is State.AWAITING and after.state is not State.AWAITING
+    settled = after.state in TERMINAL and before.state not in TERMINAL
+    if not answered and not settled:
+        return ()
+    told: list[Entry] = []
+    if answered and after.request_id:
+        told.append(Entry(after.key, after.turn, Kind.APPROVAL, resolution(after)))
+    if settled and after.state is not State.SUPERSEDED:
+        if telling.outcomes and (after.request_id or after.starts):
+            told.append(Entry(after.key, after.turn, Kind.OUTCOME, outcome(after, telling.hide)))
+        if telling.memory:
+            body = {"about": _about(after, telling), "event": memory_event(after, telling)}
+            told.append(Entry(after.key, after.turn, Kind.MEMORY, body))
+    return told
 
 
 def resolution(record: Record) -> dict[str, Any]:
@@ -124,7 +125,7 @@ def recommendation_followed(record: Record) -> bool | None:
     """Whether what happened is what BIGHUB recommended; None where that cannot be said."""
     if record.decision is None or record.decision.fault:
         return None
-    ran = record.state in {State.EXECUTED, State.TOOL_ERROR}
+    ran = record.state is State.EXECUTED or record.state is State.TOOL_ERROR
     asked = record.approval is not None
     return _FOLLOWED[record.decision.recommendation](ran, asked)
 
@@ -144,10 +145,10 @@ def status_of(record: Record) -> Status | None:
 
     A call in doubt shows as `tool_error`.
     """
-    return _STATUS.get(record.state)
+    return STATUS.get(record.state)
 
 
-_STATUS = {
+STATUS = {
     State.AWAITING: Status.APPROVAL_REQUIRED,
     State.UNKNOWN: Status.TOOL_ERROR,
     State.EXECUTED: Status.EXECUTED,
@@ -166,17 +167,17 @@ def memory_event(record: Record, telling: Telling) -> dict[str, Any]:
         "source_version": telling.source_version,
         "tool": record.tool,
         "status": (status_of(record) or record.state).value,
-        "decision": plain(record.decision.reply) if record.decision else {},
+        "decision": record.decision.reply if record.decision else {},
         "arguments": record.proposal.context.get("arguments", {}),
         "call_id": record.call_id,
     }
     match record.result:
         case Executed(output):
-            event["output"] = shown(output, telling.redact)
+            event["output"] = shown(output, telling.hide)
         case Failed(error):
-            event["error"] = cut(telling.redact(error), LONGEST_OUTPUT)
+            event["error"] = cut(telling.hide(error), LONGEST_OUTPUT)
         case None if record.reason:
-            event["error"] = cut(telling.redact(record.reason), LONGEST_OUTPUT)
+            event["error"] = cut(telling.hide(record.reason), LONGEST_OUTPUT)
         case None:
             pass
     return event
@@ -198,7 +199,7 @@ def shown(output: object, hide: Callable[[Any], Any] = redact) -> Any:
 
     Where a framework wrapped what the tool said into messages, only what it said is shown.
     """
-    contents = list(_contents(output))
+    contents = [] if isinstance(output, str) else list(_contents(output))
     told = hide(plain(contents[0] if len(contents) == 1 else contents or output))
     text = told if isinstance(told, str) else repr(told)
     return told if len(text) <= LONGEST_OUTPUT else cut(text, LONGEST_OUTPUT)

@@ -2,13 +2,17 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from pathlib import PurePath
+from types import NoneType
 from typing import Any
 from uuid import UUID
+
+# What a mapping is: a dict is found at once, the class of anything else is looked at.
+MAPPING = (dict, Mapping)
 
 DEEPEST = 32
 MOST_BITS = 14_000
@@ -22,14 +26,19 @@ def plain(value: object, depth: int = 0) -> Any:
     and other objects with `model_dump` mappings, NaN and infinities text. What nothing here knows
     becomes its `repr`; so does what lies deeper than 32 levels or holds itself.
     """
-    if value is None or type(value) is bool:
-        return value
-    if depth >= DEEPEST:
-        return _repr(value)
-    try:
-        return _said(value, depth)
-    except Exception:  # noqa: BLE001 - a user's object may raise anything from its own methods
-        return _repr(value)
+    return _EXACTLY.get(type(value), _other)(value, depth)
+
+
+def copied(value: Any) -> Any:
+    """A copy of what is plain JSON already."""
+    if type(value) is dict:
+        return {key: one if type(one) in _ATOMS else copied(one) for key, one in value.items()}
+    if type(value) is list:
+        return [one if type(one) in _ATOMS else copied(one) for one in value]
+    return value
+
+
+_ATOMS = frozenset({str, int, float, bool, NoneType})
 
 
 def cut(text: str, longest: int) -> str:
@@ -40,11 +49,21 @@ def cut(text: str, longest: int) -> str:
     return text[: max(0, longest - len(note))] + note
 
 
+def _other(value: Any, depth: int) -> Any:
+    """What is neither JSON already nor deeper than we look."""
+    if depth >= DEEPEST:
+        return _repr(value)
+    try:
+        return _said(value, depth)
+    except Exception:  # noqa: BLE001 - a user's object may raise anything from its own methods
+        return _repr(value)
+
+
 def _said(value: object, depth: int) -> Any:
-    if isinstance(value, Mapping):
-        return {mended(str(key)): plain(one, depth + 1) for key, one in value.items()}
+    if isinstance(value, MAPPING):
+        return _object(value, depth)
     if isinstance(value, list | tuple | set | frozenset):
-        return [plain(one, depth + 1) for one in value]
+        return _array(value, depth)
     for kind, say in _WAYS:
         if isinstance(value, kind):
             return say(value)
@@ -57,22 +76,43 @@ def _said(value: object, depth: int) -> Any:
     return _repr(value)
 
 
+def _object(value: Mapping[Any, Any], depth: int) -> Any:
+    if depth >= DEEPEST:
+        return _repr(value)
+    deeper = depth + 1
+    try:
+        return {
+            key if type(key) is str and key.isascii() else mended(str(key)): (
+                one  # a plain text, as most are
+                if type(one) is str and one.isascii()
+                else _EXACTLY.get(type(one), _other)(one, deeper)
+            )
+            for key, one in value.items()
+        }
+    except Exception:  # noqa: BLE001 - keys may be a user's objects, and other threads may write
+        return _repr(value)
+
+
+def _array(value: Iterable[Any], depth: int) -> Any:
+    if depth >= DEEPEST:
+        return _repr(value)
+    deeper = depth + 1
+    return [_EXACTLY.get(type(one), _other)(one, deeper) for one in value]
+
+
 def mended(text: str) -> str:
     """A text that UTF-8 can say: half a surrogate, as in odd file names, becomes a `?`."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
-def _float(value: float) -> float | str:
+def _float(value: float, _: int) -> float | str:
     return value if math.isfinite(value) else str(value)
 
 
-def _int(value: int) -> int | str:
+def _int(value: int, _: int) -> int | str:
     # Python refuses to write whole numbers of more than 4,300 digits.
-    return (
-        int(value)
-        if value.bit_length() <= MOST_BITS
-        else f"<a number of {value.bit_length()} bits>"
-    )
+    bits = value.bit_length()
+    return int(value) if bits <= MOST_BITS else f"<a number of {bits} bits>"
 
 
 def _text(value: bytes | bytearray) -> str:
@@ -92,10 +132,22 @@ def _repr(value: object) -> str:
 _WAYS: tuple[tuple[type | tuple[type, ...], Callable[[Any], Any]], ...] = (
     (Enum, lambda value: plain(value.value)),
     (str, lambda value: mended(str(value))),
-    (int, _int),
-    (float, _float),
+    (int, lambda value: _int(value, 0)),
+    (float, lambda value: _float(value, 0)),
     ((datetime, date, time), lambda value: value.isoformat()),
     (timedelta, lambda value: value.total_seconds()),
     ((Decimal, UUID, PurePath), str),
     ((bytes, bytearray), _text),
 )
+
+# Nearly everything is JSON already. Its types are looked up, and not tried one after the other.
+_EXACTLY: dict[type, Callable[[Any, int], Any]] = {
+    NoneType: lambda value, _: value,
+    bool: lambda value, _: value,
+    str: lambda value, _: value if value.isascii() else mended(value),
+    int: _int,
+    float: _float,
+    dict: _object,
+    list: _array,
+    tuple: _array,
+}

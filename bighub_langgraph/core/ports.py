@@ -57,6 +57,10 @@ class Journal(Protocol):
         """The records of these keys, as far as there are any."""
         ...
 
+    def of_request(self, request_id: str) -> list[Record]:
+        """The calls that BIGHUB knows by this id, newest first; mostly one."""
+        ...
+
     def open(self, records: Sequence[Record], telling: Telling) -> list[Record]:
         """Store new records; where a key is taken the stored record wins and is returned."""
         ...
@@ -157,6 +161,11 @@ class Ports:
     async def find(self, keys: Sequence[str]) -> dict[str, Record]:
         """The records of these keys."""
         found: dict[str, Record] = await self.call(self.journal.find, keys)
+        return found
+
+    async def of_request(self, request_id: str) -> list[Record]:
+        """The calls that BIGHUB knows by this id, newest first."""
+        found: list[Record] = await self.call(self.journal.of_request, request_id)
         return found
 
     async def open(self, records: Sequence[Record]) -> list[Record]:

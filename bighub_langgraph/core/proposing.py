@@ -1,6 +1,5 @@
 """From a tool call to what BIGHUB is told of it."""
 
-import copy
 import math
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -29,12 +28,10 @@ def propose(
     """
     policy = rules.policy(call.tool)
     arguments = dict(call.arguments)
-    context: dict[str, Any] = {}
+    context = {"objective": rules.objective, "model_selection": rules.model_selection}
     if policy.metadata_from_args is not None:
         made = _asked(call, "metadata_from_args", policy.metadata_from_args, arguments)
-        context.update(rules.redact(plain(made or {})))
-    context.setdefault("objective", rules.objective)
-    context.setdefault("model_selection", rules.model_selection)
+        context |= rules.redact(plain(made or {}))
     context["session_id"] = session or call.thread
     context["trajectory_id"] = trajectory or call.thread
     context["arguments"] = rules.redact(arguments)
@@ -90,7 +87,7 @@ def _asked(
 ) -> Any:
     try:
         # A copy: a function that only looks must not change what the tool is given.
-        return function(copy.deepcopy(arguments))
+        return function(plain(arguments))
     except Exception as error:
         made = redact_text(f"{type(error).__name__}: {error}")
         raise InvalidCall(f"{name} of {call.tool!r} raised {made}; the call was not run") from error

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from bighub_langgraph.core.call import ToolCall
+from bighub_langgraph.core.changing import made
 from bighub_langgraph.core.decision import Decision
 from bighub_langgraph.core.words import TERMINAL, State
 
@@ -85,7 +86,7 @@ class Failed:
 Result = Executed | Failed
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Record:
     """Everything known of one call.
 
@@ -124,8 +125,15 @@ class Record:
     @classmethod
     def of(cls, call: ToolCall, proposal: Proposal, at: float) -> "Record":
         """A new record of a call that nobody has evaluated yet."""
-        return cls(
-            call.key, call.thread, call.turn, call.call_id, call.tool, proposal, created_at=at
+        return made(
+            cls,
+            key=call.key,
+            thread=call.thread,
+            turn=call.turn,
+            call_id=call.call_id,
+            tool=call.tool,
+            proposal=proposal,
+            created_at=at,
         )
 
     @property

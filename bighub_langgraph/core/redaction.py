@@ -4,9 +4,12 @@ Redaction never touches what a tool receives or what a record's key is made of.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
+
+from bighub_langgraph.core.plain import MAPPING
 
 HIDDEN = "[redacted]"
 
@@ -30,8 +33,8 @@ def redact(value: Any) -> Any:
     """
     if isinstance(value, str):
         return redact_text(value)
-    if isinstance(value, Mapping):
-        return {_name(key): _hidden(key, one) for key, one in value.items()}
+    if isinstance(value, MAPPING):
+        return dict(_hidden(value.items()))
     if isinstance(value, list | tuple):
         return [redact(one) for one in value]
     if type(value) is int and len(str(abs(value))) in _CARD_LENGTHS:
@@ -41,7 +44,7 @@ def redact(value: Any) -> Any:
 
 def redact_text(text: str) -> str:
     """A text with the patterns of `redact` hidden."""
-    if len(text) < _SHORTEST:
+    if len(text) < _SHORTEST or _TRACE.search(text) is None:
         return text
     for pattern, hide in _PATTERNS:
         text = pattern.sub(hide, text)
@@ -53,17 +56,25 @@ def redact_number(number: int) -> int | str:
     return HIDDEN if _luhn(str(abs(number))) else number
 
 
-def _name(key: object) -> str:
-    return redact_text(str(key))
+def _named(key: str) -> tuple[str, bool]:
+    """How a key is shown, and whether what stands under it is a secret."""
+    return redact_text(key), _names_secret(key)
 
 
-def _hidden(key: object, value: Any) -> Any:
-    return (
-        HIDDEN if _secret_name(str(key)) and value not in (None, "", False, True) else redact(value)
-    )
+# The names in calls and replies are the same ones again and again; what is long may be text.
+_LONGEST_NAME = 64
+_known_name = lru_cache(maxsize=1024)(_named)
 
 
-def _secret_name(key: str) -> bool:
+def _hidden(members: Iterable[tuple[object, Any]]) -> Iterator[tuple[str, Any]]:
+    for key, value in members:
+        text = str(key)
+        name, secret = _known_name(text) if len(text) <= _LONGEST_NAME else _named(text)
+        hides = secret and value not in (None, "", False, True)
+        yield name, HIDDEN if hides else redact(value)
+
+
+def _names_secret(key: str) -> bool:
     words = [word.lower() for word in _WORD.findall(key)]
     if not SECRET_WORDS.isdisjoint(words):
         return True
@@ -122,3 +133,6 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
     (re.compile(r"\b[A-Za-z]{2}\d{2}(?: ?[A-Za-z0-9]{4}){2,7}(?: ?[A-Za-z0-9]{1,3})?\b"), _iban),
     (re.compile(r"(?<![\w.-])\d(?:[ -]?\d){12,18}(?![\w-])"), _card),
 )
+
+# What every one of the patterns has in it somewhere. Most texts have none of it, and are done.
+_TRACE = re.compile(r"[@:=]|\d[ -]?\d|\w{16}|-----|eyJ|(?i:bearer|basic)")

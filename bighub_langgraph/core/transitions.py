@@ -11,9 +11,10 @@ UNKNOWN    --Finished (by its owner) | Resolved--> EXECUTED | TOOL_ERROR    --Re
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, assert_never
 
+from bighub_langgraph.core.changing import changed
 from bighub_langgraph.core.decision import Decision
 from bighub_langgraph.core.errors import IllegalMove
 from bighub_langgraph.core.record import Answer, Approval, Executed, Record, Result
@@ -118,7 +119,7 @@ def advance(record: Record, event: Event) -> Record:
     move = MOVES.get((record.state, type(event)))
     if move is None:
         raise IllegalMove(record.key, record.state, type(event).__name__)
-    return replace(move(record, event), version=record.version + 1)
+    return changed(record, version=record.version + 1, **move(record, event))
 
 
 def next_step(record: Record) -> Step:
@@ -148,7 +149,11 @@ def expired(record: Record, at: float) -> bool:
     return record.expires_at is not None and at >= record.expires_at
 
 
-def _decided(record: Record, event: Decided) -> Record:
+# What a move changes in a record, by the names of its fields.
+Changes = dict[str, Any]
+
+
+def _decided(_: Record, event: Decided) -> Changes:
     match event.verdict:
         case Verdict.EXECUTE:
             state = State.ALLOWED
@@ -158,15 +163,14 @@ def _decided(record: Record, event: Decided) -> Record:
             state = State.BLOCKED
         case _:
             assert_never(event.verdict)
-    return replace(
-        record,
-        state=state,
-        decision=event.decision,
-        approval=event.approval,
-        edited_from=event.edited_from,
-        reason=_why(event.decision) if state is State.BLOCKED else "",
-        expires_at=event.approval.expires_at if event.approval else event.expires_at,
-    )
+    return {
+        "state": state,
+        "decision": event.decision,
+        "approval": event.approval,
+        "edited_from": event.edited_from,
+        "reason": _why(event.decision) if state is State.BLOCKED else "",
+        "expires_at": event.approval.expires_at if event.approval else event.expires_at,
+    }
 
 
 def _why(decision: Decision) -> str:
@@ -181,75 +185,73 @@ _AFTER = {
 }
 
 
-def _answered(record: Record, event: Answered) -> Record:
+def _answered(record: Record, event: Answered) -> Changes:
     approval = event.approval
     if expired(record, approval.at):
-        return replace(record, state=State.BLOCKED, reason=EXPIRED)
-    return replace(
-        record,
-        state=_AFTER[approval.answer],
-        approval=approval,
-        reason=approval.text if approval.answer is Answer.REJECT else "",
-        expires_at=approval.expires_at,
-    )
+        return {"state": State.BLOCKED, "reason": EXPIRED}
+    return {
+        "state": _AFTER[approval.answer],
+        "approval": approval,
+        "reason": approval.text if approval.answer is Answer.REJECT else "",
+        "expires_at": approval.expires_at,
+    }
 
 
 EXPIRED = "the time to answer or to use the approval ran out"
 
 
-def _closed(record: Record, event: Closed) -> Record:
-    return replace(record, state=State.BLOCKED, reason=event.reason)
+def _closed(_: Record, event: Closed) -> Changes:
+    return {"state": State.BLOCKED, "reason": event.reason}
 
 
-def _started(record: Record, event: Started) -> Record:
+def _started(record: Record, event: Started) -> Changes:
     # Expiry is part of the claim: a yes that came in time may still be used too late.
     if expired(record, event.at):
-        return replace(record, state=State.BLOCKED, reason=EXPIRED)
-    return replace(record, state=State.RUNNING, owner=event.owner, starts=record.starts + 1)
+        return {"state": State.BLOCKED, "reason": EXPIRED}
+    return {"state": State.RUNNING, "owner": event.owner, "starts": record.starts + 1}
 
 
-def _resumed(record: Record, event: Started) -> Record:
-    return replace(record, state=State.RUNNING, owner=event.owner)
+def _resumed(_: Record, event: Started) -> Changes:
+    return {"state": State.RUNNING, "owner": event.owner}
 
 
-def _finished(record: Record, event: Finished) -> Record:
+def _finished(record: Record, event: Finished) -> Changes:
     _owned(record, event)
-    return _ended(record, event.result)
+    return _ended(event.result)
 
 
-def _interrupted(record: Record, event: Interrupted) -> Record:
+def _interrupted(record: Record, event: Interrupted) -> Changes:
     _owned(record, event)
-    return replace(record, state=State.PAUSED, owner=None)
+    return {"state": State.PAUSED, "owner": None}
 
 
-def _released(record: Record, event: Released) -> Record:
+def _released(record: Record, event: Released) -> Changes:
     _owned(record, event)
-    return replace(record, state=State.ALLOWED, owner=None, starts=record.starts - 1)
+    return {"state": State.ALLOWED, "owner": None, "starts": record.starts - 1}
 
 
-def _lost(record: Record, event: Lost) -> Record:
+def _lost(record: Record, event: Lost) -> Changes:
     _owned(record, event)
-    return replace(record, state=State.UNKNOWN, reason=event.reason)
+    return {"state": State.UNKNOWN, "reason": event.reason}
 
 
-def _resolved(record: Record, event: Resolved) -> Record:
-    return _ended(replace(record, approval=event.approval or record.approval), event.result)
+def _resolved(record: Record, event: Resolved) -> Changes:
+    return {"approval": event.approval or record.approval, **_ended(event.result)}
 
 
-def _rerun(record: Record, event: Rerun) -> Record:
-    return replace(
-        record,
-        state=State.ALLOWED,
-        owner=None,
-        reason=event.reason,
-        approval=event.approval or record.approval,
-        expires_at=event.approval.expires_at if event.approval else None,
-    )
+def _rerun(record: Record, event: Rerun) -> Changes:
+    return {
+        "state": State.ALLOWED,
+        "owner": None,
+        "reason": event.reason,
+        "approval": event.approval or record.approval,
+        "expires_at": event.approval.expires_at if event.approval else None,
+    }
 
 
-def _ended(record: Record, result: Result) -> Record:
+def _ended(result: Result) -> Changes:
     state = State.EXECUTED if isinstance(result, Executed) else State.TOOL_ERROR
-    return replace(record, state=state, result=result, reason="", owner=None)
+    return {"state": state, "result": result, "reason": "", "owner": None}
 
 
 def _owned(record: Record, event: Finished | Interrupted | Released | Lost) -> None:
@@ -259,7 +261,7 @@ def _owned(record: Record, event: Finished | Interrupted | Released | Lost) -> N
 
 
 # Each function takes exactly the event it stands behind; the table cannot say so to a type checker.
-MOVES: dict[tuple[State, type], Callable[[Record, Any], Record]] = {
+MOVES: dict[tuple[State, type], Callable[[Record, Any], Changes]] = {
     (State.PROPOSED, Decided): _decided,
     (State.AWAITING, Answered): _answered,
     (State.AWAITING, Closed): _closed,

@@ -16,10 +16,10 @@ def resolve(
         floor: The least careful verdict the tool's own policy allows.
         least: The least binding mode the guard accepts; a looser reply is read in this mode too.
     """
-    stricter = least is not None and _BINDING.index(least) > _BINDING.index(decision.mode)
-    readings = (decision.mode, least) if least and stricter else (decision.mode,)
-    verdicts = [VERDICTS[mode][decision.recommendation](decision) for mode in readings]
-    return tightest(floor, tightened(decision), *verdicts)
+    said = VERDICTS[decision.mode][decision.recommendation](decision)
+    if least is not None and _BINDING.index(least) > _BINDING.index(decision.mode):
+        said = tightest(said, VERDICTS[least][decision.recommendation](decision))
+    return tightest(floor, said, tightened(decision))
 
 
 _BINDING = tuple(Mode)

@@ -80,5 +80,7 @@ class FailMode(StrEnum):
 
 def tightest(*verdicts: Verdict) -> Verdict:
     """The most careful of some verdicts."""
-    order = list(Verdict)
-    return max(verdicts, key=order.index)
+    return max(verdicts, key=_TIGHTNESS.__getitem__)
+
+
+_TIGHTNESS = {verdict: rank for rank, verdict in enumerate(Verdict)}

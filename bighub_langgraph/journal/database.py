@@ -1,24 +1,16 @@
 """A journal's database: short transactions on SQLite or PostgreSQL, and what goes wrong in them."""
 
 import contextlib
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import Any
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
-from bighub_langgraph.core.errors import ConfigurationError, JournalError
-
-# How long a writer waits for its turn, in seconds, before it gives up with an error.
-BUSY_TIMEOUT = 30.0
-# How long a connection may lie idle and is still believed to be there, in seconds.
-IDLE = 1.0
-KNOWN = ("sqlite", "postgresql")
+from bighub_langgraph.core.errors import JournalError
+from bighub_langgraph.journal.connections import OneWriter, Pooled, checked, opened
 
 
 class Transaction:
@@ -30,28 +22,25 @@ class Transaction:
 
     def rows(self, sql: str, **values: Any) -> list[dict[str, Any]]:
         """What a query finds."""
-        self._run(sql, values)
+        self.change(sql, **values)
         names = [column[0] for column in self._cursor.description]
         return [dict(zip(names, row, strict=True)) for row in self._cursor.fetchall()]
 
     def change(self, sql: str, **values: Any) -> int:
         """Run a statement; returns how many rows it changed."""
-        self._run(sql, values)
+        text, placed = self._prepared(sql)
+        self._cursor.execute(text, placed(values))
         return int(self._cursor.rowcount)
 
     def change_each(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Run a statement once for each of some rows."""
-        prepared = self._prepared(sql)
         if rows:
-            self._cursor.executemany(prepared.text, [prepared.values(row) for row in rows])
-
-    def _run(self, sql: str, values: Mapping[str, Any]) -> None:
-        prepared = self._prepared(sql)
-        self._cursor.execute(prepared.text, prepared.values(values))
+            text, placed = self._prepared(sql)
+            self._cursor.executemany(text, list(map(placed, rows)))
 
 
 class Database:
-    """One database behind a pool of connections; threads may share it, and forked children.
+    """One database behind its connections; threads may share it, and forked children.
 
     The driver's own cursor runs the statements: through SQLAlchemy's a claim costs twice as much.
 
@@ -61,10 +50,10 @@ class Database:
     """
 
     def __init__(self, url: str, *, clock: Callable[[], float] = time.time) -> None:
-        self.url = _checked(url)
+        self.url = checked(url)
         self.sqlite = self.url.get_backend_name() == "sqlite"
         self._clock = clock
-        self._inherited: list[sa.Engine] = []
+        self._inherited: list[object] = []
         self._connect()
         self.skew = 0.0
         self.failed_at = 0.0
@@ -104,21 +93,18 @@ class Database:
     @contextlib.contextmanager
     def writing(self) -> Iterator[Transaction]:
         """A transaction that is durable when the block is left, or leaves nothing behind."""
-        with self.errors_told(), self._turn_to_write(), self._connection() as connection:
+        with self.errors_told(), self._writers.connection() as connection:
             cursor = connection.cursor()
             try:
-                if self.sqlite:
-                    # What reads first and writes later may find its snapshot stale: lock it now.
-                    cursor.execute("BEGIN IMMEDIATE")
                 yield Transaction(cursor, self._prepare)
-                connection.commit()
             finally:
                 cursor.close()
+            connection.commit()
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Transaction]:
         """A connection to read from; on SQLite it waits for no writer."""
-        with self.errors_told(), self._connection() as connection:
+        with self.errors_told(), self._readers.connection() as connection:
             cursor = connection.cursor()
             try:
                 yield Transaction(cursor, self._prepare)
@@ -130,11 +116,12 @@ class Database:
 
         It keeps those of its parent and never closes them: SQLite would take the file's locks off.
         """
-        self._inherited.append(self._engine)
+        self._inherited += (self._engine, self._writers)
         self._connect()
 
     def close(self) -> None:
         """Let go of the connections."""
+        self._writers.close()
         self._engine.dispose()
 
     @contextlib.contextmanager
@@ -150,121 +137,34 @@ class Database:
                 "recorded; check that the database is there, writable and not full"
             ) from error
 
-    @contextlib.contextmanager
-    def _connection(self) -> Iterator[Any]:
-        connection = self._engine.raw_connection()
-        try:
-            yield connection
-        except self._driver_error:
-            # Whatever state it is in now, nobody shall find it in the pool.
-            connection.invalidate()
-            raise
-        finally:
-            # A block that is left by an error is rolled back on the way into the pool.
-            connection.close()
-
-    @contextlib.contextmanager
-    def _turn_to_write(self) -> Iterator[None]:
-        """One writer at a time: SQLite has no more, and a lock is fairer than its busy handler."""
-        if self._turn is None:
-            yield
-            return
-        if not self._turn.acquire(timeout=BUSY_TIMEOUT):
-            raise OSError(f"no turn to write within {BUSY_TIMEOUT:g} seconds")
-        try:
-            yield
-        finally:
-            self._turn.release()
-
     def _connect(self) -> None:
-        with _reasons_told(self.url):
-            self._engine = _engine(self.url)
+        self._engine = opened(self.url)
+        self._readers = Pooled(self._engine)
+        self._writers = OneWriter(self._engine) if self.sqlite else self._readers
         self._driver_error: type[Exception] = self._engine.dialect.loaded_dbapi.Error
-        self._turn = threading.Lock() if self.sqlite else None
         self._compiled: dict[str, _Prepared] = {}
 
     def _prepare(self, sql: str) -> "_Prepared":
         if (known := self._compiled.get(sql)) is None:
             compiled = sa.text(sql).compile(dialect=self._engine.dialect)
-            known = _Prepared(str(compiled), compiled.positiontup)
+            known = _Prepared(str(compiled), _placed(compiled.positiontup))
             self._compiled[sql] = known
         return known
 
 
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """A statement in the driver's own style; `names` are its places, or None where it has names."""
+Values = Mapping[str, Any]
+
+
+class _Prepared(NamedTuple):
+    """A statement in the driver's own style, and what puts its values where that has them."""
 
     text: str
-    names: Sequence[str] | None
-
-    def values(self, given: Mapping[str, Any]) -> Any:
-        return given if self.names is None else [given[name] for name in self.names]
+    placed: Callable[[Values], Any]
 
 
-def _checked(url: str) -> sa.URL:
-    parsed = sa.make_url(url)
-    if parsed.get_backend_name() not in KNOWN:
-        raise ConfigurationError(
-            f"a journal lives on sqlite:/// or postgresql+psycopg://, not on {parsed.drivername}"
-        )
-    if parsed.get_backend_name() == "sqlite" and parsed.database in {None, "", ":memory:"}:
-        raise ConfigurationError("for a journal in memory use Journal.in_memory()")
-    return parsed
-
-
-@contextlib.contextmanager
-def _reasons_told(url: sa.URL) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise JournalError(
-            f"the journal {url.render_as_string()} cannot be opened: {error}"
-        ) from error
-    except ImportError as error:
-        raise ConfigurationError(
-            f"a journal on {url.drivername} needs its driver ({error}): "
-            "pip install 'bighub-langgraph[postgres]'"
-        ) from error
-
-
-def _engine(url: sa.URL) -> sa.Engine:
-    if url.get_backend_name() == "postgresql":
-        engine = sa.create_engine(
-            url, pool_size=8, max_overflow=24, isolation_level="READ COMMITTED"
-        )
-        sa.event.listen(engine, "checkin", _remember_use)
-        sa.event.listen(engine, "checkout", partial(_ping_after_idleness, engine.dialect))
-        return engine
-    if "uri" not in url.query:
-        # Records hold results of tool calls; they are the owner's alone.
-        Path(str(url.database)).touch(mode=0o600)
-    engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT}, max_overflow=-1)
-    sa.event.listen(engine, "connect", _set_up_sqlite)
-    return engine
-
-
-def _remember_use(_: Any, entry: Any) -> None:
-    entry.info["used"] = time.monotonic()
-
-
-def _ping_after_idleness(dialect: sa.Dialect, connection: Any, entry: Any, _: Any) -> None:
-    """Find out about a server that went away and came back, before a claim is sent."""
-    used = entry.info.get("used", time.monotonic())
-    if time.monotonic() - used > IDLE and not _answers(dialect, connection):
-        raise DisconnectionError  # the pool opens another one
-
-
-def _answers(dialect: sa.Dialect, connection: Any) -> bool:
-    try:
-        return dialect.do_ping(connection)
-    except dialect.loaded_dbapi.Error:
-        return False
-
-
-def _set_up_sqlite(connection: Any, _: object) -> None:
-    connection.isolation_level = None  # transactions are begun where we say so, not by the driver
-    # Only the first connection ever has to change the mode, for which it must be alone.
-    if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-        connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
+def _placed(names: Sequence[str] | None) -> Callable[[Values], Any]:
+    if names is None:  # a driver that takes them by name
+        return dict
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda values: [values[name] for name in names]

@@ -4,40 +4,68 @@ import os
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from bighub_langgraph.core.changing import changed
 from bighub_langgraph.core.errors import CallNotRecorded
 from bighub_langgraph.core.outcome import Entry, Kind, Telling, entries
 from bighub_langgraph.core.ports import MEMORY_GRACE, Queued
 from bighub_langgraph.core.record import Record
 from bighub_langgraph.core.transitions import Event, advance
-from bighub_langgraph.core.words import State
+from bighub_langgraph.core.words import TERMINAL, State
 from bighub_langgraph.journal.owners import ThisProcess, process_of
+
+# How many settled calls are remembered: a process that runs for months must not grow.
+MOST_SETTLED = 10_000
+
+
+@dataclass(slots=True)
+class _Slot:
+    """An undelivered entry, and where it stands."""
+
+    queued: Queued
+    due_at: float
+    leased: bool = False
+    aside: bool = False
 
 
 class MemoryJournal:
     """Holds records and outbox for the life of the process.
 
+    Of the calls that are settled and told it remembers the newest `most`; older ones are forgotten,
+    unless their thread has an open call. Open calls and what is not told it never forgets.
+
     Args:
         chosen: Whether the user asked for it in so many words, and so knows what it does not keep.
+        clock: Seconds since the epoch.
+        most: How many settled calls to remember. A thread whose calls are forgotten must not be
+            resumed: they would count as new.
     """
 
     durable = False
     blocking = False
 
-    def __init__(self, *, chosen: bool = False, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        *,
+        chosen: bool = False,
+        clock: Callable[[], float] = time.time,
+        most: int = MOST_SETTLED,
+    ) -> None:
         self.chosen = chosen
         self._clock = clock
+        self._most = most
         self._records: dict[str, Record] = {}
-        self._waiting: dict[int, Queued] = {}
-        self._not_before: dict[int, float] = {}
-        self._leased: set[int] = set()
-        self._aside: set[int] = set()
-        self._whys: dict[int, str] = {}
+        self._moved_at: dict[str, float] = {}
+        self._open: dict[str, int] = {}  # calls that are not settled, by thread
+        self._settled: deque[str] = deque()  # the keys of the others, oldest first
+        self._slots: dict[int, _Slot] = {}
+        self._of_turn: dict[str, dict[int, _Slot]] = {}
+        self._aside = 0
         self._last = 0
         self._process = ThisProcess()
-        self._moved_at: dict[str, float] = {}
         # Records are replaced under a lock: compare-and-set has to hold over threads too.
         self._lock = threading.Lock()
         _journals.add(self)
@@ -51,6 +79,11 @@ class MemoryJournal:
         """The records of these keys."""
         return {key: self._records[key] for key in keys if key in self._records}
 
+    def of_request(self, request_id: str) -> list[Record]:
+        """The calls of a request."""
+        with self._lock:
+            return [one for one in reversed(self._records.values()) if one.request_id == request_id]
+
     def open(self, records: Sequence[Record], telling: Telling) -> list[Record]:
         """Store new records; a stored one wins."""
         with self._lock:
@@ -63,10 +96,11 @@ class MemoryJournal:
             if before is None:
                 raise CallNotRecorded([key])
             after = advance(before, event)
-            told = entries(before, after, telling)
+            self._queue(entries(before, after, telling))
             self._records[key] = after
             self._moved_at[key] = self._clock()
-            self._queue(told)
+            if after.state in TERMINAL:
+                self._close(after)
             return after
 
     def abandoned(self, record: Record) -> bool:
@@ -79,94 +113,115 @@ class MemoryJournal:
         """Lease what is due."""
         with self._lock:
             held: set[str] = set()
-            found: list[Queued] = []
-            for number, queued in self._waiting.items():
-                if number in self._aside or queued.entry.key in held:
+            found: list[_Slot] = []
+            for slot in (self._slots if turn is None else self._of_turn.get(turn, {})).values():
+                one = slot.queued
+                if slot.aside or one.entry.key in held:
                     continue
-                over = turn == queued.entry.turn and not queued.tries
-                due = over or (early and not queued.refusals)
-                due = due or self._not_before.get(number, 0.0) <= at
-                if number in self._leased or not due:
-                    held.add(queued.entry.key)
-                elif turn in {None, queued.entry.turn}:
-                    found.append(queued)
-                    if len(found) == limit:
-                        break
-            self._leased.update(one.id for one in found)
-            return found
+                over = turn is not None and not one.tries
+                due = over or (early and not one.refusals) or slot.due_at <= at
+                if slot.leased or not due:
+                    held.add(one.entry.key)
+                    continue
+                found.append(slot)
+                if len(found) == limit:
+                    break
+            for slot in found:
+                slot.leased = True
+            return [slot.queued for slot in found]
 
     def delivered(self, ids: Sequence[int]) -> None:
         """Forget entries that arrived."""
         with self._lock:
             for number in ids:
-                self._waiting.pop(number, None)
-                self._not_before.pop(number, None)
-                self._whys.pop(number, None)
-                self._aside.discard(number)
-                self._leased.discard(number)
+                if (slot := self._slots.pop(number, None)) is not None:
+                    self._aside -= slot.aside
+                    turn = slot.queued.entry.turn
+                    del self._of_turn[turn][number]
+                    if not self._of_turn[turn]:
+                        del self._of_turn[turn]
 
     def give_back(self, ids: Sequence[int]) -> None:
         """Let others deliver entries that were leased and not tried."""
         with self._lock:
-            self._leased.difference_update(ids)
+            for slot in self._found(ids):
+                slot.leased = False
 
     def postpone(
         self,
         ids: Sequence[int],
         until: float,
-        why: str,
+        why: str,  # noqa: ARG002 - for journals that people can read
         *,
         refused: bool = False,
         aside: bool = False,
     ) -> None:
         """Try entries again later, or set them apart."""
         with self._lock:
-            for number in self._waiting.keys() & set(ids):
-                queued = self._waiting[number]
-                self._waiting[number] = replace(
-                    queued, tries=queued.tries + 1, refusals=queued.refusals + refused
-                )
-                self._not_before[number] = until
-                self._whys[number] = why
-                if aside:
-                    self._aside.add(number)
-            self._leased.difference_update(ids)
+            for slot in self._found(ids):
+                one = slot.queued
+                slot.queued = replace(one, tries=one.tries + 1, refusals=one.refusals + refused)
+                slot.due_at, slot.leased = until, False
+                if aside and not slot.aside:
+                    slot.aside = True
+                    self._aside += 1
 
     def waiting(self, *, aside: bool = False) -> int:
         """How many entries are not delivered."""
-        return len(self._waiting) if aside else len(self._waiting) - len(self._aside)
+        return len(self._slots) if aside else len(self._slots) - self._aside
 
     def prune(self, older_than: float) -> int:
         """Forget settled calls that are older than so many seconds; see `Journal.prune`."""
         before = self._clock() - older_than
         with self._lock:
-            held = {one.entry.key for one in self._waiting.values()}
-            threads = {one.thread for one in self._records.values() if not one.terminal}
-            old = [
-                key
-                for key, one in self._records.items()
-                if self._moved_at[key] < before and key not in held and one.thread not in threads
-            ]
-            for key in old:
-                del self._records[key], self._moved_at[key]
-        return len(old)
+            old = [key for key in self._records if self._moved_at[key] < before]
+            return sum(self._forgotten(key) for key in old)
 
     def close(self) -> None:
         """Nothing to let go of."""
 
     def _opened(self, record: Record, telling: Telling) -> Record:
         stored = self._records.setdefault(record.key, record)
-        if stored is record:
-            self._moved_at[record.key] = self._clock()
-            self._queue(entries(replace(record, state=State.PROPOSED), record, telling))
-        return stored
+        if stored is not record:
+            return stored
+        self._moved_at[record.key] = self._clock()
+        self._open[record.thread] = self._open.get(record.thread, 0) + 1
+        if record.state in TERMINAL:
+            self._queue(entries(changed(record, state=State.PROPOSED), record, telling))
+            self._close(record)
+        return record
+
+    def _close(self, record: Record) -> None:
+        """Count a call as settled, and forget one that was settled long ago."""
+        still_open = self._open.pop(record.thread) - 1
+        if still_open:
+            self._open[record.thread] = still_open
+        self._settled.append(record.key)
+        for _ in range(2):  # two for one: what could not be forgotten in its turn is made up for
+            if len(self._settled) > self._most:
+                key = self._settled.popleft()
+                if key in self._records and not self._forgotten(key):
+                    self._settled.append(key)
+
+    def _forgotten(self, key: str) -> bool:
+        """Forget a call that is settled, told, and whose thread has nothing open."""
+        record = self._records[key]
+        untold = self._of_turn.get(record.turn, {}).values()
+        if record.thread in self._open or any(one.queued.entry.key == key for one in untold):
+            return False
+        del self._records[key], self._moved_at[key]
+        return True
 
     def _queue(self, told: Iterable[Entry]) -> None:
         for entry in told:
             self._last += 1
-            self._waiting[self._last] = Queued(self._last, entry)
-            if entry.kind is Kind.MEMORY:
-                self._not_before[self._last] = self._clock() + MEMORY_GRACE
+            due_at = self._clock() + MEMORY_GRACE if entry.kind is Kind.MEMORY else 0.0
+            slot = _Slot(Queued(self._last, entry), due_at)
+            self._slots[self._last] = slot
+            self._of_turn.setdefault(entry.turn, {})[self._last] = slot
+
+    def _found(self, ids: Iterable[int]) -> list[_Slot]:
+        return [self._slots[number] for number in ids if number in self._slots]
 
 
 _journals: "weakref.WeakSet[MemoryJournal]" = weakref.WeakSet()

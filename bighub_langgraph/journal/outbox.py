@@ -1,11 +1,9 @@
-"""The outbox's rows: what is queued with a move, leased for delivery, delivered or postponed."""
+"""The outbox's rows: what is leased for delivery, delivered or postponed."""
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from bighub_langgraph.core.outcome import Entry, Kind
-from bighub_langgraph.core.ports import DELIVERY_LEASE, MEMORY_GRACE, Queued
+from bighub_langgraph.core.ports import DELIVERY_LEASE, Queued
 from bighub_langgraph.journal import queries
 from bighub_langgraph.journal.database import Database, Transaction
 from bighub_langgraph.journal.owners import ThisProcess, presence
@@ -18,30 +16,6 @@ class Outbox:
     def __init__(self, database: Database, process: ThisProcess) -> None:
         self._db = database
         self._process = process
-
-    def queue(self, db: Transaction, told: Iterable[Entry]) -> None:
-        """Add entries in the transaction of the move that they tell of."""
-        now = self._db.now()
-        db.change_each(
-            queries.ADD_ENTRY,
-            [
-                {
-                    "key": one.key,
-                    "turn": storable(one.turn),
-                    "kind": one.kind.value,
-                    "body": json.dumps(one.body),
-                    "queued_at": now,
-                    "tries": 0,
-                    "refusals": 0,
-                    "due_at": now + MEMORY_GRACE if one.kind is Kind.MEMORY else 0.0,
-                    "leased_until": 0.0,
-                    "leased_by": None,
-                    "aside": 0,
-                    "error": None,
-                }
-                for one in told
-            ],
-        )
 
     def due(
         self, at: float, limit: int, turn: str | None = None, *, early: bool = False

@@ -13,7 +13,7 @@ log = logging.getLogger("bighub_langgraph")
 # What nobody else can find out: how a tool ended, or that it never began.
 OWN = (Finished, Interrupted, Lost, Released)
 
-Write = Callable[[str, Event, Telling], None]
+Write = Callable[[str, Event, Telling], object]
 
 
 class OwedMoves:

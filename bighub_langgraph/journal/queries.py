@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from sqlalchemy import Table
 
 from bighub_langgraph.core.words import TERMINAL
-from bighub_langgraph.journal.tables import calls, history, outbox
+from bighub_langgraph.journal.tables import calls, history
 
 
 def _add(table: Table) -> str:
@@ -22,6 +22,8 @@ def _add(table: Table) -> str:
 
 ADD_CALL = f"{_add(calls)} ON CONFLICT DO NOTHING"
 READ_CALL = "SELECT * FROM bighub_calls WHERE key = :key"
+CALLS_OF_REQUEST = """
+    SELECT * FROM bighub_calls WHERE request_id = :request_id ORDER BY created_at DESC"""
 # Compare and set: whoever moved the record first wins, and the others read it again.
 MOVE_CALL = """
     UPDATE bighub_calls SET state = :state, version = :version, moved_at = :moved_at,
@@ -37,7 +39,10 @@ BEAT = """
     INSERT INTO bighub_owners (owner, beat_at) VALUES (:owner, :beat_at)
     ON CONFLICT (owner) DO UPDATE SET beat_at = excluded.beat_at"""
 
-ADD_ENTRY = _add(outbox)
+ADD_ENTRY = """
+    INSERT INTO bighub_outbox
+        (key, turn, kind, body, queued_at, tries, refusals, due_at, leased_until, aside)
+    VALUES (:key, :turn, :kind, :body, :queued_at, 0, 0, :due_at, 0, 0)"""
 # One worker at a time looks for what is due. Each sees what the one before has leased, so that no
 # two of them bring entries of the same call.
 ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(7264513)"

@@ -3,12 +3,13 @@
 import json
 import logging
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from bighub_langgraph.core.decision import Decision, parse_decision
 from bighub_langgraph.core.outcome import Entry, Kind
 from bighub_langgraph.core.plain import plain
-from bighub_langgraph.core.ports import Queued
+from bighub_langgraph.core.ports import MEMORY_GRACE, Queued
 from bighub_langgraph.core.record import (
     Answer,
     Approval,
@@ -28,6 +29,7 @@ def row_of(record: Record, at: float) -> dict[str, Any]:
     return {
         "key": record.key,
         **{name: storable(getattr(record, name)) for name in _NAMES},
+        "request_id": storable(record.request_id) if record.request_id else None,
         "created_at": record.created_at,
         "body": json.dumps(_body(record)),
         **moving_parts(record, at),
@@ -44,7 +46,7 @@ def moving_parts(record: Record, at: float) -> dict[str, Any]:
         "owner": record.owner,
         "starts": record.starts,
         "expires_at": record.expires_at,
-        "said": json.dumps(_said(record)),
+        "said": _said(record),
         "codec": codec,
         "result": result,
     }
@@ -88,13 +90,37 @@ def _unstorable(record: Record) -> dict[str, str]:
     return {name: text for name, text in names.items() if storable(text) != text}
 
 
+def entry_row(entry: Entry, at: float) -> dict[str, Any]:
+    """An entry as a new row of the outbox."""
+    return {
+        "key": entry.key,
+        "turn": storable(entry.turn),
+        "kind": entry.kind.value,
+        "body": json.dumps(entry.body),
+        "queued_at": at,
+        "due_at": at + MEMORY_GRACE if entry.kind is Kind.MEMORY else 0.0,
+    }
+
+
 def queued_of(row: Mapping[str, Any]) -> Queued:
     """A queued entry from its row."""
     entry = Entry(row["key"], row["turn"], Kind(row["kind"]), json.loads(row["body"]))
     return Queued(row["id"], entry, row["tries"], row["refusals"])
 
 
-def note_of(before: Record | None, after: Record) -> str:
+def note_row(before: Record | None, after: Record, event: str, at: float) -> dict[str, Any]:
+    """A move as a row of the history."""
+    return {
+        "key": after.key,
+        "at": at,
+        "event": event,
+        "state": after.state.value,
+        "version": after.version,
+        "note": json.dumps(_note(before, after)),
+    }
+
+
+def _note(before: Record | None, after: Record) -> dict[str, Any]:
     """What the history keeps of a move: who did it, who said what, and on which evidence."""
     note: dict[str, Any] = {}
     if before is None and after.decision is not None:
@@ -110,7 +136,7 @@ def note_of(before: Record | None, after: Record) -> str:
     owner = after.owner or (before.owner if before is not None else None)
     if owner:
         note["owner"] = owner
-    return json.dumps(note)
+    return note
 
 
 def _evidence(decision: Decision) -> dict[str, Any]:
@@ -129,26 +155,34 @@ def _evidence(decision: Decision) -> dict[str, Any]:
 def _body(record: Record) -> dict[str, Any]:
     proposal = record.proposal
     body: dict[str, Any] = {
-        "proposal": {name: getattr(proposal, name) for name in Proposal.__slots__},
+        "proposal": {name: getattr(proposal, name) for name in _PROPOSED},
         "decision": None,
         "edited_from": record.edited_from,
         "names": _unstorable(record),
     }
     if record.decision is not None:
-        body["decision"] = {"reply": plain(record.decision.reply), "fault": record.decision.fault}
+        body["decision"] = {"reply": record.decision.reply, "fault": record.decision.fault}
     return body
 
 
-def _said(record: Record) -> dict[str, Any]:
-    return {
-        "reason": record.reason,
-        "error": record.result.error if isinstance(record.result, Failed) else None,
-        "approval": None if record.approval is None else _told(record.approval),
-    }
+def _said(record: Record) -> str:
+    error = record.result.error if isinstance(record.result, Failed) else None
+    if record.approval is None and error is None and not record.reason:
+        return _NOTHING_SAID
+    approval = None if record.approval is None else _told(record.approval)
+    return json.dumps({"reason": record.reason, "error": error, "approval": approval})
+
+
+# Of most calls, at every move.
+_NOTHING_SAID = json.dumps({"reason": "", "error": None, "approval": None})
 
 
 def _told(approval: Approval) -> dict[str, Any]:
-    return {name: getattr(approval, name) for name in Approval.__slots__}
+    return {name: getattr(approval, name) for name in _APPROVED}
+
+
+_PROPOSED = tuple(one.name for one in fields(Proposal))
+_APPROVED = tuple(one.name for one in fields(Approval))
 
 
 def _decision(body: Mapping[str, Any] | None) -> Decision | None:

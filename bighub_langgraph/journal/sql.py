@@ -1,18 +1,18 @@
 """A journal on SQL: SQLite for one machine, PostgreSQL where several share it."""
 
+import contextlib
 import logging
 import os
 import time
 import weakref
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from bighub_langgraph.core.errors import CallNotRecorded, IllegalMove, JournalError
-from bighub_langgraph.core.outcome import Telling, entries
+from bighub_langgraph.core.outcome import Telling
 from bighub_langgraph.core.ports import Queued
 from bighub_langgraph.core.record import Record
 from bighub_langgraph.core.transitions import Event, Started, advance
-from bighub_langgraph.core.words import State
 from bighub_langgraph.journal import queries
 from bighub_langgraph.journal.books import Books
 from bighub_langgraph.journal.database import Database, Transaction
@@ -20,8 +20,9 @@ from bighub_langgraph.journal.outbox import Outbox
 from bighub_langgraph.journal.owed import OwedMoves
 from bighub_langgraph.journal.owners import Heartbeat, ThisProcess, presence, process_of
 from bighub_langgraph.journal.recent import RecentRecords
-from bighub_langgraph.journal.rows import moving_parts, note_of, record_of, row_of
+from bighub_langgraph.journal.rows import moving_parts, record_of, row_of, storable
 from bighub_langgraph.journal.tables import migrate
+from bighub_langgraph.journal.traces import Traces, traces
 
 log = logging.getLogger("bighub_langgraph")
 
@@ -93,14 +94,22 @@ class SqlJournal:
             rows = [row for key in keys for row in db.rows(queries.READ_CALL, key=key)]
         return {row["key"]: self._recent.same(row) or record_of(row) for row in rows}
 
+    def of_request(self, request_id: str) -> list[Record]:
+        """The calls of a request."""
+        with self._db.reading() as db:
+            rows = db.rows(queries.CALLS_OF_REQUEST, request_id=storable(request_id))
+        return [record_of(row) for row in rows]
+
     def open(self, records: Sequence[Record], telling: Telling) -> list[Record]:
         """Store new records; a stored one wins."""
-        with self._db.writing() as db:
+        now = self._db.now()
+        ready = [
+            (one, row_of(one, now), traces(None, one, "Decided", telling, now))
             # In the order of their keys: two workers that store the same ones never cross.
-            stored = {
-                one.key: self._opened(db, one, telling)
-                for one in sorted(records, key=lambda one: one.key)
-            }
+            for one in sorted(records, key=lambda one: one.key)
+        ]
+        with self._db.writing() as db:
+            stored = {one.key: _opened(db, one, row, left) for one, row, left in ready}
         for record in stored.values():
             self._recent.keep(record)
         return [stored[one.key] for one in records]
@@ -108,13 +117,7 @@ class SqlJournal:
     def move(self, key: str, event: Event, telling: Telling) -> Record:
         """Advance a record and queue what there is to tell."""
         try:
-            if self._recent.get(key) is None:
-                # Who is too late finds out without a turn to write.
-                advance(self._looked_up(key), event)
-            with self._db.writing() as db:
-                if isinstance(event, Started):
-                    self._sign_in(db)
-                after = self._moved(db, key, event, telling)
+            after = self._moved(key, event, telling)
         except CallNotRecorded:
             raise
         except JournalError:
@@ -122,7 +125,6 @@ class SqlJournal:
                 self._heart.start(OWED_AGAIN)
                 self._heart.beat_now()
             raise
-        self._recent.keep(after)
         if isinstance(event, Started):
             self._heart.start(self._lease / 3)
         return after
@@ -182,85 +184,9 @@ class SqlJournal:
     def close(self) -> None:
         """Write what is owed, stop the sign of life and let go of the connections."""
         self._heart.stop()
-        self._owed.write(self._written)
+        self._owed.write(self._moved)
         self._owed.tell()
         self._db.close()
-
-    def _opened(self, db: Transaction, record: Record, telling: Telling) -> Record:
-        if not db.change(queries.ADD_CALL, **row_of(record, self._db.now())):
-            return self._read(db, record.key)
-        self._note(db, None, record, "Decided")
-        self._outbox.queue(db, entries(replace(record, state=State.PROPOSED), record, telling))
-        return record
-
-    def _moved(self, db: Transaction, key: str, event: Event, telling: Telling) -> Record:
-        before = self._recent.get(key)
-        while True:
-            remembered = before is not None
-            before = before or self._read(db, key)
-            try:
-                after = advance(before, event)
-            except IllegalMove:
-                if not remembered:
-                    raise
-            else:
-                if self._replaced(db, before, after):
-                    break
-            before = None  # somebody else moved it meanwhile: read what it is now
-        self._note(db, before, after, type(event).__name__)
-        self._outbox.queue(db, entries(before, after, telling))
-        return after
-
-    def _looked_up(self, key: str) -> Record:
-        with self._db.reading() as db:
-            record = self._read(db, key)
-        self._recent.keep(record)
-        return record
-
-    def _read(self, db: Transaction, key: str) -> Record:
-        for row in db.rows(queries.READ_CALL, key=key):
-            return record_of(row)
-        raise CallNotRecorded([key])
-
-    def _replaced(self, db: Transaction, before: Record, after: Record) -> bool:
-        parts = moving_parts(after, self._db.now())
-        same = {"key": before.key, "before": before.version, "created_at": before.created_at}
-        return bool(db.change(queries.MOVE_CALL, **same, **parts))
-
-    def _note(self, db: Transaction, before: Record | None, after: Record, event: str) -> None:
-        db.change(
-            queries.ADD_NOTE,
-            key=after.key,
-            at=self._db.now(),
-            event=event,
-            state=after.state.value,
-            version=after.version,
-            note=note_of(before, after),
-        )
-
-    def _sign_in(self, db: Transaction) -> None:
-        """Give a sign of life with a claim, so that there is no claim without one."""
-        now = self._db.now()
-        if now - self._beaten_at > self._lease / 3:
-            db.change(queries.BEAT, owner=self.owner, beat_at=now)
-
-    def _beat(self) -> float:
-        """Say that this process is alive, and write what it owes; returns when to come again."""
-        try:
-            with self._db.writing() as db:
-                db.change(queries.BEAT, owner=self.owner, beat_at=self._db.now())
-            self._db.set_clock()
-        except JournalError as error:
-            log.warning("no sign of life could be written: %s", error)
-            return OWED_AGAIN
-        self._beaten_at = self._db.now()
-        self._owed.write(self._written)
-        return OWED_AGAIN if self._owed else self._lease / 3
-
-    def _written(self, key: str, event: Event, telling: Telling) -> None:
-        with self._db.writing() as db:
-            after = self._moved(db, key, event, telling)
-        self._recent.keep(after)
 
     def _begin(self) -> None:
         """Start with nothing remembered: what threads and locks of a parent leave is not ours."""
@@ -282,6 +208,69 @@ class SqlJournal:
             return None if journal is None else journal._beat()  # noqa: SLF001 - our own
 
         return Heartbeat(beat)
+
+    def _moved(self, key: str, event: Event, telling: Telling) -> Record:
+        """Compare and set: whoever moves a record first wins, and the others look again."""
+        if (remembered := self._recent.get(key)) is not None:
+            # Somebody else may have moved it since; what is allowed now, the database knows.
+            with contextlib.suppress(IllegalMove):
+                if (after := self._moved_from(remembered, event, telling)) is not None:
+                    return after
+        while (after := self._moved_from(self._looked_up(key), event, telling)) is None:
+            pass
+        return after
+
+    def _moved_from(self, before: Record, event: Event, telling: Telling) -> Record | None:
+        """Make a move, unless the record has moved since."""
+        after, now = advance(before, event), self._db.now()
+        # What is to be written is made first: while a user's `redact` runs, others may write.
+        row = {"key": before.key, "before": before.version, "created_at": before.created_at}
+        row |= moving_parts(after, now)
+        left = traces(before, after, type(event).__name__, telling, now)
+        # With the claim, so that there is no claim without a sign of life.
+        signs = isinstance(event, Started) and now - self._beaten_at > self._lease / 3
+        with self._db.writing() as db:
+            if not db.change(queries.MOVE_CALL, **row):
+                return None
+            left.add_to(db)
+            if signs:
+                db.change(queries.BEAT, owner=self.owner, beat_at=now)
+        if signs:
+            self._beaten_at = now
+        self._recent.keep(after)
+        return after
+
+    def _looked_up(self, key: str) -> Record:
+        with self._db.reading() as db:
+            record = _read(db, key)
+        self._recent.keep(record)
+        return record
+
+    def _beat(self) -> float:
+        """Say that this process is alive, and write what it owes; returns when to come again."""
+        try:
+            with self._db.writing() as db:
+                db.change(queries.BEAT, owner=self.owner, beat_at=self._db.now())
+            self._db.set_clock()
+        except JournalError as error:
+            log.warning("no sign of life could be written: %s", error)
+            return OWED_AGAIN
+        self._beaten_at = self._db.now()
+        self._owed.write(self._moved)
+        return OWED_AGAIN if self._owed else self._lease / 3
+
+
+def _opened(db: Transaction, record: Record, row: Mapping[str, Any], left: Traces) -> Record:
+    if not db.change(queries.ADD_CALL, **row):
+        return _read(db, record.key)
+    left.add_to(db)
+    return record
+
+
+def _read(db: Transaction, key: str) -> Record:
+    for row in db.rows(queries.READ_CALL, key=key):
+        return record_of(row)
+    raise CallNotRecorded([key])
 
 
 _journals: "weakref.WeakSet[SqlJournal]" = weakref.WeakSet()

@@ -1,5 +1,6 @@
 """The journal's tables, and the steps that bring an older database up to date."""
 
+import json
 from collections.abc import Callable, Sequence
 
 from sqlalchemy import (
@@ -36,6 +37,7 @@ calls = Table(
     Column("turn", Text, nullable=False),
     Column("call_id", Text, nullable=False),
     Column("tool", Text, nullable=False),
+    Column("request_id", Text),
     Column("created_at", Double, nullable=False),
     # What never changes after the decision: the proposal, the decision, where an edit came from.
     Column("body", Text, nullable=False),
@@ -51,6 +53,7 @@ calls = Table(
     Column("result", LargeBinary),
     Index("bighub_calls_by_thread", "thread"),
     Index("bighub_calls_by_state", "state", "moved_at"),
+    Index("bighub_calls_by_request", "request_id"),
 )
 
 history = Table(
@@ -97,9 +100,21 @@ schema = Table("bighub_schema", metadata, Column("version", Integer, nullable=Fa
 
 Step = Callable[[Connection], None]
 
+
+def _add_request_ids(db: Connection) -> None:
+    """To version 2: calls are found by BIGHUB's id of their evaluation."""
+    db.exec_driver_sql("ALTER TABLE bighub_calls ADD COLUMN request_id TEXT")
+    db.exec_driver_sql("CREATE INDEX bighub_calls_by_request ON bighub_calls (request_id)")
+    for key, body in db.execute(select(calls.c.key, calls.c.body)).all():
+        reply = (json.loads(body)["decision"] or {}).get("reply", {})
+        if request_id := reply.get("request_id"):
+            row = update(calls).where(calls.c.key == key)
+            db.execute(row.values(request_id=str(request_id)))
+
+
 # The step at place n brings a database from version n + 1 to n + 2. A new database is made from the
 # tables above, which are always the newest; never change a step that was released.
-STEPS: Sequence[Step] = ()
+STEPS: Sequence[Step] = (_add_request_ids,)
 
 # Any number, as long as every worker uses the same one.
 _LOCK = 7_264_512

@@ -10,19 +10,18 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
+from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.core.record import Record
 from bighub_langgraph.courier import AT_EXIT
 from bighub_langgraph.openai.checking import checked
 from bighub_langgraph.openai.conversation import Ending, converse, go_on
 from bighub_langgraph.openai.facade import Facade
-from bighub_langgraph.openai.host import Host
 from bighub_langgraph.openai.models import ASYNCHRONOUS
 from bighub_langgraph.openai.resolution import resolved
 from bighub_langgraph.openai.result import RunResult
-from bighub_langgraph.openai.running import async_runner
+from bighub_langgraph.openai.running import Runner, async_runner
 from bighub_langgraph.openai.runs import ended, with_approval
 from bighub_langgraph.openai.state import RunState
-from bighub_langgraph.openai.talk import Talk
 
 __all__ = ["AsyncBighubOpenAI", "AsyncGuardedOpenAI"]
 
@@ -114,8 +113,7 @@ class AsyncBighubOpenAI(Facade):
             resolve = self._backing.client.approvals.resolve
             return await _called(resolve, request_id, resolution=resolution, comment=comment)
 
-        key = self._waiting.get(request_id)
-        told = await resolved(asked, self._surroundings(), tell, key)
+        told = await resolved(asked, self._surroundings(), tell)
         await self._wait()
         return told
 
@@ -143,10 +141,9 @@ class AsyncBighubOpenAI(Facade):
     ) -> None:
         await self.close()
 
-    def _surroundings(self, talk: Talk | None = None) -> Host:
-        ports = self._ports(self._backing.ports, talk)
-        aports = self._ports(self._backing.aports, talk)
-        return self._host(aports, async_runner(aports, ports), self._notice, self._deliver)
+    def _equipped(self, about: Json) -> tuple[Ports, Runner]:
+        ports, aports = self._backing.telling(about)
+        return aports, async_runner(aports, ports)
 
     async def _finished(self, parts: AsyncGenerator[Json | Ending, None]) -> RunResult:
         try:

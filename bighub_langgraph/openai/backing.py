@@ -1,5 +1,6 @@
 """BIGHUB, journal and courier behind a client: its own, or those of a guard it shares."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -37,6 +38,11 @@ class Backing:
     def client(self) -> Any:
         """The client of BIGHUB's SDK, for what only it can do."""
         return self.guard.client
+
+    def telling(self, about: Mapping[str, Any]) -> tuple[Ports, Ports]:
+        """Both ports, for calls of which BIGHUB's memory is told so much more."""
+        telling = replace(self.ports.telling, about=about)
+        return replace(self.ports, telling=telling), replace(self.aports, telling=telling)
 
     def close(self) -> None:
         """Tell what waits, for a few seconds, and close what was opened here."""

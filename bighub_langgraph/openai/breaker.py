@@ -1,8 +1,7 @@
 """A circuit breaker: a service that fails again and again is left alone for a while."""
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from bighub_langgraph.openai.errors import CircuitOpen
@@ -76,19 +75,21 @@ class Breaker:
         self._lock = threading.Lock()
         self._circuit: Circuit = Closed()
 
-    @contextmanager
-    def request(self) -> Iterator[None]:
-        """Surround a request; raises `CircuitOpen` when none may pass."""
-        self._enter()
-        try:
-            yield
-        except Exception as error:
-            self._leave(failed=self._counts(error))
-            raise
-        except BaseException:  # told to stop: that says nothing of the service
+    def request(self) -> "Breaker":
+        """What to surround a request with; raises `CircuitOpen` when none may pass."""
+        return self
+
+    def __enter__(self) -> None:
+        if self._most:
+            self._enter()
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if not self._most:  # it never opens
+            return
+        if error is None or isinstance(error, Exception):
+            self._leave(failed=error is not None and self._counts(error))
+        else:  # told to stop: that says nothing of the service
             self._abandon()
-            raise
-        self._leave(failed=False)
 
     def _enter(self) -> None:
         with self._lock:
@@ -104,7 +105,7 @@ class Breaker:
         with self._lock:
             if not failed:
                 self._circuit = Closed()
-            elif self._most:
+            else:
                 self._circuit = after_failure(self._circuit, self._clock(), self._most)
 
     def _abandon(self) -> None:

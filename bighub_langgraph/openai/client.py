@@ -10,18 +10,17 @@ from uuid import uuid4
 
 from bighub_langgraph.bighub.loop import background_loop
 from bighub_langgraph.core.drive import run_sync
+from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.core.record import Record
 from bighub_langgraph.openai.checking import checked
 from bighub_langgraph.openai.conversation import Ending, converse, go_on
 from bighub_langgraph.openai.facade import Facade
-from bighub_langgraph.openai.host import Host
 from bighub_langgraph.openai.models import BLOCKING
 from bighub_langgraph.openai.resolution import resolved
 from bighub_langgraph.openai.result import RunResult
-from bighub_langgraph.openai.running import blocking_runner
+from bighub_langgraph.openai.running import Runner, blocking_runner
 from bighub_langgraph.openai.runs import ended, with_approval
 from bighub_langgraph.openai.state import RunState
-from bighub_langgraph.openai.talk import Talk
 
 __all__ = ["BighubOpenAI", "GuardedOpenAI"]
 
@@ -122,8 +121,7 @@ class BighubOpenAI(Facade):
             resolve = self._backing.client.approvals.resolve
             return _waited_for(resolve(request_id, resolution=resolution, comment=comment))
 
-        key = self._waiting.get(request_id)
-        told = run_sync(resolved(asked, self._surroundings(), tell, key))
+        told = run_sync(resolved(asked, self._surroundings(), tell))
         self._wait()
         return told
 
@@ -149,9 +147,9 @@ class BighubOpenAI(Facade):
     ) -> None:
         self.close()
 
-    def _surroundings(self, talk: Talk | None = None) -> Host:
-        ports = self._ports(self._backing.ports, talk)
-        return self._host(ports, blocking_runner(ports), self._notice, self._deliver)
+    def _equipped(self, about: Json) -> tuple[Ports, Runner]:
+        ports, _ = self._backing.telling(about)
+        return ports, blocking_runner(ports)
 
     def _finished(self, parts: AsyncGenerator[Json | Ending, None]) -> RunResult:
         try:

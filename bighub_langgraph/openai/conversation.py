@@ -1,7 +1,7 @@
 """The conversation: ask the model, govern its calls, ask again, until it is done or must wait."""
 
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, nullcontext
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from uuid import uuid4
 from bighub_langgraph.openai.approvals import carry_out
 from bighub_langgraph.openai.errors import ProviderResponseError
 from bighub_langgraph.openai.host import Host
-from bighub_langgraph.openai.once import Continuation, claim
+from bighub_langgraph.openai.once import claim
 from bighub_langgraph.openai.replies import Reply, serialized
 from bighub_langgraph.openai.requests import next_request
 from bighub_langgraph.openai.talk import Talk, talk_from_json, talk_in_json
@@ -52,14 +52,16 @@ async def converse(
             kept = _ending_from(right)
             talk, reply, status = kept.talk, kept.reply, kept.status
         else:
-            with _held(right):
-                asking = _answer(talk, host, reply, streaming=streaming)
-                async with aclosing(asking) as parts:
-                    async for part in parts:
-                        if isinstance(part, Reply):
-                            reply = part
-                        else:
-                            yield part
+            with right or _NOBODY:
+                if not streaming:
+                    reply = await _whole(talk, host, reply)
+                else:
+                    async with aclosing(_streamed(talk, host, reply)) as parts:
+                        async for part in parts:
+                            if isinstance(part, Reply):
+                                reply = part
+                            else:
+                                yield part
                 talk = talk.heard(reply, _turn(reply, talk))
                 status = _stopped(reply, talk, host) or _GOES_ON
             if right is not None:
@@ -68,7 +70,8 @@ async def converse(
             yield Ending(talk, reply, status, replayed=isinstance(right, dict))
             return
         after = await take_turn(talk, reply, host)
-        for event in await _told(talk, after, host):
+        await host.deliver(after.turn or "")
+        for event in _told(talk, after) if streaming else ():
             yield event
         if after.pending:
             yield Ending(after, reply, "interrupted")
@@ -81,7 +84,8 @@ async def go_on(
 ) -> AsyncGenerator[Json | Ending, None]:
     """Carry out what people answered, and go on with the conversation once nothing waits."""
     after = await carry_out(talk, host) if talk.open else talk
-    for event in await _told(talk, after, host):
+    await host.deliver(after.turn or "")
+    for event in _told(talk, after) if streaming else ():
         yield event
     if after.pending:
         yield Ending(after, reply, "interrupted")
@@ -92,17 +96,33 @@ async def go_on(
             yield part
 
 
-@contextmanager
-def _held(right: Continuation | None) -> Iterator[None]:
-    """Let somebody else ask the model where this attempt was stopped, or failed."""
+async def _whole(talk: Talk, host: Host, last: Reply) -> Reply:
     try:
-        yield
-    except BaseException:
-        if right is not None:
-            right.release()
+        return await host.provider.answer(next_request(talk, host.tools.definitions))
+    except ProviderResponseError as error:
+        _remember(error, talk, host, last)
         raise
 
 
+async def _streamed(talk: Talk, host: Host, last: Reply) -> AsyncGenerator[Json | Reply, None]:
+    request = next_request(talk, host.tools.definitions)
+    try:
+        async with aclosing(host.provider.stream(request)) as parts:
+            async for part in parts:
+                yield part
+    except ProviderResponseError as error:
+        _remember(error, talk, host, last)
+        raise
+
+
+def _remember(error: ProviderResponseError, talk: Talk, host: Host, last: Reply) -> None:
+    """Let an error of the model's service tell what had happened by then."""
+    error.events, error.state = deepcopy(list(talk.events)), host.state(talk)
+    error.response = serialized(last) if last.id else None
+
+
+# Asks where nobody else can.
+_NOBODY = nullcontext()
 # An answer with calls to run; not an ending.
 _GOES_ON = "goes_on"
 NO_REPLY = Reply(id=None, status="failed", items=(), text="")
@@ -114,36 +134,20 @@ def _turn(reply: Reply, talk: Talk) -> str:
     return str(reply.id) if fresh else f"{reply.id}-{uuid4().hex}"
 
 
-async def _answer(
-    talk: Talk, host: Host, last: Reply, *, streaming: bool
-) -> AsyncGenerator[Json | Reply, None]:
-    request = next_request(talk, [tool.definition for tool in host.tools])
-    try:
-        async with aclosing(host.provider.answer(request, streaming=streaming)) as parts:
-            async for part in parts:
-                yield part
-    except ProviderResponseError as error:
-        error.events, error.state = deepcopy(list(talk.events)), host.state(talk)
-        error.response = serialized(last) if last.id else None
-        raise
-
-
 def _stopped(reply: Reply, talk: Talk, host: Host) -> str | None:
     """Say how an answer ends the conversation, or nothing when its calls are to be run."""
     if reply.status in {"failed", "cancelled"}:
         return "failed"
     if not reply.whole:
         return "incomplete"
-    if reply.calls and talk.rounds >= host.most_rounds:
-        return "max_rounds"
-    if reply.calls or reply.approval_requests:
-        return None
+    if reply.items and reply.asks:
+        spent = talk.rounds >= host.most_rounds
+        return "max_rounds" if spent and reply.calls else None
     return "refused" if reply.refusal and not reply.text else "completed"
 
 
-async def _told(before: Talk, after: Talk, host: Host) -> list[Json]:
-    """Start to tell BIGHUB what came of a turn, and give its events for the user's stream."""
-    await host.deliver(after.turn or "")
+def _told(before: Talk, after: Talk) -> list[Json]:
+    """The events of a turn for the user's stream."""
     fresh = after.events[len(before.events) :]
     told = [
         {"type": "execution_event", "event": deepcopy(event), "response_id": after.turn}

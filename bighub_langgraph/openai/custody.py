@@ -1,5 +1,6 @@
 """A stored run against the journal: its open calls must be the ones that were asked about."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from bighub_langgraph.core.record import Record
 from bighub_langgraph.core.transitions import Decided, advance
 from bighub_langgraph.core.words import Recommendation, Verdict
 from bighub_langgraph.openai.errors import StateRefused
+from bighub_langgraph.openai.resolution import key_of_request
 from bighub_langgraph.openai.state import Stored
 from bighub_langgraph.openai.talk import OpenCall, Talk
 
@@ -42,8 +44,20 @@ async def taken_in(stored: Stored, rules: Rules, ports: Ports, session: str) -> 
             f"the journal does not hold {names}; "
             "use the journal that the run was started with, or signing_key="
         )
+    await _refuse_settled(missing, ports)
     await ports.open([_record(talk, call, rules, ports, session) for call in missing])
     return talk
+
+
+async def _refuse_settled(calls: Sequence[OpenCall], ports: Ports) -> None:
+    """Refuse a call that was settled by its request id alone, under a key of that id."""
+    for call in calls:
+        request_id = (call.waiting or {}).get("request_id")
+        if request_id and await ports.find([key_of_request(request_id)]):
+            raise StateRefused(
+                f"call {call.call_id} ({call.tool}) was settled by its request id {request_id} "
+                "before; nothing was run again"
+            )
 
 
 def _call(talk: Talk, call: OpenCall) -> ToolCall:

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from bighub_langgraph.core.messages import after_edit, for_model
-from bighub_langgraph.core.outcome import status_of
-from bighub_langgraph.core.plain import cut, plain
+from bighub_langgraph.core.outcome import STATUS
+from bighub_langgraph.core.plain import cut, mended, plain
 from bighub_langgraph.core.record import Executed, Failed, Record
 from bighub_langgraph.core.words import State, Status
 
@@ -30,14 +30,17 @@ _NEWER = (
 
 
 def event_of(record: Record, arguments: Json, trace_id: str, **more: Any) -> Json:
-    """Say where a call stands, in the published adapter's words and plain JSON."""
+    """Say where a call stands, in the published adapter's words and plain JSON.
+
+    The decision and the arguments are the record's own: whoever gives the event away copies it.
+    """
     error = _error(record)
     event: Json = {
         "tool": record.tool,
         "call_id": record.call_id,
         "status": _status(record),
-        "decision": plain(record.decision.reply) if record.decision else {},
-        "arguments": plain(arguments),
+        "decision": record.decision.reply if record.decision else {},
+        "arguments": arguments,
         "output": plain(record.result.output) if isinstance(record.result, Executed) else None,
         "error": error,
         **decision_fields(record),
@@ -100,8 +103,12 @@ def decision_fields(record: Record) -> Json:
 
 
 def _fields(reply: Mapping[str, Any]) -> Json:
-    known = dict.fromkeys(("recommendation", "risk_score", "enforcement_mode", "trajectory_health"))
-    return {**known, **{name: plain(reply.get(name)) for name in _NEWER}}
+    return {**_NONE, **{name: reply[name] for name in _NEWER if name in reply}}
+
+
+_NONE = dict.fromkeys(
+    ("recommendation", "risk_score", "enforcement_mode", "trajectory_health", *_NEWER)
+)
 
 
 def _common(event_id: str, trace_id: str, request_id: str | None) -> Json:
@@ -115,8 +122,11 @@ def _common(event_id: str, trace_id: str, request_id: str | None) -> Json:
 
 
 def _status(record: Record) -> str:
-    # A call that somebody else still runs shows like one in doubt.
-    return (status_of(record) or Status.TOOL_ERROR).value
+    return _STATUS.get(record.state, _STATUS[State.UNKNOWN])
+
+
+# A call that somebody else still runs is not among them, and shows like one in doubt.
+_STATUS = {state: status.value for state, status in STATUS.items()}
 
 
 def _error(record: Record) -> str | None:
@@ -141,14 +151,24 @@ def _approval(record: Record) -> Json | None:
 
 def _fitting(said: Json) -> Json:
     """Cut an output that would flood the model's context, and say so."""
-    text = json.dumps(said["output"], ensure_ascii=False)
+    output = said["output"]
+    if isinstance(output, str) and len(output) <= LONGEST_OUTPUT // _MOST_ESCAPED:
+        return said
+    text = json.dumps(output, ensure_ascii=False)
     if len(text) <= LONGEST_OUTPUT:
         return said
     note = f"only the first {LONGEST_OUTPUT} of {len(text)} characters of the output are shown"
     return {**said, "output": cut(text, LONGEST_OUTPUT), "note": note}
 
 
+# A control character is six in JSON.
+_MOST_ESCAPED = 7
+
+
 def dumped(said: Any) -> str:
     """Write plain JSON for the model."""
     # A lone surrogate has no UTF-8, and a request that holds one cannot be sent.
-    return json.dumps(said, ensure_ascii=False).encode("utf-8", "replace").decode()
+    return mended(_FOR_MODEL.encode(said))
+
+
+_FOR_MODEL = json.JSONEncoder(ensure_ascii=False)

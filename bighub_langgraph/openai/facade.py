@@ -1,7 +1,8 @@
 """What the blocking and the async client share: options, tools, and the surroundings of a run."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from secrets import token_hex
 from time import monotonic
 from typing import Any, ClassVar
 from uuid import uuid4
@@ -38,15 +39,26 @@ __all__ = ["Facade"]
 
 Json = dict[str, Any]
 # Of how many waiting calls the request ids are kept at hand; states know theirs for ever.
-_MOST_WAITING = 1000
-Notice = Callable[[Json, Record], Awaitable[None]]
-Deliver = Callable[[str], Awaitable[None]]
+# For how many models what their runs need is kept ready.
+_MOST_MODELS = 64
 
 
 class Facade(PublishedNames):
     """What `BighubOpenAI` and `AsyncBighubOpenAI` have in common."""
 
     _colour: ClassVar[Colour]
+
+    @abstractmethod
+    def _equipped(self, about: Json) -> tuple[Ports, Runner]:
+        """Ports that say so much about their calls, and a runner of tools with them."""
+
+    @abstractmethod
+    async def _notice(self, event: Json, record: Record) -> None:
+        """Tell whoever listens of a fresh decision."""
+
+    @abstractmethod
+    async def _deliver(self, turn: str) -> None:
+        """Start to tell BIGHUB what a turn left to tell."""
 
     def __init__(
         self,
@@ -164,7 +176,7 @@ class Facade(PublishedNames):
         else:
             self._backing = shared_backing(self.settings, guard, actor=actor, domain=domain)
         self._provider = self._connected()
-        self._waiting: dict[str, str] = {}
+        self._equipment: dict[str, tuple[Ports, Runner]] = {}
 
     @property
     def actor(self) -> str:
@@ -187,6 +199,10 @@ class Facade(PublishedNames):
         rules = self._tools.governed(self._backing.rules)
         talk = run_sync(taken_in(stored, rules, self._backing.ports, self.session_id))
         return self._state(Ending(talk, stored.reply, "interrupted"))
+
+    @property
+    def _listened_to(self) -> bool:
+        return self.settings.on_decision is not None or self._backing.guard.listened_to
 
     @property
     def _bighub(self) -> Any:
@@ -235,14 +251,16 @@ class Facade(PublishedNames):
         if not self._tools and not settings.get("tools"):
             raise AdapterConfigurationError("no tools are registered: call tool(name, fn) first")
         items = input_items(messages)
-        return Talk(uuid4().hex, settings, items, items)
+        return Talk(token_hex(16), settings, items, items)
 
-    def _ports(self, ports: Ports, talk: Talk | None) -> Ports:
-        """Ports that tell BIGHUB's memory which model asked for the calls."""
-        about = {} if talk is None else {"model": talk.settings["model"]}
-        return replace(ports, telling=replace(ports.telling, about=about))
-
-    def _host(self, ports: Ports, runner: Runner, notice: Notice, deliver: Deliver) -> Host:
+    def _surroundings(self, talk: Talk | None = None) -> Host:
+        """What the conversation needs; BIGHUB's memory is told which model asked for the calls."""
+        model = "" if talk is None else str(talk.settings["model"])
+        if model not in self._equipment:
+            if len(self._equipment) >= _MOST_MODELS:
+                self._equipment.clear()
+            self._equipment[model] = self._equipped({"model": model} if model else {})
+        ports, runner = self._equipment[model]
         return Host(
             provider=self._provider,
             tools=self._tools,
@@ -251,8 +269,8 @@ class Facade(PublishedNames):
             runner=runner,
             session=self.session_id,
             most_rounds=self.settings.max_tool_rounds,
-            notice=notice,
-            deliver=deliver,
+            notice=self._notice if self._listened_to else None,
+            deliver=self._deliver,
             state=lambda talk: self._state(Ending(talk, NO_REPLY, "failed")),
         )
 
@@ -267,14 +285,10 @@ class Facade(PublishedNames):
         )
 
     def _fingerprints(self, ending: Ending) -> dict[str, str]:
-        return fingerprints(ending.talk.pending, self._tools)
+        pending = ending.talk.pending
+        return fingerprints(pending, self._tools) if pending else {}
 
     def _result(self, ending: Ending) -> RunResult:
-        for call in ending.talk.pending:
-            if call.key and (request_id := (call.waiting or {}).get("request_id")):
-                self._waiting[request_id] = call.key
-        for request_id in list(self._waiting)[:-_MOST_WAITING]:
-            del self._waiting[request_id]
         # Taken now: a tool that is registered anew before `to_state` is not the one asked about.
         asked = self._fingerprints(ending)
         return RunResult(ending, lambda: self._state(ending, asked))

@@ -23,7 +23,7 @@ class Host:
         rules: With the policies of the tools.
         session: Session id, the same for every run of a client.
         most_rounds: How many rounds of tools a run may have.
-        notice: Tells the user's `on_decision` of a fresh decision; never raises.
+        notice: Tells whoever listens, if anybody does, of a fresh decision; never raises.
         deliver: Starts to tell BIGHUB what a turn left to tell; never raises.
         state: Makes of a talk what an error carries, to go on from.
     """
@@ -35,6 +35,6 @@ class Host:
     runner: Runner
     session: str
     most_rounds: int
-    notice: Callable[[dict[str, Any], Record], Awaitable[None]]
+    notice: Callable[[dict[str, Any], Record], Awaitable[None]] | None
     deliver: Callable[[str], Awaitable[None]]
     state: Callable[[Talk], Any]

@@ -3,13 +3,12 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
-from uuid import uuid4
+from typing import Any, Self
 
 from bighub_langgraph.core.call import ToolCall
 from bighub_langgraph.core.doubt import await_other
 from bighub_langgraph.core.errors import IllegalMove
-from bighub_langgraph.core.flows import settled
+from bighub_langgraph.core.flows import new_attempt, settled
 from bighub_langgraph.core.outcome import Telling
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.core.record import Executed, Proposal, Record
@@ -32,6 +31,14 @@ class Continuation:
     owner: str
     ports: Ports
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        """Let somebody else ask the model where this attempt was stopped, or failed."""
+        if error is not None:
+            self.ports.move_now(self.key, Released(self.owner))
+
     async def finish(self, answer: Json) -> None:
         """Keep what the model answered, for whoever resumes the same state; never raises."""
         try:
@@ -40,10 +47,6 @@ class Continuation:
             # The answer is here, and must reach the user all the same.
             log.exception("the journal could not keep an answer of run %s", self.key[:12])
 
-    def release(self) -> None:
-        """Let somebody else try; for a run that was stopped or failed."""
-        self.ports.move_now(self.key, Released(self.owner))
-
 
 async def claim(run_id: str, turn: str, ports: Ports) -> Continuation | Json:
     """Claim the question behind a turn, or give the answer where somebody asked it earlier."""
@@ -51,7 +54,7 @@ async def claim(run_id: str, turn: str, ports: Ports) -> Continuation | Json:
     call = ToolCall(run_id, turn, _NAME, _NAME, {})
     record = replace(Record.of(call, Proposal(_NAME, ""), ports.clock()), state=State.ALLOWED)
     [record] = await quiet.open([record])
-    owner = f"{ports.journal.owner}/{uuid4().hex[:8]}"
+    owner = new_attempt(ports)
     while not isinstance(record.result, Executed):
         try:
             await quiet.move(record.key, Started(owner, ports.clock()))

@@ -35,22 +35,28 @@ class Provider:
     breaker: Breaker
     without_encryption: set[str] = field(default_factory=set)
 
-    async def answer(self, request: Json, *, streaming: bool) -> AsyncGenerator[Json | Reply, None]:
-        """Ask the model; give the events of a streamed answer, and the whole answer last."""
+    async def answer(self, request: Json) -> Reply:
+        """Ask the model and wait for the whole answer."""
         try:
             with self.breaker.request():
-                if not streaming:
-                    yield read_reply(await self._asked(self.service.create, request))
-                    return
-                async with aclosing(
-                    _events(await self._asked(self.service.open, request))
-                ) as parts:
-                    async for part in parts:
-                        yield part
-        except (ProviderResponseError, ConfigurationError):
+                return read_reply(await self._asked(self.service.create, request))
+        except _OURS:
             raise
         except Exception as error:
-            raise ProviderResponseError(f"the model's service failed: {_told(error)}") from error
+            raise _fault(error) from error
+
+    async def stream(self, request: Json) -> AsyncGenerator[Json | Reply, None]:
+        """Ask the model; give the events of its answer as they come, and the whole answer last."""
+        try:
+            with self.breaker.request():
+                answer = await self._asked(self.service.open, request)
+                async with aclosing(_events(answer)) as parts:
+                    async for part in parts:
+                        yield part
+        except _OURS:
+            raise
+        except Exception as error:
+            raise _fault(error) from error
 
     async def _asked(self, ask: Callable[[Json], Awaitable[Any]], request: Json) -> Any:
         model = str(request.get("model"))
@@ -65,6 +71,14 @@ class Provider:
         answer = await ask(request)
         self.without_encryption.add(model)
         return answer
+
+
+_OURS = (ProviderResponseError, ConfigurationError)
+
+
+def _fault(error: Exception) -> ProviderResponseError:
+    """One error of ours for whatever a client may raise."""
+    return ProviderResponseError(f"the model's service failed: {_told(error)}")
 
 
 async def _events(answer: Any) -> AsyncGenerator[Json | Reply, None]:

@@ -50,7 +50,7 @@ class PublishedNames(Registering):
     """Private methods of the published adapter that tests of its users call."""
 
     def _openai_tools(self) -> list[Json]:
-        return [tool.definition for tool in self._tools]
+        return self._tools.definitions
 
     @staticmethod
     def _resolve_decision(decision: Mapping[str, Any]) -> str:

@@ -1,10 +1,11 @@
 """Answers of the model's service, whatever objects they come as, read into one type."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from types import NoneType
 from typing import Any
 
-from bighub_langgraph.core.plain import plain
+from bighub_langgraph.core.plain import MAPPING, copied, plain
 from bighub_langgraph.openai.errors import ProviderResponseError
 
 __all__ = ["FunctionCall", "Reply", "attribute", "in_json", "read_reply", "serialized"]
@@ -55,6 +56,12 @@ class Reply:
         ]
 
     @property
+    def asks(self) -> bool:
+        """Whether it wants anything: that a tool runs, or that a hosted server may run one."""
+        kinds = [item.get("type") for item in self.items]
+        return "function_call" in kinds or "mcp_approval_request" in kinds
+
+    @property
     def approval_requests(self) -> list[Json]:
         """What a hosted MCP server asks to be allowed."""
         return [item for item in self.items if item.get("type") == "mcp_approval_request"]
@@ -62,45 +69,63 @@ class Reply:
     @property
     def whole(self) -> bool:
         """Whether its calls may run: a call in an answer that was cut off may be cut off itself."""
-        return self.status == "completed" and all(
-            (item.get("status") or "completed") == "completed"
+        cut_off = [
+            item
             for item in self.items
             if item.get("type") == "function_call"
-        )
+            and (item.get("status") or "completed") != "completed"
+        ]
+        return self.status == "completed" and not cut_off
 
 
 def read_reply(response: Any) -> Reply:
     """Read a response; one without a status is complete, and what has no output is no response."""
-    if attribute(response, "output") is None and attribute(response, "output_text") is None:
+    id_, status, output, text, details, error, usage = _read(response, *_OF_A_RESPONSE)
+    if output is None and text is None:
         raise ProviderResponseError(
             f"the model's service answered {response!r:.200}, not a response"
         )
-    items = [in_json(item) for item in attribute(response, "output") or ()]
+    items = [in_json(item) for item in output or ()]
+    blocks = _blocks(items)
     return Reply(
-        id=attribute(response, "id"),
-        status=attribute(response, "status") or "completed",
+        id=id_,
+        status=status or "completed",
         items=items,
-        text=attribute(response, "output_text") or _text(items),
-        refusal="".join(_parts(items, "refusal")),
-        reason=attribute(attribute(response, "incomplete_details"), "reason") or "",
-        error=_mapping(attribute(response, "error")),
-        usage=_mapping(attribute(response, "usage")) or {},
+        text=text or _said(blocks, "text"),
+        refusal=_said(blocks, "refusal"),
+        reason=attribute(details, "reason") or "",
+        error=_mapping(error),
+        usage=_mapping(usage) or {},
     )
+
+
+_OF_A_RESPONSE = (
+    *("id", "status", "output", "output_text"),
+    *("incomplete_details", "error", "usage"),
+)
 
 
 def attribute(thing: Any, name: str) -> Any:
     """Take a field of an object or of a mapping; None where there is none."""
-    return thing.get(name) if isinstance(thing, Mapping) else getattr(thing, name, None)
+    return None if thing is None else _read(thing, name)[0]
+
+
+def _read(thing: Any, *names: str) -> list[Any]:
+    if isinstance(thing, MAPPING):
+        return [thing.get(name) for name in names]
+    return [getattr(thing, name, None) for name in names]
 
 
 def in_json(thing: Any) -> Any:
     """Say an object of an SDK in plain JSON, as it came over the wire."""
+    if type(thing) in _WORDS:
+        return thing if type(thing) is str and thing.isascii() else plain(thing)
     if callable(dump := getattr(thing, "model_dump", None)):
         # Fields the service did not send, or that the SDK adds itself, are refused when they are
         # sent back.
         exclude = getattr(thing, "__api_exclude__", None)
         return dump(mode="json", by_alias=True, exclude_unset=True, exclude=exclude)
-    if isinstance(thing, Mapping):
+    if isinstance(thing, MAPPING):
         return {str(name): in_json(part) for name, part in thing.items()}
     if isinstance(thing, list | tuple):
         return [in_json(part) for part in thing]
@@ -109,29 +134,30 @@ def in_json(thing: Any) -> Any:
     return plain(thing)
 
 
+_WORDS = frozenset({str, int, float, bool, NoneType})
+
+
 def serialized(reply: Reply) -> Json:
     """The model's answer in the published adapter's words."""
     return {
         "response_id": reply.id,
         "output_text": reply.text,
-        "output": [plain(item) for item in reply.items],
+        "output": copied(list(reply.items)),
     }
 
 
 def _mapping(thing: Any) -> Json | None:
+    if thing is None:
+        return None
     said = in_json(thing)
     return said if isinstance(said, dict) else None
 
 
-def _text(items: Sequence[Json]) -> str:
-    return "".join(_parts(items, "text"))
+def _blocks(items: Sequence[Json]) -> list[Json]:
+    """What the messages among some items are made of."""
+    contents = [item.get("content") for item in items if item.get("type", "message") == "message"]
+    return [block for content in contents for block in content or () if isinstance(block, dict)]
 
 
-def _parts(items: Sequence[Json], name: str) -> list[str]:
-    blocks = [block for item in items for block in _content(item)]
-    return [block[name] for block in blocks if isinstance(block.get(name), str)]
-
-
-def _content(item: Json) -> list[Json]:
-    content = item.get("content") if item.get("type", "message") == "message" else None
-    return [block for block in content or () if isinstance(block, dict)]
+def _said(blocks: Sequence[Json], name: str) -> str:
+    return "".join([block[name] for block in blocks if isinstance(block.get(name), str)])

@@ -1,6 +1,6 @@
 """One approval settled by its request id alone, as users of the published adapter do it."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,16 +31,13 @@ class Resolution:
     comment: str | None
 
 
-async def resolved(
-    asked: Resolution, host: Host, tell: Callable[[], Awaitable[Any]], key: str | None
-) -> Json:
+async def resolved(asked: Resolution, host: Host, tell: Callable[[], Awaitable[Any]]) -> Json:
     """Tell BIGHUB, and run the call, once, when BIGHUB agrees that it is approved.
 
-    `key` names the call's record where this process knows the request. Another tool or other
-    arguments than were asked about are refused before BIGHUB is told anything.
+    Another tool or other arguments than were asked about are refused before BIGHUB is told
+    anything.
     """
-    key = key or digest(["approval", asked.request_id])
-    known = await _known(asked, host, key)
+    known = _meant(asked, await host.ports.of_request(asked.request_id))
     reply = await tell()
     words = reply if isinstance(reply, Mapping) else {}
     approved = {
@@ -54,7 +51,7 @@ async def resolved(
         "resumed": yes,
         "approval": plain(reply),
     }
-    record = known or await _opened(asked, host, key)
+    record = known or await _opened(asked, host)
     if record.state is State.AWAITING:
         record = await answer(record, _approval(asked, host, yes=yes), host.ports)
     if not yes:
@@ -72,17 +69,25 @@ async def resolved(
             return {**told, "resumed": False, "error": ran.record.reason or None}
 
 
-async def _known(asked: Resolution, host: Host, key: str) -> Record | None:
-    record = (await host.ports.find([key])).get(key)
-    return None if record is None else _the_same(asked, record)
+def key_of_request(request_id: str) -> str:
+    """The key of a call that was settled by a request id which the journal did not know."""
+    return digest(["approval", request_id])
 
 
-async def _opened(asked: Resolution, host: Host, key: str) -> Record:
+def _meant(asked: Resolution, records: Sequence[Record]) -> Record | None:
+    """The call that is asked about among those of its request; an open one before a settled one."""
+    if not records:
+        return None
+    fitting = [one for one in records if _fits(asked, one)] or [_the_same(asked, records[0])]
+    return next((one for one in fitting if not one.terminal), fitting[0])
+
+
+async def _opened(asked: Resolution, host: Host) -> Record:
     """Enter a request that only BIGHUB knows; its id alone names it, so that it runs once."""
     call = ToolCall(asked.request_id, "approval", asked.request_id, asked.tool, asked.arguments)
     record = Record.of(call, propose(call, host.rules, session=host.session), host.ports.clock())
     # The key says nothing of tool and arguments, so the turn does.
-    record = replace(record, key=key, turn=call.key)
+    record = replace(record, key=key_of_request(asked.request_id), turn=call.key)
     review = {"recommendation": "review_recommended", "requires_approval": True}
     decision = parse_decision({**review, "request_id": asked.request_id})
     [stored] = await host.ports.open([advance(record, Decided(decision, Verdict.REVIEW))])
@@ -91,17 +96,21 @@ async def _opened(asked: Resolution, host: Host, key: str) -> Record:
 
 def _the_same(asked: Resolution, record: Record) -> Record:
     """Refuse to run under somebody's yes what that person was not asked about."""
+    if _fits(asked, record):
+        return record
+    what = (
+        f"with other arguments than these for {asked.tool!r}"
+        if record.tool == asked.tool
+        else f"about the tool {record.tool!r}, not {asked.tool!r}"
+    )
+    raise StateRefused(f"request {asked.request_id} was asked {what}; nothing was run")
+
+
+def _fits(asked: Resolution, record: Record) -> bool:
     tool, arguments = asked.tool, asked.arguments
     alone = ToolCall(asked.request_id, "approval", asked.request_id, tool, arguments).key
     of_run = ToolCall(record.thread, record.turn, record.call_id, tool, arguments).key
-    if record.key == of_run or record.turn == alone:
-        return record
-    what = (
-        f"with other arguments than these for {tool!r}"
-        if record.tool == tool
-        else f"about the tool {record.tool!r}, not {tool!r}"
-    )
-    raise StateRefused(f"request {asked.request_id} was asked {what}; nothing was run")
+    return record.key == of_run or record.turn == alone
 
 
 def _approval(asked: Resolution, host: Host, *, yes: bool) -> Approval:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from bighub_langgraph.core.plain import plain
+from bighub_langgraph.core.plain import copied
 from bighub_langgraph.openai.conversation import Ending
 from bighub_langgraph.openai.replies import Reply, serialized
 from bighub_langgraph.openai.state import RunState
@@ -29,11 +29,11 @@ class RunResult(dict[str, Any]):
 
     def __init__(self, ending: Ending, state: Callable[[], RunState]) -> None:
         answer = serialized(ending.reply)
-        events = [plain(event) for event in ending.talk.events]
+        events = [copied(event) for event in ending.talk.events]
         execution = {"events": events, "last": events[-1] if events else None}
         super().__init__(**answer, llm_response=answer, execution=execution)
         self.status = ending.status
-        self.interruptions = [plain(call.waiting) for call in ending.talk.pending]
+        self.interruptions = [copied(call.waiting) for call in ending.talk.pending]
         self.usage = dict(ending.talk.usage)
         self.error = _error(ending.reply)
         self.replayed = ending.replayed

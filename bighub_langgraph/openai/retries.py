@@ -4,7 +4,6 @@ import random
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -41,15 +40,16 @@ async def retried(
     attempt: Callable[[], Awaitable[T]], retry: Retry, sleep: Callable[[float], Awaitable[None]]
 ) -> T:
     """Try until it works, the error is not transient, or the attempts are used up."""
-    for wait in delays(retry):
+    waits = None
+    while True:
         try:
             return await attempt()
         except Exception as error:
-            if not is_transient(error):
+            waits = waits or delays(retry)
+            if not is_transient(error) or (wait := next(waits, None)) is None:
                 raise
             asked = retry_after(error)
         await sleep(wait if asked is None else asked)
-    return await attempt()
 
 
 def is_transient(error: BaseException) -> bool:
@@ -84,6 +84,8 @@ def retry_after(error: BaseException) -> float | None:
 
 
 def _until(date: Any) -> float | None:
+    # Loaded by the few replies that name a date.
+    from email.utils import parsedate_to_datetime
     from time import time
 
     try:

@@ -5,13 +5,12 @@ import inspect
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from bighub_langgraph.bighub.loop import background_loop
 from bighub_langgraph.core.current import entered
 from bighub_langgraph.core.doubt import perform
-from bighub_langgraph.core.drive import run_sync
+from bighub_langgraph.core.drive import run_sync, threaded
 from bighub_langgraph.core.flows import Ended, Ran
 from bighub_langgraph.core.plain import cut, plain
 from bighub_langgraph.core.policy import ToolPolicy
@@ -63,7 +62,7 @@ def async_runner(aports: Ports, ports: Ports) -> Runner:
     """
 
     async def once(tool: Tool, policy: ToolPolicy, arguments: Json, key: str) -> Ran:
-        if _is_coroutine_function(tool.fn):
+        if tool.on_loop:
 
             async def run(record: Record) -> Ended:
                 return Ended(await _on_loop(tool, arguments, record))
@@ -78,10 +77,10 @@ def async_runner(aports: Ports, ports: Ports) -> Runner:
         return await _in_thread(flow)
 
     async def unrecorded(tool: Tool, arguments: Json, record: Record) -> Result:
-        if _is_coroutine_function(tool.fn):
+        if tool.on_loop:
             return await _on_loop(tool, arguments, record)
         wait = _on_loop_of(asyncio.get_running_loop())
-        return await asyncio.to_thread(_here, tool, arguments, wait, record)
+        return await threaded(_here, tool, arguments, wait, record)
 
     return Runner(once, unrecorded)
 
@@ -95,7 +94,7 @@ async def _in_thread(flow: Coroutine[Any, Any, Ran]) -> Ran:
             return None
         return run_sync(flow)
 
-    work = asyncio.ensure_future(asyncio.to_thread(begun))
+    work = threaded(begun)
     try:
         ran = await asyncio.shield(work)
     except asyncio.CancelledError:
@@ -140,13 +139,6 @@ def _text(error: BaseException) -> str:
         return str(error)[: 4 * LONGEST_ERROR]
     except Exception:  # noqa: BLE001 - the text of an exception is the tool's code too
         return "its text cannot be read"
-
-
-def _is_coroutine_function(fn: Any) -> bool:
-    while isinstance(fn, partial):
-        fn = fn.func
-    called = fn if inspect.isroutine(fn) else type(fn).__call__
-    return inspect.iscoroutinefunction(called)
 
 
 def _on_background_loop(awaitable: Any) -> Any:

@@ -6,15 +6,12 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, NoReturn
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from bighub_langgraph.core.errors import InvalidCall
 from bighub_langgraph.core.plain import cut
 from bighub_langgraph.openai.errors import AdapterConfigurationError
 from bighub_langgraph.openai.json_schema import unknown_keywords, violations
-from bighub_langgraph.openai.signature import Signature, read_signature
 from bighub_langgraph.openai.strict import (
     NotSayable,
     strict_fault,
@@ -22,6 +19,9 @@ from bighub_langgraph.openai.strict import (
     unsayable,
     without_filler_nulls,
 )
+
+if TYPE_CHECKING:
+    from bighub_langgraph.openai.signature import Signature
 
 __all__ = ["Parameters", "SchemaWarning", "from_schema", "from_signature", "read_arguments"]
 
@@ -55,6 +55,9 @@ class Parameters:
 
 def from_signature(fn: Callable[..., Any], tool: str, *, strict: bool = True) -> Parameters:
     """Take the parameters from a function's real signature."""
+    # With it comes pydantic, a third of what this package takes to load: only for who needs it.
+    from bighub_langgraph.openai.signature import read_signature
+
     signature = read_signature(fn, tool)
     for name, fault in signature.left_out.items():
         _warn(tool, f"parameter {name!r} keeps its default: {fault}")
@@ -86,11 +89,7 @@ def from_schema(
 def read_arguments(raw: Any, tool: str) -> Json:
     """Read the arguments of a call from what the service sent: JSON text, or a mapping already."""
     try:
-        arguments = (
-            json.loads(raw or "{}", parse_constant=_refuse_constant)
-            if isinstance(raw, str)
-            else raw
-        )
+        arguments = _STRICT.decode(raw or "{}") if isinstance(raw, str) else raw
     except (ValueError, RecursionError) as error:
         raise InvalidCall(
             f"the arguments of {tool!r} are not JSON ({error}); send the whole call again"
@@ -109,7 +108,7 @@ def _refuse_deep(arguments: Json, tool: str) -> None:
     """Refuse what is nested so deeply that it could be neither copied nor stored."""
     level: list[Any] = [arguments]
     for _ in range(_DEEPEST):
-        level = [part for one in level for part in _parts(one)]
+        level = [part for one in level for part in _parts(one) if type(part) in _NESTING]
         if not level:
             return
     raise InvalidCall(f"the arguments of {tool!r} are nested deeper than {_DEEPEST} levels")
@@ -121,7 +120,7 @@ def _parts(value: Any) -> Iterable[Any]:
     return value if isinstance(value, list) else ()
 
 
-def _strict_or_none(signature: Signature) -> Json | None:
+def _strict_or_none(signature: "Signature") -> Json | None:
     try:
         return strictly(signature.schema)
     except NotSayable:
@@ -132,25 +131,38 @@ def _strict_or_none(signature: Signature) -> Json | None:
         return None
 
 
-def _checked(signature: Signature, arguments: Mapping[str, Any]) -> Json:
+def _checked(signature: "Signature", arguments: Mapping[str, Any]) -> Json:
     try:
-        return signature.check(_completed(signature.schema, arguments))
+        return signature.check(_completed(signature, arguments))
     except InvalidCall:
         raise
-    except ValidationError as error:
-        _refuse(signature.tool, [_told(fault) for fault in error.errors(include_url=False)], error)
     except Exception as error:  # noqa: BLE001 - a validator of the user's own may raise anything
-        _refuse(signature.tool, [_said(error)], error)
+        _refuse(signature.tool, _faults(error), error)
 
 
-def _completed(schema: Json, arguments: Mapping[str, Any]) -> Json:
-    given = without_filler_nulls(dict(arguments), schema, schema)
-    defaults = {
-        name: item["default"]
-        for name, item in schema.get("properties", {}).items()
-        if "default" in item and name not in given
-    }
-    return {**defaults, **given}
+def _completed(signature: "Signature", arguments: Mapping[str, Any]) -> Json:
+    given = dict(arguments)
+    if _holds_null(given):
+        given = without_filler_nulls(given, signature.schema, signature.schema)
+    return {**signature.defaults, **given}
+
+
+def _holds_null(value: Any) -> bool:
+    for part in _parts(value):
+        if part is None or (type(part) in _NESTING and _holds_null(part)):
+            return True
+    return False
+
+
+_NESTING = frozenset({dict, list})
+
+
+def _faults(error: Exception) -> list[str]:
+    from pydantic import ValidationError
+
+    if isinstance(error, ValidationError):
+        return [_told(fault) for fault in error.errors(include_url=False)]
+    return [_said(error)]
 
 
 def _said(error: Exception) -> str:
@@ -183,6 +195,9 @@ def _told(fault: Any) -> str:
 
 def _refuse_constant(word: str) -> NoReturn:
     raise ValueError(f"{word} is not JSON")
+
+
+_STRICT = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _refuse_unusable(schema: Any, fn: Callable[..., Any], tool: str) -> None:

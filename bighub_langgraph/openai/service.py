@@ -5,6 +5,7 @@ import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any
 
 from bighub_langgraph.openai.errors import AdapterConfigurationError
@@ -47,7 +48,7 @@ def blocking_service(client: Any, *, timeout: float, retry: Retry) -> Service:
         return answer
 
     async def create(request: Json) -> Any:
-        return await retried(lambda: asked(request), retry, sleep)
+        return await retried(partial(asked, request), retry, sleep)
 
     async def open_stream(request: Json) -> Any:
         answer = await create({**request, "stream": True})
@@ -65,7 +66,7 @@ def async_service(client: Any, *, timeout: float, retry: Retry) -> Service:
         return await answer if inspect.isawaitable(answer) else answer
 
     async def create(request: Json) -> Any:
-        return await retried(lambda: asked(request), retry, asyncio.sleep)
+        return await retried(partial(asked, request), retry, asyncio.sleep)
 
     async def open_stream(request: Json) -> Any:
         answer = await create({**request, "stream": True})
@@ -110,17 +111,23 @@ def _accepted(client: Any, request: Json, timeout: float) -> Json:
     """Leave out `stream` for a client that cannot, and give a timeout to one that takes it."""
     if callable(getattr(client, "with_options", None)):
         return request
-    try:
-        parameters = inspect.signature(client.responses.create).parameters
-    except (TypeError, ValueError):
-        return request
-    if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values()):
-        return {**request, "timeout": timeout}
-    if "timeout" in parameters:
+    create = client.responses.create
+    timed, streams = _takes(getattr(create, "__func__", create))
+    if timed:
         request = {**request, "timeout": timeout}
-    return (
-        request if "stream" in parameters else {k: v for k, v in request.items() if k != "stream"}
-    )
+    return request if streams else {k: v for k, v in request.items() if k != "stream"}
+
+
+@lru_cache(maxsize=64)
+def _takes(create: Callable[..., Any]) -> tuple[bool, bool]:
+    """Whether a client takes a timeout, and whether it streams."""
+    try:
+        parameters = inspect.signature(create).parameters
+    except (TypeError, ValueError):
+        return False, True
+    if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values()):
+        return True, True
+    return "timeout" in parameters, "stream" in parameters
 
 
 def _discard(answer: Any) -> None:

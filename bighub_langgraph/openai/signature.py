@@ -2,9 +2,9 @@
 
 import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Annotated, Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, TypeAdapter, create_model
@@ -12,6 +12,7 @@ from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerati
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from bighub_langgraph.core.errors import InvalidCall
+from bighub_langgraph.core.plain import plain
 from bighub_langgraph.openai.docstrings import described
 from bighub_langgraph.openai.errors import AdapterConfigurationError
 from bighub_langgraph.openai.typed_dicts import readable
@@ -21,7 +22,7 @@ __all__ = ["Signature", "read_signature"]
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Signature:
     """What a function takes, of which the model is asked for `asked`.
 
@@ -44,7 +45,12 @@ class Signature:
         A validator that changes what it already changed is an `InvalidCall`: `bind` checks once
         more, and the tool would get something else than a person was shown.
         """
-        checked = self._checked(arguments)
+        given = _COMPACT.encode(arguments)
+        checked = self.model.model_validate_json(given)
+        if _written(checked) == given:
+            # What a check leaves as it is another check leaves as it is, too.
+            same: dict[str, Any] = plain(arguments)
+            return same
         said = _dumped(checked)
         if unstable := list(self._unstable(checked, said)):
             raise InvalidCall(
@@ -58,7 +64,7 @@ class Signature:
         """Name the parameters that another check changes."""
         again = self._checked(said)
         repeated = _dumped(again)
-        for field, name in zip(type(checked).model_fields, self.asked, strict=True):
+        for field, name in self._fields:
             # Equal sets may be listed in different orders, so that either equality will do.
             differs = repeated.get(name) != said.get(name)
             if differs and getattr(again, field) != getattr(checked, field):
@@ -67,21 +73,42 @@ class Signature:
     def bind(self, arguments: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """Give the positional and the named Python values to call the function with."""
         checked = self._checked(arguments)
-        by_name = {
-            name: getattr(checked, field)
-            for field, name in zip(type(checked).model_fields, self.asked, strict=True)
-            if field in checked.model_fields_set
-        }
-        named = {**by_name, **(checked.model_extra or {})}
-        return list(_positional(self.asked, named)), named
+        given = checked.model_fields_set
+        named = {name: getattr(checked, field) for field, name in self._fields if field in given}
+        if checked.model_extra:
+            named.update(checked.model_extra)
+        return (list(_positional(self.asked, named)) if self._by_position else []), named
+
+    @cached_property
+    def defaults(self) -> Mapping[str, Any]:
+        """The defaults that JSON can say, by parameter."""
+        said = self.schema.get("properties", {})
+        return {name: item["default"] for name, item in said.items() if "default" in item}
+
+    @cached_property
+    def _fields(self) -> Sequence[tuple[str, str]]:
+        """The model's fields, each with the name of its parameter."""
+        return list(zip(self.model.model_fields, self.asked, strict=True))
+
+    @cached_property
+    def _by_position(self) -> bool:
+        return any(one.kind in _POSITIONAL for one in self.asked.values())
 
     def _checked(self, arguments: Mapping[str, Any]) -> BaseModel:
         # By way of JSON: pydantic reads dates, tuples, bytes and the like from JSON in every mode.
-        return self.model.model_validate_json(json.dumps(arguments))
+        return self.model.model_validate_json(_COMPACT.encode(arguments))
 
 
 def _dumped(checked: BaseModel) -> dict[str, Any]:
     return checked.model_dump(mode="json", by_alias=True, round_trip=True, exclude_unset=True)
+
+
+def _written(checked: BaseModel) -> str:
+    return checked.model_dump_json(by_alias=True, round_trip=True, exclude_unset=True)
+
+
+# As pydantic writes JSON.
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def read_signature(fn: Callable[..., Any], tool: str) -> Signature:

@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from bighub_langgraph.core.changing import changed
 from bighub_langgraph.openai.replies import Reply, in_json
 
 __all__ = ["OpenCall", "Talk", "talk_from_json", "talk_in_json"]
@@ -12,7 +13,7 @@ __all__ = ["OpenCall", "Talk", "talk_from_json", "talk_in_json"]
 Json = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class OpenCall:
     """One call of the turn that is not yet given back to the model.
 
@@ -60,7 +61,7 @@ class OpenCall:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Talk:
     """One run of the model with its tools.
 
@@ -91,7 +92,7 @@ class Talk:
 
     def heard(self, reply: Reply, turn: str) -> "Talk":
         """The talk after an answer of the model."""
-        return replace(
+        return changed(
             self,
             turn=turn,
             previous=reply.id,
@@ -103,12 +104,12 @@ class Talk:
     def with_calls(self, calls: Sequence[OpenCall], events: Sequence[Json]) -> "Talk":
         """The talk after something became of its open calls."""
         numbered = [{**one, "seq": len(self.events) + n} for n, one in enumerate(events)]
-        return replace(self, open=list(calls), events=[*self.events, *numbered])
+        return changed(self, open=list(calls), events=[*self.events, *numbered])
 
     def answered(self) -> "Talk":
         """The talk once all calls of the turn are given back to the model."""
         told = [call.item for call in self.open]
-        return replace(
+        return changed(
             self,
             open=(),
             rounds=self.rounds + 1,
@@ -130,7 +131,7 @@ def talk_in_json(talk: Talk) -> Json:
     if isinstance(tools := settings.get("tools"), list):
         settings["tools"] = [_without_keys(tool) for tool in tools]
     said = {name: value for name, value in settings.items() if _is_json(value)}
-    return asdict(replace(talk, settings=said))
+    return asdict(changed(talk, settings=said))
 
 
 def talk_from_json(said: Json) -> Talk:

@@ -4,8 +4,8 @@ import inspect
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from bighub_langgraph.core.call import digest
@@ -23,13 +23,18 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A function that the model may ask for."""
+    """A function that the model may ask for.
+
+    Attributes:
+        on_loop: Whether it is a coroutine function, which an event loop runs by itself.
+    """
 
     name: str
     fn: Callable[..., Any]
     description: str
     parameters: Parameters
     policy: ToolPolicy
+    on_loop: bool
 
     @property
     def fingerprint(self) -> str:
@@ -81,7 +86,15 @@ def make_tool(
     else:
         parameters = from_schema(parameters_schema, fn, name, strict=strict)
     said = description or described(fn)[0] or f"Execute {name}"
-    return Tool(name, fn, said, parameters, _policy(name, policy))
+    return Tool(name, fn, said, parameters, _policy(name, policy), is_coroutine_function(fn))
+
+
+def is_coroutine_function(fn: Any) -> bool:
+    """Whether calling a function gives a coroutine, as far as one can see before."""
+    while isinstance(fn, partial):
+        fn = fn.func
+    called = fn if inspect.isroutine(fn) else type(fn).__call__
+    return inspect.iscoroutinefunction(called)
 
 
 class Tools:
@@ -89,12 +102,15 @@ class Tools:
 
     def __init__(self) -> None:
         self._tools: dict[str, Tool] = {}
+        self._definitions: list[Json] = []
         self._lock = threading.Lock()
+        self._governed: tuple[dict[str, Tool], Rules, Rules] | None = None
 
     def add(self, tool: Tool) -> None:
         """Add a tool; one of the same name gives way."""
         with self._lock:
             self._tools = {**self._tools, tool.name: tool}
+            self._definitions = [one.definition for one in self]
 
     def __iter__(self) -> Iterator[Tool]:
         return iter(self._tools.values())
@@ -108,10 +124,19 @@ class Tools:
             raise InvalidCall(f"there is no tool named {name!r}; the tools are: {known}")
         return tool
 
+    @property
+    def definitions(self) -> list[Json]:
+        """What the Responses API is told of them all."""
+        return [dict(one) for one in self._definitions]
+
     def governed(self, rules: Rules) -> Rules:
         """Rules with the policies of these tools; a guard's own stand where a tool says nothing."""
-        own = {tool.name: tool.policy for tool in self if tool.policy != ToolPolicy()}
-        return replace(rules, tools={**rules.tools, **own})
+        tools, known = self._tools, self._governed
+        if known is None or known[0] is not tools or known[1] is not rules:
+            own = {name: tool.policy for name, tool in tools.items() if tool.policy != ToolPolicy()}
+            governed = replace(rules, tools={**rules.tools, **own})
+            self._governed = known = (tools, rules, governed)
+        return known[2]
 
 
 def _policy(name: str, options: Mapping[str, Any]) -> ToolPolicy:
@@ -125,13 +150,10 @@ def _policy(name: str, options: Mapping[str, Any]) -> ToolPolicy:
 
 
 def _numeric(function: Callable[[Json], Any]) -> Callable[[Json], Any]:
-    """Let a function give a number as text: a `Decimal` parameter is text among JSON arguments.
-
-    It gets a copy: what it changes must not reach the tool.
-    """
+    """Let a function give a number as text: a `Decimal` parameter is text among JSON arguments."""
 
     def value(arguments: Json) -> Any:
-        found = function(deepcopy(dict(arguments)))
+        found = function(arguments)
         return float(found) if isinstance(found, str) else found
 
     return value

@@ -1,11 +1,11 @@
 """One turn: every call of an answer from the model's wish to what the model reads of it."""
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from bighub_langgraph.core.call import ToolCall
+from bighub_langgraph.core.changing import changed
 from bighub_langgraph.core.errors import InvalidCall
 from bighub_langgraph.core.flows import Refused, answer, consider
 from bighub_langgraph.core.record import Answer, Approval, Executed, Proposal, Record
@@ -51,9 +51,10 @@ async def settle_calls(
 ) -> tuple[list[OpenCall], list[Json]]:
     """Run what may run, side by side; give the calls and their events in the order of the calls."""
     settled = await host.ports.gather([_settled(one, talk, host) for one in considered])
-    for one, (_, event, record) in zip(considered, settled, strict=True):
-        if one.fresh and record is not None:
-            await host.notice(event, record)
+    if host.notice is not None:
+        for one, (_, event, record) in zip(considered, settled, strict=True):
+            if one.fresh and record is not None:
+                await host.notice(event, record)
     return [call for call, _, _ in settled], [event for _, event, _ in settled]
 
 
@@ -68,29 +69,32 @@ async def _consider(opened: Sequence[Asked], talk: Talk, host: Host) -> list[Con
     decided: list[Record] = []
     about = {"session": host.session, "trajectory": talk.run_id}
     found = await consider(asked, host.rules, host.ports, **about, fresh=decided.append)
-    records = dict(zip((call.call_id for call in asked), found, strict=True))
+    if talk.always:
+        found = [await _allowed(one, talk, host) for one in found]
+    known = {call.call_id: _known(one) for call, one in zip(asked, found, strict=True)}
     fresh = {record.call_id for record in decided}
     return [
         Considered(
-            call, await _known(records.get(call.call_id, said), talk, host), call.call_id in fresh
+            call,
+            said if isinstance(said, InvalidCall) else known.get(call.call_id),
+            call.call_id in fresh,
         )
         for call, said in opened
     ]
 
 
-async def _known(
-    found: Record | Refused | ToolCall | InvalidCall, talk: Talk, host: Host
-) -> Record | InvalidCall | None:
-    match found:
-        case Refused(_, error):
-            return error
-        case ToolCall():
-            return None
-        case Record() if found.state is State.AWAITING and (said := talk.always.get(found.tool)):
-            approval = Approval(Answer.APPROVE, host.ports.clock(), **said)
-            return await answer(found, approval, host.ports)
-        case _:
-            return found
+def _known(found: Record | Refused) -> Record | InvalidCall:
+    return found.error if isinstance(found, Refused) else found
+
+
+async def _allowed(found: Record | Refused, talk: Talk, host: Host) -> Record | Refused:
+    """Answer a call that waits with a standing yes to its tool."""
+    if not isinstance(found, Record) or found.state is not State.AWAITING:
+        return found
+    said = talk.always.get(found.tool)
+    if not said:
+        return found
+    return await answer(found, Approval(Answer.APPROVE, host.ports.clock(), **said), host.ports)
 
 
 async def _settled(one: Considered, talk: Talk, host: Host) -> Settled:
@@ -100,13 +104,15 @@ async def _settled(one: Considered, talk: Talk, host: Host) -> Settled:
         case None:
             return await _read(one.call, talk, host)
         case Record() as record:
-            return await _advanced(one.call, record, talk, host)
+            return await _advanced(one, record, talk, host)
 
 
-async def _advanced(call: OpenCall, record: Record, talk: Talk, host: Host) -> Settled:
-    call, replayed = replace(call, key=record.key), record.starts > 0
+async def _advanced(one: Considered, record: Record, talk: Talk, host: Host) -> Settled:
+    call, replayed = one.call, record.starts > 0
     if next_step(record) is Step.EXECUTE or record.state is State.UNKNOWN:
-        if _asked(call, talk).key != record.key:
+        # The key of a fresh decision was made of these arguments a moment ago.
+        if not one.fresh and _asked(call, talk).key != record.key:
+            call = changed(call, key=record.key)
             return _refused(call, "its arguments were changed after it was decided", talk)
         tool, policy = host.tools[record.tool], host.rules.policy(record.tool)
         ran = await host.runner.once(tool, policy, call.arguments, record.key)
@@ -115,9 +121,9 @@ async def _advanced(call: OpenCall, record: Record, talk: Talk, host: Host) -> S
     if next_step(record) is Step.REPORT:
         output = told(record, call.arguments, edited=call.edited)
         event = {**event, "replayed": True} if replayed else event
-        return replace(call, output=output), event, record
+        return changed(call, key=record.key, output=output), event, record
     # A person has the next word: to allow the call, or to say what became of it.
-    return replace(call, waiting=event, answer=None), event, record
+    return changed(call, key=record.key, waiting=event, answer=None), event, record
 
 
 async def _read(call: OpenCall, talk: Talk, host: Host) -> Settled:
@@ -129,15 +135,15 @@ async def _read(call: OpenCall, talk: Talk, host: Host) -> Settled:
         return _refused(call, str(error), talk)
     result = await host.runner.unrecorded(host.tools[call.tool], call.arguments, record)
     state = State.EXECUTED if isinstance(result, Executed) else State.TOOL_ERROR
-    record = replace(record, state=state, result=result)
+    record = changed(record, state=state, result=result)
     event = event_of(record, call.arguments, talk.run_id)
-    return replace(call, output=told(record, call.arguments)), event, None
+    return changed(call, output=told(record, call.arguments)), event, None
 
 
 def _refused(call: OpenCall, error: str, talk: Talk) -> Settled:
     event = refusal(call.tool, call.call_id, call.arguments, error, talk.run_id)
     # Arguments that nobody checked may be nested too deeply to be stored.
-    return replace(call, arguments=event["arguments"], output=failure(error)), event, None
+    return changed(call, arguments=event["arguments"], output=failure(error)), event, None
 
 
 def _asked(call: OpenCall, talk: Talk) -> ToolCall:
@@ -145,9 +151,10 @@ def _asked(call: OpenCall, talk: Talk) -> ToolCall:
 
 
 def _opened(calls: Sequence[FunctionCall], talk: Talk, host: Host) -> list[Asked]:
-    times = Counter(call.call_id for call in calls)
-    first = {call.call_id: call for call in reversed(calls)}
-    return [_checked(call, talk, host, times[call_id]) for call_id, call in reversed(first.items())]
+    by_id: dict[str, list[FunctionCall]] = {}
+    for call in calls:
+        by_id.setdefault(call.call_id, []).append(call)
+    return [_checked(same[0], talk, host, len(same)) for same in by_id.values()]
 
 
 def _checked(call: FunctionCall, talk: Talk, host: Host, times: int) -> Asked:

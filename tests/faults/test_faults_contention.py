@@ -9,7 +9,7 @@ from bighub_langgraph import Journal
 from bighub_langgraph.core.errors import IllegalMove
 from bighub_langgraph.core.outcome import Telling
 from bighub_langgraph.core.transitions import Started
-from bighub_langgraph.journal.database import BUSY_TIMEOUT
+from bighub_langgraph.journal.connections import BUSY_TIMEOUT
 from tests.faults.killing import fresh
 from tests.test_journal_sql import call
 

@@ -1,0 +1,32 @@
+"""What a move leaves behind: a note in the history, and what there is to tell."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bighub_langgraph.core.changing import changed
+from bighub_langgraph.core.outcome import Telling, entries
+from bighub_langgraph.core.record import Record
+from bighub_langgraph.core.words import State
+from bighub_langgraph.journal import queries
+from bighub_langgraph.journal.database import Transaction
+from bighub_langgraph.journal.rows import entry_row, note_row
+
+
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """Rows of the history and of the outbox."""
+
+    note: Mapping[str, Any]
+    told: Sequence[Mapping[str, Any]]
+
+    def add_to(self, db: Transaction) -> None:
+        """Add them, in the transaction of their move."""
+        db.change(queries.ADD_NOTE, **self.note)
+        db.change_each(queries.ADD_ENTRY, self.told)
+
+
+def traces(before: Record | None, after: Record, event: str, telling: Telling, at: float) -> Traces:
+    """Make the rows before the transaction begins: a user's `redact` may take its time."""
+    told = entries(before or changed(after, state=State.PROPOSED), after, telling)
+    return Traces(note_row(before, after, event, at), [entry_row(one, at) for one in told])

@@ -1,0 +1,153 @@
+"""Flows of a turn run side by side, in the thread that asks and in others that help it."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+from contextvars import ContextVar
+from pathlib import Path
+
+import pytest
+
+from bighub_langgraph.core.crew import Crew
+from bighub_langgraph.core.drive import by_tasks, by_threads, run_sync
+
+
+def test_flows_that_wait_for_each_other_run_side_by_side() -> None:
+    together = threading.Barrier(10)
+
+    async def flow(number: int) -> int:
+        together.wait(10)
+        return number
+
+    assert run_sync(by_threads([flow(number) for number in range(10)])) == list(range(10))
+
+
+def test_turns_inside_of_turns_do_not_wait_for_a_thread() -> None:
+    together = threading.Barrier(64)
+
+    async def flow(depth: int) -> int:
+        if not depth:
+            together.wait(10)
+            return 1
+        return sum(await by_threads([flow(depth - 1) for _ in range(4)]))
+
+    assert run_sync(flow(3)) == 64
+
+
+def test_all_flows_come_to_their_end_before_the_first_error_is_raised() -> None:
+    ended = []
+
+    async def flow(number: int) -> None:
+        ended.append(number)
+        if number in {1, 3}:
+            raise ValueError(number)
+
+    with pytest.raises(ValueError, match="1"):
+        run_sync(by_threads([flow(number) for number in range(5)]))
+    assert sorted(ended) == list(range(5))
+
+
+def test_each_flow_has_a_copy_of_the_context() -> None:
+    name: ContextVar[str] = ContextVar("name", default="none")
+    name.set("outside")
+
+    async def flow(number: int) -> str:
+        before = name.get()
+        name.set(f"flow {number}")
+        return before
+
+    assert run_sync(by_threads([flow(number) for number in range(3)])) == ["outside"] * 3
+    assert name.get() == "outside"
+
+
+def test_threads_are_used_again_and_wait_for_the_next_call() -> None:
+    crew, done = Crew(), threading.Semaphore(0)
+    names = set()
+
+    def work() -> None:
+        names.add(threading.get_ident())
+        done.release()
+
+    for _ in range(5):
+        crew.call(work)
+        assert done.acquire(timeout=10)
+        crew.finish()
+    assert len(names) == 1
+
+
+def test_a_forked_child_has_a_crew_of_its_own() -> None:
+    async def flow(number: int) -> int:
+        return number
+
+    run_sync(by_threads([flow(number) for number in range(4)]))
+    child = os.fork()
+    if child == 0:
+        together = threading.Barrier(2)
+
+        async def meeting() -> int:
+            return together.wait(10)
+
+        met = run_sync(by_threads([meeting(), meeting()]))
+        os._exit(0 if sorted(met) == [0, 1] else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+ENDING = """
+import threading, time
+from bighub_langgraph.core.drive import by_threads, run_sync
+
+begun = threading.Barrier(3)
+
+async def flow():
+    begun.wait(10)
+    time.sleep(0.3)
+    print("done", flush=True)
+
+threading.Thread(target=lambda: run_sync(by_threads([flow(), flow()])), daemon=True).start()
+begun.wait(10)
+"""
+
+
+def test_what_helpers_are_at_is_brought_to_its_end_before_the_program_ends() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", ENDING],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parent.parent,
+    )
+    assert "done" in ran.stdout
+
+
+async def test_tasks_that_are_cancelled_come_to_their_end_first() -> None:
+    ended = []
+
+    async def flow(number: int) -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.01)
+            ended.append(number)
+
+    turn = asyncio.create_task(by_tasks([flow(number) for number in range(3)]))
+    await asyncio.sleep(0.01)
+    turn.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await turn
+    assert sorted(ended) == [0, 1, 2]
+
+
+async def test_an_error_of_one_task_is_raised_once_the_others_have_ended() -> None:
+    ended = []
+
+    async def flow(number: int) -> None:
+        await asyncio.sleep(0.01 * number)
+        ended.append(number)
+        if not number:
+            raise ValueError(number)
+
+    with pytest.raises(ValueError, match="0"):
+        await by_tasks([flow(number) for number in range(3)])
+    assert ended == [0, 1, 2]
