@@ -153,6 +153,64 @@ def test_edges_into_the_model_lead_through_the_entry() -> None:
     assert ("model", "end") in edges
 
 
+def steps(runner: Runner, graph: Any, given: Any) -> list[str]:
+    """The nodes that ran, in order."""
+    parts = runner.stream(graph, given, stream_mode="updates")
+    return [name for part in parts for name in part if not name.startswith("__")]
+
+
+def test_a_turn_of_one_call_goes_from_its_tool_to_the_model(runner: Runner) -> None:
+    desk = Desk(Typed, asks_for(LOOK_UP), "Done.")
+    nodes = steps(runner, desk.graph, {"talk": [HumanMessage("please")]})
+    assert nodes == ["agent", "evaluate", "tools", "agent"]
+
+
+def test_behind_several_calls_the_model_goes_on_once_when_all_are_answered(runner: Runner) -> None:
+    desk = Desk(Typed, asks_for(REFUND, LOOK_UP), "Done.")
+    runner.run(desk.graph, {"talk": [HumanMessage("please")]})
+    nodes = steps(runner, desk.graph, YES)
+    assert nodes[-2:] == ["report", "agent"]
+    assert nodes.count("agent") == 1
+
+
+def test_a_tool_that_answers_its_siblings_too_lets_the_model_go_on_once(runner: Runner) -> None:
+    @tool
+    def wrap_up(mine: Annotated[str, InjectedToolCallId]) -> Command[Any]:
+        """Answer every call of the turn."""
+        said = [ToolMessage("wrapped up", tool_call_id=one) for one in (mine, "call-2")]
+        return Command(update={"messages": said})
+
+    shop = Shop()
+    model = ScriptedModel(script=[asks_for(call("wrap_up"), LOOK_UP), "Done."])
+    guard = BighubGuard(bighub=ScriptedBighub())
+    graph = create_guarded_agent(model, [wrap_up, *shop.tools()], guard)
+    state = runner.run(graph, {"messages": [HumanMessage("please")]})
+    assert [one.text for one in state["messages"] if isinstance(one, AIMessage)] == ["", "Done."]
+    assert len(model.shown) == 2
+
+
+def test_a_run_begins_at_the_entry_only_where_a_message_has_overtaken_calls(
+    runner: Runner,
+) -> None:
+    desk = Desk(Typed, asks_for(REFUND), "Fine.", "Fine.")
+    runner.run(desk.graph, {"talk": [HumanMessage("please")]})
+    assert steps(runner, desk.graph, {"talk": [HumanMessage("wait")]}) == ["open", "agent"]
+    assert steps(runner, desk.graph, {"talk": [HumanMessage("well")]}) == ["agent"]
+
+
+def test_an_answer_that_is_written_in_the_tools_place_leads_on_to_the_model(
+    runner: Runner,
+) -> None:
+    desk = Desk(Typed, asks_for(REFUND, LOOK_UP), "Done.")
+    runner.run(desk.graph, {"talk": [HumanMessage("please")]})
+    thread = {"configurable": {"thread_id": "t"}}
+    for number in (1, 2):
+        said = ToolMessage("done by hand", tool_call_id=f"call-{number}")
+        desk.graph.update_state(thread, {"talk": [said]}, as_node="tools")
+    assert steps(runner, desk.graph, None) == ["report", "agent"]
+    assert desk.shop.ran == [("look_up", "o1")]
+
+
 def test_an_unfit_graph_is_refused_with_the_remedy() -> None:
     guard = BighubGuard(bighub=ScriptedBighub())
     plain: Any = StateGraph(TypedDict("Plain", {"messages": list}))  # type: ignore[operator]

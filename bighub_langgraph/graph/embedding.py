@@ -6,16 +6,16 @@ from typing import Any, NamedTuple
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.channels import BinaryOperatorAggregate
-from langgraph.graph import END, StateGraph
+from langgraph.graph import END, START, StateGraph
 from langgraph.prebuilt import ToolNode
 
 from bighub_langgraph.core.errors import ConfigurationError
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.graph.approving import approval_node
 from bighub_langgraph.graph.evaluating import evaluate_node
-from bighub_langgraph.graph.node import Node
-from bighub_langgraph.graph.opening import OPEN, opening_node
-from bighub_langgraph.graph.reporting import outcome_node
+from bighub_langgraph.graph.node import Edge, Node
+from bighub_langgraph.graph.opening import OPEN, opening_node, overtaken
+from bighub_langgraph.graph.reporting import going_on, outcome_node
 from bighub_langgraph.graph.routing import (
     APPROVE,
     EVALUATE,
@@ -51,7 +51,8 @@ def add_guard(
     """Put the guard behind the node that calls the model. Call it last, before `compile`.
 
     It adds the nodes `open`, `evaluate`, `approve`, `tools` and `report` and all their edges. What
-    led into `after` leads into `open` first, which closes calls that a new message has overtaken.
+    led into `after` leads into `open` first, which closes calls that a new message has overtaken;
+    from the start of the graph only where there are such calls.
 
     Args:
         builder: Your graph.
@@ -82,10 +83,13 @@ def add_guard(
     for name, (node, ends) in nodes.items():
         builder.add_node(name, node, input_schema=schema, destinations=ends or None)
     _lead_through(builder, OPEN, after)
+    _enter(builder, after, messages_key)
     leaving = _leaving(guard, messages_key, end)
     builder.add_conditional_edges(after, leaving, {EVALUATE: EVALUATE, end: end})
-    builder.add_conditional_edges(EVALUATE, route_by_recommendation, [TOOLS, APPROVE, REPORT])
-    builder.add_edge(TOOLS, REPORT)
+    routing = Edge(route_by_recommendation, "route_by_recommendation")
+    builder.add_conditional_edges(EVALUATE, routing, [TOOLS, APPROVE, REPORT])
+    answered = going_on(guard, messages_key=messages_key, then=then)
+    builder.add_conditional_edges(TOOLS, answered, [then, REPORT])
     return GuardNodes()
 
 
@@ -138,3 +142,20 @@ def _lead_through(builder: StateGraph[Any, Any, Any, Any], entry: str, after: st
                 ends = {key: entry if end == after else end for key, end in branch.ends.items()}
                 branches[name] = branch._replace(ends=ends)
     builder.add_edge(entry, after)
+
+
+def _enter(builder: StateGraph[Any, Any, Any, Any], after: str, messages_key: str) -> None:
+    """Let a run pass by `open` where the graph's start leads there and nothing is to be closed.
+
+    Only at the start: no other task runs beside it that could lead into `after`, too.
+    """
+    if (START, OPEN) not in builder.edges or builder.branches[START]:
+        return
+    builder.edges.discard((START, OPEN))
+
+    def where(state: Any) -> str:
+        return OPEN if overtaken(messages_of(state, messages_key)) else after
+
+    builder.add_conditional_edges(START, Edge(where, "entry"), [OPEN, after])
+    edges = builder.branches[START]
+    edges["entry"] = edges["entry"]._replace(input_schema=input_schema(messages_key))

@@ -1,6 +1,6 @@
 """The forms in which a tool node is given its calls, read into one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -25,7 +25,7 @@ class Calls:
     Attributes:
         form: Which form the input has, and so which form the output takes.
         calls: Tool calls; those sent by the guard's own edges carry the way to their record.
-        messages: The messages around them, as far as they are known here.
+        around: Reads the messages around them, as far as they are known here.
         thread: First part of the calls' keys.
         turn: Second part.
         state: The state that tools may ask for; None where the tool node finds it by itself.
@@ -33,7 +33,7 @@ class Calls:
 
     form: Form
     calls: list[dict[str, Any]]
-    messages: list[BaseMessage]
+    around: Callable[[], list[BaseMessage]]
     thread: str
     turn: str
     state: Any = None
@@ -41,12 +41,12 @@ class Calls:
     @property
     def sent(self) -> bool:
         """Whether every call comes from the guard's own edges."""
-        return bool(self.calls) and all(CHANNEL in call for call in self.calls)
+        return _sent(self.calls)
 
     @property
     def siblings(self) -> list[dict[str, Any]]:
         """The calls of the same AI message that are still open."""
-        message, done = last_turn(self.messages)
+        message, done = last_turn(self.around())
         if message is None:
             return []
         return [dict(one) for one in message.tool_calls if one["id"] not in done]
@@ -55,7 +55,7 @@ class Calls:
         """One call as a ToolNode takes it, in the form that was given."""
         plain = {name: value for name, value in call.items() if name != CHANNEL}
         if self.form == "messages":
-            return _narrowed(self.messages, plain)
+            return _narrowed(self.around(), plain)
         if self.state is None:
             return [plain]
         return {"__type": "tool_call_with_context", "tool_call": plain, "state": self.state}
@@ -63,21 +63,41 @@ class Calls:
 
 def read_calls(given: Any, config: RunnableConfig, messages_key: str) -> Calls:
     """Read an input: a state, a list of messages, a list of calls, or one call with a state."""
+    if isinstance(given, list) and given and _is_call(given[-1]):
+        return _read_list(given, config, messages_key)
     thread = thread_of(config) or minted()
     if isinstance(given, Mapping) and given.get("__type") == "tool_call_with_context":
         around = messages_of(given["state"], messages_key)
         call = [given["tool_call"]]
-        return Calls("calls", call, around, thread, _turn_of(around), given["state"])
-    if isinstance(given, list) and given and _is_call(given[-1]):
-        around = messages_of(_read(config, messages_key), messages_key)
-        return Calls("calls", list(given), around, thread, _turn_of(around))
+        return Calls("calls", call, lambda: around, thread, _turn_of(around), given["state"])
     messages = messages_of(given, messages_key)
     message, done = last_turn(messages)
     if message is None:
         raise ValueError("there is no AI message in the input, so there is no tool call to run")
     calls = [dict(one) for one in message.tool_calls if one["id"] not in done]
     form: Form = "messages" if isinstance(given, list) else "state"
-    return Calls(form, calls, messages, thread, message.id or minted(), given)
+    return Calls(form, calls, lambda: messages, thread, message.id or minted(), given)
+
+
+def _read_list(given: Sequence[dict[str, Any]], config: RunnableConfig, messages_key: str) -> Calls:
+    def around() -> list[BaseMessage]:
+        return messages_of(_read(config, messages_key), messages_key)
+
+    if _sent(given):  # it says itself where its records are
+        way = _way(given[0])
+        return Calls("calls", list(given), around, way["thread"], way["turn"])
+    thread = thread_of(config) or minted()
+    return Calls("calls", list(given), around, thread, _turn_of(around()))
+
+
+def _sent(calls: Sequence[Mapping[str, Any]]) -> bool:
+    return bool(calls) and all("thread" in _way(call) for call in calls)
+
+
+def _way(call: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the guard's edges wrote on a call."""
+    way: Mapping[str, Any] = call.get(CHANNEL) or {}
+    return way
 
 
 _FRESH = True

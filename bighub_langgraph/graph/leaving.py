@@ -12,7 +12,6 @@ from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.graph.answering import tool_messages
 from bighub_langgraph.graph.closing import end_calls
 from bighub_langgraph.graph.inputs import Calls
-from bighub_langgraph.graph.state import CHANNEL
 
 HANDED_OVER = "the conversation was handed over before it ran"
 
@@ -35,7 +34,7 @@ async def close_turn(
         return list(parts)
     answered = {message.tool_call_id for one in leaving for message in _said(one)}
     left = [one for one in calls.siblings if one["id"] not in answered]
-    ended = await end_calls(left, *_key_parts(calls), HANDED_OVER, ports)
+    ended = await end_calls(left, calls.thread, calls.turn, HANDED_OVER, ports)
     carrier = next((one for one in leaving if tool_messages(one.update)), None)
     if carrier is None:
         return list(parts)
@@ -61,14 +60,6 @@ def joined(parts: Sequence[Any]) -> list[Any]:
     sends = [send for one in sending for send in _goto(one)]
     together = replace(sending[0], goto=sends)
     return [*(one for one in parts if one not in sending), together]
-
-
-def _key_parts(calls: Calls) -> tuple[str, str]:
-    """Thread and turn of the calls' keys: those that `evaluate` sent count."""
-    for call in calls.calls:
-        if CHANNEL in call:
-            return call[CHANNEL]["thread"], call[CHANNEL]["turn"]
-    return calls.thread, calls.turn
 
 
 def _said(command: Command[Any]) -> list[ToolMessage]:

@@ -30,14 +30,20 @@ def opening_node(guard: BighubGuard, *, messages_key: str = "messages") -> Node:
     return Node(flow, guard, OPEN)
 
 
+def overtaken(messages: Sequence[BaseMessage]) -> bool:
+    """Whether there is a call that a later message has left without an answer."""
+    done = _done(messages)
+    return any(_dangling(one, done) for one in messages)
+
+
 async def mend(
     state: Any, config: RunnableConfig, ports: Ports, messages_key: str = "messages"
 ) -> list[BaseMessage] | None:
     """The messages with every dangling call answered; None when there is none."""
     messages = messages_of(state, messages_key)
-    done = {one.tool_call_id for one in messages if isinstance(one, ToolMessage)}
-    if not any(_dangling(one, done) for one in messages):
+    if not overtaken(messages):
         return None
+    done = _done(messages)
     plan: Plan | None = read(state, CHANNEL)
     thread = thread_of(config) or (plan["thread"] if plan else None)
     mended: list[BaseMessage] = []
@@ -47,6 +53,10 @@ async def mend(
         turn = message.id or (plan["turn"] if plan else None)
         mended += await end_calls(_dangling(message, done), thread, turn, OVERTAKEN, ports)
     return mended
+
+
+def _done(messages: Sequence[BaseMessage]) -> set[str]:
+    return {one.tool_call_id for one in messages if isinstance(one, ToolMessage)}
 
 
 def _dangling(message: BaseMessage, done: set[str]) -> Sequence[Any]:

@@ -100,8 +100,11 @@ def read(state: Any, key: str) -> Any:
 
 def messages_of(state: Any, messages_key: str) -> list[BaseMessage]:
     """The messages of a state, or the state itself where it is a list of them."""
-    found = state if isinstance(state, list) else read(state, messages_key)
-    return list(convert_to_messages(found or []))
+    found = (state if isinstance(state, list) else read(state, messages_key)) or []
+    # As a reducer left them, most of the time; to look is faster than to convert.
+    if isinstance(found, list) and all(isinstance(one, BaseMessage) for one in found):
+        return list(found)
+    return list(convert_to_messages(found))
 
 
 def last_turn(messages: Sequence[BaseMessage]) -> tuple[AIMessage | None, set[str]]:

@@ -19,6 +19,7 @@ from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.core.words import State
 from bighub_langgraph.graph.answering import answered, refused, tell
 from bighub_langgraph.graph.checks import faults, refuse_forgetful
+from bighub_langgraph.graph.in_place import run_in_place, runs_in_place
 from bighub_langgraph.graph.inputs import Calls, read_calls
 from bighub_langgraph.graph.leaving import close_behind, close_turn, joined
 from bighub_langgraph.graph.routing import to_people
@@ -195,6 +196,8 @@ class _Turn:
         given = self.calls.for_tool_node(one.message)
         if ports is self.guard.aports:
             return await self.tool_node.ainvoke(given, self.config, **self.options)
+        if not self.options and runs_in_place(self.tool_node, self.config):
+            return run_in_place(self.tool_node, given, self.config)
         return self.tool_node.invoke(given, self.config, **self.options)
 
     def _blocking(self, name: str) -> bool:

@@ -6,12 +6,14 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any
 
+from langchain_core.messages import AIMessage
 from langchain_core.messages import ToolCall as MessageCall
 from langchain_core.tools import BaseTool
 from langgraph.prebuilt.tool_node import ToolCallRequest
 
 from bighub_langgraph.core.call import ToolCall
 from bighub_langgraph.core.drive import run_sync
+from bighub_langgraph.core.errors import InvalidCall
 from bighub_langgraph.core.flows import Edited, Ran, Refused, close, consider
 from bighub_langgraph.core.messages import not_possible
 from bighub_langgraph.core.ports import Ports
@@ -94,20 +96,19 @@ class _Wrapped:
         refuse_forgetful(self.ports.journal, config)
         await until_stored(config, self.ports, blocking=self.ports is not self.guard.aports)
         mine = self.request.tool_call
-        if fault := self._fault():
+        message = message_of(self.request.state, mine["id"])
+        if fault := self._fault(message):
             return refused(mine["name"], mine["id"], fault)
-        return alone(await self._attempt(*self._first(plan := self._plan()), plan))
+        return alone(await self._attempt(*self._first(plan := self._plan(message)), plan))
 
-    def _fault(self) -> str | None:
+    def _fault(self, message: AIMessage | None) -> str | None:
         """What is wrong with the call, or with its like in the same turn."""
         mine = self.request.tool_call
-        message = message_of(self.request.state, mine["id"])
         turn = [one for one in (message.tool_calls if message else []) if one["id"] == mine["id"]]
         return faults([mine, *turn[1:]], None)[0]
 
-    def _plan(self) -> Plan:
+    def _plan(self, message: AIMessage | None) -> Plan:
         """The turn's plan, where it was made; else thread and turn alone."""
-        message = message_of(self.request.state, self.call_id)
         turn = message.id if message is not None else None
         made: Plan | None = read(self.request.state, CHANNEL)
         if made and made["turn"] == turn:
@@ -120,7 +121,7 @@ class _Wrapped:
         mine = self.request.tool_call
         original = call_of(plan, mine["id"], mine["name"], mine["args"])
         for one in plan["calls"]:
-            if one.get("edit", {}).get("edited_from") == original.key:
+            if "edit" in one and one["edit"]["edited_from"] == original.key:
                 return self._edited(one), asked(plan, one)
         return self.request, original
 
@@ -168,6 +169,8 @@ class _Wrapped:
 
     async def considered(self, target: ToolCall | Edited) -> Record | Refused:
         """What the journal says of a call, after BIGHUB was asked about a new one."""
+        if (known := await self._known(_plain(target))) is not None:
+            return known
         session = thread_of(self.request.runtime.config) or _plain(target).turn
         [record] = await consider(
             [target],
@@ -178,6 +181,14 @@ class _Wrapped:
             fresh=lambda record: tell(self.guard.announce(record)),
         )
         return record
+
+    async def _known(self, call: ToolCall) -> Record | None:
+        """The record of a call that was considered before, as most were with the model's answer."""
+        try:
+            key = call.key
+        except InvalidCall:
+            return None
+        return (await self.ports.find([key])).get(key)
 
     async def asked_here(
         self, call: ToolCall, record: Record, *, edits: bool = True
