@@ -6,7 +6,7 @@ from typing import Any
 
 from bighub_langgraph.local import LocalBighub
 
-STABLE, RUNS, LATEST = 1_000, 20, 200
+STABLE, RUNS, LATEST = 1_000, 50, 200
 
 
 def measure() -> dict[str, Any]:

@@ -1,0 +1,102 @@
+"""One turn of an agent: unguarded, guarded, with our middleware, or with the stock one.
+
+All four have the same model and tool; the guard asks the embedded engine in memory, and there is no
+checkpointer. The stock middleware asks a person about another tool, and so lets every call run.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+from langchain.agents import create_agent
+from langchain.agents.middleware import HumanInTheLoopMiddleware
+from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.tools import tool
+
+from benchmarks.workers.stopwatch import Side, Sides, answer
+from bighub_langgraph import BighubGuard, BighubMiddleware, create_guarded_agent
+from bighub_langgraph.local import DomainSettings, LocalBighub, Settings
+
+LESSONS = 50
+ASKED = {"messages": [("user", "refund")]}
+
+
+@tool
+def refund(order: str, amount: float) -> str:
+    """Refund an order."""
+    return f"refunded {amount} for {order}"
+
+
+class Model(BaseChatModel):
+    """Asks for a number of refunds, and is content when it sees their results."""
+
+    calls: int
+
+    @property
+    def _llm_type(self) -> str:
+        return "scripted"
+
+    def bind_tools(self, *_: Any, **__: Any) -> Any:
+        """The tools are known."""
+        return self
+
+    def _generate(self, messages: Sequence[BaseMessage], *_: Any, **__: Any) -> ChatResult:
+        said = AIMessage("done") if messages[-1].type == "tool" else self._wish()
+        return ChatResult(generations=[ChatGeneration(message=said)])
+
+    def _wish(self) -> AIMessage:
+        wishes = [
+            {"name": "refund", "args": {"order": str(n), "amount": 2.0 + n}, "id": f"call-{n}"}
+            for n in range(self.calls)
+        ]
+        return AIMessage("", tool_calls=wishes)
+
+
+@asynccontextmanager
+async def sides(*, colour: str, calls: int, runs: int, agent: str) -> Sides:
+    """The agent that is asked for, under its name."""
+    del runs
+    with _guard() as guard:
+        made = MADE[agent](Model(calls=calls), guard)
+        yield {agent: _turn(made, colour, calls)}
+
+
+MADE: dict[str, Callable[[Model, BighubGuard], Any]] = {
+    "bare": lambda model, _: create_agent(model, [refund]),
+    "guarded": lambda model, guard: create_guarded_agent(model, [refund], guard),
+    "middleware": lambda model, guard: create_agent(
+        model, [refund], middleware=[BighubMiddleware(guard)]
+    ),
+    "stock": lambda model, _: create_agent(
+        model, [refund], middleware=[HumanInTheLoopMiddleware({"other": True})]
+    ),
+}
+
+
+@contextmanager
+def _guard() -> Iterator[BighubGuard]:
+    """A guard over an embedded engine that has seen refunds go well: it lets them run unasked."""
+    with (
+        LocalBighub(settings=Settings(default=DomainSettings(max_bad_rate=None))) as bighub,
+        BighubGuard(bighub=bighub, actor="agent", domain="shop") as guard,
+    ):
+        for _ in range(LESSONS):
+            reply = bighub.actions.evaluate(
+                action="refund", value=20.0, actor="agent", domain="shop"
+            )
+            bighub.outcomes.report(request_id=reply["request_id"], status="SUCCESS")
+        yield guard
+
+
+def _turn(agent: Any, colour: str, calls: int) -> Side:
+    """A turn of an agent, after one that shows that its calls run."""
+    messages = agent.invoke(ASKED)["messages"]
+    if sum(str(said.content).startswith("refunded") for said in messages) != calls:
+        raise RuntimeError(f"not all calls ran: {messages[-2].content}")
+    return (lambda: agent.ainvoke(ASKED)) if colour == "async" else (lambda: agent.invoke(ASKED))
+
+
+if __name__ == "__main__":
+    answer(sides)

@@ -1,0 +1,119 @@
+"""Whether a process grows with calls that are over: its memory after each tenth of a long run."""
+
+import tempfile
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from itertools import count, islice
+from pathlib import Path
+from time import time
+from typing import Any
+
+from benchmarks.engine_load import live, memory_mb
+from benchmarks.workers.calls import claim_and_finish, opened
+from benchmarks.workers.fakes import Bighub, Model
+from benchmarks.workers.profiler import Place, located, told
+from benchmarks.workers.stopwatch import asked, say, tell
+from bighub_langgraph import BighubOpenAI, Journal
+from bighub_langgraph.core.words import Verdict
+from bighub_langgraph.local import LocalBighub
+
+Work = Callable[[int], None]
+TENTHS = 10
+A_BATCH = 100
+SHARED = "/dev/shm"  # noqa: S108 - a disk in memory, on Linux
+A_CONVERSATION = 10
+NO_WAITS = dict.fromkeys(("model", "evaluate", "tool", "report", "ingest"), 0.0)
+
+
+@contextmanager
+def facade() -> Iterator[Work]:
+    """Runs calls through the facade, with its journal in memory."""
+    model = Model("sync", A_CONVERSATION, NO_WAITS)
+    client = BighubOpenAI(openai_client=model, bighub=Bighub("sync", NO_WAITS))
+    client.tool("refund", _refund, value_from_args=lambda given: given["amount"])
+
+    def converse(calls: int) -> None:
+        for _ in range(calls // A_CONVERSATION):
+            client.run(messages="refund", model="m")
+
+    with closing(client):
+        yield converse
+
+
+@contextmanager
+def journal() -> Iterator[Work]:
+    """Takes calls through a journal on a file, and delivers what there is to tell of them."""
+    numbers = count()
+    with _file() as url, closing(Journal(url)) as book:
+
+        def settle(calls: int) -> None:
+            for number in islice(numbers, calls):
+                (record,) = opened(book, [number], Verdict.EXECUTE)
+                claim_and_finish(book, record)
+                due = book.due(time(), A_BATCH, record.turn)
+                book.delivered([one.id for one in due])
+
+        yield settle
+
+
+@contextmanager
+def engine() -> Iterator[Work]:
+    """Has the embedded engine decide on calls, and tells it what came of them."""
+    with _file() as url, LocalBighub(url) as bighub:
+        yield lambda calls: live(bighub, calls)
+
+
+@contextmanager
+def _file() -> Iterator[str]:
+    """A database on a file; in memory where there is such a disk, for its commits do not matter."""
+    with tempfile.TemporaryDirectory(dir=SHARED if Path(SHARED).is_dir() else None) as home:
+        yield f"sqlite:///{home}/some.db"
+
+
+WORKS: dict[str, Callable[[], AbstractContextManager[Work]]] = {
+    "facade": facade,
+    "journal": journal,
+    "engine": engine,
+}
+
+
+def measure(work: Work, calls: int) -> dict[str, list[float]]:
+    """Megabytes that this process holds after each tenth of the calls."""
+    held = []
+    for tenth in range(1, TENTHS + 1):
+        work(calls // TENTHS)
+        held.append(memory_mb())
+        say(f"{tenth * calls // TENTHS:,} of {calls:,} calls")
+    return {"held": held, "half way": [held[TENTHS // 2 - 1]], "at the end": [held[-1]]}
+
+
+def profile(work: Work, calls: int) -> dict[str, Any]:
+    """What a tenth of the calls leaves behind after a tenth before it, by line and by package."""
+    work(calls // TENTHS)
+    tracemalloc.start()
+    work(calls // TENTHS)
+    return told("MB", _left(tracemalloc.take_snapshot()))
+
+
+def _left(snapshot: tracemalloc.Snapshot) -> Iterator[tuple[Place, float]]:
+    for left in snapshot.statistics("lineno"):
+        at = left.traceback[0]
+        yield located((at.filename, at.lineno, f"line {at.lineno}")), left.size / 1e6
+
+
+def _refund(order: str, amount: float) -> str:
+    return f"refunded {amount} for {order}"
+
+
+def main(of: str, calls: int, profiled: str | None) -> None:
+    with WORKS[of]() as work:
+        if profiled is None:
+            tell(samples=measure(work, calls))
+        else:
+            tell(profiles={profiled: profile(work, calls)})
+
+
+if __name__ == "__main__":
+    options = asked()
+    main(options["of"], options["calls"], options.get("profile"))

@@ -1,0 +1,50 @@
+"""What calls that wait for a person take of memory and disk, beside their bare words."""
+
+import json
+import tempfile
+import tracemalloc
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from benchmarks.workers.calls import opened, words
+from benchmarks.workers.stopwatch import asked, tell
+from bighub_langgraph import Journal
+from bighub_langgraph.core.words import Verdict
+
+
+def measure(calls: int) -> dict[str, list[float]]:
+    """Megabytes: in both journals, as dictionaries, and as lines of JSON."""
+
+    def waiting(journal: object) -> object:
+        opened(journal, range(calls), Verdict.REVIEW)
+        return journal
+
+    said = [words(number) for number in range(calls)]
+    with tempfile.TemporaryDirectory() as home:
+        path = Path(home, "calls.db")
+        with closing(Journal(f"sqlite:///{path}")) as journal:
+            beside_a_file = _allocated(lambda: waiting(journal))
+        file = path.stat().st_size
+    figures = {
+        "in memory": _allocated(lambda: waiting(Journal.in_memory())),
+        "dictionaries": _allocated(lambda: [words(number) for number in range(calls)]),
+        "beside a file": beside_a_file,
+        "file": file,
+        "lines": len("\n".join(json.dumps(one) for one in said)),
+    }
+    return {name: [size / 1e6] for name, size in figures.items()}
+
+
+def _allocated(make: Callable[[], object]) -> int:
+    """Bytes that Python holds for what a function makes and leaves behind."""
+    tracemalloc.start()
+    made = make()
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    del made
+    return held
+
+
+if __name__ == "__main__":
+    tell(samples=measure(**asked()))
