@@ -159,6 +159,16 @@ def test_regression_learns_which_feature_tells() -> None:
     assert model.predict({"base": 1.0, "safe": 1.0}) < 0.2
 
 
+def test_labels_that_wait_to_be_subtracted_count_already() -> None:
+    model = Logistic(variance=1.0, most=10, means={"base": 0.0})
+    features = {"base": 1.0, "number": 0.5}
+    for number in range(40):
+        model.learn(features, bad=number % 3 == 0)
+        expected = model.predict(features)
+        twin = Logistic(variance=1.0, most=10).restored(model.state())
+        assert twin.predict(features) == pytest.approx(expected, rel=1e-12)
+
+
 def test_an_identifier_that_comes_once_takes_no_place() -> None:
     model = Logistic(variance=1.0, most=4, means={"base": 0.0})
     for number in range(100):

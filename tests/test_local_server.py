@@ -1,8 +1,12 @@
 """The embedded engine over HTTP: the real SDK, keys, limits, health and numbers."""
 
+import asyncio
 import json
 import logging
+import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -110,6 +114,20 @@ def test_a_revoked_or_expired_key_is_worth_nothing(engine: Engine, address: str)
             agent.actions.status()
 
 
+def test_a_key_that_was_good_a_moment_ago_ends_when_it_is_revoked(
+    engine: Engine, address: str
+) -> None:
+    key = create_key(engine, label="agents")
+    with client(address, key["key"]) as agent:
+        agent.actions.evaluate(**BODY)
+        revoke_key(engine, key["key_id"])
+        for _ in range(2):
+            with pytest.raises(BighubAuthError, match="revoked"):
+                agent.actions.evaluate(**BODY)
+    with engine.store.transaction() as tx:
+        assert tx.exec_driver_sql("SELECT count(*) FROM bighub_decisions").scalar_one() == 1
+
+
 def test_a_key_can_be_read_only_when_it_is_made(engine: Engine) -> None:
     secret = create_key(engine, label="agents")["key"]
     (listed,) = list_keys(engine)
@@ -155,6 +173,68 @@ def test_who_asks_too_often_is_told_when_to_come_back(engine: Engine) -> None:
         with pytest.raises(BighubRateLimitError) as refused:
             bighub.actions.status()
         assert 1 <= float(refused.value.retry_after_seconds or 0) <= 30
+
+
+async def ask(url: str, numbers: range, **changed: Any) -> list[httpx.Response]:
+    """Many decisions at once, each over a connection of its own."""
+    async with httpx.AsyncClient(base_url=url, timeout=30) as connections:
+        bodies = ({**BODY, "target": f"order-{number}", **changed} for number in numbers)
+        asked = (connections.post("/actions/evaluate", json=body) for body in bodies)
+        return await asyncio.gather(*asked)
+
+
+class Counting(Engine):
+    """An engine that counts its commits for several requests."""
+
+    commits = 0
+
+    @contextmanager
+    def together(self) -> Iterator[Any]:
+        self.commits += 1
+        with super().together() as tx:
+            yield tx
+
+
+async def test_what_is_asked_at_once_is_decided_together(tmp_path: Path) -> None:
+    with Counting(f"sqlite:///{tmp_path / 'bighub.db'}") as engine, serving(engine) as url:
+        told = await ask(url, range(60))
+        assert {each.status_code for each in told} == {200}
+        assert len({each.json()["request_id"] for each in told}) == 60
+        with client(url) as bighub:
+            assert bighub.actions.status()["decisions"] == 60
+        assert engine.commits < 60
+
+
+async def test_one_request_that_is_refused_does_not_hold_up_the_others(address: str) -> None:
+    good, bad = await asyncio.gather(
+        ask(address, range(20)), ask(address, range(20), action="", value=-1.0)
+    )
+    assert {each.status_code for each in good} == {200}
+    assert {each.status_code for each in bad} == {422}
+    with client(address) as bighub:
+        assert bighub.actions.status()["decisions"] == 20
+
+
+class OnABadDisk(Engine):
+    """An engine whose next commit fails."""
+
+    bad = False
+
+    @contextmanager
+    def together(self) -> Iterator[Any]:
+        with super().together() as tx:
+            yield tx
+            if self.bad:
+                raise sqlite3.OperationalError("disk I/O error")
+
+
+def test_a_commit_that_fails_is_told_to_whoever_waits_for_it() -> None:
+    with OnABadDisk() as engine, serving(engine) as url, client(url) as bighub:
+        engine.bad = True
+        with pytest.raises(BighubAPIError, match="503"):
+            bighub.actions.evaluate(**BODY)
+        engine.bad = False
+        assert bighub.actions.status()["decisions"] == 0
 
 
 def test_health_needs_no_key_and_numbers_do(engine: Engine, address: str) -> None:

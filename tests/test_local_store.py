@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bighub import AsyncBighubClient, AsyncDecision, BighubAPIError, BighubValidationError
+from bighub import (
+    AsyncBighubClient,
+    AsyncDecision,
+    BighubAPIError,
+    BighubValidationError,
+    RuleCreateModel,
+)
 
 from bighub_langgraph.local import AsyncLocalBighub, LocalBighub, learning, retention
 from tests.local_engine import Clock, engine, live, refund
@@ -100,6 +106,44 @@ def test_a_store_that_fails_is_the_services_fault_and_not_the_callers() -> None:
             refund(bighub, context={"session_id": "s"})
         assert failed.value.status_code == 503
         assert bighub.actions.status()["decisions"] == 0
+
+
+def learn_and_undo(bighub: LocalBighub, request_id: str) -> None:
+    with bighub.engine.together():
+        bighub.outcomes.report(request_id=request_id, status="FRAUD")
+        bighub.rules.create(RuleCreateModel("small", "shop", 10, 1.0))
+        told = refund(bighub)
+        assert told["decision_intelligence"]["evidence_count"] == 1
+        assert told["blocked_by"]
+        raise KeyError
+
+
+def test_what_was_learned_from_a_transaction_that_is_undone_is_forgotten() -> None:
+    with engine() as bighub:
+        request_id = refund(bighub)["request_id"]
+        with pytest.raises(KeyError):
+            learn_and_undo(bighub, request_id)
+        told = refund(bighub)
+        assert told["decision_intelligence"]["evidence_count"] == 0
+        assert told["blocked_by"] is None
+        bighub.outcomes.report(request_id=request_id, status="SUCCESS")
+        assert refund(bighub)["decision_intelligence"]["evidence_count"] == 1
+
+
+def test_a_part_that_fails_is_undone_and_the_rest_is_kept(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'engine.db'}"
+    with engine(url) as bighub:
+        request_ids = [refund(bighub, number)["request_id"] for number in range(3)]
+        told = bighub.outcomes.report_batch(
+            [
+                {"request_id": request_ids[0], "status": "SUCCESS"},
+                {"request_id": "req_nobody", "status": "SUCCESS"},
+                {"request_id": request_ids[2], "status": "FRAUD"},
+            ]
+        )
+        assert [each["index"] for each in told["errors"]] == [1]
+    with engine(url) as bighub:
+        assert bighub.actions.status()["evidence"] == 2
 
 
 def _work(url: str, number: int) -> None:

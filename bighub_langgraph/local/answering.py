@@ -3,27 +3,31 @@
 import logging
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from bighub_langgraph.local.checking import Body
 from bighub_langgraph.local.engine import Engine
 from bighub_langgraph.local.faults import Refused, invalid
+from bighub_langgraph.local.idempotency import once
 
 log = logging.getLogger(__name__)
+READ, DECIDE, CONTROL = "read", "decide", "control"  # what a key may do
 _LONGEST_WORD = 500
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """A request as it came in; `names` are the parts of its path."""
 
     method: str
     path: str
-    query: Mapping[str, Any] = field(default_factory=dict)
+    query: Mapping[str, Any] = _NOTHING
     body: Any = None
     idempotency_key: str | None = None
-    names: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str] = _NOTHING
 
     def number(self, name: str, *, default: int, least: int = 0, most: int = 1_000) -> int:
         """A whole number of the query."""
@@ -69,8 +73,7 @@ class Request:
         return known[word]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A status and a JSON body."""
 
     status: int
@@ -79,7 +82,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What answers a method and a path."""
+    """What answers a method and a path; `keeps_key` says that its call minds the key itself."""
 
     method: str
     path: str
@@ -87,6 +90,7 @@ class Route:
     call: Callable[[Engine, Request], Any]
     body: type[Body] | None = None
     query: tuple[str, ...] = ()
+    keeps_key: bool = False
 
     @property
     def pattern(self) -> re.Pattern[str]:
@@ -118,17 +122,25 @@ class Router:
             route, names = self.find(request.method, request.path)
         except Refused as refusal:
             return Answer(refusal.status, {"detail": refusal.detail})
-        return answered(engine, route, replace(request, names=names))
+        return answered(engine, route, request._replace(names=names) if names else request)
 
 
 def answered(engine: Engine, route: Route, request: Request) -> Answer:
     """What a route answers; a refusal is an answer too."""
     try:
-        return Answer(200, route.call(engine, request))
+        if request.idempotency_key is None or route.scope == READ or route.keeps_key:
+            return Answer(200, route.call(engine, request))
+        asked = (request.method, request.path, dict(request.query), request.body)
+        change = partial(route.call, engine, request)
+        return Answer(200, once(engine, request.idempotency_key, asked, change))
     except Refused as refusal:
         return Answer(refusal.status, {"detail": refusal.detail})
     except engine.store.faults as fault:
-        # The transaction is undone. What the driver says may quote arguments, so it is not logged.
-        kind = type(fault).__name__
-        log.error("%s %s: the store failed: %s", route.method, route.path, kind)  # noqa: TRY400
-        return Answer(503, {"detail": "the engine's store cannot be used at the moment"})
+        return store_failed(f"{route.method} {route.path}", fault)
+
+
+def store_failed(what: str, fault: Exception) -> Answer:
+    """What is answered when the store fails; the transaction is undone."""
+    # What the driver says may quote arguments, so it is not logged.
+    log.error("%s: the store failed: %s", what, type(fault).__name__)
+    return Answer(503, {"detail": "the engine's store cannot be used at the moment"})

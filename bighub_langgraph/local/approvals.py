@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, select, text, update
 
 from bighub_langgraph.local.checking import check
 from bighub_langgraph.local.engine import Engine
@@ -24,11 +24,14 @@ def list_approvals(engine: Engine, *, status: str, limit: int) -> list[dict[str,
     wanted = _STATUSES if status == "all" else (status,)
     if wanted[0] not in _STATUSES:
         raise invalid("query.status", f"one of {', '.join(_STATUSES)} or all")
-    query = select(decisions).where(decisions.c.approval.in_(wanted))
+    query = select(decisions).where(_ASKED, decisions.c.approval.in_(wanted))
     with engine.store.transaction() as tx:
         return [
             approval_view(row) for row in tx.execute(query.order_by(decisions.c.id).limit(limit))
         ]
+
+
+_ASKED = text("approval <> ''")  # as the index has it
 
 
 def resolve(engine: Engine, request_id: str, body: object) -> dict[str, Any]:

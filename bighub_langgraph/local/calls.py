@@ -10,6 +10,7 @@ from bighub_langgraph.local import (
     cases,
     deciding,
     events,
+    idempotency,
     memory,
     outcomes,
     reading,
@@ -110,6 +111,17 @@ def rule_versions(engine: Engine, request: Request) -> Any:
     """What a constraint was before."""
     limit = request.number("limit", default=50, least=1)
     return rules.versions(engine, request.names["rule_id"], limit=limit)
+
+
+def purge(engine: Engine, request: Request) -> Any:
+    """Forget answers that are kept for requests which come again."""
+    hours = request.number("older_than_hours", default=24, most=24 * 3_660)
+    return idempotency.purge(
+        engine,
+        only_expired=request.flag("only_expired") is not False,
+        older_than=hours * 3_600.0,
+        limit=request.number("limit", default=1_000, least=1),
+    )
 
 
 def report(engine: Engine, request: Request) -> Any:

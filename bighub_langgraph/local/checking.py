@@ -21,6 +21,8 @@ def plain(text: str) -> str:
     """Refuse text that a database cannot keep."""
     if "\x00" in text:
         raise ValueError("text may not contain NUL characters")
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -35,13 +37,13 @@ def _plain_json(tree: object) -> object:
     while left:
         node, depth = left.pop()
         nodes += 1
-        match node:
+        match node:  # what comes most often first
+            case str():
+                letters += len(plain(node))
             case None | bool():
                 pass
             case int() | float():
                 _finite(node)
-            case str():
-                letters += len(plain(node))
             case list() | tuple():
                 left.extend((item, depth + 1) for item in node)
             case Mapping():
@@ -102,6 +104,14 @@ def written(tree: object) -> str:
     return to_json(tree).decode()
 
 
+def sent(tree: object) -> bytes:
+    """A JSON tree as it goes over the wire."""
+    return to_json(tree)
+
+
 def canonical(tree: object) -> str:
     """The one text of a JSON tree."""
-    return json.dumps(tree, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _CANONICAL.encode(tree)
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)

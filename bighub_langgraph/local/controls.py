@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, select
 
@@ -17,8 +17,7 @@ _DAY = 24 * _HOUR
 _RUNS = (Recommendation.PROCEED, Recommendation.CAUTION)
 
 
-@dataclass(frozen=True, slots=True)
-class Ruling:
+class Ruling(NamedTuple):
     """What a control demands of an action, at least."""
 
     recommendation: Recommendation

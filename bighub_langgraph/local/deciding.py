@@ -9,28 +9,28 @@ from sqlalchemy import Connection, bindparam, select
 
 from bighub_langgraph.local.checking import canonical, check, written
 from bighub_langgraph.local.engine import Engine
-from bighub_langgraph.local.faults import Refused, invalid
+from bighub_langgraph.local.faults import Refused
+from bighub_langgraph.local.idempotency import check_key, mismatch
 from bighub_langgraph.local.reply import Judgement, reply
 from bighub_langgraph.local.requests import Evaluate, EvaluateBatch
 from bighub_langgraph.local.scoring.action import Action, Fact, Past, facts_of, words_of
 from bighub_langgraph.local.scoring.policy import advise
-from bighub_langgraph.local.scoring.session import Call, Session, health_of
+from bighub_langgraph.local.scoring.session import Call, health_of
 from bighub_langgraph.local.sessions import read_session, save_session
 from bighub_langgraph.local.store import Prepared
 from bighub_langgraph.local.tables import decisions
 
 DEFAULT_DOMAIN = "general"
-_LONGEST_KEY = 255
+_NO_PAST = Past()
 
 
 def evaluate(engine: Engine, body: object, idempotency_key: str | None = None) -> dict[str, Any]:
     """Decide about one action. The same key gets the same reply again."""
     proposed = check(Evaluate, body)
-    _check_key(idempotency_key)
+    if idempotency_key is not None:
+        check_key(idempotency_key)
     digest = _digest(proposed)
     with engine.store.transaction() as tx:
-        if idempotency_key and (earlier := _earlier(tx, idempotency_key, digest)) is not None:
-            return earlier
         return _decide(engine, tx, proposed, idempotency_key, digest)
 
 
@@ -57,18 +57,20 @@ def _decide(
     at = engine.clock()
     context = proposed.circumstances
     session_id = session_of(context)
-    session = read_session(tx, session_id) if session_id else Session()
     facts = facts_of(context)
-    call = _call(proposed, facts, at)
-    action = _action(proposed, facts, session.before(call) if session_id else Past())
-    judgement = _judge(engine, tx, action, at)
+    past = _NO_PAST
+    if session_id:
+        session, call = read_session(tx, session_id), _call(proposed, context, facts, at)
+        past = session.before(call)
+    judgement = _judge(engine, tx, _action(proposed, facts, past), at)
     unasked = context.get("unasked") is True
     answer = reply(
         judgement, request_id=f"req_{engine.new_id()}", context=context, dry_run=proposed.dry_run
     )
     if proposed.dry_run:
-        return answer
+        return (key and _earlier(tx, key, digest)) or answer
     row = _row(judgement, answer, key=key, digest=digest, session_id=session_id, unasked=unasked)
+    # A key that comes again is seldom: it is noticed here, and not looked up before each decision.
     if not engine.store.prepared(decisions).write(tx, **row):
         return _earlier(tx, str(key), digest) or _lost(key)
     if session_id:
@@ -154,16 +156,7 @@ def _earlier(tx: Connection, key: str, digest: str) -> dict[str, Any] | None:
         return None
     known, text = found[0]
     if known != digest:
-        raise Refused(
-            422,
-            [
-                {
-                    "loc": ["header", "Idempotency-Key"],
-                    "msg": "this key was used before with another body",
-                    "type": "idempotency_mismatch",
-                }
-            ],
-        )
+        raise mismatch()
     stored: dict[str, Any] = json.loads(text)
     return stored
 
@@ -180,17 +173,13 @@ _BY_KEY = Prepared(
 
 
 def _digest(proposed: Evaluate) -> str:
-    return sha256(canonical(proposed.model_dump()).encode()).hexdigest()
+    return sha256(canonical(proposed.__dict__).encode()).hexdigest()
 
 
-def _call(proposed: Evaluate, facts: Mapping[str, Fact], at: float) -> Call:
-    arguments = proposed.circumstances.get("arguments")
-    same = [proposed.action, proposed.target, proposed.value, arguments]
+def _call(
+    proposed: Evaluate, context: Mapping[str, Any], facts: Mapping[str, Fact], at: float
+) -> Call:
+    same = [proposed.action, proposed.target, proposed.value, context.get("arguments")]
     digest = sha256(canonical(same).encode()).hexdigest()[:16]
     words = tuple(words_of(facts))
     return Call(proposed.action, digest, proposed.value or 0.0, words, at)
-
-
-def _check_key(key: str | None) -> None:
-    if key is not None and not (0 < len(key) <= _LONGEST_KEY and key.isprintable()):
-        raise invalid("header.Idempotency-Key", "1 to 255 printable characters")

@@ -1,11 +1,10 @@
 """The embedded engine: a store, what was learned from it, and the limits set on it."""
 
+import secrets
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 from sqlalchemy import Connection
 
@@ -18,11 +17,10 @@ from bighub_langgraph.local.store import Store, current_numbers
 
 
 def _new_id() -> str:
-    return uuid.uuid4().hex
+    return secrets.token_hex(16)
 
 
-@dataclass(frozen=True, slots=True)
-class Present:
+class Present(NamedTuple):
     """What holds at the moment of a decision."""
 
     controls: Controls
@@ -62,6 +60,17 @@ class Engine:
             newest = self.present(tx).newest_evidence
             with self.learned.reading(tx, newest, self.clock()) as model:
                 yield model
+
+    @contextmanager
+    def together(self) -> Iterator[Connection]:
+        """One transaction for several requests; each of theirs becomes a part of it."""
+        try:
+            with self.store.transaction() as tx:
+                yield tx
+        except BaseException:
+            # What was learned may be undone now, and its numbers given to something else.
+            self.learned, self._controls = Learned(self.store, self.settings), Controls()
+            raise
 
     def decided(self, tx: Connection) -> None:
         """Count a decision; now and then, an engine in memory makes room."""

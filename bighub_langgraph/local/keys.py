@@ -1,11 +1,10 @@
 """API keys of the server: who may do what. Only their digests are stored."""
 
 import secrets
-from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, func, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, or_, select, update
 
 from bighub_langgraph.local.engine import Engine
 from bighub_langgraph.local.faults import not_found
@@ -17,8 +16,7 @@ SCOPES = ("read", "decide", "control")
 _DAY = 86_400.0
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """Whoever sent a request, and what they may do."""
 
     key_id: str
@@ -39,7 +37,7 @@ def create_key(
     secret, at = f"bh_{secrets.token_urlsafe(32)}", engine.clock()
     row = {
         "key_id": f"key_{engine.new_id()[:12]}",
-        "digest": _digest(secret),
+        "digest": digest_of(secret),
         "label": label,
         "scopes": " ".join(scope for scope in SCOPES if scope in scopes),
         "created_at": at,
@@ -70,15 +68,27 @@ def revoke_key(engine: Engine, key_id: str) -> dict[str, Any]:
 def any_key(engine: Engine) -> bool:
     """Whether a key was ever made; from then on every request needs one."""
     with engine.store.transaction() as tx:
-        return bool(tx.execute(select(func.count()).select_from(keys)).scalar_one())
+        return any_key_in(tx)
 
 
-def caller_of(tx: Connection, secret: str, at: float) -> Caller | None:
-    """Whose key it is, while it is good."""
-    found = _BY_DIGEST.rows(tx, digest=_digest(secret), at=at)
+def any_key_in(tx: Connection) -> bool:
+    """Whether a key was ever made, within a transaction."""
+    return bool(_ANY.rows(tx))
+
+
+def caller_of(tx: Connection, digest: str, at: float) -> Caller | None:
+    """Whose key has this digest, while it is good."""
+    found = _BY_DIGEST.rows(tx, digest=digest, at=at)
     return Caller(found[0][0], frozenset(found[0][1].split())) if found else None
 
 
+def digest_of(secret: str) -> str:
+    """What of a key is stored."""
+    # A key is 256 random bits: a plain digest cannot be guessed back, and is found by an index.
+    return sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+_ANY = Prepared(select(keys.c.key_id).limit(1))
 _BY_DIGEST = Prepared(
     select(keys.c.key_id, keys.c.scopes).where(
         keys.c.digest == bindparam("digest"),
@@ -90,11 +100,6 @@ _BY_DIGEST = Prepared(
 
 def _find(key_id: str) -> Any:
     return select(keys).where(keys.c.key_id == key_id)
-
-
-def _digest(secret: str) -> str:
-    # A key is 256 random bits: a plain digest cannot be guessed back, and is found by an index.
-    return sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _view(row: Row[Any]) -> dict[str, Any]:

@@ -5,17 +5,16 @@ import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, delete, select
+from sqlalchemy import Connection, bindparam, delete, select
 
 from bighub_langgraph.local.scoring.action import Action
 from bighub_langgraph.local.scoring.evidence import Evidence, Label
 from bighub_langgraph.local.scoring.model import Assessment, Model
 from bighub_langgraph.local.settings import Settings
-from bighub_langgraph.local.store import Store, next_number
+from bighub_langgraph.local.store import Prepared, Store, next_number
 from bighub_langgraph.local.tables import decisions, evidence, snapshots
 
 _AT_ONCE = 500
@@ -58,8 +57,8 @@ class Learned:
             self._read = self._restore(tx)
         start = self._read
         while self._read < newest:
-            rows = tx.execute(_NEWER, {"after": self._read, "newest": newest}).all()
-            for row in rows:
+            rows = _NEWER.rows(tx, after=self._read, newest=newest)
+            for row in map(_Labelled._make, rows):
                 self._take_in(row)
                 self._read = row.seq
             if not rows:
@@ -67,10 +66,11 @@ class Learned:
         for domain, came in list(self._due.items()):
             if came <= at - self.model.delay(domain):
                 self._ripen(tx, domain, at)
-        if start // _BETWEEN_SNAPSHOTS < self._read // _BETWEEN_SNAPSHOTS:
+        due = start // _BETWEEN_SNAPSHOTS < self._read // _BETWEEN_SNAPSHOTS
+        if due and not self._store.in_memory:  # which nobody opens again
             self._keep(tx, at)
 
-    def _take_in(self, row: Row[Any]) -> None:
+    def _take_in(self, row: "_Labelled") -> None:
         domain, label = row.domain, Label(row.label)
         if label is not Label.GOOD:
             self.model.learn(self._corrected(row) if row.replaces == Label.GOOD else _evidence(row))
@@ -80,20 +80,20 @@ class Learned:
         else:
             self._due.setdefault(domain, row.at)
 
-    def _corrected(self, row: Row[Any]) -> Evidence:
+    def _corrected(self, row: "_Labelled") -> Evidence:
         """A good outcome that turned bad; one that was not believed yet replaces nothing."""
         read = _evidence(row)
         self.model.corrected(row.domain, row.at - read.replaced_at)
         if (row.replaced_seq or 0) <= self._believed.get(row.domain, 0):
             return read
-        approved = row.approval == "approved" and row.resolved_at <= read.replaced_at
-        return replace(read, replaces=Label.APPROVED if approved else None)
+        approved = row.approval == "approved" and (row.resolved_at or 0) <= read.replaced_at
+        return read._replace(replaces=Label.APPROVED if approved else None)
 
     def _ripen(self, tx: Connection, domain: str, at: float) -> None:
         """Believe the good outcomes that are old enough and stand uncorrected."""
         ripe = at - self.model.delay(domain)
         place = {"domain": domain, "after": self._believed.get(domain, 0)}
-        for row in tx.execute(_GOOD, place):
+        for row in map(_Labelled._make, _GOOD.each(tx, **place)):
             if row.seq > (self._read or 0):
                 return
             if row.at > ripe:
@@ -103,7 +103,7 @@ class Learned:
                 self.model.learn(_evidence(row))
             self._believed[domain] = row.seq
             place["after"] = row.seq
-        if tx.execute(_GOOD, place).first() is None:
+        if next(_GOOD.each(tx, **place), None) is None:
             del self._due[domain]
 
     def _restore(self, tx: Connection) -> int:
@@ -126,38 +126,54 @@ class Learned:
         tx.execute(delete(snapshots).where(snapshots.c.seq < self._read))
 
 
-def add_evidence(tx: Connection, decision: Row[Any], label: Label, at: float) -> dict[str, object]:
+def add_evidence(tx: Connection, decision: Any, label: Label, at: float) -> dict[str, object]:
     """Write down a label for a decision; the result is what changes in the decision's row."""
-    row = {
-        "seq": next_number(tx, "evidence"),
-        "request_id": decision.request_id,
-        "domain": decision.domain,
-        "at": at,
-        "label": int(label),
-        "replaces": decision.label,
-        "replaced_at": decision.label_at,
-        "replaced_seq": decision.label_seq,
-    }
-    tx.execute(evidence.insert(), row)
-    return {"label": int(label), "label_at": at, "label_seq": row["seq"]}
+    seq = next_number(tx, "evidence")
+    _ADDED.write(
+        tx,
+        seq=seq,
+        request_id=decision.request_id,
+        domain=decision.domain,
+        at=at,
+        label=int(label),
+        replaces=decision.label,
+        replaced_at=decision.label_at,
+        replaced_seq=decision.label_seq,
+    )
+    return {"label": int(label), "label_at": at, "label_seq": seq}
 
 
+class _Labelled(NamedTuple):
+    """A label in the store, with the decision that it is about."""
+
+    seq: int
+    request_id: str
+    domain: str
+    at: float
+    label: int
+    replaces: int | None
+    replaced_at: float | None
+    replaced_seq: int | None
+    decided_at: float
+    risk: float
+    parts: str
+    seen: str
+    approval: str
+    resolved_at: float | None
+    label_seq: int | None
+
+
+_LABEL = ("seq", "request_id", "domain", "at", "label", "replaces", "replaced_at", "replaced_seq")
+_DECISION = ("at", "risk", "parts", "seen", "approval", "resolved_at", "label_seq")
 _ROWS = select(
-    evidence,
-    decisions.c.at.label("decided_at"),
-    decisions.c.risk,
-    decisions.c.parts,
-    decisions.c.seen,
-    decisions.c.approval,
-    decisions.c.resolved_at,
-    decisions.c.label_seq,
+    *(evidence.c[name] for name in _LABEL), *(decisions.c[name] for name in _DECISION)
 ).join(decisions, decisions.c.request_id == evidence.c.request_id)
-_NEWER = (
+_NEWER = Prepared(
     _ROWS.where(evidence.c.seq > bindparam("after"), evidence.c.seq <= bindparam("newest"))
     .order_by(evidence.c.seq)
     .limit(_AT_ONCE)
 )
-_GOOD = (
+_GOOD = Prepared(
     _ROWS.where(
         evidence.c.domain == bindparam("domain"),
         evidence.c.seq > bindparam("after"),
@@ -166,10 +182,11 @@ _GOOD = (
     .order_by(evidence.c.seq)
     .limit(_AT_ONCE)
 )
+_ADDED = Prepared(evidence.insert(), columns=_LABEL)
 _SNAPSHOT = select(snapshots.c.seq, snapshots.c.state).order_by(snapshots.c.seq.desc()).limit(1)
 
 
-def _evidence(row: Row[Any]) -> Evidence:
+def _evidence(row: _Labelled) -> Evidence:
     return Evidence(
         request_id=row.request_id,
         action=Action.from_json(json.loads(row.seen)),

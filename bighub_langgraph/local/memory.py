@@ -25,10 +25,9 @@ def ingest(engine: Engine, body: object) -> dict[str, Any]:
     batch = check(MemoryBatch, body)
     events = [check(MemoryEvent, event) for event in batch.events]
     with engine.store.transaction() as tx:
-        insert = engine.store.insert(memory).on_conflict_do_nothing()
-        stored = 0
-        for event, raw in zip(events, batch.events, strict=True):
-            stored += tx.execute(insert, _row(engine, batch, event, raw)).rowcount
+        insert = engine.store.prepared(memory)
+        rows = (_row(engine, batch, *each) for each in zip(events, batch.events, strict=True))
+        stored = sum(insert.write(tx, **row) for row in rows)
     return {"accepted": len(events), "total_stored": stored, "source": batch.source}
 
 

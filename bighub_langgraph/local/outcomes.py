@@ -1,9 +1,10 @@
 """Outcomes: what really happened, and what it teaches."""
 
 import json
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 
 from bighub_langgraph.local.checking import check
 from bighub_langgraph.local.engine import Engine
@@ -12,6 +13,7 @@ from bighub_langgraph.local.learning import add_evidence
 from bighub_langgraph.local.requests import Outcome, OutcomeBatch
 from bighub_langgraph.local.scoring.evidence import Label
 from bighub_langgraph.local.sessions import read_session, save_session
+from bighub_langgraph.local.store import Prepared
 from bighub_langgraph.local.tables import decisions, outcomes
 from bighub_langgraph.local.times import iso
 from bighub_langgraph.local.words import TAXONOMY, Meaning
@@ -29,11 +31,12 @@ def report_batch(engine: Engine, body: object) -> dict[str, Any]:
     batch = check(OutcomeBatch, body)
     taken: list[dict[str, Any]] = []
     errors: list[dict[str, Any]] = []
-    for index, each in enumerate(batch.outcomes):
-        try:
-            taken.append(report(engine, each))
-        except Refused as refusal:
-            errors.append({"index": index, "status": refusal.status, "detail": refusal.detail})
+    with engine.store.transaction():
+        for index, each in enumerate(batch.outcomes):
+            try:
+                taken.append(report(engine, each))
+            except Refused as refusal:
+                errors.append({"index": index, "status": refusal.status, "detail": refusal.detail})
     return {"reported": len(taken), "failed": len(errors), "outcomes": taken, "errors": errors}
 
 
@@ -57,6 +60,25 @@ def find_decision(tx: Connection, *, request_id: str) -> Row[Any]:
     return row
 
 
+class Decided(NamedTuple):
+    """As much of a decision as an outcome needs to know."""
+
+    request_id: str
+    at: float
+    domain: str
+    action: str
+    actor: str
+    session_id: str | None
+    risk: float
+    recommendation: str
+    approval: str
+    outcome: str | None
+    severity: float
+    label: int | None
+    label_at: float | None
+    label_seq: int | None
+
+
 def request_id_of(name: str) -> str:
     """The request of a case, or of itself."""
     return "req_" + name.removeprefix("case_") if name.startswith("case_") else name
@@ -71,29 +93,48 @@ def _report(engine: Engine, tx: Connection, outcome: Outcome) -> dict[str, Any]:
     named = outcome.request_id or outcome.validation_id or outcome.case_id
     if named is None:
         raise invalid("body.request_id", "request_id, validation_id or case_id is required")
-    decision = find_decision(tx, request_id=named)
+    decision = _decided(tx, named)
     at = engine.clock()
-    row = {
-        "request_id": decision.request_id,
-        "idempotency_key": outcome.idempotency_key,
-        "at": at,
-        "status": outcome.status,
-        "report": outcome.model_dump_json(exclude_defaults=True),
-    }
-    insert = engine.store.insert(outcomes).on_conflict_do_nothing().returning(outcomes.c.id)
-    written = tx.execute(insert, row).scalar_one_or_none()
-    if written is None:
+    written = engine.store.prepared(outcomes, returning="id").rows(
+        tx,
+        request_id=decision.request_id,
+        idempotency_key=outcome.idempotency_key,
+        at=at,
+        status=outcome.status,
+        report=outcome.model_dump_json(exclude_defaults=True),
+    )
+    if not written:
         return {**outcome_view(decision, outcome), "duplicate": True}
     changes = _settle(engine, tx, decision, outcome, at)
     if changes:
-        chosen = update(decisions).where(decisions.c.request_id == decision.request_id)
-        tx.execute(chosen.values(**changes))
+        _changing(*changes).write(tx, this=decision.request_id, **changes)
     view = outcome_view(decision, outcome, at)
-    return {**view, "outcome_id": f"out_{written}", "duplicate": False}
+    return {**view, "outcome_id": f"out_{written[0][0]}", "duplicate": False}
+
+
+def _decided(tx: Connection, named: str) -> Decided:
+    found = _BY_ID.rows(tx, request_id=request_id_of(named))
+    if not found:
+        raise not_found("decision", named)
+    return Decided(*found[0])
+
+
+_BY_ID = Prepared(
+    select(*(decisions.c[name] for name in Decided._fields))
+    .where(decisions.c.request_id == bindparam("request_id"))
+    .with_for_update()
+)
+
+
+@cache
+def _changing(*names: str) -> Prepared:
+    """An UPDATE of some columns of one decision."""
+    chosen = update(decisions).where(decisions.c.request_id == bindparam("this"))
+    return Prepared(chosen, columns=names)
 
 
 def _settle(
-    engine: Engine, tx: Connection, decision: Row[Any], outcome: Outcome, at: float
+    engine: Engine, tx: Connection, decision: Decided, outcome: Outcome, at: float
 ) -> dict[str, object]:
     """What an outcome changes in the decision it belongs to. The worst report stands."""
     meaning = _meaning(outcome)
@@ -122,7 +163,7 @@ def _meaning(outcome: Outcome) -> Meaning:
     )
 
 
-def _stands(decision: Row[Any], meaning: Meaning) -> bool:
+def _stands(decision: Decided, meaning: Meaning) -> bool:
     """Whether a report replaces what was known; a later, milder one does not."""
     if decision.outcome is None:
         return True
@@ -133,7 +174,7 @@ def _stands(decision: Row[Any], meaning: Meaning) -> bool:
 
 
 def _tell_session(
-    engine: Engine, tx: Connection, decision: Row[Any], *, bad: bool, at: float
+    engine: Engine, tx: Connection, decision: Decided, *, bad: bool, at: float
 ) -> None:
     if decision.session_id:
         session = read_session(tx, decision.session_id)
@@ -141,7 +182,9 @@ def _tell_session(
         save_session(engine.store, tx, decision.session_id, after, at)
 
 
-def outcome_view(decision: Row[Any], outcome: Outcome, at: float | None = None) -> dict[str, Any]:
+def outcome_view(
+    decision: Decided | Row[Any], outcome: Outcome, at: float | None = None
+) -> dict[str, Any]:
     """One report as the API shows it."""
     meaning = _meaning(outcome)
     return {
@@ -176,7 +219,7 @@ def outcome_view(decision: Row[Any], outcome: Outcome, at: float | None = None) 
     }
 
 
-def decision_context(decision: Row[Any]) -> dict[str, Any]:
+def decision_context(decision: Decided | Row[Any]) -> dict[str, Any]:
     """What was decided, as outcomes and cases show it."""
     return {
         "domain": decision.domain,
@@ -188,7 +231,7 @@ def decision_context(decision: Row[Any]) -> dict[str, Any]:
     }
 
 
-def _calibration(decision: Row[Any], meaning: Meaning) -> dict[str, Any]:
+def _calibration(decision: Decided | Row[Any], meaning: Meaning) -> dict[str, Any]:
     if meaning.bad is None:
         return {"error": None, "prediction_correct": None}
     error = abs(float(meaning.bad) - decision.risk)

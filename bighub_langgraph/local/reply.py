@@ -1,7 +1,6 @@
 """The reply to an evaluation in BIGHUB's words: advice, older fields, newer flags."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from bighub_langgraph.local.scoring.action import Action, describe
@@ -32,8 +31,7 @@ _MODES = {
 _SCORES = {Confidence.HIGH: 0.9, Confidence.MEDIUM: 0.6, Confidence.LOW: 0.3}
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(NamedTuple):
     """Everything a reply tells about an action."""
 
     action: Action
@@ -56,6 +54,8 @@ def reply(
 ) -> dict[str, Any]:
     """Write a judgement as BIGHUB's answer to `POST /actions/evaluate`."""
     told = _Told(
+        describe(judgement.action),
+        list(judgement.warnings),
         rationale(judgement),
         _alternatives(judgement),
         [_precedent(each) for each in judgement.seen.precedents],
@@ -69,7 +69,7 @@ def reply(
         "request_id": request_id,
         "validation_id": request_id,
         "dry_run": dry_run,
-        "warnings": list(judgement.warnings),
+        "warnings": told.warnings,
         "usage": {},
         "learning_influenced": judgement.seen.evidence > 0,
         "intelligence": _intelligence(judgement, context),
@@ -91,6 +91,8 @@ def rationale(judgement: Judgement) -> str:
 
 
 class _Told(NamedTuple):
+    proposed: str
+    warnings: list[str]
     rationale: str
     alternatives: list[dict[str, Any]]
     precedents: list[dict[str, Any]]
@@ -141,7 +143,7 @@ def _newer(judgement: Judgement, told: _Told) -> dict[str, Any]:
     mode = _MODES[judgement.advice.recommendation]
     return {
         "better_decision_contract_version": CONTRACT,
-        "proposed_action": describe(judgement.action),
+        "proposed_action": told.proposed,
         "better_action": told.alternatives[0]["action"] if told.alternatives else None,
         "execution_mode": mode,
         "risk": told.risk,
@@ -179,7 +181,6 @@ def _intelligence(judgement: Judgement, context: Mapping[str, Any]) -> dict[str,
 
 
 def _packet(judgement: Judgement, told: _Told, context: Mapping[str, Any]) -> dict[str, Any]:
-    proposed = describe(judgement.action)
     return {
         "version": 1,
         "signal": {
@@ -189,8 +190,8 @@ def _packet(judgement: Judgement, told: _Told, context: Mapping[str, Any]) -> di
         },
         "intent": context.get("objective"),
         "action_type": judgement.action.name,
-        "candidate_actions": [proposed, *(each["action"] for each in told.alternatives)],
-        "risk_factors": list(judgement.warnings),
+        "candidate_actions": [told.proposed, *(each["action"] for each in told.alternatives)],
+        "risk_factors": told.warnings,
     }
 
 

@@ -16,13 +16,18 @@ from bighub_langgraph.local import (
     rules,
     switches,
 )
-from bighub_langgraph.local.answering import Route, Router
-
-READ, DECIDE, CONTROL = "read", "decide", "control"
+from bighub_langgraph.local.answering import CONTROL, DECIDE, READ, Route, Router
 
 ROUTER = Router(
     [
-        Route("POST", "/actions/evaluate", DECIDE, calls.evaluate, body=requests.Evaluate),
+        Route(
+            "POST",
+            "/actions/evaluate",
+            DECIDE,
+            calls.evaluate,
+            body=requests.Evaluate,
+            keeps_key=True,
+        ),
         Route(
             "POST",
             "/actions/evaluate/batch",
@@ -259,6 +264,13 @@ ROUTER = Router(
         Route("DELETE", "/rules/{rule_id}", CONTROL, calls.named("rule_id", rules.remove)),
         Route("POST", "/rules/{rule_id}/pause", CONTROL, calls.named("rule_id", rules.pause)),
         Route("POST", "/rules/{rule_id}/resume", CONTROL, calls.named("rule_id", rules.resume)),
+        Route(
+            "POST",
+            "/rules/admin/idempotency/purge",
+            CONTROL,
+            calls.purge,
+            query=("only_expired", "older_than_hours", "limit"),
+        ),
         Route("GET", "/rules/{rule_id}/versions", READ, calls.rule_versions, query=("limit",)),
     ]
 )

@@ -1,34 +1,36 @@
 """The embedded engine over HTTP: BIGHUB's API for teams that may not send their decisions out."""
 
+import gc
 import ipaddress
 import json
-import logging
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
-from time import perf_counter
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
-from sqlalchemy import literal, select
-from starlette.concurrency import run_in_threadpool
+from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from bighub_langgraph.local import answering
 from bighub_langgraph.local.answering import Answer, Route
+from bighub_langgraph.local.checking import sent
 from bighub_langgraph.local.engine import Engine
 from bighub_langgraph.local.faults import Refused, invalid
-from bighub_langgraph.local.keys import ANYBODY, Caller, any_key, caller_of
+from bighub_langgraph.local.keys import ANYBODY, Caller, any_key
 from bighub_langgraph.local.routes import ROUTER
+from bighub_langgraph.local.server_callers import Callers, secret_of
+from bighub_langgraph.local.server_door import Door
 from bighub_langgraph.local.server_limits import Limits, Rate
 from bighub_langgraph.local.server_metrics import Metrics
 from bighub_langgraph.local.server_openapi import described
+from bighub_langgraph.local.server_together import Together
+from bighub_langgraph.local.server_watch import Watch
 from bighub_langgraph.local.settings import Settings
 
-log = logging.getLogger("bighub_langgraph.server")
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]", "::1")
 
 
@@ -50,7 +52,7 @@ def create_app(
     hosts: tuple[str, ...] = (),
 ) -> FastAPI:
     """Make the application. Without `keys_required`, keys are asked for once one was made."""
-    server = _Server(engine, limits or Limits(), keys_required)
+    server = _Server(engine, limits or Limits(), keys_required=keys_required)
     app = FastAPI(title="BIGHUB, embedded", version="1", docs_url=None, redoc_url=None)
     for route in ROUTER.routes:
         app.add_api_route(
@@ -64,7 +66,8 @@ def create_app(
     app.add_api_route("/healthz", server.health, methods=["GET"])
     app.add_api_route("/metrics", server.numbers, methods=["GET"], response_class=PlainTextResponse)
     app.add_exception_handler(404, _not_offered)
-    app.middleware("http")(server.observe)
+    app.add_middleware(Door, answer=server.answer)
+    app.add_middleware(Watch, metrics=server.metrics)
     if hosts:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
     return app
@@ -89,6 +92,9 @@ def serve(
         # Without keys only this machine may ask, not a web page that names this machine otherwise.
         hosts = () if protected else _LOOPBACK
         app = create_app(engine, limits=limits, hosts=hosts)
+        # What is loaded by now stays. The collector would walk through it while requests wait.
+        gc.collect()
+        gc.freeze()
         uvicorn.run(
             app,
             host=host,
@@ -110,78 +116,53 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-@dataclass(slots=True)
 class _Server:
-    engine: Engine
-    limits: Limits
-    keys_required: bool | None
-    metrics: Metrics = field(default_factory=Metrics)
-    rate: Rate = field(init=False)
+    def __init__(self, engine: Engine, limits: Limits, *, keys_required: bool | None) -> None:
+        self.engine = engine
+        self.limits = limits
+        self.metrics = Metrics()
+        self.rate = Rate(limits)
+        self.callers = Callers(engine, keys_required=keys_required)
+        self.together = Together(engine)
 
-    def __post_init__(self) -> None:
-        self.rate = Rate(self.limits)
+    async def answer(self, route: Route, request: Request) -> Response:
+        """Answer a request of a route."""
+        try:
+            secret = await self._admit(request, route.scope)
+            body = await self._body(request) if request.method in ("POST", "PATCH") else None
+            asked = _asked(request, body)
+            given = await self.together.run(partial(self._answered, route, asked, secret))
+        except Refused as refusal:
+            return _refusal(refusal)
+        if route.path == "/actions/evaluate" and given.status == HTTPStatus.OK:
+            self.metrics.advised(given.body["recommendation"])
+        return _json(given.body, given.status)
 
     def answers(self, route: Route) -> Callable[[Request], Awaitable[Response]]:
-        """What FastAPI calls for a route."""
+        """The same for a route that is known."""
 
         async def answer(request: Request) -> Response:
-            try:
-                await run_in_threadpool(self._admit, request, route.scope)
-                body = await self._body(request) if request.method in ("POST", "PATCH") else None
-                given = await run_in_threadpool(self._answer, route, request, body)
-            except Refused as refusal:
-                return _refusal(refusal)
-            if route.path == "/actions/evaluate" and given.status == HTTPStatus.OK:
-                self.metrics.advised(given.body["recommendation"])
-            return _response(given)
+            return await self.answer(route, request)
 
         return answer
 
-    async def health(self) -> dict[str, str]:
+    async def health(self) -> Response:
         """Say that the server and its store are there."""
-        await run_in_threadpool(self._touch_store)
-        return {"status": "ok"}
+        told = await self.together.run(lambda _tx: Answer(200, {"status": "ok"}))
+        return _json(told.body, told.status)
 
     async def numbers(self, request: Request) -> Response:
         """Tell the numbers to whoever may read."""
         try:
-            await run_in_threadpool(self._admit, request, "read")
+            await self._admit(request, "read")
         except Refused as refusal:
             return _refusal(refusal)
         return PlainTextResponse(self.metrics.text())
 
-    async def observe(
-        self, request: Request, call_next: Callable[[Request], Awaitable[Response]]
-    ) -> Response:
-        """Count and log a request: its route, how it went and how long; never what it said."""
-        began = perf_counter()
-        response = await call_next(request)
-        seconds = perf_counter() - began
-        route = getattr(request.scope.get("route"), "path", "none")
-        self.metrics.count(request.method, route, response.status_code, seconds)
-        line = {
-            "method": request.method,
-            "route": route,
-            "status": response.status_code,
-            "ms": round(seconds * 1e3, 2),
-            "key_id": getattr(request.state, "key_id", None),
-        }
-        log.info(json.dumps(line))
-        return response
-
-    def _answer(self, route: Route, request: Request, body: Any) -> Answer:
-        asked = answering.Request(
-            request.method,
-            request.url.path,
-            dict(request.query_params),
-            body,
-            request.headers.get("idempotency-key") or None,
-            {name: str(word) for name, word in request.path_params.items()},
-        )
-        return answering.answered(self.engine, route, asked)
-
-    def _admit(self, request: Request, scope: str) -> None:
-        caller = self._caller(request)
+    async def _admit(self, request: Request, scope: str) -> str | None:
+        """Refuse who may not ask, before what they ask is read; the answer is their key."""
+        secret = secret_of(request)
+        caller = self.callers.known(secret) or await self._looked_up(secret)
         request.state.key_id = caller.key_id
         client = request.client.host if request.client else "unknown"
         seconds = self.rate.wait(client if caller is ANYBODY else caller.key_id)
@@ -189,23 +170,20 @@ class _Server:
             raise TooMany(seconds)
         if scope not in caller.scopes:
             raise Refused(403, f"this key may not {scope}; it may {', '.join(caller.scopes)}")
+        return secret
 
-    def _caller(self, request: Request) -> Caller:
-        secret = _secret(request)
-        if secret is None:
-            required = any_key(self.engine) if self.keys_required is None else self.keys_required
-            if required:
-                raise Refused(401, "send an API key as X-API-Key or as a bearer token")
-            return ANYBODY
-        with self.engine.store.transaction() as tx:
-            caller = caller_of(tx, secret, self.engine.clock())
-        if caller is None:
-            raise Refused(401, "this API key is unknown, revoked or expired")
+    async def _looked_up(self, secret: str | None) -> Caller:
+        found = await self.together.run(lambda tx: Answer(200, self.callers.good(tx, secret)))
+        if found.status != HTTPStatus.OK:
+            raise Refused(found.status, found.body["detail"])
+        caller: Caller = found.body
         return caller
 
-    def _touch_store(self) -> None:
-        with self.engine.store.transaction() as tx:
-            tx.execute(select(literal(1)))
+    def _answered(
+        self, route: Route, asked: answering.Request, secret: str | None, tx: Connection
+    ) -> Answer:
+        self.callers.good(tx, secret)
+        return answering.answered(self.engine, route, asked)
 
     async def _body(self, request: Request) -> Any:
         pieces: list[bytes] = []
@@ -230,12 +208,15 @@ class TooMany(Refused):
         super().__init__(429, f"too many requests; try again in {seconds:.1f} seconds")
 
 
-def _secret(request: Request) -> str | None:
-    given = request.headers.get("x-api-key")
-    if given:
-        return given
-    kind, _, token = request.headers.get("authorization", "").partition(" ")
-    return token.strip() or None if kind.lower() == "bearer" else None
+def _asked(request: Request, body: Any) -> answering.Request:
+    return answering.Request(
+        request.method,
+        request.scope["path"],
+        dict(request.query_params) if request.scope["query_string"] else {},
+        body,
+        request.headers.get("idempotency-key") or None,
+        {name: str(word) for name, word in request.path_params.items()},
+    )
 
 
 def _parsed(raw: bytes) -> Any:
@@ -246,20 +227,20 @@ def _parsed(raw: bytes) -> Any:
 
 
 def _refusal(refusal: Refused) -> Response:
-    headers = {}
+    told = _json({"detail": refusal.detail}, refusal.status)
     if isinstance(refusal, TooMany):
-        headers["Retry-After"] = str(math.ceil(refusal.seconds))
+        told.headers["Retry-After"] = str(math.ceil(refusal.seconds))
     if refusal.status == HTTPStatus.UNAUTHORIZED:
-        headers["WWW-Authenticate"] = "Bearer"
-    return JSONResponse({"detail": refusal.detail}, refusal.status, headers)
+        told.headers["WWW-Authenticate"] = "Bearer"
+    return told
 
 
-def _response(answer: Answer) -> Response:
-    return JSONResponse(answer.body, answer.status)
+def _json(body: Any, status: int) -> Response:
+    return Response(sent(body), status, media_type="application/json")
 
 
 async def _not_offered(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         detail = f"the embedded engine does not offer {request.method} {request.url.path}"
-        return JSONResponse({"detail": detail}, 501)
+        return _json({"detail": detail}, 501)
     raise error

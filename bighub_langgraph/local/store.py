@@ -2,14 +2,13 @@
 
 import math
 import os
-import threading
 import weakref
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, select, update
+from sqlalchemy import Connection, Engine, Table, bindparam, create_engine, event, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import URL, make_url
@@ -17,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from bighub_langgraph.local.tables import heads, metadata
+from bighub_langgraph.local.transactions import Pooled, Turns
 
 _WAIT_FOR_LOCK = 30.0
 _PREPARING = 8_787_001  # one process at a time makes the tables
@@ -31,25 +31,28 @@ class Store:
         self.in_memory = self.sqlite and parsed.database in (None, "", ":memory:")
         self._database = _connect(parsed)
         self.faults = (SQLAlchemyError, self._database.dialect.loaded_dbapi.Error)
-        weakref.finalize(self, self._database.dispose)
-        # SQLite has one writer at a time anyway; waiting in the process is fairer than its retries.
-        self._turn = threading.RLock() if self.sqlite else None
+        self._transactions = self._begun()
+        self._inherited: list[Turns | Pooled] = []
         self._process = os.getpid()
         self._inserts: dict[str, Prepared] = {}
         self._prepare(parsed)
 
-    @contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        """A transaction that commits at its end, or leaves nothing behind."""
-        self._leave_parents_connections()
-        with self._turn or nullcontext(), self._database.begin() as connection:
-            yield connection
+    def transaction(self) -> AbstractContextManager[Connection]:
+        """A transaction that commits at its end, or leaves nothing behind.
+
+        One that is opened within another of the same thread is part of it.
+        """
+        if self._process != os.getpid():
+            self._leave_parents_connections()
+        return self._transactions.transaction()
 
     def insert(self, table: Any) -> Any:
         """An INSERT that knows `on_conflict_do_nothing` and `on_conflict_do_update`."""
         return sqlite_insert(table) if self.sqlite else postgres_insert(table)
 
-    def prepared(self, table: Table, *, replace: str | None = None) -> "Prepared":
+    def prepared(
+        self, table: Table, *, replace: str | None = None, returning: str | None = None
+    ) -> "Prepared":
         """An INSERT of whole rows; one with the same `replace` column gives way."""
         known = self._inserts.get(table.name)
         if known is None:
@@ -64,20 +67,27 @@ class Store:
             else:
                 changed = {name: insert.excluded[name] for name in columns if name != replace}
                 insert = insert.on_conflict_do_update(index_elements=[replace], set_=changed)
+            if returning is not None:
+                insert = insert.returning(table.c[returning])
             known = self._inserts[table.name] = Prepared(insert, columns=columns)
         return known
 
     def close(self) -> None:
         """Let go of every connection."""
-        self._database.dispose()
+        _let_go(self._transactions, self._database)
+
+    def _begun(self) -> Turns | Pooled:
+        found = Turns(self._database) if self.sqlite else Pooled(self._database)
+        weakref.finalize(self, _let_go, found, self._database)
+        return found
 
     def _leave_parents_connections(self) -> None:
         """A forked process may not use the connections that it inherited."""
-        if self._process != (here := os.getpid()):
-            self._process = here
-            self._turn = threading.RLock() if self.sqlite else None
-            if not self.in_memory:
-                self._database.dispose(close=False)
+        self._process = os.getpid()
+        self._inherited.append(self._transactions)  # kept, so that nothing closes what it holds
+        if not self.in_memory:
+            self._database.dispose(close=False)
+        self._transactions = self._begun()
 
     def _prepare(self, url: URL) -> None:
         if self.sqlite and not self.in_memory and url.database:
@@ -98,9 +108,9 @@ class Prepared:
     driver gives them; that takes a third of the time.
     """
 
-    def __init__(self, statement: Any, *, columns: list[str] | None = None) -> None:
+    def __init__(self, statement: Any, *, columns: Iterable[str] | None = None) -> None:
         self._statement = statement
-        self._columns = columns
+        self._columns = None if columns is None else list(columns)
         self._texts: dict[str, tuple[str, dict[str, Any]]] = {}
 
     def rows(self, tx: Connection, **values: Any) -> list[tuple[Any, ...]]:
@@ -109,6 +119,11 @@ class Prepared:
         found: list[tuple[Any, ...]] = cursor.fetchall()
         cursor.close()
         return found
+
+    def each(self, tx: Connection, **values: Any) -> Iterator[tuple[Any, ...]]:
+        """Run a query; its rows one by one, for whoever may not want them all."""
+        with closing(self._run(tx, values)) as cursor:
+            yield from cursor
 
     def write(self, tx: Connection, **values: Any) -> int:
         """Run a change; the number of rows it touched."""
@@ -121,10 +136,11 @@ class Prepared:
         dialect = tx.dialect
         if dialect.name not in self._texts:
             compiled = self._statement.compile(dialect=dialect, column_keys=self._columns)
-            self._texts[dialect.name] = str(compiled), dict(compiled.params)
+            fixed = {name: each for name, each in compiled.params.items() if each is not None}
+            self._texts[dialect.name] = str(compiled), fixed
         text, fixed = self._texts[dialect.name]
         cursor = tx.connection.cursor()
-        cursor.execute(text, {**fixed, **values})
+        cursor.execute(text, {**fixed, **values} if fixed else values)
         return cursor
 
 
@@ -133,8 +149,7 @@ def next_number(connection: Connection, name: str) -> int:
 
     The name's row stays locked until the commit, so numbers appear in order and none is missing.
     """
-    row = update(heads).where(heads.c.name == name).values(number=heads.c.number + 1)
-    return int(connection.execute(row.returning(heads.c.number)).scalar_one())
+    return int(_DRAWN.rows(connection, name=name)[0][0])
 
 
 def current_numbers(connection: Connection) -> Mapping[str, int]:
@@ -143,6 +158,12 @@ def current_numbers(connection: Connection) -> Mapping[str, int]:
 
 
 _HEADS = Prepared(select(heads.c.name, heads.c.number))
+_DRAWN = Prepared(
+    update(heads)
+    .where(heads.c.name == bindparam("name"))
+    .values(number=heads.c.number + 1)
+    .returning(heads.c.number)
+)
 
 
 def _connect(url: URL) -> Engine:
@@ -152,8 +173,12 @@ def _connect(url: URL) -> Engine:
     # One connection is enough: transactions take turns.
     database = create_engine(url, poolclass=StaticPool, connect_args=options, paramstyle="named")
     event.listen(database, "connect", _configure_sqlite)
-    event.listen(database, "begin", _begin_immediately)
     return database
+
+
+def _let_go(transactions: Turns | Pooled, database: Engine) -> None:
+    transactions.close()
+    database.dispose()
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:
@@ -161,7 +186,3 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
     connection.create_function("floor", 1, math.floor, deterministic=True)  # not in every build
-
-
-def _begin_immediately(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")

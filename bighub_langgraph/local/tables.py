@@ -12,9 +12,16 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData()
+
+
+def _index_of(name: str, *columns: str, where: str) -> Index:
+    """An index of the rows that fulfil a condition."""
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+
 
 _serial = BigInteger().with_variant(Integer, "sqlite")
 
@@ -57,8 +64,9 @@ decisions = Table(
     Column("label_seq", BigInteger),
     Index("bighub_decisions_by_domain", "domain", "at"),
     Index("bighub_decisions_by_time", "at"),
-    Index("bighub_decisions_by_approval", "approval", "id"),
-    Index("bighub_decisions_by_outcome", "outcome", "at"),
+    # Of what waits only, so that most decisions need not be entered and taken out again.
+    _index_of("bighub_decisions_with_approval", "approval", "id", where="approval <> ''"),
+    _index_of("bighub_decisions_awaited", "at", where="outcome IS NULL"),
 )
 
 outcomes = Table(
@@ -153,6 +161,16 @@ switches = Table(
     Column("reason", Text, nullable=False),
     Column("at", Float, nullable=False),
     Column("ended_at", Float),
+)
+
+answers = Table(
+    "bighub_answers",
+    metadata,
+    Column("idempotency_key", Text, primary_key=True),
+    Column("digest", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("answer", Text),
+    Index("bighub_answers_by_time", "at"),
 )
 
 keys = Table(

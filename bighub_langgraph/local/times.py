@@ -1,10 +1,12 @@
 """Moments as the wire writes them."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from bighub_langgraph.local.faults import invalid
 
 
+@lru_cache(maxsize=4_096)  # decision after decision shows the same precedents
 def iso(at: float | None) -> str | None:
     """A moment in ISO 8601, in UTC."""
     return None if at is None else datetime.fromtimestamp(at, UTC).isoformat()

@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Self
+from types import MappingProxyType
+from typing import Any, NamedTuple, Self
 
 Fact = float | str
 
@@ -32,8 +32,7 @@ _NOT_FACTS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Past:
+class Past(NamedTuple):
     """What a session did before this call."""
 
     calls: int = 0
@@ -51,8 +50,7 @@ class Past:
     known: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(NamedTuple):
     """One proposed action, with the facts that may tell whether it goes well."""
 
     domain: str
@@ -60,20 +58,12 @@ class Action:
     actor: str
     target: str | None = None
     value: float | None = None
-    facts: Mapping[str, Fact] = field(default_factory=dict)
+    facts: Mapping[str, Fact] = MappingProxyType({})
     past: Past = Past()
 
     def to_json(self) -> dict[str, Any]:
         """The action as plain JSON."""
-        return {
-            "domain": self.domain,
-            "name": self.name,
-            "actor": self.actor,
-            "target": self.target,
-            "value": self.value,
-            "facts": dict(self.facts),
-            "past": {name: getattr(self.past, name) for name in Past.__slots__},
-        }
+        return {**self._asdict(), "facts": dict(self.facts), "past": self.past._asdict()}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:

@@ -1,9 +1,10 @@
 """Hierarchical Beta counts: the estimate that holds with little evidence."""
 
+import math
 from typing import Any, NamedTuple, Self
 
 from bighub_langgraph.local.scoring.action import Action
-from bighub_langgraph.local.scoring.evidence import Evidence, Label
+from bighub_langgraph.local.scoring.evidence import Evidence
 from bighub_langgraph.local.scoring.features import Features, own_name
 from bighub_langgraph.local.scoring.odds import expit, logit
 
@@ -65,10 +66,10 @@ class BetaCounts:
         node = self._nodes.get(key)
         if node is None:
             return 0.0, 0.0
-        fading = self._fading(at - node[4])
-        bad = (node[Label.BAD] + self._verdict * node[Label.DENIED]) * fading
-        good = (node[Label.GOOD] + self._verdict * node[Label.APPROVED]) * fading
-        return bad, good + bad
+        good, bad, approved, denied, faded_at = node
+        fading = self._fading(at - faded_at)
+        bad = (bad + self._verdict * denied) * fading
+        return bad, (good + self._verdict * approved) * fading + bad
 
     def counted_mark(self, action: Action, mark: str, at: float) -> tuple[float, float]:
         """The bad and the total among an action's calls that had a mark."""
@@ -100,12 +101,13 @@ class BetaCounts:
     def _faded(self, key: str, at: float) -> list[float]:
         node = self._nodes.setdefault(key, [0.0, 0.0, 0.0, 0.0, at])
         if at > node[4]:
-            fading = self._fading(at - node[4])
-            node[:] = [*(count * fading for count in node[:4]), at]
+            good, bad, approved, denied, faded_at = node
+            fading = self._fading(at - faded_at)
+            node[:] = good * fading, bad * fading, approved * fading, denied * fading, at
         return node
 
     def _fading(self, age: float) -> float:
-        return 1.0 if age <= 0 else float(0.5 ** (age / self._half_life))
+        return 1.0 if age <= 0 else math.exp2(-age / self._half_life)
 
     def _forget(self) -> None:
         """Drop the tenth that says least: memory does not grow with the number of targets."""

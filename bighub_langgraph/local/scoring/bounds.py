@@ -2,6 +2,9 @@
 
 import math
 
+_MOST_STEPS = 60
+_CLOSE_ENOUGH = 1e-12
+
 
 def upper_bound(bad: float, total: float, assurance: float) -> float:
     """The highest bad rate that the counts leave likely.
@@ -13,14 +16,19 @@ def upper_bound(bad: float, total: float, assurance: float) -> float:
         return 1.0
     seen = min(1.0, bad / total)
     room = -math.log(1 - assurance) / total
-    low, high = seen, 1.0
-    for _ in range(32):
-        middle = (low + high) / 2
-        if divergence(seen, middle) > room:
-            high = middle
-        else:
-            low = middle
-    return high
+    if seen in (0.0, 1.0):
+        return 1.0 if seen else -math.expm1(-room)
+    # Newton on the logarithm of 1 - rate, from a rate that is surely above: it stays above.
+    known = seen * math.log(seen) + (1 - seen) * math.log(1 - seen)
+    rest = (known - room) / (1 - seen)
+    for _ in range(_MOST_STEPS):
+        good = math.exp(rest)
+        excess = known - seen * math.log1p(-good) - (1 - seen) * rest - room
+        step = excess / (1 - seen - seen * good / (1 - good))
+        rest += step
+        if step < _CLOSE_ENOUGH:
+            break
+    return max(seen, -math.expm1(rest))
 
 
 def stays_below(limit: float, bad: float, total: float, assurance: float) -> bool:

@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-_WORSE = 4.0  # the odds of a bad outcome, times this, are what it looks for
-_ALARM = 10.0
-_DOUBT = 1.3  # how many spreads above its estimate the usual rate is put
+_WORSE = 2.5  # the odds of a bad outcome, times this, are what it looks for
+_ALARM = 7.5
+_DOUBT = 1.6  # how many spreads above its estimate the usual rate is put
 _LEAST_RATE, _MOST_RATE = 0.01, 0.99
 _LAG = 200  # a drift should not look usual before it was noticed
 _ENOUGH = 40

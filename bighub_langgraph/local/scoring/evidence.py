@@ -1,8 +1,8 @@
 """What is learned from: an outcome or a person's verdict on an earlier decision."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from bighub_langgraph.local.scoring.action import Action
 
@@ -26,8 +26,7 @@ class Label(IntEnum):
         return self in (Label.GOOD, Label.BAD)
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """One label for one earlier decision; `replaces` is the label it takes back."""
 
     request_id: str

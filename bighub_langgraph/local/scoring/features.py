@@ -1,9 +1,9 @@
 """Features of an action: what it has, and its numbers, scaled by what was seen before."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from bighub_langgraph.local.scoring.action import Action, names_a_thing
 
@@ -15,8 +15,7 @@ _LEAST_SPREAD = 0.02  # what varies less than this, by proportion, is noise
 _MOST_SCALES = 4_000
 
 
-@dataclass(frozen=True, slots=True)
-class Features:
+class Features(NamedTuple):
     """What an action has, by name, and its numbers in spreads from their mean."""
 
     marks: tuple[str, ...]
@@ -72,7 +71,7 @@ class Scales:
 def features(action: Action, scales: Scales) -> Features:
     """The features of an action."""
     scaled = {name: scales.scaled(name, number) for name, number in numbers_of(action)}
-    bands = (f"{name}^{_band(number)}" for name, number in scaled.items())
+    bands = [f"{name}^{bisect_left(_EDGES, number)}" for name, number in scaled.items()]
     return Features((*_marks(action), *bands), tuple(_names(action)), scaled)
 
 
@@ -156,7 +155,3 @@ def _past_marks(action: Action) -> Iterator[str]:
         if happened:
             yield f"past.{name}"
             yield f"{own}|past.{name}"
-
-
-def _band(scaled: float) -> int:
-    return sum(scaled > edge for edge in _EDGES)

@@ -15,10 +15,15 @@ if TYPE_CHECKING:
 _FIRST_ROOM = 64
 _MOST_CANDIDATES = 8_000
 _LEAST_CURVATURE = 1e-4
+_TOGETHER = 16
+_ROWS = 40  # of a product at once; BLAS shares larger ones between threads, and waits for them
 
 
 class Logistic:
     """A Gaussian belief about the weights, moved by one label at a time.
+
+    Every label shrinks the covariance by the product of one vector with itself. Sixteen of them
+    wait and are subtracted together, which touches a large matrix a sixteenth as often.
 
     A feature gets a place when it is met a second time, until the room is full; so identifiers that
     come once take none, and cost and memory stay bounded.
@@ -33,6 +38,8 @@ class Logistic:
         self._met_once: dict[str, None] = {}
         self._mean: NDArray[np.float64] = np.zeros(_FIRST_ROOM)
         self._covariance: NDArray[np.float64] = np.eye(_FIRST_ROOM) * variance
+        self._waiting: NDArray[np.float64] = np.zeros((_TOGETHER, _FIRST_ROOM))
+        self._waits = 0
         for name, mean in (means or {}).items():
             self._places[name] = len(self._places)
             self._mean[self._places[name]] = mean
@@ -41,35 +48,42 @@ class Logistic:
         """The probability of a bad outcome, moderated by how unsure the weights are."""
         spots, numbers = self._known(features)
         margin = float(self._mean[spots] @ numbers)
-        spread = float(numbers @ self._covariance[spots[:, None], spots] @ numbers)
+        among = self._covariance.take(spots, axis=0).take(spots, axis=1)
+        shrunk = self._waiting[: self._waits].take(spots, axis=1) @ numbers
+        spread = float(numbers @ among @ numbers - shrunk @ shrunk)
         return expit(margin / math.sqrt(1 + math.pi * spread / 8))
 
     def learn(self, features: Mapping[str, float], *, bad: bool, weight: float = 1.0) -> None:
         """Move the belief towards one label."""
         self._place(features)
         spots, numbers = self._known(features)
-        columns = self._covariance[:, spots] @ numbers
+        columns = self._columns(spots, numbers)
         spread = float(columns[spots] @ numbers)
         chance = expit(float(self._mean[spots] @ numbers))
         curvature = weight * max(chance * (1 - chance), _LEAST_CURVATURE)
         share = 1 / (1 + curvature * spread)
         self._mean += columns * (weight * (float(bad) - chance) * share)
-        self._covariance -= np.outer(columns, columns * (curvature * share))
+        self._waiting[self._waits] = columns * math.sqrt(curvature * share)
+        self._waits += 1
+        if self._waits == _TOGETHER:
+            self._shrink()
 
     def correct(self, features: Mapping[str, float], *, bad: bool, weight: float = 1.0) -> None:
         """Turn a label that was learned before into its opposite."""
         spots, numbers = self._known(features)
-        columns = self._covariance[:, spots] @ numbers
+        columns = self._columns(spots, numbers)
         self._mean += columns * (weight if bad else -weight)
 
     def widen(self, factor: float) -> None:
         """Be less sure: what was learned counts for less against what comes."""
+        self._shrink()
         self._covariance *= factor
         excess = np.sqrt(np.maximum(1.0, np.diag(self._covariance) / self._variance))
         self._covariance /= np.outer(excess, excess)
 
     def state(self) -> dict[str, Any]:
         """Everything to keep, as plain JSON."""
+        self._shrink()
         used = len(self._places)
         return {
             "places": list(self._places),
@@ -84,6 +98,7 @@ class Logistic:
         self._met_once = dict.fromkeys(state["met_once"])
         used = len(self._places)
         self._mean, self._covariance = np.zeros(0), np.zeros((0, 0))
+        self._waits = 0
         self._grow(max(_FIRST_ROOM, used))
         self._mean[:used] = state["mean"]
         packed = np.frombuffer(b64decode(state["covariance"]))
@@ -94,9 +109,28 @@ class Logistic:
         self, features: Mapping[str, float]
     ) -> tuple["NDArray[np.intp]", "NDArray[np.float64]"]:
         places = self._places
-        pairs = [(places[name], number) for name, number in features.items() if name in places]
-        spots = np.array([spot for spot, _ in pairs], dtype=np.intp)
-        return spots, np.array([number for _, number in pairs], dtype=np.float64)
+        spots = [places.get(name, -1) for name in features]
+        numbers = list(features.values())
+        if -1 in spots:
+            numbers = [number for spot, number in zip(spots, numbers, strict=True) if spot >= 0]
+            spots = [spot for spot in spots if spot >= 0]
+        return np.array(spots, dtype=np.intp), np.array(numbers, dtype=np.float64)
+
+    def _columns(
+        self, spots: "NDArray[np.intp]", numbers: "NDArray[np.float64]"
+    ) -> "NDArray[np.float64]":
+        """The covariance of every weight with a sum of features; read by rows, it is symmetric."""
+        waiting = self._waiting[: self._waits]
+        found: NDArray[np.float64] = numbers @ self._covariance.take(spots, axis=0)
+        found -= (waiting.take(spots, axis=1) @ numbers) @ waiting
+        return found
+
+    def _shrink(self) -> None:
+        waiting = self._waiting[: self._waits]
+        for first in range(0, len(self._covariance) if self._waits else 0, _ROWS):
+            rows = slice(first, first + _ROWS)
+            self._covariance[rows] -= waiting[:, rows].T @ waiting
+        self._waits = 0
 
     def _place(self, features: Mapping[str, float]) -> None:
         for name in features:
@@ -113,8 +147,10 @@ class Logistic:
                 self._grow(min(self._most, 2 * len(self._places)))
 
     def _grow(self, room: int) -> None:
+        self._shrink()
         old = len(self._mean)
         covariance = np.eye(room) * self._variance
         covariance[:old, :old] = self._covariance
         self._covariance = covariance
+        self._waiting = np.zeros((_TOGETHER, room))
         self._mean = np.concatenate([self._mean, np.zeros(room - old)])

@@ -1,8 +1,7 @@
 """The model: what it expects of an action, and how it learns from what became of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from bighub_langgraph.local.scoring.action import Action
 from bighub_langgraph.local.scoring.beta import PRIOR_RISK, BetaCounts
@@ -44,8 +43,7 @@ _ENOUGH = 3
 _FEW, _MOSTLY, _CORRECTIONS = 5, 0.9, 64  # when, and from how many, a delay is learned
 
 
-@dataclass(frozen=True, slots=True)
-class Assessment:
+class Assessment(NamedTuple):
     """What the model expects of an action, and why."""
 
     risk: float
@@ -219,7 +217,17 @@ def _inputs(action: Action, seen: Features) -> dict[str, float]:
 
 
 def _stacked(parts: Mapping[str, float]) -> dict[str, float]:
-    odds = {name: logit(parts[name]) for name in ("beta", "near", "logistic")}
-    scarce = {f"scarce {name}": parts["scarcity"] * margin for name, margin in odds.items()}
-    close = {f"close {name}": parts["closeness"] * margin for name, margin in odds.items()}
-    return {"base": 1.0, **odds, **scarce, **close}
+    beta, near, logistic = logit(parts["beta"]), logit(parts["near"]), logit(parts["logistic"])
+    scarcity, closeness = parts["scarcity"], parts["closeness"]
+    return {
+        "base": 1.0,
+        "beta": beta,
+        "near": near,
+        "logistic": logistic,
+        "scarce beta": scarcity * beta,
+        "scarce near": scarcity * near,
+        "scarce logistic": scarcity * logistic,
+        "close beta": closeness * beta,
+        "close near": closeness * near,
+        "close logistic": closeness * logistic,
+    }

@@ -7,8 +7,11 @@ _LEAST = 1e-6
 
 def logit(share: float) -> float:
     """Log odds, kept finite."""
-    kept = min(1 - _LEAST, max(_LEAST, share))
-    return math.log(kept / (1 - kept))
+    if share < _LEAST:
+        share = _LEAST
+    elif share > 1 - _LEAST:
+        share = 1 - _LEAST
+    return math.log(share / (1 - share))
 
 
 def expit(log_odds: float) -> float:

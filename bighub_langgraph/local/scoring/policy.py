@@ -1,6 +1,6 @@
 """From what the model expects to what the engine recommends."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from bighub_langgraph.local.scoring.bounds import lower_bound, upper_bound
 from bighub_langgraph.local.scoring.model import Assessment
@@ -14,8 +14,7 @@ _WIDE, _NARROW = 0.4, 0.15
 _NEAR_THE_LIMIT = 0.75
 
 
-@dataclass(frozen=True, slots=True)
-class Advice:
+class Advice(NamedTuple):
     """A recommendation, how sure it is, and the reason in a sentence's half."""
 
     recommendation: Recommendation

@@ -3,7 +3,6 @@
 import math
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from zlib import crc32
 
@@ -24,8 +23,7 @@ _SHARPNESS = 12
 _PRIOR_WEIGHT = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Precedent:
+class Precedent(NamedTuple):
     """An earlier call, how like this one it was, and what became of it."""
 
     request_id: str
@@ -46,18 +44,18 @@ class Kept(NamedTuple):
     summary: str
 
 
-@dataclass(frozen=True, slots=True)
-class Neighbours:
-    """The calls most like an action, the most alike first."""
+class Neighbours(NamedTuple):
+    """The calls most like an action, the most alike first; `slots` are their places in `kept`."""
 
     kept: list[Kept]
+    slots: "NDArray[np.intp]"
     likeness: "NDArray[np.float32]"
     bad: "NDArray[np.float32]"
 
     @property
     def closest(self) -> float:
         """How like the action the most alike is."""
-        return float(self.likeness[0]) if self.kept else 0.0
+        return float(self.likeness[0]) if len(self.slots) else 0.0
 
     def risk(self, prior: float) -> float:
         """The bad rate among them, weighted by likeness, with the prior where there are few."""
@@ -67,17 +65,13 @@ class Neighbours:
 
     def shown(self, most: int) -> list[Precedent]:
         """The first of them, as precedents to show."""
-        return [
-            Precedent(
-                each.request_id,
-                round(float(near), 4),
-                each.label,
-                each.at,
-                each.target,
-                each.summary,
-            )
-            for each, near in zip(self.kept[:most], self.likeness, strict=False)
-        ]
+        nearest = zip(self.slots[:most].tolist(), self.likeness[:most].tolist(), strict=True)
+        return [_precedent(self.kept[slot], near) for slot, near in nearest]
+
+
+def _precedent(kept: Kept, near: float) -> Precedent:
+    name, label, at, target, summary = kept
+    return Precedent(name, round(near, 4), label, at, target, summary)
 
 
 class Precedents:
@@ -118,7 +112,8 @@ class _Shelf:
 
     def __init__(self) -> None:
         self.kept: list[Kept] = []
-        self._vectors: NDArray[np.float32] = np.zeros((16, _WIDTH), dtype=np.float32)
+        # A column for each call: only the rows of what an action has need to be looked at.
+        self._vectors: NDArray[np.float32] = np.zeros((_WIDTH, 16), dtype=np.float32)
         self._bad: NDArray[np.float32] = np.zeros(16, dtype=np.float32)
         self._slots: dict[str, int] = {}
         self._next = 0
@@ -134,23 +129,25 @@ class _Shelf:
         slot = self._slots.get(kept.request_id)
         if slot is None:
             slot = self._free_slot(kept)
-            self._vectors[slot] = embed(evidence.action)
+            self._vectors[:, slot] = embed(evidence.action)
         self.kept[slot] = kept
         self._bad[slot] = evidence.label.bad
 
     def nearest(self, action: Action, most: int) -> Neighbours:
         count = len(self.kept)
-        likeness = self._vectors[:count] @ embed(action)
+        place = _place(action)
+        rows = self._vectors.take(list(place), axis=0)
+        likeness = (np.array(list(place.values()), dtype=np.float32) @ rows)[:count]
         if count > most:
             picked = np.argpartition(likeness, count - most)[count - most :]
         else:
             picked = np.arange(count)
         ordered = picked[np.argsort(-likeness[picked], kind="stable")]
-        near = np.clip(likeness[ordered], 0.0, 1.0)
-        return Neighbours([self.kept[slot] for slot in ordered], near, self._bad[ordered])
+        near = np.minimum(np.maximum(likeness[ordered], 0.0), 1.0)
+        return Neighbours(self.kept, ordered, near, self._bad[ordered])
 
     def state(self) -> dict[str, Any]:
-        vectors = self._vectors[: len(self.kept)].astype(np.float16)
+        vectors = self._vectors[:, : len(self.kept)].T.astype(np.float16, order="C")
         return {
             "kept": [list(each) for each in self.kept],
             "vectors": b64encode(vectors.tobytes()).decode(),
@@ -162,8 +159,8 @@ class _Shelf:
         self._slots = {each.request_id: slot for slot, each in enumerate(self.kept)}
         packed = np.frombuffer(b64decode(state["vectors"]), dtype=np.float16)
         room = max(16, len(self.kept))
-        self._vectors = np.zeros((room, _WIDTH), dtype=np.float32)
-        self._vectors[: len(self.kept)] = packed.reshape(-1, _WIDTH)
+        self._vectors = np.zeros((_WIDTH, room), dtype=np.float32)
+        self._vectors[:, : len(self.kept)] = packed.reshape(-1, _WIDTH).T
         self._bad = np.zeros(room, dtype=np.float32)
         self._bad[: len(self.kept)] = [each.label.bad for each in self.kept]
         self._next = state["next"]
@@ -174,7 +171,7 @@ class _Shelf:
             slot = len(self.kept)
             self.kept.append(kept)
             if slot == len(self._bad):
-                self._vectors = np.concatenate([self._vectors, np.zeros_like(self._vectors)])
+                self._vectors = np.hstack([self._vectors, np.zeros_like(self._vectors)])
                 self._bad = np.concatenate([self._bad, np.zeros_like(self._bad)])
         else:
             slot, self._next = self._next, (self._next + 1) % KEPT
@@ -188,12 +185,21 @@ _EMPTY = _Shelf()
 
 def embed(action: Action) -> "NDArray[np.float32]":
     """Place an action among others of its name: like ones point the same way."""
-    vector = [0.0] * _WIDTH
+    vector = np.zeros(_WIDTH, dtype=np.float32)
+    for spot, part in _place(action).items():
+        vector[spot] = part
+    return vector
+
+
+def _place(action: Action) -> dict[int, float]:
+    """Where an action lies, by the axes on which it lies at all."""
+    parts: dict[int, float] = {}
     for token, weight in _tokens(action):
         spot = crc32(token.encode("utf-8", "surrogatepass"))
-        vector[spot % _WIDTH] += weight if spot & 0x10000 else -weight
-    length = math.sqrt(sum(part * part for part in vector)) or 1.0
-    return np.array(vector, dtype=np.float32) / np.float32(length)
+        axis = spot % _WIDTH
+        parts[axis] = parts.get(axis, 0.0) + (weight if spot & 0x10000 else -weight)
+    length = math.sqrt(sum(part * part for part in parts.values())) or 1.0
+    return {axis: part / length for axis, part in parts.items()}
 
 
 def _tokens(action: Action) -> Iterator[tuple[str, float]]:

@@ -55,14 +55,15 @@ class Track:
         return {"good": self.good, "bad": self.bad, "faded_at": self.faded_at}
 
     def _highest(self, limit: float, assurance: float) -> float:
-        bad = total = best = 0.0
+        bad = total = 0.0
+        highest = -1
         for where in range(BINS):
             here = self.bad[where] + self.good[where]
             if here:
                 bad, total = bad + self.bad[where], total + here
                 if stays_below(limit, bad, total, assurance):
-                    best = expit(_LOWEST + (where + 1) * _WIDTH)
-        return best
+                    highest = where
+        return expit(_LOWEST + (highest + 1) * _WIDTH) if highest >= 0 else 0.0
 
     def _of(self, label: Label | None) -> list[float] | None:
         if label is None or label is Label.APPROVED:

@@ -1,8 +1,8 @@
 """What a session has done so far, and how healthy that looks."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from types import MappingProxyType
+from typing import Any, NamedTuple, Self
 from zlib import crc32
 
 from bighub_langgraph.local.scoring.action import Past
@@ -11,10 +11,10 @@ from bighub_langgraph.local.words import Health
 _REMEMBERED = 48
 _WORDS = 160
 _OFTEN = 3
+_NONE: Mapping[str, int] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """What a session remembers of one call."""
 
     action: str
@@ -24,8 +24,7 @@ class Call:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(NamedTuple):
     """A session's calls, folded to a bounded summary."""
 
     calls: int = 0
@@ -35,9 +34,9 @@ class Session:
     total_value: float = 0.0
     last_at: float = 0.0
     last_action: str = ""
-    recent: Mapping[str, int] = field(default_factory=dict)  # digest of a call -> times seen
-    actions: Mapping[str, int] = field(default_factory=dict)  # action -> times proposed
-    failed: Mapping[str, int] = field(default_factory=dict)  # action -> times gone wrong
+    recent: Mapping[str, int] = _NONE  # digest of a call -> times seen
+    actions: Mapping[str, int] = _NONE  # action -> times proposed
+    failed: Mapping[str, int] = _NONE  # action -> times gone wrong
     words: tuple[int, ...] = ()  # checksums of the latest words in arguments
 
     def before(self, call: Call) -> Past:
@@ -62,8 +61,7 @@ class Session:
 
     def proposed(self, call: Call) -> Self:
         """The session after one more call was proposed."""
-        return replace(
-            self,
+        return self._replace(
             calls=self.calls + 1,
             total_value=self.total_value + call.value,
             last_at=max(call.at, self.last_at),
@@ -76,9 +74,8 @@ class Session:
     def ended(self, *, action: str, bad: bool) -> Self:
         """The session after one of its calls ended well or badly."""
         if not bad:
-            return replace(self, outcomes=self.outcomes + 1, errors_in_a_row=0)
-        return replace(
-            self,
+            return self._replace(outcomes=self.outcomes + 1, errors_in_a_row=0)
+        return self._replace(
             outcomes=self.outcomes + 1,
             errors=self.errors + 1,
             errors_in_a_row=self.errors_in_a_row + 1,
@@ -87,7 +84,8 @@ class Session:
 
     def to_json(self) -> dict[str, Any]:
         """The session as plain JSON."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        counts = {name: dict(getattr(self, name)) for name in ("recent", "actions", "failed")}
+        return {**self._asdict(), **counts}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
