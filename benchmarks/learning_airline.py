@@ -34,6 +34,7 @@ def measure(transcripts: Path, out: Path | None) -> dict[str, Any]:
         "auc_leave_task_out": _auc(leave_task_out(runs)),
         "auc_leave_task_out_blind": _auc(leave_task_out(runs, blind=True)),
         "auc_new_runs_of_seen_tasks": _auc(seen_tasks(runs)),
+        "auc_new_runs_of_seen_tasks_blind": _auc(seen_tasks(runs, blind=True)),
         "curve": curve(stream),
         "static_value_rule": value_rule(stream),
     }
@@ -62,13 +63,13 @@ def leave_task_out(runs: list[Run], *, blind: bool = False) -> list[Judged]:
     return found
 
 
-def seen_tasks(runs: list[Run]) -> list[Judged]:
+def seen_tasks(runs: list[Run], *, blind: bool = False) -> list[Judged]:
     """Risks of the later trials' calls from an engine that has seen the first trial."""
     first = min(run["trial"] for run in runs)
     return _trained(
         [run for run in runs if run["trial"] == first],
         [run for run in runs if run["trial"] != first],
-        _what_the_system_said,
+        _nothing if blind else _what_the_system_said,
     )
 
 
