@@ -95,15 +95,6 @@ def bare_commit(path: Path | None, times: int) -> list[float]:
     return spans
 
 
-def resident_memory(bighub: LocalBighub, calls: int, every: int = 1_000) -> list[float]:
-    """This process's memory in MB, again and again while calls are decided and reported."""
-    found = [memory_mb()]
-    for _ in range(0, calls, every):
-        live(bighub, every)
-        found.append(memory_mb())
-    return found
-
-
 def database_mb(bighub: LocalBighub) -> float:
     """The size of an engine's SQLite database, in memory or on disk."""
     with bighub.engine.store.transaction() as tx:
