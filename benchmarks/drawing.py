@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 CARD, INK, QUIET, MET, MISSED = "#fbfaf7", "#24292f", "#8c959f", "#1a7f64", "#bc4c00"
 LEAST = 0.01  # the left end of the axis
-STYLE: dict[str, Any] = {
+STYLE: Any = {  # matplotlib types its keys as literals
     "svg.hashsalt": "benchmarks",
     "font.size": 9,
     "text.color": INK,

@@ -105,7 +105,7 @@ def figure(target: Target, measured: Measured) -> Figure:
     ours, theirs = (median(side) for side in zip(*pairs, strict=True))
     excess, ratio = median(ours - theirs for ours, theirs in pairs), median(ratios)
     judged = {Of.RATIO: ratio, Of.ITSELF: ours, Of.EXCESS: excess}
-    used = target.limit and target.limit.used(judged[target.limit.of])
+    used = target.limit.used(judged[target.limit.of]) if target.limit else None
     return Figure(ours, theirs, excess, ratio, _quartiles(ratios), used)
 
 
