@@ -26,7 +26,7 @@ SEEDS = 500
 AT_ONCE = 2_000
 BAD_RATE = 0.05
 _CALLS_A_SESSION = 10
-_LIKE_A_DECISION = 3_500  # bytes of a stored decision, about
+_LIKE_A_DECISION = 1_350  # bytes of a stored decision, about
 
 
 def action(number: int) -> dict[str, Any]:

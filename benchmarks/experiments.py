@@ -11,6 +11,7 @@ PUBLISHED = Room("bighub-openai-0.1.0b5", ("bighub-openai==0.1.0b5",))
 ADAPTERS = {"bighub_langgraph": None, "bighub_openai": PUBLISHED}
 COLOURS, CALLS = ("sync", "async"), (1, 10)
 BOTH_WAYS = tuple(product(COLOURS, CALLS))
+AGENTS = ("bare", "guarded", "middleware", "middleware-embedded", "stock")
 
 NO_WAITS = dict.fromkeys(("model", "evaluate", "tool", "report", "ingest"), 0.0)
 WAITS = {"model": 0.4, "evaluate": 0.03, "tool": 0.05, "report": 0.03, "ingest": 0.03}
@@ -64,7 +65,7 @@ def _agent(colour: str, calls: int) -> Experiment:
     return Experiment(
         tuple(
             _timed("graph", 300 // (1 + calls // 2), colour=colour, calls=calls, agent=agent)
-            for agent in ("bare", "guarded", "middleware", "stock")
+            for agent in AGENTS
         )
     )
 

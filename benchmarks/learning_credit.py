@@ -5,7 +5,6 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,7 @@ from bighub_langgraph.local import DomainSettings, LocalBighub, Settings
 
 VALUES = {"uci": "LIMIT_BAL", "hmda": "pirat", "credit_data": "Amount", "german": "credit_amount"}
 DELAY = 300
-# The default, and one that a bad rate a little above its limit does not slip past.
-ASSURANCES = (0.95, 0.999)
+PROMISES = (0.05, 0.10)
 RUNS = ("proceed", "proceed_with_caution")
 REFERENCE = {"uci": 0.148, "hmda": 0.083, "credit_data": 0.144, "german": 0.170}
 
@@ -106,11 +104,10 @@ def _set(name: str, rows: list[Row], out: Path | None) -> dict[str, Any]:
         "reference_cost": REFERENCE[name],
         "baselines": _baselines(rows),
     }
-    for promise, assurance in product((0.05, 0.10), ASSURANCES):
-        kept: dict[str, Any] = {"max_bad_rate": promise, "assurance": assurance}
-        case = f"promise_{promise}_at_{assurance}"
-        figures[case] = stream(rows, **kept).figures()
-        late = stream(rows, late=True, correction_delay=float(DELAY), **kept)
+    for promise in PROMISES:
+        case = f"promise_{promise}"
+        figures[case] = stream(rows, max_bad_rate=promise).figures()
+        late = stream(rows, late=True, correction_delay=float(DELAY), max_bad_rate=promise)
         figures[f"{case}_corrected_late"] = late.figures()
     figures["censored"] = stream(rows, censored=True, max_bad_rate=None).figures()
     if out:

@@ -6,9 +6,10 @@ import threading
 import time
 import weakref
 from collections import deque
+from typing import Any
 
 from bighub_langgraph.core.delivery import deliver, wait_before
-from bighub_langgraph.core.drive import run_sync
+from bighub_langgraph.core.drive import in_thread, run_sync
 from bighub_langgraph.core.errors import BighubGuardError
 from bighub_langgraph.core.ports import Ports
 
@@ -18,6 +19,11 @@ log = logging.getLogger("bighub_langgraph")
 AT_EXIT = 3.0
 IDLE = 60.0
 AGAIN = 0.1
+
+# After what time is told what somebody was to tell and did not; and how often nothing of the kind
+# happens before nobody waits for it any more.
+MOMENT = 0.25
+QUIET = 8
 
 
 class Courier:
@@ -35,13 +41,18 @@ class Courier:
     def __init__(self, ports: Ports, aports: Ports, *, on_loop: bool) -> None:
         self._ports = ports
         self._aports = aports
-        self._on_loop = on_loop
+        self.on_loop = on_loop
         self._rounds: deque[str | None] = deque()
-        self._tasks: set[asyncio.Task[None]] = set()
+        # Each with the task that has it to tell.
+        self._tasks: dict[asyncio.Task[None], asyncio.Task[Any] | None] = {}
         self._again: asyncio.Task[None] | None = None
         self._thread: threading.Thread | None = None
         self._changed = threading.Condition()
         self._closed = False
+        self._owing = False
+        self._waiter: threading.Thread | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._stop = threading.Event()
         # Also at interpreter exit, and when a guard that nobody closed is forgotten.
         self._rest = weakref.finalize(self, _tell_the_rest, ports)
 
@@ -65,27 +76,51 @@ class Courier:
     async def astart(self, turn: str | None = None) -> None:
         """The same for a coroutine."""
         if self._ports.engine.immediate:
-            await self._adeliver(turn)
-        elif self._on_loop:
-            task = asyncio.get_running_loop().create_task(self._deliver_on_loop(turn))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            await self._adeliver_now(turn)
+        elif self.on_loop:
+            self._start_on_loop(turn)
         else:
             self.start(turn)
+
+    def soon(self) -> None:
+        """Deliver in a moment what a later step of the run delivers, unless it comes to none.
+
+        That costs a turn nothing: a thread looks now and then, and nobody wakes it.
+        """
+        with self._changed:
+            self._owing = True
+            if self._waiter is None or not self._waiter.is_alive():
+                self._waiter = threading.Thread(
+                    target=self._look_now_and_then, name="bighub-courier-late", daemon=True
+                )
+                self._waiter.start()
+
+    def asoon(self) -> None:
+        """The same for a coroutine."""
+        if not self.on_loop:
+            self.soon()
+            return
+        loop = asyncio.get_running_loop()
+        if self._timer is None or self._timer.when() <= loop.time():
+            self._timer = loop.call_later(MOMENT, self._start_on_loop, None)
 
     def wait(self, timeout: float) -> bool:
         """Wait until the finished rounds are delivered or postponed, at most `timeout` seconds."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._rounds, timeout)
 
-    async def await_(self, timeout: float) -> bool:  # noqa: ASYNC109 - the promise is the bound
-        """The same for a coroutine."""
+    async def await_(self, timeout: float, *, own: bool = False) -> bool:  # noqa: ASYNC109 - the promise is the bound
+        """The same for a coroutine; with `own` what other tasks have to tell is not waited for."""
         if self._tasks:
             await asyncio.sleep(0)  # what waits for nothing is told by then
-        if any(not task.done() for task in self._tasks):
-            mine = asyncio.get_running_loop()
-            tasks = [task for task in self._tasks if task.get_loop() is mine]
-            _, late = await asyncio.wait(tasks, timeout=timeout) if tasks else ((), ())
+        me, mine = asyncio.current_task(), asyncio.get_running_loop()
+        tasks = [
+            task
+            for task, by in list(self._tasks.items())
+            if not task.done() and (by is me or not own) and task.get_loop() is mine
+        ]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=timeout)
             return not late
         return not self._rounds or await asyncio.to_thread(self.wait, timeout)
 
@@ -104,7 +139,7 @@ class Courier:
 
     async def aflush(self, timeout: float | None = None) -> int:  # noqa: ASYNC109 - as `flush`
         """The same for a coroutine."""
-        if not self._on_loop:
+        if not self.on_loop:
             return await asyncio.to_thread(self.flush, timeout)
         deadline = time.monotonic() + (timeout or 0.0)
         await self.await_(AT_EXIT if timeout is None else timeout)
@@ -120,13 +155,15 @@ class Courier:
         if self._closed:
             return
         self._closed = True
+        self._stop.set()
         with self._changed:
             self._changed.notify_all()
-            working = self._thread
+            working = (self._thread, self._waiter)
         self.wait(AT_EXIT)
-        if working is not None and working is not threading.current_thread():
-            # The journal is closed next: nobody may open it again behind that.
-            working.join(AT_EXIT)
+        for thread in working:
+            if thread is not None and thread is not threading.current_thread():
+                # The journal is closed next: nobody may open it again behind that.
+                thread.join(AT_EXIT)
         self._rest()
 
     def _go_on(self) -> None:
@@ -144,6 +181,18 @@ class Courier:
                     return
                 turns = list(dict.fromkeys(self._rounds)) or [None]
             tries = self._once(turns, tries)
+
+    def _look_now_and_then(self) -> None:
+        quiet = 0
+        while not self._stop.wait(MOMENT):
+            with self._changed:
+                owing, self._owing = self._owing, False
+                quiet = 0 if owing else quiet + 1
+                if quiet == QUIET:  # under the lock: `soon` will see that this thread is gone
+                    self._waiter = None
+                    return
+            if owing:
+                self.start()
 
     def _once(self, turns: list[str | None], tries: int) -> int:
         late = False
@@ -165,6 +214,15 @@ class Courier:
             log.exception("delivery to BIGHUB failed; it will be tried again")
             return False
 
+    async def _adeliver_now(self, turn: str | None) -> None:
+        journal = self._ports.journal
+        if not (journal.blocking or journal.waiting()):
+            return
+        if self.on_loop:
+            await self._adeliver(turn)
+        else:  # all of it in one thread function: the loop waits for no database
+            await in_thread(self._deliver, turn)
+
     async def _adeliver(self, turn: str | None) -> bool:
         try:
             await deliver(self._aports, turn)
@@ -172,6 +230,11 @@ class Courier:
         except Exception:
             log.exception("delivery to BIGHUB failed; it will be tried again")
             return False
+
+    def _start_on_loop(self, turn: str | None) -> None:
+        task = asyncio.get_running_loop().create_task(self._deliver_on_loop(turn))
+        self._tasks[task] = asyncio.current_task()
+        task.add_done_callback(lambda done: self._tasks.pop(done, None))
 
     async def _deliver_on_loop(self, turn: str | None) -> None:
         done = await self._adeliver(turn)

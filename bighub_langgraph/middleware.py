@@ -1,25 +1,28 @@
 """The guard in LangChain's `create_agent`."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Annotated, Any, NotRequired
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import wraps
+from typing import Annotated, Any, NamedTuple, NotRequired
 
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, BaseMessage, RemoveMessage, ToolMessage
 from langchain_core.tools import BaseTool
 from langgraph.config import get_config
-from langgraph.types import Command, Overwrite
+from langgraph.graph.message import REMOVE_ALL_MESSAGES
+from langgraph.types import Command
+from langsmith.utils import tracing_is_enabled
 
 from bighub_langgraph.core.answers import UnclearAnswer
 from bighub_langgraph.core.drive import run_sync
 from bighub_langgraph.core.errors import ConfigurationError
 from bighub_langgraph.core.flows import close
 from bighub_langgraph.core.ports import Ports
-from bighub_langgraph.core.transitions import next_step
-from bighub_langgraph.core.words import State, Step
+from bighub_langgraph.core.words import State
+from bighub_langgraph.graph.amending import after_answers, covers, is_over
 from bighub_langgraph.graph.answering import answered, answers_in
 from bighub_langgraph.graph.checks import faults, refuse_forgetful
 from bighub_langgraph.graph.evaluating import consider_plan, plan_turn
-from bighub_langgraph.graph.opening import mend
-from bighub_langgraph.graph.questions import Question, Settled
+from bighub_langgraph.graph.opening import answered_in, mend
+from bighub_langgraph.graph.questions import Question
 from bighub_langgraph.graph.state import (
     CHANNEL,
     Plan,
@@ -31,6 +34,7 @@ from bighub_langgraph.graph.state import (
     part_of,
     read,
 )
+from bighub_langgraph.graph.wrapping import awrap, wrap
 from bighub_langgraph.guard import END_OF_RUN, BighubGuard
 
 try:
@@ -58,6 +62,19 @@ class GuardedAgentState(AgentState[Any]):
     bighub: NotRequired[Annotated[Plan, PrivateStateAttr, newer]]
 
 
+class _Mended(NamedTuple):
+    """What the model is asked, and the messages of the state where overtaken calls are closed."""
+
+    request: ModelRequest[Any]
+    messages: Sequence[BaseMessage] | None = None
+
+    def update(self, result: Sequence[BaseMessage]) -> dict[str, Any]:
+        """What changes in the state beside the answer of the model."""
+        if self.messages is None:
+            return {}
+        return {"messages": [RemoveMessage(REMOVE_ALL_MESSAGES), *self.messages, *result]}
+
+
 class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
     """Guards the tools of `create_agent(model, tools, middleware=[BighubMiddleware(guard)])`.
 
@@ -81,32 +98,37 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         # The tools the model was shown last, to check a person's edits against. After a restart
         # they are not known yet; then the ToolNode checks, and the model reads what is wrong.
         self._shown: dict[str, BaseTool] = {}
-
-    def before_agent(self, state: Any, runtime: Any) -> dict[str, Any] | None:  # noqa: ARG002
-        """Close calls that a new message has overtaken."""
-        return run_sync(self._opened(state, self.guard.ports))
-
-    async def abefore_agent(self, state: Any, runtime: Any) -> dict[str, Any] | None:  # noqa: ARG002
-        """The same for a coroutine."""
-        return await self._opened(state, self.guard.aports)
+        if tracing_is_enabled():
+            # These two are plain functions, for around a coroutine function LangSmith does its
+            # books in two threads a call, whether anybody traces or not. A span that shall last
+            # as long as its hook needs the coroutine function all the same.
+            for name in ("awrap_model_call", "awrap_tool_call"):
+                setattr(self, name, _as_coroutine_function(getattr(self, name)))
 
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ExtendedModelResponse[Any]:
         """Evaluate what the model asks for, in the step that stores its answer."""
-        run_sync(self._round_over(request, self.guard.ports))
-        response = handler(request)
-        return run_sync(self._evaluated(request, response, self.guard.ports))
+        mended = run_sync(self._round_over(request, self.guard.ports))
+        response = handler(mended.request)
+        return run_sync(self._evaluated(mended, response, self.guard.ports))
 
-    async def awrap_model_call(
+    def awrap_model_call(
+        self,
+        request: ModelRequest[Any],
+        handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
+    ) -> Coroutine[Any, Any, ExtendedModelResponse[Any]]:
+        """The same for a coroutine."""
+        return self._amodel_called(request, handler)
+
+    async def _amodel_called(
         self,
         request: ModelRequest[Any],
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> ExtendedModelResponse[Any]:
-        """The same for a coroutine."""
-        await self._round_over(request, self.guard.aports)
-        response = await handler(request)
-        return await self._evaluated(request, response, self.guard.aports)
+        mended = await self._round_over(request, self.guard.aports)
+        response = await handler(mended.request)
+        return await self._evaluated(mended, response, self.guard.aports)
 
     @hook_config(can_jump_to=["end"])
     def after_model(self, state: Any, runtime: Any) -> Any:  # noqa: ARG002
@@ -122,42 +144,50 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]
     ) -> Any:
         """Run one call once, if it is what was evaluated."""
-        return self.guard.wrap_tool_call(request, handler)
+        return wrap(self.guard, request, handler, told_behind=True)
 
-    async def awrap_tool_call(
+    def awrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[Any]]
-    ) -> Any:
+    ) -> Coroutine[Any, Any, Any]:
         """The same for a coroutine."""
-        return await self.guard.awrap_tool_call(request, handler)
+        return awrap(self.guard, request, handler, told_behind=True)
 
-    async def _opened(self, state: Any, ports: Ports) -> dict[str, Any] | None:
-        mended = await mend(state, get_config(), ports)
-        return None if mended is None else {"messages": Overwrite(mended)}
+    async def _mended(self, request: ModelRequest[Any], ports: Ports) -> _Mended:
+        """Close calls that a new message has overtaken, before the model runs."""
+        messages = await mend(request.state, get_config(), ports)
+        if messages is None:
+            return _Mended(request)
+        # Others may have changed what the model is shown; what it is told of each call is the same.
+        told = {one.tool_call_id: one for one in messages if isinstance(one, ToolMessage)}
+        shown: Any = answered_in(request.messages, told)
+        return _Mended(request.override(messages=shown), messages)
 
-    async def _round_over(self, request: ModelRequest[Any], ports: Ports) -> None:
+    async def _round_over(self, request: ModelRequest[Any], ports: Ports) -> _Mended:
         """Tell BIGHUB of the tool round that is over; nobody will run what is left of it."""
+        mended = await self._mended(request, ports)
         plan: Plan | None = read(request.state, CHANNEL)
         if not plan:
-            return
+            return mended
         keys = [one["key"] for one in plan["calls"] if one["key"] is not None]
         for record in (await ports.find(keys)).values() if keys else ():
             if record.state in {State.AWAITING, State.ALLOWED}:
                 await close(record, ANSWERED_ELSEWHERE, ports)
         await self._start(ports, plan["turn"])
+        return mended
 
     async def _evaluated(
-        self, request: ModelRequest[Any], response: ModelResponse[Any], ports: Ports
+        self, mended: _Mended, response: ModelResponse[Any], ports: Ports
     ) -> ExtendedModelResponse[Any]:
         result = [response] if isinstance(response, AIMessage) else response.result
         message, done = last_turn(result)
         if message is None or not message.tool_calls:
-            return ExtendedModelResponse(response)
+            return _extended(response, mended.update(result))
         if message.id is None:  # a model that was stood in for; the key needs one that stays
             message.id = minted()
-        tools = {one.name: one for one in request.tools if isinstance(one, BaseTool)}
+        tools = {one.name: one for one in mended.request.tools if isinstance(one, BaseTool)}
         self._shown |= tools
         plan = await self._planned(message, done, tools, ports)
-        return ExtendedModelResponse(response, Command(update={CHANNEL: plan}))
+        return _extended(response, {**mended.update(result), CHANNEL: plan})
 
     async def _planned(
         self, message: AIMessage, done: set[str], tools: dict[str, BaseTool] | None, ports: Ports
@@ -180,7 +210,7 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
             await self._wait(ports)
             return None
         plan: Plan | None = read(state, CHANNEL)
-        if not plan or not _covers(plan, message, calls):
+        if not plan or not covers(plan, message, calls):
             # Another middleware changed what the model asked for: evaluated again, and asked about
             # a step later, when the new plan is stored.
             plan = await self._planned(message, done, None, ports)
@@ -208,8 +238,8 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         except UnclearAnswer as error:
             return self._again({**plan, "unclear": str(error)})
         settled = await question.settle(given, get_config(), ports)
-        told = [answered(one.record) for one in settled if _is_over(one)]
-        settled_plan = part_of(plan, [_settled(one, settled) for one in plan["calls"]])
+        told = [answered(one.record) for one in settled if is_over(one)]
+        settled_plan = part_of(plan, [after_answers(one, settled) for one in plan["calls"]])
         if any(one["next"] == "ask" for one in settled_plan["calls"]):
             return self._again(settled_plan, told)
         await self._start(ports)
@@ -236,34 +266,13 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
             self.guard.courier.wait(END_OF_RUN)
 
 
-def _covers(plan: Plan, message: AIMessage, calls: Sequence[Any]) -> bool:
-    """Whether a plan is about exactly these calls."""
-    planned = {one["id"]: one for one in plan["calls"]}
-    return plan["turn"] == message.id and all(
-        _is_about(planned.get(one["id"] or ""), one) for one in calls
-    )
+def _as_coroutine_function(hook: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
+    @wraps(hook)
+    async def called(*given: Any, **named: Any) -> Any:
+        return await hook(*given, **named)
+
+    return called
 
 
-def _is_about(planned: Planned | None, call: Any) -> bool:
-    if planned is None:
-        return False
-    if "fault" in planned or "edit" in planned:
-        return True
-    return (planned["name"], planned["args"]) == (call["name"], call["args"])
-
-
-def _is_over(settled: Settled) -> bool:
-    """Whether a call is answered in place: it will not run, and nobody is asked again."""
-    over = next_step(settled.record) in {Step.REPORT, Step.NOTHING}
-    return over and settled.edited is None and settled.record.result is None
-
-
-def _settled(call: Planned, settled: Sequence[Settled]) -> Planned:
-    """A call of the plan after the answers."""
-    mine = next((one for one in settled if one.call["id"] == call["id"]), None)
-    if mine is None:
-        return call
-    if mine.edited is not None:  # evaluated where it runs
-        return mine.edited
-    over = "done" if _is_over(mine) else "execute"
-    return {**call, "next": "ask" if next_step(mine.record) is Step.ASK else over}  # type: ignore[typeddict-item]
+def _extended(response: ModelResponse[Any], update: dict[str, Any]) -> ExtendedModelResponse[Any]:
+    return ExtendedModelResponse(response, Command(update=update) if update else None)

@@ -1,14 +1,19 @@
 """The real SDK over HTTP on loopback, and look-alikes: what they say becomes a decision."""
 
 import threading
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 from bighub import AsyncBighubClient, BighubClient
 
 from bighub_langgraph import BighubGuard, ToolPolicy
+from bighub_langgraph.core.call import ToolCall
 from bighub_langgraph.core.decision import Decision
+from bighub_langgraph.core.drive import run_sync
 from bighub_langgraph.core.errors import ConfigurationError
+from bighub_langgraph.core.flows import consider
+from bighub_langgraph.core.words import State
 from tests.calls import reply
 from tests.engines import Answer, AsyncScriptedBighub, ScriptedBighub, service
 
@@ -200,3 +205,64 @@ def test_what_cannot_be_asked_is_refused_at_once(wrong: Any) -> None:
 def test_settings_that_cannot_work_are_refused_at_once(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         BighubGuard(bighub=ScriptedBighub(), **settings)
+
+
+class Together(ScriptedBighub):
+    """A client that evaluates several calls at once, like the embedded one."""
+
+    def __init__(self, says: Any) -> None:
+        super().__init__(says)
+        self.turns: list[int] = []
+        self.decisions = self
+
+    def evaluate_together(self, calls: Sequence[Mapping[str, Any]]) -> list[Any]:
+        self.turns.append(len(calls))
+        return [self._evaluated(**each) for each in calls]
+
+    def _evaluated(self, raw: bool, **fields: Any) -> Any:
+        assert raw
+        try:
+            return self.submit(**fields)
+        except OSError as error:
+            return error
+
+
+def considered(bighub: ScriptedBighub, *names: str, **guard: Any) -> list[Any]:
+    """What becomes of the calls of a turn."""
+    calls = [ToolCall("t", "m", name, name, {"amount": 1}) for name in names]
+    with BighubGuard(bighub=bighub, **guard) as made:
+        return run_sync(consider(calls, made.rules, made.ports))
+
+
+def test_a_client_that_can_is_asked_about_a_turn_at_once() -> None:
+    bighub = Together({"refund": "proceed", "ship": "do_not_proceed"})
+    found = considered(bighub, "refund", "ship")
+    assert [one.state for one in found] == [State.ALLOWED, State.BLOCKED]
+    assert bighub.turns == [2]
+    assert [one["idempotency_key"] for one in bighub.asked] == [one.key for one in found]
+
+
+def test_what_fails_among_calls_asked_about_at_once_fails_alone() -> None:
+    found = considered(
+        Together({"refund": "proceed", "ship": OSError("away"), "bill": {"nothing": 1}}),
+        *("refund", "ship", "bill"),
+        fail_mode="open",
+    )
+    assert [one.state for one in found] == [State.ALLOWED, State.ALLOWED, State.BLOCKED]
+    assert [one.decision.fault for one in found] == ["", "unavailable", "refused"]
+
+
+def test_a_client_that_cannot_answer_at_once_answers_for_none() -> None:
+    class Away(Together):
+        def evaluate_together(self, calls: Sequence[Mapping[str, Any]]) -> list[Any]:
+            raise OSError(f"away, with {len(calls)} calls")
+
+    found = considered(Away("proceed"), "refund", "ship")
+    assert [one.decision.fault for one in found] == ["unavailable", "unavailable"]
+
+
+def test_a_payload_that_goes_whole_is_asked_about_by_itself() -> None:
+    bighub = Together("proceed")
+    considered(bighub, "refund", "ship", decision_mode="submit_payload")
+    assert bighub.turns == []
+    assert [one["whole"] for one in bighub.asked] == [True, True]

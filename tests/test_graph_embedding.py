@@ -173,6 +173,18 @@ def test_behind_several_calls_the_model_goes_on_once_when_all_are_answered(runne
     assert nodes.count("agent") == 1
 
 
+@pytest.mark.parametrize("calls", [[REFUND], [REFUND, LOOK_UP]])
+def test_edges_that_are_given_the_whole_state_lead_on_as_well(
+    runner: Runner, calls: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bighub_langgraph.graph.behind._KNOWN", [])
+    desk = Desk(Typed, asks_for(*calls), "Done.", says="proceed")
+    state = runner.run(desk.graph, {"talk": [HumanMessage("please")]})
+    assert state["talk"][-1].content == "Done."
+    assert len(desk.shop.ran) == len(calls)
+    assert len(desk.model.shown) == 2
+
+
 def test_a_tool_that_answers_its_siblings_too_lets_the_model_go_on_once(runner: Runner) -> None:
     @tool
     def wrap_up(mine: Annotated[str, InjectedToolCallId]) -> Command[Any]:

@@ -352,6 +352,35 @@ def test_a_password_is_never_said() -> None:
     assert "geheim" not in str(refused.value)
 
 
+# -- when it is closed ----------------------------------------------------------------------------
+
+
+def test_a_journal_that_is_closed_while_it_is_read_leaves_no_connection_open(
+    tmp_path: Path,
+) -> None:
+    journal = Journal(f"sqlite:///{tmp_path / 'calls.db'}")
+    journal.open([call()], TELLING)
+    closed: list[object] = []
+    reading: list[object] = []
+
+    def close_it(connection: object, *_: object) -> None:
+        reading.append(connection)
+        journal.close()
+
+    def note(connection: object, _: object) -> None:
+        closed.append(connection)
+
+    sa.event.listen(sa.Pool, "checkout", close_it)
+    sa.event.listen(sa.Pool, "close", note)
+    try:
+        assert journal.find(["a" * 32])
+        assert reading
+        assert all(connection in closed for connection in reading)
+    finally:
+        sa.event.remove(sa.Pool, "checkout", close_it)
+        sa.event.remove(sa.Pool, "close", note)
+
+
 # -- when the database cannot ----------------------------------------------------------------------
 
 

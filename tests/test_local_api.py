@@ -226,7 +226,7 @@ def test_a_stored_decision_can_be_verified(bighub: LocalBighub) -> None:
 
 
 def test_the_kill_switch_stops_everything_until_it_is_off(bighub: LocalBighub) -> None:
-    live(bighub, 40)
+    live(bighub, 60)
     switch = bighub.kill_switch.activate({"reason": "incident 12"})
     stopped = refund(bighub)
     assert stopped["recommendation"] == "do_not_proceed"
@@ -258,7 +258,7 @@ def test_a_constraint_holds_whatever_the_evidence_says(
     limit: dict[str, float], recommendation: str, reason: str
 ) -> None:
     with engine(clock=Clock()) as bighub:
-        live(bighub, 40)
+        live(bighub, 60)
         wanted: Any = {"name": "limit", "domain": "shop", **limit}
         rule = bighub.constraints.create(wanted)
         reply = refund(bighub)
@@ -270,7 +270,7 @@ def test_a_constraint_holds_whatever_the_evidence_says(
 
 
 def test_a_constraint_for_one_actor_leaves_the_others(bighub: LocalBighub) -> None:
-    live(bighub, 40)
+    live(bighub, 60)
     limit: Any = {"name": "n", "domain": "shop", "max_value": 1.0, "metadata": {"actor": "intern"}}
     bighub.constraints.create(limit)
     assert refund(bighub)["recommendation"] == "proceed"

@@ -94,7 +94,7 @@ def test_a_refused_batch_decides_nothing(bighub: LocalBighub) -> None:
 def test_a_clock_that_jumps_back_hurts_nothing() -> None:
     clock = Clock()
     with engine(clock=clock) as bighub:
-        live(bighub, 40, context={"session_id": "s"})
+        live(bighub, 60, context={"session_id": "s"})
         clock.now -= 10_000_000
         assert refund(bighub, context={"session_id": "s"})["risk_score"] < 0.5
         live(bighub, 3)

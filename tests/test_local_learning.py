@@ -26,7 +26,7 @@ def test_a_new_engine_asks(bighub: LocalBighub) -> None:
 
 
 def test_good_outcomes_make_it_proceed(bighub: LocalBighub) -> None:
-    live(bighub, 40)
+    live(bighub, 60)
     reply = refund(bighub)
     assert reply["recommendation"] == "proceed"
     assert reply["allowed"] is True
@@ -42,7 +42,7 @@ def test_bad_outcomes_make_it_stop(bighub: LocalBighub) -> None:
 
 
 def test_a_fraud_reported_later_lowers_the_next_recommendation(bighub: LocalBighub) -> None:
-    requests = live(bighub, 40)
+    requests = live(bighub, 60)
     before = refund(bighub)
     for request_id in requests[:10]:
         bighub.outcomes.report(request_id=request_id, status="FRAUD")
@@ -60,14 +60,14 @@ def test_a_later_milder_report_does_not_whitewash_a_fraud(bighub: LocalBighub) -
 
 
 def test_what_went_well_for_one_action_does_not_free_another(bighub: LocalBighub) -> None:
-    live(bighub, 40)
+    live(bighub, 60)
     reply = refund(bighub, action="delete_account", value=None)
     assert reply["recommendation"] == "review_recommended"
     assert "delete_account has 0" in reply["reason"]
 
 
 def test_a_value_far_above_everything_that_went_well_is_asked_about(bighub: LocalBighub) -> None:
-    live(bighub, 40)
+    live(bighub, 60)
     reply = refund(bighub, value=5_000.0)
     assert reply["recommendation"] == "review_recommended"
     assert reply["recommendation_confidence"] == "low"
@@ -75,14 +75,14 @@ def test_a_value_far_above_everything_that_went_well_is_asked_about(bighub: Loca
 
 
 def test_a_target_that_went_bad_is_riskier_than_its_neighbours(bighub: LocalBighub) -> None:
-    live(bighub, 40, target="alice")
+    live(bighub, 60, target="alice")
     live(bighub, 6, target="mallory", status="FRAUD")
     alice, mallory = (refund(bighub, target=name)["risk_score"] for name in ("alice", "mallory"))
     assert mallory > 2 * alice
 
 
 def test_one_domain_does_not_speak_for_another(bighub: LocalBighub) -> None:
-    live(bighub, 40)
+    live(bighub, 60)
     assert refund(bighub, domain="bank")["recommendation"] == "review_recommended"
 
 
@@ -112,7 +112,7 @@ def test_a_blocked_call_teaches_nothing(bighub: LocalBighub) -> None:
 def test_a_success_counts_only_when_it_is_older_than_the_correction_delay() -> None:
     clock = Clock()
     with engine(clock=clock, correction_delay=DAY) as bighub:
-        live(bighub, 40)
+        live(bighub, 60)
         assert refund(bighub)["recommendation"] == "review_recommended"
         clock.now += 2 * DAY
         assert refund(bighub)["recommendation"] == "proceed"
@@ -121,7 +121,7 @@ def test_a_success_counts_only_when_it_is_older_than_the_correction_delay() -> N
 def test_a_success_that_is_corrected_in_time_was_never_believed() -> None:
     clock = Clock()
     with engine(clock=clock, correction_delay=DAY) as bighub:
-        requests = live(bighub, 40)
+        requests = live(bighub, 60)
         for request_id in requests:
             bighub.outcomes.report(request_id=request_id, status="CHARGEBACK")
         clock.now += 2 * DAY

@@ -18,7 +18,7 @@ def url(postgres_server: str) -> Iterator[str]:
 
 def _teach(url: str, status: str, target: str) -> None:
     with LocalBighub(url) as bighub:
-        live(bighub, 40, status=status, target=target)
+        live(bighub, 60, status=status, target=target)
 
 
 def test_two_processes_learn_from_each_others_outcomes(url: str) -> None:
@@ -32,7 +32,7 @@ def test_two_processes_learn_from_each_others_outcomes(url: str) -> None:
         for process in processes:
             process.join(120)
         assert [process.exitcode for process in processes] == [0, 0]
-        assert bighub.actions.status()["evidence"] == 80
+        assert bighub.actions.status()["evidence"] == 120
         good, bad = (refund(bighub, target=name)["risk_score"] for name in ("alice", "mallory"))
         assert bad > 0.6
         assert good < bad / 2

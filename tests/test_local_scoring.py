@@ -1,6 +1,7 @@
 """The pure parts of scoring, each by what it promises."""
 
 import ast
+import itertools
 import random
 from pathlib import Path
 
@@ -49,13 +50,26 @@ def test_the_upper_bound_lies_above_what_was_seen(bad: int, good: int, assurance
     assert 0 <= lower <= bad / total <= upper <= 1
 
 
-@given(st.integers(0, 60), st.integers(1, 600), st.floats(0.01, 0.5))
-def test_staying_below_a_limit_is_what_the_upper_bound_says(
-    bad: int, good: int, limit: float
+@given(st.integers(0, 60), st.integers(1, 600), st.floats(0.01, 0.5), st.integers(1, 14))
+def test_what_stays_below_a_limit_has_its_upper_bound_there(
+    bad: int, good: int, limit: float, tries: int
 ) -> None:
-    upper = bounds.upper_bound(bad, bad + good, 0.95)
-    if abs(upper - limit) > 1e-6:
-        assert bounds.stays_below(limit, bad, bad + good, 0.95) is (upper <= limit)
+    if bounds.stays_below(limit, bad, bad + good, 0.95, tries=tries):
+        assert bounds.upper_bound(bad, bad + good, 0.95) <= limit
+
+
+@pytest.mark.parametrize("assurance", [0.8, 0.95])
+def test_a_coin_on_the_limit_is_hardly_ever_believed_to_be_below_however_often_one_looks(
+    assurance: float,
+) -> None:
+    chance, believed = random.Random(4), 0
+    for _ in range(300):
+        tosses = itertools.accumulate(chance.random() < 0.1 for _ in range(600))
+        looks = (
+            bounds.stays_below(0.1, bad, total, assurance) for total, bad in enumerate(tosses, 1)
+        )
+        believed += any(looks)
+    assert believed / 300 <= 1 - assurance
 
 
 def test_without_a_bad_case_the_bound_is_clopper_and_pearsons() -> None:

@@ -48,7 +48,7 @@ def client(url: str, key: str | None = None) -> BighubClient:
 
 def test_the_sdk_learns_over_http_as_in_process(address: str) -> None:
     with client(address) as bighub:
-        for _ in range(40):
+        for _ in range(60):
             reply = bighub.actions.evaluate(**BODY)
             bighub.outcomes.report(request_id=reply["request_id"], status="SUCCESS")
         decision = bighub.decide(**BODY)
@@ -57,9 +57,9 @@ def test_the_sdk_learns_over_http_as_in_process(address: str) -> None:
         rule = bighub.constraints.create({"name": "n", "domain": "shop", "max_value": 1.0})
         assert bighub.actions.evaluate(**BODY)["recommendation"] == "do_not_proceed"
         bighub.constraints.delete(rule["rule_id"])
-        assert bighub.calibration.report(domain="shop")["total"] == 40
+        assert bighub.calibration.report(domain="shop")["total"] == 60
         assert bighub.cases.list(limit=2)["limit"] == 2
-        assert bighub.events.stats()["total"] == 42
+        assert bighub.events.stats()["total"] == 62
         assert bighub.approvals.list() == []
 
 

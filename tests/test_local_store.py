@@ -27,7 +27,7 @@ def test_a_file_remembers(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'engine.db'}"
     clock = Clock()
     with engine(url, clock=clock) as bighub:
-        live(bighub, 40)
+        live(bighub, 60)
         before = refund(bighub)["risk_score"]
     with engine(url, clock=clock) as bighub:
         after = refund(bighub)
@@ -63,7 +63,7 @@ def test_two_engines_over_one_file_learn_from_each_other(tmp_path: Path) -> None
     url = f"sqlite:///{tmp_path / 'engine.db'}"
     clock = Clock()
     with engine(url, clock=clock) as one, engine(url, clock=clock) as other:
-        live(one, 40)
+        live(one, 60)
         assert refund(other)["recommendation"] == "proceed"
         other.kill_switch.activate({"reason": "stop"})
         assert refund(one)["recommendation"] == "do_not_proceed"
@@ -176,7 +176,7 @@ async def test_the_async_client_is_the_same_engine(kind: str, tmp_path: Path) ->
     async with AsyncLocalBighub(url, clock=Clock()) as bighub:
         assert isinstance(bighub, AsyncBighubClient)
         replies = await asyncio.gather(
-            *(bighub.actions.evaluate(**BODY, idempotency_key=f"k{n}") for n in range(40))
+            *(bighub.actions.evaluate(**BODY, idempotency_key=f"k{n}") for n in range(60))
         )
         for reply in replies:
             await bighub.outcomes.report(request_id=reply["request_id"], status="SUCCESS")
@@ -185,12 +185,12 @@ async def test_the_async_client_is_the_same_engine(kind: str, tmp_path: Path) ->
         assert decision.mode == "autonomous"
         with pytest.raises(BighubValidationError):
             await bighub.actions.evaluate(action="")
-        assert len(await bighub.approvals.list(status_filter="settled")) == 40
+        assert len(await bighub.approvals.list(status_filter="settled")) == 60
 
 
 async def test_a_sync_and_an_async_client_can_share_an_engine() -> None:
     with engine() as bighub:
-        live(bighub, 40)
+        live(bighub, 60)
         twin = AsyncLocalBighub(engine=bighub.engine)
         assert (await twin.actions.evaluate(**BODY))["recommendation"] == "proceed"
         await twin.close()

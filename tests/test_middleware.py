@@ -1,9 +1,12 @@
 """The guard in LangChain's `create_agent`: evaluate, ask, run once, report; blocking and async."""
 
+import inspect
+import time
 from typing import Any
 
 import pytest
 from langchain.agents import create_agent
+from langchain.agents.middleware.types import AgentMiddleware, hook_config
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
@@ -258,3 +261,61 @@ def test_two_guards_in_one_agent_are_refused_by_langchain() -> None:
             [],
             middleware=[BighubMiddleware(guard), BighubMiddleware(guard)],
         )
+
+
+class Trims(AgentMiddleware[Any, Any, Any]):
+    """Shows the model the last messages only."""
+
+    def wrap_model_call(self, request: Any, handler: Any) -> Any:
+        return handler(request.override(messages=request.messages[-2:]))
+
+    async def awrap_model_call(self, request: Any, handler: Any) -> Any:
+        return await handler(request.override(messages=request.messages[-2:]))
+
+
+def test_what_a_new_message_closes_is_told_right_behind_its_call_to_model_and_state(
+    runner: Runner,
+) -> None:
+    agent = Agent(asks_for(REFUND), "Hello.", says="review_recommended", before=(Trims(),))
+    runner.run(agent.graph, PLEASE)
+    state = runner.run(agent.graph, {"messages": [HumanMessage("something else")]})
+    kinds = [AIMessage, ToolMessage, HumanMessage]
+    assert [type(one) for one in agent.model.shown[1]] == kinds
+    assert [type(one) for one in state["messages"]] == [HumanMessage, *kinds, AIMessage]
+    assert len({one.id for one in state["messages"]}) == len(state["messages"])
+
+
+class Leaves(AgentMiddleware[Any, Any, Any]):
+    """Ends the run before the model is asked again."""
+
+    @hook_config(can_jump_to=["end"])
+    def before_model(self, state: Any, runtime: Any) -> Any:
+        over = isinstance(state["messages"][-1], ToolMessage)
+        return {"jump_to": "end"} if over else None
+
+
+def test_a_run_that_ends_behind_its_tools_is_told_of_in_a_moment(runner: Runner) -> None:
+    agent = Agent(asks_for(REFUND), before=(Leaves(),))
+    runner.run(agent.graph, PLEASE)
+    deadline = time.monotonic() + 5
+    while not agent.bighub.statuses and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert agent.bighub.statuses == ["SUCCESS"]
+
+
+@pytest.mark.parametrize("traced", [False, True])
+def test_a_span_lasts_as_long_as_its_hook_where_somebody_traces(
+    traced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bighub_langgraph.middleware.tracing_is_enabled", lambda: traced)
+    made = BighubMiddleware(BighubGuard(bighub=ScriptedBighub()))
+    hooks = (made.awrap_model_call, made.awrap_tool_call)
+    assert [inspect.iscoroutinefunction(one) for one in hooks] == [traced, traced]
+
+
+async def test_an_agent_that_is_traced_runs_its_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bighub_langgraph.middleware.tracing_is_enabled", lambda: True)
+    agent = Agent(asks_for(REFUND, LOOK_UP), "Done.")
+    state = await agent.graph.ainvoke(PLEASE, {"configurable": {"thread_id": "t"}})
+    assert state["messages"][-1].content == "Done."
+    assert len(agent.shop.ran) == 2

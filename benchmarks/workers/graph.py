@@ -1,7 +1,8 @@
 """One turn of an agent: unguarded, guarded, with our middleware, or with the stock one.
 
-All four have the same model and tool; the guard asks the embedded engine in memory, and there is no
-checkpointer. The stock middleware asks a person about another tool, and so lets every call run.
+All have the same model and tool, and there is no checkpointer. The guard asks the embedded engine
+in memory; our middleware also a client that answers at once, so that its own cost shows. The stock
+middleware asks a person about another tool, and so lets every call run.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +16,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.tools import tool
 
+from benchmarks.workers.fakes import Bighub
 from benchmarks.workers.stopwatch import Side, Sides, answer
 from bighub_langgraph import BighubGuard, BighubMiddleware, create_guarded_agent
 from bighub_langgraph.local import DomainSettings, LocalBighub, Settings
@@ -58,25 +60,27 @@ class Model(BaseChatModel):
 async def sides(*, colour: str, calls: int, runs: int, agent: str) -> Sides:
     """The agent that is asked for, under its name."""
     del runs
-    with _guard() as guard:
-        made = MADE[agent](Model(calls=calls), guard)
-        yield {agent: _turn(made, colour, calls)}
-
-
-MADE: dict[str, Callable[[Model, BighubGuard], Any]] = {
-    "bare": lambda model, _: create_agent(model, [refund]),
-    "guarded": lambda model, guard: create_guarded_agent(model, [refund], guard),
-    "middleware": lambda model, guard: create_agent(
-        model, [refund], middleware=[BighubMiddleware(guard)]
-    ),
-    "stock": lambda model, _: create_agent(
-        model, [refund], middleware=[HumanInTheLoopMiddleware({"other": True})]
-    ),
-}
+    make, asking = MADE[agent]
+    with asking(colour) as guard:
+        yield {agent: _turn(make(Model(calls=calls), guard), colour, calls)}
 
 
 @contextmanager
-def _guard() -> Iterator[BighubGuard]:
+def _nobody(_: str) -> Iterator[None]:
+    """No guard."""
+    yield None
+
+
+@contextmanager
+def _at_once(colour: str) -> Iterator[BighubGuard]:
+    """A guard over a client that has the same answer for every call, at once."""
+    bighub = Bighub(colour, dict.fromkeys(("evaluate", "report", "ingest"), 0.0))
+    with BighubGuard(bighub=bighub, actor="agent", domain="shop") as guard:
+        yield guard
+
+
+@contextmanager
+def _embedded(_: str) -> Iterator[BighubGuard]:
     """A guard over an embedded engine that has seen refunds go well: it lets them run unasked."""
     with (
         LocalBighub(settings=Settings(default=DomainSettings(max_bad_rate=None))) as bighub,
@@ -88,6 +92,23 @@ def _guard() -> Iterator[BighubGuard]:
             )
             bighub.outcomes.report(request_id=reply["request_id"], status="SUCCESS")
         yield guard
+
+
+def _ours(model: Model, guard: BighubGuard) -> Any:
+    return create_agent(model, [refund], middleware=[BighubMiddleware(guard)])
+
+
+def _stock(model: Model, _: None) -> Any:
+    return create_agent(model, [refund], middleware=[HumanInTheLoopMiddleware({"other": True})])
+
+
+MADE: dict[str, tuple[Callable[[Model, Any], Any], Callable[[str], Any]]] = {
+    "bare": (lambda model, _: create_agent(model, [refund]), _nobody),
+    "guarded": (lambda model, guard: create_guarded_agent(model, [refund], guard), _embedded),
+    "middleware": (_ours, _at_once),
+    "middleware-embedded": (_ours, _embedded),
+    "stock": (_stock, _nobody),
+}
 
 
 def _turn(agent: Any, colour: str, calls: int) -> Side:

@@ -7,8 +7,8 @@ from http import HTTPStatus
 from typing import Any
 
 from bighub_langgraph.bighub.faults import fault
-from bighub_langgraph.core.errors import EngineRefused, EngineUnavailable
-from bighub_langgraph.core.ports import Engine
+from bighub_langgraph.core.errors import EngineError, EngineRefused, EngineUnavailable
+from bighub_langgraph.core.ports import Asked, Engine
 from bighub_langgraph.core.record import Proposal
 
 Call = Callable[..., Awaitable[Any]]
@@ -33,6 +33,7 @@ def engine(client: Any, call: Call, *, retries: int = 0, sleep: Any = None) -> E
         report_batch=ask.report_batch if batch is not None else None,
         ingest=ask.ingest,
         immediate=bool(getattr(client, "immediate", False)),
+        ask_together=ask.ask_together if ask.together is not None else None,
     )
 
 
@@ -49,12 +50,23 @@ class _Asking:
         self._call = call
         self._retries = retries
         self._sleep = sleep
+        self.together = _method(client, "decisions", "evaluate_together")
 
     async def ask(self, proposal: Proposal, key: str) -> Any:
         method, arguments = _evaluation(self._client, proposal)
         if method is None:
             raise EngineRefused("the client has none of BIGHUB's methods to evaluate this call")
         return await self._made(method, idempotency_key=key, **arguments)
+
+    async def ask_together(self, asked: Sequence[Asked]) -> list[Any]:
+        calls = [
+            {**_fields(proposal), "raw": True, "idempotency_key": key} for proposal, key in asked
+        ]
+        try:
+            replies: Sequence[Any] = await self._made(self.together, calls)
+        except EngineError as error:
+            return [error] * len(calls)
+        return [fault(one) if isinstance(one, Exception) else one for one in replies]
 
     async def resolve(self, body: Mapping[str, Any]) -> None:
         fields = {"resolution": body["resolution"], "comment": body["comment"]}
@@ -85,7 +97,7 @@ class _Asking:
         if ingest is not None:  # a client without a memory has nothing to remember
             await self._made(ingest, events=list(events), **about)
 
-    async def _made(self, method: Callable[..., Any], *args: Any, **fields: Any) -> Any:
+    async def _made(self, method: Any, *args: Any, **fields: Any) -> Any:
         if "idempotency_key" in fields and not accepts(method, "idempotency_key"):
             del fields["idempotency_key"]
         for left in range(self._retries, -1, -1):
@@ -107,16 +119,22 @@ _NOTHING_TO_RESOLVE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTP
 
 def _evaluation(client: Any, proposal: Proposal) -> tuple[Any, dict[str, Any]]:
     """The method that evaluates, and what it takes."""
-    fields: dict[str, Any] = {"action": proposal.action, "actor": proposal.actor}
-    optional = {"value": proposal.value, "target": proposal.target, "domain": proposal.domain}
-    fields.update({name: value for name, value in optional.items() if value is not None})
-    fields["context"] = dict(proposal.context)
+    fields = _fields(proposal)
     if proposal.whole:
         return _method(client, "actions", "submit_payload"), {"payload": fields}
     evaluate = _method(client, "decisions", "evaluate")
     if evaluate is not None:
         return evaluate, {**fields, "raw": True}
     return _method(client, "actions", "submit"), fields
+
+
+def _fields(proposal: Proposal) -> dict[str, Any]:
+    """What is said of a proposal."""
+    fields: dict[str, Any] = {"action": proposal.action, "actor": proposal.actor}
+    optional = {"value": proposal.value, "target": proposal.target, "domain": proposal.domain}
+    fields.update({name: value for name, value in optional.items() if value is not None})
+    fields["context"] = dict(proposal.context)
+    return fields
 
 
 def _method(client: Any, resource: str, name: str) -> Callable[..., Any] | None:

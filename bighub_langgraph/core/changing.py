@@ -8,18 +8,24 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+# Frozen classes refuse `__dict__ = ...` like any other change.
+_set = object.__setattr__
+
 
 def made(kind: type[T], **fields: Any) -> T:
     """A new one; a field that is left out has its default, which stands on the class."""
     record = object.__new__(kind)
-    vars(record).update(fields)
+    _set(record, "__dict__", fields)
     return record
 
 
 def changed(record: T, **fields: Any) -> T:
     """A copy with some fields changed."""
+    return changed_by(record, fields)
+
+
+def changed_by(record: T, fields: dict[str, Any]) -> T:
+    """The same, of fields that are at hand as a dict."""
     copy = object.__new__(type(record))
-    members = vars(copy)
-    members.update(vars(record))
-    members.update(fields)
+    _set(copy, "__dict__", record.__dict__ | fields)
     return copy

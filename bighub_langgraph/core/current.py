@@ -51,6 +51,8 @@ def current_call() -> CurrentCall:
 class entered:  # noqa: N801 - used like a function
     """Makes a record's call the current one."""
 
+    __slots__ = ("_record", "_token")
+
     def __init__(self, record: Record) -> None:
         self._record = record
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from types import NoneType
 from typing import Any
 
+from bighub_langgraph.core.changing import made
 from bighub_langgraph.core.errors import EngineError, EngineUnavailable, UnreadableDecision
 from bighub_langgraph.core.plain import MAPPING, plain
 from bighub_langgraph.core.words import FailMode, Mode, Recommendation
@@ -13,7 +14,7 @@ from bighub_langgraph.core.words import FailMode, Mode, Recommendation
 VERDICT_FIELDS = ("recommendation", "enforced_verdict", "enforcement_mode", "allowed", "result")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Decision:
     """BIGHUB's opinion of one call.
 
@@ -85,13 +86,15 @@ def parse_decision(reply: object) -> Decision:
     """Read a reply of BIGHUB. What cannot be read is an error, never a permission."""
     if not isinstance(reply, MAPPING):
         raise UnreadableDecision(f"BIGHUB's reply is not a JSON object but {_shown(reply)}")
-    if all(reply.get(name) is None for name in VERDICT_FIELDS):
+    if _says_nothing(reply):
         raise UnreadableDecision(f"BIGHUB's reply says nothing about the call: {_shown(reply)}")
-    _refuse_endless(reply)
     # A copy, in plain JSON: the reply is the client's object, and a decision is made once.
     said = plain(reply)
+    if not _alike(said, reply):  # what is no number in JSON is a word in the copy
+        _refuse_endless(reply)
     intelligence = said.get("decision_intelligence")
-    return Decision(
+    return made(
+        Decision,
         reply=said,
         recommendation=_recommendation(reply.get("recommendation")),
         mode=_mode(reply.get("enforcement_mode")),
@@ -150,14 +153,13 @@ _MODES: Mapping[str, Mode] = {one.value: one for one in Mode}
 
 
 def _request_id(reply: Mapping[str, Any]) -> str:
-    match reply.get("request_id"):
-        case str(text) if text.strip():
-            return text
-        case int(number) if not isinstance(number, bool):
-            return str(number)
-        case _:
-            # Without it no outcome can be reported, so the service could never learn of this call.
-            raise UnreadableDecision(f"BIGHUB's reply has no request_id: {_shown(reply)}")
+    said = reply.get("request_id")
+    if isinstance(said, str) and said.strip():
+        return said
+    if isinstance(said, int) and not isinstance(said, bool):
+        return str(said)
+    # Without it no outcome can be reported, so the service could never learn of this call.
+    raise UnreadableDecision(f"BIGHUB's reply has no request_id: {_shown(reply)}")
 
 
 def _risk(reply: Mapping[str, Any]) -> float | None:
@@ -167,6 +169,20 @@ def _risk(reply: Mapping[str, Any]) -> float | None:
     if isinstance(risk, bool) or not isinstance(risk, int | float):
         raise UnreadableDecision(f"BIGHUB's risk_score is not a number but {_shown(risk)}")
     return float(risk)
+
+
+def _says_nothing(reply: Mapping[str, Any]) -> bool:
+    for name in VERDICT_FIELDS:  # noqa: SIM110 - mostly the first is there: `all` would cost more
+        if reply.get(name) is not None:
+            return False
+    return True
+
+
+def _alike(said: object, reply: object) -> bool:
+    try:
+        return bool(said == reply)
+    except Exception:  # noqa: BLE001 - a client's object may compare itself in any way
+        return False
 
 
 def _refuse_endless(value: object) -> None:

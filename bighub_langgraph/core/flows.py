@@ -106,7 +106,7 @@ async def consider(
         for one, call in zip(proposed, calls, strict=True)
         if isinstance(one, Record) and one.key not in known
     ]
-    decided = await ports.gather([_decide(one, call, rules, ports) for one, call in unseen])
+    decided = await _decide_all(unseen, rules, ports)
     stored = await ports.open(decided) if decided else []
     for mine, record in zip(decided, stored, strict=True):
         known[record.key] = record
@@ -118,7 +118,18 @@ async def consider(
 async def decide(proposal: Proposal, key: str, rules: Rules, ports: Ports) -> Decision:
     """Ask BIGHUB once; whatever goes wrong becomes a decision that says so."""
     try:
-        return parse_decision(await ports.engine.ask(proposal, key))
+        reply = await ports.engine.ask(proposal, key)
+    except EngineError as error:
+        reply = error
+    return _read(reply, proposal, rules)
+
+
+def _read(reply: object, proposal: Proposal, rules: Rules) -> Decision:
+    """The decision in a reply, or in what stands in its place."""
+    try:
+        if isinstance(reply, EngineError):
+            raise reply
+        return parse_decision(reply)
     except EngineError as error:
         decision = no_decision(error, rules.fail_mode)
         level = logging.WARNING if decision.fault == "unavailable" else logging.ERROR
@@ -223,8 +234,29 @@ def _proposed(
         return Refused(call, error)
 
 
+Unseen = tuple[Record, ToolCall | Edited]
+
+
+async def _decide_all(unseen: Sequence[Unseen], rules: Rules, ports: Ports) -> list[Record]:
+    together = ports.engine.ask_together
+    alone = len(unseen) < 2 or any(one.proposal.whole for one, _ in unseen)  # noqa: PLR2004 - one
+    if together is None or alone:
+        return await ports.gather([_decide(*one, rules, ports) for one in unseen])
+    replies = await together([(one.proposal, one.key) for one, _ in unseen])
+    return [
+        _decided(one, asked, _read(reply, one.proposal, rules), rules, ports)
+        for (one, asked), reply in zip(unseen, replies, strict=True)
+    ]
+
+
 async def _decide(record: Record, asked: ToolCall | Edited, rules: Rules, ports: Ports) -> Record:
     decision = await decide(record.proposal, record.key, rules, ports)
+    return _decided(record, asked, decision, rules, ports)
+
+
+def _decided(
+    record: Record, asked: ToolCall | Edited, decision: Decision, rules: Rules, ports: Ports
+) -> Record:
     review = rules.policy(record.tool).always_review
     floor = Verdict.REVIEW if review else Verdict.EXECUTE
     verdict = resolve(decision, floor, rules.minimum_mode)

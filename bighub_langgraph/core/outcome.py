@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from bighub_langgraph.core.plain import cut, plain
 from bighub_langgraph.core.record import Answer, Executed, Failed, Record
@@ -24,8 +24,7 @@ class Kind(StrEnum):
     MEMORY = "memory"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One thing to tell BIGHUB.
 
     Attributes:
@@ -185,22 +184,30 @@ def memory_event(record: Record, telling: Telling) -> dict[str, Any]:
 
 def _about(record: Record, telling: Telling) -> dict[str, Any]:
     """What BIGHUB's `ingest_memory` takes beside the events."""
-    about: dict[str, Any] = {"source": telling.source, "actor": record.proposal.actor}
-    about["trace_id"] = record.proposal.context.get("trajectory_id", record.thread)
+    about: dict[str, Any] = {
+        "source": telling.source,
+        "actor": record.proposal.actor,
+        "trace_id": record.proposal.context.get("trajectory_id", record.thread),
+    }
     if telling.source_version:
         about["source_version"] = telling.source_version
     if record.proposal.domain:
         about["domain"] = record.proposal.domain
-    return {**about, **telling.about}
+    about.update(telling.about)
+    return about
 
 
-def shown(output: object, hide: Callable[[Any], Any] = redact) -> Any:
+def _redacted(value: object) -> Any:
+    return redact(plain(value))
+
+
+def shown(output: object, hide: Callable[[object], Any] = _redacted) -> Any:
     """An output for memory and logs: plain JSON, redacted, and its `repr` cut when it is large.
 
     Where a framework wrapped what the tool said into messages, only what it said is shown.
     """
     contents = [] if isinstance(output, str) else list(_contents(output))
-    told = hide(plain(contents[0] if len(contents) == 1 else contents or output))
+    told = hide(contents[0] if len(contents) == 1 else contents or output)
     text = told if isinstance(told, str) else repr(told)
     return told if len(text) <= LONGEST_OUTPUT else cut(text, LONGEST_OUTPUT)
 

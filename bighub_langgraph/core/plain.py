@@ -32,13 +32,17 @@ def plain(value: object, depth: int = 0) -> Any:
 def copied(value: Any) -> Any:
     """A copy of what is plain JSON already."""
     if type(value) is dict:
-        return {key: one if type(one) in _ATOMS else copied(one) for key, one in value.items()}
+        copy = value.copy()  # of its plain words, and there are mostly no others
+        for key, one in value.items():
+            if type(one) in _NESTING:
+                copy[key] = copied(one)
+        return copy
     if type(value) is list:
-        return [one if type(one) in _ATOMS else copied(one) for one in value]
+        return [copied(one) if type(one) in _NESTING else one for one in value]
     return value
 
 
-_ATOMS = frozenset({str, int, float, bool, NoneType})
+_NESTING = frozenset({dict, list})
 
 
 def cut(text: str, longest: int) -> str:

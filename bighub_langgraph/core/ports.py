@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from bighub_langgraph.core.outcome import Entry, Telling
 from bighub_langgraph.core.record import Proposal, Record
@@ -15,8 +15,7 @@ MEMORY_GRACE = 5.0
 DELIVERY_LEASE = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Queued:
+class Queued(NamedTuple):
     """An outbox entry that waits for delivery.
 
     Attributes:
@@ -117,9 +116,13 @@ class Journal(Protocol):
         ...
 
 
+# A proposal, and the idempotency key of its evaluation.
+Asked = tuple[Proposal, str]
+
+
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """BIGHUB behind six functions. Each raises an `EngineError` and nothing else.
+    """BIGHUB behind a few functions. Each raises an `EngineError` and nothing else.
 
     Attributes:
         ask: The reply to a proposal, unread; takes the idempotency key of the evaluation.
@@ -128,6 +131,8 @@ class Engine:
         report_batch: Report up to a hundred; None where the client cannot.
         ingest: Give memory events of one tool round.
         immediate: Whether it answers in process, so that telling it costs no waiting.
+        ask_together: The replies to several proposals, each as if it were asked alone; an
+            `EngineError` stands in the place of a reply. None where the client cannot.
     """
 
     ask: Callable[[Proposal, str], Awaitable[Any]]
@@ -136,6 +141,7 @@ class Engine:
     report_batch: Callable[[Sequence[Mapping[str, Any]]], Awaitable[None]] | None
     ingest: Callable[[Sequence[Mapping[str, Any]], Mapping[str, Any]], Awaitable[None]]
     immediate: bool = False
+    ask_together: Callable[[Sequence[Asked]], Awaitable[list[Any]]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,25 +164,21 @@ class Ports:
     clock: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
 
-    async def find(self, keys: Sequence[str]) -> dict[str, Record]:
+    def find(self, keys: Sequence[str]) -> Awaitable[dict[str, Record]]:
         """The records of these keys."""
-        found: dict[str, Record] = await self.call(self.journal.find, keys)
-        return found
+        return self.call(self.journal.find, keys)
 
-    async def of_request(self, request_id: str) -> list[Record]:
+    def of_request(self, request_id: str) -> Awaitable[list[Record]]:
         """The calls that BIGHUB knows by this id, newest first."""
-        found: list[Record] = await self.call(self.journal.of_request, request_id)
-        return found
+        return self.call(self.journal.of_request, request_id)
 
-    async def open(self, records: Sequence[Record]) -> list[Record]:
+    def open(self, records: Sequence[Record]) -> Awaitable[list[Record]]:
         """Store new records; a stored one wins."""
-        opened: list[Record] = await self.call(self.journal.open, records, self.telling)
-        return opened
+        return self.call(self.journal.open, records, self.telling)
 
-    async def move(self, key: str, event: Event) -> Record:
+    def move(self, key: str, event: Event) -> Awaitable[Record]:
         """Advance a record."""
-        moved: Record = await self.call(self.journal.move, key, event, self.telling)
-        return moved
+        return self.call(self.journal.move, key, event, self.telling)
 
     def move_now(self, key: str, event: Event) -> Record:
         """Advance a record in place: for a coroutine that is being cancelled."""

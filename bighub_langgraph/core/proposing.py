@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from bighub_langgraph.core.call import ToolCall
+from bighub_langgraph.core.changing import made
 from bighub_langgraph.core.errors import InvalidCall
 from bighub_langgraph.core.plain import plain
 from bighub_langgraph.core.policy import Rules
@@ -30,12 +31,13 @@ def propose(
     arguments = dict(call.arguments)
     context = {"objective": rules.objective, "model_selection": rules.model_selection}
     if policy.metadata_from_args is not None:
-        made = _asked(call, "metadata_from_args", policy.metadata_from_args, arguments)
-        context |= rules.redact(plain(made or {}))
+        facts = _asked(call, "metadata_from_args", policy.metadata_from_args, arguments)
+        context |= rules.redact(plain(facts or {}))
     context["session_id"] = session or call.thread
     context["trajectory_id"] = trajectory or call.thread
     context["arguments"] = rules.redact(arguments)
-    return Proposal(
+    return made(
+        Proposal,
         action=policy.action_name or call.tool,
         actor=policy.actor or rules.actor,
         domain=policy.domain or rules.domain,
@@ -89,5 +91,5 @@ def _asked(
         # A copy: a function that only looks must not change what the tool is given.
         return function(plain(arguments))
     except Exception as error:
-        made = redact_text(f"{type(error).__name__}: {error}")
-        raise InvalidCall(f"{name} of {call.tool!r} raised {made}; the call was not run") from error
+        told = redact_text(f"{type(error).__name__}: {error}")
+        raise InvalidCall(f"{name} of {call.tool!r} raised {told}; the call was not run") from error

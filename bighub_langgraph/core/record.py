@@ -11,7 +11,7 @@ from bighub_langgraph.core.decision import Decision
 from bighub_langgraph.core.words import TERMINAL, State
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Proposal:
     """What BIGHUB is told of a call. The arguments in `context` are redacted.
 

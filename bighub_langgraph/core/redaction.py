@@ -4,9 +4,10 @@ Redaction never touches what a tool receives or what a record's key is made of.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from itertools import pairwise
+from types import NoneType
 from typing import Any
 
 from bighub_langgraph.core.plain import MAPPING
@@ -33,8 +34,10 @@ def redact(value: Any) -> Any:
     """
     if isinstance(value, str):
         return redact_text(value)
+    if type(value) in _HARMLESS:
+        return value
     if isinstance(value, MAPPING):
-        return dict(_hidden(value.items()))
+        return _hidden(value.items())
     if isinstance(value, list | tuple):
         return [redact(one) for one in value]
     if type(value) is int and len(str(abs(value))) in _CARD_LENGTHS:
@@ -42,12 +45,17 @@ def redact(value: Any) -> Any:
     return value
 
 
+_HARMLESS = frozenset({float, bool, NoneType})
+
+
 def redact_text(text: str) -> str:
     """A text with the patterns of `redact` hidden."""
-    if len(text) < _SHORTEST or _TRACE.search(text) is None:
+    trace = _TRACE if len(text) >= _SHORT else _TRACE_IN_SHORT
+    if len(text) < _SHORTEST or trace.search(text) is None:
         return text
-    for pattern, hide in _PATTERNS:
-        text = pattern.sub(hide, text)
+    for least, cue, pattern, hide in _PATTERNS:
+        if len(text) >= least and cue in text:
+            text = pattern.sub(hide, text)
     return text
 
 
@@ -66,12 +74,14 @@ _LONGEST_NAME = 64
 _known_name = lru_cache(maxsize=1024)(_named)
 
 
-def _hidden(members: Iterable[tuple[object, Any]]) -> Iterator[tuple[str, Any]]:
+def _hidden(members: Iterable[tuple[object, Any]]) -> dict[str, Any]:
+    shown: dict[str, Any] = {}
     for key, value in members:
         text = str(key)
         name, secret = _known_name(text) if len(text) <= _LONGEST_NAME else _named(text)
         hides = secret and value not in (None, "", False, True)
-        yield name, HIDDEN if hides else redact(value)
+        shown[name] = HIDDEN if hides else redact(value)
+    return shown
 
 
 def _names_secret(key: str) -> bool:
@@ -107,22 +117,29 @@ def _behind(found: re.Match[str]) -> str:
     return f"{found[1]}{HIDDEN}"
 
 
-_PATTERNS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
+# In texts of at least so many characters that hold this, there may be something to be found.
+_PATTERNS: tuple[tuple[int, str, re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     (
+        27,
+        "-----",
         re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*-----|\Z)", re.DOTALL),
         HIDDEN,
     ),
-    (re.compile(r"\b(\w[\w+.-]{0,30}://[^\s/:@]*:)[^\s/@]+(?=@)"), _behind),
-    (re.compile(r"\b[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+"), HIDDEN),
-    (re.compile(r"(?i)\b(bearer\s+|basic\s+)[\w.~+/=-]{8,}"), _behind),
+    (7, "://", re.compile(r"\b(\w[\w+.-]{0,30}://[^\s/:@]*:)[^\s/@]+(?=@)"), _behind),
+    (5, "@", re.compile(r"\b[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+"), HIDDEN),
+    (14, "", re.compile(r"(?i)\b(bearer\s+|basic\s+)[\w.~+/=-]{8,}"), _behind),
     (
+        18,
+        "",
         re.compile(
             r"\b(?:sk|pk|rk|bh|gh[opsu]|xox[abprs]|AKIA)[-_]?(?:live|test|proj)?[-_]?\w{16,}\b"
         ),
         HIDDEN,
     ),
-    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), HIDDEN),
+    (21, "eyJ", re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), HIDDEN),
     (
+        5,
+        "",
         re.compile(
             r"(?i)\b((?:password|passwd|pwd|passphrase|secret|token|api[ _-]?key)\b"
             r"[\"']?\s*[:=]\s*)"
@@ -130,9 +147,16 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         ),
         _behind,
     ),
-    (re.compile(r"\b[A-Za-z]{2}\d{2}(?: ?[A-Za-z0-9]{4}){2,7}(?: ?[A-Za-z0-9]{1,3})?\b"), _iban),
-    (re.compile(r"(?<![\w.-])\d(?:[ -]?\d){12,18}(?![\w-])"), _card),
+    (
+        12,
+        "",
+        re.compile(r"\b[A-Za-z]{2}\d{2}(?: ?[A-Za-z0-9]{4}){2,7}(?: ?[A-Za-z0-9]{1,3})?\b"),
+        _iban,
+    ),
+    (13, "", re.compile(r"(?<![\w.-])\d(?:[ -]?\d){12,18}(?![\w-])"), _card),
 )
 
 # What every one of the patterns has in it somewhere. Most texts have none of it, and are done.
 _TRACE = re.compile(r"[@:=]|\d[ -]?\d|\w{16}|-----|eyJ|(?i:bearer|basic)")
+_SHORT = 12
+_TRACE_IN_SHORT = re.compile(r"[@:=]")

@@ -12,17 +12,17 @@ UNKNOWN    --Finished (by its owner) | Resolved--> EXECUTED | TOOL_ERROR    --Re
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, assert_never
+from typing import Any, NamedTuple, assert_never
 
-from bighub_langgraph.core.changing import changed
+from bighub_langgraph.core.changing import changed_by
 from bighub_langgraph.core.decision import Decision
 from bighub_langgraph.core.errors import IllegalMove
 from bighub_langgraph.core.record import Answer, Approval, Executed, Record, Result
 from bighub_langgraph.core.words import State, Step, Verdict
 
 
-@dataclass(frozen=True, slots=True)
-class Decided:
+# The three that every call goes through are tuples, which are made in half the time.
+class Decided(NamedTuple):
     """BIGHUB was asked. A person's edit is that person's yes: `approval` carries it here."""
 
     decision: Decision
@@ -46,16 +46,14 @@ class Closed:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(NamedTuple):
     """A process claims the one start of this call."""
 
     owner: str
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(NamedTuple):
     """The tool came to its end in the process that started it."""
 
     owner: str
@@ -119,7 +117,9 @@ def advance(record: Record, event: Event) -> Record:
     move = MOVES.get((record.state, type(event)))
     if move is None:
         raise IllegalMove(record.key, record.state, type(event).__name__)
-    return changed(record, version=record.version + 1, **move(record, event))
+    changes = move(record, event)
+    changes["version"] = record.version + 1
+    return changed_by(record, changes)
 
 
 def next_step(record: Record) -> Step:

@@ -19,7 +19,8 @@ def resolve(
     said = VERDICTS[decision.mode][decision.recommendation](decision)
     if least is not None and _BINDING.index(least) > _BINDING.index(decision.mode):
         said = tightest(said, VERDICTS[least][decision.recommendation](decision))
-    return tightest(floor, said, tightened(decision))
+    least_said = tightened(decision)
+    return said if floor is said is least_said else tightest(floor, said, least_said)
 
 
 _BINDING = tuple(Mode)
@@ -27,12 +28,20 @@ _BINDING = tuple(Mode)
 
 def tightened(decision: Decision) -> Verdict:
     """What BIGHUB's newer fields demand at least; they never loosen a verdict."""
+    if decision.reply.keys().isdisjoint(_TIGHTENING):
+        return Verdict.EXECUTE
     execution_mode = decision.reply.get("execution_mode")
     if decision.flag("should_not_run") or execution_mode == "blocked" or lacks_context(decision):
         return Verdict.BLOCK
     if decision.flag("needs_review") or execution_mode == "review":
         return Verdict.REVIEW
     return Verdict.EXECUTE
+
+
+_TIGHTENING = (
+    *("should_not_run", "needs_review", "execution_mode"),
+    *("needs_more_context", "needs_context"),
+)
 
 
 def lacks_context(decision: Decision) -> bool:

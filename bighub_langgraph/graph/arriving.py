@@ -58,10 +58,10 @@ class BeforeTool:
     Args:
         host: Whose call it is.
         plan: Of the turn.
-        seen: What was considered; None where no call is known yet.
+        seen: The key of what was considered; None where no call is known yet.
     """
 
-    def __init__(self, host: Host, plan: Plan, seen: ToolCall | None) -> None:
+    def __init__(self, host: Host, plan: Plan, seen: str | None) -> None:
         self._host = host
         self._plan = plan
         self._seen = seen
@@ -73,7 +73,7 @@ class BeforeTool:
         """Run the tool for the considered call; for another, as BIGHUB and people say."""
         call_id = self._host.call_id
         call = call_of(self._plan, call_id, name, arguments)
-        if self._seen is not None and _same(call, self._seen):
+        if self._seen is not None and key_of(call) == self._seen:
             return await invoke()
         self._replaced = True
         return alone(await self._other(call, invoke))
@@ -121,12 +121,12 @@ class Replaced(GraphBubbleUp):
         return self._update
 
 
-def _same(one: ToolCall, other: ToolCall) -> bool:
-    """Whether two calls are the same to BIGHUB; what is no JSON cannot have been seen."""
+def key_of(call: ToolCall) -> str | None:
+    """A call's key; what is no JSON has none, and cannot have been considered."""
     try:
-        return one.key == other.key
+        return call.key
     except InvalidCall:
-        return False
+        return None
 
 
 def call_of(plan: Plan, call_id: str | None, name: str, arguments: Mapping[str, Any]) -> ToolCall:

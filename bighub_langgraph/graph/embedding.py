@@ -8,10 +8,12 @@ from langchain_core.tools import BaseTool
 from langgraph.channels import BinaryOperatorAggregate
 from langgraph.graph import END, START, StateGraph
 from langgraph.prebuilt import ToolNode
+from langgraph.types import Send
 
 from bighub_langgraph.core.errors import ConfigurationError
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.graph.approving import approval_node
+from bighub_langgraph.graph.behind import add_edge_behind
 from bighub_langgraph.graph.evaluating import evaluate_node
 from bighub_langgraph.graph.node import Edge, Node
 from bighub_langgraph.graph.opening import OPEN, opening_node, overtaken
@@ -23,7 +25,13 @@ from bighub_langgraph.graph.routing import (
     TOOLS,
     route_by_recommendation,
 )
-from bighub_langgraph.graph.state import input_schema, last_turn, messages_of
+from bighub_langgraph.graph.state import (
+    CHANNEL,
+    input_schema,
+    last_turn,
+    messages_of,
+    read_around,
+)
 from bighub_langgraph.graph.tools import tools_node
 from bighub_langgraph.guard import END_OF_RUN, BighubGuard
 
@@ -77,7 +85,7 @@ def add_guard(
             approval_node(guard, messages_key=messages_key, tools=known),
             (TOOLS, EVALUATE, REPORT),
         ),
-        TOOLS: (running, ()),
+        TOOLS: (running.told_behind(), ()),
         REPORT: (outcome_node(guard, messages_key=messages_key, then=then), (then,)),
     }
     for name, (node, ends) in nodes.items():
@@ -86,10 +94,11 @@ def add_guard(
     _enter(builder, after, messages_key)
     leaving = _leaving(guard, messages_key, end)
     builder.add_conditional_edges(after, leaving, {EVALUATE: EVALUATE, end: end})
-    routing = Edge(route_by_recommendation, "route_by_recommendation")
-    builder.add_conditional_edges(EVALUATE, routing, [TOOLS, APPROVE, REPORT])
+    add_edge_behind(
+        builder, EVALUATE, Edge(_by_plan, "route_by_recommendation"), [TOOLS, APPROVE, REPORT]
+    )
     answered = going_on(guard, messages_key=messages_key, then=then)
-    builder.add_conditional_edges(TOOLS, answered, [then, REPORT])
+    add_edge_behind(builder, TOOLS, answered, [then, REPORT])
     return GuardNodes()
 
 
@@ -126,6 +135,13 @@ def _leaving(guard: BighubGuard, messages_key: str, end: str) -> Node:
     return Node(flow, guard, "tool_calls")
 
 
+def _by_plan(update: Any, config: RunnableConfig) -> list[Send | str]:
+    """The edge out of `evaluate`; who writes in its place by hand leaves the plan as it is."""
+    planned = isinstance(update, dict) and CHANNEL in update
+    state: Any = update if planned else read_around(config, [CHANNEL])
+    return route_by_recommendation(state)
+
+
 def _lead_through(builder: StateGraph[Any, Any, Any, Any], entry: str, after: str) -> None:
     """Let everything that leads into `after` lead into `entry` first."""
     for start, end in sorted(builder.edges):
@@ -153,7 +169,7 @@ def _enter(builder: StateGraph[Any, Any, Any, Any], after: str, messages_key: st
         return
     builder.edges.discard((START, OPEN))
 
-    def where(state: Any) -> str:
+    def where(state: Any, _: RunnableConfig) -> str:
         return OPEN if overtaken(messages_of(state, messages_key)) else after
 
     builder.add_conditional_edges(START, Edge(where, "entry"), [OPEN, after])

@@ -12,6 +12,7 @@ from bighub_langgraph.graph.state import (
     last_turn,
     messages_of,
     minted,
+    read_around,
     thread_of,
 )
 
@@ -81,7 +82,7 @@ def read_calls(given: Any, config: RunnableConfig, messages_key: str) -> Calls:
 
 def _read_list(given: Sequence[dict[str, Any]], config: RunnableConfig, messages_key: str) -> Calls:
     def around() -> list[BaseMessage]:
-        return messages_of(_read(config, messages_key), messages_key)
+        return messages_of(read_around(config, [messages_key]), messages_key)
 
     if _sent(given):  # it says itself where its records are
         way = _way(given[0])
@@ -100,9 +101,6 @@ def _way(call: Mapping[str, Any]) -> Mapping[str, Any]:
     return way
 
 
-_FRESH = True
-
-
 def _turn_of(messages: Sequence[BaseMessage]) -> str:
     message, _ = last_turn(messages)
     return (message.id if message is not None else None) or minted()
@@ -113,16 +111,6 @@ def _narrowed(messages: Sequence[BaseMessage], call: dict[str, Any]) -> list[Bas
     last = max(at for at, one in enumerate(messages) if isinstance(one, AIMessage))
     alone = messages[last].model_copy(update={"tool_calls": [call]})
     return [*messages[:last], alone, *messages[last + 1 :]]
-
-
-def _read(config: RunnableConfig, messages_key: str) -> dict[str, Any]:
-    """The messages of the graph around a task that was sent without a state."""
-    reader = config.get("configurable", {}).get("__pregel_read")
-    try:
-        found: dict[str, Any] = {} if reader is None else reader([messages_key], _FRESH)
-    except KeyError:  # the graph keeps its messages elsewhere
-        return {}
-    return found
 
 
 def _is_call(value: Any) -> bool:

@@ -40,18 +40,18 @@ class Edge(Runnable[Any, Any]):
     A plain function would be traced as a run of its own, and coroutines would call it in a thread.
 
     Args:
-        where: Says from the state where to go.
+        where: Says where to go from what it is given: the state, or its node's update.
         name: The edge's name.
     """
 
-    def __init__(self, where: Callable[[Any], Any], name: str) -> None:
+    def __init__(self, where: Callable[[Any, RunnableConfig], Any], name: str) -> None:
         self._where = where
         self.name = name
 
-    def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002, ARG002
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002
         """Say where to go."""
-        return self._where(input)
+        return self._where(input, config or ensure_config())
 
-    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002, ARG002
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002
         """The same for a coroutine, in place."""
-        return self._where(input)
+        return self._where(input, config or ensure_config())

@@ -3,7 +3,7 @@
 Otherwise the history would hold calls without answers, and providers refuse it from then on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
@@ -53,6 +53,21 @@ async def mend(
         turn = message.id or (plan["turn"] if plan else None)
         mended += await end_calls(_dangling(message, done), thread, turn, OVERTAKEN, ports)
     return mended
+
+
+def answered_in(
+    messages: Sequence[BaseMessage], told: Mapping[str, ToolMessage]
+) -> list[BaseMessage]:
+    """Messages with the answers of their dangling calls, as far as they are told."""
+    done = _done(messages)
+    return [
+        one
+        for message in messages
+        for one in (
+            message,
+            *(told[call["id"]] for call in _dangling(message, done) if call["id"] in told),
+        )
+    ]
 
 
 def _done(messages: Sequence[BaseMessage]) -> set[str]:

@@ -1,14 +1,23 @@
 """The node that tells BIGHUB what happened, and lets the model go on when a turn is complete."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command
 
 from bighub_langgraph.core.ports import Ports
+from bighub_langgraph.graph.answering import tool_messages
 from bighub_langgraph.graph.node import Node
 from bighub_langgraph.graph.routing import REPORT
-from bighub_langgraph.graph.state import CHANNEL, Plan, last_turn, messages_of, read, unanswered
+from bighub_langgraph.graph.state import (
+    CHANNEL,
+    Plan,
+    last_turn,
+    messages_of,
+    read,
+    read_around,
+    unanswered,
+)
 from bighub_langgraph.guard import BighubGuard
 
 
@@ -26,9 +35,10 @@ def outcome_node(
     """
 
     async def flow(state: Any, _: RunnableConfig, ports: Ports) -> Command[Any] | None:
-        turn = _Turn.of(state, messages_key)
-        await turn.tell(guard, ports)
-        return Command(goto=then) if turn.complete and then is not None else None
+        message, done = last_turn(messages_of(state, messages_key))
+        complete = message is not None and not unanswered(message, done)
+        await tell_of(_turn_of(state) if complete else None, guard, ports)
+        return Command(goto=then) if complete and then is not None else None
 
     return Node(flow, guard, REPORT)
 
@@ -39,42 +49,35 @@ def going_on(guard: BighubGuard, *, messages_key: str, then: str) -> Node:
     Of several calls none knows what becomes of the others that run beside it; `report` does.
     """
 
-    async def flow(state: Any, _: RunnableConfig, ports: Ports) -> str:
-        turn = _Turn.of(state, messages_key)
-        if not turn.complete or turn.calls > 1:
+    async def flow(update: Any, config: RunnableConfig, ports: Ports) -> str:
+        state = read_around(config, [messages_key, CHANNEL])
+        message, done = last_turn(messages_of(state, messages_key))
+        done.update(one.tool_call_id for one in tool_messages(update))
+        if message is None or len(message.tool_calls) != 1 or unanswered(message, done):
             return REPORT
-        await turn.tell(guard, ports)
+        await tell_of(_turn_of(state), guard, ports)
         return then
 
     return Node(flow, guard, "answered")
 
 
-class _Turn(NamedTuple):
-    """The last AI message's turn.
+async def tell_of(turn: str | None, guard: BighubGuard, ports: Ports) -> None:
+    """Start the delivery of what there is to tell; of a turn that is over, of all of it."""
+    if ports is guard.aports:
+        await guard.courier.astart(turn)
+    else:
+        guard.courier.start(turn)
 
-    Attributes:
-        calls: How many calls it asks for.
-        complete: Whether every call of it is answered.
-        id: Its part of the calls' keys, if it was planned.
-    """
 
-    calls: int
-    complete: bool
-    id: str | None
+def tell_soon(guard: BighubGuard, ports: Ports) -> None:
+    """Leave it to the next step, which tells of the whole turn; in a moment, should none come."""
+    if ports is guard.aports:
+        guard.courier.asoon()
+    else:
+        guard.courier.soon()
 
-    @classmethod
-    def of(cls, state: Any, messages_key: str) -> "_Turn":
-        """The turn in a state."""
-        plan: Plan | None = read(state, CHANNEL)
-        message, done = last_turn(messages_of(state, messages_key))
-        complete = message is not None and not unanswered(message, done)
-        calls = 0 if message is None else len(message.tool_calls)
-        return cls(calls, complete, plan["turn"] if plan else None)
 
-    async def tell(self, guard: BighubGuard, ports: Ports) -> None:
-        """Start the delivery of what there is to tell; of a turn that is over, of all of it."""
-        turn = self.id if self.complete else None
-        if ports is guard.aports:
-            await guard.courier.astart(turn)
-        else:
-            guard.courier.start(turn)
+def _turn_of(state: Any) -> str | None:
+    """The turn's part of the calls' keys, if it was planned."""
+    plan: Plan | None = read(state, CHANNEL)
+    return plan["turn"] if plan else None

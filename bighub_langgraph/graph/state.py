@@ -140,6 +140,21 @@ def message_of(state: Any, call_id: str | None) -> AIMessage | None:
     return None
 
 
+def read_around(
+    config: RunnableConfig, keys: Sequence[str], *, fresh: bool = False
+) -> dict[str, Any]:
+    """Keys of the state around a task that was given something else.
+
+    With `fresh` as the task's own update leaves them, for which the graph copies all it has.
+    """
+    reader = config.get("configurable", {}).get("__pregel_read")
+    try:
+        found: dict[str, Any] = {} if reader is None else reader(list(keys), fresh)
+    except KeyError:  # the graph keeps them elsewhere
+        return {}
+    return found
+
+
 def thread_of(config: RunnableConfig) -> str | None:
     """The thread id, if the run has one."""
     thread = config.get("configurable", {}).get("thread_id")

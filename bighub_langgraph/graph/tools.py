@@ -21,7 +21,8 @@ from bighub_langgraph.graph.answering import answered, refused, tell
 from bighub_langgraph.graph.checks import faults, refuse_forgetful
 from bighub_langgraph.graph.in_place import run_in_place, runs_in_place
 from bighub_langgraph.graph.inputs import Calls, read_calls
-from bighub_langgraph.graph.leaving import close_behind, close_turn, joined
+from bighub_langgraph.graph.leaving import close_behind, close_turn, joined, leaves
+from bighub_langgraph.graph.reporting import tell_of, tell_soon
 from bighub_langgraph.graph.routing import to_people
 from bighub_langgraph.graph.state import CHANNEL, checkpointer_of, thread_of
 from bighub_langgraph.graph.stored import until_stored
@@ -44,11 +45,19 @@ ASK_ELSEWHERE = (
 class GuardedTools(Runnable[Any, Any]):
     """A node that runs tool calls at most once each; made by `tools_node`."""
 
-    def __init__(self, guard: BighubGuard, tool_node: ToolNode, messages_key: str) -> None:
+    def __init__(
+        self,
+        guard: BighubGuard,
+        tool_node: ToolNode,
+        messages_key: str,
+        *,
+        told_behind: bool = False,
+    ) -> None:
         self.name = tool_node.name
         self._guard = guard
         self._tool_node = tool_node
         self._messages_key = messages_key
+        self._told_behind = told_behind
 
     @property
     def tools_by_name(self) -> dict[str, BaseTool]:
@@ -59,6 +68,10 @@ class GuardedTools(Runnable[Any, Any]):
     def complete(self) -> bool:
         """Whether there are no other tools; the ToolNode's own wrapper may bring some."""
         return not _wrapped(self._tool_node)
+
+    def told_behind(self) -> "GuardedTools":
+        """The same where the edges behind tell BIGHUB: of all calls of a turn together."""
+        return GuardedTools(self._guard, self._tool_node, self._messages_key, told_behind=True)
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **given: Any) -> Any:  # noqa: A002
         """Run the calls of an input, without an event loop."""
@@ -72,7 +85,15 @@ class GuardedTools(Runnable[Any, Any]):
         # Called by hand inside a node, it finds that node's config, as a ToolNode does.
         config = config or ensure_config()
         calls = read_calls(given, config, self._messages_key)
-        return _Turn(self._guard, self._tool_node, self._messages_key, calls, config, options)
+        return _Turn(
+            self._guard,
+            self._tool_node,
+            self._messages_key,
+            calls,
+            config,
+            options,
+            self._told_behind,
+        )
 
 
 def tools_node(
@@ -113,20 +134,25 @@ class _Turn:
     calls: Calls
     config: RunnableConfig
     options: dict[str, Any]
+    told_behind: bool
 
     async def run(self, ports: Ports) -> Any:
         """Run every call that may run, and answer the others."""
         refuse_forgetful(ports.journal, self.config)
         await until_stored(self.config, ports, blocking=ports is not self.guard.aports)
         ready = self._sent() if self.calls.sent else await self._evaluated(ports)
-        updates = await ports.gather([self._update(one, ports) for one in ready])
-        if ports is self.guard.aports:
-            await self.guard.courier.astart()
-        else:
-            self.guard.courier.start()
+        try:
+            updates = await ports.gather([self._update(one, ports) for one in ready])
+        except Exception:  # a tool's own, settled by now; nobody behind this node will tell
+            await tell_of(None, self.guard, ports)
+            raise
         flat = [part for one in updates for part in (one if isinstance(one, list) else [one])]
-        parts = await close_turn(flat, self.calls, ports, self.messages_key)
-        return _combined(joined(parts), self.calls.form, self.messages_key)
+        parts = joined(await close_turn(flat, self.calls, ports, self.messages_key))
+        if self.told_behind and not any(map(leaves, parts)):
+            tell_soon(self.guard, ports)
+        else:
+            await tell_of(None, self.guard, ports)
+        return _combined(parts, self.calls.form, self.messages_key)
 
     def _sent(self) -> list[OneCall | ToolMessage]:
         return [
@@ -179,8 +205,15 @@ class _Turn:
             return await self._invoked(one, ports)
         if ports is self.guard.aports and self._blocking(one.name):
             # Claim, tool and result in one function: a cancelled task cannot part them.
-            return await asyncio.to_thread(run_sync, self._guarded(one, self.guard.ports))
+            return await asyncio.to_thread(run_sync, self._in_thread(one))
         return await self._guarded(one, ports)
+
+    async def _in_thread(self, one: OneCall) -> Update:
+        update = await self._guarded(one, self.guard.ports)
+        near = self.told_behind and self.guard.ports.engine.immediate
+        if near and not self.guard.courier.on_loop and len(self.calls.siblings) == 1:
+            self.guard.courier.start(one.turn)  # here, and not in a thread of its own
+        return update
 
     async def _guarded(self, one: OneCall, ports: Ports) -> Update:
         call = one.call

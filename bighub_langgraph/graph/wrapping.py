@@ -13,7 +13,6 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 
 from bighub_langgraph.core.call import ToolCall
 from bighub_langgraph.core.drive import run_sync
-from bighub_langgraph.core.errors import InvalidCall
 from bighub_langgraph.core.flows import Edited, Ran, Refused, close, consider
 from bighub_langgraph.core.messages import not_possible
 from bighub_langgraph.core.ports import Ports
@@ -26,11 +25,13 @@ from bighub_langgraph.graph.arriving import (
     Replaced,
     alone,
     call_of,
+    key_of,
 )
 from bighub_langgraph.graph.checks import faults, refuse_forgetful
 from bighub_langgraph.graph.evaluating import asked
 from bighub_langgraph.graph.pausing import has_answer, may_ask_again, may_pause
 from bighub_langgraph.graph.questions import Question
+from bighub_langgraph.graph.reporting import tell_of, tell_soon
 from bighub_langgraph.graph.state import (
     CHANNEL,
     Plan,
@@ -55,19 +56,25 @@ CHANGED = "another wrapper changed its arguments before it ran"
 
 
 def wrap(
-    guard: BighubGuard, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]
+    guard: BighubGuard,
+    request: ToolCallRequest,
+    handler: Callable[[ToolCallRequest], Any],
+    *,
+    told_behind: bool = False,
 ) -> Any:
     """Guard one call of a ToolNode, without an event loop."""
 
     async def chain(inner: ToolCallRequest) -> Update:
         return handler(inner)
 
-    return run_sync(_Wrapped(request, chain, guard, guard.ports).run())
+    return run_sync(_Wrapped(request, chain, guard, guard.ports, told_behind).run())
 
 
-async def awrap(guard: BighubGuard, request: ToolCallRequest, handler: Chain) -> Any:
+async def awrap(
+    guard: BighubGuard, request: ToolCallRequest, handler: Chain, *, told_behind: bool = False
+) -> Any:
     """Guard one call of a ToolNode on the running loop."""
-    flow = _Wrapped(request, handler, guard, guard.aports).run()
+    flow = _Wrapped(request, handler, guard, guard.aports, told_behind).run()
     return await (_to_its_end(flow) if runs_in_thread(request.tool) else flow)
 
 
@@ -78,12 +85,14 @@ class _Wrapped:
     Attributes:
         request: As it comes from the wrappers outside.
         chain: The wrappers inside, and the tool.
+        told_behind: Whether a later step tells BIGHUB of the whole turn.
     """
 
     request: ToolCallRequest
     chain: Chain
     guard: BighubGuard
     ports: Ports
+    told_behind: bool
 
     @property
     def call_id(self) -> str | None:
@@ -136,7 +145,8 @@ class _Wrapped:
     ) -> Update:
         call = _plain(target)
         if self.guard.rules.policy(call.tool).read_only:
-            return await self.chain(WatchedRequest.of(request, BeforeTool(self, plan, call)))
+            door = BeforeTool(self, plan, key_of(call))
+            return await self.chain(WatchedRequest.of(request, door))
         if request.tool is None:
             # A wrapper inside may know the tool; if so, the call is looked at before it.
             return await self._unseen(request, plan)
@@ -161,7 +171,7 @@ class _Wrapped:
         if record.state in WITHOUT_TOOL:
             await self.deliver()
             return [answered(record)]
-        return await self._run(request, call, plan)
+        return await self._run(request, call, record.key, plan)
 
     def _edit_to_read(self, record: Record) -> bool:
         """Whether a person's edit was settled in this task, which then began anew."""
@@ -184,11 +194,8 @@ class _Wrapped:
 
     async def _known(self, call: ToolCall) -> Record | None:
         """The record of a call that was considered before, as most were with the model's answer."""
-        try:
-            key = call.key
-        except InvalidCall:
-            return None
-        return (await self.ports.find([key])).get(key)
+        key = key_of(call)
+        return None if key is None else (await self.ports.find([key])).get(key)
 
     async def asked_here(
         self, call: ToolCall, record: Record, *, edits: bool = True
@@ -205,8 +212,8 @@ class _Wrapped:
         [settled] = await question.settle(given, self.request.runtime.config, self.ports)
         return settled.record, settled.edited
 
-    async def _run(self, request: ToolCallRequest, call: ToolCall, plan: Plan) -> Update:
-        door = BeforeTool(self, plan, call)
+    async def _run(self, request: ToolCallRequest, call: ToolCall, key: str, plan: Plan) -> Update:
+        door = BeforeTool(self, plan, key)
         watched = WatchedRequest.of(request, door)
         ran = await self.ran(call, lambda: door.through(self.chain(watched)))
         if ran.record.state is State.UNKNOWN and may_ask_again(self.request, ran.record, plan):
@@ -221,17 +228,19 @@ class _Wrapped:
     async def ran(self, call: ToolCall, invoke: Callable[[], Awaitable[Any]]) -> Ran:
         """Run a call once; raises what its tool raises, after the journal has it."""
         ran = await run_once(call, invoke, self.guard, self.ports)
-        await self.deliver()
+        tool = self.request.tool
+        leaving = ran.signal is not None or tool is None or tool.return_direct
+        await self.deliver(later=self.told_behind and not leaving)
         if ran.signal is not None and not isinstance(ran.signal, Replaced):
             raise ran.signal
         return ran
 
-    async def deliver(self) -> None:
-        """Tell BIGHUB, in the background where it is far away."""
-        if self.ports is self.guard.aports:
-            await self.guard.courier.astart()
+    async def deliver(self, *, later: bool = False) -> None:
+        """Tell BIGHUB, in the background where it is far away; or leave it to a later step."""
+        if later:
+            tell_soon(self.guard, self.ports)
         else:
-            self.guard.courier.start()
+            await tell_of(None, self.guard, self.ports)
 
 
 def _plain(target: ToolCall | Edited) -> ToolCall:

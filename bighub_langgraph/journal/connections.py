@@ -26,6 +26,7 @@ class Pooled:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
         self._driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
+        self._closed = False
 
     @contextlib.contextmanager
     def connection(self) -> Iterator[Any]:
@@ -38,10 +39,13 @@ class Pooled:
             connection.invalidate()
             raise
         finally:
+            if self._closed:
+                connection.invalidate()  # its pool is gone: nobody else would ever close it
             connection.close()
 
     def close(self) -> None:
-        """The pool goes with its engine."""
+        """The pool goes with its engine, and what is in use just now as soon as it is not."""
+        self._closed = True
 
 
 class OneWriter:

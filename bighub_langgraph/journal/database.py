@@ -121,6 +121,7 @@ class Database:
 
     def close(self) -> None:
         """Let go of the connections."""
+        self._readers.close()
         self._writers.close()
         self._engine.dispose()
 

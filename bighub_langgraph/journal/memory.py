@@ -5,8 +5,8 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from bighub_langgraph.core.changing import changed
 from bighub_langgraph.core.errors import CallNotRecorded
@@ -96,9 +96,11 @@ class MemoryJournal:
             if before is None:
                 raise CallNotRecorded([key])
             after = advance(before, event)
-            self._queue(entries(before, after, telling))
+            now = self._clock()
+            if told := entries(before, after, telling):
+                self._queue(told, now)
             self._records[key] = after
-            self._moved_at[key] = self._clock()
+            self._moved_at[key] = now
             if after.state in TERMINAL:
                 self._close(after)
             return after
@@ -160,7 +162,7 @@ class MemoryJournal:
         with self._lock:
             for slot in self._found(ids):
                 one = slot.queued
-                slot.queued = replace(one, tries=one.tries + 1, refusals=one.refusals + refused)
+                slot.queued = one._replace(tries=one.tries + 1, refusals=one.refusals + refused)
                 slot.due_at, slot.leased = until, False
                 if aside and not slot.aside:
                     slot.aside = True
@@ -184,10 +186,10 @@ class MemoryJournal:
         stored = self._records.setdefault(record.key, record)
         if stored is not record:
             return stored
-        self._moved_at[record.key] = self._clock()
+        self._moved_at[record.key] = now = self._clock()
         self._open[record.thread] = self._open.get(record.thread, 0) + 1
         if record.state in TERMINAL:
-            self._queue(entries(changed(record, state=State.PROPOSED), record, telling))
+            self._queue(entries(changed(record, state=State.PROPOSED), record, telling), now)
             self._close(record)
         return record
 
@@ -197,33 +199,40 @@ class MemoryJournal:
         if still_open:
             self._open[record.thread] = still_open
         self._settled.append(record.key)
-        for _ in range(2):  # two for one: what could not be forgotten in its turn is made up for
-            if len(self._settled) > self._most:
-                key = self._settled.popleft()
-                if key in self._records and not self._forgotten(key):
-                    self._settled.append(key)
+        if len(self._settled) > self._most:
+            self._forget_oldest()
+            self._forget_oldest()  # what could not be forgotten in its turn is made up for
+
+    def _forget_oldest(self) -> None:
+        if len(self._settled) > self._most:
+            key = self._settled.popleft()
+            if key in self._records and not self._forgotten(key):
+                self._settled.append(key)
 
     def _forgotten(self, key: str) -> bool:
         """Forget a call that is settled, told, and whose thread has nothing open."""
         record = self._records[key]
-        untold = self._of_turn.get(record.turn, {}).values()
-        if record.thread in self._open or any(one.queued.entry.key == key for one in untold):
+        if record.thread in self._open:
             return False
+        for untold in self._of_turn.get(record.turn, _NOTHING).values():
+            if untold.queued.entry.key == key:
+                return False
         del self._records[key], self._moved_at[key]
         return True
 
-    def _queue(self, told: Iterable[Entry]) -> None:
-        for entry in told:
-            self._last += 1
-            due_at = self._clock() + MEMORY_GRACE if entry.kind is Kind.MEMORY else 0.0
-            slot = _Slot(Queued(self._last, entry), due_at)
-            self._slots[self._last] = slot
-            self._of_turn.setdefault(entry.turn, {})[self._last] = slot
+    def _queue(self, told: Sequence[Entry], now: float) -> None:
+        for number, entry in enumerate(told, self._last + 1):
+            due_at = now + MEMORY_GRACE if entry.kind is Kind.MEMORY else 0.0
+            slot = _Slot(Queued(number, entry), due_at)
+            self._slots[number] = slot
+            self._of_turn.setdefault(entry.turn, {})[number] = slot
+        self._last += len(told)
 
     def _found(self, ids: Iterable[int]) -> list[_Slot]:
         return [self._slots[number] for number in ids if number in self._slots]
 
 
+_NOTHING: Mapping[int, _Slot] = {}
 _journals: "weakref.WeakSet[MemoryJournal]" = weakref.WeakSet()
 
 

@@ -1,6 +1,5 @@
 """Approvals: what waits for a person, and what the person said."""
 
-import json
 from typing import Any
 
 from sqlalchemy import Row, select, text, update
@@ -8,8 +7,8 @@ from sqlalchemy import Row, select, text, update
 from bighub_langgraph.local.checking import check
 from bighub_langgraph.local.engine import Engine
 from bighub_langgraph.local.faults import Refused, invalid
-from bighub_langgraph.local.learning import add_evidence
 from bighub_langgraph.local.outcomes import find_decision
+from bighub_langgraph.local.reply import stored_reply
 from bighub_langgraph.local.requests import Resolution
 from bighub_langgraph.local.scoring.evidence import Label
 from bighub_langgraph.local.tables import decisions
@@ -49,7 +48,7 @@ def resolve(engine: Engine, request_id: str, body: object) -> dict[str, Any]:
         }
         # What happened weighs more than what somebody thought of it before.
         if decision.label is None:
-            changes |= add_evidence(tx, decision, _LABELS[answer.resolution], at)
+            changes |= engine.learned.add(tx, decision, _LABELS[answer.resolution], at)
         chosen = update(decisions).where(decisions.c.request_id == decision.request_id)
         tx.execute(chosen.values(**changes))
         return approval_view(find_decision(tx, request_id=decision.request_id))
@@ -58,7 +57,7 @@ def resolve(engine: Engine, request_id: str, body: object) -> dict[str, Any]:
 def approval_view(decision: Row[Any]) -> dict[str, Any]:
     """An approval as the API shows it."""
     resolved = decision.approval in _LABELS
-    intelligence = json.loads(decision.reply)["decision_intelligence"]
+    intelligence = stored_reply(decision)["decision_intelligence"]
     return {
         "request_id": decision.request_id,
         "validation_id": decision.request_id,

@@ -1,6 +1,5 @@
 """Cases: decisions as things to look up, list and report on."""
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ from bighub_langgraph.local.outcomes import (
     report,
     request_id_of,
 )
+from bighub_langgraph.local.reply import stored_reply
 from bighub_langgraph.local.requests import Case
 from bighub_langgraph.local.tables import decisions
 from bighub_langgraph.local.times import iso
@@ -81,7 +81,7 @@ _FILTERS: dict[str, Callable[[Any], ColumnElement[bool]]] = {
 
 
 def _view(row: Row[Any]) -> dict[str, Any]:
-    reply = json.loads(row.reply)
+    reply = stored_reply(row)
     return {
         "case_id": case_id(row.request_id),
         "request_id": row.request_id,

@@ -32,27 +32,26 @@ def plain(text: str) -> str:
 
 def _plain_json(tree: object) -> object:
     """Check that a tree is JSON that can be stored, without recursion into what is too deep."""
-    left = [(tree, 0)]
-    nodes = letters = 0
-    while left:
-        node, depth = left.pop()
-        nodes += 1
-        match node:  # what comes most often first
-            case str():
+    level: list[Any] = [tree]
+    nodes, letters, depth = 1, 0, 0
+    while level:
+        below: list[Any] = []
+        for node in level:
+            if isinstance(node, str):  # what comes most often first
                 letters += len(plain(node))
-            case None | bool():
-                pass
-            case int() | float():
+            elif isinstance(node, int | float):
                 _finite(node)
-            case list() | tuple():
-                left.extend((item, depth + 1) for item in node)
-            case Mapping():
-                letters += sum(len(_key(key)) for key in node)
-                left.extend((item, depth + 1) for item in node.values())
-            case _:
+            elif isinstance(node, Mapping):
+                letters += sum(map(len, map(_key, node)))
+                below += node.values()
+            elif isinstance(node, list | tuple):
+                below += node
+            elif node is not None:
                 raise ValueError(f"{type(node).__name__} is not JSON")
-        if depth > _DEEPEST or nodes > _MOST_NODES or letters > _LONGEST_TEXT:
-            raise ValueError("too deep or too large")
+            if nodes + len(below) > _MOST_NODES or letters > _LONGEST_TEXT or depth > _DEEPEST:
+                raise ValueError("too deep or too large")
+        nodes += len(below)
+        level, depth = below, depth + 1
     return tree
 
 

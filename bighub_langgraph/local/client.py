@@ -1,10 +1,12 @@
 """Drop-in clients: the `bighub` SDK over an engine in this process."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Self
 
 from bighub import AsyncBighubClient, BighubClient
+from bighub.decisions import AsyncDecisionsAPI, DecisionsAPI
 
 from bighub_langgraph.local.engine import Engine
 from bighub_langgraph.local.settings import Settings
@@ -13,12 +15,39 @@ from bighub_langgraph.local.transport import AsyncLocalTransport, LocalTransport
 _NOWHERE = "https://embedded.invalid"
 
 
+class Decisions(DecisionsAPI):
+    """The SDK's decisions, and several of them at once."""
+
+    def evaluate_together(self, calls: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """Evaluate calls, each given by what `evaluate` takes, in order and with one commit.
+
+        Each is decided as if it had been asked alone after those before it. In the place of a
+        reply stands what `evaluate` would have raised.
+        """
+        transport: Any = self._transport
+        replies: list[Any] = transport.together([partial(self.evaluate, **call) for call in calls])
+        return replies
+
+
+class AsyncDecisions(AsyncDecisionsAPI):
+    """The SDK's decisions, and several of them at once."""
+
+    async def evaluate_together(self, calls: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """Evaluate calls in order and with one commit; see `Decisions.evaluate_together`."""
+        transport: Any = self._transport
+        evaluate = DecisionsAPI(transport.blocking).evaluate
+        replies: list[Any] = await transport.together([partial(evaluate, **call) for call in calls])
+        return replies
+
+
 class LocalBighub(BighubClient):
     """A `BighubClient` that decides and learns in this process.
 
     `url` is a database: `sqlite://` for memory, `sqlite:///file.db`, or `postgresql+psycopg://...`.
     Clients that are given the same `engine` share what it knows.
     """
+
+    decisions: Decisions
 
     def __init__(
         self,
@@ -34,6 +63,7 @@ class LocalBighub(BighubClient):
         self.url = url
         # In memory it answers within microseconds, so whoever tells it things need not wait.
         self.immediate = url == "sqlite://"
+        self.decisions = Decisions(self._transport, reviews=self.reviews, outcomes=self.outcomes)
         _hang_in(self, LocalTransport(self.engine, closes_engine=engine is None))
 
     def __enter__(self) -> Self:
@@ -45,6 +75,8 @@ class LocalBighub(BighubClient):
 
 class AsyncLocalBighub(AsyncBighubClient):
     """An `AsyncBighubClient` that decides and learns in this process; see `LocalBighub`."""
+
+    decisions: AsyncDecisions
 
     def __init__(
         self,
@@ -59,6 +91,9 @@ class AsyncLocalBighub(AsyncBighubClient):
         self.url = url
         # In memory it answers within microseconds, so whoever tells it things need not wait.
         self.immediate = url == "sqlite://"
+        self.decisions = AsyncDecisions(
+            self._transport, reviews=self.reviews, outcomes=self.outcomes
+        )
         _hang_in(self, AsyncLocalTransport(self.engine, closes_engine=engine is None))
 
     async def __aenter__(self) -> Self:

@@ -1,9 +1,8 @@
 """Deciding: from a proposed action to a stored reply."""
 
-import json
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, select
 
@@ -11,12 +10,13 @@ from bighub_langgraph.local.checking import canonical, check, written
 from bighub_langgraph.local.engine import Engine
 from bighub_langgraph.local.faults import Refused
 from bighub_langgraph.local.idempotency import check_key, mismatch
-from bighub_langgraph.local.reply import Judgement, reply
+from bighub_langgraph.local.reply import Told, reply, stored_reply
 from bighub_langgraph.local.requests import Evaluate, EvaluateBatch
 from bighub_langgraph.local.scoring.action import Action, Fact, Past, facts_of, words_of
+from bighub_langgraph.local.scoring.model import Assessment
 from bighub_langgraph.local.scoring.policy import advise
 from bighub_langgraph.local.scoring.session import Call, health_of
-from bighub_langgraph.local.sessions import read_session, save_session
+from bighub_langgraph.local.settings import DomainSettings
 from bighub_langgraph.local.store import Prepared
 from bighub_langgraph.local.tables import decisions
 
@@ -60,26 +60,30 @@ def _decide(
     facts = facts_of(context)
     past = _NO_PAST
     if session_id:
-        session, call = read_session(tx, session_id), _call(proposed, context, facts, at)
+        session, call = engine.sessions.read(tx, session_id), _call(proposed, context, facts, at)
         past = session.before(call)
-    judgement = _judge(engine, tx, _action(proposed, facts, past), at)
-    unasked = context.get("unasked") is True
-    answer = reply(
-        judgement, request_id=f"req_{engine.new_id()}", context=context, dry_run=proposed.dry_run
-    )
+    action = _action(proposed, facts, past)
+    told, seen = _judge(engine, tx, action, at, context)
+    answer = reply(told, dry_run=proposed.dry_run)
     if proposed.dry_run:
         return (key and _earlier(tx, key, digest)) or answer
-    row = _row(judgement, answer, key=key, digest=digest, session_id=session_id, unasked=unasked)
+    about = {"at": at, "idempotency_key": key, "digest": digest, "session_id": session_id}
+    unasked = context.get("unasked") is True
+    row = _row(told, action, review=answer["requires_approval"], unasked=unasked)
     # A key that comes again is seldom: it is noticed here, and not looked up before each decision.
-    if not engine.store.prepared(decisions).write(tx, **row):
+    if not engine.store.prepared(decisions, only=_COLUMNS).write(tx, **about, **row):
         return _earlier(tx, str(key), digest) or _lost(key)
     if session_id:
-        save_session(engine.store, tx, session_id, session.proposed(call), at)
+        engine.sessions.save(tx, session_id, session.proposed(call), at)
+    engine.learned.remember(told.request_id, action, seen)
     engine.decided(tx)
     return answer
 
 
-def _judge(engine: Engine, tx: Connection, action: Action, at: float) -> Judgement:
+def _judge(
+    engine: Engine, tx: Connection, action: Action, at: float, context: Mapping[str, Any]
+) -> tuple[Told, Assessment]:
+    """What is to be told about an action, and what that was read from."""
     present = engine.present(tx)
     seen = engine.learned.assess(tx, present.newest_evidence, action, at)
     health = health_of(action.past)
@@ -90,7 +94,36 @@ def _judge(engine: Engine, tx: Connection, action: Action, at: float) -> Judgeme
         stricter = advice.at_least(ruling.recommendation, ruling.reason)
         if stricter is not advice:
             advice, blocked_by = stricter, ruling.blocked_by
-    return Judgement(action, at, seen, advice, health, settings, blocked_by)
+    told = Told(
+        request_id=f"req_{engine.new_id()}",
+        action=action.name,
+        target=action.target,
+        value=action.value,
+        risk=seen.risk,
+        recommendation=advice.recommendation.value,
+        parts=seen.parts,
+        confidence=advice.confidence.value,
+        reason=advice.reason,
+        health=health and health.value,
+        blocked_by=blocked_by,
+        mode=settings.enforcement_mode.value,
+        regret=_regret(seen.risk, settings),
+        evidence=seen.evidence,
+        bad=seen.bad,
+        precedents=seen.precedents,
+        novelties=seen.novelties,
+        drifting=seen.drifting,
+        smaller_value=seen.smaller_value,
+        objective=context.get("objective"),
+        trajectory_id=context.get("trajectory_id") or context.get("session_id"),
+    )
+    return told, seen
+
+
+def _regret(risk: float, settings: DomainSettings) -> float:
+    """What running it is expected to cost, on the scale of the domain's worst case."""
+    worst = max(settings.bad_cost, settings.review_cost)
+    return round(risk * settings.bad_cost / worst, 6)
 
 
 def _action(proposed: Evaluate, facts: Mapping[str, Fact], past: Past) -> Action:
@@ -105,68 +138,62 @@ def _action(proposed: Evaluate, facts: Mapping[str, Fact], past: Past) -> Action
     )
 
 
-def _row(
-    judgement: Judgement,
-    answer: Mapping[str, Any],
-    *,
-    key: str | None,
-    digest: str,
-    session_id: str | None,
-    unasked: bool,
-) -> dict[str, Any]:
-    action = judgement.action
+def _row(told: Told, action: Action, *, review: bool, unasked: bool) -> dict[str, Any]:
     return {
-        **_UNSETTLED,
-        "request_id": answer["request_id"],
-        "idempotency_key": key,
-        "digest": digest,
-        "at": judgement.at,
+        "request_id": told.request_id,
         "domain": action.domain,
         "action": action.name,
         "actor": action.actor,
         "target": action.target,
         "value": action.value,
-        "session_id": session_id,
-        "risk": judgement.seen.risk,
-        "recommendation": judgement.advice.recommendation.value,
+        "risk": told.risk,
+        "recommendation": told.recommendation,
         "unasked": unasked,
-        "parts": written(judgement.seen.parts),
-        "seen": written(action.to_json()),
-        "reply": written(answer),
-        "approval": "pending" if answer["requires_approval"] and not unasked else "",
+        "parts": written(told.parts),
+        "seen": written([action.facts, tuple(action.past)]),
+        "reply": told.to_text(),
+        "approval": "pending" if review and not unasked else "",
+        "severity": 0.0,
     }
 
 
-_UNSETTLED = {
-    "comment": None,
-    "resolved_at": None,
-    "outcome": None,
-    "severity": 0.0,
-    "outcome_at": None,
-    "followed": None,
-    "label": None,
-    "label_at": None,
-    "label_seq": None,
-}
+_COLUMNS = (
+    *("request_id", "idempotency_key", "digest", "at", "domain", "action", "actor", "target"),
+    *("value", "session_id", "risk", "recommendation", "unasked", "parts", "seen", "reply"),
+    *("approval", "severity"),
+)
 
 
 def _earlier(tx: Connection, key: str, digest: str) -> dict[str, Any] | None:
     found = _BY_KEY.rows(tx, key=key)
     if not found:
         return None
-    known, text = found[0]
-    if known != digest:
+    row = _Earlier(*found[0])
+    if row.digest != digest:
         raise mismatch()
-    stored: dict[str, Any] = json.loads(text)
-    return stored
+    return stored_reply(row)
 
 
 def _lost(key: str | None) -> dict[str, Any]:
     raise Refused(409, f"the decision under {key!r} is being made by another request; ask again")
 
 
+class _Earlier(NamedTuple):
+    """A decision that was made before, as far as its reply needs it."""
+
+    digest: str
+    request_id: str
+    action: str
+    target: str | None
+    value: float | None
+    risk: float
+    recommendation: str
+    parts: str
+    reply: str
+
+
 _BY_KEY = Prepared(
-    select(decisions.c.digest, decisions.c.reply).where(
+    select(*(decisions.c[name] for name in _Earlier._fields)).where(
         decisions.c.idempotency_key == bindparam("key")
     )
 )

@@ -12,6 +12,7 @@ from bighub_langgraph.local.controls import Controls, load_controls
 from bighub_langgraph.local.learning import Learned
 from bighub_langgraph.local.retention import EVERY, forget_oldest
 from bighub_langgraph.local.scoring.model import Model
+from bighub_langgraph.local.sessions import Sessions
 from bighub_langgraph.local.settings import Settings
 from bighub_langgraph.local.store import Store, current_numbers
 
@@ -43,6 +44,7 @@ class Engine:
         self.new_id = new_id
         self.store = Store(url)
         self.learned = Learned(self.store, self.settings)
+        self.sessions = Sessions(self.store)
         self._controls = Controls()
         self._decided = 0
 
@@ -77,6 +79,7 @@ class Engine:
         self._decided += 1
         if self._decided % EVERY == 0:
             forget_oldest(self.store, tx)
+            self.sessions.clear()
 
     def close(self) -> None:
         """Let go of the store."""

@@ -1,12 +1,11 @@
 """Events: the stream of decisions as a dashboard shows it."""
 
-import json
-from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Row, func, select
 
 from bighub_langgraph.local.engine import Engine
+from bighub_langgraph.local.reply import stored_reply
 from bighub_langgraph.local.tables import decisions
 from bighub_langgraph.local.times import iso
 from bighub_langgraph.local.words import Recommendation
@@ -55,7 +54,7 @@ def stats(engine: Engine) -> dict[str, Any]:
 
 
 def _view(row: Row[Any]) -> dict[str, Any]:
-    reply: Mapping[str, Any] = json.loads(row.reply)
+    reply = stored_reply(row)
     kind = _KIND_OF[row.recommendation]
     same = (
         "allowed",

@@ -3,15 +3,17 @@
 import json
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, select
 
-from bighub_langgraph.local.scoring.action import Action
+from bighub_langgraph.local.remembered import Remembered
+from bighub_langgraph.local.scoring.action import Action, Past
 from bighub_langgraph.local.scoring.evidence import Evidence, Label
+from bighub_langgraph.local.scoring.features import Traits
 from bighub_langgraph.local.scoring.model import Assessment, Model
 from bighub_langgraph.local.settings import Settings
 from bighub_langgraph.local.store import Prepared, Store, next_number
@@ -19,6 +21,7 @@ from bighub_langgraph.local.tables import decisions, evidence, snapshots
 
 _AT_ONCE = 500
 _BETWEEN_SNAPSHOTS = 2_000
+_IN_MIND = 256
 _FORM = 1  # of what a snapshot holds; another one is not read
 
 
@@ -36,6 +39,8 @@ class Learned:
         self._alone = threading.Lock()
         self.model = Model(settings)
         self._read: int | None = None
+        self._decided: dict[str, _Decided] = {}  # by request id; such a thing never changes
+        self._at_hand: Remembered[_Labelled] = Remembered(store, _IN_MIND)  # by its number
         self._believed: dict[str, int] = {}  # domain -> number of the last good outcome believed
         self._due: dict[str, float] = {}  # domain -> when the first one that waits came
 
@@ -52,13 +57,52 @@ class Learned:
             self._catch_up(tx, newest, at)
             yield self.model
 
+    def remember(self, request_id: str, action: Action, seen: Assessment) -> None:
+        """Keep in mind what was decided: mostly its outcome comes soon."""
+        with self._alone:
+            self._decided[request_id] = _Decided(action, seen.parts, seen.traits)
+            if len(self._decided) > _IN_MIND:
+                del self._decided[next(iter(self._decided))]
+
+    def add(self, tx: Connection, decision: Any, label: Label, at: float) -> dict[str, object]:
+        """Write down a label for a decision; the result is what changes in the decision's row."""
+        seq = next_number(tx, "evidence")
+        row: dict[str, Any] = {
+            "seq": seq,
+            "request_id": decision.request_id,
+            "domain": decision.domain,
+            "at": at,
+            "label": int(label),
+            "replaces": decision.label,
+            "replaced_at": decision.label_at,
+            "replaced_seq": decision.label_seq,
+        }
+        _ADDED.write(tx, **row)
+        if decision.request_id in self._decided:
+            labelled = _Labelled(
+                **row,
+                decided_at=decision.at,
+                risk=decision.risk,
+                parts="",  # in mind, as is what follows
+                seen="",
+                action="",
+                actor="",
+                target=None,
+                value=None,
+                approval=decision.approval,
+                resolved_at=decision.resolved_at,
+                label_seq=seq,
+            )
+            self._at_hand.put(seq, labelled)
+        return {"label": int(label), "label_at": at, "label_seq": seq}
+
     def _catch_up(self, tx: Connection, newest: int, at: float) -> None:
         if self._read is None:
             self._read = self._restore(tx)
         start = self._read
         while self._read < newest:
-            rows = _NEWER.rows(tx, after=self._read, newest=newest)
-            for row in map(_Labelled._make, rows):
+            rows = self._newer(tx, self._read, newest)
+            for row in rows:
                 self._take_in(row)
                 self._read = row.seq
             if not rows:
@@ -70,24 +114,50 @@ class Learned:
         if due and not self._store.in_memory:  # which nobody opens again
             self._keep(tx, at)
 
+    def _newer(self, tx: Connection, read: int, newest: int) -> "list[_Labelled]":
+        """What comes after what was read, as far as it is at hand, or else from the store."""
+        row = self._at_hand.get(read + 1)
+        if row is not None and row.request_id in self._decided:
+            return [row]
+        return [_Labelled._make(row) for row in _NEWER.rows(tx, after=read, newest=newest)]
+
     def _take_in(self, row: "_Labelled") -> None:
         domain, label = row.domain, Label(row.label)
         if label is not Label.GOOD:
-            self.model.learn(self._corrected(row) if row.replaces == Label.GOOD else _evidence(row))
+            self.model.learn(
+                self._corrected(row) if row.replaces == Label.GOOD else self._evidence(row)
+            )
         elif domain not in self._due and not self.model.delay(domain):
-            self.model.learn(_evidence(row))
+            self.model.learn(self._evidence(row))
             self._believed[domain] = row.seq
         else:
             self._due.setdefault(domain, row.at)
 
     def _corrected(self, row: "_Labelled") -> Evidence:
         """A good outcome that turned bad; one that was not believed yet replaces nothing."""
-        read = _evidence(row)
+        read = self._evidence(row)
         self.model.corrected(row.domain, row.at - read.replaced_at)
         if (row.replaced_seq or 0) <= self._believed.get(row.domain, 0):
             return read
         approved = row.approval == "approved" and (row.resolved_at or 0) <= read.replaced_at
         return read._replace(replaces=Label.APPROVED if approved else None)
+
+    def _evidence(self, row: "_Labelled") -> Evidence:
+        known = self._decided.get(row.request_id) or _Decided(
+            _stored_action(row), json.loads(row.parts), None
+        )
+        return Evidence(
+            request_id=row.request_id,
+            action=known.action,
+            decided_at=row.decided_at,
+            at=row.at,
+            label=Label(row.label),
+            replaces=None if row.replaces is None else Label(row.replaces),
+            replaced_at=row.at if row.replaced_at is None else row.replaced_at,
+            risk=row.risk,
+            parts=known.parts,
+            traits=known.traits,
+        )
 
     def _ripen(self, tx: Connection, domain: str, at: float) -> None:
         """Believe the good outcomes that are old enough and stand uncorrected."""
@@ -100,7 +170,7 @@ class Learned:
                 self._due[domain] = row.at
                 return
             if row.label_seq == row.seq:
-                self.model.learn(_evidence(row))
+                self.model.learn(self._evidence(row))
             self._believed[domain] = row.seq
             place["after"] = row.seq
         if next(_GOOD.each(tx, **place), None) is None:
@@ -126,21 +196,12 @@ class Learned:
         tx.execute(delete(snapshots).where(snapshots.c.seq < self._read))
 
 
-def add_evidence(tx: Connection, decision: Any, label: Label, at: float) -> dict[str, object]:
-    """Write down a label for a decision; the result is what changes in the decision's row."""
-    seq = next_number(tx, "evidence")
-    _ADDED.write(
-        tx,
-        seq=seq,
-        request_id=decision.request_id,
-        domain=decision.domain,
-        at=at,
-        label=int(label),
-        replaces=decision.label,
-        replaced_at=decision.label_at,
-        replaced_seq=decision.label_seq,
-    )
-    return {"label": int(label), "label_at": at, "label_seq": seq}
+class _Decided(NamedTuple):
+    """What was decided on, and what was thought of it."""
+
+    action: Action
+    parts: Mapping[str, float]
+    traits: Traits | None
 
 
 class _Labelled(NamedTuple):
@@ -158,13 +219,20 @@ class _Labelled(NamedTuple):
     risk: float
     parts: str
     seen: str
+    action: str
+    actor: str
+    target: str | None
+    value: float | None
     approval: str
     resolved_at: float | None
     label_seq: int | None
 
 
 _LABEL = ("seq", "request_id", "domain", "at", "label", "replaces", "replaced_at", "replaced_seq")
-_DECISION = ("at", "risk", "parts", "seen", "approval", "resolved_at", "label_seq")
+_DECISION = (
+    *("at", "risk", "parts", "seen", "action", "actor", "target", "value"),
+    *("approval", "resolved_at", "label_seq"),
+)
 _ROWS = select(
     *(evidence.c[name] for name in _LABEL), *(decisions.c[name] for name in _DECISION)
 ).join(decisions, decisions.c.request_id == evidence.c.request_id)
@@ -186,15 +254,9 @@ _ADDED = Prepared(evidence.insert(), columns=_LABEL)
 _SNAPSHOT = select(snapshots.c.seq, snapshots.c.state).order_by(snapshots.c.seq.desc()).limit(1)
 
 
-def _evidence(row: _Labelled) -> Evidence:
-    return Evidence(
-        request_id=row.request_id,
-        action=Action.from_json(json.loads(row.seen)),
-        decided_at=row.decided_at,
-        at=row.at,
-        label=Label(row.label),
-        replaces=None if row.replaces is None else Label(row.replaces),
-        replaced_at=row.at if row.replaced_at is None else row.replaced_at,
-        risk=row.risk,
-        parts=json.loads(row.parts),
-    )
+def _stored_action(row: _Labelled) -> Action:
+    seen = json.loads(row.seen)
+    if isinstance(seen, dict):  # stored whole, as earlier versions did
+        return Action.from_json(seen)
+    facts, past = seen
+    return Action(row.domain, row.action, row.actor, row.target, row.value, facts, Past(*past))

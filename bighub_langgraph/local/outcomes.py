@@ -9,10 +9,8 @@ from sqlalchemy import Connection, Row, bindparam, select, update
 from bighub_langgraph.local.checking import check
 from bighub_langgraph.local.engine import Engine
 from bighub_langgraph.local.faults import Refused, invalid, not_found
-from bighub_langgraph.local.learning import add_evidence
 from bighub_langgraph.local.requests import Outcome, OutcomeBatch
 from bighub_langgraph.local.scoring.evidence import Label
-from bighub_langgraph.local.sessions import read_session, save_session
 from bighub_langgraph.local.store import Prepared
 from bighub_langgraph.local.tables import decisions, outcomes
 from bighub_langgraph.local.times import iso
@@ -72,6 +70,7 @@ class Decided(NamedTuple):
     risk: float
     recommendation: str
     approval: str
+    resolved_at: float | None
     outcome: str | None
     severity: float
     label: int | None
@@ -149,7 +148,7 @@ def _settle(
     if meaning.bad is not None:
         label = Label.BAD if meaning.bad else Label.GOOD
         if decision.label != label:
-            changes |= add_evidence(tx, decision, label, at)
+            changes |= engine.learned.add(tx, decision, label, at)
         _tell_session(engine, tx, decision, bad=meaning.bad, at=at)
     return changes
 
@@ -177,9 +176,9 @@ def _tell_session(
     engine: Engine, tx: Connection, decision: Decided, *, bad: bool, at: float
 ) -> None:
     if decision.session_id:
-        session = read_session(tx, decision.session_id)
+        session = engine.sessions.read(tx, decision.session_id)
         after = session.ended(action=decision.action, bad=bad)
-        save_session(engine.store, tx, decision.session_id, after, at)
+        engine.sessions.save(tx, decision.session_id, after, at)
 
 
 def outcome_view(

@@ -1,11 +1,11 @@
 """Reading outcomes back: by decision, as a timeline, and what is still awaited."""
 
-import json
 from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
 
+from bighub_langgraph.local.checking import sent
 from bighub_langgraph.local.engine import Engine
 from bighub_langgraph.local.faults import not_found
 from bighub_langgraph.local.outcomes import (
@@ -15,6 +15,7 @@ from bighub_langgraph.local.outcomes import (
     outcome_view,
     stored_outcome,
 )
+from bighub_langgraph.local.reply import stored_reply
 from bighub_langgraph.local.tables import decisions, evidence, outcomes
 from bighub_langgraph.local.times import iso
 
@@ -66,12 +67,12 @@ def verify(engine: Engine, request_id: str) -> dict[str, Any]:
     """Whether a decision is known, and whether its stored reply is still the one that was given."""
     with engine.store.transaction() as tx:
         decision = find_decision(tx, request_id=request_id)
-    reply = json.loads(decision.reply)
+    reply = stored_reply(decision)
     return {
         "valid": reply["request_id"] == decision.request_id,
         "validation_id": decision.request_id,
         "validation_hash": decision.digest,
-        "computed_hash": sha256(decision.reply.encode()).hexdigest(),
+        "computed_hash": sha256(sent(reply)).hexdigest(),
         "validated_at": iso(decision.at),
         "allowed": reply["allowed"],
         "result": reply["result"],

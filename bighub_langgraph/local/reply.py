@@ -1,257 +1,244 @@
-"""The reply to an evaluation in BIGHUB's words: advice, older fields, newer flags."""
+"""The reply to an evaluation in BIGHUB's words: advice, older fields, newer flags.
 
+A reply says many things more than once. What is `Told` has each of them once; that is stored, and
+the reply is written from it when it is given and whenever it is asked for again.
+"""
+
+import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
-from bighub_langgraph.local.scoring.action import Action, describe
+from bighub_langgraph.local.checking import written
+from bighub_langgraph.local.scoring.action import describe_call
 from bighub_langgraph.local.scoring.evidence import Label
-from bighub_langgraph.local.scoring.model import Assessment
-from bighub_langgraph.local.scoring.policy import Advice
 from bighub_langgraph.local.scoring.precedents import Precedent
-from bighub_langgraph.local.settings import DomainSettings
 from bighub_langgraph.local.times import iso
-from bighub_langgraph.local.words import Confidence, Health, Mode, Recommendation
+from bighub_langgraph.local.words import Confidence, Mode, Recommendation
 
 CONTRACT = "2026-05-13"
 _ALIKE = 0.5
 _SOME = 0.5
 
-_RESULTS = {
+_RESULTS: Mapping[str, str] = {
     Recommendation.PROCEED: "allowed",
     Recommendation.CAUTION: "allowed",
     Recommendation.REVIEW: "requires_approval",
     Recommendation.STOP: "blocked",
 }
-_MODES = {
+_MODES: Mapping[str, str] = {
     Recommendation.PROCEED: "autonomous",
     Recommendation.CAUTION: "constrained",
     Recommendation.REVIEW: "review",
     Recommendation.STOP: "blocked",
 }
-_SCORES = {Confidence.HIGH: 0.9, Confidence.MEDIUM: 0.6, Confidence.LOW: 0.3}
+_OLDER_MODES = {"allowed": "FULL", "requires_approval": "CONDITIONAL", "blocked": "DENIED"}
+_SCORES: Mapping[str, float] = {Confidence.HIGH: 0.9, Confidence.MEDIUM: 0.6, Confidence.LOW: 0.3}
+_OUTCOMES: Mapping[int, str] = {label: label.name for label in Label}
+_HAPPENED = frozenset(label for label in Label if label.outcome)
+_BAD = frozenset(label for label in Label if label.bad)
 
 
-class Judgement(NamedTuple):
-    """Everything a reply tells about an action."""
+class Told(NamedTuple):
+    """Everything that a reply says. The first fields are columns of the decision."""
 
-    action: Action
-    at: float
-    seen: Assessment
-    advice: Advice
-    health: Health | None
-    settings: DomainSettings
-    blocked_by: str | None
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What deserves a second look."""
-        drift = "outcomes have become worse lately"
-        return (*self.seen.novelties, drift) if self.seen.drifting else self.seen.novelties
-
-
-def reply(
-    judgement: Judgement, *, request_id: str, context: Mapping[str, Any], dry_run: bool
-) -> dict[str, Any]:
-    """Write a judgement as BIGHUB's answer to `POST /actions/evaluate`."""
-    told = _Told(
-        describe(judgement.action),
-        list(judgement.warnings),
-        rationale(judgement),
-        _alternatives(judgement),
-        [_precedent(each) for each in judgement.seen.precedents],
-        round(judgement.seen.risk, 6),
-        _regret(judgement),
-    )
-    return {
-        **_advice(judgement, told),
-        **_older(judgement, told),
-        **_newer(judgement, told),
-        "request_id": request_id,
-        "validation_id": request_id,
-        "dry_run": dry_run,
-        "warnings": told.warnings,
-        "usage": {},
-        "learning_influenced": judgement.seen.evidence > 0,
-        "intelligence": _intelligence(judgement, context),
-        "decision_packet": _packet(judgement, told, context),
-    }
-
-
-def rationale(judgement: Judgement) -> str:
-    """The reason in one sentence with its numbers."""
-    seen, reason = judgement.seen, judgement.advice.reason
-    if seen.evidence < _SOME:
-        return f"risk {seen.risk:.2f}: {reason}; nothing like it is known."
-    name = judgement.action.name
-    counted = f"{seen.bad:.0f} of {seen.evidence:.0f} known outcomes of {name} went wrong"
-    like = [each for each in seen.precedents if each.similarity >= _ALIKE]
-    wrong = sum(each.label.bad for each in like)
-    nearest = f", {wrong} of the {len(like)} most alike" if like else ""
-    return f"risk {seen.risk:.2f}: {reason}; {counted}{nearest}."
-
-
-class _Told(NamedTuple):
-    proposed: str
-    warnings: list[str]
-    rationale: str
-    alternatives: list[dict[str, Any]]
-    precedents: list[dict[str, Any]]
+    request_id: str
+    action: str
+    target: str | None
+    value: float | None
     risk: float
+    recommendation: str
+    parts: Mapping[str, float]
+    confidence: str
+    reason: str
+    health: str | None
+    blocked_by: str | None
+    mode: str
     regret: float
+    evidence: float
+    bad: float
+    precedents: list[Precedent]
+    novelties: tuple[str, ...]
+    drifting: bool
+    smaller_value: float | None
+    objective: Any
+    trajectory_id: Any
+
+    def to_text(self) -> str:
+        """What has no column of its own, as it is stored."""
+        # Plain tuples are written in a quarter of the time that named ones take.
+        found = [
+            (request_id, near, int(label), at, target, summary)
+            for request_id, near, label, at, target, summary in self.precedents
+        ]
+        return written((*self[_COLUMNS:_FOUND], found, *self[_FOUND + 1 :]))
+
+    @classmethod
+    def stored(cls, row: Any) -> Self:
+        """What a row of the store told."""
+        columns = [row.request_id, row.action, row.target, row.value, row.risk, row.recommendation]
+        told = cls._make([*columns, json.loads(row.parts), *json.loads(row.reply)])
+        return told._replace(
+            precedents=[Precedent(*each) for each in told.precedents],
+            novelties=tuple(told.novelties),
+        )
 
 
-def _advice(judgement: Judgement, told: _Told) -> dict[str, Any]:
-    advice, seen, settings = judgement.advice, judgement.seen, judgement.settings
-    enforced = settings.enforcement_mode is Mode.ENFORCED
+_COLUMNS = Told._fields.index("confidence")
+_FOUND = Told._fields.index("precedents")
+
+
+def stored_reply(row: Any) -> dict[str, Any]:
+    """The reply of a decision in the store."""
+    if row.reply.startswith("{"):  # stored whole, as earlier versions did
+        whole: dict[str, Any] = json.loads(row.reply)
+        return whole
+    return reply(Told.stored(row))
+
+
+def reply(told: Told, *, dry_run: bool = False) -> dict[str, Any]:
+    """Write what is told as BIGHUB's answer to `POST /actions/evaluate`."""
+    said, proposed = rationale(told), describe_call(told.action, told.value, told.target)
+    word, score, risk = told.recommendation, _SCORES[told.confidence], round(told.risk, 6)
+    result, mode = _RESULTS[word], _MODES[word]
+    drift = ("outcomes have become worse lately",) if told.drifting else ()
+    alternatives, review = _alternatives(told), mode == "review"
+    warnings = [*told.novelties, *drift]
     return {
-        "recommendation": advice.recommendation.value,
-        "recommendation_confidence": advice.confidence.value,
-        "risk_score": told.risk,
-        "enforcement_mode": settings.enforcement_mode.value,
-        "enforced_verdict": _RESULTS[advice.recommendation] if enforced else None,
+        "recommendation": word,
+        "recommendation_confidence": told.confidence,
+        "risk_score": risk,
+        "enforcement_mode": told.mode,
+        "enforced_verdict": result if told.mode == _ENFORCED else None,
         "decision_intelligence": {
-            "rationale": told.rationale,
-            "evidence_status": _evidence_status(seen.evidence),
-            "trajectory_health": judgement.health and judgement.health.value,
+            "rationale": said,
+            "evidence_status": _evidence_status(told.evidence),
+            "trajectory_health": told.health,
             "projected_regret": told.regret,
-            "alternatives": told.alternatives,
-            "rule_basis": judgement.blocked_by,
-            "precedents": told.precedents,
-            "evidence_count": round(seen.evidence, 2),
-            "drift": seen.drifting,
-            "model_parts": {name: round(part, 6) for name, part in seen.parts.items()},
+            "alternatives": alternatives,
+            "rule_basis": told.blocked_by,
+            "precedents": [_precedent(*each) for each in told.precedents],
+            "evidence_count": round(told.evidence, 2),
+            "drift": told.drifting,
+            "model_parts": {name: round(part, 6) for name, part in told.parts.items()},
         },
-    }
-
-
-def _older(judgement: Judgement, told: _Told) -> dict[str, Any]:
-    result = _RESULTS[judgement.advice.recommendation]
-    review = result == "requires_approval"
-    return {
         "allowed": result == "allowed",
         "result": result,
-        "reason": told.rationale,
-        "blocked_by": judgement.blocked_by,
+        "reason": said,
+        "blocked_by": told.blocked_by,
         "requires_approval": review,
         "human_review": review,
-        "mode": {"allowed": "FULL", "blocked": "DENIED"}.get(result, "CONDITIONAL"),
+        "mode": _OLDER_MODES[result],
         "gate_version": "embedded-1",
-    }
-
-
-def _newer(judgement: Judgement, told: _Told) -> dict[str, Any]:
-    mode = _MODES[judgement.advice.recommendation]
-    return {
         "better_decision_contract_version": CONTRACT,
-        "proposed_action": told.proposed,
-        "better_action": told.alternatives[0]["action"] if told.alternatives else None,
+        "proposed_action": proposed,
+        "better_action": alternatives[0]["action"] if alternatives else None,
         "execution_mode": mode,
-        "risk": told.risk,
-        "confidence": _SCORES[judgement.advice.confidence],
+        "risk": risk,
+        "confidence": score,
         "expected_regret": told.regret,
-        "can_run": mode in ("autonomous", "constrained"),
-        "needs_review": mode == "review",
+        "can_run": result == "allowed",
+        "needs_review": review,
         "needs_more_context": False,
         "should_not_run": mode == "blocked",
-        "decision_brain": _brain(judgement, told, mode),
-        "model_selection": {"review_required": mode == "review"},
+        "decision_brain": {
+            "recommendation": word,
+            "reasoning_summary": said,
+            "confidence": score,
+            "expected_regret": told.regret,
+            "precedent_count": len(told.precedents),
+            "review_reason": told.reason if review else None,
+            "recommended_execution_mode": mode,
+        },
+        "model_selection": {"review_required": review},
+        "request_id": told.request_id,
+        "validation_id": told.request_id,
+        "dry_run": dry_run,
+        "warnings": warnings,
+        "usage": {},
+        "learning_influenced": told.evidence > 0,
+        "intelligence": {
+            "confidence": {
+                "score": score,
+                "level": told.confidence,
+                "novel_situation": bool(told.novelties),
+                "reason": told.novelties[0] if told.novelties else told.reason,
+            },
+            "precedents": _counted(told.precedents),
+            "trajectory_id": told.trajectory_id,
+        },
+        "decision_packet": {
+            "version": 1,
+            "signal": {
+                "recommendation": word,
+                "risk_score": risk,
+                "confidence_zone": "novel" if told.novelties else "known",
+            },
+            "intent": told.objective,
+            "action_type": told.action,
+            "candidate_actions": [proposed, *[each["action"] for each in alternatives]],
+            "risk_factors": warnings,
+        },
     }
 
 
-def _intelligence(judgement: Judgement, context: Mapping[str, Any]) -> dict[str, Any]:
-    seen, advice, found = judgement.seen, judgement.advice, judgement.seen.precedents
-    bad = [each for each in found if each.label.bad]
+_ENFORCED = Mode.ENFORCED.value
+
+
+def rationale(told: Told) -> str:
+    """The reason in one sentence with its numbers."""
+    if told.evidence < _SOME:
+        return f"risk {told.risk:.2f}: {told.reason}; nothing like it is known."
+    counted = f"{told.bad:.0f} of {told.evidence:.0f} known outcomes of {told.action} went wrong"
+    like = [each.label for each in told.precedents if each.similarity >= _ALIKE]
+    wrong = len([label for label in like if label in _BAD])
+    nearest = f", {wrong} of the {len(like)} most alike" if like else ""
+    return f"risk {told.risk:.2f}: {told.reason}; {counted}{nearest}."
+
+
+def _counted(found: list[Precedent]) -> dict[str, Any]:
+    bad = [each for each in found if each.label in _BAD]
     rate = len(bad) / len(found) if found else 0.0
     return {
-        "confidence": {
-            "score": _SCORES[advice.confidence],
-            "level": advice.confidence.value,
-            "novel_situation": bool(seen.novelties),
-            "reason": next(iter(seen.novelties), advice.reason),
-        },
-        "precedents": {
-            "total_precedents": len(found),
-            "with_outcomes": sum(each.label.outcome for each in found),
-            "success_rate": round(1 - rate, 4) if found else 0.0,
-            "negative_rate": round(rate, 4),
-            "warnings": [each.summary for each in bad if each.similarity > _ALIKE],
-        },
-        "trajectory_id": context.get("trajectory_id") or context.get("session_id"),
+        "total_precedents": len(found),
+        "with_outcomes": len([each for each in found if each.label in _HAPPENED]),
+        "success_rate": round(1 - rate, 4) if found else 0.0,
+        "negative_rate": round(rate, 4),
+        "warnings": [each.summary for each in bad if each.similarity > _ALIKE],
     }
 
 
-def _packet(judgement: Judgement, told: _Told, context: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "version": 1,
-        "signal": {
-            "recommendation": judgement.advice.recommendation.value,
-            "risk_score": told.risk,
-            "confidence_zone": "novel" if judgement.seen.novelties else "known",
-        },
-        "intent": context.get("objective"),
-        "action_type": judgement.action.name,
-        "candidate_actions": [told.proposed, *(each["action"] for each in told.alternatives)],
-        "risk_factors": told.warnings,
-    }
-
-
-def _brain(judgement: Judgement, told: _Told, mode: str) -> dict[str, Any]:
-    return {
-        "recommendation": judgement.advice.recommendation.value,
-        "reasoning_summary": told.rationale,
-        "confidence": _SCORES[judgement.advice.confidence],
-        "expected_regret": told.regret,
-        "precedent_count": len(told.precedents),
-        "review_reason": judgement.advice.reason if mode == "review" else None,
-        "recommended_execution_mode": mode,
-    }
-
-
-def _alternatives(judgement: Judgement) -> list[dict[str, Any]]:
+def _alternatives(told: Told) -> list[dict[str, Any]]:
     """What has done better: a smaller value, or another target."""
-    seen, action = judgement.seen, judgement.action
-    if judgement.advice.recommendation is Recommendation.PROCEED:
+    if told.recommendation == Recommendation.PROCEED:
         return []
     found = []
-    if seen.smaller_value is not None:
+    if told.smaller_value is not None:
         found.append(
             {
-                "action": f"{action.name} of at most {seen.smaller_value:g}",
+                "action": f"{told.action} of at most {told.smaller_value:g}",
                 "rationale": "smaller values have done clearly better",
-                "estimated_risk": round(seen.risk / 2, 4),
+                "estimated_risk": round(told.risk / 2, 4),
             }
         )
-    better = next((each for each in seen.precedents if _did_well_elsewhere(each, action)), None)
-    if better is not None:
-        found.append(
-            {
-                "action": better.summary,
-                "rationale": f"{better.request_id} was like it and went well with another target",
-                "estimated_risk": round(min(seen.risk, 1 - better.similarity), 4),
-            }
-        )
+    for each in told.precedents:
+        if each.label == Label.GOOD and each.target not in (None, told.target):
+            better = f"{each.request_id} was like it and went well with another target"
+            risk = round(min(told.risk, 1 - each.similarity), 4)
+            found.append({"action": each.summary, "rationale": better, "estimated_risk": risk})
+            break
     return found
 
 
-def _did_well_elsewhere(precedent: Precedent, action: Action) -> bool:
-    return precedent.label is Label.GOOD and precedent.target not in (None, action.target)
-
-
-def _precedent(precedent: Precedent) -> dict[str, Any]:
+def _precedent(
+    request_id: str, similarity: float, label: int, at: float, _target: str | None, summary: str
+) -> dict[str, Any]:
     return {
-        "request_id": precedent.request_id,
-        "similarity": precedent.similarity,
-        "outcome": precedent.label.name,
-        "at": iso(precedent.at),
-        "summary": precedent.summary,
+        "request_id": request_id,
+        "similarity": similarity,
+        "outcome": _OUTCOMES[label],
+        "at": iso(at),
+        "summary": summary,
     }
-
-
-def _regret(judgement: Judgement) -> float:
-    """What running it is expected to cost, on the scale of the domain's worst case."""
-    settings = judgement.settings
-    worst = max(settings.bad_cost, settings.review_cost)
-    return round(judgement.seen.risk * settings.bad_cost / worst, 6)
 
 
 def _evidence_status(evidence: float) -> str:

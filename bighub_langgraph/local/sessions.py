@@ -5,24 +5,38 @@ import json
 from sqlalchemy import Connection, bindparam, select
 
 from bighub_langgraph.local.checking import written
+from bighub_langgraph.local.remembered import Remembered
 from bighub_langgraph.local.scoring.session import Session
 from bighub_langgraph.local.store import Prepared, Store
 from bighub_langgraph.local.tables import sessions
 
-
-def read_session(tx: Connection, session_id: str) -> Session:
-    """A session's summary so far, locked until the end of the transaction."""
-    found = _BY_ID.rows(tx, session_id=session_id)
-    return Session.from_json(json.loads(found[0][0])) if found else Session()
+_IN_MIND = 256
 
 
-def save_session(
-    store: Store, tx: Connection, session_id: str, session: Session, at: float
-) -> None:
-    """Keep a session's new summary."""
-    summary = written(session.to_json())
-    insert = store.prepared(sessions, replace="session_id")
-    insert.write(tx, session_id=session_id, at=at, summary=summary)
+class Sessions:
+    """The sessions of a store; those that are at work need not be read again."""
+
+    def __init__(self, store: Store) -> None:
+        self._insert = store.prepared(sessions, replace="session_id")
+        self._latest: Remembered[Session] = Remembered(store, _IN_MIND)
+
+    def read(self, tx: Connection, session_id: str) -> Session:
+        """A session's summary so far, locked until the end of the transaction."""
+        known = self._latest.get(session_id)
+        if known is not None:
+            return known
+        found = _BY_ID.rows(tx, session_id=session_id)
+        return Session.from_json(json.loads(found[0][0])) if found else Session()
+
+    def save(self, tx: Connection, session_id: str, session: Session, at: float) -> None:
+        """Keep a session's new summary."""
+        summary = written(session.to_json())
+        self._insert.write(tx, session_id=session_id, at=at, summary=summary)
+        self._latest.put(session_id, session)
+
+    def clear(self) -> None:
+        """Forget what is in mind, not what is in the store."""
+        self._latest.clear()
 
 
 _BY_ID = Prepared(

@@ -15,7 +15,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
-from bighub_langgraph.local.tables import heads, metadata
+from bighub_langgraph.local.tables import OBSOLETE, heads, metadata
 from bighub_langgraph.local.transactions import Pooled, Turns
 
 _WAIT_FOR_LOCK = 30.0
@@ -46,18 +46,34 @@ class Store:
             self._leave_parents_connections()
         return self._transactions.transaction()
 
+    @property
+    def epoch(self) -> int | None:
+        """What is known of the store holds as long as this stays; None: no longer than it takes.
+
+        It is looked at within a transaction.
+        """
+        return self._transactions.epoch
+
     def insert(self, table: Any) -> Any:
         """An INSERT that knows `on_conflict_do_nothing` and `on_conflict_do_update`."""
         return sqlite_insert(table) if self.sqlite else postgres_insert(table)
 
     def prepared(
-        self, table: Table, *, replace: str | None = None, returning: str | None = None
+        self,
+        table: Table,
+        *,
+        only: Iterable[str] | None = None,
+        replace: str | None = None,
+        returning: str | None = None,
     ) -> "Prepared":
-        """An INSERT of whole rows; one with the same `replace` column gives way."""
+        """An INSERT of rows, of all columns or `only` some; one with the same `replace` gives way.
+
+        A table has one such INSERT.
+        """
         known = self._inserts.get(table.name)
         if known is None:
             insert = self.insert(table)
-            columns = [
+            columns = only or [
                 each.name
                 for each in table.c
                 if not (each.primary_key and each.autoincrement is True)
@@ -77,7 +93,11 @@ class Store:
         _let_go(self._transactions, self._database)
 
     def _begun(self) -> Turns | Pooled:
-        found = Turns(self._database) if self.sqlite else Pooled(self._database)
+        found: Turns | Pooled
+        if self.sqlite:
+            found = Turns(self._database, alone=self.in_memory)
+        else:
+            found = Pooled(self._database)
         weakref.finalize(self, _let_go, found, self._database)
         return found
 
@@ -97,6 +117,8 @@ class Store:
             if not self.sqlite:
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_PREPARING})")
             metadata.create_all(connection)
+            for index in OBSOLETE:
+                connection.exec_driver_sql(f"DROP INDEX IF EXISTS {index}")
             rows = [{"name": "evidence", "number": 0}, {"name": "controls", "number": 0}]
             connection.execute(self.insert(heads).on_conflict_do_nothing(), rows)
 

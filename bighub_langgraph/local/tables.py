@@ -16,6 +16,8 @@ from sqlalchemy import (
 )
 
 metadata = MetaData()
+# Indexes of earlier versions: every decision paid for them, and hardly any query used them.
+OBSOLETE = ("bighub_decisions_by_domain",)
 
 
 def _index_of(name: str, *columns: str, where: str) -> Index:
@@ -62,7 +64,6 @@ decisions = Table(
     Column("label", Integer),
     Column("label_at", Float),
     Column("label_seq", BigInteger),
-    Index("bighub_decisions_by_domain", "domain", "at"),
     Index("bighub_decisions_by_time", "at"),
     # Of what waits only, so that most decisions need not be entered and taken out again.
     _index_of("bighub_decisions_with_approval", "approval", "id", where="approval <> ''"),
@@ -110,6 +111,7 @@ sessions = Table(
     Column("session_id", Text, primary_key=True),
     Column("at", Float, nullable=False),
     Column("summary", Text, nullable=False),
+    sqlite_with_rowid=False,  # one tree to write to, not two
 )
 
 memory = Table(

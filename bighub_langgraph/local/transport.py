@@ -1,13 +1,13 @@
 """The SDK's transport, answered in process: same paths, same JSON, same exceptions."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
 from bighub import BighubAPIError, BighubRateLimitError, BighubValidationError
 
-from bighub_langgraph.local.answering import Answer, Request
+from bighub_langgraph.local.answering import Answer, Request, store_failed
 from bighub_langgraph.local.engine import Engine
 from bighub_langgraph.local.routes import ROUTER
 
@@ -35,6 +35,17 @@ class LocalTransport:
         )
         return _body_or_raise(ROUTER.answer(self._engine, request))
 
+    def together(self, asks: Sequence[Callable[[], Any]]) -> list[Any]:
+        """Make several requests in their order, with one commit for them all.
+
+        In the place of a reply stands what was raised. When the commit fails, so did they all.
+        """
+        try:
+            with self._engine.together():
+                return [_tried(ask) for ask in asks]
+        except self._engine.store.faults as fault:
+            return [_error(store_failed("a commit", fault))] * len(asks)
+
     def close(self) -> None:
         """Close the engine, if it is this transport's own."""
         if self._closes_engine:
@@ -46,17 +57,23 @@ class AsyncLocalTransport:
 
     def __init__(self, engine: Engine, *, closes_engine: bool = True) -> None:
         self._engine = engine
-        self._blocking = LocalTransport(engine, closes_engine=closes_engine)
+        self.blocking = LocalTransport(engine, closes_engine=closes_engine)
 
     async def request(self, **request: Any) -> Any:
         """Answer one request; see `LocalTransport.request`."""
         if self._engine.store.in_memory:
-            return self._blocking.request(**request)
-        return await asyncio.to_thread(self._blocking.request, **request)
+            return self.blocking.request(**request)
+        return await asyncio.to_thread(self.blocking.request, **request)
+
+    async def together(self, asks: Sequence[Callable[[], Any]]) -> list[Any]:
+        """Make several blocking requests; see `LocalTransport.together`."""
+        if self._engine.store.in_memory:
+            return self.blocking.together(asks)
+        return await asyncio.to_thread(self.blocking.together, asks)
 
     async def close(self) -> None:
         """Close the engine, if it is this transport's own."""
-        await asyncio.to_thread(self._blocking.close)
+        await asyncio.to_thread(self.blocking.close)
 
 
 def _key(key: str | None, headers: Mapping[str, str] | None) -> str | None:
@@ -64,18 +81,28 @@ def _key(key: str | None, headers: Mapping[str, str] | None) -> str | None:
     return key or given.get("idempotency-key") or None
 
 
+def _tried(ask: Callable[[], Any]) -> Any:
+    try:
+        return ask()
+    except Exception as error:  # noqa: BLE001 - one that fails must not fail the others
+        return error
+
+
 def _body_or_raise(answer: Answer) -> Any:
     if answer.status < HTTPStatus.BAD_REQUEST:
         return answer.body
-    detail = answer.body["detail"]
+    raise _error(answer)
+
+
+def _error(answer: Answer) -> BighubAPIError:
     about: dict[str, Any] = {
         "message": HTTPStatus(answer.status).phrase,
         "status_code": answer.status,
-        "detail": detail,
+        "detail": answer.body["detail"],
         "response_body": answer.body,
     }
     if answer.status == HTTPStatus.UNPROCESSABLE_ENTITY:
-        raise BighubValidationError(**about, validation_errors=detail)
+        return BighubValidationError(**about, validation_errors=answer.body["detail"])
     if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
-        raise BighubRateLimitError(**about)
-    raise BighubAPIError(**about)
+        return BighubRateLimitError(**about)
+    return BighubAPIError(**about)

@@ -163,7 +163,8 @@ class AsyncBighubOpenAI(Facade):
         return {"type": "final_response", "response": response, "response_id": ending.reply.id}
 
     async def _wait(self) -> None:
-        await self._backing.courier.await_(self.settings.memory_ingest_timeout_ms / 1000)
+        timeout = self.settings.memory_ingest_timeout_ms / 1000
+        await self._backing.courier.await_(timeout, own=True)
 
     async def _notice(self, event: Json, record: Record) -> None:
         self._backing.guard.announce(record)

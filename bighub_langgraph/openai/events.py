@@ -1,16 +1,17 @@
 """What is told of a call: the events of a run's answer, and what the model reads."""
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
+from bighub_langgraph.core.decision import Decision
 from bighub_langgraph.core.messages import after_edit, for_model
 from bighub_langgraph.core.outcome import STATUS
 from bighub_langgraph.core.plain import cut, mended, plain
 from bighub_langgraph.core.record import Executed, Failed, Record
 from bighub_langgraph.core.words import State, Status
+from bighub_langgraph.core.writing import writer
 
-__all__ = ["LONGEST_OUTPUT", "decision_fields", "dumped", "event_of", "failure", "refusal", "told"]
+__all__ = ["LONGEST_OUTPUT", "dumped", "event_of", "failure", "refusal", "told"]
 
 Json = dict[str, Any]
 
@@ -29,42 +30,46 @@ _NEWER = (
 )
 
 
-def event_of(record: Record, arguments: Json, trace_id: str, **more: Any) -> Json:
+def event_of(record: Record, arguments: Json, trace_id: str) -> Json:
     """Say where a call stands, in the published adapter's words and plain JSON.
 
     The decision and the arguments are the record's own: whoever gives the event away copies it.
     """
-    error = _error(record)
-    event: Json = {
-        "tool": record.tool,
-        "call_id": record.call_id,
-        "status": _status(record),
-        "decision": record.decision.reply if record.decision else {},
-        "arguments": arguments,
-        "output": plain(record.result.output) if isinstance(record.result, Executed) else None,
-        "error": error,
-        **decision_fields(record),
-        **_common(record.key, trace_id, record.request_id),
-    }
+    event = _BLANK.copy()
+    event["tool"] = record.tool
+    event["call_id"] = record.call_id
+    event["status"] = _status(record)
+    event["arguments"] = arguments
+    if isinstance(record.result, Executed):
+        event["output"] = plain(record.result.output)
+    else:
+        event["error"] = _error(record)
+    if record.decision is None:
+        event["decision"] = {}
+    else:
+        event["decision"] = record.decision.reply
+        event.update(_decided(record.decision))
+    event["event_id"] = record.key
+    event["trace_id"] = trace_id
     if record.state in {State.UNKNOWN, State.RUNNING}:
         event["in_doubt"] = True
     if record.approval is not None:
         event["approval"] = _approval(record)
-    return {**event, **more}
+    return event
 
 
 def refusal(tool: str, call_id: str, arguments: Json, error: str, trace_id: str) -> Json:
     """Tell of a call that could not even be proposed."""
     return {
+        **_BLANK,
         "tool": tool,
         "call_id": call_id,
         "status": Status.TOOL_ERROR.value,
         "decision": {},
         "arguments": plain(arguments),
-        "output": None,
         "error": error,
-        **_fields({}),
-        **_common(f"{trace_id}-{call_id}", trace_id, None),
+        "event_id": f"{trace_id}-{call_id}",
+        "trace_id": trace_id,
     }
 
 
@@ -88,37 +93,31 @@ def failure(error: str) -> str:
     return dumped({"status": Status.TOOL_ERROR.value, "error": error})
 
 
-def decision_fields(record: Record) -> Json:
+def _decided(decision: Decision) -> Json:
     """The parts of a decision that stand on an event by themselves."""
-    decision = record.decision
-    if decision is None:
-        return _fields({})
-    known = {
-        "recommendation": decision.reply.get("recommendation"),
+    reply = decision.reply
+    said = {
+        "recommendation": reply.get("recommendation"),
         "risk_score": decision.risk_score,
-        "enforcement_mode": decision.reply.get("enforcement_mode"),
+        "enforcement_mode": reply.get("enforcement_mode"),
         "trajectory_health": decision.trajectory_health,
+        "request_id": decision.request_id,
     }
-    return {**_fields(decision.reply), **known}
+    if not _NEWER_ONES.isdisjoint(reply):
+        said.update((name, reply[name]) for name in _NEWER if name in reply)
+    return said
 
 
-def _fields(reply: Mapping[str, Any]) -> Json:
-    return {**_NONE, **{name: reply[name] for name in _NEWER if name in reply}}
-
-
-_NONE = dict.fromkeys(
-    ("recommendation", "risk_score", "enforcement_mode", "trajectory_health", *_NEWER)
+_NEWER_ONES = frozenset(_NEWER)
+# An event of which nothing is known: every event has all these names, in this order.
+_BLANK: Json = dict.fromkeys(
+    (
+        *("tool", "call_id", "status", "decision", "arguments", "output", "error"),
+        *("recommendation", "risk_score", "enforcement_mode", "trajectory_health", *_NEWER),
+        *("event_id", "trace_id", "request_id", "seq", "schema_version"),
+    )
 )
-
-
-def _common(event_id: str, trace_id: str, request_id: str | None) -> Json:
-    return {
-        "event_id": event_id,
-        "trace_id": trace_id,
-        "request_id": request_id,
-        "seq": None,
-        "schema_version": 1,
-    }
+_BLANK["schema_version"] = 1
 
 
 def _status(record: Record) -> str:
@@ -168,7 +167,7 @@ _MOST_ESCAPED = 7
 def dumped(said: Any) -> str:
     """Write plain JSON for the model."""
     # A lone surrogate has no UTF-8, and a request that holds one cannot be sent.
-    return mended(_FOR_MODEL.encode(said))
+    return mended(_for_model(said))
 
 
-_FOR_MODEL = json.JSONEncoder(ensure_ascii=False)
+_for_model = writer(ensure_ascii=False)

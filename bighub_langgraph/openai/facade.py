@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from uuid import uuid4
 
 from bighub_langgraph import __version__
+from bighub_langgraph.core.changing import made
 from bighub_langgraph.core.drive import run_sync
 from bighub_langgraph.core.errors import InvalidCall
 from bighub_langgraph.core.ports import Journal, Ports
@@ -17,10 +18,7 @@ from bighub_langgraph.openai.backing import own_backing, shared_backing
 from bighub_langgraph.openai.breaker import Breaker
 from bighub_langgraph.openai.conversation import NO_REPLY, Ending
 from bighub_langgraph.openai.custody import taken_in
-from bighub_langgraph.openai.errors import (
-    AdapterConfigurationError,
-    StateRefused,
-)
+from bighub_langgraph.openai.errors import AdapterConfigurationError, StateRefused
 from bighub_langgraph.openai.host import Host
 from bighub_langgraph.openai.models import Colour, model_client
 from bighub_langgraph.openai.provider import Provider
@@ -38,7 +36,6 @@ from bighub_langgraph.openai.tools import Tool
 __all__ = ["Facade"]
 
 Json = dict[str, Any]
-# Of how many waiting calls the request ids are kept at hand; states know theirs for ever.
 # For how many models what their runs need is kept ready.
 _MOST_MODELS = 64
 
@@ -251,7 +248,8 @@ class Facade(PublishedNames):
         if not self._tools and not settings.get("tools"):
             raise AdapterConfigurationError("no tools are registered: call tool(name, fn) first")
         items = input_items(messages)
-        return Talk(token_hex(16), settings, items, items)
+        start = {"run_id": token_hex(16), "settings": settings, "items": items, "fresh": items}
+        return made(Talk, **start, usage={}, always={})
 
     def _surroundings(self, talk: Talk | None = None) -> Host:
         """What the conversation needs; BIGHUB's memory is told which model asked for the calls."""
@@ -261,7 +259,8 @@ class Facade(PublishedNames):
                 self._equipment.clear()
             self._equipment[model] = self._equipped({"model": model} if model else {})
         ports, runner = self._equipment[model]
-        return Host(
+        return made(
+            Host,
             provider=self._provider,
             tools=self._tools,
             rules=self._tools.governed(self._backing.rules),

@@ -15,7 +15,7 @@ from bighub_langgraph.openai.tools import Tools
 __all__ = ["Host"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Host:
     """The surroundings of a conversation.
 

@@ -1,20 +1,28 @@
 """Answers of the model's service, whatever objects they come as, read into one type."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import NoneType
-from typing import Any
+from typing import Any, NamedTuple
 
+from bighub_langgraph.core.changing import made
 from bighub_langgraph.core.plain import MAPPING, copied, plain
 from bighub_langgraph.openai.errors import ProviderResponseError
 
-__all__ = ["FunctionCall", "Reply", "attribute", "in_json", "read_reply", "serialized"]
+__all__ = [
+    "FunctionCall",
+    "Reply",
+    "attribute",
+    "id_of_call",
+    "in_json",
+    "read_reply",
+    "serialized",
+]
 
 Json = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class FunctionCall:
+class FunctionCall(NamedTuple):
     """A tool call as the model asks for it; the arguments are not yet read."""
 
     call_id: str
@@ -22,7 +30,7 @@ class FunctionCall:
     arguments: Any
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reply:
     """One answer of the model.
 
@@ -47,7 +55,7 @@ class Reply:
         """The tool calls, in order."""
         return [
             FunctionCall(
-                str(item.get("call_id") or item.get("id") or ""),
+                id_of_call(item),
                 str(item.get("name")),
                 item.get("arguments"),
             )
@@ -78,6 +86,11 @@ class Reply:
         return self.status == "completed" and not cut_off
 
 
+def id_of_call(item: Json) -> str:
+    """The id that tells a call of one answer from the others."""
+    return str(item.get("call_id") or item.get("id") or "")
+
+
 def read_reply(response: Any) -> Reply:
     """Read a response; one without a status is complete, and what has no output is no response."""
     id_, status, output, text, details, error, usage = _read(response, *_OF_A_RESPONSE)
@@ -87,7 +100,8 @@ def read_reply(response: Any) -> Reply:
         )
     items = [in_json(item) for item in output or ()]
     blocks = _blocks(items)
-    return Reply(
+    return made(
+        Reply,
         id=id_,
         status=status or "completed",
         items=items,
@@ -120,18 +134,25 @@ def in_json(thing: Any) -> Any:
     """Say an object of an SDK in plain JSON, as it came over the wire."""
     if type(thing) in _WORDS:
         return thing if type(thing) is str and thing.isascii() else plain(thing)
-    if callable(dump := getattr(thing, "model_dump", None)):
+    if type(thing) is not dict and callable(dump := getattr(thing, "model_dump", None)):
         # Fields the service did not send, or that the SDK adds itself, are refused when they are
         # sent back.
         exclude = getattr(thing, "__api_exclude__", None)
         return dump(mode="json", by_alias=True, exclude_unset=True, exclude=exclude)
     if isinstance(thing, MAPPING):
-        return {str(name): in_json(part) for name, part in thing.items()}
+        return _members(thing)
     if isinstance(thing, list | tuple):
         return [in_json(part) for part in thing]
     if hasattr(thing, "__dict__"):
-        return in_json(vars(thing))
+        return _members(vars(thing))
     return plain(thing)
+
+
+def _members(thing: Mapping[Any, Any]) -> Json:
+    return {
+        str(name): part if type(part) is str and part.isascii() else in_json(part)
+        for name, part in thing.items()
+    }
 
 
 _WORDS = frozenset({str, int, float, bool, NoneType})

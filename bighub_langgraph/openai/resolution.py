@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from bighub_langgraph.core.call import ToolCall, digest
@@ -58,7 +59,8 @@ async def resolved(asked: Resolution, host: Host, tell: Callable[[], Awaitable[A
         await host.deliver(record.turn)
         return told
     tool = host.tools[asked.tool]
-    ran = await host.runner.once(tool, host.rules.policy(tool.name), asked.arguments, record.key)
+    policy, bind = host.rules.policy(tool.name), partial(tool.parameters.bind, asked.arguments)
+    ran = await host.runner.once(tool, policy, asked.arguments, record.key, bind)
     await host.deliver(record.turn)
     match ran.record.result:
         case Executed(output):

@@ -17,11 +17,13 @@ from bighub_langgraph.core.policy import ToolPolicy
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.core.record import Executed, Failed, Record, Result
 from bighub_langgraph.core.redaction import redact_text
+from bighub_langgraph.openai.schemas import Bound
 from bighub_langgraph.openai.tools import Tool
 
 __all__ = ["Runner", "async_runner", "blocking_runner"]
 
 Json = dict[str, Any]
+Bind = Callable[[], Bound]
 Waiter = Callable[[Any], Any]
 LONGEST_ERROR = 4_000
 
@@ -32,24 +34,25 @@ class Runner:
 
     Attributes:
         once: Claims the call's record, runs the tool under the policy given and settles the record.
+            Takes the arguments in JSON, the record's key, and what binds them to the function.
         unrecorded: Only runs the tool, which changes nothing; no journal holds the record.
     """
 
-    once: Callable[[Tool, ToolPolicy, Json, str], Awaitable[Ran]]
-    unrecorded: Callable[[Tool, Json, Record], Awaitable[Result]]
+    once: Callable[[Tool, ToolPolicy, Json, str, Bind], Awaitable[Ran]]
+    unrecorded: Callable[[Tool, Record, Bind], Awaitable[Result]]
 
 
 def blocking_runner(ports: Ports) -> Runner:
     """Run tools in the calling thread; a coroutine runs to its end on the background loop."""
 
-    async def once(tool: Tool, policy: ToolPolicy, arguments: Json, key: str) -> Ran:
+    async def once(tool: Tool, policy: ToolPolicy, arguments: Json, key: str, bind: Bind) -> Ran:
         async def run(record: Record) -> Ended:
-            return Ended(_here(tool, arguments, _on_background_loop, record))
+            return Ended(_here(tool, bind, _on_background_loop, record))
 
         return await perform(key, policy, arguments, ports, run)
 
-    async def unrecorded(tool: Tool, arguments: Json, record: Record) -> Result:
-        return _here(tool, arguments, _on_background_loop, record)
+    async def unrecorded(tool: Tool, record: Record, bind: Bind) -> Result:
+        return _here(tool, bind, _on_background_loop, record)
 
     return Runner(once, unrecorded)
 
@@ -61,26 +64,26 @@ def async_runner(aports: Ports, ports: Ports) -> Runner:
     coroutine that waits for it is cancelled, unless it has not begun by then.
     """
 
-    async def once(tool: Tool, policy: ToolPolicy, arguments: Json, key: str) -> Ran:
+    async def once(tool: Tool, policy: ToolPolicy, arguments: Json, key: str, bind: Bind) -> Ran:
         if tool.on_loop:
 
             async def run(record: Record) -> Ended:
-                return Ended(await _on_loop(tool, arguments, record))
+                return Ended(await _on_loop(tool, bind, record))
 
             return await perform(key, policy, arguments, aports, run)
         wait = _on_loop_of(asyncio.get_running_loop())
 
         async def run_here(record: Record) -> Ended:
-            return Ended(_here(tool, arguments, wait, record))
+            return Ended(_here(tool, bind, wait, record))
 
         flow = perform(key, policy, arguments, ports, run_here)
         return await _in_thread(flow)
 
-    async def unrecorded(tool: Tool, arguments: Json, record: Record) -> Result:
+    async def unrecorded(tool: Tool, record: Record, bind: Bind) -> Result:
         if tool.on_loop:
-            return await _on_loop(tool, arguments, record)
+            return await _on_loop(tool, bind, record)
         wait = _on_loop_of(asyncio.get_running_loop())
-        return await threaded(_here, tool, arguments, wait, record)
+        return await threaded(_here, tool, bind, wait, record)
 
     return Runner(once, unrecorded)
 
@@ -105,20 +108,20 @@ async def _in_thread(flow: Coroutine[Any, Any, Ran]) -> Ran:
     return ran
 
 
-def _here(tool: Tool, arguments: Json, wait: Waiter, record: Record) -> Result:
+def _here(tool: Tool, bind: Bind, wait: Waiter, record: Record) -> Result:
     try:
         with entered(record):
-            positional, named = tool.parameters.bind(arguments)
+            positional, named = bind()
             output = tool.fn(*positional, **named)
             return Executed(plain(wait(output) if inspect.isawaitable(output) else output))
     except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a tool may raise anything; all of it is its result
         return _failed(error)
 
 
-async def _on_loop(tool: Tool, arguments: Json, record: Record) -> Result:
+async def _on_loop(tool: Tool, bind: Bind, record: Record) -> Result:
     try:
         with entered(record):
-            positional, named = tool.parameters.bind(arguments)
+            positional, named = bind()
             return Executed(plain(await tool.fn(*positional, **named)))
     except asyncio.CancelledError as error:
         if (task := asyncio.current_task()) is not None and task.cancelling():

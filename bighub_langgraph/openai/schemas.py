@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from bighub_langgraph.core.errors import InvalidCall
@@ -23,7 +24,15 @@ from bighub_langgraph.openai.strict import (
 if TYPE_CHECKING:
     from bighub_langgraph.openai.signature import Signature
 
-__all__ = ["Parameters", "SchemaWarning", "from_schema", "from_signature", "read_arguments"]
+__all__ = [
+    "Bound",
+    "Checked",
+    "Parameters",
+    "SchemaWarning",
+    "from_schema",
+    "from_signature",
+    "read_arguments",
+]
 
 Json = dict[str, Any]
 _MOST_FAULTS = 5
@@ -35,6 +44,23 @@ class SchemaWarning(UserWarning):
     """A tool's parameters cannot be said in OpenAI's strict form."""
 
 
+# What a function is called with: by position, and by name.
+Bound = tuple[list[Any], Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Arguments that fit.
+
+    Attributes:
+        arguments: Complete, in plain JSON.
+        bind: What the function is to be called with, for one call: they are the function's own.
+    """
+
+    arguments: Json
+    bind: Callable[[], Bound]
+
+
 @dataclass(frozen=True, slots=True)
 class Parameters:
     """A tool's parameters.
@@ -42,15 +68,18 @@ class Parameters:
     Attributes:
         schema: What the model is shown.
         strict: Whether the service is to hold the model to it.
-        check: Coerces arguments and fills in defaults, as plain JSON; `InvalidCall` tells what to
-            mend.
+        read: Coerces arguments and fills in defaults; `InvalidCall` tells what to mend.
         bind: Turns checked arguments into what the function is called with.
     """
 
     schema: Json
     strict: bool
-    check: Callable[[Mapping[str, Any]], Json]
-    bind: Callable[[Mapping[str, Any]], tuple[list[Any], Json]]
+    read: Callable[[Mapping[str, Any]], Checked]
+    bind: Callable[[Mapping[str, Any]], Bound]
+
+    def check(self, arguments: Mapping[str, Any]) -> Json:
+        """The arguments as they are to be recorded and shown."""
+        return self.read(arguments).arguments
 
 
 def from_signature(fn: Callable[..., Any], tool: str, *, strict: bool = True) -> Parameters:
@@ -65,7 +94,7 @@ def from_signature(fn: Callable[..., Any], tool: str, *, strict: bool = True) ->
     return Parameters(
         signature.schema if schema is None else schema,
         schema is not None,
-        lambda arguments: _checked(signature, arguments),
+        partial(_checked, signature),
         signature.bind,
     )
 
@@ -82,7 +111,7 @@ def from_schema(
         schema,
         strict and not fault,
         lambda arguments: _fitting(schema, arguments, fn, tool),
-        lambda arguments: ([], deepcopy(dict(arguments))),
+        _as_sent,
     )
 
 
@@ -106,8 +135,10 @@ def read_arguments(raw: Any, tool: str) -> Json:
 
 def _refuse_deep(arguments: Json, tool: str) -> None:
     """Refuse what is nested so deeply that it could be neither copied nor stored."""
-    level: list[Any] = [arguments]
-    for _ in range(_DEEPEST):
+    level: list[Any] = [part for part in arguments.values() if type(part) in _NESTING]
+    if not level:
+        return
+    for _ in range(_DEEPEST - 1):
         level = [part for one in level for part in _parts(one) if type(part) in _NESTING]
         if not level:
             return
@@ -131,9 +162,16 @@ def _strict_or_none(signature: "Signature") -> Json | None:
         return None
 
 
-def _checked(signature: "Signature", arguments: Mapping[str, Any]) -> Json:
+def _as_sent(arguments: Mapping[str, Any]) -> Bound:
+    return [], deepcopy(dict(arguments))
+
+
+def _checked(signature: "Signature", arguments: Mapping[str, Any]) -> Checked:
     try:
-        return signature.check(_completed(signature, arguments))
+        said, values = signature.check(_completed(signature, arguments))
+        if values is None:
+            return Checked(said, partial(signature.bind, said))
+        return Checked(said, partial(signature.bound, values))
     except InvalidCall:
         raise
     except Exception as error:  # noqa: BLE001 - a validator of the user's own may raise anything
@@ -144,7 +182,7 @@ def _completed(signature: "Signature", arguments: Mapping[str, Any]) -> Json:
     given = dict(arguments)
     if _holds_null(given):
         given = without_filler_nulls(given, signature.schema, signature.schema)
-    return {**signature.defaults, **given}
+    return {**signature.defaults, **given} if signature.defaults else given
 
 
 def _holds_null(value: Any) -> bool:
@@ -172,14 +210,17 @@ def _said(error: Exception) -> str:
         return type(error).__name__
 
 
-def _fitting(schema: Json, arguments: Mapping[str, Any], fn: Callable[..., Any], tool: str) -> Json:
+def _fitting(
+    schema: Json, arguments: Mapping[str, Any], fn: Callable[..., Any], tool: str
+) -> Checked:
     try:
         faults = list(violations(dict(arguments), schema)) or [_unbindable(fn, arguments)]
     except (ArithmeticError, RecursionError) as error:  # numbers and depths beyond Python's own
         faults = [_said(error)]
     if any(faults):
         _refuse(tool, faults, None)
-    return dict(arguments)
+    fitting = dict(arguments)
+    return Checked(fitting, partial(_as_sent, fitting))
 
 
 def _refuse(tool: str, faults: list[str], cause: Exception | None) -> NoReturn:

@@ -47,8 +47,8 @@ def blocking_service(client: Any, *, timeout: float, retry: Retry) -> Service:
             )
         return answer
 
-    async def create(request: Json) -> Any:
-        return await retried(partial(asked, request), retry, sleep)
+    def create(request: Json) -> Awaitable[Any]:
+        return retried(partial(asked, request), retry, sleep)
 
     async def open_stream(request: Json) -> Any:
         answer = await create({**request, "stream": True})
@@ -65,8 +65,8 @@ def async_service(client: Any, *, timeout: float, retry: Retry) -> Service:
         answer = client.responses.create(**_accepted(client, request, timeout))
         return await answer if inspect.isawaitable(answer) else answer
 
-    async def create(request: Json) -> Any:
-        return await retried(partial(asked, request), retry, asyncio.sleep)
+    def create(request: Json) -> Awaitable[Any]:
+        return retried(partial(asked, request), retry, asyncio.sleep)
 
     async def open_stream(request: Json) -> Any:
         answer = await create({**request, "stream": True})

@@ -5,11 +5,13 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from types import NoneType
 from typing import Annotated, Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, TypeAdapter, create_model
 from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import to_json
 
 from bighub_langgraph.core.errors import InvalidCall
 from bighub_langgraph.core.plain import plain
@@ -39,18 +41,18 @@ class Signature:
     left_out: Mapping[str, str]
     schema: dict[str, Any]
 
-    def check(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Coerce arguments and fill in defaults, as plain JSON; raises a `ValidationError`.
+    def check(self, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], BaseModel | None]:
+        """Coerce arguments and fill in defaults; raises a `ValidationError`.
 
+        Gives them as plain JSON, and what another check would make of that, where it is known.
         A validator that changes what it already changed is an `InvalidCall`: `bind` checks once
         more, and the tool would get something else than a person was shown.
         """
-        given = _COMPACT.encode(arguments)
-        checked = self.model.model_validate_json(given)
-        if _written(checked) == given:
+        given = _in_json(arguments)
+        checked = self._validator.validate_json(given)
+        if self._serializer.to_json(checked, **_AS_GIVEN) == given:
             # What a check leaves as it is another check leaves as it is, too.
-            same: dict[str, Any] = plain(arguments)
-            return same
+            return plain(arguments), checked
         said = _dumped(checked)
         if unstable := list(self._unstable(checked, said)):
             raise InvalidCall(
@@ -58,7 +60,7 @@ class Signature:
                 "twice gives another value than checking once; its validator must leave alone "
                 "what it returned"
             )
-        return said
+        return said, None
 
     def _unstable(self, checked: BaseModel, said: dict[str, Any]) -> Iterator[str]:
         """Name the parameters that another check changes."""
@@ -72,7 +74,10 @@ class Signature:
 
     def bind(self, arguments: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """Give the positional and the named Python values to call the function with."""
-        checked = self._checked(arguments)
+        return self.bound(self._checked(arguments))
+
+    def bound(self, checked: BaseModel) -> tuple[list[Any], dict[str, Any]]:
+        """The same of arguments that were checked; good for one call, which may change them."""
         given = checked.model_fields_set
         named = {name: getattr(checked, field) for field, name in self._fields if field in given}
         if checked.model_extra:
@@ -96,19 +101,34 @@ class Signature:
 
     def _checked(self, arguments: Mapping[str, Any]) -> BaseModel:
         # By way of JSON: pydantic reads dates, tuples, bytes and the like from JSON in every mode.
-        return self.model.model_validate_json(_COMPACT.encode(arguments))
+        checked: BaseModel = self._validator.validate_json(_in_json(arguments))
+        return checked
+
+    @cached_property
+    def _validator(self) -> Any:
+        return self.model.__pydantic_validator__
+
+    @cached_property
+    def _serializer(self) -> Any:
+        return self.model.__pydantic_serializer__
+
+
+def _in_json(arguments: Mapping[str, Any]) -> bytes:
+    """Write arguments as pydantic writes JSON; refuse what is none."""
+    for value in arguments.values():
+        if type(value) not in _WORDS:
+            # It may hold what pydantic would write, and Python's encoder rightly refuses.
+            return _COMPACT.encode(arguments).encode()
+    return to_json(arguments)
 
 
 def _dumped(checked: BaseModel) -> dict[str, Any]:
-    return checked.model_dump(mode="json", by_alias=True, round_trip=True, exclude_unset=True)
+    return checked.model_dump(mode="json", **_AS_GIVEN)
 
 
-def _written(checked: BaseModel) -> str:
-    return checked.model_dump_json(by_alias=True, round_trip=True, exclude_unset=True)
-
-
-# As pydantic writes JSON.
+_AS_GIVEN: dict[str, Any] = {"by_alias": True, "round_trip": True, "exclude_unset": True}
 _COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_WORDS = frozenset({str, int, float, bool, NoneType})
 
 
 def read_signature(fn: Callable[..., Any], tool: str) -> Signature:

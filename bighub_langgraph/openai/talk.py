@@ -1,12 +1,12 @@
 """How far a conversation has come: the items of both sides, the open turn, what has run so far."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bighub_langgraph.core.changing import changed
-from bighub_langgraph.openai.replies import Reply, in_json
+from bighub_langgraph.openai.replies import Reply, id_of_call, in_json
 
 __all__ = ["OpenCall", "Talk", "talk_from_json", "talk_in_json"]
 
@@ -96,7 +96,7 @@ class Talk:
             self,
             turn=turn,
             previous=reply.id,
-            items=[*self.items, *map(_replayable, reply.items)],
+            items=[*self.items, *reply.items],
             fresh=[],
             usage=_added(self.usage, reply.usage),
         )
@@ -109,11 +109,14 @@ class Talk:
     def answered(self) -> "Talk":
         """The talk once all calls of the turn are given back to the model."""
         told = [call.item for call in self.open]
+        # Only what could not be read has no record; what could is fit to be sent again.
+        unsure = {call.call_id for call in self.open if call.key is None}
+        items = [_replayable(item, unsure) for item in self.items] if unsure else self.items
         return changed(
             self,
             open=(),
             rounds=self.rounds + 1,
-            items=[*self.items, *told],
+            items=[*items, *told],
             fresh=[*self.fresh, *told],
         )
 
@@ -139,10 +142,12 @@ def talk_from_json(said: Json) -> Talk:
     return Talk(**{**said, "open": [OpenCall(**call) for call in said["open"]]})
 
 
-def _replayable(item: Json) -> Json:
+def _replayable(item: Json, unsure: Container[str]) -> Json:
     """Make a call whose arguments are not JSON fit to be sent again: some servers refuse it."""
     arguments = item.get("arguments")
     if item.get("type") != "function_call" or not isinstance(arguments, str):
+        return item
+    if id_of_call(item) not in unsure:
         return item
     try:
         json.loads(arguments or "{}")

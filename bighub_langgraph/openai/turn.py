@@ -1,11 +1,11 @@
 """One turn: every call of an answer from the model's wish to what the model reads of it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 from bighub_langgraph.core.call import ToolCall
-from bighub_langgraph.core.changing import changed
+from bighub_langgraph.core.changing import changed, made
 from bighub_langgraph.core.errors import InvalidCall
 from bighub_langgraph.core.flows import Refused, answer, consider
 from bighub_langgraph.core.record import Answer, Approval, Executed, Proposal, Record
@@ -14,26 +14,32 @@ from bighub_langgraph.core.words import State, Status, Step
 from bighub_langgraph.openai.events import event_of, failure, refusal, told
 from bighub_langgraph.openai.host import Host
 from bighub_langgraph.openai.replies import FunctionCall, Reply
-from bighub_langgraph.openai.schemas import read_arguments
+from bighub_langgraph.openai.schemas import Bound, read_arguments
 from bighub_langgraph.openai.talk import OpenCall, Talk
+from bighub_langgraph.openai.tools import Tool
 
 __all__ = ["Considered", "settle_calls", "take_turn"]
 
 Json = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Considered:
+class Considered(NamedTuple):
     """A call and what is known of it.
 
     Attributes:
         known: Its record; what is wrong with it; or None for a tool that needs no record.
         fresh: Whether its decision was made just now, so that `on_decision` has not heard of it.
+        bind: Its arguments as the tool gets them, where they were checked just now.
     """
 
     call: OpenCall
     known: Record | InvalidCall | None
     fresh: bool = False
+    bind: Callable[[], Bound] | None = None
+
+    def bound_to(self, tool: Tool) -> Callable[[], Bound]:
+        """What binds the arguments to the tool."""
+        return self.bind or partial(tool.parameters.bind, self.call.arguments)
 
 
 async def take_turn(talk: Talk, reply: Reply, host: Host) -> Talk:
@@ -58,13 +64,13 @@ async def settle_calls(
     return [call for call, _, _ in settled], [event for _, event, _ in settled]
 
 
-Asked = tuple[OpenCall, ToolCall | InvalidCall]
+Asked = tuple[OpenCall, ToolCall | InvalidCall, Callable[[], Bound] | None]
 Settled = tuple[OpenCall, Json, Record | None]
 
 
 async def _consider(opened: Sequence[Asked], talk: Talk, host: Host) -> list[Considered]:
     asked = [
-        call for _, call in opened if isinstance(call, ToolCall) and not _reads_only(call, host)
+        call for _, call, _ in opened if isinstance(call, ToolCall) and not _reads_only(call, host)
     ]
     decided: list[Record] = []
     about = {"session": host.session, "trajectory": talk.run_id}
@@ -78,8 +84,9 @@ async def _consider(opened: Sequence[Asked], talk: Talk, host: Host) -> list[Con
             call,
             said if isinstance(said, InvalidCall) else known.get(call.call_id),
             call.call_id in fresh,
+            bind,
         )
-        for call, said in opened
+        for call, said, bind in opened
     ]
 
 
@@ -102,7 +109,7 @@ async def _settled(one: Considered, talk: Talk, host: Host) -> Settled:
         case InvalidCall() as error:
             return _refused(one.call, str(error), talk)
         case None:
-            return await _read(one.call, talk, host)
+            return await _read(one, talk, host)
         case Record() as record:
             return await _advanced(one, record, talk, host)
 
@@ -115,7 +122,8 @@ async def _advanced(one: Considered, record: Record, talk: Talk, host: Host) -> 
             call = changed(call, key=record.key)
             return _refused(call, "its arguments were changed after it was decided", talk)
         tool, policy = host.tools[record.tool], host.rules.policy(record.tool)
-        ran = await host.runner.once(tool, policy, call.arguments, record.key)
+        bind = one.bound_to(tool)
+        ran = await host.runner.once(tool, policy, call.arguments, record.key, bind)
         record, replayed = ran.record, ran.replayed
     event = event_of(record, call.arguments, talk.run_id)
     if next_step(record) is Step.REPORT:
@@ -126,14 +134,15 @@ async def _advanced(one: Considered, record: Record, talk: Talk, host: Host) -> 
     return changed(call, key=record.key, waiting=event, answer=None), event, record
 
 
-async def _read(call: OpenCall, talk: Talk, host: Host) -> Settled:
+async def _read(one: Considered, talk: Talk, host: Host) -> Settled:
     """Run a tool that only reads: BIGHUB is not asked, and nothing is recorded."""
+    call, tool = one.call, host.tools[one.call.tool]
     proposal = Proposal(call.tool, host.rules.actor)
     try:
         record = Record.of(_asked(call, talk), proposal, host.ports.clock())
     except InvalidCall as error:
         return _refused(call, str(error), talk)
-    result = await host.runner.unrecorded(host.tools[call.tool], call.arguments, record)
+    result = await host.runner.unrecorded(tool, record, one.bound_to(tool))
     state = State.EXECUTED if isinstance(result, Executed) else State.TOOL_ERROR
     record = changed(record, state=state, result=result)
     event = event_of(record, call.arguments, talk.run_id)
@@ -163,11 +172,11 @@ def _checked(call: FunctionCall, talk: Talk, host: Host, times: int) -> Asked:
         _refuse_shared_id(call, times)
         tool = host.tools[call.name]
         arguments = read_arguments(call.arguments, call.name)
-        arguments = tool.parameters.check(arguments)
+        checked = tool.parameters.read(arguments)
     except InvalidCall as error:
-        return OpenCall(call.call_id, call.name, arguments), error
-    opened = OpenCall(call.call_id, call.name, arguments)
-    return opened, _asked(opened, talk)
+        return OpenCall(call.call_id, call.name, arguments), error, None
+    opened = made(OpenCall, call_id=call.call_id, tool=call.name, arguments=checked.arguments)
+    return opened, _asked(opened, talk), checked.bind
 
 
 def _refuse_shared_id(call: FunctionCall, times: int) -> None:

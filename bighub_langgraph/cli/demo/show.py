@@ -31,7 +31,7 @@ from bighub_langgraph.local import DomainSettings, Settings
 
 # Looser than the engine's default, so that two dozen requests are enough to earn it for some calls.
 # The story's days pass in seconds, so how old a success is does not tell whether it will last.
-PROMISE = DomainSettings(max_bad_rate=0.2, assurance=0.8, correction_delay=0.0)
+PROMISE = DomainSettings(max_bad_rate=0.25, assurance=0.7, correction_delay=0.0)
 
 PROMPT = (
     "You are the support desk of a small shop. The customer's number stands before each message. "

@@ -92,9 +92,14 @@ def words_of(facts: Mapping[str, Fact]) -> list[str]:
 
 def describe(action: Action) -> str:
     """An action in a few words: its name, its value and its target."""
-    value = "" if action.value is None else f" of {action.value:g}"
-    target = "" if action.target is None else f" for {action.target}"
-    return f"{action.name}{value}{target}"
+    return describe_call(action.name, action.value, action.target)
+
+
+def describe_call(name: str, value: float | None, target: str | None) -> str:
+    """The same of an action's name, value and target."""
+    size = "" if value is None else f" of {value:g}"
+    aim = "" if target is None else f" for {target}"
+    return f"{name}{size}{aim}"
 
 
 def facts_of(context: Mapping[str, Any]) -> dict[str, Fact]:

@@ -3,9 +3,8 @@
 import math
 from typing import Any, NamedTuple, Self
 
-from bighub_langgraph.local.scoring.action import Action
 from bighub_langgraph.local.scoring.evidence import Evidence
-from bighub_langgraph.local.scoring.features import Features, own_name
+from bighub_langgraph.local.scoring.features import Features, Traits
 from bighub_langgraph.local.scoring.odds import expit, logit
 
 PRIOR_RISK = 0.3
@@ -34,25 +33,29 @@ class BetaCounts:
         # name -> good, bad, approved, denied, and the time up to which these are faded
         self._nodes: dict[str, list[float]] = {}
 
-    def estimate(self, action: Action, features: Features, at: float) -> Estimate:
+    def estimate(self, traits: Traits, features: Features, domain: str, at: float) -> Estimate:
         """The risk of an action, each level shrunk towards the one above without counting twice."""
-        everything, domain, own = (self.counted(key, at) for key in _chain(action))
+        own = self.counted(traits.own, at)
+        everything, around = self.counted(_ROOT, at), self.counted(f"{domain}/", at)
         risk = PRIOR_RISK
         for (bad, total), (inner_bad, inner_total) in (
-            (everything, domain),
-            (domain, own),
+            (everything, around),
+            (around, own),
             (own, (0.0, 0.0)),
         ):
             outer = max(0.0, total - inner_total)
             risk = (max(0.0, bad - inner_bad) + _PARENT_STRENGTH * risk) / (
                 outer + _PARENT_STRENGTH
             )
-        return Estimate(self._with_leaves(action, features, risk, at), *own, self._age(action, at))
+        node = self._nodes.get(traits.own)
+        age = 0.0 if node is None else at - node[4]
+        return Estimate(self._with_leaves(traits.own, features, risk, at), *own, age)
 
-    def count(self, evidence: Evidence, features: Features) -> None:
+    def count(self, evidence: Evidence, own: str, features: Features) -> None:
         """Count a label everywhere it belongs, and take back the one it replaces."""
-        own = own_name(evidence.action)
-        for key in (*_chain(evidence.action), *(_leaf(own, mark) for mark in features.every_mark)):
+        keys = [_ROOT, f"{evidence.action.domain}/", own]
+        keys += [_leaf(own, mark) for mark in features.every_mark]
+        for key in keys:
             node = self._faded(key, evidence.at)
             node[evidence.label] += 1.0
             if evidence.replaces is not None:
@@ -67,13 +70,13 @@ class BetaCounts:
         if node is None:
             return 0.0, 0.0
         good, bad, approved, denied, faded_at = node
-        fading = self._fading(at - faded_at)
+        fading = math.exp2((faded_at - at) / self._half_life) if at > faded_at else 1.0
         bad = (bad + self._verdict * denied) * fading
         return bad, (good + self._verdict * approved) * fading + bad
 
-    def counted_mark(self, action: Action, mark: str, at: float) -> tuple[float, float]:
+    def counted_mark(self, own: str, mark: str, at: float) -> tuple[float, float]:
         """The bad and the total among an action's calls that had a mark."""
-        return self.counted(_leaf(own_name(action), mark), at)
+        return self.counted(_leaf(own, mark), at)
 
     def state(self) -> dict[str, Any]:
         """Everything to keep, as plain JSON."""
@@ -84,8 +87,8 @@ class BetaCounts:
         self._nodes = {key: list(node) for key, node in state["nodes"].items()}
         return self
 
-    def _with_leaves(self, action: Action, features: Features, risk: float, at: float) -> float:
-        own, middle = own_name(action), logit(risk)
+    def _with_leaves(self, own: str, features: Features, risk: float, at: float) -> float:
+        middle = logit(risk)
         shift = 0.0
         for mark in features.every_mark:
             bad, total = self.counted(_leaf(own, mark), at)
@@ -94,13 +97,11 @@ class BetaCounts:
                 shift += logit(shrunk) - middle
         return expit(middle + _LEAF_SHARE * shift)
 
-    def _age(self, action: Action, at: float) -> float:
-        node = self._nodes.get(own_name(action))
-        return 0.0 if node is None else at - node[4]
-
     def _faded(self, key: str, at: float) -> list[float]:
-        node = self._nodes.setdefault(key, [0.0, 0.0, 0.0, 0.0, at])
-        if at > node[4]:
+        node = self._nodes.get(key)
+        if node is None:
+            node = self._nodes[key] = [0.0, 0.0, 0.0, 0.0, at]
+        elif at > node[4]:
             good, bad, approved, denied, faded_at = node
             fading = self._fading(at - faded_at)
             node[:] = good * fading, bad * fading, approved * fading, denied * fading, at
@@ -114,10 +115,6 @@ class BetaCounts:
         by_weight = sorted(self._nodes, key=lambda key: sum(self._nodes[key][:4]))
         for key in by_weight[: _MOST_NODES // 10]:
             del self._nodes[key]
-
-
-def _chain(action: Action) -> tuple[str, str, str]:
-    return _ROOT, f"{action.domain}/", own_name(action)
 
 
 def _leaf(own: str, mark: str) -> str:

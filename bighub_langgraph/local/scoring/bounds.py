@@ -31,11 +31,20 @@ def upper_bound(bad: float, total: float, assurance: float) -> float:
     return max(seen, -math.expm1(rest))
 
 
-def stays_below(limit: float, bad: float, total: float, assurance: float) -> bool:
-    """Whether the upper bound lies at or below a limit, without solving for it."""
+def stays_below(
+    limit: float, bad: float, total: float, assurance: float, *, tries: int = 1
+) -> bool:
+    """Whether the bad rate lies at or below a limit, however often one looks.
+
+    A bound for one look is lucky sooner or later when it is asked after every outcome, and of many
+    subsets. Here the chance to be wrong is shared out over `tries` subsets, and over the looks as
+    in the law of the iterated logarithm (Jamieson et al., 2014), in units of the outcomes that
+    the limit would let go wrong.
+    """
     if total <= 0 or bad > limit * total:
         return False
-    return total * divergence(bad / total, limit) >= -math.log(1 - assurance)
+    looks = 2 * math.log1p(math.log1p(limit * total))
+    return total * divergence(bad / total, limit) >= math.log(tries / (1 - assurance)) + looks
 
 
 def lower_bound(bad: float, total: float, assurance: float) -> float:

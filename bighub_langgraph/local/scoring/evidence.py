@@ -5,6 +5,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from bighub_langgraph.local.scoring.action import Action
+from bighub_langgraph.local.scoring.features import Traits
 
 
 class Label(IntEnum):
@@ -38,3 +39,4 @@ class Evidence(NamedTuple):
     replaced_at: float
     risk: float
     parts: Mapping[str, float]
+    traits: Traits | None = None  # of the action, where they are known already

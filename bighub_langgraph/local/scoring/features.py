@@ -2,10 +2,11 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple, Self
 
-from bighub_langgraph.local.scoring.action import Action, names_a_thing
+from bighub_langgraph.local.scoring.action import Action, Past, names_a_thing
+from bighub_langgraph.local.scoring.places import Place, place_of
 
 _CLIP = 3.0
 _EDGES = (-1.0, -0.4, 0.2, 0.8)
@@ -15,11 +16,25 @@ _LEAST_SPREAD = 0.02  # what varies less than this, by proportion, is noise
 _MOST_SCALES = 4_000
 
 
+class Traits(NamedTuple):
+    """What an action has, whatever was learned before: made once, to judge it and to learn of it.
+
+    `names` are marks that name one thing, such as an order; `numbers` are on a scale where sizes
+    compare by proportion.
+    """
+
+    own: str
+    marks: list[str]
+    names: tuple[str, ...]
+    numbers: list[tuple[str, float]]
+    place: Place
+
+
 class Features(NamedTuple):
     """What an action has, by name, and its numbers in spreads from their mean."""
 
     marks: tuple[str, ...]
-    names: tuple[str, ...]  # marks that name one thing, such as an order
+    names: tuple[str, ...]
     numbers: dict[str, float]
 
     @property
@@ -39,9 +54,9 @@ class Scales:
     def __init__(self) -> None:
         self._seen: dict[str, tuple[float, float, float]] = {}  # count, mean, sum of squares
 
-    def add(self, action: Action) -> None:
+    def add(self, numbers: Iterable[tuple[str, float]]) -> None:
         """Take an action's numbers into account."""
-        for name, number in numbers_of(action):
+        for name, number in numbers:
             count, mean, squares = self._seen.get(name, (0.0, 0.0, 0.0))
             if count or len(self._seen) < _MOST_SCALES:
                 step = number - mean
@@ -68,11 +83,26 @@ class Scales:
         return scales
 
 
-def features(action: Action, scales: Scales) -> Features:
-    """The features of an action."""
-    scaled = {name: scales.scaled(name, number) for name, number in numbers_of(action)}
+def traits_of(action: Action) -> Traits:
+    """The traits of an action."""
+    own = own_name(action)
+    facts = action.facts.items()
+    words = [(name, fact) for name, fact in facts if isinstance(fact, str)]
+    things = {name for name, fact in words if _about_one_thing(name, fact)}
+    return Traits(
+        own,
+        list(_marks(action, own, things)),
+        tuple([f"{own}|{name}={fact}" for name, fact in words if name in things]),
+        list(_numbers(action, own)),
+        place_of(action),
+    )
+
+
+def features(traits: Traits, scales: Scales) -> Features:
+    """The features of an action with these traits."""
+    scaled = {name: scales.scaled(name, number) for name, number in traits.numbers}
     bands = [f"{name}^{bisect_left(_EDGES, number)}" for name, number in scaled.items()]
-    return Features((*_marks(action), *bands), tuple(_names(action)), scaled)
+    return Features((*traits.marks, *bands), traits.names, scaled)
 
 
 def size_class(value: float) -> int:
@@ -80,9 +110,9 @@ def size_class(value: float) -> int:
     return round(math.log2(1 + max(0.0, value)))
 
 
-def size_mark(action: Action, size: int) -> str:
+def size_mark(own: str, size: int) -> str:
     """The mark of an action whose value has a size."""
-    return f"{own_name(action)}|size={size}"
+    return f"{own}|size={size}"
 
 
 def own_name(action: Action) -> str:
@@ -90,9 +120,13 @@ def own_name(action: Action) -> str:
     return f"{action.domain}/{action.name}"
 
 
-def numbers_of(action: Action) -> Iterator[tuple[str, float]]:
-    """Every number of an action, on a scale where sizes compare by proportion."""
-    own, past = own_name(action), action.past
+def compress(number: float) -> float:
+    """A logarithm that keeps the sign."""
+    return math.copysign(math.log1p(abs(number)), number)
+
+
+def _numbers(action: Action, own: str) -> Iterator[tuple[str, float]]:
+    past = action.past
     if action.value is not None:
         yield f"{own}|value", compress(action.value)
     for name, fact in action.facts.items():
@@ -105,41 +139,27 @@ def numbers_of(action: Action) -> Iterator[tuple[str, float]]:
         yield f"{own}|past.new_words", past.new_words / max(1, past.new_words + past.known_words)
 
 
-def compress(number: float) -> float:
-    """A logarithm that keeps the sign."""
-    return math.copysign(math.log1p(abs(number)), number)
-
-
-def _marks(action: Action) -> Iterator[str]:
-    own = own_name(action)
+def _marks(action: Action, own: str, things: Collection[str]) -> Iterator[str]:
     yield f"actor={action.actor}"
     if action.target is not None:
         yield f"{own}|target={action.target}"
     if action.value is not None:
-        yield size_mark(action, size_class(action.value))
+        yield size_mark(own, size_class(action.value))
     for name, fact in action.facts.items():
         if isinstance(fact, str):
-            if not _about_one_thing(name, fact):
+            if name not in things:
                 yield f"{own}|{name}={fact}"
         elif abs(fact) <= _SMALL and fact == int(fact):
             yield f"{own}|{name}={int(fact)}"
     if action.past.known:
-        yield from _past_marks(action)
-
-
-def _names(action: Action) -> Iterator[str]:
-    own = own_name(action)
-    for name, fact in action.facts.items():
-        if isinstance(fact, str) and _about_one_thing(name, fact):
-            yield f"{own}|{name}={fact}"
+        yield from _past_marks(action.past, own)
 
 
 def _about_one_thing(name: str, fact: str) -> bool:
     return names_a_thing(fact) or ("[]" in name and names_a_thing(name.partition("=")[2]))
 
 
-def _past_marks(action: Action) -> Iterator[str]:
-    own, past = own_name(action), action.past
+def _past_marks(past: Past, own: str) -> Iterator[str]:
     yield f"{own}|after={past.last_action}"
     for name, happened in (
         # Nothing is said of errors while no outcome of the session is known.

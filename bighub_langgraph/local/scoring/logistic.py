@@ -48,7 +48,8 @@ class Logistic:
         """The probability of a bad outcome, moderated by how unsure the weights are."""
         spots, numbers = self._known(features)
         margin = float(self._mean[spots] @ numbers)
-        among = self._covariance.take(spots, axis=0).take(spots, axis=1)
+        # Read by their numbers in the whole: rows of which few columns are wanted cost more.
+        among = self._covariance.take(spots[:, None] * len(self._mean) + spots)
         shrunk = self._waiting[: self._waits].take(spots, axis=1) @ numbers
         spread = float(numbers @ among @ numbers - shrunk @ shrunk)
         return expit(margin / math.sqrt(1 + math.pi * spread / 8))
@@ -63,7 +64,7 @@ class Logistic:
         curvature = weight * max(chance * (1 - chance), _LEAST_CURVATURE)
         share = 1 / (1 + curvature * spread)
         self._mean += columns * (weight * (float(bad) - chance) * share)
-        self._waiting[self._waits] = columns * math.sqrt(curvature * share)
+        np.multiply(columns, math.sqrt(curvature * share), out=self._waiting[self._waits])
         self._waits += 1
         if self._waits == _TOGETHER:
             self._shrink()
@@ -133,18 +134,19 @@ class Logistic:
         self._waits = 0
 
     def _place(self, features: Mapping[str, float]) -> None:
+        places, met_once = self._places, self._met_once
         for name in features:
-            if name in self._places or len(self._places) >= self._most:
+            if name in places or len(places) >= self._most:
                 continue
-            if name not in self._met_once:
-                self._met_once[name] = None
-                if len(self._met_once) > _MOST_CANDIDATES:
-                    del self._met_once[next(iter(self._met_once))]
+            if name not in met_once:
+                met_once[name] = None
+                if len(met_once) > _MOST_CANDIDATES:
+                    del met_once[next(iter(met_once))]
                 continue
-            del self._met_once[name]
-            self._places[name] = len(self._places)
-            if len(self._places) > len(self._mean):
-                self._grow(min(self._most, 2 * len(self._places)))
+            del met_once[name]
+            places[name] = len(places)
+            if len(places) > len(self._mean):
+                self._grow(min(self._most, 2 * len(places)))
 
     def _grow(self, room: int) -> None:
         self._shrink()

@@ -10,10 +10,11 @@ from bighub_langgraph.local.scoring.evidence import Evidence
 from bighub_langgraph.local.scoring.features import (
     Features,
     Scales,
+    Traits,
     features,
-    own_name,
     size_class,
     size_mark,
+    traits_of,
 )
 from bighub_langgraph.local.scoring.logistic import Logistic
 from bighub_langgraph.local.scoring.odds import logit
@@ -56,6 +57,7 @@ class Assessment(NamedTuple):
     novelties: tuple[str, ...]
     smaller_value: float | None
     drifting: bool
+    traits: Traits
 
 
 class Model:
@@ -80,10 +82,11 @@ class Model:
     def assess(self, action: Action, at: float) -> Assessment:
         """Say what to expect of an action."""
         settings = self._settings.of(action.domain)
-        seen = features(action, self._scales)
-        estimate = self._counts.estimate(action, seen, at)
-        neighbours = self.precedents.nearest(action)
-        inputs = _inputs(action, seen)
+        traits = traits_of(action)
+        seen = features(traits, self._scales)
+        estimate = self._counts.estimate(traits, seen, action.domain, at)
+        neighbours = self.precedents.around(traits.own, traits.place)
+        inputs = _inputs(traits.own, seen)
         parts = {
             "beta": estimate.risk,
             "near": neighbours.risk(estimate.risk),
@@ -101,25 +104,27 @@ class Model:
             cutoff=self._track(action.domain).cutoff(settings),
             parts=parts,
             precedents=neighbours.shown(SHOWN_PRECEDENTS),
-            novelties=self._novelties(action, estimate.total, settings.min_evidence),
-            smaller_value=self._smaller_value(action, at, risk),
+            novelties=self._novelties(action, traits.own, estimate.total, settings.min_evidence),
+            smaller_value=self._smaller_value(action.value, traits.own, at, risk),
             drifting=self._drift(action.domain).present,
+            traits=traits,
         )
 
     def learn(self, evidence: Evidence) -> None:
         """Take in what became of an earlier decision."""
         action = evidence.action
+        traits = evidence.traits or traits_of(action)
         if evidence.replaces is None:
-            self._scales.add(action)
-        seen = features(action, self._scales)
-        self._counts.count(evidence, seen)
+            self._scales.add(traits.numbers)
+        seen = features(traits, self._scales)
+        self._counts.count(evidence, traits.own, seen)
         self.precedents.remember(evidence)
         self._track(action.domain).add(evidence, self._settings.of(action.domain))
-        self._regress(evidence, seen)
+        self._regress(evidence, _inputs(traits.own, seen))
         self._watch(evidence)
         if action.value is not None and not evidence.label.bad:
-            key = own_name(action)
-            self._largest[key] = max(action.value, self._largest.pop(key, 0.0))
+            own = traits.own
+            self._largest[own] = max(action.value, self._largest.pop(own, 0.0))
             if len(self._largest) > _MOST_ACTIONS:
                 del self._largest[next(iter(self._largest))]
 
@@ -163,10 +168,9 @@ class Model:
         self._corrections = {domain: list(took) for domain, took in state["corrections"].items()}
         return self
 
-    def _regress(self, evidence: Evidence, seen: Features) -> None:
+    def _regress(self, evidence: Evidence, inputs: Mapping[str, float]) -> None:
         label, before = evidence.label, evidence.replaces
         weight = 1.0 if label.outcome else self._settings.verdict_weight
-        inputs = _inputs(evidence.action, seen)
         stacked = _stacked(evidence.parts) if evidence.parts else None
         if before is None:
             self._regression.learn(inputs, bad=label.bad, weight=weight)
@@ -187,33 +191,33 @@ class Model:
             self._regression.widen(2.0)
 
     def _track(self, domain: str) -> Track:
-        return self.tracks.setdefault(domain, Track())
+        return self.tracks.get(domain) or self.tracks.setdefault(domain, Track())
 
     def _drift(self, domain: str) -> Drift:
-        return self.drifts.setdefault(domain, Drift())
+        return self.drifts.get(domain) or self.drifts.setdefault(domain, Drift())
 
-    def _novelties(self, action: Action, evidence: float, enough: int) -> tuple[str, ...]:
+    def _novelties(self, action: Action, own: str, evidence: float, enough: int) -> tuple[str, ...]:
         found = []
         if evidence < enough:
             found.append(f"{action.name} has {evidence:.0f} of the {enough} outcomes it needs")
-        largest = self._largest.get(own_name(action))
+        largest = self._largest.get(own)
         if action.value is not None and largest is not None and action.value > 2 * largest + 1:
             found.append(f"{action.value:g} is more than twice the {largest:g} that went well")
         return tuple(found)
 
-    def _smaller_value(self, action: Action, at: float, risk: float) -> float | None:
+    def _smaller_value(self, value: float | None, own: str, at: float, risk: float) -> float | None:
         """The largest smaller size of value that has done clearly better."""
-        if action.value is None:
+        if value is None:
             return None
-        for size in range(size_class(action.value) - 1, 0, -1):
-            bad, total = self._counts.counted_mark(action, size_mark(action, size), at)
+        for size in range(size_class(value) - 1, 0, -1):
+            bad, total = self._counts.counted_mark(own, size_mark(own, size), at)
             if total >= _ENOUGH and bad / total < risk / 2:
                 return float(int(2 ** (size + 0.5) - 1))
         return None
 
 
-def _inputs(action: Action, seen: Features) -> dict[str, float]:
-    return {"base": 1.0, own_name(action): 1.0, **seen.sparse}
+def _inputs(own: str, seen: Features) -> dict[str, float]:
+    return {"base": 1.0, own: 1.0, **seen.sparse}
 
 
 def _stacked(parts: Mapping[str, float]) -> dict[str, float]:

@@ -1,23 +1,20 @@
 """Nearest precedents: what became of the calls most like this one."""
 
-import math
 from base64 import b64decode, b64encode
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
-from zlib import crc32
 
 import numpy as np
 
-from bighub_langgraph.local.scoring.action import Action, Fact, describe, names_a_thing
+from bighub_langgraph.local.scoring.action import Action, describe
 from bighub_langgraph.local.scoring.evidence import Evidence, Label
 from bighub_langgraph.local.scoring.features import own_name
+from bighub_langgraph.local.scoring.places import WIDTH, Place, place_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 KEPT = 512
 _MOST_ACTIONS = 64
-_WIDTH = 128
 _NEAREST = 40
 _SHARPNESS = 12
 _PRIOR_WEIGHT = 1.0
@@ -60,7 +57,7 @@ class Neighbours(NamedTuple):
     def risk(self, prior: float) -> float:
         """The bad rate among them, weighted by likeness, with the prior where there are few."""
         weights = self.likeness**_SHARPNESS
-        total = float(weights.sum()) + _PRIOR_WEIGHT
+        total = float(np.add.reduce(weights)) + _PRIOR_WEIGHT
         return (float(weights @ self.bad) + _PRIOR_WEIGHT * prior) / total
 
     def shown(self, most: int) -> list[Precedent]:
@@ -94,8 +91,11 @@ class Precedents:
 
     def nearest(self, action: Action, most: int = _NEAREST) -> Neighbours:
         """The calls of the same action that are most like this one."""
-        shelf = self._shelves.get(own_name(action)) or _EMPTY
-        return shelf.nearest(action, most)
+        return self.around(own_name(action), place_of(action), most)
+
+    def around(self, own: str, place: Place, most: int = _NEAREST) -> Neighbours:
+        """The calls of an action, by its name within its domain, that are nearest to a place."""
+        return (self._shelves.get(own) or _EMPTY).nearest(place, most)
 
     def state(self) -> dict[str, Any]:
         """Everything to keep, as plain JSON."""
@@ -113,7 +113,7 @@ class _Shelf:
     def __init__(self) -> None:
         self.kept: list[Kept] = []
         # A column for each call: only the rows of what an action has need to be looked at.
-        self._vectors: NDArray[np.float32] = np.zeros((_WIDTH, 16), dtype=np.float32)
+        self._vectors: NDArray[np.float32] = np.zeros((WIDTH, 16), dtype=np.float32)
         self._bad: NDArray[np.float32] = np.zeros(16, dtype=np.float32)
         self._slots: dict[str, int] = {}
         self._next = 0
@@ -129,21 +129,23 @@ class _Shelf:
         slot = self._slots.get(kept.request_id)
         if slot is None:
             slot = self._free_slot(kept)
-            self._vectors[:, slot] = embed(evidence.action)
+            traits = evidence.traits
+            self._vectors[:, slot] = _vector(traits.place if traits else place_of(evidence.action))
         self.kept[slot] = kept
         self._bad[slot] = evidence.label.bad
 
-    def nearest(self, action: Action, most: int) -> Neighbours:
+    def nearest(self, place: Place, most: int) -> Neighbours:
         count = len(self.kept)
-        place = _place(action)
         rows = self._vectors.take(list(place), axis=0)
         likeness = (np.array(list(place.values()), dtype=np.float32) @ rows)[:count]
         if count > most:
-            picked = np.argpartition(likeness, count - most)[count - most :]
+            picked = likeness.argpartition(count - most)[count - most :]
+            ordered = picked[(-likeness[picked]).argsort(kind="stable")]
         else:
-            picked = np.arange(count)
-        ordered = picked[np.argsort(-likeness[picked], kind="stable")]
-        near = np.minimum(np.maximum(likeness[ordered], 0.0), 1.0)
+            ordered = (-likeness).argsort(kind="stable")
+        near = likeness[ordered]
+        np.maximum(near, 0.0, out=near)
+        np.minimum(near, 1.0, out=near)
         return Neighbours(self.kept, ordered, near, self._bad[ordered])
 
     def state(self) -> dict[str, Any]:
@@ -159,8 +161,8 @@ class _Shelf:
         self._slots = {each.request_id: slot for slot, each in enumerate(self.kept)}
         packed = np.frombuffer(b64decode(state["vectors"]), dtype=np.float16)
         room = max(16, len(self.kept))
-        self._vectors = np.zeros((_WIDTH, room), dtype=np.float32)
-        self._vectors[:, : len(self.kept)] = packed.reshape(-1, _WIDTH).T
+        self._vectors = np.zeros((WIDTH, room), dtype=np.float32)
+        self._vectors[:, : len(self.kept)] = packed.reshape(-1, WIDTH).T
         self._bad = np.zeros(room, dtype=np.float32)
         self._bad[: len(self.kept)] = [each.label.bad for each in self.kept]
         self._next = state["next"]
@@ -185,49 +187,10 @@ _EMPTY = _Shelf()
 
 def embed(action: Action) -> "NDArray[np.float32]":
     """Place an action among others of its name: like ones point the same way."""
-    vector = np.zeros(_WIDTH, dtype=np.float32)
-    for spot, part in _place(action).items():
-        vector[spot] = part
+    return _vector(place_of(action))
+
+
+def _vector(place: Place) -> "NDArray[np.float32]":
+    vector = np.zeros(WIDTH, dtype=np.float32)
+    vector[list(place)] = list(place.values())
     return vector
-
-
-def _place(action: Action) -> dict[int, float]:
-    """Where an action lies, by the axes on which it lies at all."""
-    parts: dict[int, float] = {}
-    for token, weight in _tokens(action):
-        spot = crc32(token.encode("utf-8", "surrogatepass"))
-        axis = spot % _WIDTH
-        parts[axis] = parts.get(axis, 0.0) + (weight if spot & 0x10000 else -weight)
-    length = math.sqrt(sum(part * part for part in parts.values())) or 1.0
-    return {axis: part / length for axis, part in parts.items()}
-
-
-def _tokens(action: Action) -> Iterator[tuple[str, float]]:
-    yield "action", 1.0
-    yield f"actor={action.actor}", 0.5
-    if action.target is not None:
-        yield f"target={action.target}", 2.5
-    if action.value is not None:
-        yield from _number("value", action.value, 1.5)
-    share = 3.0 / math.sqrt(max(1, len(action.facts)))
-    for name, fact in action.facts.items():
-        yield from _fact(name, fact, share)
-    if action.past.outcomes:
-        yield from _number("past.errors", action.past.errors, 0.4)
-
-
-def _fact(name: str, fact: Fact, weight: float) -> Iterator[tuple[str, float]]:
-    if isinstance(fact, str):
-        # What names a thing tells more about what a call is about than a setting does.
-        yield f"{name}={fact}", weight * (2.0 if names_a_thing(fact) else 1.0)
-    else:
-        yield from _number(name, fact, weight)
-
-
-def _number(name: str, number: float, weight: float) -> Iterator[tuple[str, float]]:
-    """Spread a number over two neighbouring sizes, so that close numbers look alike."""
-    size = 2 * math.copysign(math.log2(1 + abs(number)), number)
-    low = math.floor(size)
-    near = size - low
-    yield f"{name}~{low}", weight * math.sqrt(1 - near)
-    yield f"{name}~{low + 1}", weight * math.sqrt(near)

@@ -56,13 +56,14 @@ class Track:
 
     def _highest(self, limit: float, assurance: float) -> float:
         bad = total = 0.0
-        highest = -1
+        highest, tries = -1, 1
         for where in range(BINS):
             here = self.bad[where] + self.good[where]
-            if here:
-                bad, total = bad + self.bad[where], total + here
-                if stays_below(limit, bad, total, assurance):
+            bad, total = bad + self.bad[where], total + here
+            if here and stays_below(limit, 0.0, total, assurance, tries=tries):
+                if stays_below(limit, bad, total, assurance, tries=tries):
                     highest = where
+                tries += 1  # what has too few outcomes whatever they were is no chance to be lucky
         return expit(_LOWEST + (highest + 1) * _WIDTH) if highest >= 0 else 0.0
 
     def _of(self, label: Label | None) -> list[float] | None:

@@ -1,6 +1,6 @@
 """What a session has done so far, and how healthy that looks."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 from zlib import crc32
@@ -41,7 +41,7 @@ class Session(NamedTuple):
 
     def before(self, call: Call) -> Past:
         """The past of a call that is proposed now."""
-        known = set(self.words)
+        known = set(self.words) if call.words else ()
         new = sum(_mark(word) not in known for word in call.words)
         return Past(
             calls=self.calls,
@@ -84,7 +84,11 @@ class Session(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         """The session as plain JSON."""
-        counts = {name: dict(getattr(self, name)) for name in ("recent", "actions", "failed")}
+        counts = {
+            "recent": dict(self.recent),
+            "actions": dict(self.actions),
+            "failed": dict(self.failed),
+        }
         return {**self._asdict(), **counts}
 
     @classmethod
@@ -108,14 +112,15 @@ def _mark(word: str) -> int:
     return crc32(word.encode("utf-8", "surrogatepass"))
 
 
-def _latest(known: tuple[int, ...], words: Iterable[str]) -> tuple[int, ...]:
-    return tuple(dict.fromkeys((*known, *map(_mark, words))))[-_WORDS:]
+def _latest(known: tuple[int, ...], words: tuple[str, ...]) -> tuple[int, ...]:
+    new = map(_mark, words)
+    return tuple(dict.fromkeys((*known, *new)))[-_WORDS:] if words else known
 
 
 def _counted(counts: Mapping[str, int], key: str) -> dict[str, int]:
     """Count a key, and forget the one that was seen longest ago."""
-    after = {name: times for name, times in counts.items() if name != key}
-    after[key] = counts.get(key, 0) + 1
+    after = dict(counts)
+    after[key] = after.pop(key, 0) + 1
     if len(after) > _REMEMBERED:
         del after[next(iter(after))]
     return after
