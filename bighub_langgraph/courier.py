@@ -87,6 +87,9 @@ class Courier:
 
         That costs a turn nothing: a thread looks now and then, and nobody wakes it.
         """
+        if self._closed:  # nobody looks any more
+            self.start()
+            return
         with self._changed:
             self._owing = True
             if self._waiter is None or not self._waiter.is_alive():

@@ -374,6 +374,16 @@ def test_a_journal_that_is_away_does_not_fail_a_run_that_has_ended(
     assert "it will be tried again" in caplog.text
 
 
+def test_what_ends_behind_a_closed_guard_is_told_all_the_same(
+    guard: BighubGuard, journal: Any, told: list[tuple[str, str]]
+) -> None:
+    guard.close()
+    run(journal, call(1))
+    guard.courier.soon()
+    assert guard.courier.wait(10)
+    assert [kind for kind, _ in told] == ["approval", "outcome"]
+
+
 async def test_an_async_client_is_told_from_the_loop_it_lives_on(tmp_path: Path) -> None:
     bighub = AsyncScriptedBighub()
     journal = Journal(f"sqlite:///{tmp_path / 'calls.db'}")
