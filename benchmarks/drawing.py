@@ -98,10 +98,10 @@ def _memory(measured: Mapping[str, Measured]) -> "Drawing | None":
     drawing = Drawing(figsize=(6, 3), layout="constrained")
     axes = drawing.subplots()
     for (name, megabytes), colour in zip(held.items(), (MET, INK, MISSED), strict=False):
-        tenths = [10 * number for number in range(1, len(megabytes) + 1)]
+        over = [100 * number / len(megabytes) for number in range(1, len(megabytes) + 1)]
         grown = [now - megabytes[0] for now in megabytes]
-        axes.plot(tenths, grown, marker="o", color=colour, label=GROWTHS[name])
-    axes.set(xlabel="calls that are over, %", ylabel="MB more than after the first tenth")
+        axes.plot(over, grown, color=colour, label=GROWTHS[name])
+    axes.set(xlabel="calls that are over, %", ylabel="MB more than after the first hundredth")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     return drawing

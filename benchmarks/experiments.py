@@ -11,7 +11,7 @@ PUBLISHED = Room("bighub-openai-0.1.0b5", ("bighub-openai==0.1.0b5",))
 ADAPTERS = {"bighub_langgraph": None, "bighub_openai": PUBLISHED}
 COLOURS, CALLS = ("sync", "async"), (1, 10)
 BOTH_WAYS = tuple(product(COLOURS, CALLS))
-AGENTS = ("bare", "guarded", "middleware", "middleware-embedded", "stock")
+AGENTS = ("bare", "guarded", "middleware", "middleware-embedded", "hooks", "stock")
 
 NO_WAITS = dict.fromkeys(("model", "evaluate", "tool", "report", "ingest"), 0.0)
 WAITS = {"model": 0.4, "evaluate": 0.03, "tool": 0.05, "report": 0.03, "ingest": 0.03}
@@ -87,6 +87,7 @@ EXPERIMENTS = {
         (Program("engine", {"cases": _HISTORIES, "turns": 60}, {"cases": _SHORT, "turns": 10}),),
         rounds=1,
     ),
+    "lesson": Experiment((_timed("lesson", 2_000),)),
     "server": Experiment(
         (Program("server", {"connections": 32, "seconds": 8}, {"seconds": 2}),), rounds=3
     ),

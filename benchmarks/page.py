@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.measuring import Figure
+from benchmarks.parts import PACKAGE
+from benchmarks.reasons import reason_of
 from benchmarks.targets import Limit, Of, Target
 
-PACKAGE, TIME = "bighub_langgraph", "ms"
+TIME = "ms"
 ENOUGH = 0.02  # a package with less than this share is not named
 
 OPENING = """\
@@ -80,9 +82,9 @@ def limit(result: Result) -> str:
         return f"{title}\n\nNot measured: {result.failure}."
     told = f"{wanted(result.target)}, found {found(result.target, result.figure)}."
     shown = "\n".join(_profiled(result)) or "No profile of it could be taken."
-    return (
-        f"{title}\n\n{result.target.what}: {told}{_alone(result.target, result.figure)}\n\n{shown}"
-    )
+    told += _alone(result.target, result.figure)
+    reason = reason_of(result.target.name)
+    return "\n\n".join(filter(None, (title, f"{result.target.what}: {told}", reason, shown)))
 
 
 def _alone(target: Target, figure: Figure) -> str:
@@ -103,15 +105,31 @@ def _profiled(result: Result) -> Iterator[str]:
     named = ", ".join(f"{name} {share:.0%}" for name, share in shares.items() if share > ENOUGH)
     beside = f", beside {_number(waited)} {unit} of waiting" if waited > ENOUGH * total else ""
     yield f"A profile of our side, {_number(total)} {unit} with the profiler on{beside}: {named}."
-    if unit == result.target.unit == TIME and not beside:
-        left = 1 - shares.get(PACKAGE, 0.0)
-        yield f"If the code of {PACKAGE} itself cost nothing, about {_number(figure.ours * left)}"
-        yield f"{unit} would remain, a ratio of {_number(figure.ratio * left)}."
     yield ""
+    yield from _parts(result, figure, profile, guessed=unit == TIME and not beside)
     yield f"| {unit} | share | where |"
     yield "|---|---|---|"
     for where, own in profile["spots"]:
         yield f"| {_number(own)} | {own / total:.0%} | `{where}` |"
+
+
+def _parts(
+    result: Result, figure: Figure, profile: Mapping[str, Any], *, guessed: bool
+) -> Iterator[str]:
+    """What the package's own parts take, and what would remain if one of them cost nothing.
+
+    That is not guessed where most of the time is waiting, which no profile of work divides.
+    """
+    shares = [(part, own / profile["total"]) for part, own in profile["parts"]]
+    if not shares:
+        return
+    yield f"| {PACKAGE}: what for | share |" + (" without it | ratio |" if guessed else "")
+    yield "|---|---|" + ("---|---|" if guessed else "")
+    for part, share in [*shares, ("all of it", sum(share for _, share in shares))]:
+        ours, ratio = (_number(side * (1 - share)) for side in (figure.ours, figure.ratio))
+        rest = f" {ours} {result.target.unit} | {ratio} |" if guessed else ""
+        yield f"| {part} | {share:.0%} |{rest}"
+    yield ""
 
 
 def wanted(target: Target) -> str:

@@ -90,6 +90,7 @@ _TURNS = (
     ("agent", f"create_guarded_agent, {_EMBEDDED}", "create_agent without a guard", 1.5),
     ("middleware", f"{_OURS}, a client that answers at once", _STOCK, 1.25),
     ("middleware-embedded", f"{_OURS}, {_EMBEDDED}", _STOCK, 1.25),
+    ("hooks", "create_agent with a middleware of the same hooks, empty", _STOCK, None),
 )
 
 
@@ -98,7 +99,8 @@ def _turns() -> Iterator[Target]:
         size = f"{colour}-{calls}"
         turn = f"a turn of {what}, no checkpointer, {_NUMBER[calls]}, {colour}"
         ours, theirs = ("guarded", "bare") if name == "agent" else (name, "stock")
-        yield Target(f"{name}-{size}", turn, f"agent-{size}", ours, against, theirs, Limit(most))
+        limit = None if most is None else Limit(most)
+        yield Target(f"{name}-{size}", turn, f"agent-{size}", ours, against, theirs, limit)
 
 
 def _engine(cases: str) -> tuple[Target, ...]:
@@ -163,6 +165,14 @@ TARGETS = (
         "itself after 10 thousand",
         "10 thousand",
         Limit(1.3),
+    ),
+    Target(
+        "engine-memory",
+        "embedded engine in memory, one decision and what it learns of its outcome",
+        "lesson",
+        "engine",
+        "one row in a bare SQLite database in memory",
+        "bare",
     ),
     Target(
         "server-rate",
@@ -249,31 +259,31 @@ TARGETS = (
     ),
     Target(
         "memory-flat-facade",
-        "100,000 calls through the facade, journal in memory, this process at the end",
+        "100,000 calls through the facade, journal in memory, this process in the last third",
         "growth-facade",
-        "at the end",
-        "itself half way",
-        "half way",
+        "last",
+        "itself in the middle third",
+        "middle",
         _FLAT,
         unit="MB",
     ),
     Target(
         "memory-flat-journal",
-        "100,000 calls through a journal on a file, this process at the end",
+        "100,000 calls through a journal on a file, this process in the last third",
         "growth-journal",
-        "at the end",
-        "itself half way",
-        "half way",
+        "last",
+        "itself in the middle third",
+        "middle",
         _FLAT,
         unit="MB",
     ),
     Target(
         "memory-flat-engine",
-        "100,000 calls through the embedded engine on a file, this process at the end",
+        "100,000 calls through the embedded engine on a file, this process in the last third",
         "growth-engine",
-        "at the end",
-        "itself half way",
-        "half way",
+        "last",
+        "itself in the middle third",
+        "middle",
         _FLAT,
         unit="MB",
     ),

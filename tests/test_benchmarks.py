@@ -14,6 +14,7 @@ from benchmarks.drawing import draw
 from benchmarks.experiments import EXPERIMENTS, PUBLISHED
 from benchmarks.measuring import Measured, figure
 from benchmarks.page import Result, render
+from benchmarks.parts import PARTS, REST, part_of
 from benchmarks.rooms import NotInstalled, Room
 from benchmarks.targets import TARGETS, Limit, Of, Target, p99
 from benchmarks.workers.profiler import located, profile, summary
@@ -25,6 +26,7 @@ PROFILE = {
     "total": 10.0,
     "waited": 0.0,
     "packages": [["bighub_langgraph", 6.0], ["langgraph", 4.0]],
+    "parts": [["the hub", 5.0], ["the rim", 1.0]],
     "spots": [["bighub_langgraph/hub.py: turn", 6.0]],
 }
 
@@ -61,6 +63,7 @@ def test_every_target_has_a_name_of_its_own_an_alternative_and_an_experiment() -
         ("crowd", {Limit(1.15)}),
         ("agent", {Limit(1.5)}),
         ("middleware", {Limit(1.25)}),
+        ("hooks", {None}),
         ("journal", {Limit(0.02, Of.ITSELF), Limit(1.6)}),
         ("engine", {Limit(0.5, Of.ITSELF), Limit(1.3), None}),
         ("server", {Limit(1_000, Of.ITSELF, at_least=True), Limit(50, Of.ITSELF)}),
@@ -149,7 +152,8 @@ def test_a_missed_target_says_what_the_limit_is_and_shows_the_profile() -> None:
     assert "### `wheel-round`" in reason
     assert "ratio at most 1.5, found 2." in reason
     assert "10 ms with the profiler on: bighub_langgraph 60%, langgraph 40%." in reason
-    assert "about 1.6\nms would remain, a ratio of 0.8." in reason
+    assert "| the hub | 50% | 2 ms | 1 |" in reason
+    assert "| all of it | 60% | 1.6 ms | 0.8 |" in reason
     assert "| 6 | 60% | `bighub_langgraph/hub.py: turn` |" in reason
 
 
@@ -157,7 +161,7 @@ def test_what_would_remain_is_not_guessed_where_most_of_the_time_is_waiting() ->
     waiting = {**PROFILE, "waited": 30.0}
     shown = page(result(replace(TARGET, limit=Limit(1.5)), 4.0, 2.0, profile=waiting))
     assert "beside 30 ms of waiting" in shown
-    assert "would remain" not in shown
+    assert "| the hub | 50% |\n" in shown
 
 
 def test_an_alternative_that_is_itself_beyond_the_limit_is_told() -> None:
@@ -200,6 +204,23 @@ def test_a_profile_names_packages_and_places_and_no_path_of_the_machine() -> Non
     assert "benchmarks" in dict(told["packages"])
     assert any(where.startswith("benchmarks/measuring.py: ") for where, _ in told["spots"])
     assert not [where for where, _ in told["spots"] if where.startswith("/")]
+
+
+def test_every_module_of_the_package_that_may_show_in_a_profile_belongs_to_a_part() -> None:
+    homes = ("core", "bighub", "journal", "local", "graph", "openai")
+    package = CHECKOUT / "bighub_langgraph"
+    modules = [path for home in homes for path in (package / home).rglob("[!_]*.py")]
+    places = [f"{path.relative_to(CHECKOUT).as_posix()}: turn" for path in modules]
+    assert len(places) > 100
+    assert not [place for place in places if part_of(place) in {None, REST}]
+
+
+def test_every_row_of_the_parts_holds_a_module_of_its_own() -> None:
+    package = CHECKOUT / "bighub_langgraph"
+    modules = [path.relative_to(CHECKOUT).as_posix() for path in package.rglob("[!_]*.py")]
+    found = {part_of(f"{module}: turn") for module in modules}
+    assert {part for part, _ in PARTS} <= found
+    assert part_of("langgraph/pregel/main.py: stream") is None
 
 
 def test_a_place_outside_of_the_checkout_and_the_libraries_keeps_only_its_file() -> None:

@@ -2,7 +2,8 @@
 
 All have the same model and tool, and there is no checkpointer. The guard asks the embedded engine
 in memory; our middleware also a client that answers at once, so that its own cost shows. The stock
-middleware asks a person about another tool, and so lets every call run.
+middleware asks a person about another tool, and so lets every call run. Empty hooks show what
+LangChain takes for calling a middleware around the model, behind it and around each tool.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from langchain.agents import create_agent
-from langchain.agents.middleware import HumanInTheLoopMiddleware
+from langchain.agents.middleware import AgentMiddleware, HumanInTheLoopMiddleware
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
@@ -102,11 +103,38 @@ def _stock(model: Model, _: None) -> Any:
     return create_agent(model, [refund], middleware=[HumanInTheLoopMiddleware({"other": True})])
 
 
+class _Hooks(AgentMiddleware[Any, Any, Any]):
+    """The hooks that a guard needs, and nothing in them."""
+
+    def wrap_model_call(self, request: Any, handler: Any) -> Any:
+        return handler(request)
+
+    def awrap_model_call(self, request: Any, handler: Any) -> Any:
+        return handler(request)
+
+    def after_model(self, state: Any, runtime: Any) -> None:
+        pass
+
+    async def aafter_model(self, state: Any, runtime: Any) -> None:
+        pass
+
+    def wrap_tool_call(self, request: Any, handler: Any) -> Any:
+        return handler(request)
+
+    def awrap_tool_call(self, request: Any, handler: Any) -> Any:
+        return handler(request)
+
+
+def _empty(model: Model, _: None) -> Any:
+    return create_agent(model, [refund], middleware=[_Hooks()])
+
+
 MADE: dict[str, tuple[Callable[[Model, Any], Any], Callable[[str], Any]]] = {
     "bare": (lambda model, _: create_agent(model, [refund]), _nobody),
     "guarded": (lambda model, guard: create_guarded_agent(model, [refund], guard), _embedded),
     "middleware": (_ours, _at_once),
     "middleware-embedded": (_ours, _embedded),
+    "hooks": (_empty, _nobody),
     "stock": (_stock, _nobody),
 }
 

@@ -1,4 +1,9 @@
-"""Whether a process grows with calls that are over: its memory after each tenth of a long run."""
+"""Whether a process grows with calls that are over: its memory after each hundredth of a long run.
+
+A process that fills and cuts bounded caches goes up and down by megabytes, so no two moments are
+compared: what it holds in the last third of the run stands beside the middle third. In the first
+third it warms up.
+"""
 
 import tempfile
 import tracemalloc
@@ -6,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from itertools import count, islice
 from pathlib import Path
+from statistics import median
 from time import time
 from typing import Any
 
@@ -19,7 +25,8 @@ from bighub_langgraph.core.words import Verdict
 from bighub_langgraph.local import LocalBighub
 
 Work = Callable[[int], None]
-TENTHS = 10
+PARTS = 100
+OFTEN = 10
 A_BATCH = 100
 SHARED = "/dev/shm"  # noqa: S108 - a disk in memory, on Linux
 A_CONVERSATION = 10
@@ -79,20 +86,23 @@ WORKS: dict[str, Callable[[], AbstractContextManager[Work]]] = {
 
 
 def measure(work: Work, calls: int) -> dict[str, list[float]]:
-    """Megabytes that this process holds after each tenth of the calls."""
+    """Megabytes that this process holds after each part of the calls."""
     held = []
-    for tenth in range(1, TENTHS + 1):
-        work(calls // TENTHS)
+    for part in range(1, PARTS + 1):
+        work(calls // PARTS)
         held.append(memory_mb())
-        say(f"{tenth * calls // TENTHS:,} of {calls:,} calls")
-    return {"held": held, "half way": [held[TENTHS // 2 - 1]], "at the end": [held[-1]]}
+        if part % OFTEN == 0:
+            say(f"{part * calls // PARTS:,} of {calls:,} calls")
+    third = PARTS // 3
+    middle, last = held[third : 2 * third], held[-third:]
+    return {"held": held, "middle": [median(middle)], "last": [median(last)]}
 
 
 def profile(work: Work, calls: int) -> dict[str, Any]:
-    """What a tenth of the calls leaves behind after a tenth before it, by line and by package."""
-    work(calls // TENTHS)
+    """What some of the calls leave behind after as many before them, by line and by package."""
+    work(calls // OFTEN)
     tracemalloc.start()
-    work(calls // TENTHS)
+    work(calls // OFTEN)
     return told("MB", _left(tracemalloc.take_snapshot()))
 
 

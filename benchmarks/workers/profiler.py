@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from benchmarks.parts import part_of
+
 TOP = 10
 CHECKOUT = Path(__file__).parents[2]
 PYTHON, SQLITE = "Python's own library", "SQLite"
@@ -69,15 +71,19 @@ def told(unit: str, own: Iterable[tuple[Place, float]], waited: float = 0.0) -> 
     """A profile as programs print it."""
     spots: dict[str, float] = defaultdict(float)
     packages: dict[str, float] = defaultdict(float)
+    parts: dict[str, float] = defaultdict(float)
     for (package, where), amount in own:
         spots[where] += amount
         packages[package] += amount
+        if (part := part_of(where)) is not None:
+            parts[part] += amount
     return {
         "unit": unit,
         "total": sum(packages.values()),
         "waited": waited,
         "spots": _largest_first(spots)[:TOP],
         "packages": _largest_first(packages),
+        "parts": _largest_first(parts),
     }
 
 
