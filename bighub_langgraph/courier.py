@@ -9,7 +9,7 @@ from collections import deque
 from typing import Any
 
 from bighub_langgraph.core.delivery import deliver, wait_before
-from bighub_langgraph.core.drive import in_thread, run_sync
+from bighub_langgraph.core.drive import in_thread, loop_is_watched, run_sync
 from bighub_langgraph.core.errors import BighubGuardError
 from bighub_langgraph.core.ports import Ports
 
@@ -221,7 +221,8 @@ class Courier:
         journal = self._ports.journal
         if not (journal.blocking or journal.waiting()):
             return
-        if self.on_loop:
+        near = self._aports.engine.immediate and not journal.blocking and not loop_is_watched()
+        if self.on_loop or near:
             await self._adeliver(turn)
         else:  # all of it in one thread function: the loop waits for no database
             await in_thread(self._deliver, turn)

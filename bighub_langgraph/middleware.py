@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import wraps
+from inspect import iscoroutinefunction, signature
 from typing import Annotated, Any, NamedTuple, NotRequired
 
 from langchain_core.messages import AIMessage, BaseMessage, RemoveMessage, ToolMessage
@@ -98,12 +99,13 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         # The tools the model was shown last, to check a person's edits against. After a restart
         # they are not known yet; then the ToolNode checks, and the model reads what is wrong.
         self._shown: dict[str, BaseTool] = {}
-        if tracing_is_enabled():
-            # These two are plain functions, for around a coroutine function LangSmith does its
-            # books in two threads a call, whether anybody traces or not. A span that shall last
-            # as long as its hook needs the coroutine function all the same.
-            for name in ("awrap_model_call", "awrap_tool_call"):
-                setattr(self, name, _as_coroutine_function(getattr(self, name)))
+        traced = tracing_is_enabled()
+        for name in ("wrap_model_call", "awrap_model_call", "wrap_tool_call", "awrap_tool_call"):
+            # The asynchronous two are plain functions, for around a coroutine function LangSmith
+            # does its books in two threads a call, whether anybody traces or not. A span that shall
+            # last as long as its hook needs the coroutine function all the same.
+            slow = traced and name.startswith("a")
+            setattr(self, name, (_as_coroutine_function if slow else _signed)(getattr(self, name)))
 
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
@@ -264,6 +266,19 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
             await self.guard.courier.await_(END_OF_RUN)
         else:
             self.guard.courier.wait(END_OF_RUN)
+
+
+def _signed(hook: Callable[..., Any]) -> Callable[..., Any]:
+    """The hook with its signature at hand: LangSmith asks for it at every call."""
+    if iscoroutinefunction(hook):  # a subclass's
+        return hook
+
+    @wraps(hook)
+    def called(*given: Any, **named: Any) -> Any:
+        return hook(*given, **named)
+
+    called.__signature__ = signature(hook)  # type: ignore[attr-defined]  # as `inspect` has it
+    return called
 
 
 def _as_coroutine_function(hook: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:

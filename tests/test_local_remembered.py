@@ -3,12 +3,16 @@
 import itertools
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from bighub import BighubAPIError
+from sqlalchemy import select, update
 
 from bighub_langgraph.local import Engine, LocalBighub
+from bighub_langgraph.local.tables import heads, sessions
 from tests.local_engine import Clock, live, refund
 
 SESSION = {"session_id": "s", "arguments": {"amount": 3, "reason": "damaged"}}
@@ -57,6 +61,75 @@ def undone(bighub: LocalBighub) -> None:
     """Decide and report within a transaction that fails."""
     with bighub.engine.together():
         live(bighub, 3, status="FRAUD", context=SESSION)
+        raise ZeroDivisionError
+
+
+def test_what_is_written_past_the_engine_is_noticed() -> None:
+    (bighub,) = shared("sqlite://", 1)
+    live(bighub, 3)
+    store, numbers = bighub.engine.store, bighub.engine.numbers
+    with store.transaction() as tx:
+        known = numbers.latest(tx)["evidence"]
+        tx.execute(update(heads).where(heads.c.name == "evidence").values(number=known + 5))
+        assert numbers.latest(tx)["evidence"] == known + 5
+        assert numbers.draw(tx, "evidence") == numbers.latest(tx)["evidence"] == known + 6
+
+
+def test_an_outcome_knows_what_a_person_answered_meanwhile() -> None:
+    (bighub,) = shared("sqlite://", 1)
+    name = refund(bighub)["request_id"]
+    bighub.approvals.resolve(name, resolution="approved")
+    bighub.outcomes.report(request_id=name, status="SUCCESS")
+    assert [each["request_id"] for each in bighub.approvals.list(status_filter="approved")] == [
+        name
+    ]
+
+
+def stored(bighub: LocalBighub) -> list[Any]:
+    """What a store has that is written once for a turn, whatever else was."""
+    with bighub.engine.store.transaction() as tx:
+        return [tx.execute(select(table)).all() for table in (sessions, heads)]
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_outcomes_told_in_a_batch_are_kept_as_if_told_one_by_one(*, together: bool) -> None:
+    kept = []
+    for at_once in (False, together):
+        (bighub,) = shared("sqlite://", 1)
+        names = [refund(bighub, number, context=SESSION)["request_id"] for number in range(4)]
+        told = [{"request_id": name, "status": "FAILURE"} for name in names]
+        told.insert(2, {"request_id": "nobody", "status": "SUCCESS"})
+        if at_once:
+            assert bighub.outcomes.report_batch(told)["failed"] == 1
+        else:
+            for one in told:
+                with suppress(BighubAPIError):
+                    bighub.outcomes.report(**one)
+        kept.append((stored(bighub), refund(bighub, context=SESSION)["risk_score"]))
+    assert kept[0] == kept[1]
+
+
+def test_a_part_that_fails_leaves_its_session_as_it_was() -> None:
+    kept = []
+    for fails in (False, True):
+        (bighub,) = shared("sqlite://", 1)
+        with bighub.engine.together():
+            live(bighub, 2, context=SESSION)
+            if fails:
+                with suppress(ZeroDivisionError):
+                    failing_part(bighub)
+            later = Clock(1_700_001_000.0)
+            bighub.engine.clock, bighub.engine.new_id = later, lambda: "f" * 32
+            reply = refund(bighub, context=SESSION)
+        kept.append((stored(bighub), reply))
+    assert kept[0] == kept[1]
+
+
+def failing_part(bighub: LocalBighub) -> None:
+    """Decide within a part of a transaction that fails."""
+    with bighub.engine.store.transaction():
+        refund(bighub, context=SESSION)
+        refund(bighub, 1, context=SESSION)
         raise ZeroDivisionError
 
 

@@ -313,6 +313,24 @@ def test_a_span_lasts_as_long_as_its_hook_where_somebody_traces(
     assert [inspect.iscoroutinefunction(one) for one in hooks] == [traced, traced]
 
 
+async def test_a_subclass_keeps_its_own_hooks() -> None:
+    class Counting(BighubMiddleware):
+        calls = 0
+
+        async def awrap_tool_call(self, request: Any, handler: Any) -> Any:
+            self.calls += 1
+            return await super().awrap_tool_call(request, handler)
+
+    shop = Shop()
+    counting = Counting(BighubGuard(bighub=ScriptedBighub()))
+    assert inspect.iscoroutinefunction(counting.awrap_tool_call)
+    assert list(inspect.signature(counting.wrap_tool_call).parameters) == ["request", "handler"]
+    model = ScriptedModel(script=(asks_for(REFUND, LOOK_UP), "Done."))
+    graph: Any = create_agent(model, shop.tools(), middleware=[counting])
+    await graph.ainvoke(PLEASE)
+    assert (counting.calls, len(shop.ran)) == (2, 2)
+
+
 async def test_an_agent_that_is_traced_runs_its_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bighub_langgraph.middleware.tracing_is_enabled", lambda: True)
     agent = Agent(asks_for(REFUND, LOOK_UP), "Done.")

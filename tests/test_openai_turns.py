@@ -66,6 +66,26 @@ def test_calls_of_a_turn_run_side_by_side(server: ResponsesServer, colour: str) 
         assert client.run()["execution"]["last"]["status"] == "executed"
 
 
+def test_a_call_does_not_wait_for_what_bighub_thinks_of_another(
+    server: ResponsesServer, colour: str
+) -> None:
+    first_ran = threading.Event()
+
+    def reply(asked: Json) -> Json:
+        second = asked["context"]["arguments"]["order"] == "b"
+        return PROCEED if not second or first_ran.wait(20) else STOP
+
+    def note(order: str) -> str:
+        first_ran.set()
+        return order
+
+    server.script(calls(("note", {"order": "a"}), ("note", {"order": "b"})))
+    with runtime(colour, server, reply) as client:
+        client.tool("note", note)
+        events = client.run()["execution"]["events"]
+    assert [event["output"] for event in events] == ["a", "b"]
+
+
 def test_a_blocked_call_never_runs_and_the_model_reads_why(
     server: ResponsesServer, colour: str
 ) -> None:

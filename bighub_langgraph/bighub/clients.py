@@ -5,12 +5,12 @@ import inspect
 import os
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bighub_langgraph.bighub.engine import engine
 from bighub_langgraph.bighub.loop import background_loop
-from bighub_langgraph.core.drive import in_thread
+from bighub_langgraph.core.drive import in_thread, loop_is_watched
 from bighub_langgraph.core.errors import ConfigurationError
 from bighub_langgraph.core.ports import Engine
 
@@ -43,8 +43,11 @@ class Clients:
         """An engine for coroutines."""
         if self.asynchronous is not None:
             return engine(self.asynchronous, _awaited, retries=retries, sleep=asyncio.sleep)
-        # The embedded engine too: it reads and writes a database, which no event loop may wait for.
-        return engine(self.blocking, _in_thread, retries=retries, sleep=asyncio.sleep)
+        # The embedded engine too, unless it is in memory: no event loop may wait for a database.
+        near = bool(getattr(self.blocking, "never_waits", False))
+        call = _here_unless_watched if near else _in_thread
+        found = engine(self.blocking, call, retries=retries, sleep=asyncio.sleep)
+        return replace(found, immediate=found.immediate and near)
 
     def close(self) -> None:
         """Close the clients that we opened."""
@@ -132,6 +135,11 @@ async def _here(method: Callable[..., Any], *args: Any, **fields: Any) -> Any:
     return _called(method, *args, **fields)
 
 
+async def _here_unless_watched(method: Callable[..., Any], *args: Any, **fields: Any) -> Any:
+    call = _in_thread if loop_is_watched() else _here
+    return await call(method, *args, **fields)
+
+
 async def _in_thread(method: Callable[..., Any], *args: Any, **fields: Any) -> Any:
     return await in_thread(_called, method, *args, **fields)
 
@@ -142,17 +150,27 @@ def _called(method: Callable[..., Any], *args: Any, **fields: Any) -> Any:
     return background_loop().run(_wait_for(reply)) if inspect.isawaitable(reply) else reply
 
 
-async def _awaited(method: Callable[..., Any], *args: Any, **fields: Any) -> Any:
+def _awaited(method: Callable[..., Any], *args: Any, **fields: Any) -> Awaitable[Any]:
+    """Call an async client; a look-alike's plain method may give the reply itself."""
     reply = method(*args, **fields)
-    return await reply if inspect.isawaitable(reply) else reply
+    return reply if inspect.isawaitable(reply) else _given(reply)
 
 
 async def _on_background_loop(method: Callable[..., Any], *args: Any, **fields: Any) -> Any:
-    return background_loop().run(_awaited(method, *args, **fields))
+    # Called over there, too: a client may ask for the loop it runs on.
+    return background_loop().run(_awaited_there(method, *args, **fields))
+
+
+async def _awaited_there(method: Callable[..., Any], *args: Any, **fields: Any) -> Any:
+    return await _awaited(method, *args, **fields)
 
 
 async def _sleep(seconds: float) -> None:
     time.sleep(seconds)  # noqa: ASYNC251 - the blocking side has no loop to keep waiting
+
+
+async def _given(reply: Any) -> Any:
+    return reply
 
 
 async def _wait_for(awaitable: Awaitable[Any]) -> Any:

@@ -131,8 +131,9 @@ def _evaluation(client: Any, proposal: Proposal) -> tuple[Any, dict[str, Any]]:
 def _fields(proposal: Proposal) -> dict[str, Any]:
     """What is said of a proposal."""
     fields: dict[str, Any] = {"action": proposal.action, "actor": proposal.actor}
-    optional = {"value": proposal.value, "target": proposal.target, "domain": proposal.domain}
-    fields.update({name: value for name, value in optional.items() if value is not None})
+    for name in ("value", "target", "domain"):
+        if (said := getattr(proposal, name)) is not None:
+            fields[name] = said
     fields["context"] = dict(proposal.context)
     return fields
 

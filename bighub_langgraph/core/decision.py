@@ -68,10 +68,9 @@ class Decision:
     @property
     def trajectory_health(self) -> str | None:
         """How the session is going so far, in BIGHUB's word."""
-        older = self.reply.get("intelligence")
         said = self.intelligence.get("trajectory_health")
-        if said is None and isinstance(older, MAPPING):
-            said = older.get("trajectory_health")
+        if said is None and (older := self.reply.get("intelligence")) is not None:
+            said = older.get("trajectory_health") if isinstance(older, MAPPING) else None
         return None if said is None else str(said)
 
     def flag(self, *names: str) -> bool:
@@ -164,8 +163,8 @@ def _request_id(reply: Mapping[str, Any]) -> str:
 
 def _risk(reply: Mapping[str, Any]) -> float | None:
     risk = reply.get("risk_score", reply.get("risk"))
-    if risk is None:
-        return None
+    if risk is None or type(risk) is float:
+        return risk
     if isinstance(risk, bool) or not isinstance(risk, int | float):
         raise UnreadableDecision(f"BIGHUB's risk_score is not a number but {_shown(risk)}")
     return float(risk)

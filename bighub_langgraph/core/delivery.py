@@ -16,7 +16,7 @@ from bighub_langgraph.core.errors import (
     NotAuthorized,
 )
 from bighub_langgraph.core.outcome import Kind
-from bighub_langgraph.core.ports import DELIVERY_LEASE, Ports, Queued
+from bighub_langgraph.core.ports import DELIVERY_LEASE, Due, Ports
 
 log = logging.getLogger("bighub_langgraph")
 
@@ -56,7 +56,7 @@ _ENOUGH = 10
 class _Round:
     """One batch of leased entries on its way."""
 
-    def __init__(self, batch: Sequence[Queued], ports: Ports) -> None:
+    def __init__(self, batch: Sequence[Due], ports: Ports) -> None:
         self.arrived = 0
         self.away = False
         self._ports = ports
@@ -83,13 +83,13 @@ class _Round:
         if self._leased:
             await self._ports.call(self._ports.journal.give_back, list(self._leased))
 
-    async def _send(self, unit: Sequence[Queued]) -> None:
+    async def _send(self, unit: Sequence[Due]) -> None:
         if self._refused:  # what follows a refused entry of the same call waits for it
-            unit = [one for one in unit if one.entry.key not in self._refused]
+            unit = [one for one in unit if one.key not in self._refused]
         if not unit:
             return
         try:
-            await _SENDERS[unit[0].entry.kind](unit, self._ports)
+            await _SENDERS[unit[0].kind](unit, self._ports)
         except EngineError as error:
             if isinstance(error, EngineUnavailable | NotAuthorized):
                 await self._stop(unit, error)
@@ -103,7 +103,7 @@ class _Round:
             self._leased.difference_update(ids)
             self.arrived += len(ids)
 
-    async def _stop(self, unit: Sequence[Queued], error: EngineError) -> None:
+    async def _stop(self, unit: Sequence[Due], error: EngineError) -> None:
         """BIGHUB is away, or our key is wrong: no entry is set aside for what is not its fault."""
         rest = [*unit, *(one for later in self._units for one in later)]
         log.warning("BIGHUB is away; %d entries wait in the outbox: %s", len(rest), error)
@@ -111,59 +111,59 @@ class _Round:
         await self._postpone(rest, until, str(error))
         self.away = True
 
-    async def _refuse(self, one: Queued, error: EngineError) -> None:
+    async def _refuse(self, one: Due, error: EngineError) -> None:
         aside = one.refusals + 1 >= MOST_REFUSALS
         verdict = "set aside" if aside else "will be tried again"
-        kind, key = one.entry.kind.value, one.entry.key[:12]
+        kind, key = one.kind.value, one.key[:12]
         log.error("BIGHUB refused the %s of call %s (%s): %s", kind, key, verdict, error)
         until = self._ports.clock() + wait_before(one.refusals)
         await self._postpone([one], until, str(error), refused=True, aside=aside)
         if not aside:
-            self._refused.add(one.entry.key)
+            self._refused.add(one.key)
 
-    async def _postpone(self, unit: Sequence[Queued], until: float, why: str, **said: bool) -> None:
+    async def _postpone(self, unit: Sequence[Due], until: float, why: str, **said: bool) -> None:
         ids = [one.id for one in unit]
         await self._ports.call(self._ports.journal.postpone, ids, until, why, **said)
         self._leased.difference_update(ids)
 
 
-def _units(batch: Iterable[Queued], *, batched: bool) -> deque[Sequence[Queued]]:
+def _units(batch: Iterable[Due], *, batched: bool) -> deque[Sequence[Due]]:
     """What is sent in one request each: resolutions first, then outcomes, then memory by round."""
-    resolutions: list[Sequence[Queued]] = []
-    outcomes: list[Queued] = []
-    rounds: dict[str, list[Queued]] = {}
+    resolutions: list[Sequence[Due]] = []
+    outcomes: list[Due] = []
+    rounds: dict[str, list[Due]] = {}
     for one in batch:
-        match one.entry.kind:
+        match one.kind:
             case Kind.APPROVAL:
                 resolutions.append([one])
             case Kind.OUTCOME:
                 outcomes.append(one)
             case Kind.MEMORY:
-                rounds.setdefault(one.entry.turn, []).append(one)
+                rounds.setdefault(one.turn, []).append(one)
     told = [outcomes] if batched and outcomes else [[one] for one in outcomes]
     return deque([*resolutions, *told, *rounds.values()])
 
 
-async def _send_resolutions(unit: Sequence[Queued], ports: Ports) -> None:
+async def _send_resolutions(unit: Sequence[Due], ports: Ports) -> None:
     for one in unit:
         await ports.engine.resolve(one.entry.body)
 
 
-async def _send_outcomes(unit: Sequence[Queued], ports: Ports) -> None:
-    bodies = [
-        one.entry.body if one.entry.body.get("request_id") else await _asked_late(one, ports)
-        for one in unit
-    ]
-    if len(bodies) > 1 and ports.engine.report_batch is not None:
+async def _send_outcomes(unit: Sequence[Due], ports: Ports) -> None:
+    bodies = [await _outcome(one, ports) for one in unit]
+    if len(bodies) == 1:
+        await ports.engine.report(bodies[0])
+    elif bodies and ports.engine.report_batch is not None:
         await ports.engine.report_batch(bodies)
-        return
-    for body in bodies:
-        await ports.engine.report(body)
+    else:
+        for body in bodies:
+            await ports.engine.report(body)
 
 
-async def _send_memory(unit: Sequence[Queued], ports: Ports) -> None:
-    events = [{**one.entry.body["event"], "seq": seq} for seq, one in enumerate(unit)]
-    await ports.engine.ingest(events, unit[0].entry.body["about"])
+async def _send_memory(unit: Sequence[Due], ports: Ports) -> None:
+    bodies = [one.entry.body for one in unit]
+    events = [{**body["event"], "seq": seq} for seq, body in enumerate(bodies)]
+    await ports.engine.ingest(events, bodies[0]["about"])
 
 
 _SENDERS = {
@@ -173,10 +173,13 @@ _SENDERS = {
 }
 
 
-async def _asked_late(one: Queued, ports: Ports) -> Mapping[str, Any]:
-    """The outcome of a call that ran unasked: evaluated now, so that it can be reported."""
-    record = (await ports.find([one.entry.key]))[one.entry.key]
+async def _outcome(one: Due, ports: Ports) -> Mapping[str, Any]:
+    """The outcome of a call; one that ran unasked is evaluated now, so that it can be reported."""
+    body = one.entry.body
+    if body.get("request_id"):
+        return body
+    record = (await ports.find([one.key]))[one.key]
     context = {**record.proposal.context, "unasked": True}
     proposal = replace(record.proposal, context=context)
     decision = parse_decision(await ports.engine.ask(proposal, f"{record.key}-late"))
-    return {**one.entry.body, "request_id": decision.request_id}
+    return {**body, "request_id": decision.request_id}

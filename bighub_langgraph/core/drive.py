@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import contextvars
+import sys
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -41,6 +42,14 @@ async def in_thread(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait([work])
         raise
+
+
+def loop_is_watched() -> bool:
+    """Whether somebody may raise where a coroutine blocks, as `langgraph dev` does.
+
+    For them a database in memory blocks like any other.
+    """
+    return "blockbuster" in sys.modules
 
 
 def threaded(function: Callable[..., T], *args: Any, **kwargs: Any) -> asyncio.Future[T]:

@@ -99,20 +99,43 @@ async def consider(
 
     A call that was decided before keeps that decision for ever; `fresh` sees only the new ones.
     """
-    proposed = [_proposed(call, rules, ports.clock(), session, trajectory) for call in calls]
-    known = await ports.find([one.key for one in proposed if isinstance(one, Record)])
+    found = await look_up(calls, rules, ports, session=session, trajectory=trajectory)
     unseen = [
         (one, call)
-        for one, call in zip(proposed, calls, strict=True)
-        if isinstance(one, Record) and one.key not in known
+        for one, call in zip(found, calls, strict=True)
+        if isinstance(one, Record) and one.state is State.PROPOSED
     ]
     decided = await _decide_all(unseen, rules, ports)
     stored = await ports.open(decided) if decided else []
+    known: dict[str, Record] = {}
     for mine, record in zip(decided, stored, strict=True):
         known[record.key] = record
         if record is mine:
             fresh(record)
-    return [known[one.key] if isinstance(one, Record) else one for one in proposed]
+    return [known.get(one.key, one) if isinstance(one, Record) else one for one in found]
+
+
+async def look_up(
+    calls: Sequence[ToolCall | Edited],
+    rules: Rules,
+    ports: Ports,
+    *,
+    session: str | None = None,
+    trajectory: str | None = None,
+) -> list[Record | Refused]:
+    """The records of calls: the journal's, or proposed ones where nobody has decided yet."""
+    proposed = [_proposed(call, rules, ports.clock(), session, trajectory) for call in calls]
+    known = await ports.find([one.key for one in proposed if isinstance(one, Record)])
+    if not known:
+        return proposed
+    return [known.get(one.key, one) if isinstance(one, Record) else one for one in proposed]
+
+
+async def decide_on(proposed: Record, rules: Rules, ports: Ports) -> tuple[Record, bool]:
+    """Ask BIGHUB about one call by itself and record what it says; tell whether that is new."""
+    decided = await _decide(proposed, None, rules, ports)
+    [stored] = await ports.open([decided])
+    return stored, stored is decided
 
 
 async def decide(proposal: Proposal, key: str, rules: Rules, ports: Ports) -> Decision:
@@ -197,20 +220,9 @@ async def _run_claimed(claimed: Record, owner: str, ports: Ports, run: Run) -> R
         raise
     if isinstance(ended, Paused):
         return Ran(await ports.move(claimed.key, Interrupted(owner)), signal=ended.signal)
-    return Ran(await _finish(claimed, Finished(owner, ended.result), ports), signal=ended.signal)
-
-
-def _release(key: str, owner: str, ports: Ports) -> None:
-    """Give back a claim that was cancelled while it was being made: the tool has not begun."""
+    finished = Finished(owner, ended.result)
     try:
-        ports.move_now(key, Released(owner))
-    except BighubGuardError:
-        return  # the claim was not made, or the journal is away
-
-
-async def _finish(claimed: Record, event: Finished, ports: Ports) -> Record:
-    try:
-        return await ports.move(claimed.key, event)
+        record: Record = await ports.move(claimed.key, finished)
     except Exception:
         # The tool has run; nothing may raise past that. The claim stays, so it cannot run again,
         # and a journal on a database writes the result as soon as that is back.
@@ -220,7 +232,16 @@ async def _finish(claimed: Record, event: Finished, ports: Ports) -> Record:
             claimed.key[:12],
             claimed.tool,
         )
-        return advance(claimed, event)
+        record = advance(claimed, finished)
+    return Ran(record, signal=ended.signal)
+
+
+def _release(key: str, owner: str, ports: Ports) -> None:
+    """Give back a claim that was cancelled while it was being made: the tool has not begun."""
+    try:
+        ports.move_now(key, Released(owner))
+    except BighubGuardError:
+        return  # the claim was not made, or the journal is away
 
 
 def _proposed(
@@ -249,13 +270,18 @@ async def _decide_all(unseen: Sequence[Unseen], rules: Rules, ports: Ports) -> l
     ]
 
 
-async def _decide(record: Record, asked: ToolCall | Edited, rules: Rules, ports: Ports) -> Record:
-    decision = await decide(record.proposal, record.key, rules, ports)
-    return _decided(record, asked, decision, rules, ports)
+async def _decide(
+    record: Record, asked: ToolCall | Edited | None, rules: Rules, ports: Ports
+) -> Record:
+    try:
+        reply = await ports.engine.ask(record.proposal, record.key)
+    except EngineError as error:
+        reply = error
+    return _decided(record, asked, _read(reply, record.proposal, rules), rules, ports)
 
 
 def _decided(
-    record: Record, asked: ToolCall | Edited, decision: Decision, rules: Rules, ports: Ports
+    record: Record, asked: ToolCall | Edited | None, decision: Decision, rules: Rules, ports: Ports
 ) -> Record:
     review = rules.policy(record.tool).always_review
     floor = Verdict.REVIEW if review else Verdict.EXECUTE

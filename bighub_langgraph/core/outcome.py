@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import NoneType
 from typing import Any, NamedTuple
 
 from bighub_langgraph.core.plain import cut, plain
@@ -61,28 +62,54 @@ class Telling:
         A user's redaction that fails hides everything: the tool has run, nothing may raise now.
         """
         try:
-            return self.redact(plain(value))
+            return self.redact(value if type(value) is str and value.isascii() else plain(value))
         except Exception:
             log.exception("redact raised; the value is not told at all")
             return HIDDEN
 
+    def hide_text(self, text: str) -> str:
+        """The same of a text, which stays one and is cut."""
+        said = self.hide(text)
+        return cut(said if isinstance(said, str) else str(said), LONGEST_OUTPUT)
+
 
 def entries(before: Record, after: Record, telling: Telling) -> Sequence[Entry]:
     """What a move gives us to tell."""
+    return [entry(kind, after, telling) for kind in kinds(before, after, telling)]
+
+
+def kinds(before: Record, after: Record, telling: Telling) -> Sequence[Kind]:
+    """Of what kinds that is, in its order."""
     answered = before.state is State.AWAITING and after.state is not State.AWAITING
     settled = after.state in TERMINAL and before.state not in TERMINAL
     if not answered and not settled:
         return ()
-    told: list[Entry] = []
+    told: list[Kind] = []
     if answered and after.request_id:
-        told.append(Entry(after.key, after.turn, Kind.APPROVAL, resolution(after)))
+        told.append(Kind.APPROVAL)
     if settled and after.state is not State.SUPERSEDED:
         if telling.outcomes and (after.request_id or after.starts):
-            told.append(Entry(after.key, after.turn, Kind.OUTCOME, outcome(after, telling.hide)))
+            told.append(Kind.OUTCOME)
         if telling.memory:
-            body = {"about": _about(after, telling), "event": memory_event(after, telling)}
-            told.append(Entry(after.key, after.turn, Kind.MEMORY, body))
+            told.append(Kind.MEMORY)
     return told
+
+
+def entry(kind: Kind, record: Record, telling: Telling) -> Entry:
+    """One thing to tell of a call."""
+    return Entry(record.key, record.turn, kind, _BODIES[kind](record, telling))
+
+
+def lasts(record: Record) -> bool:
+    """Whether what there is to tell of a call can be put in words later: it is all our own.
+
+    What a tool returned may be the framework's or the user's object, and change.
+    """
+    result = record.result
+    return not isinstance(result, Executed) or type(result.output) in _UNCHANGING
+
+
+_UNCHANGING = frozenset({str, int, float, bool, NoneType})
 
 
 def resolution(record: Record) -> dict[str, Any]:
@@ -101,13 +128,13 @@ def resolution(record: Record) -> dict[str, Any]:
     }
 
 
-def outcome(record: Record, hide: Callable[[Any], Any] = redact) -> dict[str, Any]:
+def outcome(record: Record, telling: Telling) -> dict[str, Any]:
     """The outcome of a call, in the words of BIGHUB's `outcomes.report`."""
     status, description = _told(record)
     body: dict[str, Any] = {
         "status": status,
         "request_id": record.request_id,
-        "description": cut(hide(description), LONGEST_OUTPUT),
+        "description": telling.hide_text(description),
         "production_action": record.tool,
         "reported_by": record.proposal.actor,
         "recommendation_followed": recommendation_followed(record),
@@ -116,7 +143,7 @@ def outcome(record: Record, hide: Callable[[Any], Any] = redact) -> dict[str, An
     if record.approval is not None:
         answered = record.approval.answer
         said = record.approval.text if answered is Answer.RESPOND else answered.value
-        body["human_final_action"] = cut(hide(said), LONGEST_OUTPUT)
+        body["human_final_action"] = telling.hide_text(said)
     return body
 
 
@@ -174,12 +201,22 @@ def memory_event(record: Record, telling: Telling) -> dict[str, Any]:
         case Executed(output):
             event["output"] = shown(output, telling.hide)
         case Failed(error):
-            event["error"] = cut(telling.hide(error), LONGEST_OUTPUT)
+            event["error"] = telling.hide_text(error)
         case None if record.reason:
-            event["error"] = cut(telling.hide(record.reason), LONGEST_OUTPUT)
+            event["error"] = telling.hide_text(record.reason)
         case None:
             pass
     return event
+
+
+_BODIES: dict[Kind, Callable[[Record, Telling], dict[str, Any]]] = {
+    Kind.APPROVAL: lambda record, _: resolution(record),
+    Kind.OUTCOME: outcome,
+    Kind.MEMORY: lambda record, telling: {
+        "about": _about(record, telling),
+        "event": memory_event(record, telling),
+    },
+}
 
 
 def _about(record: Record, telling: Telling) -> dict[str, Any]:

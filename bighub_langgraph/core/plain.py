@@ -1,11 +1,11 @@
 """Any Python value as plain JSON, by a documented fallback that never raises."""
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from math import isfinite
 from pathlib import PurePath
 from types import NoneType
 from typing import Any
@@ -34,15 +34,16 @@ def copied(value: Any) -> Any:
     if type(value) is dict:
         copy = value.copy()  # of its plain words, and there are mostly no others
         for key, one in value.items():
-            if type(one) in _NESTING:
+            if type(one) in NESTING:
                 copy[key] = copied(one)
         return copy
     if type(value) is list:
-        return [copied(one) if type(one) in _NESTING else one for one in value]
+        return [copied(one) if type(one) in NESTING else one for one in value]
     return value
 
 
-_NESTING = frozenset({dict, list})
+NESTING = frozenset({dict, list})
+_WORDS = frozenset({bool, NoneType})
 
 
 def cut(text: str, longest: int) -> str:
@@ -87,9 +88,11 @@ def _object(value: Mapping[Any, Any], depth: int) -> Any:
     try:
         return {
             key if type(key) is str and key.isascii() else mended(str(key)): (
-                one  # a plain text, as most are
-                if type(one) is str and one.isascii()
-                else _EXACTLY.get(type(one), _other)(one, deeper)
+                one  # plain already, as most are
+                if ((kind := type(one)) is str and one.isascii())
+                or kind in _WORDS
+                or (kind is float and isfinite(one))
+                else _EXACTLY.get(kind, _other)(one, deeper)
             )
             for key, one in value.items()
         }
@@ -110,7 +113,7 @@ def mended(text: str) -> str:
 
 
 def _float(value: float, _: int) -> float | str:
-    return value if math.isfinite(value) else str(value)
+    return value if isfinite(value) else str(value)
 
 
 def _int(value: int, _: int) -> int | str:

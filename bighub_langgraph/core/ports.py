@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from bighub_langgraph.core.outcome import Entry, Telling
+from bighub_langgraph.core.outcome import Entry, Kind, Telling
 from bighub_langgraph.core.record import Proposal, Record
 from bighub_langgraph.core.transitions import Event
 
@@ -15,19 +15,67 @@ MEMORY_GRACE = 5.0
 DELIVERY_LEASE = 60.0
 
 
-class Queued(NamedTuple):
-    """An outbox entry that waits for delivery.
+class Due(Protocol):
+    """What a journal gives whoever delivers: an outbox entry, by its number."""
 
-    Attributes:
-        id: Its number in the outbox.
-        tries: How often delivery was tried in vain.
-        refusals: How often of these BIGHUB was there and did not take it.
-    """
+    @property
+    def id(self) -> int:
+        """Its number in the outbox."""
+        ...
+
+    @property
+    def entry(self) -> Entry:
+        """What is to be told; it may be put in words only now."""
+        ...
+
+    @property
+    def key(self) -> str:
+        """The call's record."""
+        ...
+
+    @property
+    def turn(self) -> str:
+        """The tool round."""
+        ...
+
+    @property
+    def kind(self) -> Kind:
+        """What it tells."""
+        ...
+
+    @property
+    def tries(self) -> int:
+        """How often delivery was tried in vain."""
+        ...
+
+    @property
+    def refusals(self) -> int:
+        """How often of these BIGHUB was there and did not take it."""
+        ...
+
+
+class Queued(NamedTuple):
+    """An outbox entry that waits for delivery, as it is stored; see `Due`."""
 
     id: int
     entry: Entry
     tries: int = 0
     refusals: int = 0
+
+    @property
+    def key(self) -> str:
+        """The call's record."""
+        return self.entry.key
+
+    @property
+    def turn(self) -> str:
+        """The tool round."""
+        return self.entry.turn
+
+    @property
+    def kind(self) -> Kind:
+        """What it tells."""
+        return self.entry.kind
 
 
 class Journal(Protocol):
@@ -78,7 +126,7 @@ class Journal(Protocol):
 
     def due(
         self, at: float, limit: int, turn: str | None = None, *, early: bool = False
-    ) -> list[Queued]:
+    ) -> Sequence[Due]:
         """Lease entries to deliver, oldest first.
 
         What follows an entry of the same call that is not due yet waits for it. With `turn` only

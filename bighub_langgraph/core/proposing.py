@@ -61,8 +61,8 @@ def _value(
 
 
 def _number(call: ToolCall, value: object) -> float | None:
-    if value is None:
-        return None
+    if value is None or (type(value) is float and math.isfinite(value)):
+        return value
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise InvalidCall(f"the value of {call.tool!r} is not a number but {value!r}")
     try:

@@ -50,11 +50,12 @@ _HARMLESS = frozenset({float, bool, NoneType})
 
 def redact_text(text: str) -> str:
     """A text with the patterns of `redact` hidden."""
-    trace = _TRACE if len(text) >= _SHORT else _TRACE_IN_SHORT
-    if len(text) < _SHORTEST or trace.search(text) is None:
+    if (length := len(text)) < _SHORTEST:
+        return text
+    if (_TRACE if length >= _SHORT else _TRACE_IN_SHORT).search(text) is None:
         return text
     for least, cue, pattern, hide in _PATTERNS:
-        if len(text) >= least and cue in text:
+        if length >= least and cue in text:
             text = pattern.sub(hide, text)
     return text
 
@@ -79,8 +80,10 @@ def _hidden(members: Iterable[tuple[object, Any]]) -> dict[str, Any]:
     for key, value in members:
         text = str(key)
         name, secret = _known_name(text) if len(text) <= _LONGEST_NAME else _named(text)
-        hides = secret and value not in (None, "", False, True)
-        shown[name] = HIDDEN if hides else redact(value)
+        if secret and value not in (None, "", False, True):
+            shown[name] = HIDDEN
+        else:
+            shown[name] = value if type(value) in _HARMLESS else redact(value)
     return shown
 
 

@@ -43,8 +43,8 @@ class Host(Protocol):
         """What the journal says after a person was asked; and the call as that person wants it."""
         ...
 
-    async def ran(self, call: ToolCall, invoke: Callable[[], Awaitable[Any]]) -> Ran:
-        """Run a call once."""
+    async def ran(self, call: ToolCall, key: str, invoke: Callable[[], Awaitable[Any]]) -> Ran:
+        """Run a call once that is recorded under a key."""
         ...
 
     async def deliver(self) -> None:
@@ -89,7 +89,7 @@ class BeforeTool:
         if record.state in WITHOUT_TOOL:
             await self._host.deliver()
             return [answered(record)]
-        return said(await self._host.ran(call, invoke), call)
+        return said(await self._host.ran(call, record.key, invoke), call)
 
     async def through(self, chain: Awaitable[Update]) -> Update:
         """What the chain gives to a claimed call, unless another call came of it on the way."""

@@ -56,10 +56,12 @@ class OneCall:
         return ToolCall(self.thread, self.turn, self.call_id, self.name, self.message["args"])
 
 
-async def run_once(call: ToolCall, invoke: Invoke, guard: BighubGuard, ports: Ports) -> Ran:
-    """Run a recorded call, or find out what became of it; the streams hear of it."""
+async def run_once(
+    call: ToolCall, key: str, invoke: Invoke, guard: BighubGuard, ports: Ports
+) -> Ran:
+    """Run a call recorded under a key, or find out what became of it; the streams hear of it."""
     policy = guard.rules.policy(call.tool)
-    ran = await perform(call.key, policy, call.arguments, ports, _run(call.call_id, invoke, guard))
+    ran = await perform(key, policy, call.arguments, ports, _run(call.call_id, invoke, guard))
     if ran.record.state is not State.PAUSED:
         tell(event("outcome", ran.record, replayed=ran.replayed))
     return ran

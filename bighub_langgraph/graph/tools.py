@@ -217,7 +217,7 @@ class _Turn:
 
     async def _guarded(self, one: OneCall, ports: Ports) -> Update:
         call = one.call
-        ran = await run_once(call, lambda: self._invoked(one, ports), self.guard, ports)
+        ran = await run_once(call, call.key, lambda: self._invoked(one, ports), self.guard, ports)
         if ran.signal is not None:
             raise await close_behind(ran.signal, self.calls, ports, self.messages_key)
         if ran.record.state is State.UNKNOWN and self.calls.sent and checkpointer_of(self.config):

@@ -7,11 +7,13 @@ a door in front, and the door decides about the call as it arrives there.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from copy import copy
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Protocol
 
 from langchain_core.runnables import RunnableConfig
-from langchain_core.tools import BaseTool
+from langchain_core.tools import BaseTool, Tool
 from langgraph.prebuilt.tool_node import ToolCallRequest
 
 from bighub_langgraph.core.drive import run_sync
@@ -44,13 +46,9 @@ class WatchedRequest(ToolCallRequest):
     @classmethod
     def of(cls, request: ToolCallRequest, door: Door) -> "WatchedRequest":
         """The same request, watched."""
-        return cls(
-            tool_call=request.tool_call,
-            tool=request.tool,
-            state=request.state,
-            runtime=request.runtime,
-            door=door,
-        )
+        watched = object.__new__(cls)  # field by field it takes longer than all the rest
+        watched.__dict__.update(request.__dict__, door=door)
+        return watched
 
     def __getattribute__(self, name: str) -> Any:
         value = super().__getattribute__(name)
@@ -71,7 +69,8 @@ class WatchedTool(BaseTool):
     def around(cls, tool: BaseTool, called: Mapping[str, Any], door: Door) -> "WatchedTool":
         """A tool with a door that knows which call it is read for."""
         inside = tool.inside if isinstance(tool, WatchedTool) else tool
-        return cls(
+        watched = copy(_blank())
+        watched.__dict__.update(
             name=inside.name,
             description=inside.description,
             args_schema=inside.args_schema,
@@ -82,6 +81,7 @@ class WatchedTool(BaseTool):
             called=dict(called),
             door=door,
         )
+        return watched
 
     @property
     def tool_call_schema(self) -> Any:
@@ -128,3 +128,10 @@ class WatchedTool(BaseTool):
         differ = [one for one in called if one in arriving and arriving[one] is not called[one]]
         visible = self.inside.args if differ else {}
         return {**called, **{one: arriving[one] for one in differ if one in visible}}
+
+
+@cache
+def _blank() -> WatchedTool:
+    """A watched tool to make others from; to check every part of each again would cost the most."""
+    inside = Tool(name="blank", func=None, description="")
+    return WatchedTool(name="blank", description="", inside=inside, called={}, door=None)

@@ -215,19 +215,19 @@ class _Wrapped:
     async def _run(self, request: ToolCallRequest, call: ToolCall, key: str, plan: Plan) -> Update:
         door = BeforeTool(self, plan, key)
         watched = WatchedRequest.of(request, door)
-        ran = await self.ran(call, lambda: door.through(self.chain(watched)))
+        ran = await self.ran(call, key, lambda: door.through(self.chain(watched)))
         if ran.record.state is State.UNKNOWN and may_ask_again(self.request, ran.record, plan):
             await self.asked_here(call, ran.record)
-            ran = await self.ran(call, lambda: door.through(self.chain(watched)))
+            ran = await self.ran(call, key, lambda: door.through(self.chain(watched)))
         if isinstance(ran.signal, Replaced):
             await close(ran.record, CHANGED, self.ports)
             await self.deliver()
             return ran.signal.given()
         return said(ran, call)
 
-    async def ran(self, call: ToolCall, invoke: Callable[[], Awaitable[Any]]) -> Ran:
+    async def ran(self, call: ToolCall, key: str, invoke: Callable[[], Awaitable[Any]]) -> Ran:
         """Run a call once; raises what its tool raises, after the journal has it."""
-        ran = await run_once(call, invoke, self.guard, self.ports)
+        ran = await run_once(call, key, invoke, self.guard, self.ports)
         tool = self.request.tool
         leaving = ran.signal is not None or tool is None or tool.return_direct
         await self.deliver(later=self.told_behind and not leaving)

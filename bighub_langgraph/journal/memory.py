@@ -5,30 +5,59 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from bighub_langgraph.core.changing import changed
 from bighub_langgraph.core.errors import CallNotRecorded
-from bighub_langgraph.core.outcome import Entry, Kind, Telling, entries
-from bighub_langgraph.core.ports import MEMORY_GRACE, Queued
+from bighub_langgraph.core.outcome import Entry, Kind, Telling, entry, kinds, lasts
+from bighub_langgraph.core.ports import MEMORY_GRACE, Due
 from bighub_langgraph.core.record import Record
 from bighub_langgraph.core.transitions import Event, advance
 from bighub_langgraph.core.words import TERMINAL, State
 from bighub_langgraph.journal.owners import ThisProcess, process_of
+from bighub_langgraph.journal.packing import Packed, packed, request_of, thread_of, unpacked
 
 # How many settled calls are remembered: a process that runs for months must not grow.
 MOST_SETTLED = 10_000
 
+# So many of them are packed at once, which takes less time than one by one.
+PACKED_AT_ONCE = 50
+
 
 @dataclass(slots=True)
 class _Slot:
-    """An undelivered entry, and where it stands."""
+    """An undelivered entry, and where it stands.
 
-    queued: Queued
+    Attributes:
+        said: What it says, where that had to be put in words at once.
+    """
+
+    id: int
+    kind: Kind
+    record: Record
+    telling: Telling
     due_at: float
+    said: Entry | None = None
+    tries: int = 0
+    refusals: int = 0
     leased: bool = False
     aside: bool = False
+
+    @property
+    def entry(self) -> Entry:
+        """What it says."""
+        return self.said or entry(self.kind, self.record, self.telling)
+
+    @property
+    def key(self) -> str:
+        """The call's record."""
+        return self.record.key
+
+    @property
+    def turn(self) -> str:
+        """The tool round."""
+        return self.record.turn
 
 
 class MemoryJournal:
@@ -57,12 +86,14 @@ class MemoryJournal:
         self.chosen = chosen
         self._clock = clock
         self._most = most
-        self._records: dict[str, Record] = {}
+        self._records: dict[str, Record | Packed] = {}
         self._moved_at: dict[str, float] = {}
         self._open: dict[str, int] = {}  # calls that are not settled, by thread
         self._settled: deque[str] = deque()  # the keys of the others, oldest first
         self._slots: dict[int, _Slot] = {}
         self._of_turn: dict[str, dict[int, _Slot]] = {}
+        self._untold: dict[str, int] = {}  # how many entries of a call are not delivered
+        self._told: list[str] = []  # the calls that have none left and are not packed
         self._aside = 0
         self._last = 0
         self._process = ThisProcess()
@@ -77,12 +108,14 @@ class MemoryJournal:
 
     def find(self, keys: Sequence[str]) -> dict[str, Record]:
         """The records of these keys."""
-        return {key: self._records[key] for key in keys if key in self._records}
+        found = ((key, self._records.get(key)) for key in keys)
+        return {key: unpacked(one) for key, one in found if one is not None}
 
     def of_request(self, request_id: str) -> list[Record]:
         """The calls of a request."""
         with self._lock:
-            return [one for one in reversed(self._records.values()) if one.request_id == request_id]
+            kept = reversed(self._records.values())
+            return [unpacked(one) for one in kept if request_of(one) == request_id]
 
     def open(self, records: Sequence[Record], telling: Telling) -> list[Record]:
         """Store new records; a stored one wins."""
@@ -92,13 +125,14 @@ class MemoryJournal:
     def move(self, key: str, event: Event, telling: Telling) -> Record:
         """Advance a record and queue what there is to tell."""
         with self._lock:
-            before = self._records.get(key)
-            if before is None:
+            kept = self._records.get(key)
+            if kept is None:
                 raise CallNotRecorded([key])
+            before = unpacked(kept)
             after = advance(before, event)
             now = self._clock()
-            if told := entries(before, after, telling):
-                self._queue(told, now)
+            if told := kinds(before, after, telling):
+                self._queue(told, after, telling, now)
             self._records[key] = after
             self._moved_at[key] = now
             if after.state in TERMINAL:
@@ -111,26 +145,25 @@ class MemoryJournal:
 
     def due(
         self, at: float, limit: int, turn: str | None = None, *, early: bool = False
-    ) -> list[Queued]:
+    ) -> Sequence[Due]:
         """Lease what is due."""
         with self._lock:
             held: set[str] = set()
             found: list[_Slot] = []
             for slot in (self._slots if turn is None else self._of_turn.get(turn, {})).values():
-                one = slot.queued
-                if slot.aside or one.entry.key in held:
+                key = slot.record.key
+                if slot.aside or key in held:
                     continue
-                over = turn is not None and not one.tries
-                due = over or (early and not one.refusals) or slot.due_at <= at
+                over = turn is not None and not slot.tries
+                due = over or (early and not slot.refusals) or slot.due_at <= at
                 if slot.leased or not due:
-                    held.add(one.entry.key)
+                    held.add(key)
                     continue
+                slot.leased = True
                 found.append(slot)
                 if len(found) == limit:
                     break
-            for slot in found:
-                slot.leased = True
-            return [slot.queued for slot in found]
+        return found
 
     def delivered(self, ids: Sequence[int]) -> None:
         """Forget entries that arrived."""
@@ -138,10 +171,11 @@ class MemoryJournal:
             for number in ids:
                 if (slot := self._slots.pop(number, None)) is not None:
                     self._aside -= slot.aside
-                    turn = slot.queued.entry.turn
-                    del self._of_turn[turn][number]
-                    if not self._of_turn[turn]:
-                        del self._of_turn[turn]
+                    of_turn = self._of_turn[slot.record.turn]
+                    del of_turn[number]
+                    if not of_turn:
+                        del self._of_turn[slot.record.turn]
+                    self._count_as_told(slot.record.key)
 
     def give_back(self, ids: Sequence[int]) -> None:
         """Let others deliver entries that were leased and not tried."""
@@ -161,8 +195,8 @@ class MemoryJournal:
         """Try entries again later, or set them apart."""
         with self._lock:
             for slot in self._found(ids):
-                one = slot.queued
-                slot.queued = one._replace(tries=one.tries + 1, refusals=one.refusals + refused)
+                slot.tries += 1
+                slot.refusals += refused
                 slot.due_at, slot.leased = until, False
                 if aside and not slot.aside:
                     slot.aside = True
@@ -185,11 +219,12 @@ class MemoryJournal:
     def _opened(self, record: Record, telling: Telling) -> Record:
         stored = self._records.setdefault(record.key, record)
         if stored is not record:
-            return stored
+            return unpacked(stored)
         self._moved_at[record.key] = now = self._clock()
         self._open[record.thread] = self._open.get(record.thread, 0) + 1
         if record.state in TERMINAL:
-            self._queue(entries(changed(record, state=State.PROPOSED), record, telling), now)
+            if told := kinds(changed(record, state=State.PROPOSED), record, telling):
+                self._queue(told, record, telling, now)
             self._close(record)
         return record
 
@@ -211,28 +246,39 @@ class MemoryJournal:
 
     def _forgotten(self, key: str) -> bool:
         """Forget a call that is settled, told, and whose thread has nothing open."""
-        record = self._records[key]
-        if record.thread in self._open:
+        if key in self._untold or thread_of(self._records[key]) in self._open:
             return False
-        for untold in self._of_turn.get(record.turn, _NOTHING).values():
-            if untold.queued.entry.key == key:
-                return False
         del self._records[key], self._moved_at[key]
         return True
 
-    def _queue(self, told: Sequence[Entry], now: float) -> None:
-        for number, entry in enumerate(told, self._last + 1):
-            due_at = now + MEMORY_GRACE if entry.kind is Kind.MEMORY else 0.0
-            slot = _Slot(Queued(number, entry), due_at)
-            self._slots[number] = slot
-            self._of_turn.setdefault(entry.turn, {})[number] = slot
+    def _count_as_told(self, key: str) -> None:
+        """Count an entry as delivered; a call that has no other is seldom asked for."""
+        if left := self._untold[key] - 1:
+            self._untold[key] = left
+            return
+        del self._untold[key]
+        self._told.append(key)
+        if len(self._told) >= PACKED_AT_ONCE:
+            for told in self._told:
+                if isinstance(kept := self._records.get(told), Record):
+                    self._records[told] = packed(kept)
+            self._told.clear()
+
+    def _queue(self, told: Sequence[Kind], record: Record, telling: Telling, now: float) -> None:
+        of_turn = self._of_turn.setdefault(record.turn, {})
+        later = lasts(record)
+        for number, kind in enumerate(told, self._last + 1):
+            due_at = now + MEMORY_GRACE if kind is Kind.MEMORY else 0.0
+            said = None if later else entry(kind, record, telling)
+            slot = _Slot(number, kind, record, telling, due_at, said)
+            self._slots[number] = of_turn[number] = slot
         self._last += len(told)
+        self._untold[record.key] = self._untold.get(record.key, 0) + len(told)
 
     def _found(self, ids: Iterable[int]) -> list[_Slot]:
         return [self._slots[number] for number in ids if number in self._slots]
 
 
-_NOTHING: Mapping[int, _Slot] = {}
 _journals: "weakref.WeakSet[MemoryJournal]" = weakref.WeakSet()
 
 

@@ -61,8 +61,9 @@ class LocalBighub(BighubClient):
         self._transport.close()
         self.engine = engine or Engine(url, settings=settings, clock=clock)
         self.url = url
-        # In memory it answers within microseconds, so whoever tells it things need not wait.
-        self.immediate = url == "sqlite://"
+        # In memory it answers at once: whoever tells it things need not wait, and coroutines ask it
+        # in place.
+        self.immediate = self.never_waits = self.engine.store.in_memory
         self.decisions = Decisions(self._transport, reviews=self.reviews, outcomes=self.outcomes)
         _hang_in(self, LocalTransport(self.engine, closes_engine=engine is None))
 
@@ -89,8 +90,8 @@ class AsyncLocalBighub(AsyncBighubClient):
         super().__init__(base_url=_NOWHERE)
         self.engine = engine or Engine(url, settings=settings, clock=clock)
         self.url = url
-        # In memory it answers within microseconds, so whoever tells it things need not wait.
-        self.immediate = url == "sqlite://"
+        # In memory it answers at once, so whoever tells it things need not wait.
+        self.immediate = self.engine.store.in_memory
         self.decisions = AsyncDecisions(
             self._transport, reviews=self.reviews, outcomes=self.outcomes
         )

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, bindparam, select
 
 from bighub_langgraph.local.checking import canonical, check, written
+from bighub_langgraph.local.decided import Decided
 from bighub_langgraph.local.engine import Engine
 from bighub_langgraph.local.faults import Refused
 from bighub_langgraph.local.idempotency import check_key, mismatch
@@ -73,10 +74,11 @@ def _decide(
     # A key that comes again is seldom: it is noticed here, and not looked up before each decision.
     if not engine.store.prepared(decisions, only=_COLUMNS).write(tx, **about, **row):
         return _earlier(tx, str(key), digest) or _lost(key)
-    if session_id:
-        engine.sessions.save(tx, session_id, session.proposed(call), at)
+    engine.decisions.made(_decided(told, action, at, session_id, row["approval"]))
     engine.learned.remember(told.request_id, action, seen)
     engine.decided(tx)
+    if session_id:
+        engine.sessions.save(tx, session_id, session.proposed(call), at)
     return answer
 
 
@@ -100,13 +102,13 @@ def _judge(
         target=action.target,
         value=action.value,
         risk=seen.risk,
-        recommendation=advice.recommendation.value,
+        recommendation=str(advice.recommendation),
         parts=seen.parts,
-        confidence=advice.confidence.value,
+        confidence=str(advice.confidence),
         reason=advice.reason,
-        health=health and health.value,
+        health=health and str(health),
         blocked_by=blocked_by,
-        mode=settings.enforcement_mode.value,
+        mode=str(settings.enforcement_mode),
         regret=_regret(seen.risk, settings),
         evidence=seen.evidence,
         bad=seen.bad,
@@ -155,6 +157,22 @@ def _row(told: Told, action: Action, *, review: bool, unasked: bool) -> dict[str
         "approval": "pending" if review and not unasked else "",
         "severity": 0.0,
     }
+
+
+def _decided(
+    told: Told, action: Action, at: float, session_id: str | None, approval: str
+) -> Decided:
+    return Decided(
+        told.request_id,
+        at,
+        action.domain,
+        action.name,
+        action.actor,
+        session_id,
+        told.risk,
+        told.recommendation,
+        approval,
+    )
 
 
 _COLUMNS = (

@@ -9,12 +9,14 @@ from typing import NamedTuple, Self
 from sqlalchemy import Connection
 
 from bighub_langgraph.local.controls import Controls, load_controls
+from bighub_langgraph.local.decided import Decisions
 from bighub_langgraph.local.learning import Learned
+from bighub_langgraph.local.numbers import Numbers
 from bighub_langgraph.local.retention import EVERY, forget_oldest
 from bighub_langgraph.local.scoring.model import Model
 from bighub_langgraph.local.sessions import Sessions
 from bighub_langgraph.local.settings import Settings
-from bighub_langgraph.local.store import Store, current_numbers
+from bighub_langgraph.local.store import Store
 
 
 def _new_id() -> str:
@@ -43,14 +45,16 @@ class Engine:
         self.clock = clock
         self.new_id = new_id
         self.store = Store(url)
-        self.learned = Learned(self.store, self.settings)
+        self.numbers = Numbers(self.store)
+        self.learned = Learned(self.store, self.settings, self.numbers)
+        self.decisions = Decisions(self.store)
         self.sessions = Sessions(self.store)
         self._controls = Controls()
         self._decided = 0
 
     def present(self, tx: Connection) -> Present:
         """Look up what holds now; the limits are read again only when they changed."""
-        numbers = current_numbers(tx)
+        numbers = self.numbers.latest(tx)
         if numbers["controls"] != self._controls.revision:
             self._controls = load_controls(tx, numbers["controls"])
         return Present(self._controls, numbers["evidence"])
@@ -67,11 +71,12 @@ class Engine:
     def together(self) -> Iterator[Connection]:
         """One transaction for several requests; each of theirs becomes a part of it."""
         try:
-            with self.store.transaction() as tx:
+            with self.store.transaction() as tx, self.sessions.held(tx):
                 yield tx
         except BaseException:
             # What was learned may be undone now, and its numbers given to something else.
-            self.learned, self._controls = Learned(self.store, self.settings), Controls()
+            self.learned = Learned(self.store, self.settings, self.numbers)
+            self._controls = Controls()
             raise
 
     def decided(self, tx: Connection) -> None:

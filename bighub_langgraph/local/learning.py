@@ -3,6 +3,7 @@
 import json
 import threading
 import zlib
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
@@ -10,13 +11,14 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, select
 
+from bighub_langgraph.local.numbers import Numbers
 from bighub_langgraph.local.remembered import Remembered
 from bighub_langgraph.local.scoring.action import Action, Past
 from bighub_langgraph.local.scoring.evidence import Evidence, Label
 from bighub_langgraph.local.scoring.features import Traits
 from bighub_langgraph.local.scoring.model import Assessment, Model
 from bighub_langgraph.local.settings import Settings
-from bighub_langgraph.local.store import Prepared, Store, next_number
+from bighub_langgraph.local.store import Prepared, Store
 from bighub_langgraph.local.tables import decisions, evidence, snapshots
 
 _AT_ONCE = 500
@@ -33,13 +35,15 @@ class Learned:
     until then they stay in the store, so that waiting takes no memory.
     """
 
-    def __init__(self, store: Store, settings: Settings) -> None:
+    def __init__(self, store: Store, settings: Settings, numbers: Numbers) -> None:
         self._store = store
+        self._numbers = numbers
         self._mark = sha256(f"{_FORM} {settings!r}".encode()).hexdigest()
         self._alone = threading.Lock()
         self.model = Model(settings)
         self._read: int | None = None
-        self._decided: dict[str, _Decided] = {}  # by request id; such a thing never changes
+        # By request id; such a thing never changes.
+        self._decided: OrderedDict[str, _Decided] = OrderedDict()
         self._at_hand: Remembered[_Labelled] = Remembered(store, _IN_MIND)  # by its number
         self._believed: dict[str, int] = {}  # domain -> number of the last good outcome believed
         self._due: dict[str, float] = {}  # domain -> when the first one that waits came
@@ -62,11 +66,11 @@ class Learned:
         with self._alone:
             self._decided[request_id] = _Decided(action, seen.parts, seen.traits)
             if len(self._decided) > _IN_MIND:
-                del self._decided[next(iter(self._decided))]
+                self._decided.popitem(last=False)
 
     def add(self, tx: Connection, decision: Any, label: Label, at: float) -> dict[str, object]:
         """Write down a label for a decision; the result is what changes in the decision's row."""
-        seq = next_number(tx, "evidence")
+        seq = self._numbers.draw(tx, "evidence")
         row: dict[str, Any] = {
             "seq": seq,
             "request_id": decision.request_id,

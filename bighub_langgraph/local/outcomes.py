@@ -2,11 +2,12 @@
 
 import json
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, select, update
 
 from bighub_langgraph.local.checking import check
+from bighub_langgraph.local.decided import Decided
 from bighub_langgraph.local.engine import Engine
 from bighub_langgraph.local.faults import Refused, invalid, not_found
 from bighub_langgraph.local.requests import Outcome, OutcomeBatch
@@ -29,10 +30,10 @@ def report_batch(engine: Engine, body: object) -> dict[str, Any]:
     batch = check(OutcomeBatch, body)
     taken: list[dict[str, Any]] = []
     errors: list[dict[str, Any]] = []
-    with engine.store.transaction():
+    with engine.together() as tx, engine.numbers.held(tx):
         for index, each in enumerate(batch.outcomes):
-            try:
-                taken.append(report(engine, each))
+            try:  # whatever is refused is refused before anything is written
+                taken.append(_report(engine, tx, check(Outcome, each)))
             except Refused as refusal:
                 errors.append({"index": index, "status": refusal.status, "detail": refusal.detail})
     return {"reported": len(taken), "failed": len(errors), "outcomes": taken, "errors": errors}
@@ -58,26 +59,6 @@ def find_decision(tx: Connection, *, request_id: str) -> Row[Any]:
     return row
 
 
-class Decided(NamedTuple):
-    """As much of a decision as an outcome needs to know."""
-
-    request_id: str
-    at: float
-    domain: str
-    action: str
-    actor: str
-    session_id: str | None
-    risk: float
-    recommendation: str
-    approval: str
-    resolved_at: float | None
-    outcome: str | None
-    severity: float
-    label: int | None
-    label_at: float | None
-    label_seq: int | None
-
-
 def request_id_of(name: str) -> str:
     """The request of a case, or of itself."""
     return "req_" + name.removeprefix("case_") if name.startswith("case_") else name
@@ -92,7 +73,7 @@ def _report(engine: Engine, tx: Connection, outcome: Outcome) -> dict[str, Any]:
     named = outcome.request_id or outcome.validation_id or outcome.case_id
     if named is None:
         raise invalid("body.request_id", "request_id, validation_id or case_id is required")
-    decision = _decided(tx, named)
+    decision = _decided(engine, tx, named)
     at = engine.clock()
     written = engine.store.prepared(outcomes, returning="id").rows(
         tx,
@@ -107,22 +88,18 @@ def _report(engine: Engine, tx: Connection, outcome: Outcome) -> dict[str, Any]:
     changes = _settle(engine, tx, decision, outcome, at)
     if changes:
         _changing(*changes).write(tx, this=decision.request_id, **changes)
+        engine.decisions.changed(decision.request_id)
+    if "outcome" in changes:
+        _tell_session(engine, tx, decision, bad=_meaning(outcome).bad, at=at)
     view = outcome_view(decision, outcome, at)
     return {**view, "outcome_id": f"out_{written[0][0]}", "duplicate": False}
 
 
-def _decided(tx: Connection, named: str) -> Decided:
-    found = _BY_ID.rows(tx, request_id=request_id_of(named))
-    if not found:
+def _decided(engine: Engine, tx: Connection, named: str) -> Decided:
+    found = engine.decisions.find(tx, request_id_of(named))
+    if found is None:
         raise not_found("decision", named)
-    return Decided(*found[0])
-
-
-_BY_ID = Prepared(
-    select(*(decisions.c[name] for name in Decided._fields))
-    .where(decisions.c.request_id == bindparam("request_id"))
-    .with_for_update()
-)
+    return found
 
 
 @cache
@@ -149,7 +126,6 @@ def _settle(
         label = Label.BAD if meaning.bad else Label.GOOD
         if decision.label != label:
             changes |= engine.learned.add(tx, decision, label, at)
-        _tell_session(engine, tx, decision, bad=meaning.bad, at=at)
     return changes
 
 
@@ -173,9 +149,9 @@ def _stands(decision: Decided, meaning: Meaning) -> bool:
 
 
 def _tell_session(
-    engine: Engine, tx: Connection, decision: Decided, *, bad: bool, at: float
+    engine: Engine, tx: Connection, decision: Decided, *, bad: bool | None, at: float
 ) -> None:
-    if decision.session_id:
+    if decision.session_id and bad is not None:
         session = engine.sessions.read(tx, decision.session_id)
         after = session.ended(action=decision.action, bad=bad)
         engine.sessions.save(tx, decision.session_id, after, at)

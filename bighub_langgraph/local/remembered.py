@@ -1,5 +1,6 @@
 """What this process knows of its store, so that it need not read what it has just written."""
 
+from collections import OrderedDict
 from typing import Generic, TypeVar
 
 from bighub_langgraph.local.store import Store
@@ -17,7 +18,7 @@ class Remembered(Generic[Known]):
         self._store = store
         self._most = most
         self._epoch = store.epoch
-        self._known: dict[object, Known] = {}
+        self._known: OrderedDict[object, Known] = OrderedDict()
 
     def get(self, name: object) -> Known | None:
         """What is known under a name, if it still holds."""
@@ -27,10 +28,14 @@ class Remembered(Generic[Known]):
         """Remember something that the store has, or has when this transaction commits."""
         if not self._holds():
             return
-        self._known.pop(name, None)
         self._known[name] = what
+        self._known.move_to_end(name)
         if len(self._known) > self._most:
-            del self._known[next(iter(self._known))]
+            self._known.popitem(last=False)
+
+    def drop(self, name: object) -> None:
+        """Forget one thing, which has changed."""
+        self._known.pop(name, None)
 
     def clear(self) -> None:
         """Forget everything."""

@@ -34,6 +34,7 @@ _MODES: Mapping[str, str] = {
 _OLDER_MODES = {"allowed": "FULL", "requires_approval": "CONDITIONAL", "blocked": "DENIED"}
 _SCORES: Mapping[str, float] = {Confidence.HIGH: 0.9, Confidence.MEDIUM: 0.6, Confidence.LOW: 0.3}
 _OUTCOMES: Mapping[int, str] = {label: label.name for label in Label}
+_WENT_WELL = Label.GOOD
 _HAPPENED = frozenset(label for label in Label if label.outcome)
 _BAD = frozenset(label for label in Label if label.bad)
 
@@ -116,7 +117,7 @@ def reply(told: Told, *, dry_run: bool = False) -> dict[str, Any]:
             "projected_regret": told.regret,
             "alternatives": alternatives,
             "rule_basis": told.blocked_by,
-            "precedents": [_precedent(*each) for each in told.precedents],
+            "precedents": _shown(told.precedents),
             "evidence_count": round(told.evidence, 2),
             "drift": told.drifting,
             "model_parts": {name: round(part, 6) for name, part in told.parts.items()},
@@ -181,7 +182,7 @@ def reply(told: Told, *, dry_run: bool = False) -> dict[str, Any]:
     }
 
 
-_ENFORCED = Mode.ENFORCED.value
+_ENFORCED, _PROCEED = Mode.ENFORCED.value, Recommendation.PROCEED.value
 
 
 def rationale(told: Told) -> str:
@@ -209,7 +210,7 @@ def _counted(found: list[Precedent]) -> dict[str, Any]:
 
 def _alternatives(told: Told) -> list[dict[str, Any]]:
     """What has done better: a smaller value, or another target."""
-    if told.recommendation == Recommendation.PROCEED:
+    if told.recommendation == _PROCEED:
         return []
     found = []
     if told.smaller_value is not None:
@@ -221,7 +222,7 @@ def _alternatives(told: Told) -> list[dict[str, Any]]:
             }
         )
     for each in told.precedents:
-        if each.label == Label.GOOD and each.target not in (None, told.target):
+        if each.label == _WENT_WELL and each.target not in (None, told.target):
             better = f"{each.request_id} was like it and went well with another target"
             risk = round(min(told.risk, 1 - each.similarity), 4)
             found.append({"action": each.summary, "rationale": better, "estimated_risk": risk})
@@ -229,16 +230,17 @@ def _alternatives(told: Told) -> list[dict[str, Any]]:
     return found
 
 
-def _precedent(
-    request_id: str, similarity: float, label: int, at: float, _target: str | None, summary: str
-) -> dict[str, Any]:
-    return {
-        "request_id": request_id,
-        "similarity": similarity,
-        "outcome": _OUTCOMES[label],
-        "at": iso(at),
-        "summary": summary,
-    }
+def _shown(found: list[Precedent]) -> list[dict[str, Any]]:
+    return [
+        {
+            "request_id": request_id,
+            "similarity": similarity,
+            "outcome": _OUTCOMES[label],
+            "at": iso(at),
+            "summary": summary,
+        }
+        for request_id, similarity, label, at, _target, summary in found
+    ]
 
 
 def _evidence_status(evidence: float) -> str:

@@ -11,7 +11,6 @@ from bighub_langgraph.local.engine import Engine
 from bighub_langgraph.local.faults import invalid, not_found
 from bighub_langgraph.local.requests import Rule, RuleChange, RuleTrial
 from bighub_langgraph.local.scoring.action import Action
-from bighub_langgraph.local.store import next_number
 from bighub_langgraph.local.tables import decisions, rule_versions, rules
 from bighub_langgraph.local.times import iso
 from bighub_langgraph.local.words import Recommendation
@@ -32,7 +31,7 @@ def create(engine: Engine, body: object) -> dict[str, Any]:
     }
     with engine.store.transaction() as tx:
         tx.execute(rules.insert(), row)
-        _keep_version(tx, row)
+        _keep_version(engine, tx, row)
         return _view(_find(tx, str(row["rule_id"])))
 
 
@@ -83,7 +82,7 @@ def remove(engine: Engine, rule_id: str) -> dict[str, Any]:
     with engine.store.transaction() as tx:
         _find(tx, rule_id)
         tx.execute(delete(rules).where(rules.c.rule_id == rule_id))
-        next_number(tx, "controls")
+        engine.numbers.draw(tx, "controls")
     return {"deleted": True, "rule_id": rule_id}
 
 
@@ -156,14 +155,14 @@ def _replace(
         "rule": json.dumps(rule),
     }
     tx.execute(update(rules).where(rules.c.rule_id == row.rule_id).values(**changed))
-    _keep_version(tx, {"rule_id": row.rule_id, **changed})
+    _keep_version(engine, tx, {"rule_id": row.rule_id, **changed})
     return _view(_find(tx, row.rule_id))
 
 
-def _keep_version(tx: Connection, row: dict[str, Any]) -> None:
+def _keep_version(engine: Engine, tx: Connection, row: dict[str, Any]) -> None:
     kept = {name: row[name] for name in ("rule_id", "version", "rule")}
     tx.execute(rule_versions.insert(), {**kept, "at": row["updated_at"]})
-    next_number(tx, "controls")
+    engine.numbers.draw(tx, "controls")
 
 
 def _find(tx: Connection, rule_id: str) -> Row[Any]:

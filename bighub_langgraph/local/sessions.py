@@ -1,6 +1,8 @@
 """Sessions in the store: what each did so far."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from sqlalchemy import Connection, bindparam, select
 
@@ -17,12 +19,16 @@ class Sessions:
     """The sessions of a store; those that are at work need not be read again."""
 
     def __init__(self, store: Store) -> None:
+        self._store = store
+        self._holds = False
         self._insert = store.prepared(sessions, replace="session_id")
         self._latest: Remembered[Session] = Remembered(store, _IN_MIND)
 
     def read(self, tx: Connection, session_id: str) -> Session:
         """A session's summary so far, locked until the end of the transaction."""
         known = self._latest.get(session_id)
+        if known is None and self._holds and session_id in self._store.pending:
+            known = self._store.pending[session_id][0]
         if known is not None:
             return known
         found = _BY_ID.rows(tx, session_id=session_id)
@@ -30,13 +36,34 @@ class Sessions:
 
     def save(self, tx: Connection, session_id: str, session: Session, at: float) -> None:
         """Keep a session's new summary."""
-        summary = written(session.to_json())
-        self._insert.write(tx, session_id=session_id, at=at, summary=summary)
+        if self._holds:
+            self._store.pending[session_id] = session, at
+        else:
+            self._write(tx, session_id, session, at)
         self._latest.put(session_id, session)
+
+    @contextmanager
+    def held(self, tx: Connection) -> Iterator[None]:
+        """A stretch of a transaction at whose end each session is written once."""
+        if self._holds or self._store.epoch is None:  # others may write to the same meanwhile
+            yield
+            return
+        self._holds = True
+        try:
+            yield
+        finally:
+            self._holds = False
+        for session_id, (session, at) in self._store.pending.items():
+            self._write(tx, session_id, session, at)
+        self._store.pending.clear()
 
     def clear(self) -> None:
         """Forget what is in mind, not what is in the store."""
         self._latest.clear()
+
+    def _write(self, tx: Connection, session_id: str, session: Session, at: float) -> None:
+        summary = written(session.to_json())
+        self._insert.write(tx, session_id=session_id, at=at, summary=summary)
 
 
 _BY_ID = Prepared(

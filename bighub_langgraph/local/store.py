@@ -3,12 +3,20 @@
 import math
 import os
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, Table, bindparam, create_engine, event, select, update
+from sqlalchemy import (
+    Connection,
+    Dialect,
+    Engine,
+    Table,
+    create_engine,
+    event,
+)
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import URL, make_url
@@ -50,9 +58,15 @@ class Store:
     def epoch(self) -> int | None:
         """What is known of the store holds as long as this stays; None: no longer than it takes.
 
-        It is looked at within a transaction.
+        It is looked at within a transaction. Whoever writes with a `Prepared` tells those who
+        remember it; any other change begins a new epoch.
         """
         return self._transactions.epoch
+
+    @property
+    def pending(self) -> dict[str, Any]:
+        """What waits to be written before the commit; only where there are epochs."""
+        return self._transactions.pending
 
     def insert(self, table: Any) -> Any:
         """An INSERT that knows `on_conflict_do_nothing` and `on_conflict_do_update`."""
@@ -96,6 +110,7 @@ class Store:
         found: Turns | Pooled
         if self.sqlite:
             found = Turns(self._database, alone=self.in_memory)
+            event.listen(self._database, "before_cursor_execute", _noticing(found))
         else:
             found = Pooled(self._database)
         weakref.finalize(self, _let_go, found, self._database)
@@ -123,6 +138,14 @@ class Store:
             connection.execute(self.insert(heads).on_conflict_do_nothing(), rows)
 
 
+class _Compiled(NamedTuple):
+    """A statement for a database: its text, what it always says, and how values are bound."""
+
+    text: str
+    fixed: Mapping[str, Any]
+    bound: Callable[[Mapping[str, Any]], Any]
+
+
 class Prepared:
     """A statement that is compiled once for a database: every decision runs the same few.
 
@@ -133,13 +156,11 @@ class Prepared:
     def __init__(self, statement: Any, *, columns: Iterable[str] | None = None) -> None:
         self._statement = statement
         self._columns = None if columns is None else list(columns)
-        self._texts: dict[str, tuple[str, dict[str, Any]]] = {}
+        self._texts: dict[str, _Compiled] = {}
 
     def rows(self, tx: Connection, **values: Any) -> list[tuple[Any, ...]]:
         """Run a query; its rows."""
-        cursor = self._run(tx, values)
-        found: list[tuple[Any, ...]] = cursor.fetchall()
-        cursor.close()
+        found: list[tuple[Any, ...]] = self._run(tx, values).fetchall()
         return found
 
     def each(self, tx: Connection, **values: Any) -> Iterator[tuple[Any, ...]]:
@@ -149,43 +170,29 @@ class Prepared:
 
     def write(self, tx: Connection, **values: Any) -> int:
         """Run a change; the number of rows it touched."""
-        cursor = self._run(tx, values)
-        touched: int = cursor.rowcount
-        cursor.close()
+        touched: int = self._run(tx, values).rowcount
         return touched
 
     def _run(self, tx: Connection, values: Mapping[str, Any]) -> Any:
-        dialect = tx.dialect
-        if dialect.name not in self._texts:
-            compiled = self._statement.compile(dialect=dialect, column_keys=self._columns)
-            fixed = {name: each for name, each in compiled.params.items() if each is not None}
-            self._texts[dialect.name] = str(compiled), fixed
-        text, fixed = self._texts[dialect.name]
-        cursor = tx.connection.cursor()
-        cursor.execute(text, {**fixed, **values} if fixed else values)
-        return cursor
+        text, fixed, bound = self._texts.get(tx.dialect.name) or self._compiled(tx.dialect)
+        driver: Any = tx.connection.dbapi_connection
+        return driver.execute(text, bound({**fixed, **values} if fixed else values))
+
+    def _compiled(self, dialect: Dialect) -> _Compiled:
+        compiled = self._statement.compile(dialect=dialect, column_keys=self._columns)
+        fixed = {name: each for name, each in compiled.params.items() if each is not None}
+        found = _Compiled(str(compiled), fixed, _binding(compiled.positiontup))
+        self._texts[dialect.name] = found
+        return found
 
 
-def next_number(connection: Connection, name: str) -> int:
-    """Draw the next number under a name.
-
-    The name's row stays locked until the commit, so numbers appear in order and none is missing.
-    """
-    return int(_DRAWN.rows(connection, name=name)[0][0])
-
-
-def current_numbers(connection: Connection) -> Mapping[str, int]:
-    """The last number drawn under each name."""
-    return {row[0]: row[1] for row in _HEADS.rows(connection)}
-
-
-_HEADS = Prepared(select(heads.c.name, heads.c.number))
-_DRAWN = Prepared(
-    update(heads)
-    .where(heads.c.name == bindparam("name"))
-    .values(number=heads.c.number + 1)
-    .returning(heads.c.number)
-)
+def _binding(names: list[str] | None) -> Callable[[Mapping[str, Any]], Any]:
+    """How a driver takes named values: as they are, or in the order of `names`, which is faster."""
+    if names is None:
+        return lambda values: values
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda values: tuple([values[name] for name in names])
 
 
 def _connect(url: URL) -> Engine:
@@ -193,9 +200,17 @@ def _connect(url: URL) -> Engine:
         return create_engine(url, pool_pre_ping=True)
     options: dict[str, Any] = {"check_same_thread": False, "timeout": _WAIT_FOR_LOCK}
     # One connection is enough: transactions take turns.
-    database = create_engine(url, poolclass=StaticPool, connect_args=options, paramstyle="named")
+    database = create_engine(url, poolclass=StaticPool, connect_args=options)
     event.listen(database, "connect", _configure_sqlite)
     return database
+
+
+def _noticing(turns: Turns) -> Callable[..., None]:
+    def notice(_connection: Connection, _cursor: Any, statement: str, *_: object) -> None:
+        if not statement.startswith(("SELECT", "PRAGMA")):
+            turns.changed()
+
+    return notice
 
 
 def _let_go(transactions: Turns | Pooled, database: Engine) -> None:

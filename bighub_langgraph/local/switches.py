@@ -8,7 +8,6 @@ from bighub_langgraph.local.checking import check
 from bighub_langgraph.local.engine import Engine
 from bighub_langgraph.local.faults import not_found
 from bighub_langgraph.local.requests import Switch
-from bighub_langgraph.local.store import next_number
 from bighub_langgraph.local.tables import switches
 from bighub_langgraph.local.times import iso
 
@@ -33,7 +32,7 @@ def activate(engine: Engine, body: object) -> dict[str, Any]:
     }
     with engine.store.transaction() as tx:
         tx.execute(switches.insert(), row)
-        next_number(tx, "controls")
+        engine.numbers.draw(tx, "controls")
         return _view(tx.execute(_find(row["switch_id"])).one())
 
 
@@ -44,7 +43,7 @@ def deactivate(engine: Engine, switch_id: str) -> dict[str, Any]:
             raise not_found("kill switch", switch_id)
         ended = update(switches).where(switches.c.switch_id == switch_id, switches.c.active)
         tx.execute(ended.values(active=False, ended_at=engine.clock()))
-        next_number(tx, "controls")
+        engine.numbers.draw(tx, "controls")
         return _view(tx.execute(_find(switch_id)).one())
 
 

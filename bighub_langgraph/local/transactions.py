@@ -8,13 +8,14 @@ import itertools
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import Connection, Engine
 
-_WHOLE = ("BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",))
+# How they end: well, or as if they had not been.
+_WHOLE_ENDS = "COMMIT", ("ROLLBACK",)
+_PART_ENDS = "RELEASE part", ("ROLLBACK TO part", "RELEASE part")
 _EPOCHS = itertools.count(1)
-_PART = ("SAVEPOINT part", "RELEASE part", ("ROLLBACK TO part", "RELEASE part"))
 
 
 class Turns:
@@ -24,58 +25,92 @@ class Turns:
 
     Attributes:
         epoch: Another one when the store may have changed by more than what was committed here:
-            something was undone, or another connection wrote. What was remembered under an
-            earlier one holds no longer.
+            something was undone, another connection wrote, or something wrote that tells nobody.
+            What was remembered under an earlier one holds no longer.
+        pending: What waits to be written before the commit. A part that is undone leaves it as it
+            was before.
     """
 
     def __init__(self, database: Engine, *, alone: bool) -> None:
         self.epoch: int | None = next(_EPOCHS)
+        self.pending: dict[str, Any] = {}
+        self._pending_before: list[dict[str, Any]] = []  # of each part that is going on
         self._database = database
         self._alone = alone
         self._version: object = None
         self._error: type[Exception] = database.dialect.loaded_dbapi.Error
         self._turn = threading.RLock()
         self._connection: Connection | None = None
+        self._driver: Any = None
         self._depth = 0
 
-    @contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def transaction(self) -> Self:
         """A transaction that commits at its end, or leaves nothing behind."""
-        with self._turn:
+        return self  # what is within is told by the depth: one that is made anew costs more
+
+    def __enter__(self) -> Connection:
+        self._turn.acquire()
+        try:
             if self._connection is None:
                 self._connection = self._database.connect()
-            # Straight to the driver: what SQLAlchemy does around it takes as long as a decision.
-            driver: Any = self._connection.connection.dbapi_connection
-            begin, commit, undo = _PART if self._depth else _WHOLE
-            if self._depth and not driver.in_transaction:
-                raise self._error("the transaction around this one was undone")
-            driver.execute(begin)
-            if not (self._alone or self._depth):
-                self._look_around(driver)
-            self._depth += 1
-            try:
-                yield self._connection
-                driver.execute(commit)
-            except BaseException:
-                self.epoch = next(_EPOCHS)
-                with suppress(self._error):  # a full disk undoes a transaction by itself
-                    for statement in undo:
-                        driver.execute(statement)
-                raise
-            finally:
-                self._depth -= 1
+                # Straight to the driver: what SQLAlchemy does around takes as long as a decision.
+                self._driver = self._connection.connection.dbapi_connection
+            self._begin()
+        except BaseException:
+            self._turn.release()
+            raise
+        self._pending_before.append(dict(self.pending))
+        self._depth += 1
+        return self._connection
 
-    def _look_around(self, driver: Any) -> None:
-        """Notice when another connection has written."""
-        version = driver.execute("PRAGMA data_version").fetchone()
-        if version != self._version:
-            self.epoch, self._version = next(_EPOCHS), version
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._depth -= 1
+        before = self._pending_before.pop()
+        commit, undo = _PART_ENDS if self._depth else _WHOLE_ENDS
+        try:
+            if kind is None:
+                self._driver.execute(commit)
+            else:
+                self._undo(undo)
+                self.pending = before
+        except BaseException:
+            self._undo(undo)
+            self.pending = before
+            raise
+        finally:
+            self._turn.release()
+
+    def changed(self) -> None:
+        """Note that the store changed by something that tells nobody."""
+        self.epoch = next(_EPOCHS)
 
     def close(self) -> None:
         """Let go of the connection."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def _begin(self) -> None:
+        if self._depth:
+            if not self._driver.in_transaction:
+                raise self._error("the transaction around this one was undone")
+            self._driver.execute("SAVEPOINT part")
+            return
+        self._driver.execute("BEGIN IMMEDIATE")
+        if not self._alone:
+            self._look_around()
+
+    def _undo(self, statements: tuple[str, ...]) -> None:
+        self.changed()
+        with suppress(self._error):  # a full disk undoes a transaction by itself
+            for statement in statements:
+                self._driver.execute(statement)
+
+    def _look_around(self) -> None:
+        """Notice when another connection has written."""
+        version = self._driver.execute("PRAGMA data_version").fetchone()
+        if version != self._version:
+            self.epoch, self._version = next(_EPOCHS), version
 
 
 class Pooled:
@@ -84,6 +119,7 @@ class Pooled:
     epoch: int | None = None
 
     def __init__(self, database: Engine) -> None:
+        self.pending: dict[str, Any] = {}
         self._database = database
         self._open = threading.local()
         self._closed = False

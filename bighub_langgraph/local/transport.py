@@ -7,6 +7,7 @@ from typing import Any
 
 from bighub import BighubAPIError, BighubRateLimitError, BighubValidationError
 
+from bighub_langgraph.core.drive import loop_is_watched
 from bighub_langgraph.local.answering import Answer, Request, store_failed
 from bighub_langgraph.local.engine import Engine
 from bighub_langgraph.local.routes import ROUTER
@@ -61,13 +62,13 @@ class AsyncLocalTransport:
 
     async def request(self, **request: Any) -> Any:
         """Answer one request; see `LocalTransport.request`."""
-        if self._engine.store.in_memory:
+        if self._waits_for_nothing:
             return self.blocking.request(**request)
         return await asyncio.to_thread(self.blocking.request, **request)
 
     async def together(self, asks: Sequence[Callable[[], Any]]) -> list[Any]:
         """Make several blocking requests; see `LocalTransport.together`."""
-        if self._engine.store.in_memory:
+        if self._waits_for_nothing:
             return self.blocking.together(asks)
         return await asyncio.to_thread(self.blocking.together, asks)
 
@@ -75,10 +76,16 @@ class AsyncLocalTransport:
         """Close the engine, if it is this transport's own."""
         await asyncio.to_thread(self.blocking.close)
 
+    @property
+    def _waits_for_nothing(self) -> bool:
+        return self._engine.store.in_memory and not loop_is_watched()
+
 
 def _key(key: str | None, headers: Mapping[str, str] | None) -> str | None:
-    given = {name.lower(): text for name, text in (headers or {}).items()}
-    return key or given.get("idempotency-key") or None
+    if key or not headers:
+        return key or None
+    given = {name.lower(): text for name, text in headers.items()}
+    return given.get("idempotency-key") or None
 
 
 def _tried(ask: Callable[[], Any]) -> Any:

@@ -6,12 +6,12 @@ from typing import Any
 from bighub_langgraph.core.decision import Decision
 from bighub_langgraph.core.messages import after_edit, for_model
 from bighub_langgraph.core.outcome import STATUS
-from bighub_langgraph.core.plain import cut, mended, plain
+from bighub_langgraph.core.plain import NESTING, copied, cut, mended, plain
 from bighub_langgraph.core.record import Executed, Failed, Record
 from bighub_langgraph.core.words import State, Status
 from bighub_langgraph.core.writing import writer
 
-__all__ = ["LONGEST_OUTPUT", "dumped", "event_of", "failure", "refusal", "told"]
+__all__ = ["LONGEST_OUTPUT", "dumped", "event_of", "failure", "given_away", "refusal", "told"]
 
 Json = dict[str, Any]
 
@@ -47,15 +47,28 @@ def event_of(record: Record, arguments: Json, trace_id: str) -> Json:
     if record.decision is None:
         event["decision"] = {}
     else:
-        event["decision"] = record.decision.reply
-        event.update(_decided(record.decision))
+        _add_decision(event, record.decision)
     event["event_id"] = record.key
     event["trace_id"] = trace_id
-    if record.state in {State.UNKNOWN, State.RUNNING}:
+    if record.state is State.UNKNOWN or record.state is State.RUNNING:
         event["in_doubt"] = True
     if record.approval is not None:
         event["approval"] = _approval(record)
     return event
+
+
+def given_away(event: Json) -> Json:
+    """A copy of an event, for somebody else to change."""
+    copy = event.copy()
+    # All that may nest; nearly all names of an event say nothing.
+    newer = not _NEWER_ONES.isdisjoint(event.get("decision") or ())
+    for name in event if newer else _NESTED:
+        if type(one := copy.get(name)) in NESTING:
+            copy[name] = copied(one)
+    return copy
+
+
+_NESTED = ("decision", "arguments", "output", "approval")
 
 
 def refusal(tool: str, call_id: str, arguments: Json, error: str, trace_id: str) -> Json:
@@ -93,19 +106,16 @@ def failure(error: str) -> str:
     return dumped({"status": Status.TOOL_ERROR.value, "error": error})
 
 
-def _decided(decision: Decision) -> Json:
-    """The parts of a decision that stand on an event by themselves."""
-    reply = decision.reply
-    said = {
-        "recommendation": reply.get("recommendation"),
-        "risk_score": decision.risk_score,
-        "enforcement_mode": reply.get("enforcement_mode"),
-        "trajectory_health": decision.trajectory_health,
-        "request_id": decision.request_id,
-    }
+def _add_decision(event: Json, decision: Decision) -> None:
+    """Add a decision, and its parts that stand on an event by themselves."""
+    event["decision"] = reply = decision.reply
+    event["recommendation"] = reply.get("recommendation")
+    event["risk_score"] = decision.risk_score
+    event["enforcement_mode"] = reply.get("enforcement_mode")
+    event["trajectory_health"] = decision.trajectory_health
+    event["request_id"] = decision.request_id
     if not _NEWER_ONES.isdisjoint(reply):
-        said.update((name, reply[name]) for name in _NEWER if name in reply)
-    return said
+        event.update((name, reply[name]) for name in _NEWER if name in reply)
 
 
 _NEWER_ONES = frozenset(_NEWER)

@@ -106,7 +106,7 @@ def read_reply(response: Any) -> Reply:
         status=status or "completed",
         items=items,
         text=text or _said(blocks, "text"),
-        refusal=_said(blocks, "refusal"),
+        refusal=_said(blocks, "refusal") if blocks else "",
         reason=attribute(details, "reason") or "",
         error=_mapping(error),
         usage=_mapping(usage) or {},

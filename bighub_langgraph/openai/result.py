@@ -5,6 +5,7 @@ from typing import Any
 
 from bighub_langgraph.core.plain import copied
 from bighub_langgraph.openai.conversation import Ending
+from bighub_langgraph.openai.events import given_away
 from bighub_langgraph.openai.replies import Reply, serialized
 from bighub_langgraph.openai.state import RunState
 
@@ -29,7 +30,7 @@ class RunResult(dict[str, Any]):
 
     def __init__(self, ending: Ending, state: Callable[[], RunState]) -> None:
         answer = serialized(ending.reply)
-        events = [copied(event) for event in ending.talk.events]
+        events = [given_away(event) for event in ending.talk.events]
         execution = {"events": events, "last": events[-1] if events else None}
         super().__init__(**answer, llm_response=answer, execution=execution)
         self.status = ending.status

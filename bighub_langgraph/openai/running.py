@@ -5,6 +5,7 @@ import inspect
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from bighub_langgraph.bighub.loop import background_loop
@@ -45,11 +46,13 @@ class Runner:
 def blocking_runner(ports: Ports) -> Runner:
     """Run tools in the calling thread; a coroutine runs to its end on the background loop."""
 
-    async def once(tool: Tool, policy: ToolPolicy, arguments: Json, key: str, bind: Bind) -> Ran:
+    def once(
+        tool: Tool, policy: ToolPolicy, arguments: Json, key: str, bind: Bind
+    ) -> Awaitable[Ran]:
         async def run(record: Record) -> Ended:
             return Ended(_here(tool, bind, _on_background_loop, record))
 
-        return await perform(key, policy, arguments, ports, run)
+        return perform(key, policy, arguments, ports, run)
 
     async def unrecorded(tool: Tool, record: Record, bind: Bind) -> Result:
         return _here(tool, bind, _on_background_loop, record)
@@ -64,24 +67,21 @@ def async_runner(aports: Ports, ports: Ports) -> Runner:
     coroutine that waits for it is cancelled, unless it has not begun by then.
     """
 
-    async def once(tool: Tool, policy: ToolPolicy, arguments: Json, key: str, bind: Bind) -> Ran:
+    def once(
+        tool: Tool, policy: ToolPolicy, arguments: Json, key: str, bind: Bind
+    ) -> Awaitable[Ran]:
         if tool.on_loop:
-
-            async def run(record: Record) -> Ended:
-                return Ended(await _on_loop(tool, bind, record))
-
-            return await perform(key, policy, arguments, aports, run)
+            return perform(key, policy, arguments, aports, partial(_on_loop, tool, bind))
         wait = _on_loop_of(asyncio.get_running_loop())
 
         async def run_here(record: Record) -> Ended:
             return Ended(_here(tool, bind, wait, record))
 
-        flow = perform(key, policy, arguments, ports, run_here)
-        return await _in_thread(flow)
+        return _in_thread(perform(key, policy, arguments, ports, run_here))
 
     async def unrecorded(tool: Tool, record: Record, bind: Bind) -> Result:
         if tool.on_loop:
-            return await _on_loop(tool, bind, record)
+            return (await _on_loop(tool, bind, record)).result
         wait = _on_loop_of(asyncio.get_running_loop())
         return await threaded(_here, tool, bind, wait, record)
 
@@ -118,17 +118,17 @@ def _here(tool: Tool, bind: Bind, wait: Waiter, record: Record) -> Result:
         return _failed(error)
 
 
-async def _on_loop(tool: Tool, bind: Bind, record: Record) -> Result:
+async def _on_loop(tool: Tool, bind: Bind, record: Record) -> Ended:
     try:
         with entered(record):
             positional, named = bind()
-            return Executed(plain(await tool.fn(*positional, **named)))
+            return Ended(Executed(plain(await tool.fn(*positional, **named))))
     except asyncio.CancelledError as error:
         if (task := asyncio.current_task()) is not None and task.cancelling():
             raise
-        return _failed(error)  # nobody cancels this run: the tool raised it itself
+        return Ended(_failed(error))  # nobody cancels this run: the tool raised it itself
     except Exception as error:  # noqa: BLE001 - a tool may raise anything; all of it is its result
-        return _failed(error)
+        return Ended(_failed(error))
 
 
 def _failed(error: BaseException) -> Failed:

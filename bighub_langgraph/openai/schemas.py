@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from bighub_langgraph.core.errors import InvalidCall
 from bighub_langgraph.core.plain import cut
@@ -48,8 +48,7 @@ class SchemaWarning(UserWarning):
 Bound = tuple[list[Any], Json]
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(NamedTuple):
     """Arguments that fit.
 
     Attributes:
@@ -118,7 +117,7 @@ def from_schema(
 def read_arguments(raw: Any, tool: str) -> Json:
     """Read the arguments of a call from what the service sent: JSON text, or a mapping already."""
     try:
-        arguments = _STRICT.decode(raw or "{}") if isinstance(raw, str) else raw
+        arguments = _decoded(raw or "{}") if isinstance(raw, str) else raw
     except (ValueError, RecursionError) as error:
         raise InvalidCall(
             f"the arguments of {tool!r} are not JSON ({error}); send the whole call again"
@@ -186,7 +185,7 @@ def _completed(signature: "Signature", arguments: Mapping[str, Any]) -> Json:
 
 
 def _holds_null(value: Any) -> bool:
-    for part in _parts(value):
+    for part in value.values() if type(value) is dict else value:
         if part is None or (type(part) in _NESTING and _holds_null(part)):
             return True
     return False
@@ -239,6 +238,13 @@ def _refuse_constant(word: str) -> NoReturn:
 
 
 _STRICT = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+def _decoded(text: str) -> Any:
+    # What `decode` does, without its regular expressions for the space around a value.
+    text = text.strip(" \t\n\r")
+    value, end = _STRICT.raw_decode(text)
+    return value if end == len(text) else _STRICT.decode(text)
 
 
 def _refuse_unusable(schema: Any, fn: Callable[..., Any], tool: str) -> None:

@@ -41,18 +41,19 @@ class Signature:
     left_out: Mapping[str, str]
     schema: dict[str, Any]
 
-    def check(self, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], BaseModel | None]:
+    def check(self, arguments: dict[str, Any]) -> tuple[dict[str, Any], BaseModel | None]:
         """Coerce arguments and fill in defaults; raises a `ValidationError`.
 
-        Gives them as plain JSON, and what another check would make of that, where it is known.
-        A validator that changes what it already changed is an `InvalidCall`: `bind` checks once
-        more, and the tool would get something else than a person was shown.
+        Gives them as plain JSON, and what another check would make of that, where it is known; the
+        dictionary is its own from here on. A validator that changes what it already changed is an
+        `InvalidCall`: `bind` checks once more, and the tool would get something else than a person
+        was shown.
         """
         given = _in_json(arguments)
         checked = self._validator.validate_json(given)
         if self._serializer.to_json(checked, **_AS_GIVEN) == given:
             # What a check leaves as it is another check leaves as it is, too.
-            return plain(arguments), checked
+            return (arguments if _is_plain(arguments, given) else plain(arguments)), checked
         said = _dumped(checked)
         if unstable := list(self._unstable(checked, said)):
             raise InvalidCall(
@@ -78,10 +79,10 @@ class Signature:
 
     def bound(self, checked: BaseModel) -> tuple[list[Any], dict[str, Any]]:
         """The same of arguments that were checked; good for one call, which may change them."""
-        given = checked.model_fields_set
-        named = {name: getattr(checked, field) for field, name in self._fields if field in given}
-        if checked.model_extra:
-            named.update(checked.model_extra)
+        given, values = checked.model_fields_set, checked.__dict__
+        named = {name: values[field] for field, name in self._fields if field in given}
+        if more := checked.model_extra:
+            named.update(more)
         return (list(_positional(self.asked, named)) if self._by_position else []), named
 
     @cached_property
@@ -115,11 +116,23 @@ class Signature:
 
 def _in_json(arguments: Mapping[str, Any]) -> bytes:
     """Write arguments as pydantic writes JSON; refuse what is none."""
-    for value in arguments.values():
-        if type(value) not in _WORDS:
-            # It may hold what pydantic would write, and Python's encoder rightly refuses.
-            return _COMPACT.encode(arguments).encode()
-    return to_json(arguments)
+    if _is_flat(arguments):
+        return to_json(arguments)
+    # It may hold what pydantic would write, and Python's encoder rightly refuses.
+    return _COMPACT.encode(arguments).encode()
+
+
+def _is_flat(arguments: Mapping[str, Any]) -> bool:
+    return _WORDS.issuperset(map(type, arguments.values()))
+
+
+def _is_plain(arguments: Mapping[str, Any], said: bytes) -> bool:
+    """Whether arguments that came through a check and back are plain JSON, by how JSON says them.
+
+    Then nothing in them nests, is half a surrogate, or is a number too long to be written.
+    """
+    short = said.isascii() and len(said) < _LONGEST_NUMBER
+    return short and _is_flat(arguments) and _NAMES.issuperset(map(type, arguments))
 
 
 def _dumped(checked: BaseModel) -> dict[str, Any]:
@@ -129,6 +142,8 @@ def _dumped(checked: BaseModel) -> dict[str, Any]:
 _AS_GIVEN: dict[str, Any] = {"by_alias": True, "round_trip": True, "exclude_unset": True}
 _COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _WORDS = frozenset({str, int, float, bool, NoneType})
+_NAMES = frozenset({str})
+_LONGEST_NUMBER = 4_000
 
 
 def read_signature(fn: Callable[..., Any], tool: str) -> Signature:

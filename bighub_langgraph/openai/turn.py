@@ -1,13 +1,13 @@
 """One turn: every call of an answer from the model's wish to what the model reads of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Coroutine, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 from bighub_langgraph.core.call import ToolCall
 from bighub_langgraph.core.changing import changed, made
 from bighub_langgraph.core.errors import InvalidCall
-from bighub_langgraph.core.flows import Refused, answer, consider
+from bighub_langgraph.core.flows import Refused, answer, consider, decide_on, look_up
 from bighub_langgraph.core.record import Answer, Approval, Executed, Proposal, Record
 from bighub_langgraph.core.transitions import next_step
 from bighub_langgraph.core.words import State, Status, Step
@@ -27,7 +27,8 @@ class Considered(NamedTuple):
     """A call and what is known of it.
 
     Attributes:
-        known: Its record; what is wrong with it; or None for a tool that needs no record.
+        known: Its record, a proposed one where nobody has decided yet; what is wrong with it; or
+            None for a tool that needs no record.
         fresh: Whether its decision was made just now, so that `on_decision` has not heard of it.
         bind: Its arguments as the tool gets them, where they were checked just now.
     """
@@ -44,41 +45,91 @@ class Considered(NamedTuple):
 
 async def take_turn(talk: Talk, reply: Reply, host: Host) -> Talk:
     """Take every call of an answer as far as it goes without a person."""
-    considered = await _consider(_opened(reply.calls, talk, host), talk, host)
-    calls, events = await settle_calls(considered, talk, host)
+    if _together(host):
+        considered = await _consider(_opened(reply.calls, talk, host), talk, host)
+        calls, events = await settle_calls(considered, talk, host)
+    else:
+        found = await _looked_up(_opened(reply.calls, talk, host), talk, host)
+        flows = [_taken(one, talk, host) for one in found]
+        del found  # many runs may be under way, and each call's flow has what it needs
+        calls, events = await _settle(flows, host)
     hosted = [_hosted(item, talk) for item in reply.approval_requests]
     return talk.with_calls(
         [*calls, *hosted], [*events, *(call.waiting for call in hosted if call.waiting)]
     )
 
 
+def _together(host: Host) -> bool:
+    """Whether it saves something to decide on the calls of a turn together."""
+    return host.ports.engine.ask_together is not None or host.ports.journal.blocking
+
+
 async def settle_calls(
     considered: Sequence[Considered], talk: Talk, host: Host
 ) -> tuple[list[OpenCall], list[Json]]:
     """Run what may run, side by side; give the calls and their events in the order of the calls."""
-    settled = await host.ports.gather([_settled(one, talk, host) for one in considered])
+    return await _settle([_settling(one, talk, host) for one in considered], host)
+
+
+Asked = tuple[OpenCall, ToolCall | InvalidCall, Callable[[], Bound] | None]
+# A call, its event, and its record where its decision is one to tell of.
+Settled = tuple[OpenCall, Json, Record | None]
+Settling = Settled | Coroutine[Any, Any, Settled]
+
+
+async def _settle(settling: Sequence[Settling], host: Host) -> tuple[list[OpenCall], list[Json]]:
+    flows = [one for one in settling if not isinstance(one, tuple)]
+    ran = iter(await host.ports.gather(flows))
+    settled = [one if isinstance(one, tuple) else next(ran) for one in settling]
     if host.notice is not None:
-        for one, (_, event, record) in zip(considered, settled, strict=True):
-            if one.fresh and record is not None:
+        for _, event, record in settled:
+            if record is not None:
                 await host.notice(event, record)
     return [call for call, _, _ in settled], [event for _, event, _ in settled]
 
 
-Asked = tuple[OpenCall, ToolCall | InvalidCall, Callable[[], Bound] | None]
-Settled = tuple[OpenCall, Json, Record | None]
+async def _taken(one: Considered, talk: Talk, host: Host) -> Settled:
+    """Decide on one call and settle it by itself: it waits for no other's decision."""
+    record, fresh = one.known, one.fresh
+    if isinstance(record, Record):
+        if record.state is State.PROPOSED:
+            record, fresh = await decide_on(record, host.rules, host.ports)
+        known = await _allowed(record, talk, host) if talk.always else record
+        one = Considered(one.call, _known(known), fresh, one.bind)
+    settling = _settling(one, talk, host)
+    return settling if isinstance(settling, tuple) else await settling
+
+
+async def _looked_up(opened: Sequence[Asked], talk: Talk, host: Host) -> list[Considered]:
+    asked = _to_decide(opened, host)
+    about = {"session": host.session, "trajectory": talk.run_id}
+    found = await look_up(asked, host.rules, host.ports, **about)
+    return _with_what_is_known(opened, asked, found, frozenset())
 
 
 async def _consider(opened: Sequence[Asked], talk: Talk, host: Host) -> list[Considered]:
-    asked = [
-        call for _, call, _ in opened if isinstance(call, ToolCall) and not _reads_only(call, host)
-    ]
+    asked = _to_decide(opened, host)
     decided: list[Record] = []
     about = {"session": host.session, "trajectory": talk.run_id}
     found = await consider(asked, host.rules, host.ports, **about, fresh=decided.append)
     if talk.always:
         found = [await _allowed(one, talk, host) for one in found]
-    known = {call.call_id: _known(one) for call, one in zip(asked, found, strict=True)}
     fresh = {record.call_id for record in decided}
+    return _with_what_is_known(opened, asked, found, fresh)
+
+
+def _to_decide(opened: Sequence[Asked], host: Host) -> list[ToolCall]:
+    calls = [call for _, call, _ in opened if isinstance(call, ToolCall)]
+    return [call for call in calls if not _reads_only(call, host)]
+
+
+def _with_what_is_known(
+    opened: Sequence[Asked],
+    asked: Sequence[ToolCall],
+    found: Sequence[Record | Refused],
+    fresh: Container[str],
+) -> list[Considered]:
+    known = {call.call_id: _known(one) for call, one in zip(asked, found, strict=True)}
     return [
         Considered(
             call,
@@ -104,34 +155,39 @@ async def _allowed(found: Record | Refused, talk: Talk, host: Host) -> Record | 
     return await answer(found, Approval(Answer.APPROVE, host.ports.clock(), **said), host.ports)
 
 
-async def _settled(one: Considered, talk: Talk, host: Host) -> Settled:
-    match one.known:
-        case InvalidCall() as error:
-            return _refused(one.call, str(error), talk)
-        case None:
-            return await _read(one, talk, host)
-        case Record() as record:
-            return await _advanced(one, record, talk, host)
+def _settling(one: Considered, talk: Talk, host: Host) -> Settling:
+    """What became of a call, or the tool's run that is to tell it."""
+    record = one.known
+    if record is None:
+        return _read(one, talk, host)
+    if isinstance(record, InvalidCall):
+        return _refused(one.call, str(record), talk)
+    if next_step(record) is not Step.EXECUTE and record.state is not State.UNKNOWN:
+        return _reported(one, record, talk, replayed=record.starts > 0)
+    # The key of a fresh decision was made of these arguments a moment ago.
+    if not one.fresh and _asked(one.call, talk).key != record.key:
+        call = changed(one.call, key=record.key)
+        return _refused(call, "its arguments were changed after it was decided", talk)
+    return _run(one, record, talk, host)
 
 
-async def _advanced(one: Considered, record: Record, talk: Talk, host: Host) -> Settled:
-    call, replayed = one.call, record.starts > 0
-    if next_step(record) is Step.EXECUTE or record.state is State.UNKNOWN:
-        # The key of a fresh decision was made of these arguments a moment ago.
-        if not one.fresh and _asked(call, talk).key != record.key:
-            call = changed(call, key=record.key)
-            return _refused(call, "its arguments were changed after it was decided", talk)
-        tool, policy = host.tools[record.tool], host.rules.policy(record.tool)
-        bind = one.bound_to(tool)
-        ran = await host.runner.once(tool, policy, call.arguments, record.key, bind)
-        record, replayed = ran.record, ran.replayed
+async def _run(one: Considered, record: Record, talk: Talk, host: Host) -> Settled:
+    tool, policy = host.tools[record.tool], host.rules.policy(record.tool)
+    bind = one.bound_to(tool)
+    ran = await host.runner.once(tool, policy, one.call.arguments, record.key, bind)
+    return _reported(one, ran.record, talk, replayed=ran.replayed)
+
+
+def _reported(one: Considered, record: Record, talk: Talk, *, replayed: bool) -> Settled:
+    call, decided = one.call, record if one.fresh else None
     event = event_of(record, call.arguments, talk.run_id)
     if next_step(record) is Step.REPORT:
         output = told(record, call.arguments, edited=call.edited)
-        event = {**event, "replayed": True} if replayed else event
-        return changed(call, key=record.key, output=output), event, record
+        if replayed:
+            event["replayed"] = True
+        return changed(call, key=record.key, output=output), event, decided
     # A person has the next word: to allow the call, or to say what became of it.
-    return changed(call, key=record.key, waiting=event, answer=None), event, record
+    return changed(call, key=record.key, waiting=event, answer=None), event, decided
 
 
 async def _read(one: Considered, talk: Talk, host: Host) -> Settled:
@@ -160,6 +216,8 @@ def _asked(call: OpenCall, talk: Talk) -> ToolCall:
 
 
 def _opened(calls: Sequence[FunctionCall], talk: Talk, host: Host) -> list[Asked]:
+    if len({call.call_id for call in calls}) == len(calls):
+        return [_checked(call, talk, host, 1) for call in calls]
     by_id: dict[str, list[FunctionCall]] = {}
     for call in calls:
         by_id.setdefault(call.call_id, []).append(call)

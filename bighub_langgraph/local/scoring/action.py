@@ -73,11 +73,7 @@ class Action(NamedTuple):
 
 def names_a_thing(word: str) -> bool:
     """Whether a word looks like an identifier: one piece, with letters and digits."""
-    return (
-        " " not in word
-        and any(letter.isdigit() for letter in word)
-        and any(letter.isalpha() for letter in word)
-    )
+    return " " not in word and any(map(str.isdigit, word)) and any(map(str.isalpha, word))
 
 
 def words_of(facts: Mapping[str, Fact]) -> list[str]:
@@ -132,13 +128,13 @@ def _walk(name: str, content: object, depth: int) -> Iterator[tuple[str, Fact]]:
     if depth > _DEEPEST:
         return
     match content:
+        case str():  # what comes most often first
+            yield _text(name, content)
         case bool() | None:
             yield name, str(content).lower()
         case int() | float():
             yield name, _number(content)
-        case str():
-            yield _text(name, content)
-        case Mapping():
+        case dict() | Mapping():
             for key in sorted(content):
                 yield from _walk(f"{name}.{key}".lstrip("."), content[key], depth + 1)
         case list() | tuple():

@@ -12,7 +12,7 @@ _PARENT_STRENGTH = 4.0
 _LEAF_STRENGTH = 8.0
 _LEAF_SHARE = 0.4
 _MOST_NODES = 20_000
-_ROOT = "*"
+_ROOT, _LEAF = "*", "\x1f"
 
 
 class Estimate(NamedTuple):
@@ -55,20 +55,22 @@ class BetaCounts:
         """Count a label everywhere it belongs, and take back the one it replaces."""
         keys = [_ROOT, f"{evidence.action.domain}/", own]
         keys += [_leaf(own, mark) for mark in features.every_mark]
+        at, label, replaced = evidence.at, int(evidence.label), evidence.replaces
         for key in keys:
-            node = self._faded(key, evidence.at)
-            node[evidence.label] += 1.0
-            if evidence.replaces is not None:
-                taken = self._fading(evidence.at - evidence.replaced_at)
-                node[evidence.replaces] = max(0.0, node[evidence.replaces] - taken)
+            node = self._faded(key, at)
+            node[label] += 1.0
+            if replaced is not None:
+                taken = self._fading(at - evidence.replaced_at)
+                node[replaced] = max(0.0, node[replaced] - taken)
         if len(self._nodes) > _MOST_NODES:
             self._forget()
 
     def counted(self, key: str, at: float) -> tuple[float, float]:
         """The bad and the total counted under a key, faded to now."""
         node = self._nodes.get(key)
-        if node is None:
-            return 0.0, 0.0
+        return (0.0, 0.0) if node is None else self._now(node, at)
+
+    def _now(self, node: list[float], at: float) -> tuple[float, float]:
         good, bad, approved, denied, faded_at = node
         fading = math.exp2((faded_at - at) / self._half_life) if at > faded_at else 1.0
         bad = (bad + self._verdict * denied) * fading
@@ -89,9 +91,11 @@ class BetaCounts:
 
     def _with_leaves(self, own: str, features: Features, risk: float, at: float) -> float:
         middle = logit(risk)
-        shift = 0.0
+        shift, nodes = 0.0, self._nodes
         for mark in features.every_mark:
-            bad, total = self.counted(_leaf(own, mark), at)
+            if (node := nodes.get(f"{own}{_LEAF}{mark}")) is None:
+                continue
+            bad, total = self._now(node, at)
             if total:
                 shrunk = (bad + _LEAF_STRENGTH * risk) / (total + _LEAF_STRENGTH)
                 shift += logit(shrunk) - middle
@@ -118,4 +122,4 @@ class BetaCounts:
 
 
 def _leaf(own: str, mark: str) -> str:
-    return f"{own}\x1f{mark}"
+    return f"{own}{_LEAF}{mark}"

@@ -3,7 +3,7 @@
 import math
 
 _MOST_STEPS = 60
-_CLOSE_ENOUGH = 1e-12
+_CLOSE_ENOUGH = 1e-7  # the step after it would be about its square
 
 
 def upper_bound(bad: float, total: float, assurance: float) -> float:

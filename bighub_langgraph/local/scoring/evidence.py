@@ -16,15 +16,10 @@ class Label(IntEnum):
     APPROVED = 2
     DENIED = 3
 
-    @property
-    def bad(self) -> bool:
-        """Whether the label speaks against the action."""
-        return self in (Label.BAD, Label.DENIED)
-
-    @property
-    def outcome(self) -> bool:
-        """Whether it happened, rather than being somebody's opinion."""
-        return self in (Label.GOOD, Label.BAD)
+    def __init__(self, _number: int) -> None:
+        # Attributes, not properties: what learns asks for them again and again.
+        self.bad = self.name in ("BAD", "DENIED")  # speaks against the action
+        self.outcome = self.name in ("GOOD", "BAD")  # happened, rather than being an opinion
 
 
 class Evidence(NamedTuple):

@@ -1,8 +1,9 @@
 """Features of an action: what it has, and its numbers, scaled by what was seen before."""
 
+import itertools
 import math
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, NamedTuple, Self
 
 from bighub_langgraph.local.scoring.action import Action, Past, names_a_thing
@@ -14,6 +15,7 @@ _SMALL = 12
 _OFTEN = 3
 _LEAST_SPREAD = 0.02  # what varies less than this, by proportion, is noise
 _MOST_SCALES = 4_000
+_UNSEEN = (0.0, 0.0, 0.0)
 
 
 class Traits(NamedTuple):
@@ -42,11 +44,6 @@ class Features(NamedTuple):
         """The marks, those that name one thing included."""
         return self.marks + self.names
 
-    @property
-    def sparse(self) -> dict[str, float]:
-        """Marks and numbers as one sparse vector, without what is about one thing only."""
-        return {**dict.fromkeys(self.marks, 1.0), **self.numbers}
-
 
 class Scales:
     """The mean and spread of every number seen so far, by name."""
@@ -57,19 +54,24 @@ class Scales:
     def add(self, numbers: Iterable[tuple[str, float]]) -> None:
         """Take an action's numbers into account."""
         for name, number in numbers:
-            count, mean, squares = self._seen.get(name, (0.0, 0.0, 0.0))
+            count, mean, squares = self._seen.get(name, _UNSEEN)
             if count or len(self._seen) < _MOST_SCALES:
                 step = number - mean
                 mean += step / (count + 1)
                 self._seen[name] = (count + 1, mean, squares + step * (number - mean))
 
-    def scaled(self, name: str, number: float) -> float:
-        """How many spreads a number lies from the mean; 0 while too little is known."""
-        count, mean, squares = self._seen.get(name, (0.0, 0.0, 0.0))
-        if squares <= 0:
-            return 0.0
-        spread = max(_LEAST_SPREAD, math.sqrt(squares / (count - 1)))
-        return max(-_CLIP, min(_CLIP, (number - mean) / spread))
+    def scaled(self, numbers: Iterable[tuple[str, float]]) -> dict[str, float]:
+        """How many spreads each number lies from its mean; 0 while too little is known."""
+        found = {}
+        for name, number in numbers:
+            count, mean, squares = self._seen.get(name, _UNSEEN)
+            if squares <= 0:
+                found[name] = 0.0
+                continue
+            spread = max(_LEAST_SPREAD, math.sqrt(squares / (count - 1)))
+            spreads = (number - mean) / spread
+            found[name] = spreads if -_CLIP < spreads < _CLIP else math.copysign(_CLIP, spreads)
+        return found
 
     def state(self) -> dict[str, Any]:
         """Everything to keep, as plain JSON."""
@@ -86,21 +88,29 @@ class Scales:
 def traits_of(action: Action) -> Traits:
     """The traits of an action."""
     own = own_name(action)
-    facts = action.facts.items()
-    words = [(name, fact) for name, fact in facts if isinstance(fact, str)]
-    things = {name for name, fact in words if _about_one_thing(name, fact)}
-    return Traits(
-        own,
-        list(_marks(action, own, things)),
-        tuple([f"{own}|{name}={fact}" for name, fact in words if name in things]),
-        list(_numbers(action, own)),
-        place_of(action),
-    )
+    marks, names = [f"actor={action.actor}"], list[str]()
+    numbers: list[tuple[str, float]] = []
+    if action.target is not None:
+        marks.append(f"{own}|target={action.target}")
+    if action.value is not None:
+        marks.append(size_mark(own, size_class(action.value)))
+        numbers.append((f"{own}|value", compress(action.value)))
+    for name, fact in action.facts.items():
+        if isinstance(fact, str):
+            (names if _about_one_thing(name, fact) else marks).append(f"{own}|{name}={fact}")
+            continue
+        numbers.append((f"{own}|{name}", compress(fact)))
+        if abs(fact) <= _SMALL and fact == int(fact):
+            marks.append(f"{own}|{name}={int(fact)}")
+    if action.past.known:
+        marks += _past_marks(action.past, own)
+        numbers += _past_numbers(action.past, own)
+    return Traits(own, marks, tuple(names), numbers, place_of(action))
 
 
 def features(traits: Traits, scales: Scales) -> Features:
     """The features of an action with these traits."""
-    scaled = {name: scales.scaled(name, number) for name, number in traits.numbers}
+    scaled = scales.scaled(traits.numbers)
     bands = [f"{name}^{bisect_left(_EDGES, number)}" for name, number in scaled.items()]
     return Features((*traits.marks, *bands), traits.names, scaled)
 
@@ -125,53 +135,38 @@ def compress(number: float) -> float:
     return math.copysign(math.log1p(abs(number)), number)
 
 
-def _numbers(action: Action, own: str) -> Iterator[tuple[str, float]]:
-    past = action.past
-    if action.value is not None:
-        yield f"{own}|value", compress(action.value)
-    for name, fact in action.facts.items():
-        if not isinstance(fact, str):
-            yield f"{own}|{name}", compress(fact)
-    if past.known:
-        yield f"{own}|past.calls", compress(past.calls)
-        yield f"{own}|past.total_value", compress(past.total_value)
-        yield f"{own}|past.seconds_since_last", compress(past.seconds_since_last)
-        yield f"{own}|past.new_words", past.new_words / max(1, past.new_words + past.known_words)
-
-
-def _marks(action: Action, own: str, things: Collection[str]) -> Iterator[str]:
-    yield f"actor={action.actor}"
-    if action.target is not None:
-        yield f"{own}|target={action.target}"
-    if action.value is not None:
-        yield size_mark(own, size_class(action.value))
-    for name, fact in action.facts.items():
-        if isinstance(fact, str):
-            if name not in things:
-                yield f"{own}|{name}={fact}"
-        elif abs(fact) <= _SMALL and fact == int(fact):
-            yield f"{own}|{name}={int(fact)}"
-    if action.past.known:
-        yield from _past_marks(action.past, own)
-
-
 def _about_one_thing(name: str, fact: str) -> bool:
     return names_a_thing(fact) or ("[]" in name and names_a_thing(name.partition("=")[2]))
 
 
-def _past_marks(past: Past, own: str) -> Iterator[str]:
-    yield f"{own}|after={past.last_action}"
-    for name, happened in (
-        # Nothing is said of errors while no outcome of the session is known.
-        ("clean", past.outcomes and not past.errors),
-        ("just_failed", past.errors_in_a_row),
-        ("failed", past.errors),
-        ("failed_often", past.errors >= _OFTEN),
-        ("repeated", past.repeats),
-        ("same_action", past.same_action),
-        ("same_action_failed", past.same_action_errors),
-        ("new_words", past.new_words),
-    ):
-        if happened:
-            yield f"past.{name}"
-            yield f"{own}|past.{name}"
+# Nothing is said of errors while no outcome of the session is known.
+_EVENTS = (
+    *("clean", "just_failed", "failed", "failed_often"),
+    *("repeated", "same_action", "same_action_failed", "new_words"),
+)
+
+
+def _past_marks(past: Past, own: str) -> list[str]:
+    happened = (
+        past.outcomes and not past.errors,
+        past.errors_in_a_row,
+        past.errors,
+        past.errors >= _OFTEN,
+        past.repeats,
+        past.same_action,
+        past.same_action_errors,
+        past.new_words,
+    )
+    marks = [f"{own}|after={past.last_action}"]
+    for event in itertools.compress(_EVENTS, happened):
+        marks += f"past.{event}", f"{own}|past.{event}"
+    return marks
+
+
+def _past_numbers(past: Past, own: str) -> list[tuple[str, float]]:
+    return [
+        (f"{own}|past.calls", compress(past.calls)),
+        (f"{own}|past.total_value", compress(past.total_value)),
+        (f"{own}|past.seconds_since_last", compress(past.seconds_since_last)),
+        (f"{own}|past.new_words", past.new_words / max(1, past.new_words + past.known_words)),
+    ]

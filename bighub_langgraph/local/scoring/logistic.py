@@ -43,13 +43,15 @@ class Logistic:
         for name, mean in (means or {}).items():
             self._places[name] = len(self._places)
             self._mean[self._places[name]] = mean
+        # Where every place is taken from the start, all features always come, in their order.
+        self._all = np.arange(most) if len(self._places) == most else None
 
     def predict(self, features: Mapping[str, float]) -> float:
         """The probability of a bad outcome, moderated by how unsure the weights are."""
         spots, numbers = self._known(features)
-        margin = float(self._mean[spots] @ numbers)
+        margin = float(self._mean.take(spots) @ numbers)
         # Read by their numbers in the whole: rows of which few columns are wanted cost more.
-        among = self._covariance.take(spots[:, None] * len(self._mean) + spots)
+        among = self._covariance.take((spots * len(self._mean))[:, None] + spots)
         shrunk = self._waiting[: self._waits].take(spots, axis=1) @ numbers
         spread = float(numbers @ among @ numbers - shrunk @ shrunk)
         return expit(margin / math.sqrt(1 + math.pi * spread / 8))
@@ -59,8 +61,8 @@ class Logistic:
         self._place(features)
         spots, numbers = self._known(features)
         columns = self._columns(spots, numbers)
-        spread = float(columns[spots] @ numbers)
-        chance = expit(float(self._mean[spots] @ numbers))
+        spread = float(columns.take(spots) @ numbers)
+        chance = expit(float(self._mean.take(spots) @ numbers))
         curvature = weight * max(chance * (1 - chance), _LEAST_CURVATURE)
         share = 1 / (1 + curvature * spread)
         self._mean += columns * (weight * (float(bad) - chance) * share)
@@ -109,13 +111,15 @@ class Logistic:
     def _known(
         self, features: Mapping[str, float]
     ) -> tuple["NDArray[np.intp]", "NDArray[np.float64]"]:
+        numbers = list(features.values())
+        if self._all is not None:
+            return self._all, np.array(numbers)
         places = self._places
         spots = [places.get(name, -1) for name in features]
-        numbers = list(features.values())
         if -1 in spots:
             numbers = [number for spot, number in zip(spots, numbers, strict=True) if spot >= 0]
             spots = [spot for spot in spots if spot >= 0]
-        return np.array(spots, dtype=np.intp), np.array(numbers, dtype=np.float64)
+        return np.array(spots, dtype=np.intp), np.array(numbers)
 
     def _columns(
         self, spots: "NDArray[np.intp]", numbers: "NDArray[np.float64]"
@@ -135,6 +139,8 @@ class Logistic:
 
     def _place(self, features: Mapping[str, float]) -> None:
         places, met_once = self._places, self._met_once
+        if len(places) >= self._most:
+            return
         for name in features:
             if name in places or len(places) >= self._most:
                 continue

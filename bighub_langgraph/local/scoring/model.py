@@ -217,7 +217,8 @@ class Model:
 
 
 def _inputs(own: str, seen: Features) -> dict[str, float]:
-    return {"base": 1.0, own: 1.0, **seen.sparse}
+    """An action as one sparse vector, without what is about one thing only."""
+    return {"base": 1.0, own: 1.0, **dict.fromkeys(seen.marks, 1.0), **seen.numbers}
 
 
 def _stacked(parts: Mapping[str, float]) -> dict[str, float]:

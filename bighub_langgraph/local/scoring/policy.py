@@ -1,5 +1,6 @@
 """From what the model expects to what the engine recommends."""
 
+import math
 from typing import NamedTuple
 
 from bighub_langgraph.local.scoring.bounds import lower_bound, upper_bound
@@ -11,6 +12,7 @@ _SEVERITY = list(Recommendation)
 _SURE = 0.8  # the assurance of the interval that confidence is read from
 _CERTAINTY, _MOSTLY = 0.95, 0.5  # a stop needs counts that leave no lower rate likely
 _WIDE, _NARROW = 0.4, 0.15
+_PLENTY = -2 * math.log(1 - _SURE) / _NARROW**2  # that many leave it narrow (Pinsker)
 _NEAR_THE_LIMIT = 0.75
 
 
@@ -72,8 +74,12 @@ def _certainly_bad(seen: Assessment) -> bool:
 
 def confidence_of(seen: Assessment) -> Confidence:
     """How sure the counts are: by the width of the interval around the bad rate."""
-    upper = upper_bound(seen.bad, seen.evidence, _SURE)
-    width = upper - lower_bound(seen.bad, seen.evidence, _SURE)
-    if seen.novelties or width > _WIDE:
+    if seen.novelties:
+        return Confidence.LOW
+    width = 0.0
+    if seen.evidence < _PLENTY:
+        upper = upper_bound(seen.bad, seen.evidence, _SURE)
+        width = upper - lower_bound(seen.bad, seen.evidence, _SURE)
+    if width > _WIDE:
         return Confidence.LOW
     return Confidence.MEDIUM if width > _NARROW or seen.drifting else Confidence.HIGH

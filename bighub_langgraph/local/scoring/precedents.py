@@ -62,13 +62,12 @@ class Neighbours(NamedTuple):
 
     def shown(self, most: int) -> list[Precedent]:
         """The first of them, as precedents to show."""
-        nearest = zip(self.slots[:most].tolist(), self.likeness[:most].tolist(), strict=True)
-        return [_precedent(self.kept[slot], near) for slot, near in nearest]
-
-
-def _precedent(kept: Kept, near: float) -> Precedent:
-    name, label, at, target, summary = kept
-    return Precedent(name, round(near, 4), label, at, target, summary)
+        kept = map(self.kept.__getitem__, self.slots[:most].tolist())
+        nearest = zip(kept, self.likeness[:most].tolist(), strict=True)
+        return [
+            Precedent(name, round(near, 4), label, at, target, summary)
+            for (name, label, at, target, summary), near in nearest
+        ]
 
 
 class Precedents:
@@ -136,8 +135,7 @@ class _Shelf:
 
     def nearest(self, place: Place, most: int) -> Neighbours:
         count = len(self.kept)
-        rows = self._vectors.take(list(place), axis=0)
-        likeness = (np.array(list(place.values()), dtype=np.float32) @ rows)[:count]
+        likeness = (place.parts @ self._vectors.take(place.axes, axis=0))[:count]
         if count > most:
             picked = likeness.argpartition(count - most)[count - most :]
             ordered = picked[(-likeness[picked]).argsort(kind="stable")]
@@ -192,5 +190,5 @@ def embed(action: Action) -> "NDArray[np.float32]":
 
 def _vector(place: Place) -> "NDArray[np.float32]":
     vector = np.zeros(WIDTH, dtype=np.float32)
-    vector[list(place)] = list(place.values())
+    vector[place.axes] = place.parts
     return vector

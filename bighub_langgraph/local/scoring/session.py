@@ -113,8 +113,8 @@ def _mark(word: str) -> int:
 
 
 def _latest(known: tuple[int, ...], words: tuple[str, ...]) -> tuple[int, ...]:
-    new = map(_mark, words)
-    return tuple(dict.fromkeys((*known, *new)))[-_WORDS:] if words else known
+    new = [mark for mark in dict.fromkeys(map(_mark, words)) if mark not in known]
+    return (*known, *new)[-_WORDS:] if new else known
 
 
 def _counted(counts: Mapping[str, int], key: str) -> dict[str, int]:

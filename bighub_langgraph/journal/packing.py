@@ -1,0 +1,73 @@
+"""Settled calls in a small space, for a journal in memory that remembers thousands of them.
+
+A record is a dozen objects, each of which Python's garbage collector would look at again and
+again. Packed it is one run of bytes; who asks for it gets an equal record.
+"""
+
+import pickle
+from dataclasses import fields
+from operator import attrgetter
+from typing import Any
+
+from bighub_langgraph.core.decision import Decision
+from bighub_langgraph.core.outcome import lasts
+from bighub_langgraph.core.record import Executed, Proposal, Record
+from bighub_langgraph.core.words import TERMINAL, Mode, Recommendation, State
+
+# Its thread, its request and its bytes. A plain tuple of such the collector leaves alone.
+Packed = tuple[str, str | None, bytes]
+
+
+def packed(record: Record) -> Record | Packed:
+    """A record in a small space; the record itself where it may move, or is not all our own."""
+    if record.state not in TERMINAL or not lasts(record):
+        return record
+    decision = record.decision
+    result = (record.result.output,) if isinstance(record.result, Executed) else record.result
+    said = (_of_record(record), decision and _of_decision(decision), result)
+    try:
+        return record.thread, record.request_id, pickle.dumps(said, pickle.HIGHEST_PROTOCOL)
+    except Exception:  # noqa: BLE001 - a user's redaction may have left any object in it
+        return record
+
+
+def unpacked(kept: Record | Packed) -> Record:
+    """The record again."""
+    if isinstance(kept, Record):
+        return kept
+    (state, *said), decided, result = pickle.loads(kept[2])  # noqa: S301 - of this process
+    about = len(_PROPOSAL)
+    return Record(
+        **dict(zip(_RECORD, said[about:], strict=True)),
+        state=State(state),
+        proposal=Proposal(*said[:about]),
+        decision=_decision(*decided) if decided else None,
+        result=Executed(*result) if isinstance(result, tuple) else result,
+    )
+
+
+def _decision(recommendation: str, mode: str, *said: Any) -> Decision:
+    known = dict(zip(_DECISION, said, strict=True))
+    return Decision(recommendation=Recommendation(recommendation), mode=Mode(mode), **known)
+
+
+def thread_of(kept: Record | Packed) -> str:
+    """Its thread."""
+    return kept.thread if isinstance(kept, Record) else kept[0]
+
+
+def request_of(kept: Record | Packed) -> str | None:
+    """BIGHUB's id of its evaluation."""
+    return kept.request_id if isinstance(kept, Record) else kept[1]
+
+
+def _names(kind: type, *others: str) -> tuple[str, ...]:
+    return tuple(one.name for one in fields(kind) if one.name not in others)
+
+
+# What is packed of each, by its names; of an enum its word.
+_PROPOSAL = _names(Proposal)
+_RECORD = _names(Record, "state", "proposal", "decision", "result")
+_DECISION = _names(Decision, "recommendation", "mode")
+_of_record = attrgetter("state._value_", *(f"proposal.{one}" for one in _PROPOSAL), *_RECORD)
+_of_decision = attrgetter("recommendation._value_", "mode._value_", *_DECISION)

@@ -1,0 +1,133 @@
+"""The journal in memory: what is told of a call is packed, and says the same as before."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bighub_langgraph.core.errors import IllegalMove
+from bighub_langgraph.core.outcome import Kind, Telling
+from bighub_langgraph.core.record import Answer, Executed, Failed, Record
+from bighub_langgraph.core.transitions import (
+    Answered,
+    Closed,
+    Decided,
+    Event,
+    Finished,
+    Started,
+    advance,
+)
+from bighub_langgraph.core.words import Verdict
+from bighub_langgraph.journal.memory import PACKED_AT_ONCE, MemoryJournal
+from tests.calls import approval, decided, decision, proposed
+
+TELLING = Telling()
+ENDS: dict[str, tuple[Record, list[Event]]] = {
+    "executed": (decided(), [Started("me", 1.0), Finished("me", Executed("done"))]),
+    "failed": (decided(), [Started("me", 1.0), Finished("me", Failed("no", output="why"))]),
+    "closed": (decided(), [Closed("nobody can be asked")]),
+    "rejected": (
+        decided(Verdict.REVIEW),
+        [Answered(approval(Answer.REJECT, text="no", approver="ann", verified=True))],
+    ),
+    "answered": (decided(Verdict.REVIEW), [Answered(approval(Answer.RESPOND, text="ask again"))]),
+    "newer reply": (
+        advance(
+            proposed(),
+            Decided(
+                decision(decision_intelligence={"rationale": "so", "precedents": [{"a": 1}]}),
+                Verdict.EXECUTE,
+            ),
+        ),
+        [Started("me", 1.0), Finished("me", Executed(None))],
+    ),
+}
+
+
+def moved(journal: MemoryJournal, record: Record, events: list[Event]) -> Record:
+    [record] = journal.open([record], TELLING)
+    for event in events:
+        record = journal.move(record.key, event, TELLING)
+    return record
+
+
+def tell_all(journal: MemoryJournal) -> None:
+    """Deliver everything, and so many other calls that the first ones are packed."""
+    others = replace(decided(), decision=decision(request_id="of others"))
+    for number in range(PACKED_AT_ONCE):
+        moved(journal, replace(others, key=f"{number:032}"), [Closed("over")])
+    journal.delivered([one.id for one in journal.due(2e12, 10 * PACKED_AT_ONCE)])
+    assert journal.waiting() == 0
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_call_of_which_all_is_told_is_remembered_as_it_was(end: str) -> None:
+    journal = MemoryJournal()
+    settled = moved(journal, *ENDS[end])
+    tell_all(journal)
+    assert journal.find([settled.key]) == {settled.key: settled}
+    assert journal.of_request("req-1") == [settled]
+    assert journal.open([ENDS[end][0]], TELLING) == [settled]
+    with pytest.raises(IllegalMove):
+        journal.move(settled.key, Started("other", 2.0), TELLING)
+
+
+def test_a_remembered_call_is_nobody_elses_to_change() -> None:
+    journal = MemoryJournal()
+    settled = moved(journal, *ENDS["executed"])
+    tell_all(journal)
+    found = journal.find([settled.key])[settled.key]
+    found.proposal.context["arguments"].clear()
+    assert journal.find([settled.key]) == {settled.key: settled}
+
+
+def test_an_output_of_somebody_elses_making_stays_the_object_it_is() -> None:
+    journal, output = MemoryJournal(), object()
+    settled = moved(journal, decided(), [Started("me", 1.0), Finished("me", Executed(output))])
+    tell_all(journal)
+    found = journal.find([settled.key])[settled.key].result
+    assert isinstance(found, Executed)
+    assert found.output is output
+
+
+def test_what_is_told_is_what_the_tool_returned_whatever_becomes_of_it() -> None:
+    journal, output = MemoryJournal(), ["first"]
+    moved(journal, decided(), [Started("me", 1.0), Finished("me", Executed(output))])
+    output.append("second")
+    [_, told] = journal.due(2e12, 100)
+    assert told.entry.kind is Kind.MEMORY
+    assert told.entry.body["event"]["output"] == ["first"]
+
+
+def test_a_settled_call_takes_a_small_part_of_the_space_it_took() -> None:
+    journal = MemoryJournal()
+    settled = moved(journal, *ENDS["newer reply"])
+    tell_all(journal)
+    assert _space(journal._records[settled.key]) < _space(settled) / 3
+
+
+@pytest.mark.parametrize("redact", [lambda _: None, lambda _: 7, lambda text: [text]])
+def test_a_redaction_that_makes_no_text_of_a_text_loses_nothing(
+    redact: Callable[[Any], Any],
+) -> None:
+    journal, telling = MemoryJournal(), Telling(redact=redact)
+    [record] = journal.open([decided()], telling)
+    journal.move(record.key, Started("me", 1.0), telling)
+    journal.move(record.key, Finished("me", Failed("no")), telling)
+    [outcome, remembered] = journal.due(2e12, 100)
+    assert isinstance(outcome.entry.body["description"], str)
+    assert isinstance(remembered.entry.body["event"]["error"], str)
+
+
+def _space(value: Any) -> int:
+    """The bytes of a value with all that is in it."""
+    parts: list[Any] = []
+    if isinstance(value, dict):
+        parts = [*value, *value.values()]
+    elif isinstance(value, list | tuple):
+        parts = list(value)
+    elif hasattr(value, "__dict__"):
+        parts = [vars(value)]
+    return sys.getsizeof(value) + sum(map(_space, parts))
