@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import wraps
 from inspect import iscoroutinefunction, signature
-from typing import Annotated, Any, NamedTuple, NotRequired
+from typing import Annotated, Any, NamedTuple, NotRequired, Self
 
 from langchain_core.messages import AIMessage, BaseMessage, RemoveMessage, ToolMessage
 from langchain_core.tools import BaseTool
@@ -76,6 +76,9 @@ class _Mended(NamedTuple):
         return {"messages": [RemoveMessage(REMOVE_ALL_MESSAGES), *self.messages, *result]}
 
 
+_HOOKS = ("wrap_model_call", "awrap_model_call", "wrap_tool_call", "awrap_tool_call")
+
+
 class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
     """Guards the tools of `create_agent(model, tools, middleware=[BighubMiddleware(guard)])`.
 
@@ -99,8 +102,18 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         # The tools the model was shown last, to check a person's edits against. After a restart
         # they are not known yet; then the ToolNode checks, and the model reads what is wrong.
         self._shown: dict[str, BaseTool] = {}
+        self._at_hand()
+
+    def __copy__(self) -> Self:
+        """A copy with hooks of its own: they must not ask the guard of the one it is made of."""
+        twin = object.__new__(type(self))
+        twin.__dict__.update({k: v for k, v in self.__dict__.items() if k not in _HOOKS})
+        twin._at_hand()
+        return twin
+
+    def _at_hand(self) -> None:
         traced = tracing_is_enabled()
-        for name in ("wrap_model_call", "awrap_model_call", "wrap_tool_call", "awrap_tool_call"):
+        for name in _HOOKS:
             # The asynchronous two are plain functions, for around a coroutine function LangSmith
             # does its books in two threads a call, whether anybody traces or not. A span that shall
             # last as long as its hook needs the coroutine function all the same.

@@ -15,6 +15,7 @@ from benchmarks.experiments import EXPERIMENTS, PUBLISHED
 from benchmarks.measuring import Measured, figure
 from benchmarks.page import Result, render
 from benchmarks.parts import PARTS, REST, part_of
+from benchmarks.reasons import REASONS, reason_of
 from benchmarks.rooms import NotInstalled, Room
 from benchmarks.targets import TARGETS, Limit, Of, Target, p99
 from benchmarks.workers.profiler import located, profile, summary
@@ -155,6 +156,18 @@ def test_a_missed_target_says_what_the_limit_is_and_shows_the_profile() -> None:
     assert "| the hub | 50% | 2 ms | 1 |" in reason
     assert "| all of it | 60% | 1.6 ms | 0.8 |" in reason
     assert "| 6 | 60% | `bighub_langgraph/hub.py: turn` |" in reason
+
+
+def test_a_missed_target_says_in_words_what_stands_in_its_way() -> None:
+    target = replace(TARGET, name="middleware-sync-1", limit=Limit(1.5))
+    assert reason_of("middleware-sync-1") in page(result(target, 4.0, 2.0, profile=PROFILE))
+    assert reason_of("middleware-sync-1") != reason_of("middleware-embedded-sync-1")
+    assert reason_of("wheel-round") == ""
+
+
+def test_words_stand_only_for_targets_there_are() -> None:
+    names = [target.name for target in TARGETS if target.limit is not None]
+    assert all(any(name.startswith(begins) for name in names) for begins, _ in REASONS)
 
 
 def test_what_would_remain_is_not_guessed_where_most_of_the_time_is_waiting() -> None:

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -119,6 +119,43 @@ def test_a_redaction_that_makes_no_text_of_a_text_loses_nothing(
     [outcome, remembered] = journal.due(2e12, 100)
     assert isinstance(outcome.entry.body["description"], str)
     assert isinstance(remembered.entry.body["event"]["error"], str)
+
+
+class Declined(Exception):
+    """What a tool gives along; nobody can make it again from its arguments."""
+
+    def __init__(self, code: str, *, bank: str) -> None:
+        super().__init__(code)
+        self.bank = bank
+
+
+def test_what_a_failed_tool_left_is_given_back_as_it_was() -> None:
+    journal, left = MemoryJournal(), Declined("51", bank="x")
+    end = Finished("me", Failed("declined", output=left))
+    settled = moved(journal, decided(), [Started("me", 1.0), end])
+    tell_all(journal)
+    found = journal.find([settled.key])[settled.key].result
+    assert isinstance(found, Failed)
+    assert found.output is left
+
+
+class Masked(str):
+    """A text of a user's own redaction."""
+
+    __slots__ = ()
+
+    def __new__(cls, kind: str, shown: str) -> Self:
+        return super().__new__(cls, f"{kind}: {shown}")
+
+
+def test_what_a_redaction_left_in_a_proposal_does_not_keep_a_call_from_being_found() -> None:
+    asked = decided()
+    context = {**asked.proposal.context, "arguments": {"order": Masked("order", "***")}}
+    journal = MemoryJournal()
+    hidden = replace(asked, proposal=replace(asked.proposal, context=context))
+    settled = moved(journal, hidden, [Closed("nobody can be asked")])
+    tell_all(journal)
+    assert journal.of_request("req-1") == [settled]
 
 
 def _space(value: Any) -> int:

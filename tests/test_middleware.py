@@ -2,6 +2,7 @@
 
 import inspect
 import time
+from copy import copy
 from typing import Any
 
 import pytest
@@ -337,3 +338,15 @@ async def test_an_agent_that_is_traced_runs_its_calls(monkeypatch: pytest.Monkey
     state = await agent.graph.ainvoke(PLEASE, {"configurable": {"thread_id": "t"}})
     assert state["messages"][-1].content == "Done."
     assert len(agent.shop.ran) == 2
+
+
+async def test_a_copy_asks_its_own_guard() -> None:
+    shop, strict = Shop(), ScriptedBighub("do_not_proceed")
+    lenient = BighubMiddleware(BighubGuard(bighub=ScriptedBighub()))
+    copied = copy(lenient)
+    copied.guard = BighubGuard(bighub=strict)
+    model = ScriptedModel(script=(asks_for(REFUND), "Done.") * 2)
+    graph: Any = create_agent(model, shop.tools(), middleware=[copied])
+    graph.invoke(PLEASE)
+    await graph.ainvoke(PLEASE)
+    assert (len(strict.asked), shop.ran) == (2, [])

@@ -66,26 +66,6 @@ def test_calls_of_a_turn_run_side_by_side(server: ResponsesServer, colour: str) 
         assert client.run()["execution"]["last"]["status"] == "executed"
 
 
-def test_a_call_does_not_wait_for_what_bighub_thinks_of_another(
-    server: ResponsesServer, colour: str
-) -> None:
-    first_ran = threading.Event()
-
-    def reply(asked: Json) -> Json:
-        second = asked["context"]["arguments"]["order"] == "b"
-        return PROCEED if not second or first_ran.wait(20) else STOP
-
-    def note(order: str) -> str:
-        first_ran.set()
-        return order
-
-    server.script(calls(("note", {"order": "a"}), ("note", {"order": "b"})))
-    with runtime(colour, server, reply) as client:
-        client.tool("note", note)
-        events = client.run()["execution"]["events"]
-    assert [event["output"] for event in events] == ["a", "b"]
-
-
 def test_a_blocked_call_never_runs_and_the_model_reads_why(
     server: ResponsesServer, colour: str
 ) -> None:
@@ -349,3 +329,50 @@ def test_memory_is_told_of_each_round(server: ResponsesServer, colour: str) -> N
         "gpt-5",
     )
     assert memory["trace_id"] == answer["execution"]["last"]["trace_id"]
+
+
+def test_where_one_call_cannot_even_be_asked_about_no_other_runs(server: ResponsesServer) -> None:
+    ran: list[str] = []
+
+    def note(order: str) -> None:
+        ran.append(order)
+
+    def reply(asked: Json) -> Json:
+        if asked["context"]["arguments"]["order"] == "a":
+            raise SystemExit("the user has had enough")
+        return PROCEED
+
+    server.script(calls(*(("note", {"order": order}) for order in "abcd")))
+    with runtime("blocking", server, reply) as client:
+        client.tool("note", note)
+        with pytest.raises(SystemExit):
+            client.run()
+    assert ran == []
+
+
+def test_a_risk_beyond_all_numbers_blocks_its_call_and_no_other(
+    server: ResponsesServer, colour: str
+) -> None:
+    def reply(asked: Json) -> Json:
+        odd = asked["context"]["arguments"]["order"] == "a"
+        return {**PROCEED, "risk_score": 10**400} if odd else PROCEED
+
+    server.script(calls(("refund", {"order": "a"}), ("refund", {"order": "b"})), says("Done."))
+    with runtime(colour, server, reply) as client:
+        client.tool("refund", refund)
+        events = client.run()["execution"]["events"]
+    assert [event["status"] for event in events] == ["blocked", "executed"]
+
+
+def test_what_a_caller_does_to_an_event_changes_nothing_else(
+    server: ResponsesServer, colour: str
+) -> None:
+    odd = {**PROCEED, "recommendation": {"word": "proceed"}, "enforcement_mode": ["odd"]}
+    server.script(calls(("refund", {"order": "a"})))
+    with runtime(colour, server, odd) as client:
+        client.tool("refund", refund)
+        result = client.run()
+        [event] = result["execution"]["events"]
+        event["recommendation"]["word"] = "changed"
+        event["enforcement_mode"].append("changed")
+        assert "changed" not in str(result.to_state().to_json())

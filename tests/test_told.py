@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -142,3 +143,24 @@ class Unsayable(dict[str, Any]):
 )
 def test_any_value_can_be_said_in_json_and_utf_8(value: Any) -> None:
     json.dumps(plain(value), ensure_ascii=False).encode()
+
+
+HIDE: ContextVar[str] = ContextVar("HIDE", default="")
+
+
+def test_a_redaction_hides_what_is_to_be_hidden_where_the_call_was_made() -> None:
+    def hide(value: Any) -> Any:
+        name = HIDE.get()
+        if isinstance(value, dict):
+            return {key: hide(one) for key, one in value.items()}
+        if isinstance(value, list):
+            return [hide(one) for one in value]
+        return value.replace(name, "***") if isinstance(value, str) and name else value
+
+    bighub = ScriptedBighub()
+    with BighubGuard(bighub=bighub, redact=hide) as guard:
+        token = HIDE.set("Ada")
+        paid(guard, notes=["Ada"])
+        HIDE.reset(token)
+    assert len(bighub.outcomes_told) == 1
+    assert "Ada" not in str([bighub.outcomes_told, bighub.rounds])

@@ -13,6 +13,7 @@ from bighub_langgraph.core.errors import (
     EngineError,
     IllegalMove,
     InvalidCall,
+    UnreadableDecision,
 )
 from bighub_langgraph.core.policy import Rules
 from bighub_langgraph.core.ports import Ports
@@ -99,43 +100,20 @@ async def consider(
 
     A call that was decided before keeps that decision for ever; `fresh` sees only the new ones.
     """
-    found = await look_up(calls, rules, ports, session=session, trajectory=trajectory)
+    proposed = [_proposed(call, rules, ports.clock(), session, trajectory) for call in calls]
+    known = await ports.find([one.key for one in proposed if isinstance(one, Record)])
     unseen = [
         (one, call)
-        for one, call in zip(found, calls, strict=True)
-        if isinstance(one, Record) and one.state is State.PROPOSED
+        for one, call in zip(proposed, calls, strict=True)
+        if isinstance(one, Record) and one.key not in known
     ]
     decided = await _decide_all(unseen, rules, ports)
     stored = await ports.open(decided) if decided else []
-    known: dict[str, Record] = {}
     for mine, record in zip(decided, stored, strict=True):
         known[record.key] = record
         if record is mine:
             fresh(record)
-    return [known.get(one.key, one) if isinstance(one, Record) else one for one in found]
-
-
-async def look_up(
-    calls: Sequence[ToolCall | Edited],
-    rules: Rules,
-    ports: Ports,
-    *,
-    session: str | None = None,
-    trajectory: str | None = None,
-) -> list[Record | Refused]:
-    """The records of calls: the journal's, or proposed ones where nobody has decided yet."""
-    proposed = [_proposed(call, rules, ports.clock(), session, trajectory) for call in calls]
-    known = await ports.find([one.key for one in proposed if isinstance(one, Record)])
-    if not known:
-        return proposed
-    return [known.get(one.key, one) if isinstance(one, Record) else one for one in proposed]
-
-
-async def decide_on(proposed: Record, rules: Rules, ports: Ports) -> tuple[Record, bool]:
-    """Ask BIGHUB about one call by itself and record what it says; tell whether that is new."""
-    decided = await _decide(proposed, None, rules, ports)
-    [stored] = await ports.open([decided])
-    return stored, stored is decided
+    return [known[one.key] if isinstance(one, Record) else one for one in proposed]
 
 
 async def decide(proposal: Proposal, key: str, rules: Rules, ports: Ports) -> Decision:
@@ -152,12 +130,21 @@ def _read(reply: object, proposal: Proposal, rules: Rules) -> Decision:
     try:
         if isinstance(reply, EngineError):
             raise reply
-        return parse_decision(reply)
+        return _parsed(reply)
     except EngineError as error:
         decision = no_decision(error, rules.fail_mode)
         level = logging.WARNING if decision.fault == "unavailable" else logging.ERROR
         log.log(level, "%s of %s: %s", proposal.action, proposal.actor, decision.reason)
         return decision
+
+
+def _parsed(reply: object) -> Decision:
+    try:
+        return parse_decision(reply)
+    except EngineError:
+        raise
+    except Exception as error:  # a client's object may raise anything from its own methods
+        raise UnreadableDecision(f"BIGHUB's reply cannot be read: {error!r:.80}") from error
 
 
 async def answer(record: Record, approval: Approval, ports: Ports) -> Record:
@@ -270,18 +257,13 @@ async def _decide_all(unseen: Sequence[Unseen], rules: Rules, ports: Ports) -> l
     ]
 
 
-async def _decide(
-    record: Record, asked: ToolCall | Edited | None, rules: Rules, ports: Ports
-) -> Record:
-    try:
-        reply = await ports.engine.ask(record.proposal, record.key)
-    except EngineError as error:
-        reply = error
-    return _decided(record, asked, _read(reply, record.proposal, rules), rules, ports)
+async def _decide(record: Record, asked: ToolCall | Edited, rules: Rules, ports: Ports) -> Record:
+    decision = await decide(record.proposal, record.key, rules, ports)
+    return _decided(record, asked, decision, rules, ports)
 
 
 def _decided(
-    record: Record, asked: ToolCall | Edited | None, decision: Decision, rules: Rules, ports: Ports
+    record: Record, asked: ToolCall | Edited, decision: Decision, rules: Rules, ports: Ports
 ) -> Record:
     review = rules.policy(record.tool).always_review
     floor = Verdict.REVIEW if review else Verdict.EXECUTE

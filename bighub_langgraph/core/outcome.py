@@ -62,7 +62,9 @@ class Telling:
         A user's redaction that fails hides everything: the tool has run, nothing may raise now.
         """
         try:
-            return self.redact(value if type(value) is str and value.isascii() else plain(value))
+            said = self.redact(value if type(value) is str and value.isascii() else plain(value))
+            # Of a user's redaction it may be any object, and is put in words much later.
+            return said if self.redact is redact or type(said) is str else plain(said)
         except Exception:
             log.exception("redact raised; the value is not told at all")
             return HIDDEN

@@ -46,6 +46,8 @@ class WatchedRequest(ToolCallRequest):
     @classmethod
     def of(cls, request: ToolCallRequest, door: Door) -> "WatchedRequest":
         """The same request, watched."""
+        if type(request) not in _OURS_TO_READ:  # it may keep or make its parts in its own way
+            return cls(request.tool_call, request.tool, request.state, request.runtime, door)
         watched = object.__new__(cls)  # field by field it takes longer than all the rest
         watched.__dict__.update(request.__dict__, door=door)
         return watched
@@ -56,6 +58,9 @@ class WatchedRequest(ToolCallRequest):
             # Read at the end of the chain, after the last change.
             return WatchedTool.around(value, self.tool_call, self.door)
         return value
+
+
+_OURS_TO_READ = frozenset({ToolCallRequest, WatchedRequest})
 
 
 class WatchedTool(BaseTool):

@@ -13,6 +13,7 @@ from bighub_langgraph.core.errors import CallNotRecorded
 from bighub_langgraph.core.outcome import Entry, Kind, Telling, entry, kinds, lasts
 from bighub_langgraph.core.ports import MEMORY_GRACE, Due
 from bighub_langgraph.core.record import Record
+from bighub_langgraph.core.redaction import redact
 from bighub_langgraph.core.transitions import Event, advance
 from bighub_langgraph.core.words import TERMINAL, State
 from bighub_langgraph.journal.owners import ThisProcess, process_of
@@ -266,7 +267,8 @@ class MemoryJournal:
 
     def _queue(self, told: Sequence[Kind], record: Record, telling: Telling, now: float) -> None:
         of_turn = self._of_turn.setdefault(record.turn, {})
-        later = lasts(record)
+        # What a user's redaction hides may depend on who asks: it is asked where the call was made.
+        later = lasts(record) and telling.redact is redact
         for number, kind in enumerate(told, self._last + 1):
             due_at = now + MEMORY_GRACE if kind is Kind.MEMORY else 0.0
             said = None if later else entry(kind, record, telling)

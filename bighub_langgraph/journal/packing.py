@@ -6,12 +6,13 @@ again. Packed it is one run of bytes; who asks for it gets an equal record.
 
 import pickle
 from dataclasses import fields
+from io import BytesIO
 from operator import attrgetter
 from typing import Any
 
 from bighub_langgraph.core.decision import Decision
 from bighub_langgraph.core.outcome import lasts
-from bighub_langgraph.core.record import Executed, Proposal, Record
+from bighub_langgraph.core.record import Answer, Approval, Executed, Failed, Proposal, Record
 from bighub_langgraph.core.words import TERMINAL, Mode, Recommendation, State
 
 # Its thread, its request and its bytes. A plain tuple of such the collector leaves alone.
@@ -26,9 +27,27 @@ def packed(record: Record) -> Record | Packed:
     result = (record.result.output,) if isinstance(record.result, Executed) else record.result
     said = (_of_record(record), decision and _of_decision(decision), result)
     try:
-        return record.thread, record.request_id, pickle.dumps(said, pickle.HIGHEST_PROTOCOL)
+        return record.thread, record.request_id, _dumped(said)
     except Exception:  # noqa: BLE001 - a user's redaction may have left any object in it
         return record
+
+
+def _dumped(said: object) -> bytes:
+    written = BytesIO()
+    _Ours(written, pickle.HIGHEST_PROTOCOL).dump(said)
+    return written.getvalue()
+
+
+class _Ours(pickle.Pickler):
+    """Refuses everybody else's objects: they may come back changed, or not at all."""
+
+    def reducer_override(self, one: Any) -> Any:
+        if (one if isinstance(one, type) else type(one)) in _OWN:
+            return NotImplemented
+        raise pickle.PicklingError
+
+
+_OWN = frozenset({Approval, Answer, Failed})
 
 
 def unpacked(kept: Record | Packed) -> Record:

@@ -30,7 +30,7 @@ def report_batch(engine: Engine, body: object) -> dict[str, Any]:
     batch = check(OutcomeBatch, body)
     taken: list[dict[str, Any]] = []
     errors: list[dict[str, Any]] = []
-    with engine.together() as tx, engine.numbers.held(tx):
+    with engine.store.transaction() as tx, engine.sessions.held(tx), engine.numbers.held(tx):
         for index, each in enumerate(batch.outcomes):
             try:  # whatever is refused is refused before anything is written
                 taken.append(_report(engine, tx, check(Outcome, each)))

@@ -53,9 +53,11 @@ class Sessions:
             yield
         finally:
             self._holds = False
-        for session_id, (session, at) in self._store.pending.items():
-            self._write(tx, session_id, session, at)
-        self._store.pending.clear()
+        if self._store.pending:
+            with self._store.transaction():  # refused when SQLite has undone the one around it
+                for session_id, (session, at) in self._store.pending.items():
+                    self._write(tx, session_id, session, at)
+            self._store.pending.clear()
 
     def clear(self) -> None:
         """Forget what is in mind, not what is in the store."""

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Connection,
     Dialect,
     Engine,
+    ExceptionContext,
     Table,
     create_engine,
     event,
@@ -202,6 +203,7 @@ def _connect(url: URL) -> Engine:
     # One connection is enough: transactions take turns.
     database = create_engine(url, poolclass=StaticPool, connect_args=options)
     event.listen(database, "connect", _configure_sqlite)
+    event.listen(database, "handle_error", _keep_connection)
     return database
 
 
@@ -216,6 +218,11 @@ def _noticing(turns: Turns) -> Callable[..., None]:
 def _let_go(transactions: Turns | Pooled, database: Engine) -> None:
     transactions.close()
     database.dispose()
+
+
+def _keep_connection(context: ExceptionContext) -> None:
+    """An interrupted statement costs its transaction, not the one connection."""
+    context.is_disconnect = False
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:

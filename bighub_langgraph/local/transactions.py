@@ -7,14 +7,11 @@ fails, committed with the whole.
 import itertools
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import Any, Self
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-# How they end: well, or as if they had not been.
-_WHOLE_ENDS = "COMMIT", ("ROLLBACK",)
-_PART_ENDS = "RELEASE part", ("ROLLBACK TO part", "RELEASE part")
 _EPOCHS = itertools.count(1)
 
 
@@ -34,74 +31,70 @@ class Turns:
     def __init__(self, database: Engine, *, alone: bool) -> None:
         self.epoch: int | None = next(_EPOCHS)
         self.pending: dict[str, Any] = {}
-        self._pending_before: list[dict[str, Any]] = []  # of each part that is going on
         self._database = database
         self._alone = alone
         self._version: object = None
         self._error: type[Exception] = database.dialect.loaded_dbapi.Error
-        self._turn = threading.RLock()
+        self._turn = threading.Lock()
+        self._owner: int | None = None
         self._connection: Connection | None = None
         self._driver: Any = None
-        self._depth = 0
 
-    def transaction(self) -> Self:
+    def transaction(self) -> AbstractContextManager[Connection]:
         """A transaction that commits at its end, or leaves nothing behind."""
-        return self  # what is within is told by the depth: one that is made anew costs more
+        # Only a generator is sure to come to its end when a signal's handler raises around it.
+        return self._part() if self._owner == threading.get_ident() else self._whole()
 
-    def __enter__(self) -> Connection:
-        self._turn.acquire()
-        try:
-            if self._connection is None:
-                self._connection = self._database.connect()
-                # Straight to the driver: what SQLAlchemy does around takes as long as a decision.
-                self._driver = self._connection.connection.dbapi_connection
-            self._begin()
-        except BaseException:
-            self._turn.release()
-            raise
-        self._pending_before.append(dict(self.pending))
-        self._depth += 1
-        return self._connection
+    @contextmanager
+    def _whole(self) -> Iterator[Connection]:
+        with self._turn:
+            try:
+                self._owner = threading.get_ident()
+                if self._connection is None:
+                    self._connection = self._database.connect()
+                    # Straight to the driver: what is around it takes as long as a decision.
+                    self._driver = self._connection.connection.dbapi_connection
+                self._driver.execute("BEGIN IMMEDIATE")
+                if not self._alone:
+                    self._look_around()
+                yield self._connection
+                self._driver.execute("COMMIT")
+            except BaseException:
+                self._undo(("ROLLBACK",))
+                self.pending = {}
+                raise
+            finally:
+                self._owner = None
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._depth -= 1
-        before = self._pending_before.pop()
-        commit, undo = _PART_ENDS if self._depth else _WHOLE_ENDS
+    @contextmanager
+    def _part(self) -> Iterator[Connection]:
+        if self._connection is None or not self._driver.in_transaction:  # a full disk undoes it
+            raise self._error("the transaction around this one was undone")
+        before = dict(self.pending)
+        self._driver.execute("SAVEPOINT part")
         try:
-            if kind is None:
-                self._driver.execute(commit)
-            else:
-                self._undo(undo)
-                self.pending = before
+            yield self._connection
+            self._driver.execute("RELEASE part")
         except BaseException:
-            self._undo(undo)
+            self._undo(("ROLLBACK TO part", "RELEASE part"))
             self.pending = before
             raise
-        finally:
-            self._turn.release()
 
     def changed(self) -> None:
         """Note that the store changed by something that tells nobody."""
         self.epoch = next(_EPOCHS)
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Let go of the connection; what others write from now on is not noticed."""
+        self.changed()
         if self._connection is not None:
             self._connection.close()
-            self._connection = None
-
-    def _begin(self) -> None:
-        if self._depth:
-            if not self._driver.in_transaction:
-                raise self._error("the transaction around this one was undone")
-            self._driver.execute("SAVEPOINT part")
-            return
-        self._driver.execute("BEGIN IMMEDIATE")
-        if not self._alone:
-            self._look_around()
+            self._connection = self._driver = None
 
     def _undo(self, statements: tuple[str, ...]) -> None:
         self.changed()
+        if self._driver is None:  # it could not even connect
+            return
         with suppress(self._error):  # a full disk undoes a transaction by itself
             for statement in statements:
                 self._driver.execute(statement)

@@ -68,7 +68,11 @@ def given_away(event: Json) -> Json:
     return copy
 
 
-_NESTED = ("decision", "arguments", "output", "approval")
+# The words among them are BIGHUB's and the model's service's own, and may be anything.
+_NESTED = (
+    *("decision", "arguments", "output", "approval"),
+    *("recommendation", "enforcement_mode", "server_label"),
+)
 
 
 def refusal(tool: str, call_id: str, arguments: Json, error: str, trace_id: str) -> Json:

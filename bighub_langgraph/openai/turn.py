@@ -1,13 +1,13 @@
 """One turn: every call of an answer from the model's wish to what the model reads of it."""
 
-from collections.abc import Callable, Container, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 from bighub_langgraph.core.call import ToolCall
 from bighub_langgraph.core.changing import changed, made
 from bighub_langgraph.core.errors import InvalidCall
-from bighub_langgraph.core.flows import Refused, answer, consider, decide_on, look_up
+from bighub_langgraph.core.flows import Refused, answer, consider
 from bighub_langgraph.core.record import Answer, Approval, Executed, Proposal, Record
 from bighub_langgraph.core.transitions import next_step
 from bighub_langgraph.core.words import State, Status, Step
@@ -27,8 +27,7 @@ class Considered(NamedTuple):
     """A call and what is known of it.
 
     Attributes:
-        known: Its record, a proposed one where nobody has decided yet; what is wrong with it; or
-            None for a tool that needs no record.
+        known: Its record; what is wrong with it; or None for a tool that needs no record.
         fresh: Whether its decision was made just now, so that `on_decision` has not heard of it.
         bind: Its arguments as the tool gets them, where they were checked just now.
     """
@@ -45,39 +44,19 @@ class Considered(NamedTuple):
 
 async def take_turn(talk: Talk, reply: Reply, host: Host) -> Talk:
     """Take every call of an answer as far as it goes without a person."""
-    if _together(host):
-        considered = await _consider(_opened(reply.calls, talk, host), talk, host)
-        calls, events = await settle_calls(considered, talk, host)
-    else:
-        found = await _looked_up(_opened(reply.calls, talk, host), talk, host)
-        flows = [_taken(one, talk, host) for one in found]
-        del found  # many runs may be under way, and each call's flow has what it needs
-        calls, events = await _settle(flows, host)
+    considered = await _consider(_opened(reply.calls, talk, host), talk, host)
+    calls, events = await settle_calls(considered, talk, host)
     hosted = [_hosted(item, talk) for item in reply.approval_requests]
     return talk.with_calls(
         [*calls, *hosted], [*events, *(call.waiting for call in hosted if call.waiting)]
     )
 
 
-def _together(host: Host) -> bool:
-    """Whether it saves something to decide on the calls of a turn together."""
-    return host.ports.engine.ask_together is not None or host.ports.journal.blocking
-
-
 async def settle_calls(
     considered: Sequence[Considered], talk: Talk, host: Host
 ) -> tuple[list[OpenCall], list[Json]]:
     """Run what may run, side by side; give the calls and their events in the order of the calls."""
-    return await _settle([_settling(one, talk, host) for one in considered], host)
-
-
-Asked = tuple[OpenCall, ToolCall | InvalidCall, Callable[[], Bound] | None]
-# A call, its event, and its record where its decision is one to tell of.
-Settled = tuple[OpenCall, Json, Record | None]
-Settling = Settled | Coroutine[Any, Any, Settled]
-
-
-async def _settle(settling: Sequence[Settling], host: Host) -> tuple[list[OpenCall], list[Json]]:
+    settling = [_settling(one, talk, host) for one in considered]
     flows = [one for one in settling if not isinstance(one, tuple)]
     ran = iter(await host.ports.gather(flows))
     settled = [one if isinstance(one, tuple) else next(ran) for one in settling]
@@ -88,48 +67,24 @@ async def _settle(settling: Sequence[Settling], host: Host) -> tuple[list[OpenCa
     return [call for call, _, _ in settled], [event for _, event, _ in settled]
 
 
-async def _taken(one: Considered, talk: Talk, host: Host) -> Settled:
-    """Decide on one call and settle it by itself: it waits for no other's decision."""
-    record, fresh = one.known, one.fresh
-    if isinstance(record, Record):
-        if record.state is State.PROPOSED:
-            record, fresh = await decide_on(record, host.rules, host.ports)
-        known = await _allowed(record, talk, host) if talk.always else record
-        one = Considered(one.call, _known(known), fresh, one.bind)
-    settling = _settling(one, talk, host)
-    return settling if isinstance(settling, tuple) else await settling
-
-
-async def _looked_up(opened: Sequence[Asked], talk: Talk, host: Host) -> list[Considered]:
-    asked = _to_decide(opened, host)
-    about = {"session": host.session, "trajectory": talk.run_id}
-    found = await look_up(asked, host.rules, host.ports, **about)
-    return _with_what_is_known(opened, asked, found, frozenset())
+Asked = tuple[OpenCall, ToolCall | InvalidCall, Callable[[], Bound] | None]
+# A call, its event, and its record where its decision is one to tell of.
+Settled = tuple[OpenCall, Json, Record | None]
+Settling = Settled | Coroutine[Any, Any, Settled]
 
 
 async def _consider(opened: Sequence[Asked], talk: Talk, host: Host) -> list[Considered]:
-    asked = _to_decide(opened, host)
+    # All of them before the first tool begins: where one cannot even be asked about, none runs.
+    asked = [
+        call for _, call, _ in opened if isinstance(call, ToolCall) and not _reads_only(call, host)
+    ]
     decided: list[Record] = []
     about = {"session": host.session, "trajectory": talk.run_id}
     found = await consider(asked, host.rules, host.ports, **about, fresh=decided.append)
     if talk.always:
         found = [await _allowed(one, talk, host) for one in found]
-    fresh = {record.call_id for record in decided}
-    return _with_what_is_known(opened, asked, found, fresh)
-
-
-def _to_decide(opened: Sequence[Asked], host: Host) -> list[ToolCall]:
-    calls = [call for _, call, _ in opened if isinstance(call, ToolCall)]
-    return [call for call in calls if not _reads_only(call, host)]
-
-
-def _with_what_is_known(
-    opened: Sequence[Asked],
-    asked: Sequence[ToolCall],
-    found: Sequence[Record | Refused],
-    fresh: Container[str],
-) -> list[Considered]:
     known = {call.call_id: _known(one) for call, one in zip(asked, found, strict=True)}
+    fresh = {record.call_id for record in decided}
     return [
         Considered(
             call,

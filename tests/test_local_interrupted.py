@@ -1,0 +1,108 @@
+"""The embedded engine after an interrupt, a full disk and a close: nothing is locked or stale."""
+
+import sqlite3
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+from bighub import BighubAPIError
+
+from bighub_langgraph.local import LocalBighub
+from tests.local_engine import refund
+
+AT_MOST = 500
+HERE = {"call", "c_return"}
+SESSION = {"session_id": "s"}
+
+
+class Signal:
+    """A signal whose handler raises at the `number`th call in a module: there Python looks for one.
+
+    It raises as a function of the module begins, or after it has called one written in C.
+    """
+
+    def __init__(self, module: str, number: int) -> None:
+        self.module, self.left = module, number
+
+    def __call__(self, frame: FrameType, event: str, _: Any) -> None:
+        if event in HERE and frame.f_code.co_filename.endswith(self.module):
+            self.left -= 1
+            if not self.left:
+                sys.setprofile(None)
+                raise KeyboardInterrupt
+
+    @contextmanager
+    def comes(self) -> Iterator[None]:
+        before = sys.getprofile()
+        sys.setprofile(self)
+        try:
+            yield
+        finally:
+            sys.setprofile(before)
+
+
+def ask(bighub: LocalBighub, way: str, request_id: str) -> Any:
+    if way == "evaluate":
+        return refund(bighub, context=SESSION)
+    if way == "report_batch":
+        return bighub.outcomes.report_batch([{"request_id": request_id, "status": "SUCCESS"}])
+    calls = [{"action": "refund", "actor": "a", "context": SESSION, "raw": True}] * 2
+    return bighub.decisions.evaluate_together(calls)
+
+
+@pytest.mark.parametrize("way", ["evaluate", "evaluate_together", "report_batch"])
+def test_wherever_an_interrupt_falls_others_go_on(way: str, tmp_path: Path) -> None:
+    for number in range(1, AT_MOST):
+        path = tmp_path / f"{number}.db"
+        with LocalBighub(f"sqlite:///{path}") as bighub:
+            asked = refund(bighub, context=SESSION)["request_id"]
+            signal = Signal("local/transactions.py", number)
+            try:
+                with signal.comes():
+                    ask(bighub, way, asked)
+            except KeyboardInterrupt:
+                pass
+            else:
+                break  # there are no more calls
+            other = threading.Thread(target=refund, args=(bighub,), daemon=True)
+            other.start()
+            other.join(20)
+            assert not other.is_alive(), f"the store stays locked after call {number}"
+            with closing(sqlite3.connect(path, timeout=0)) as another_process:
+                another_process.execute("BEGIN IMMEDIATE")
+    assert 10 < number < AT_MOST - 1
+
+
+def test_a_client_that_was_closed_and_goes_on_sees_what_others_wrote(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'engine.db'}"
+    with LocalBighub(url) as first, LocalBighub(url) as second:
+        refund(first)
+        first.close()
+        second.kill_switch.activate({"reason": "stop"})
+        refund(second)
+        assert refund(first)["result"] == "blocked"
+
+
+def test_a_call_that_a_full_disk_undid_is_in_no_session(tmp_path: Path) -> None:
+    path = tmp_path / "engine.db"
+    with LocalBighub(f"sqlite:///{path}") as bighub:
+        refund(bighub, context=SESSION)
+        with bighub.engine.store.transaction() as tx:
+            pages = tx.exec_driver_sql("PRAGMA page_count").scalar_one()
+            tx.exec_driver_sql("PRAGMA cache_size=5")
+            tx.exec_driver_sql(f"PRAGMA max_page_count={pages + 3}")
+        about = [{"session_id": "never"}, {"session_id": "big", "objective": "y" * 30_000}]
+        calls = [
+            {"action": "refund", "actor": "a", "raw": True, "context": context}
+            for context in (about[0], about[1], about[0])
+        ]
+        replies = bighub.decisions.evaluate_together(calls)
+        assert all(isinstance(one, BighubAPIError) for one in replies)
+    with closing(sqlite3.connect(path)) as database:
+        kept = database.execute("SELECT session_id FROM bighub_sessions").fetchall()
+    assert kept == [("s",)]
