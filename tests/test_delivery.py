@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import random
 import socketserver
 import subprocess
 import sys
@@ -276,6 +277,19 @@ def test_two_workers_share_an_outbox_and_tell_everything_once(
 @given(st.integers(0, 10**9), st.floats(0, 1))
 def test_waits_are_bounded(tries: int, chance: float) -> None:
     assert 1.0 <= wait_before(tries, lambda: chance) <= 1.25 * LONGEST_WAIT
+
+
+def test_an_outage_takes_no_random_numbers_from_a_program_that_seeded_them(journal: Any) -> None:
+    random.seed(7)
+    expected = random.random()
+    random.seed(7)
+    bighub = ScriptedBighub()
+    bighub.away = True
+    run(journal, call(1))
+    with BighubGuard(bighub=bighub, journal=journal, retries=0) as guard:
+        assert guard.flush() == 3
+        assert random.random() == expected
+        bighub.away = False
 
 
 # -- a service that has a bad day ------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -38,6 +39,7 @@ WRONG: list[dict[str, Any]] = [
     {"context": {"arguments": {"amount": -math.inf}}},
     {"context": {"arguments": {1: "numbers are no keys"}}},
     {"context": {"arguments": {"when": object()}}},
+    {"context": {"arguments": MappingProxyType({"amount": 1})}},
     {"context": {"arguments": {"n": 10**400}}},
     {"context": {"arguments": {"text": "x" * 1_100_000}}},
     {"context": {"arguments": {"list": list(range(30_000))}}},

@@ -13,7 +13,7 @@ import pytest
 from bighub import BighubAPIError
 
 from bighub_langgraph.local import LocalBighub
-from tests.local_engine import refund
+from tests.local_engine import Clock, engine, live, refund
 
 AT_MOST = 500
 HERE = {"call", "c_return"}
@@ -21,16 +21,16 @@ SESSION = {"session_id": "s"}
 
 
 class Signal:
-    """A signal whose handler raises at the `number`th call in a module: there Python looks for one.
+    """A signal whose handler raises at the `number`th call in a part: there Python looks for one.
 
-    It raises as a function of the module begins, or after it has called one written in C.
+    It raises as a function of the part begins, or after it has called one written in C.
     """
 
-    def __init__(self, module: str, number: int) -> None:
-        self.module, self.left = module, number
+    def __init__(self, part: str, number: int) -> None:
+        self.part, self.left = part, number
 
     def __call__(self, frame: FrameType, event: str, _: Any) -> None:
-        if event in HERE and frame.f_code.co_filename.endswith(self.module):
+        if event in HERE and self.part in frame.f_code.co_filename:
             self.left -= 1
             if not self.left:
                 sys.setprofile(None)
@@ -76,6 +76,21 @@ def test_wherever_an_interrupt_falls_others_go_on(way: str, tmp_path: Path) -> N
             with closing(sqlite3.connect(path, timeout=0)) as another_process:
                 another_process.execute("BEGIN IMMEDIATE")
     assert 10 < number < AT_MOST - 1
+
+
+def test_an_interrupt_while_it_learns_takes_nothing_from_what_is_learned() -> None:
+    interrupted = 0
+    with engine(clock=Clock(step=0)) as bighub, engine(clock=Clock(step=0)) as spared:
+        for number in range(1, 300, 2):
+            for each in (bighub, spared):
+                live(each, 1, context={"arguments": {f"new in {number}": "x", "order": number}})
+            try:
+                with Signal("local/scoring/", number).comes():
+                    refund(bighub)
+            except KeyboardInterrupt:
+                interrupted += 1
+            assert refund(bighub)["risk_score"] == refund(spared)["risk_score"], f"call {number}"
+    assert interrupted > 100
 
 
 def test_a_client_that_was_closed_and_goes_on_sees_what_others_wrote(tmp_path: Path) -> None:

@@ -1,9 +1,12 @@
 """The embedded engine on PostgreSQL: processes that learn from each other."""
 
 import multiprocessing
+import random
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from bighub import BighubAPIError
 
 from bighub_langgraph.local import LocalBighub
 from tests import postgres
@@ -36,6 +39,46 @@ def test_two_processes_learn_from_each_others_outcomes(url: str) -> None:
         good, bad = (refund(bighub, target=name)["risk_score"] for name in ("alice", "mallory"))
         assert bad > 0.6
         assert good < bad / 2
+
+
+def test_all_that_comes_at_the_same_moment_is_taken_in_and_counted(url: str) -> None:
+    clients = [LocalBighub(url) for _ in range(2)]
+    known: list[str] = []
+    sessions = [f"at once {number}" for number in range(8)]
+
+    def work(number: int) -> int:
+        bighub, chance = clients[number % 2], random.Random(number)
+        decided = 0
+        for turn in range(15):
+            contexts = [{"session_id": each} for each in chance.sample(sessions, 3)]
+            calls = [{"action": "refund", "actor": "a", "context": each} for each in contexts]
+            match turn % 5:
+                case 0:
+                    bighub.actions.evaluate_batch(actions=calls)
+                case 1:
+                    replies = bighub.decisions.evaluate_together(calls)
+                    assert not [one for one in replies if isinstance(one, Exception)]
+                case _:
+                    calls = calls[:1]
+                    known.append(refund(bighub, context=contexts[0])["request_id"])
+                    try:
+                        bighub.approvals.resolve(known[-1], resolution="approved")
+                    except BighubAPIError as refused:
+                        assert refused.status_code == 409  # noqa: PT017 - somebody was faster
+                    some = chance.sample(known, min(5, len(known)))
+                    reports = [{"request_id": each, "status": "FRAUD"} for each in some]
+                    assert bighub.outcomes.report_batch(reports)["failed"] == 0
+                    bighub.outcomes.report(request_id=known[-1], status="SUCCESS")
+            decided += len(calls)
+        return decided
+
+    with ThreadPoolExecutor(6) as threads:
+        decided = sum(threads.map(work, range(6)))
+    with clients[0].engine.store.transaction() as tx:
+        counted = [clients[0].engine.sessions.read(tx, each).calls for each in sessions]
+    for client in clients:
+        client.close()
+    assert sum(counted) == decided
 
 
 def test_every_query_runs_there_too(url: str) -> None:

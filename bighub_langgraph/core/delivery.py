@@ -43,7 +43,11 @@ async def deliver(ports: Ports, turn: str | None = None, *, early: bool = False)
     return arrived
 
 
-def wait_before(tries: int, chance: Callable[[], float] = random.random) -> float:
+# Of our own: whoever seeds `random` gets the same numbers with us and without.
+_CHANCE = random.SystemRandom().random
+
+
+def wait_before(tries: int, chance: Callable[[], float] = _CHANCE) -> float:
     """How long to wait before the next try, in seconds: doubling from 1 to 300, with jitter."""
     doubled = FIRST_WAIT * 2 ** min(tries, _ENOUGH)
     return float(min(doubled, LONGEST_WAIT) * (1 + 0.25 * chance()))

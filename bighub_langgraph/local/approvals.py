@@ -37,6 +37,7 @@ def resolve(engine: Engine, request_id: str, body: object) -> dict[str, Any]:
     """Take in a person's answer; the first one stands, the same again changes nothing."""
     answer = check(Resolution, body)
     with engine.store.transaction() as tx:
+        engine.numbers.take_turn(tx)
         decision = find_decision(tx, request_id=request_id)
         if decision.approval in _LABELS:
             return _again(decision, answer.resolution)

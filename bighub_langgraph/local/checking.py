@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -15,7 +14,7 @@ _MOST_NODES = 20_000
 _LONGEST_TEXT = 1_000_000
 _MOST_BITS = 1_024
 _LARGEST = 1e15
-_NUMBERS, _OBJECTS, _LISTS = (int, float), (dict, Mapping), (list, tuple)
+_NUMBERS, _LISTS = (int, float), (list, tuple)
 _TOO_LARGE = "too deep or too large"
 
 
@@ -44,7 +43,7 @@ def _plain_json(tree: object) -> object:
                 words.append(node)
             elif isinstance(node, _NUMBERS):
                 _finite(node)
-            elif isinstance(node, _OBJECTS):
+            elif isinstance(node, dict):
                 words += node
                 below += node.values()
             elif isinstance(node, _LISTS):

@@ -8,6 +8,7 @@ from typing import Any, Self
 from bighub import AsyncBighubClient, BighubClient
 from bighub.decisions import AsyncDecisionsAPI, DecisionsAPI
 
+from bighub_langgraph.local.deciding import session_of
 from bighub_langgraph.local.engine import Engine
 from bighub_langgraph.local.settings import Settings
 from bighub_langgraph.local.transport import AsyncLocalTransport, LocalTransport
@@ -25,7 +26,10 @@ class Decisions(DecisionsAPI):
         reply stands what `evaluate` would have raised.
         """
         transport: Any = self._transport
-        replies: list[Any] = transport.together([partial(self.evaluate, **call) for call in calls])
+        replies: list[Any] = transport.together(
+            [partial(self.evaluate, **call) for call in calls],
+            of_several_sessions=_of_several_sessions(calls),
+        )
         return replies
 
 
@@ -36,7 +40,10 @@ class AsyncDecisions(AsyncDecisionsAPI):
         """Evaluate calls in order and with one commit; see `Decisions.evaluate_together`."""
         transport: Any = self._transport
         evaluate = DecisionsAPI(transport.blocking).evaluate
-        replies: list[Any] = await transport.together([partial(evaluate, **call) for call in calls])
+        replies: list[Any] = await transport.together(
+            [partial(evaluate, **call) for call in calls],
+            of_several_sessions=_of_several_sessions(calls),
+        )
         return replies
 
 
@@ -102,6 +109,11 @@ class AsyncLocalBighub(AsyncBighubClient):
 
     def __repr__(self) -> str:
         return f"AsyncLocalBighub({self.url!r})"
+
+
+def _of_several_sessions(calls: Sequence[Mapping[str, Any]]) -> bool:
+    contexts = [call.get("context") for call in calls]
+    return len({session_of(each) for each in contexts if isinstance(each, Mapping)}) > 1
 
 
 def _hang_in(client: Any, transport: LocalTransport | AsyncLocalTransport) -> None:

@@ -41,6 +41,7 @@ def evaluate_batch(engine: Engine, body: object) -> list[dict[str, Any]]:
     shared = {"actor": batch.actor, "domain": batch.domain}
     proposals = [check(Evaluate, {**shared, **action}) for action in batch.actions]
     with engine.store.transaction() as tx:
+        engine.numbers.take_turn(tx)
         return [_decide(engine, tx, each, None, _digest(each)) for each in proposals]
 
 

@@ -38,9 +38,11 @@ class Learned:
     def __init__(self, store: Store, settings: Settings, numbers: Numbers) -> None:
         self._store = store
         self._numbers = numbers
+        self._settings = settings
         self._mark = sha256(f"{_FORM} {settings!r}".encode()).hexdigest()
         self._alone = threading.Lock()
         self.model = Model(settings)
+        # The number of the last evidence in the model; None while it is not whole.
         self._read: int | None = None
         # By request id; such a thing never changes.
         self._decided: OrderedDict[str, _Decided] = OrderedDict()
@@ -101,22 +103,25 @@ class Learned:
         return {"label": int(label), "label_at": at, "label_seq": seq}
 
     def _catch_up(self, tx: Connection, newest: int, at: float) -> None:
-        if self._read is None:
-            self._read = self._restore(tx)
-        start = self._read
-        while self._read < newest:
-            rows = self._newer(tx, self._read, newest)
-            for row in rows:
-                self._take_in(row)
-                self._read = row.seq
-            if not rows:
-                return
+        start = self._restore(tx) if self._read is None else self._read
+        # What was interrupted half way is no model any more: it is begun anew from the store.
+        self._read = None
+        read = self._read_on(tx, start, newest)
         for domain, came in list(self._due.items()):
             if came <= at - self.model.delay(domain):
-                self._ripen(tx, domain, at)
-        due = start // _BETWEEN_SNAPSHOTS < self._read // _BETWEEN_SNAPSHOTS
+                self._ripen(tx, domain, read, at)
+        due = start // _BETWEEN_SNAPSHOTS < read // _BETWEEN_SNAPSHOTS
         if due and not self._store.in_memory:  # which nobody opens again
-            self._keep(tx, at)
+            self._keep(tx, read, at)
+        self._read = read
+
+    def _read_on(self, tx: Connection, read: int, newest: int) -> int:
+        """Learn from what came after `read`; the number of the last."""
+        while read < newest and (rows := self._newer(tx, read, newest)):
+            for row in rows:
+                self._take_in(row)
+                read = row.seq
+        return read
 
     def _newer(self, tx: Connection, read: int, newest: int) -> "list[_Labelled]":
         """What comes after what was read, as far as it is at hand, or else from the store."""
@@ -163,12 +168,12 @@ class Learned:
             traits=known.traits,
         )
 
-    def _ripen(self, tx: Connection, domain: str, at: float) -> None:
+    def _ripen(self, tx: Connection, domain: str, read: int, at: float) -> None:
         """Believe the good outcomes that are old enough and stand uncorrected."""
         ripe = at - self.model.delay(domain)
         place = {"domain": domain, "after": self._believed.get(domain, 0)}
         for row in map(_Labelled._make, _GOOD.each(tx, **place)):
-            if row.seq > (self._read or 0):
+            if row.seq > read:
                 return
             if row.at > ripe:
                 self._due[domain] = row.at
@@ -181,6 +186,8 @@ class Learned:
             del self._due[domain]
 
     def _restore(self, tx: Connection) -> int:
+        """Begin with the model that was kept last, or with an empty one."""
+        self.model, self._believed, self._due = Model(self._settings), {}, {}
         kept = tx.execute(_SNAPSHOT.where(snapshots.c.settings == self._mark)).first()
         if kept is None:
             return 0
@@ -189,15 +196,15 @@ class Learned:
         self._believed, self._due = state["believed"], state["due"]
         return int(kept.seq)
 
-    def _keep(self, tx: Connection, at: float) -> None:
+    def _keep(self, tx: Connection, read: int, at: float) -> None:
         """Keep the model, so that a new process need not read everything again."""
         state = {"model": self.model.state(), "believed": self._believed, "due": self._due}
         packed = zlib.compress(json.dumps(state).encode(), 1)
-        row = {"seq": self._read, "settings": self._mark, "at": at, "state": packed}
+        row = {"seq": read, "settings": self._mark, "at": at, "state": packed}
         insert = self._store.insert(snapshots)
         changed = {name: insert.excluded[name] for name in ("settings", "at", "state")}
         tx.execute(insert.on_conflict_do_update(index_elements=["seq"], set_=changed), row)
-        tx.execute(delete(snapshots).where(snapshots.c.seq < self._read))
+        tx.execute(delete(snapshots).where(snapshots.c.seq < read))
 
 
 class _Decided(NamedTuple):

@@ -28,6 +28,11 @@ class Numbers:
             self._known.put(_ALL, known)
         return known
 
+    def take_turn(self, tx: Connection) -> None:
+        """Lock the numbers, before any other row: those who lock several then never cross."""
+        if self._store.epoch is None:
+            _TURN.rows(tx, name="evidence")
+
     def draw(self, tx: Connection, name: str) -> int:
         """Draw the next number under a name.
 
@@ -61,6 +66,7 @@ class Numbers:
 
 _ALL = "all"
 _HEADS = Prepared(select(heads.c.name, heads.c.number))
+_TURN = Prepared(select(heads.c.number).where(heads.c.name == bindparam("name")).with_for_update())
 _DRAWN = Prepared(
     update(heads)
     .where(heads.c.name == bindparam("name"))

@@ -22,6 +22,7 @@ def report(engine: Engine, body: object) -> dict[str, Any]:
     """Take in one outcome."""
     outcome = check(Outcome, body)
     with engine.store.transaction() as tx:
+        engine.numbers.take_turn(tx)
         return _report(engine, tx, outcome)
 
 
@@ -31,6 +32,7 @@ def report_batch(engine: Engine, body: object) -> dict[str, Any]:
     taken: list[dict[str, Any]] = []
     errors: list[dict[str, Any]] = []
     with engine.store.transaction() as tx, engine.sessions.held(tx), engine.numbers.held(tx):
+        engine.numbers.take_turn(tx)
         for index, each in enumerate(batch.outcomes):
             try:  # whatever is refused is refused before anything is written
                 taken.append(_report(engine, tx, check(Outcome, each)))

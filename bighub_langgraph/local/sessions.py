@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from bighub_langgraph.local.checking import written
 from bighub_langgraph.local.remembered import Remembered
@@ -32,6 +32,10 @@ class Sessions:
         if known is not None:
             return known
         found = _BY_ID.rows(tx, session_id=session_id)
+        if not found and self._store.epoch is None:
+            # There is no row to lock yet, and others may be about to write it, too.
+            _ALONE.rows(tx, session_id=session_id)
+            found = _BY_ID.rows(tx, session_id=session_id)
         return Session.from_json(json.loads(found[0][0])) if found else Session()
 
     def save(self, tx: Connection, session_id: str, session: Session, at: float) -> None:
@@ -72,4 +76,7 @@ _BY_ID = Prepared(
     select(sessions.c.summary)
     .where(sessions.c.session_id == bindparam("session_id"))
     .with_for_update()
+)
+_ALONE = Prepared(
+    select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("session_id"), 0)))
 )

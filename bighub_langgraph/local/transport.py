@@ -36,13 +36,17 @@ class LocalTransport:
         )
         return _body_or_raise(ROUTER.answer(self._engine, request))
 
-    def together(self, asks: Sequence[Callable[[], Any]]) -> list[Any]:
+    def together(
+        self, asks: Sequence[Callable[[], Any]], *, of_several_sessions: bool = False
+    ) -> list[Any]:
         """Make several requests in their order, with one commit for them all.
 
         In the place of a reply stands what was raised. When the commit fails, so did they all.
         """
         try:
-            with self._engine.together():
+            with self._engine.together() as tx:
+                if of_several_sessions:
+                    self._engine.numbers.take_turn(tx)
                 return [_tried(ask) for ask in asks]
         except self._engine.store.faults as fault:
             return [_error(store_failed("a commit", fault))] * len(asks)
@@ -66,11 +70,11 @@ class AsyncLocalTransport:
             return self.blocking.request(**request)
         return await asyncio.to_thread(self.blocking.request, **request)
 
-    async def together(self, asks: Sequence[Callable[[], Any]]) -> list[Any]:
+    async def together(self, asks: Sequence[Callable[[], Any]], **about: bool) -> list[Any]:
         """Make several blocking requests; see `LocalTransport.together`."""
         if self._waits_for_nothing:
-            return self.blocking.together(asks)
-        return await asyncio.to_thread(self.blocking.together, asks)
+            return self.blocking.together(asks, **about)
+        return await asyncio.to_thread(self.blocking.together, asks, **about)
 
     async def close(self) -> None:
         """Close the engine, if it is this transport's own."""

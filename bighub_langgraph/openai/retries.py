@@ -18,6 +18,7 @@ _TRANSIENT_STATUSES = frozenset((408, 409, 429))
 _SERVER_ERROR = 500
 _OUR_WORLD = (ConnectionError, TimeoutError)
 _LONGEST_ASKED_WAIT = 60.0
+_CHANCE = random.SystemRandom().random  # whoever seeds `random` gets the same numbers without us
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Retry:
     jitter: float = 0.1
 
 
-def delays(retry: Retry, chance: Callable[[], float] = random.random) -> Iterator[float]:
+def delays(retry: Retry, chance: Callable[[], float] = _CHANCE) -> Iterator[float]:
     """The waits between attempts, in seconds."""
     for attempt in range(retry.attempts - 1):
         yield min(retry.first * 2**attempt, retry.longest) + retry.jitter * chance()
