@@ -35,7 +35,7 @@ from bighub_langgraph.graph.state import (
     part_of,
     read,
 )
-from bighub_langgraph.graph.wrapping import awrap, wrap
+from bighub_langgraph.graph.wrapping import CHANGED, awrap, wrap
 from bighub_langgraph.guard import END_OF_RUN, BighubGuard
 
 try:
@@ -183,10 +183,7 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         plan: Plan | None = read(request.state, CHANNEL)
         if not plan:
             return mended
-        keys = [one["key"] for one in plan["calls"] if one["key"] is not None]
-        for record in (await ports.find(keys)).values() if keys else ():
-            if record.state in {State.AWAITING, State.ALLOWED}:
-                await close(record, ANSWERED_ELSEWHERE, ports)
+        await _close_open(plan, ANSWERED_ELSEWHERE, ports)
         await self._start(ports, plan["turn"])
         return mended
 
@@ -228,7 +225,10 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         if not plan or not covers(plan, message, calls):
             # Another middleware changed what the model asked for: evaluated again, and asked about
             # a step later, when the new plan is stored.
-            plan = await self._planned(message, done, None, ports)
+            before, plan = plan, await self._planned(message, done, None, ports)
+            if before:
+                why = CHANGED if before["turn"] == message.id else ANSWERED_ELSEWHERE
+                await _close_open(before, why, ports, but=plan)
             if any(one["next"] == "ask" for one in plan["calls"]) and not plan.get("per_call"):
                 return self._again(plan)
         open_ids = {one["id"] for one in calls}
@@ -279,6 +279,15 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
             await self.guard.courier.await_(END_OF_RUN)
         else:
             self.guard.courier.wait(END_OF_RUN)
+
+
+async def _close_open(plan: Plan, why: str, ports: Ports, *, but: Plan | None = None) -> None:
+    """Close the calls of a plan that nobody will run, `but` those of another plan."""
+    kept = {one["key"] for one in but["calls"]} if but else set[str | None]()
+    keys = [key for one in plan["calls"] if (key := one["key"]) is not None and key not in kept]
+    for record in (await ports.find(keys)).values() if keys else ():
+        if record.state in {State.AWAITING, State.ALLOWED}:
+            await close(record, why, ports)
 
 
 def _signed(hook: Callable[..., Any]) -> Callable[..., Any]:

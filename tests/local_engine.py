@@ -1,8 +1,10 @@
 """What the tests of the embedded engine share: a clock to turn, and calls that come again."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
 from bighub_langgraph.local import DomainSettings, LocalBighub, Settings
@@ -20,6 +22,35 @@ class Clock:
     def __call__(self) -> float:
         self.now += self.step
         return self.now
+
+
+_HERE = {"call", "c_return"}
+
+
+class Signal:
+    """A signal whose handler raises at the `number`th call in a part: there Python looks for one.
+
+    It raises as a function of the part begins, or after it has called one written in C.
+    """
+
+    def __init__(self, part: str, number: int) -> None:
+        self.part, self.left = part, number
+
+    def __call__(self, frame: FrameType, event: str, _: Any) -> None:
+        if event in _HERE and self.part in frame.f_code.co_filename:
+            self.left -= 1
+            if not self.left:
+                sys.setprofile(None)
+                raise KeyboardInterrupt
+
+    @contextmanager
+    def comes(self) -> Iterator[None]:
+        before = sys.getprofile()
+        sys.setprofile(self)
+        try:
+            yield
+        finally:
+            sys.setprofile(before)
 
 
 @contextmanager

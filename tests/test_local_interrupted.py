@@ -1,49 +1,21 @@
-"""The embedded engine after an interrupt, a full disk and a close: nothing is locked or stale."""
+"""The engine after an interrupt, a full disk, a close and a fork: nothing is locked or stale."""
 
+import os
+import signal
 import sqlite3
-import sys
 import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytest
 from bighub import BighubAPIError
 
 from bighub_langgraph.local import LocalBighub
-from tests.local_engine import Clock, engine, live, refund
+from tests.local_engine import Clock, Signal, engine, live, refund
 
 AT_MOST = 500
-HERE = {"call", "c_return"}
 SESSION = {"session_id": "s"}
-
-
-class Signal:
-    """A signal whose handler raises at the `number`th call in a part: there Python looks for one.
-
-    It raises as a function of the part begins, or after it has called one written in C.
-    """
-
-    def __init__(self, part: str, number: int) -> None:
-        self.part, self.left = part, number
-
-    def __call__(self, frame: FrameType, event: str, _: Any) -> None:
-        if event in HERE and self.part in frame.f_code.co_filename:
-            self.left -= 1
-            if not self.left:
-                sys.setprofile(None)
-                raise KeyboardInterrupt
-
-    @contextmanager
-    def comes(self) -> Iterator[None]:
-        before = sys.getprofile()
-        sys.setprofile(self)
-        try:
-            yield
-        finally:
-            sys.setprofile(before)
 
 
 def ask(bighub: LocalBighub, way: str, request_id: str) -> Any:
@@ -121,3 +93,36 @@ def test_a_call_that_a_full_disk_undid_is_in_no_session(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as database:
         kept = database.execute("SELECT session_id FROM bighub_sessions").fetchall()
     assert kept == [("s",)]
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+@pytest.mark.parametrize("kind", ["memory", "file"])
+def test_a_child_that_is_forked_while_a_thread_decides_goes_on(kind: str, tmp_path: Path) -> None:
+    url = "sqlite://" if kind == "memory" else f"sqlite:///{tmp_path / 'engine.db'}"
+    inside, forks = threading.Event(), threading.Event()
+    hook = threading.Event()
+    os.register_at_fork(before=forks.set)
+
+    def clock() -> float:
+        if hook.is_set() and not inside.is_set():
+            inside.set()
+            forks.wait(10)
+        return 1e9
+
+    with LocalBighub(url, clock=clock) as bighub:
+        (request_id,) = live(bighub, 1)
+        hook.set()
+        deciding = threading.Thread(target=refund, args=(bighub,))
+        deciding.start()
+        inside.wait()
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)  # a child that waits for ever is killed
+            try:
+                os._exit(int(refund(bighub)["recommendation"] != "review_recommended"))
+            finally:
+                os._exit(2)
+        deciding.join()
+        assert os.waitpid(child, 0)[1] == 0
+        assert bighub.outcomes.get(request_id)["status"] == "SUCCESS"
+        assert bighub.actions.status()["decisions"] == (2 if kind == "memory" else 3)

@@ -2,13 +2,14 @@
 
 import multiprocessing
 import random
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from bighub import BighubAPIError
 
-from bighub_langgraph.local import LocalBighub
+from bighub_langgraph.local import LocalBighub, learning
 from tests import postgres
 from tests.local_engine import engine, live, refund
 
@@ -79,6 +80,20 @@ def test_all_that_comes_at_the_same_moment_is_taken_in_and_counted(url: str) -> 
     for client in clients:
         client.close()
     assert sum(counted) == decided
+
+
+def test_nobody_waits_for_a_snapshot_that_another_process_is_writing(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learning, "_BETWEEN_SNAPSHOTS", 1)
+    with engine(url) as one, engine(url) as other:
+        live(one, 2)
+        with one.engine.store.transaction():
+            refund(one)
+            asked = threading.Thread(target=refund, args=(other,), daemon=True)
+            asked.start()
+            asked.join(20)
+            assert not asked.is_alive()
 
 
 def test_every_query_runs_there_too(url: str) -> None:

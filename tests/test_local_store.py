@@ -18,7 +18,7 @@ from bighub import (
 )
 
 from bighub_langgraph.local import AsyncLocalBighub, LocalBighub, learning, retention
-from tests.local_engine import Clock, engine, live, refund
+from tests.local_engine import Clock, Signal, engine, live, refund
 
 BODY: dict[str, Any] = {"action": "refund", "value": 20.0, "domain": "shop"}
 
@@ -35,6 +35,29 @@ def test_a_file_remembers(tmp_path: Path) -> None:
     assert after["risk_score"] == pytest.approx(before, rel=1e-3)
 
 
+def risk(bighub: LocalBighub, domain: str) -> float:
+    asked: dict[str, Any] = {"action": "refund", "actor": "a", "domain": domain, "value": 20.0}
+    reply: Any = bighub.decisions.evaluate(**asked, dry_run=True, raw=True)
+    return float(reply["risk_score"])
+
+
+def test_who_opens_a_store_later_expects_what_those_expect_who_were_there(tmp_path: Path) -> None:
+    url, clock = f"sqlite:///{tmp_path / 'engine.db'}", Clock(step=0)
+    domains = ("shop", "bank")
+    with engine(url, clock=clock) as there:
+        for number in range(240):
+            clock.now += 100
+            (request_id,) = live(there, 1, domain=domains[number % 2], target=f"o-{number % 9}")
+            if number % 11 == 5:
+                clock.now += 1_500
+                refund(there)
+                there.outcomes.report(request_id=request_id, status="FRAUD")
+            if number % 24 == 23:
+                with engine(url, clock=clock) as later:
+                    for one in domains:
+                        assert risk(later, one) == risk(there, one)
+
+
 def test_a_snapshot_stands_in_for_the_whole_history(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -44,12 +67,13 @@ def test_a_snapshot_stands_in_for_the_whole_history(
     with engine(url, clock=clock) as bighub:
         live(bighub, 60, context={"session_id": "s", "arguments": {"amount": 3}})
         live(bighub, 3, status="FRAUD")
+        clock.step = 0
         before = refund(bighub)
         with bighub.engine.store.transaction() as tx:
             tx.exec_driver_sql("DELETE FROM bighub_evidence WHERE seq <= 50")
     with engine(url, clock=clock) as bighub:
         after = refund(bighub)
-    assert after["risk_score"] == pytest.approx(before["risk_score"], rel=1e-2)
+    assert after["risk_score"] == pytest.approx(before["risk_score"], rel=1e-9)
     assert after["decision_intelligence"]["evidence_count"] == 63
 
 
@@ -96,6 +120,16 @@ def test_an_engine_in_memory_forgets_the_oldest_rows_but_not_what_they_taught(
         reply = refund(bighub)
         assert reply["recommendation"] == "proceed"
         assert reply["decision_intelligence"]["evidence_count"] == pytest.approx(60, 0.01)
+
+
+def test_what_forgotten_rows_taught_outlasts_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "KEPT", 10)
+    monkeypatch.setattr("bighub_langgraph.local.engine.EVERY", 5)
+    with engine() as bighub:
+        live(bighub, 60)
+        with pytest.raises(KeyboardInterrupt), Signal("scoring/logistic.py", 1).comes():
+            refund(bighub)
+        assert refund(bighub)["decision_intelligence"]["evidence_count"] == pytest.approx(60, 0.01)
 
 
 def test_a_store_that_fails_is_the_services_fault_and_not_the_callers() -> None:

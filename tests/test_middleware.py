@@ -3,6 +3,7 @@
 import inspect
 import time
 from copy import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
-from bighub_langgraph import ApprovalPolicy, BighubGuard, BighubMiddleware, ToolPolicy
+from bighub_langgraph import ApprovalPolicy, BighubGuard, BighubMiddleware, Journal, ToolPolicy
 from tests.agents import Runner, ScriptedModel, Shop, answers, asks_for, call
 from tests.engines import ScriptedBighub
 
@@ -172,6 +173,43 @@ def test_a_new_message_closes_what_was_waiting(runner: Runner) -> None:
     assert agent.shop.ran == []
     agent.guard.flush()
     assert agent.bighub.statuses == ["BLOCKED"]
+
+
+class Raises(AgentMiddleware[Any, Any, Any]):
+    """Raises every amount once the model has spoken."""
+
+    def after_model(self, state: Any, runtime: Any) -> Any:
+        said = state["messages"][-1]
+        calls = [{**one, "args": {**one["args"], "amount": 99}} for one in said.tool_calls]
+        return {"messages": [said.model_copy(update={"tool_calls": calls})]} if calls else None
+
+
+@pytest.mark.parametrize("word", ["proceed", "review_recommended"])
+def test_of_a_call_that_a_middleware_behind_changes_nothing_stays_open(
+    runner: Runner, word: str
+) -> None:
+    agent = Agent(asks_for(REFUND), "Done.", says=word, after=(Raises(),))
+    state = runner.run(agent.graph, PLEASE)
+    if "__interrupt__" in state:
+        runner.run(agent.graph, resume(YES))
+    agent.guard.flush()
+    assert agent.shop.ran == [("refund", 99)]
+    assert agent.bighub.statuses == ["BLOCKED", "SUCCESS"]
+
+
+def test_a_blocked_call_that_the_journal_has_forgotten_is_answered_again(tmp_path: Path) -> None:
+    clock = iter(range(10**9, 2 * 10**9, 10**6))
+    journal = Journal(f"sqlite:///{tmp_path / 'calls.db'}", clock=lambda: float(next(clock)))
+    agent = Agent(asks_for(REFUND), "Sorry.", "Sorry.", says="do_not_proceed", journal=journal)
+    thread: Any = {"configurable": {"thread_id": "t"}}
+    agent.graph.invoke(PLEASE, thread)
+    agent.guard.flush()
+    assert journal.prune(1.0) == 1
+    history = agent.graph.get_state_history(thread)
+    *_, behind_the_model = [one for one in history if one.next == ("BighubMiddleware.after_model",)]
+    state = agent.graph.invoke(None, behind_the_model.config)
+    assert agent.shop.ran == []
+    assert "was not run" in answers(state)["call-1"]
 
 
 def test_without_a_checkpointer_a_call_that_needs_a_person_is_blocked(runner: Runner) -> None:

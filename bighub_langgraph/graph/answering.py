@@ -14,6 +14,8 @@ from bighub_langgraph.core.record import Record
 from bighub_langgraph.core.words import State
 from bighub_langgraph.graph.state import CHANNEL, Plan
 
+FORGOTTEN = "this call was not run, and the journal no longer knows why; ask again if it is needed"
+
 
 def answered(record: Record) -> ToolMessage:
     """The tool message of a call that ended without its tool."""
@@ -39,9 +41,9 @@ async def answers_in(plan: Plan, ports: Ports) -> list[ToolMessage]:
     keys = [one["key"] for one in over if one["key"] is not None]
     records = await ports.find(keys) if keys else {}
     return [
-        refused(one["name"], one["id"], one.get("fault", ""))
-        if one["key"] is None
-        else answered(records[one["key"]])
+        answered(record)
+        if (record := records.get(one["key"] or "")) is not None
+        else refused(one["name"], one["id"], one.get("fault", FORGOTTEN))
         for one in over
     ]
 

@@ -12,7 +12,7 @@ from bighub_langgraph.local.controls import Controls, load_controls
 from bighub_langgraph.local.decided import Decisions
 from bighub_langgraph.local.learning import Learned
 from bighub_langgraph.local.numbers import Numbers
-from bighub_langgraph.local.retention import EVERY, forget_oldest
+from bighub_langgraph.local.retention import EVERY, forget_oldest, is_crowded
 from bighub_langgraph.local.scoring.model import Model
 from bighub_langgraph.local.sessions import Sessions
 from bighub_langgraph.local.settings import Settings
@@ -83,7 +83,9 @@ class Engine:
         """Count a decision; now and then, an engine in memory makes room."""
         self._decided += 1
         if self._decided % EVERY == 0:
-            forget_oldest(self.store, tx)
+            if is_crowded(self.store, tx):
+                self.learned.keep(tx, self.clock())  # whoever begins anew finds it there
+                forget_oldest(self.store, tx)
             self.sessions.clear()
 
     def close(self) -> None:

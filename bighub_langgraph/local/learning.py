@@ -1,27 +1,26 @@
 """The model in this process, kept level with the evidence in the store."""
 
 import json
-import threading
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, select
+from sqlalchemy import Connection, delete, func, select
 
+from bighub_langgraph.local.labelled import ADDED, Labelled, good, newer, stored_action
 from bighub_langgraph.local.numbers import Numbers
 from bighub_langgraph.local.remembered import Remembered
-from bighub_langgraph.local.scoring.action import Action, Past
+from bighub_langgraph.local.scoring.action import Action
 from bighub_langgraph.local.scoring.evidence import Evidence, Label
 from bighub_langgraph.local.scoring.features import Traits
 from bighub_langgraph.local.scoring.model import Assessment, Model
 from bighub_langgraph.local.settings import Settings
-from bighub_langgraph.local.store import Prepared, Store
-from bighub_langgraph.local.tables import decisions, evidence, snapshots
+from bighub_langgraph.local.store import Store
+from bighub_langgraph.local.tables import snapshots
 
-_AT_ONCE = 500
 _BETWEEN_SNAPSHOTS = 2_000
 _IN_MIND = 256
 _FORM = 1  # of what a snapshot holds; another one is not read
@@ -40,32 +39,37 @@ class Learned:
         self._numbers = numbers
         self._settings = settings
         self._mark = sha256(f"{_FORM} {settings!r}".encode()).hexdigest()
-        self._alone = threading.Lock()
         self.model = Model(settings)
         # The number of the last evidence in the model; None while it is not whole.
         self._read: int | None = None
         # By request id; such a thing never changes.
         self._decided: OrderedDict[str, _Decided] = OrderedDict()
-        self._at_hand: Remembered[_Labelled] = Remembered(store, _IN_MIND)  # by its number
+        self._at_hand: Remembered[Labelled] = Remembered(store, _IN_MIND)  # by its number
         self._believed: dict[str, int] = {}  # domain -> number of the last good outcome believed
         self._due: dict[str, float] = {}  # domain -> when the first one that waits came
 
     def assess(self, tx: Connection, newest: int, action: Action, at: float) -> Assessment:
         """Judge an action by everything known up to the newest evidence."""
-        with self._alone:
+        with self._store.alone:
             self._catch_up(tx, newest, at)
             return self.model.assess(action, at)
 
     @contextmanager
     def reading(self, tx: Connection, newest: int, at: float) -> Iterator[Model]:
         """The model with everything known up to the newest evidence; it stands still meanwhile."""
-        with self._alone:
+        with self._store.alone:
             self._catch_up(tx, newest, at)
             yield self.model
 
+    def keep(self, tx: Connection, at: float) -> None:
+        """Keep what was learned, before some of what taught it is forgotten."""
+        with self._store.alone:
+            if self._read is not None:
+                self._keep(tx, self._read, at)
+
     def remember(self, request_id: str, action: Action, seen: Assessment) -> None:
         """Keep in mind what was decided: mostly its outcome comes soon."""
-        with self._alone:
+        with self._store.alone:
             self._decided[request_id] = _Decided(action, seen.parts, seen.traits)
             if len(self._decided) > _IN_MIND:
                 self._decided.popitem(last=False)
@@ -83,9 +87,9 @@ class Learned:
             "replaced_at": decision.label_at,
             "replaced_seq": decision.label_seq,
         }
-        _ADDED.write(tx, **row)
+        ADDED.write(tx, **row)
         if decision.request_id in self._decided:
-            labelled = _Labelled(
+            labelled = Labelled(
                 **row,
                 decided_at=decision.at,
                 risk=decision.risk,
@@ -107,9 +111,7 @@ class Learned:
         # What was interrupted half way is no model any more: it is begun anew from the store.
         self._read = None
         read = self._read_on(tx, start, newest)
-        for domain, came in list(self._due.items()):
-            if came <= at - self.model.delay(domain):
-                self._ripen(tx, domain, read, at)
+        self._believe(tx, read, at)
         due = start // _BETWEEN_SNAPSHOTS < read // _BETWEEN_SNAPSHOTS
         if due and not self._store.in_memory:  # which nobody opens again
             self._keep(tx, read, at)
@@ -119,18 +121,20 @@ class Learned:
         """Learn from what came after `read`; the number of the last."""
         while read < newest and (rows := self._newer(tx, read, newest)):
             for row in rows:
+                # Whoever reads later believes in the same order as who was there when it came.
+                self._believe(tx, read, row.at)
                 self._take_in(row)
                 read = row.seq
         return read
 
-    def _newer(self, tx: Connection, read: int, newest: int) -> "list[_Labelled]":
+    def _newer(self, tx: Connection, read: int, newest: int) -> "list[Labelled]":
         """What comes after what was read, as far as it is at hand, or else from the store."""
         row = self._at_hand.get(read + 1)
         if row is not None and row.request_id in self._decided:
             return [row]
-        return [_Labelled._make(row) for row in _NEWER.rows(tx, after=read, newest=newest)]
+        return newer(tx, after=read, newest=newest)
 
-    def _take_in(self, row: "_Labelled") -> None:
+    def _take_in(self, row: Labelled) -> None:
         domain, label = row.domain, Label(row.label)
         if label is not Label.GOOD:
             self.model.learn(
@@ -142,7 +146,7 @@ class Learned:
         else:
             self._due.setdefault(domain, row.at)
 
-    def _corrected(self, row: "_Labelled") -> Evidence:
+    def _corrected(self, row: Labelled) -> Evidence:
         """A good outcome that turned bad; one that was not believed yet replaces nothing."""
         read = self._evidence(row)
         self.model.corrected(row.domain, row.at - read.replaced_at)
@@ -151,9 +155,9 @@ class Learned:
         approved = row.approval == "approved" and (row.resolved_at or 0) <= read.replaced_at
         return read._replace(replaces=Label.APPROVED if approved else None)
 
-    def _evidence(self, row: "_Labelled") -> Evidence:
+    def _evidence(self, row: Labelled) -> Evidence:
         known = self._decided.get(row.request_id) or _Decided(
-            _stored_action(row), json.loads(row.parts), None
+            stored_action(row), json.loads(row.parts), None
         )
         return Evidence(
             request_id=row.request_id,
@@ -168,22 +172,35 @@ class Learned:
             traits=known.traits,
         )
 
-    def _ripen(self, tx: Connection, domain: str, read: int, at: float) -> None:
-        """Believe the good outcomes that are old enough and stand uncorrected."""
-        ripe = at - self.model.delay(domain)
-        place = {"domain": domain, "after": self._believed.get(domain, 0)}
-        for row in map(_Labelled._make, _GOOD.each(tx, **place)):
-            if row.seq > read:
-                return
-            if row.at > ripe:
-                self._due[domain] = row.at
-                return
-            if row.label_seq == row.seq:
-                self.model.learn(self._evidence(row))
-            self._believed[domain] = row.seq
-            place["after"] = row.seq
-        if next(_GOOD.each(tx, **place), None) is None:
-            del self._due[domain]
+    def _believe(self, tx: Connection, read: int, at: float) -> None:
+        """Believe the good outcomes that are old enough by then and stand uncorrected."""
+        ripe = [name for name, came in self._due.items() if came <= at - self.model.delay(name)]
+        if not ripe:
+            return
+        with ExitStack() as stack:
+            waiting = {
+                name: good(tx, name, after=self._believed.get(name, 0), newest=read)
+                for name in ripe
+            }
+            for rows in waiting.values():
+                stack.callback(rows.close)
+            first = {name: next(rows, None) for name, rows in waiting.items()}
+            while row := min(filter(None, first.values()), key=self._ripens, default=None):
+                if self._ripens(row)[0] > at:
+                    break
+                # A correction that is not read yet does not count yet.
+                if row.label_seq == row.seq or (row.label_seq or 0) > read:
+                    self.model.learn(self._evidence(row))
+                self._believed[row.domain] = row.seq
+                first[row.domain] = next(waiting[row.domain], None)
+        for name, row in first.items():
+            if row is None:
+                del self._due[name]
+            else:
+                self._due[name] = row.at
+
+    def _ripens(self, row: Labelled) -> tuple[float, int]:
+        return row.at + self.model.delay(row.domain), row.seq
 
     def _restore(self, tx: Connection) -> int:
         """Begin with the model that was kept last, or with an empty one."""
@@ -198,6 +215,8 @@ class Learned:
 
     def _keep(self, tx: Connection, read: int, at: float) -> None:
         """Keep the model, so that a new process need not read everything again."""
+        if not self._store.sqlite and not tx.execute(_ALONE).scalar_one():
+            return  # another process keeps one just now; its row may be locked for longer
         state = {"model": self.model.state(), "believed": self._believed, "due": self._due}
         packed = zlib.compress(json.dumps(state).encode(), 1)
         row = {"seq": read, "settings": self._mark, "at": at, "state": packed}
@@ -215,59 +234,5 @@ class _Decided(NamedTuple):
     traits: Traits | None
 
 
-class _Labelled(NamedTuple):
-    """A label in the store, with the decision that it is about."""
-
-    seq: int
-    request_id: str
-    domain: str
-    at: float
-    label: int
-    replaces: int | None
-    replaced_at: float | None
-    replaced_seq: int | None
-    decided_at: float
-    risk: float
-    parts: str
-    seen: str
-    action: str
-    actor: str
-    target: str | None
-    value: float | None
-    approval: str
-    resolved_at: float | None
-    label_seq: int | None
-
-
-_LABEL = ("seq", "request_id", "domain", "at", "label", "replaces", "replaced_at", "replaced_seq")
-_DECISION = (
-    *("at", "risk", "parts", "seen", "action", "actor", "target", "value"),
-    *("approval", "resolved_at", "label_seq"),
-)
-_ROWS = select(
-    *(evidence.c[name] for name in _LABEL), *(decisions.c[name] for name in _DECISION)
-).join(decisions, decisions.c.request_id == evidence.c.request_id)
-_NEWER = Prepared(
-    _ROWS.where(evidence.c.seq > bindparam("after"), evidence.c.seq <= bindparam("newest"))
-    .order_by(evidence.c.seq)
-    .limit(_AT_ONCE)
-)
-_GOOD = Prepared(
-    _ROWS.where(
-        evidence.c.domain == bindparam("domain"),
-        evidence.c.seq > bindparam("after"),
-        evidence.c.label == int(Label.GOOD),
-    )
-    .order_by(evidence.c.seq)
-    .limit(_AT_ONCE)
-)
-_ADDED = Prepared(evidence.insert(), columns=_LABEL)
+_ALONE = select(func.pg_try_advisory_xact_lock(8_787_002))
 _SNAPSHOT = select(snapshots.c.seq, snapshots.c.state).order_by(snapshots.c.seq.desc()).limit(1)
-
-
-def _stored_action(row: _Labelled) -> Action:
-    seen = json.loads(row.seen)
-    if isinstance(seen, dict):  # stored whole, as earlier versions did
-        return Action.from_json(seen)
-    facts, past = seen
-    return Action(row.domain, row.action, row.actor, row.target, row.value, facts, Past(*past))

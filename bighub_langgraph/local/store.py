@@ -2,8 +2,9 @@
 
 import math
 import os
+import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, closing
 from operator import itemgetter
 from pathlib import Path
@@ -43,6 +44,8 @@ class Store:
         self._transactions = self._begun()
         self._inherited: list[Turns | Pooled] = []
         self._process = os.getpid()
+        # For what a transaction learns; a forked process must not inherit it locked.
+        self.alone = threading.Lock()
         self._inserts: dict[str, Prepared] = {}
         self._prepare(parsed)
 
@@ -120,6 +123,7 @@ class Store:
     def _leave_parents_connections(self) -> None:
         """A forked process may not use the connections that it inherited."""
         self._process = os.getpid()
+        self.alone = threading.Lock()
         self._inherited.append(self._transactions)  # kept, so that nothing closes what it holds
         if not self.in_memory:
             self._database.dispose(close=False)
@@ -164,7 +168,7 @@ class Prepared:
         found: list[tuple[Any, ...]] = self._run(tx, values).fetchall()
         return found
 
-    def each(self, tx: Connection, **values: Any) -> Iterator[tuple[Any, ...]]:
+    def each(self, tx: Connection, **values: Any) -> Generator[tuple[Any, ...], None, None]:
         """Run a query; its rows one by one, for whoever may not want them all."""
         with closing(self._run(tx, values)) as cursor:
             yield from cursor

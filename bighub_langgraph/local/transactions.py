@@ -12,6 +12,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
+from bighub_langgraph.core.forking import awaited_by_forks
+
 _EPOCHS = itertools.count(1)
 
 
@@ -35,7 +37,7 @@ class Turns:
         self._alone = alone
         self._version: object = None
         self._error: type[Exception] = database.dialect.loaded_dbapi.Error
-        self._turn = threading.Lock()
+        self._turn = awaited_by_forks()
         self._owner: int | None = None
         self._connection: Connection | None = None
         self._driver: Any = None

@@ -129,7 +129,8 @@ class _Shelf:
         if slot is None:
             slot = self._free_slot(kept)
             traits = evidence.traits
-            self._vectors[:, slot] = _vector(traits.place if traits else place_of(evidence.action))
+            place = traits.place if traits else place_of(evidence.action)
+            self._vectors[:, slot] = _vector(place).astype(np.float16)  # as a snapshot keeps it
         self.kept[slot] = kept
         self._bad[slot] = evidence.label.bad
 
