@@ -6,6 +6,7 @@ import threading
 import time
 import weakref
 from collections import deque
+from contextlib import suppress
 from typing import Any
 
 from bighub_langgraph.core.delivery import deliver, wait_before
@@ -45,10 +46,13 @@ class Courier:
         self._rounds: deque[str | None] = deque()
         # Each with the task that has it to tell.
         self._tasks: dict[asyncio.Task[None], asyncio.Task[Any] | None] = {}
-        self._again: asyncio.Task[None] | None = None
         self._thread: threading.Thread | None = None
         self._changed = threading.Condition()
         self._closed = False
+        # When all that is left is looked at next, and how often that was in vain.
+        self._look_at: float | None = None
+        self._tries = 0
+        self._look: asyncio.TimerHandle | asyncio.Task[None] | None = None
         self._owing = False
         self._waiter: threading.Thread | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -61,22 +65,18 @@ class Courier:
 
         With `turn` that tool round is over, and its memory events travel together.
         """
-        if self._ports.engine.immediate:
-            self._deliver(turn)
-            return
-        with self._changed:
-            self._rounds.append(turn)
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(
-                    target=self._go_on, name="bighub-courier", daemon=True
-                )
-                self._thread.start()
-            self._changed.notify_all()
+        if not self._ports.engine.immediate:
+            with self._changed:
+                self._rounds.append(turn)
+                self._set_to_work()
+        elif not self._deliver(turn):
+            self._look_later()
 
     async def astart(self, turn: str | None = None) -> None:
         """The same for a coroutine."""
         if self._ports.engine.immediate:
-            await self._adeliver_now(turn)
+            if not await self._adeliver_now(turn):
+                self._look_later(on_loop=self.on_loop)
         elif self.on_loop:
             self._start_on_loop(turn)
         else:
@@ -103,9 +103,10 @@ class Courier:
         if not self.on_loop:
             self.soon()
             return
-        loop = asyncio.get_running_loop()
-        if self._timer is None or self._timer.when() <= loop.time():
-            self._timer = loop.call_later(MOMENT, self._start_on_loop, None)
+        with suppress(RuntimeError):  # no loop runs any more: the rest is told at the end
+            loop = asyncio.get_running_loop()
+            if self._timer is None or self._timer.when() <= loop.time():
+                self._timer = loop.call_later(MOMENT, self._start_on_loop, None)
 
     def wait(self, timeout: float) -> bool:
         """Wait until the finished rounds are delivered or postponed, at most `timeout` seconds."""
@@ -169,21 +170,35 @@ class Courier:
                 thread.join(AT_EXIT)
         self._rest()
 
+    def _set_to_work(self) -> None:
+        with self._changed:
+            if self._thread is None or not self._thread.is_alive():
+                thread = threading.Thread(target=self._go_on, name="bighub-courier", daemon=True)
+                with suppress(RuntimeError):  # there are no more threads: the rest waits for close
+                    thread.start()
+                    self._thread = thread
+            self._changed.notify_all()
+
     def _go_on(self) -> None:
-        """Deliver round after round; after an outage come back until nothing is late."""
-        tries = 0
+        """Deliver round after round; look again at what is left until nothing is."""
         while not self._closed or self._rounds:
             with self._changed:
-                late = bool(tries)
-                self._changed.wait_for(
-                    lambda: self._rounds or self._closed, wait_before(tries) if late else IDLE
-                )
-                if not self._rounds and not late:
+                if not self._rounds and not self._closed:
+                    self._changed.wait(self._pause())
+                taken = list(self._rounds)
+                if not taken and self._look_at is None:
                     # Checked under the lock: `start` will see that this thread is gone.
                     self._thread = None
                     return
-                turns = list(dict.fromkeys(self._rounds)) or [None]
-            tries = self._once(turns, tries)
+            self._once(taken)
+            if self._look_at is not None and not self._pause():
+                self._deliver(None)
+
+    def _pause(self) -> float:
+        """How long there is nothing to look at, in seconds."""
+        if self._look_at is not None:
+            return max(0.0, self._look_at - time.monotonic())
+        return 0.0 if self._ports.engine.immediate else IDLE
 
     def _look_now_and_then(self) -> None:
         quiet = 0
@@ -197,43 +212,53 @@ class Courier:
             if owing:
                 self.start()
 
-    def _once(self, turns: list[str | None], tries: int) -> int:
-        late = False
-        for turn in turns:
-            late = not self._deliver(turn) or late
+    def _once(self, taken: list[str | None]) -> None:
+        for turn in dict.fromkeys(taken):
+            self._deliver(turn)
         with self._changed:
-            for turn in turns:
-                while turn in self._rounds:
-                    self._rounds.remove(turn)
+            for _ in taken:
+                self._rounds.popleft()
             self._changed.notify_all()
-        return min(tries + 1, 10) if late else 0
 
     def _deliver(self, turn: str | None) -> bool:
+        return run_sync(self._tell(self._ports, turn))
+
+    async def _tell(self, ports: Ports, turn: str | None) -> bool:
         """Deliver and say whether nothing is left. The tools have run: nothing may raise here."""
         try:
-            run_sync(deliver(self._ports, turn))
-            return not self._ports.journal.waiting()
+            arrived = await deliver(ports, turn)
+            left = await ports.call(ports.journal.waiting)
         except Exception:
             log.exception("delivery to BIGHUB failed; it will be tried again")
-            return False
+            arrived, left = 0, 1
+        if left or self._look_at is not None:
+            self._plan(turn, arrived=arrived, left=left)
+        return not left
 
-    async def _adeliver_now(self, turn: str | None) -> None:
+    def _plan(self, turn: str | None, *, arrived: int, left: int) -> None:
+        """Say when to look at all that is left: later each time that it was in vain.
+
+        A round delivers only what is its own, so that rounds do not count; but where something
+        arrives, BIGHUB is there.
+        """
+        with self._changed:
+            now, planned = time.monotonic(), self._look_at
+            looked = turn is None and planned is not None and planned <= now
+            self._tries = 0 if arrived or not left else min(self._tries + looked, 10)
+            at = now + wait_before(self._tries)
+            if planned is not None and not looked:
+                at = min(at, planned)
+            self._look_at = at if left else None
+
+    async def _adeliver_now(self, turn: str | None) -> bool:
         journal = self._ports.journal
         if not (journal.blocking or journal.waiting()):
-            return
+            return True
         near = self._aports.engine.immediate and not journal.blocking and not loop_is_watched()
         if self.on_loop or near:
-            await self._adeliver(turn)
-        else:  # all of it in one thread function: the loop waits for no database
-            await in_thread(self._deliver, turn)
-
-    async def _adeliver(self, turn: str | None) -> bool:
-        try:
-            await deliver(self._aports, turn)
-            return not await self._aports.call(self._aports.journal.waiting)
-        except Exception:
-            log.exception("delivery to BIGHUB failed; it will be tried again")
-            return False
+            return await self._tell(self._aports, turn)
+        # All of it in one thread function: the loop waits for no database.
+        return await in_thread(self._deliver, turn)
 
     def _start_on_loop(self, turn: str | None) -> None:
         task = asyncio.get_running_loop().create_task(self._deliver_on_loop(turn))
@@ -241,18 +266,25 @@ class Courier:
         task.add_done_callback(lambda done: self._tasks.pop(done, None))
 
     async def _deliver_on_loop(self, turn: str | None) -> None:
-        done = await self._adeliver(turn)
-        if not done and (self._again is None or self._again.done()):
-            # Of its own, for nobody at the end of a run waits for an outage to be over.
-            self._again = asyncio.get_running_loop().create_task(self._come_again())
+        if not await self._tell(self._aports, turn):
+            self._look_later(on_loop=True)
 
-    async def _come_again(self) -> None:
-        tries = 1
-        while not self._closed:
-            await self._aports.sleep(wait_before(tries))
-            if await self._adeliver(None):
-                return
-            tries = min(tries + 1, 10)
+    def _look_later(self, *, on_loop: bool = False) -> None:
+        """Have all that is left looked at when it is time, though no round should come."""
+        if self._closed:
+            return
+        if not on_loop:
+            self._set_to_work()
+            return
+        if isinstance(self._look, asyncio.TimerHandle):
+            self._look.cancel()
+        self._look = asyncio.get_running_loop().call_later(self._pause(), self._look_on_loop)
+
+    def _look_on_loop(self) -> None:
+        # No round's: nobody at the end of a run waits for an outage to be over.
+        if not self._closed:
+            loop = asyncio.get_running_loop()
+            self._look = loop.create_task(self._deliver_on_loop(None))
 
 
 def _tell_the_rest(ports: Ports) -> None:

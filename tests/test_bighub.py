@@ -122,6 +122,19 @@ def test_a_look_alike_that_is_away_is_asked_again(retries: int, asked: int) -> N
     assert len(client.asked) == asked
 
 
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def test_an_exception_without_a_readable_text_is_a_fault_like_any_other() -> None:
+    client = ScriptedBighub(Mute())
+    with BighubGuard(bighub=client, retries=0, fail_mode="open") as guard:
+        asked = guard.evaluate("refund", ARGUMENTS)
+    assert (asked.fault, asked.word) == ("unavailable", "proceed")
+    assert "Mute: its text cannot be read" in asked.reason
+
+
 def test_a_look_alike_that_does_not_fit_is_our_own_mistake_and_not_asked_again() -> None:
     client = ScriptedBighub(TypeError("unexpected keyword"))
     with BighubGuard(bighub=client, fail_mode="open") as guard:

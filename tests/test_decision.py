@@ -79,6 +79,27 @@ def test_what_cannot_be_read_is_an_error(said: Any) -> None:
         parse_decision(said)
 
 
+class Unreadable(dict[str, Any]):
+    """A client's reply whose methods raise what cannot even be put in words."""
+
+    def get(self, *_: Any) -> Any:
+        raise Mute
+
+    def __repr__(self) -> str:
+        raise Mute
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize("said", [Unreadable(), {"recommendation": None, "x": Unreadable()}])
+def test_a_reply_that_raises_is_an_error_like_any_other(said: Any) -> None:
+    with pytest.raises(UnreadableDecision, match="BIGHUB's reply cannot be read: Mute"):
+        parse_decision(said)
+
+
 @pytest.mark.parametrize("word", ["PROCEED", "proceed ", "allow", "", "yes", 1, True, ["proceed"]])
 @pytest.mark.parametrize("mode", [None, "advisory", "review", "enforced", "strict", 7])
 def test_a_recommendation_that_is_none_of_the_four_words_is_never_a_permission(

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,12 +23,16 @@ from bighub_langgraph import BighubGuard, Journal
 from bighub_langgraph.core.delivery import LONGEST_WAIT, MOST_REFUSALS, deliver, wait_before
 from bighub_langgraph.core.drive import run_sync
 from bighub_langgraph.core.errors import JournalError
+from bighub_langgraph.core.flows import Ended, execute
 from bighub_langgraph.core.outcome import Kind, Telling
+from bighub_langgraph.core.ports import DELIVERY_LEASE, Due
 from bighub_langgraph.core.record import Executed, Record
 from bighub_langgraph.core.transitions import Answered, Finished, Started
-from bighub_langgraph.core.words import Verdict
+from bighub_langgraph.core.words import State, Verdict
+from bighub_langgraph.journal.memory import MemoryJournal
 from tests.calls import approval, decided
 from tests.engines import Answer, AsyncScriptedBighub, ScriptedBighub, service
+from tests.local_engine import Signal
 
 TELLING = Telling()
 
@@ -50,8 +54,6 @@ def clock() -> Clock:
 
 @pytest.fixture(params=["memory", "sqlite"])
 def journal(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Any]:
-    from bighub_langgraph.journal.memory import MemoryJournal
-
     if request.param == "memory":
         yield MemoryJournal(chosen=True, clock=clock)
         return
@@ -259,6 +261,52 @@ def test_nobody_keeps_entries_for_longer_than_half_their_lease(
     assert taken == [9, 8, 7]
 
 
+def test_what_was_leased_and_never_heard_of_again_is_leased_anew(
+    journal: Any, clock: Clock
+) -> None:
+    run(journal, call(1))
+    assert len(journal.due(2e6, 10)) == 3
+    assert not journal.due(2e6, 10)
+    clock.now += DELIVERY_LEASE + 1.0
+    assert len(journal.due(2e6, 10)) == 3
+
+
+# One that falls between the making of a coroutine and its start.
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+def test_wherever_an_interrupt_falls_behind_a_tool_its_outcome_is_told() -> None:
+    for number in range(1, 1_000):
+        bighub = ScriptedBighub()
+        bighub.immediate = True  # type: ignore[attr-defined]  # answers in process
+        with BighubGuard(bighub=bighub) as guard:
+            interrupted = _interrupted(guard, number)
+            assert guard.journal.find([call(1).key])[call(1).key].state is State.EXECUTED
+            assert guard.flush() == 0, f"something is not told after call {number}"
+        assert set(bighub.statuses) == {"SUCCESS"}
+        if not interrupted:
+            break  # there are no more calls
+    assert 50 < number < 999
+
+
+def _interrupted(guard: BighubGuard, number: int) -> bool:
+    """Whether running and telling a call comes as far as its `number`th call behind the tool."""
+    before = sys.getprofile()
+
+    async def tool(record: Record) -> Ended:
+        ended = Ended(Executed("ok"))
+        sys.setprofile(Signal("/bighub_langgraph/", number))
+        return ended
+
+    guard.journal.open([replace(decided(), key=call(1).key, turn="message-1")], TELLING)
+    try:
+        run_sync(execute(call(1).key, guard.ports, tool))
+        guard.courier.start("message-1")
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.setprofile(before)
+    return False
+
+
 def test_two_workers_share_an_outbox_and_tell_everything_once(
     guard: BighubGuard, journal: Any, told: list[tuple[str, str]]
 ) -> None:
@@ -431,6 +479,121 @@ async def test_after_an_outage_the_loop_comes_back_by_itself(
     assert journal.waiting() == 0
     guard.close()
     journal.close()
+
+
+# -- what is left ----------------------------------------------------------------------------------
+
+WAYS = ("from a thread", "in place", "from the loop", "in place on the loop")
+
+
+class FarAndNear:
+    """A guard whose BIGHUB is told in one of the four ways, and how its rounds are begun."""
+
+    def __init__(self, way: str, journal: Any, clock: Clock) -> None:
+        client: Any = AsyncScriptedBighub() if "loop" in way else ScriptedBighub()
+        client.immediate = "in place" in way
+        self.told: ScriptedBighub = client.told if "loop" in way else client
+        self.guard = BighubGuard(bighub=client, journal=journal, clock=clock, retries=0)
+        self._journal = journal
+
+    async def ends(self, turn: str) -> None:
+        await self.guard.courier.astart(turn)
+        assert await self.guard.courier.await_(10)
+
+    async def is_told_everything(self) -> bool:
+        for _ in range(500):
+            if not self._journal.waiting():
+                return True
+            await asyncio.sleep(0.01)
+        return False
+
+
+@pytest.fixture(params=WAYS)
+def way(
+    request: pytest.FixtureRequest, journal: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[FarAndNear]:
+    monkeypatch.setattr("bighub_langgraph.courier.AT_EXIT", 0.2)
+    made = FarAndNear(request.param, journal, clock)
+    yield made
+    made.told.away = False
+    made.guard.close()
+
+
+async def test_what_an_outage_left_is_told_when_no_other_round_comes(
+    way: FarAndNear, journal: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bighub_langgraph.courier.wait_before", lambda tries: 0.01)
+    way.told.away = True
+    run(journal, call(1))
+    await way.ends("message-1")
+    assert journal.waiting() == 3
+    way.told.away = False
+    clock.now += 10.0
+    assert await way.is_told_everything()
+
+
+async def test_what_an_outage_left_is_told_while_rounds_come_and_go(
+    way: FarAndNear, journal: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A round does not count as a try in vain; and where one arrives, the outage is over."""
+    # So nobody looks again after a try in vain, unless a round has told that BIGHUB is there.
+    monkeypatch.setattr("bighub_langgraph.courier.wait_before", lambda tries: 1e6 if tries else 0.0)
+    way.told.away = True
+    for number in range(1, 6):
+        run(journal, call(number, f"message-{number}"))
+        await way.ends(f"message-{number}")
+    way.told.away = False
+    clock.now += 400.0
+    run(journal, call(6, "message-6"))
+    await way.ends("message-6")
+    assert await way.is_told_everything()
+
+
+def test_what_an_outage_left_in_a_blocking_client_is_told_while_nothing_runs(
+    journal: Any, bighub: Listening, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bighub_langgraph.courier.wait_before", lambda tries: 0.01)
+    bighub.immediate = bighub.away = True  # type: ignore[attr-defined]  # answers in process
+    run(journal, call(1))
+    with BighubGuard(bighub=bighub, journal=journal, clock=clock, retries=0) as guard:
+        guard.courier.start("message-1")
+        bighub.away = False
+        clock.now += 10.0
+        assert eventually(lambda: not journal.waiting())
+
+
+def test_a_round_that_arrives_looks_for_nothing_else_where_nothing_is_left(
+    bighub: Listening, clock: Clock
+) -> None:
+    journal = Counting(chosen=True, clock=clock)
+    with BighubGuard(bighub=bighub, journal=journal, clock=clock) as guard:
+        for number in range(3):
+            run(journal, call(number, f"message-{number}"))
+            guard.courier.start(f"message-{number}")
+            assert guard.courier.wait(10)
+        assert journal.asked == ["due", "waiting"] * 3
+
+
+class Counting(MemoryJournal):
+    """Notes what delivery asks of it."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.asked: list[str] = []
+
+    def due(self, at: float, limit: int, turn: str | None = None, **how: bool) -> Sequence[Due]:
+        self.asked.append("due")
+        return super().due(at, limit, turn, **how)
+
+    def waiting(self, *, aside: bool = False) -> int:
+        self.asked.append("waiting")
+        return super().waiting(aside=aside)
+
+
+def eventually(comes: Callable[[], bool]) -> bool:
+    """Whether something comes that another thread does."""
+    pause = threading.Event()
+    return any(comes() or pause.wait(0.01) for _ in range(500))
 
 
 # -- the end of the program ------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from bighub_langgraph.journal.owners import presence
 from bighub_langgraph.journal.tables import STEPS, migrate
 from tests.calls import decided
 from tests.faults.killing import fresh
+from tests.local_engine import Signal
 
 TELLING = Telling()
 
@@ -379,6 +381,47 @@ def test_a_journal_that_is_closed_while_it_is_read_leaves_no_connection_open(
     finally:
         sa.event.remove(sa.Pool, "checkout", close_it)
         sa.event.remove(sa.Pool, "close", note)
+
+
+def test_wherever_an_interrupt_falls_others_write_and_it_can_be_closed(tmp_path: Path) -> None:
+    for number in range(1, 200):
+        journal = Journal(f"sqlite:///{tmp_path}/{number}.db")
+        signal = Signal("journal/connections.py", number)
+        try:
+            with signal.comes():
+                journal.open([call()], TELLING)
+        except KeyboardInterrupt:
+            pass
+        for others in (partial(journal.open, [call("b" * 32)], TELLING), journal.close):
+            other = threading.Thread(target=others, daemon=True)
+            other.start()
+            other.join(20)
+            assert not other.is_alive(), f"it stays locked after call {number}"
+        if signal.left > 0:
+            break  # there are no more calls
+    assert 5 < number < 199
+
+
+def test_who_finds_no_turn_to_write_is_told_and_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bighub_langgraph.journal.connections.BUSY_TIMEOUT", 0.01)
+    journal = Journal(f"sqlite:///{tmp_path / 'calls.db'}")
+    failed: list[JournalError] = []
+
+    def open_another() -> None:
+        with pytest.raises(JournalError, match="no turn to write within") as error:
+            journal.open([call("b" * 32)], TELLING)
+        failed.append(error.value)
+
+    with journal._db.writing():
+        other = threading.Thread(target=open_another)
+        other.start()
+        other.join()
+    assert failed
+    assert journal.find(["b" * 32]) == {}
+    assert journal.open([call()], TELLING)
+    journal.close()
 
 
 # -- when the database cannot ----------------------------------------------------------------------

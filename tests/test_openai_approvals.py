@@ -74,6 +74,14 @@ def test_every_call_is_asked_about_and_the_model_has_the_last_word(
     ]
 
 
+def test_a_comment_is_told_without_secrets(server: ResponsesServer, colour: str) -> None:
+    said = {**YES, "comment": "the card was 4111 1111 1111 1111", "approver": "ann@example.org"}
+    with runtime(colour, server, REVIEW) as client:
+        client.tool("refund", refund)
+        client.run_with_approval(lambda _: said)
+    assert client.bighub.resolved[0]["comment"] == "ann@example.org: the card was [redacted]"
+
+
 def test_what_needs_nobody_runs_at_once_and_the_model_waits(
     server: ResponsesServer, colour: str
 ) -> None:

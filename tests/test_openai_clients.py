@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -85,6 +86,10 @@ def test_the_published_names_are_the_same_classes() -> None:
         ({"bighub": "local", "max_tool_rounds": 0}, "max_tool_rounds is a number from 1"),
         ({"bighub": "local", "provider_max_retries": True}, "provider_max_retries"),
         ({"bighub": "local", "signing_key": ""}, "signing_key"),
+        (
+            {"bighub": "local", "outcome_reporting": False, "outcome_reporting_required": True},
+            "needs outcome_reporting",
+        ),
         ({"bighub": "local", "on_decision": "print"}, "on_decision is a function"),
         ({"guard": BighubGuard(bighub=ScriptedBighub()), "journal": "sqlite://"}, "only the guard"),
     ],
@@ -107,6 +112,11 @@ def generate(place: str) -> Iterator[str]:
     yield place
 
 
+class Generating:
+    def __call__(self, place: str) -> Iterator[str]:
+        yield place
+
+
 async def agenerate(place: str) -> AsyncIterator[str]:
     yield place
 
@@ -121,6 +131,8 @@ async def agenerate(place: str) -> AsyncIterator[str]:
         ("look", look, {"parameters_schema": {"type": "string"}}, "type 'object'"),
         ("look", generate, {}, "generator"),
         ("look", agenerate, {}, "generator"),
+        ("look", Generating(), {}, "generator"),
+        ("look", partial(Generating(), "here"), {}, "generator"),
     ],
 )
 def test_a_tool_that_cannot_work_is_refused_at_registration(

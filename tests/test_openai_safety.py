@@ -285,6 +285,34 @@ def test_whatever_a_tool_raises_is_its_short_result(
     assert len(last["error"]) < 4_100
 
 
+class Odd:
+    """An object that answers no question about itself."""
+
+    @property  # type: ignore[misc]  # odd, as it says
+    def __class__(self) -> Any:
+        raise RuntimeError("no class")
+
+
+def test_whatever_object_a_tool_returns_it_has_worked(silent: ResponsesServer, colour: str) -> None:
+    silent.script(calls(("make", {})), says("Done."))
+    with runtime(colour, silent) as client:
+        client.tool("make", Odd)
+        last = client.run()["execution"]["last"]
+    assert (last["status"], [one["status"] for one in client.bighub.reported]) == (
+        "executed",
+        ["SUCCESS"],
+    )
+
+
+def test_a_generator_that_a_tool_returns_has_not_run(silent: ResponsesServer, colour: str) -> None:
+    silent.script(calls(("each", {})), says("Done."))
+    with runtime(colour, silent) as client:
+        client.tool("each", lambda: (pytest.fail("it ran") for _ in "x"))
+        last = client.run()["execution"]["last"]
+    assert last["status"] == "tool_error"
+    assert "collect what it yields" in last["error"]
+
+
 def test_null_tokens_are_counted_as_none() -> None:
     talk = Talk("run", {}, [], [])
     for tokens in (None, 5, None):
@@ -396,6 +424,15 @@ def test_a_call_whose_status_is_null_is_whole() -> None:
     call = {"type": "function_call", "call_id": "c", "name": "t", "arguments": "{}"}
     assert read_reply({"id": "r", "output": [{**call, "status": None}]}).whole
     assert not read_reply({"id": "r", "output": [{**call, "status": "incomplete"}]}).whole
+
+
+@pytest.mark.parametrize(
+    "why", [{"incomplete_details": {"reason": "max_output_tokens"}}, {"error": {"message": "no"}}]
+)
+@pytest.mark.parametrize("status", [None, "completed"])
+def test_an_answer_that_says_why_it_stopped_is_not_whole(why: Json, status: str | None) -> None:
+    call = {"type": "function_call", "call_id": "c", "name": "t", "arguments": "{}"}
+    assert not read_reply({"id": "r", "status": status, "output": [call], **why}).whole
 
 
 def test_a_tool_that_only_reads_knows_its_call(silent: ResponsesServer, colour: str) -> None:

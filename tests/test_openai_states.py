@@ -14,8 +14,11 @@ from typing import Any
 import openai
 import pytest
 
-from bighub_langgraph import AsyncBighubOpenAI, RunState
+from bighub_langgraph import AsyncBighubOpenAI, Journal, RunState
 from bighub_langgraph.core.errors import InvalidCall
+from bighub_langgraph.core.outcome import Telling
+from bighub_langgraph.core.record import Record
+from bighub_langgraph.core.transitions import Event, Started
 from bighub_langgraph.openai.errors import StateRefused
 from tests.openai_answers import calls, fails, says
 from tests.openai_bighub import PROCEED, REVIEW, AsyncScriptedBighub
@@ -210,6 +213,42 @@ async def test_two_that_resume_at_once_in_one_loop_run_everything_once(
     assert sorted(ran) == ["1", "2"]
     assert one == other
     assert {one.replayed, other.replayed} == {True, False}
+    await model.close()
+
+
+class SlowToClaim(Journal):
+    """A journal that is slow to note that the run goes on, after the calls of one turn."""
+
+    def __init__(self, url: str, calls: int) -> None:
+        super().__init__(url)
+        self.claiming, self.let_go = threading.Event(), threading.Event()
+        self._left = calls
+
+    def move(self, key: str, event: Event, telling: Telling) -> Record:
+        self._left -= isinstance(event, Started)
+        if self._left < 0:
+            self.claiming.set()
+            self.let_go.wait(10)
+        return super().move(key, event, telling)
+
+
+async def test_a_run_that_is_cancelled_as_it_goes_on_can_be_resumed(
+    server: ResponsesServer, journal: str
+) -> None:
+    model = openai.AsyncOpenAI(api_key="key", base_url=server.url)
+    slow, bighub = SlowToClaim(journal, calls=2), AsyncScriptedBighub(REVIEW)
+    async with AsyncBighubOpenAI(openai_client=model, bighub=bighub, journal=slow) as client:
+        client.tool("refund", refund)
+        state = (await client.run(messages="Refund both.", model="gpt-5")).to_state()
+        approve_all(state)
+        going = asyncio.create_task(client.resume(state))
+        await asyncio.to_thread(slow.claiming.wait, 10)
+        going.cancel()
+        slow.let_go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await going
+        assert (await client.resume(state))["output_text"] == "All refunded."
+    assert len(bighub.reported) == 2
     await model.close()
 
 

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+import openai
 import pytest
 
-from bighub_langgraph import current_call
+from bighub_langgraph import AsyncBighubOpenAI, current_call
 from tests.openai_answers import calls, says
-from tests.openai_bighub import PROCEED, STOP
+from tests.openai_bighub import PROCEED, STOP, AsyncScriptedBighub, ScriptedBighub
 from tests.openai_runtime import COLOURS, runtime
 from tests.openai_server import ResponsesServer
 
@@ -256,6 +257,19 @@ def test_newer_fields_of_a_reply_stand_on_the_event(server: ResponsesServer, col
     assert last["decision"] == {**reply, "request_id": "req_1"}
 
 
+def test_every_event_says_what_wrote_it(server: ResponsesServer, colour: str) -> None:
+    asks = {"type": "mcp_approval_request", "name": "look", "arguments": "{}"}
+    answer = calls(("refund", {"order": "1"}), ("refund", {"wrong": "1"}))
+    answer.items.append(asks)
+    server.script(answer)
+    seen: list[Json] = []
+    with runtime(colour, server, memory_source_version="desk@7", on_decision=seen.append) as client:
+        client.tool("refund", refund)
+        events = client.run()["execution"]["events"]
+    assert [event["status"] for event in events] == ["executed", "tool_error", "approval_required"]
+    assert {event["source_version"] for event in [*events, *seen]} == {"desk@7"}
+
+
 def test_one_run_is_one_trajectory_of_one_session(server: ResponsesServer, colour: str) -> None:
     server.script(
         calls(("refund", {"order": "1"})),
@@ -376,3 +390,69 @@ def test_what_a_caller_does_to_an_event_changes_nothing_else(
         event["recommendation"]["word"] = "changed"
         event["enforcement_mode"].append("changed")
         assert "changed" not in str(result.to_state().to_json())
+
+
+# -- a turn that is stopped ------------------------------------------------------------------------
+
+
+def stopped_in_a_turn(server: ResponsesServer) -> None:
+    """Answer with two calls: one that ends, and one in which the run is stopped."""
+    server.script(calls(("refund", {"order": "1", "amount": None}), ("stop", {})))
+
+
+def told(client: Any, statuses: list[str]) -> bool:
+    """Whether BIGHUB is told of these outcomes in a while, with no other run and no close."""
+    pause = threading.Event()
+    reported = client.bighub.reported
+    return any(
+        [one["status"] for one in reported] == statuses or pause.wait(0.01) for _ in range(1_000)
+    )
+
+
+@pytest.mark.parametrize("way", ["run", "stream", "run_with_approval"])
+def test_what_ran_in_a_turn_that_was_interrupted_is_told(server: ResponsesServer, way: str) -> None:
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    stopped_in_a_turn(server)
+    with runtime("blocking", server) as client:
+        client.tool("refund", refund)
+        client.tool("stop", stop)
+        with pytest.raises(KeyboardInterrupt):
+            client.run_with_approval(None) if way == "run_with_approval" else getattr(client, way)()
+        assert told(client, ["SUCCESS"])
+
+
+@pytest.mark.parametrize("bighub", [ScriptedBighub, AsyncScriptedBighub])
+async def test_what_ran_in_a_run_that_was_cancelled_is_told_at_its_end(
+    server: ResponsesServer, bighub: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bighub_langgraph.courier.MOMENT", 0.01)
+    begun, let_go = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def slow() -> str:
+        loop.call_soon_threadsafe(begun.set)
+        let_go.wait(20)
+        return "done"
+
+    server.script(calls(("refund", {"order": "1", "amount": None}), ("slow", {})))
+    async with (
+        openai.AsyncOpenAI(api_key="key", base_url=server.url) as model,
+        AsyncBighubOpenAI(openai_client=model, bighub=bighub()) as client,
+    ):
+        client.tool("refund", refund)
+        client.tool("slow", slow)
+        reported = client._backing.client.reported
+        run = asyncio.create_task(client.run(messages="Go.", model="gpt-5"))
+        await begun.wait()
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+        for ended in (1, 2):
+            for _ in range(1_000):
+                if len(reported) == ended:
+                    break
+                await asyncio.sleep(0.01)
+            assert [one["status"] for one in reported] == ["SUCCESS"] * ended
+            let_go.set()

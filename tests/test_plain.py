@@ -29,6 +29,17 @@ class Order(BaseModel):
     total: Decimal
 
 
+@dataclasses.dataclass
+class Person:
+    name: str
+    friends: list["Person"] = dataclasses.field(default_factory=list)
+
+
+class Endless:
+    def model_dump(self) -> dict[str, Any]:
+        return {"left": Endless(), "right": Endless()}
+
+
 class Awkward:
     def __repr__(self) -> str:
         raise RuntimeError("no")
@@ -75,8 +86,38 @@ def test_a_value_is_said_in_plain_json(value: object, expected: object) -> None:
     json.dumps(plain(value), allow_nan=False)
 
 
-def test_a_list_that_holds_itself_ends_somewhere() -> None:
-    json.dumps(plain(SELF))
+def test_what_holds_itself_ends_where_it_comes_up_again() -> None:
+    root: dict[str, Any] = {"name": "root"}
+    root["children"] = [{"name": name, "parent": root} for name in "abcd"]
+    person = Person("Ada")
+    person.friends += [Person(name, [person]) for name in ("Bob", "Cem", "Dan", "Eve")]
+    assert plain(SELF) == ["[...]"]
+    assert plain(root) == {
+        "name": "root",
+        "children": [{"name": name, "parent": "{...}"} for name in "abcd"],
+    }
+    assert plain(person)["friends"][3] == {"name": "Eve", "friends": ["{...}"]}
+
+
+def test_what_lies_in_two_places_is_said_in_both() -> None:
+    address = {"city": "Ulm"}
+    assert plain([address, {"home": address}]) == [{"city": "Ulm"}, {"home": {"city": "Ulm"}}]
+
+
+def test_where_each_thing_refers_to_every_other_there_is_an_end() -> None:
+    everybody: list[Any] = [[] for _ in range(12)]
+    for one in everybody:
+        one.extend(everybody)
+    doubled: list[Any] = []
+    for _ in range(60):
+        doubled = [doubled, doubled]
+    for value in (everybody, doubled, Endless()):
+        assert len(json.dumps(plain(value))) < 20_000_000
+
+
+def test_many_rows_are_all_said() -> None:
+    rows = [{"row": number} for number in range(150_000)]
+    assert plain(rows) == rows
 
 
 def test_a_long_text_is_cut_and_says_so() -> None:

@@ -93,6 +93,36 @@ def test_a_key_is_the_digest_of_every_part() -> None:
     assert replace(REFUND, arguments=other_order).key == REFUND.key
 
 
+def test_a_redaction_that_works_in_place_changes_only_what_is_told() -> None:
+    def hide(said: Any) -> Any:
+        said["card"]["number"] = "***"
+        return said
+
+    call = replace(REFUND, arguments={"card": {"number": "4242"}})
+    policy = ToolPolicy(metadata_from_args=dict)
+    context = propose(call, Rules(redact=hide, tools={"refund": policy})).context
+    assert context["arguments"]["card"] == context["card"] == {"number": "***"}
+    assert call.arguments == {"card": {"number": "4242"}}
+
+
+def test_what_a_redaction_gives_is_told_in_plain_json() -> None:
+    rules = Rules(redact=lambda said: {"kinds": {type(one) for one in said.values()}})
+    assert isinstance(propose(REFUND, rules).context["arguments"]["kinds"], list)
+
+
+def test_a_redaction_that_raises_lets_nothing_run() -> None:
+    def broken(said: Any) -> Any:
+        raise LookupError(f"no rule for card 4111 1111 1111 1111 in {len(said)}")
+
+    with pytest.raises(InvalidCall, match=r"redact of 'refund' raised LookupError.*\[redacted\]"):
+        propose(REFUND, Rules(redact=broken))
+
+
+def test_metadata_that_are_no_mapping_are_refused() -> None:
+    with pytest.raises(InvalidCall, match="metadata_from_args of 'refund' gave"):
+        told(ToolPolicy(metadata_from_args=lambda _: ["a", "b"]))  # type: ignore[arg-type, return-value]
+
+
 @pytest.mark.parametrize("arguments", [{"x": float("nan")}, {"x": float("inf")}, {"x": object()}])
 def test_arguments_that_are_no_json_have_no_key(arguments: dict[str, Any]) -> None:
     with pytest.raises(InvalidCall, match="call-1 of 'refund' are not plain JSON"):

@@ -1,5 +1,7 @@
 """The life of a call: no order of events breaks a promise."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -84,6 +86,15 @@ def test_nothing_starts_without_an_allowing_verdict_or_a_yes_that_is_still_good(
 def before_pause(events: list[Event]) -> bool:
     """Whether a tool paused by itself: it is entered again without a second look at the clock."""
     return any(isinstance(one, Interrupted) for one in events)
+
+
+def test_an_output_that_holds_itself_is_told_all_the_same() -> None:
+    root: dict[str, Any] = {"name": "root"}
+    root["children"] = [{"name": name, "parent": root} for name in "abcd"]
+    running = advance(decided(), Started("me", 0.0))
+    ended = advance(running, Finished("me", Executed(root)))
+    [memory] = [one for one in entries(running, ended, Telling()) if one.kind is Kind.MEMORY]
+    assert memory.body["event"]["output"]["children"][3] == {"name": "d", "parent": "{...}"}
 
 
 @given(st.lists(EVENTS, max_size=30))

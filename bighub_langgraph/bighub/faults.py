@@ -8,7 +8,7 @@ from bighub_langgraph.core.errors import (
     EngineUnavailable,
     NotAuthorized,
 )
-from bighub_langgraph.core.redaction import redact_text
+from bighub_langgraph.core.redaction import redacted_error
 
 
 def fault(error: Exception) -> EngineError:
@@ -20,7 +20,7 @@ def fault(error: Exception) -> EngineError:
     """
     if isinstance(error, EngineError):
         return error
-    said = redact_text(f"{type(error).__name__}: {error}")
+    said = redacted_error(error)
     status = getattr(error, "status_code", None)
     if isinstance(status, int):
         if status in _KEY:

@@ -9,6 +9,7 @@ from typing import Any
 from bighub_langgraph.core.changing import made
 from bighub_langgraph.core.errors import EngineError, EngineUnavailable, UnreadableDecision
 from bighub_langgraph.core.plain import MAPPING, plain
+from bighub_langgraph.core.redaction import redacted_error
 from bighub_langgraph.core.words import FailMode, Mode, Recommendation
 
 VERDICT_FIELDS = ("recommendation", "enforced_verdict", "enforcement_mode", "allowed", "result")
@@ -83,6 +84,16 @@ class Decision:
 
 def parse_decision(reply: object) -> Decision:
     """Read a reply of BIGHUB. What cannot be read is an error, never a permission."""
+    try:
+        return _read(reply)
+    except EngineError:
+        raise
+    except Exception as error:  # a client's object may raise anything from its own methods
+        told = redacted_error(error)
+        raise UnreadableDecision(f"BIGHUB's reply cannot be read: {told:.80}") from error
+
+
+def _read(reply: object) -> Decision:
     if not isinstance(reply, MAPPING):
         raise UnreadableDecision(f"BIGHUB's reply is not a JSON object but {_shown(reply)}")
     if _says_nothing(reply):

@@ -33,14 +33,12 @@ async def deliver(ports: Ports, turn: str | None = None, *, early: bool = False)
     and listed; nothing is dropped. With `early` nothing waits for BIGHUB to come back.
     """
     arrived = 0
-    due = ports.journal.due
-    while batch := await ports.call(due, ports.clock(), BATCH, turn, early=early):
-        round_ = _Round(batch, ports)
-        await round_.deliver()
+    while True:
+        round_ = _Round(ports)
+        await round_.deliver(turn, early=early)
         arrived += round_.arrived
-        if round_.away or (len(batch) < BATCH and not round_.left):
-            break  # that was all there was; what is queued meanwhile has a delivery of its own
-    return arrived
+        if round_.away or round_.last:
+            return arrived
 
 
 # Of our own: whoever seeds `random` gets the same numbers with us and without.
@@ -60,32 +58,40 @@ _ENOUGH = 10
 class _Round:
     """One batch of leased entries on its way."""
 
-    def __init__(self, batch: Sequence[Due], ports: Ports) -> None:
+    def __init__(self, ports: Ports) -> None:
         self.arrived = 0
         self.away = False
         self._ports = ports
-        self._units = _units(batch, batched=ports.engine.report_batch is not None)
-        self._leased = {one.id for one in batch}
+        self._batch: Sequence[Due] = ()
+        self._units: deque[Sequence[Due]] = deque()
+        self._done: set[int] = set()  # delivered or postponed
         self._refused: set[str] = set()
-        self._until = ports.clock() + DELIVERY_LEASE / 2
 
     @property
-    def left(self) -> bool:
-        """Whether part of the batch was neither delivered nor postponed."""
-        return bool(self._leased)
+    def last(self) -> bool:
+        """Whether that was all there was; what is queued meanwhile has a delivery of its own."""
+        return len(self._batch) < BATCH and len(self._done) == len(self._batch)
 
-    async def deliver(self) -> None:
-        """Send the units in turn; give back what there was no time for, or no reason to try."""
+    async def deliver(self, turn: str | None, *, early: bool) -> None:
+        """Send what is due; give back what there was no time for, or no reason to try."""
+        journal, now = self._ports.journal, self._ports.clock()
         try:
-            while self._units and not self.away and self._ports.clock() < self._until:
+            self._batch = await self._ports.call(journal.due, now, BATCH, turn, early=early)
+            self._units = _units(self._batch, batched=self._ports.engine.report_batch is not None)
+            until = self._ports.clock() + DELIVERY_LEASE / 2
+            while self._units and not self.away and self._ports.clock() < until:
                 await self._send(self._units.popleft())
+            if left := self._left():
+                await self._ports.call(journal.give_back, left)
         except BaseException:
             # Cancelled, or the journal is away; in place, for neither can wait.
             with contextlib.suppress(BighubGuardError):
-                self._ports.journal.give_back(list(self._leased))
+                if left := self._left():
+                    journal.give_back(left)
             raise
-        if self._leased:
-            await self._ports.call(self._ports.journal.give_back, list(self._leased))
+
+    def _left(self) -> list[int]:
+        return [one.id for one in self._batch if one.id not in self._done]
 
     async def _send(self, unit: Sequence[Due]) -> None:
         if self._refused:  # what follows a refused entry of the same call waits for it
@@ -104,7 +110,7 @@ class _Round:
         else:
             ids = [one.id for one in unit]
             await self._ports.call(self._ports.journal.delivered, ids)
-            self._leased.difference_update(ids)
+            self._done.update(ids)
             self.arrived += len(ids)
 
     async def _stop(self, unit: Sequence[Due], error: EngineError) -> None:
@@ -128,7 +134,7 @@ class _Round:
     async def _postpone(self, unit: Sequence[Due], until: float, why: str, **said: bool) -> None:
         ids = [one.id for one in unit]
         await self._ports.call(self._ports.journal.postpone, ids, until, why, **said)
-        self._leased.difference_update(ids)
+        self._done.update(ids)
 
 
 def _units(batch: Iterable[Due], *, batched: bool) -> deque[Sequence[Due]]:

@@ -13,7 +13,6 @@ from bighub_langgraph.core.errors import (
     EngineError,
     IllegalMove,
     InvalidCall,
-    UnreadableDecision,
 )
 from bighub_langgraph.core.policy import Rules
 from bighub_langgraph.core.ports import Ports
@@ -130,21 +129,12 @@ def _read(reply: object, proposal: Proposal, rules: Rules) -> Decision:
     try:
         if isinstance(reply, EngineError):
             raise reply
-        return _parsed(reply)
+        return parse_decision(reply)
     except EngineError as error:
         decision = no_decision(error, rules.fail_mode)
         level = logging.WARNING if decision.fault == "unavailable" else logging.ERROR
         log.log(level, "%s of %s: %s", proposal.action, proposal.actor, decision.reason)
         return decision
-
-
-def _parsed(reply: object) -> Decision:
-    try:
-        return parse_decision(reply)
-    except EngineError:
-        raise
-    except Exception as error:  # a client's object may raise anything from its own methods
-        raise UnreadableDecision(f"BIGHUB's reply cannot be read: {error!r:.80}") from error
 
 
 async def answer(record: Record, approval: Approval, ports: Ports) -> Record:
@@ -196,20 +186,31 @@ _ATTEMPTS = itertools.count(1)
 
 
 async def _run_claimed(claimed: Record, owner: str, ports: Ports, run: Run) -> Ran:
+    ended: Ended | Paused | None = None
     try:
         ended = await run(claimed)
+        return await _noted(claimed, ended, owner, ports)
     except BaseException as error:
-        # Cancelled or told to exit inside the tool: whether it took effect, nobody here knows. The
-        # note is written in place, for a cancelled coroutine may not be allowed to wait again. The
-        # journal makes up for a note that it cannot take now; the cancellation goes on either way.
+        # Cancelled or told to exit inside the tool: whether it took effect, nobody here knows. Or
+        # behind it, and what became of it is known. The note is written in place, for a cancelled
+        # coroutine may not be allowed to wait again. The journal makes up for a note that it cannot
+        # take now; the cancellation goes on either way.
+        lost = Lost(owner, f"stopped by {type(error).__name__}")
         with contextlib.suppress(BighubGuardError):
-            ports.move_now(claimed.key, Lost(owner, f"stopped by {type(error).__name__}"))
+            ports.move_now(claimed.key, lost if ended is None else _move_of(ended, owner))
         raise
-    if isinstance(ended, Paused):
-        return Ran(await ports.move(claimed.key, Interrupted(owner)), signal=ended.signal)
-    finished = Finished(owner, ended.result)
+
+
+def _move_of(ended: Ended | Paused, owner: str) -> Finished | Interrupted:
+    return Interrupted(owner) if isinstance(ended, Paused) else Finished(owner, ended.result)
+
+
+async def _noted(claimed: Record, ended: Ended | Paused, owner: str, ports: Ports) -> Ran:
+    move = _move_of(ended, owner)
+    if isinstance(move, Interrupted):
+        return Ran(await ports.move(claimed.key, move), signal=ended.signal)
     try:
-        record: Record = await ports.move(claimed.key, finished)
+        record: Record = await ports.move(claimed.key, move)
     except Exception:
         # The tool has run; nothing may raise past that. The claim stays, so it cannot run again,
         # and a journal on a database writes the result as soon as that is back.
@@ -219,7 +220,7 @@ async def _run_claimed(claimed: Record, owner: str, ports: Ports, run: Run) -> R
             claimed.key[:12],
             claimed.tool,
         )
-        record = advance(claimed, finished)
+        record = advance(claimed, move)
     return Ran(record, signal=ended.signal)
 
 

@@ -1,7 +1,7 @@
 """What is told to BIGHUB of a call, and when: resolutions, outcomes and memory events, as data."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import NoneType
@@ -114,14 +114,15 @@ def lasts(record: Record) -> bool:
 _UNCHANGING = frozenset({str, int, float, bool, NoneType})
 
 
-def resolution(record: Record) -> dict[str, Any]:
+def resolution(record: Record, telling: Telling) -> dict[str, Any]:
     """What BIGHUB's approval queue is told. It knows no approver, so the comment opens with it."""
     approval = record.approval
     approved = approval is not None and approval.answer is Answer.APPROVE
     if approval is None:
         comment = record.reason
     else:
-        said = approval.comment or approval.text or approval.answer.value
+        text = approval.comment or approval.text
+        said = telling.hide_text(text) if text else approval.answer.value
         comment = f"{approval.approver}: {said}" if approval.approver else said
     return {
         "request_id": record.request_id,
@@ -212,7 +213,7 @@ def memory_event(record: Record, telling: Telling) -> dict[str, Any]:
 
 
 _BODIES: dict[Kind, Callable[[Record, Telling], dict[str, Any]]] = {
-    Kind.APPROVAL: lambda record, _: resolution(record),
+    Kind.APPROVAL: resolution,
     Kind.OUTCOME: outcome,
     Kind.MEMORY: lambda record, telling: {
         "about": _about(record, telling),
@@ -245,22 +246,33 @@ def shown(output: object, hide: Callable[[object], Any] = _redacted) -> Any:
 
     Where a framework wrapped what the tool said into messages, only what it said is shown.
     """
-    contents = [] if isinstance(output, str) else list(_contents(output))
+    contents = [] if isinstance(output, str) else _contents(output)
     told = hide(contents[0] if len(contents) == 1 else contents or output)
     text = told if isinstance(told, str) else repr(told)
     return told if len(text) <= LONGEST_OUTPUT else cut(text, LONGEST_OUTPUT)
 
 
-def _contents(output: object) -> Iterator[object]:
+def _contents(output: object) -> list[object]:
     """The contents of tool messages in a framework's update, by their shape."""
-    if hasattr(output, "tool_call_id") and hasattr(output, "content"):
-        yield output.content
-    elif isinstance(output, Mapping):
-        yield from (found for one in output.values() for found in _contents(one))
-    elif isinstance(output, list | tuple):
-        yield from (found for one in output for found in _contents(one))
-    elif hasattr(output, "goto") and hasattr(output, "update"):
-        yield from _contents(output.update)
+    found: list[object] = []
+    seen: dict[int, object] = {}  # what a tool made may hold itself
+    left = [output]
+    while left:
+        one = left.pop()
+        if hasattr(one, "tool_call_id") and hasattr(one, "content"):
+            found.append(one.content)
+        elif id(one) not in seen:
+            seen[id(one)] = one
+            left.extend(reversed(_parts(one)))
+    return found
+
+
+def _parts(output: object) -> Sequence[object]:
+    if isinstance(output, Mapping):
+        return list(output.values())
+    if isinstance(output, list | tuple):
+        return output
+    return [output.update] if hasattr(output, "goto") and hasattr(output, "update") else ()
 
 
 def _told(record: Record) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from bighub_langgraph.core.errors import InvalidCall
 from bighub_langgraph.core.plain import plain
 from bighub_langgraph.core.policy import Rules
 from bighub_langgraph.core.record import Proposal
-from bighub_langgraph.core.redaction import redact_text
+from bighub_langgraph.core.redaction import redact, redacted_error
 
 VALUE_NAMES = ("value", "amount", "price", "total")
 
@@ -32,10 +32,10 @@ def propose(
     context = {"objective": rules.objective, "model_selection": rules.model_selection}
     if policy.metadata_from_args is not None:
         facts = _asked(call, "metadata_from_args", policy.metadata_from_args, arguments)
-        context |= rules.redact(plain(facts or {}))
+        context |= _facts(call, _redacted(call, plain(facts or {}), rules))
     context["session_id"] = session or call.thread
     context["trajectory_id"] = trajectory or call.thread
-    context["arguments"] = rules.redact(arguments)
+    context["arguments"] = _redacted(call, arguments, rules)
     return made(
         Proposal,
         action=policy.action_name or call.tool,
@@ -84,12 +84,25 @@ def _target(
     return None if found is None else str(found) or None
 
 
+def _redacted(call: ToolCall, value: Any, rules: Rules) -> Any:
+    if rules.redact is redact:  # it gives a copy and never raises; a user's may do neither
+        return redact(value)
+    return plain(_asked(call, "redact", rules.redact, value))
+
+
+def _facts(call: ToolCall, said: object) -> dict[str, Any]:
+    if not isinstance(said, dict):
+        what = f"metadata_from_args of {call.tool!r} gave {said!r:.80}"
+        raise InvalidCall(f"{what}, which is not a mapping")
+    return said
+
+
 def _asked(
-    call: ToolCall, name: str, function: Callable[[dict[str, Any]], Any], arguments: dict[str, Any]
+    call: ToolCall, name: str, function: Callable[[dict[str, Any]], Any], arguments: Any
 ) -> Any:
     try:
         # A copy: a function that only looks must not change what the tool is given.
         return function(plain(arguments))
     except Exception as error:
-        told = redact_text(f"{type(error).__name__}: {error}")
+        told = redacted_error(error)
         raise InvalidCall(f"{name} of {call.tool!r} raised {told}; the call was not run") from error

@@ -10,7 +10,7 @@ from itertools import pairwise
 from types import NoneType
 from typing import Any
 
-from bighub_langgraph.core.plain import MAPPING
+from bighub_langgraph.core.plain import MAPPING, text_of
 
 HIDDEN = "[redacted]"
 
@@ -58,6 +58,11 @@ def redact_text(text: str) -> str:
         if length >= least and cue in text:
             text = pattern.sub(hide, text)
     return text
+
+
+def redacted_error(error: BaseException) -> str:
+    """The name of an exception and what it says, with the patterns of `redact` hidden."""
+    return redact_text(f"{type(error).__name__}: {text_of(error)}")
 
 
 def redact_number(number: int) -> int | str:

@@ -14,6 +14,7 @@ from bighub_langgraph.core.doubt import perform
 from bighub_langgraph.core.events import event
 from bighub_langgraph.core.flows import Ended, Paused, Ran
 from bighub_langgraph.core.messages import after_edit
+from bighub_langgraph.core.plain import text_of
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.core.record import Executed, Failed, Record, Result
 from bighub_langgraph.core.words import State
@@ -108,8 +109,8 @@ def _run(call_id: str, invoke: Invoke, guard: BighubGuard) -> Callable[[Record],
             except Exception as error:  # noqa: BLE001 - settled first, then raised as configured
                 if is_invalid_resume(error):  # its own question got an answer that does not fit
                     return Paused(error)
-                told = guard.rules.redact(f"{type(error).__name__}: {error}")
-                return Ended(Failed(str(told)), error)
+                told = f"{type(error).__name__}: {text_of(error)}"
+                return Ended(Failed(guard.ports.telling.hide_text(told)), error)
         return Ended(_result(update, call_id))
 
     return run

@@ -1,7 +1,6 @@
 """A journal's connections: how they are opened, kept, and found to be broken."""
 
 import contextlib
-import threading
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -12,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DisconnectionError
 
 from bighub_langgraph.core.errors import ConfigurationError, JournalError
+from bighub_langgraph.core.forking import awaited_by_forks
 
 # How long a writer waits for its turn, in seconds, before it gives up with an error.
 BUSY_TIMEOUT = 30.0
@@ -57,15 +57,16 @@ class OneWriter:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        self._turn = threading.Lock()
+        self._turn = awaited_by_forks()
         self._kept: Any = None
 
     @contextlib.contextmanager
     def connection(self) -> Iterator[Any]:
         """The connection, with the database locked; a block that is left by an error closes it."""
-        if not self._turn.acquire(timeout=BUSY_TIMEOUT):
-            raise OSError(f"no turn to write within {BUSY_TIMEOUT:g} seconds")
+        taken: list[bool] = []
         try:
+            if not self._takes(taken):
+                raise OSError(f"no turn to write within {BUSY_TIMEOUT:g} seconds")
             # Not kept while it is in use: of a child forked now, it must be nobody's to close.
             connection, self._kept = self._kept or self._engine.raw_connection(), None
             try:
@@ -77,14 +78,26 @@ class OneWriter:
                 raise
             self._kept = connection
         finally:
-            self._turn.release()
+            if taken == [True]:
+                self._turn.release()
 
     def close(self) -> None:
         """Let go of the connection, after whoever writes just now."""
-        with self._turn:
+        taken: list[bool] = []
+        try:
+            self._takes(taken)
             kept, self._kept = self._kept, None
+        finally:
+            if taken == [True]:
+                self._turn.release()
         if kept is not None:
             kept.invalidate()
+
+    def _takes(self, taken: list[bool]) -> bool:
+        """Wait for a turn, and note in `taken` whether it came."""
+        # In one call: where a signal's handler raises behind `acquire`, nobody would know of it.
+        taken.extend(map(self._turn.acquire, [True], [BUSY_TIMEOUT]))
+        return taken == [True]
 
 
 def checked(url: str) -> sa.URL:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from bighub_langgraph.core.changing import changed
 from bighub_langgraph.core.errors import CallNotRecorded
 from bighub_langgraph.core.outcome import Entry, Kind, Telling, entry, kinds, lasts
-from bighub_langgraph.core.ports import MEMORY_GRACE, Due
+from bighub_langgraph.core.ports import DELIVERY_LEASE, MEMORY_GRACE, Due
 from bighub_langgraph.core.record import Record
 from bighub_langgraph.core.redaction import redact
 from bighub_langgraph.core.transitions import Event, advance
@@ -42,7 +42,7 @@ class _Slot:
     said: Entry | None = None
     tries: int = 0
     refusals: int = 0
-    leased: bool = False
+    leased_until: float = 0.0
     aside: bool = False
 
     @property
@@ -148,23 +148,29 @@ class MemoryJournal:
         self, at: float, limit: int, turn: str | None = None, *, early: bool = False
     ) -> Sequence[Due]:
         """Lease what is due."""
-        with self._lock:
-            held: set[str] = set()
-            found: list[_Slot] = []
-            for slot in (self._slots if turn is None else self._of_turn.get(turn, {})).values():
-                key = slot.record.key
-                if slot.aside or key in held:
-                    continue
-                over = turn is not None and not slot.tries
-                due = over or (early and not slot.refusals) or slot.due_at <= at
-                if slot.leased or not due:
-                    held.add(key)
-                    continue
-                slot.leased = True
-                found.append(slot)
-                if len(found) == limit:
-                    break
-        return found
+        now = self._clock()
+        leased: list[_Slot] = []
+        try:
+            with self._lock:
+                held: set[str] = set()
+                for slot in (self._slots if turn is None else self._of_turn.get(turn, {})).values():
+                    key = slot.record.key
+                    if slot.aside or key in held:
+                        continue
+                    over = turn is not None and not slot.tries
+                    due = over or (early and not slot.refusals) or slot.due_at <= at
+                    if slot.leased_until > now or not due:
+                        held.add(key)
+                        continue
+                    leased.append(slot)
+                    slot.leased_until = now + DELIVERY_LEASE
+                    if len(leased) == limit:
+                        break
+        except BaseException:  # interrupted: whoever asked never hears of them
+            for slot in leased:
+                slot.leased_until = 0.0
+            raise
+        return leased
 
     def delivered(self, ids: Sequence[int]) -> None:
         """Forget entries that arrived."""
@@ -182,7 +188,7 @@ class MemoryJournal:
         """Let others deliver entries that were leased and not tried."""
         with self._lock:
             for slot in self._found(ids):
-                slot.leased = False
+                slot.leased_until = 0.0
 
     def postpone(
         self,
@@ -198,7 +204,7 @@ class MemoryJournal:
             for slot in self._found(ids):
                 slot.tries += 1
                 slot.refusals += refused
-                slot.due_at, slot.leased = until, False
+                slot.due_at, slot.leased_until = until, 0.0
                 if aside and not slot.aside:
                     slot.aside = True
                     self._aside += 1
@@ -269,13 +275,18 @@ class MemoryJournal:
         of_turn = self._of_turn.setdefault(record.turn, {})
         # What a user's redaction hides may depend on who asks: it is asked where the call was made.
         later = lasts(record) and telling.redact is redact
+        slots = {}
         for number, kind in enumerate(told, self._last + 1):
             due_at = now + MEMORY_GRACE if kind is Kind.MEMORY else 0.0
             said = None if later else entry(kind, record, telling)
-            slot = _Slot(number, kind, record, telling, due_at, said)
-            self._slots[number] = of_turn[number] = slot
-        self._last += len(told)
-        self._untold[record.key] = self._untold.get(record.key, 0) + len(told)
+            slots[number] = _Slot(number, kind, record, telling, due_at, said)
+        queued = len(slots)
+        untold = self._untold.get(record.key, 0) + queued
+        # All or nothing: where nothing is called, Python looks for no signal.
+        self._slots |= slots
+        of_turn |= slots
+        self._last += queued
+        self._untold[record.key] = untold
 
     def _found(self, ids: Iterable[int]) -> list[_Slot]:
         return [self._slots[number] for number in ids if number in self._slots]

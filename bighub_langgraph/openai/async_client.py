@@ -143,7 +143,7 @@ class AsyncBighubOpenAI(Facade):
 
     def _equipped(self, about: Json) -> tuple[Ports, Runner]:
         ports, aports = self._backing.telling(about)
-        return aports, async_runner(aports, ports)
+        return aports, async_runner(aports, ports, self._deliver_soon)
 
     async def _finished(self, parts: AsyncGenerator[Json | Ending, None]) -> RunResult:
         try:
@@ -177,6 +177,9 @@ class AsyncBighubOpenAI(Facade):
 
     async def _deliver(self, turn: str) -> None:
         await self._backing.courier.astart(turn)
+
+    def _deliver_soon(self) -> None:
+        self._backing.courier.asoon()
 
 
 AsyncGuardedOpenAI = AsyncBighubOpenAI

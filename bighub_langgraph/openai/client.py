@@ -192,6 +192,9 @@ class BighubOpenAI(Facade):
     async def _deliver(self, turn: str) -> None:
         self._backing.courier.start(turn)
 
+    def _deliver_soon(self) -> None:
+        self._backing.courier.start()
+
 
 GuardedOpenAI = BighubOpenAI
 

@@ -1,6 +1,6 @@
 """The conversation: ask the model, govern its calls, ask again, until it is done or must wait."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing, nullcontext
 from copy import deepcopy
 from dataclasses import asdict, dataclass
@@ -69,7 +69,7 @@ async def converse(
         if status != _GOES_ON:
             yield Ending(talk, reply, status, replayed=isinstance(right, dict))
             return
-        after = await take_turn(talk, reply, host)
+        after = await _told_of(take_turn(talk, reply, host), host)
         await host.deliver(after.turn or "")
         for event in _told(talk, after) if streaming else ():
             yield event
@@ -83,7 +83,7 @@ async def go_on(
     talk: Talk, host: Host, *, streaming: bool, reply: Reply
 ) -> AsyncGenerator[Json | Ending, None]:
     """Carry out what people answered, and go on with the conversation once nothing waits."""
-    after = await carry_out(talk, host) if talk.open else talk
+    after = await _told_of(carry_out(talk, host), host) if talk.open else talk
     await host.deliver(after.turn or "")
     for event in _told(talk, after) if streaming else ():
         yield event
@@ -94,6 +94,15 @@ async def go_on(
     async with aclosing(converse(talk, host, streaming=streaming, once=True)) as parts:
         async for part in parts:
             yield part
+
+
+async def _told_of(turn: Awaitable[Talk], host: Host) -> Talk:
+    """A turn; when it is stopped, what its calls came to is told all the same."""
+    try:
+        return await turn
+    except BaseException:
+        host.deliver_soon()
+        raise
 
 
 async def _whole(talk: Talk, host: Host, last: Reply) -> Reply:

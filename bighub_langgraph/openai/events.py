@@ -128,7 +128,7 @@ _BLANK: Json = dict.fromkeys(
     (
         *("tool", "call_id", "status", "decision", "arguments", "output", "error"),
         *("recommendation", "risk_score", "enforcement_mode", "trajectory_health", *_NEWER),
-        *("event_id", "trace_id", "request_id", "seq", "schema_version"),
+        *("event_id", "trace_id", "request_id", "seq", "schema_version", "source_version"),
     )
 )
 _BLANK["schema_version"] = 1

@@ -57,6 +57,10 @@ class Facade(PublishedNames):
     async def _deliver(self, turn: str) -> None:
         """Start to tell BIGHUB what a turn left to tell."""
 
+    @abstractmethod
+    def _deliver_soon(self) -> None:
+        """The same for a turn that was stopped; waits for nothing."""
+
     def __init__(
         self,
         *,
@@ -73,6 +77,7 @@ class Facade(PublishedNames):
         fail_mode: str = "closed",
         max_tool_rounds: int = 8,
         outcome_reporting: bool = True,
+        outcome_reporting_required: bool = False,
         memory_enabled: bool = True,
         memory_source: str = "openai_adapter",
         memory_source_version: str = f"bighub-langgraph@{__version__}",
@@ -107,6 +112,8 @@ class Facade(PublishedNames):
             fail_mode: While BIGHUB is away: "closed" blocks, "review" asks, "open" executes.
             max_tool_rounds: How many rounds of tools a run may have.
             outcome_reporting: Whether outcomes are reported.
+            outcome_reporting_required: Refuses a client that reports none. What is reported is kept
+                until it arrives, and a run whose tools have run raises nothing for it.
             memory_enabled: Whether tool rounds are told to BIGHUB's memory.
             memory_source: Under which name they are.
             memory_source_version: And which version.
@@ -134,6 +141,7 @@ class Facade(PublishedNames):
             fail_mode=fail_mode,
             max_tool_rounds=max_tool_rounds,
             outcome_reporting=outcome_reporting,
+            outcome_reporting_required=outcome_reporting_required,
             memory_enabled=memory_enabled,
             memory_source=memory_source,
             memory_source_version=memory_source_version,
@@ -254,11 +262,12 @@ class Facade(PublishedNames):
     def _surroundings(self, talk: Talk | None = None) -> Host:
         """What the conversation needs; BIGHUB's memory is told which model asked for the calls."""
         model = "" if talk is None else str(talk.settings["model"])
-        if model not in self._equipment:
+        if (equipment := self._equipment.get(model)) is None:
             if len(self._equipment) >= _MOST_MODELS:
                 self._equipment.clear()
-            self._equipment[model] = self._equipped({"model": model} if model else {})
-        ports, runner = self._equipment[model]
+            equipment = self._equipped({"model": model} if model else {})
+            self._equipment[model] = equipment
+        ports, runner = equipment
         return made(
             Host,
             provider=self._provider,
@@ -270,6 +279,7 @@ class Facade(PublishedNames):
             most_rounds=self.settings.max_tool_rounds,
             notice=self._notice if self._listened_to else None,
             deliver=self._deliver,
+            deliver_soon=self._deliver_soon,
             state=lambda talk: self._state(Ending(talk, NO_REPLY, "failed")),
         )
 

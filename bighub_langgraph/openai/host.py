@@ -25,6 +25,7 @@ class Host:
         most_rounds: How many rounds of tools a run may have.
         notice: Tells whoever listens, if anybody does, of a fresh decision; never raises.
         deliver: Starts to tell BIGHUB what a turn left to tell; never raises.
+        deliver_soon: The same for a turn that was stopped; waits for nothing.
         state: Makes of a talk what an error carries, to go on from.
     """
 
@@ -37,4 +38,5 @@ class Host:
     most_rounds: int
     notice: Callable[[dict[str, Any], Record], Awaitable[None]] | None
     deliver: Callable[[str], Awaitable[None]]
+    deliver_soon: Callable[[], None]
     state: Callable[[Talk], Any]

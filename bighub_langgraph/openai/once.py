@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from bighub_langgraph.core.call import ToolCall
 from bighub_langgraph.core.doubt import await_other
-from bighub_langgraph.core.errors import IllegalMove
+from bighub_langgraph.core.errors import BighubGuardError, IllegalMove
 from bighub_langgraph.core.flows import new_attempt, settled
 from bighub_langgraph.core.outcome import Telling
 from bighub_langgraph.core.ports import Ports
@@ -60,6 +61,11 @@ async def claim(run_id: str, turn: str, ports: Ports) -> Continuation | Json:
             await quiet.move(record.key, Started(owner, ports.clock()))
         except IllegalMove:
             record = await _theirs(record.key, quiet)
+        except BaseException:
+            # Cancelled while it was being claimed: nobody asks, and somebody else may.
+            with suppress(BighubGuardError):  # the claim was not made, or the journal is away
+                quiet.move_now(record.key, Released(owner))
+            raise
         else:
             return Continuation(record.key, owner, quiet)
     if not isinstance(record.result.output, Mapping):

@@ -76,14 +76,17 @@ class Reply:
 
     @property
     def whole(self) -> bool:
-        """Whether its calls may run: a call in an answer that was cut off may be cut off itself."""
+        """Whether its calls may run: a call in an answer that was cut off may be cut off itself.
+
+        A server that gives no status may still say why it stopped.
+        """
         cut_off = [
             item
             for item in self.items
             if item.get("type") == "function_call"
             and (item.get("status") or "completed") != "completed"
         ]
-        return self.status == "completed" and not cut_off
+        return self.status == "completed" and not (cut_off or self.reason or self.error)
 
 
 def id_of_call(item: Json) -> str:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
+from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from bighub_langgraph.bighub.loop import background_loop
@@ -13,7 +14,7 @@ from bighub_langgraph.core.current import entered
 from bighub_langgraph.core.doubt import perform
 from bighub_langgraph.core.drive import run_sync, threaded
 from bighub_langgraph.core.flows import Ended, Ran
-from bighub_langgraph.core.plain import cut, plain
+from bighub_langgraph.core.plain import cut, plain, text_of
 from bighub_langgraph.core.policy import ToolPolicy
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.core.record import Executed, Failed, Record, Result
@@ -60,11 +61,12 @@ def blocking_runner(ports: Ports) -> Runner:
     return Runner(once, unrecorded)
 
 
-def async_runner(aports: Ports, ports: Ports) -> Runner:
+def async_runner(aports: Ports, ports: Ports, tell: Callable[[], None]) -> Runner:
     """Run coroutine functions on the loop, and every other tool in a thread of blocking ports.
 
     Claim, tool and settling are one function in that thread: it comes to its end there when the
-    coroutine that waits for it is cancelled, unless it has not begun by then.
+    coroutine that waits for it is cancelled, unless it has not begun by then. Then `tell` is called
+    on the loop at its end, for the run that would have told of it is over.
     """
 
     def once(
@@ -77,7 +79,7 @@ def async_runner(aports: Ports, ports: Ports) -> Runner:
         async def run_here(record: Record) -> Ended:
             return Ended(_here(tool, bind, wait, record))
 
-        return _in_thread(perform(key, policy, arguments, ports, run_here))
+        return _in_thread(perform(key, policy, arguments, ports, run_here), tell)
 
     async def unrecorded(tool: Tool, record: Record, bind: Bind) -> Result:
         if tool.on_loop:
@@ -88,7 +90,7 @@ def async_runner(aports: Ports, ports: Ports) -> Runner:
     return Runner(once, unrecorded)
 
 
-async def _in_thread(flow: Coroutine[Any, Any, Ran]) -> Ran:
+async def _in_thread(flow: Coroutine[Any, Any, Ran], tell: Callable[[], None]) -> Ran:
     given_up = threading.Event()
 
     def begun() -> Ran | None:
@@ -102,6 +104,7 @@ async def _in_thread(flow: Coroutine[Any, Any, Ran]) -> Ran:
         ran = await asyncio.shield(work)
     except asyncio.CancelledError:
         given_up.set()
+        work.add_done_callback(lambda _: tell())
         raise
     if ran is None:
         raise AssertionError("unreachable: only a flow that was given up does not begin")
@@ -113,7 +116,7 @@ def _here(tool: Tool, bind: Bind, wait: Waiter, record: Record) -> Result:
         with entered(record):
             positional, named = bind()
             output = tool.fn(*positional, **named)
-            return Executed(plain(wait(output) if inspect.isawaitable(output) else output))
+            return _result(wait(output) if _is_awaitable(output) else output)
     except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a tool may raise anything; all of it is its result
         return _failed(error)
 
@@ -122,7 +125,7 @@ async def _on_loop(tool: Tool, bind: Bind, record: Record) -> Ended:
     try:
         with entered(record):
             positional, named = bind()
-            return Ended(Executed(plain(await tool.fn(*positional, **named))))
+            return Ended(_result(await tool.fn(*positional, **named)))
     except asyncio.CancelledError as error:
         if (task := asyncio.current_task()) is not None and task.cancelling():
             raise
@@ -131,17 +134,27 @@ async def _on_loop(tool: Tool, bind: Bind, record: Record) -> Ended:
         return Ended(_failed(error))
 
 
-def _failed(error: BaseException) -> Failed:
-    text = cut(" ".join(redact_text(_text(error)).split()), LONGEST_ERROR)
-    return Failed(f"{type(error).__name__}: {text}" if text else type(error).__name__)
+def _result(output: object) -> Result:
+    if type(output) in _UNBEGUN:
+        return Failed("the tool returned a generator, which has not run; collect what it yields")
+    return Executed(plain(output))
 
 
-def _text(error: BaseException) -> str:
+_UNBEGUN = frozenset({GeneratorType, AsyncGeneratorType})
+
+
+def _is_awaitable(output: object) -> bool:
     try:
-        # More than is shown, lest half a secret at the cut be shown; and no more than that.
-        return str(error)[: 4 * LONGEST_ERROR]
-    except Exception:  # noqa: BLE001 - the text of an exception is the tool's code too
-        return "its text cannot be read"
+        return inspect.isawaitable(output)
+    except Exception:  # noqa: BLE001 - a user's object may raise anything from its own methods
+        return False
+
+
+def _failed(error: BaseException) -> Failed:
+    # More than is shown, lest half a secret at the cut be shown; and no more than that.
+    text = redact_text(text_of(error)[: 4 * LONGEST_ERROR])
+    text = cut(" ".join(text.split()), LONGEST_ERROR)
+    return Failed(f"{type(error).__name__}: {text}" if text else type(error).__name__)
 
 
 def _on_background_loop(awaitable: Any) -> Any:

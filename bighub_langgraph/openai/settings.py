@@ -20,6 +20,7 @@ class Settings:
     fail_mode: str
     max_tool_rounds: int
     outcome_reporting: bool
+    outcome_reporting_required: bool
     memory_enabled: bool
     memory_source: str
     memory_source_version: str
@@ -48,6 +49,8 @@ class Settings:
                 raise AdapterConfigurationError(f"{name} is a number from {least}, not {value!r}")
         if self.on_decision is not None and not callable(self.on_decision):
             raise AdapterConfigurationError(f"on_decision is a function, not {self.on_decision!r}")
+        if self.outcome_reporting_required and not self.outcome_reporting:
+            raise AdapterConfigurationError("outcome_reporting_required needs outcome_reporting")
         if self.signing_key is not None and not self.signing_key:
             raise AdapterConfigurationError("signing_key must not be empty")
 

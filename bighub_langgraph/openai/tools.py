@@ -77,7 +77,8 @@ def make_tool(
         )
     if not callable(fn):
         raise AdapterConfigurationError(f"tool {name!r}: fn must be callable, not {fn!r}")
-    if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+    called = _called(fn)
+    if inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called):
         raise AdapterConfigurationError(
             f"tool {name!r}: a generator would return before it ran; collect what it yields"
         )
@@ -91,10 +92,14 @@ def make_tool(
 
 def is_coroutine_function(fn: Any) -> bool:
     """Whether calling a function gives a coroutine, as far as one can see before."""
+    return inspect.iscoroutinefunction(_called(fn))
+
+
+def _called(fn: Any) -> Any:
+    """The function behind partials and objects that can be called."""
     while isinstance(fn, partial):
         fn = fn.func
-    called = fn if inspect.isroutine(fn) else type(fn).__call__
-    return inspect.iscoroutinefunction(called)
+    return fn if inspect.isroutine(fn) else type(fn).__call__
 
 
 class Tools:

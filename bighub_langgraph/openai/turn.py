@@ -46,7 +46,7 @@ async def take_turn(talk: Talk, reply: Reply, host: Host) -> Talk:
     """Take every call of an answer as far as it goes without a person."""
     considered = await _consider(_opened(reply.calls, talk, host), talk, host)
     calls, events = await settle_calls(considered, talk, host)
-    hosted = [_hosted(item, talk) for item in reply.approval_requests]
+    hosted = [_hosted(item, talk, host) for item in reply.approval_requests]
     return talk.with_calls(
         [*calls, *hosted], [*events, *(call.waiting for call in hosted if call.waiting)]
     )
@@ -60,10 +60,10 @@ async def settle_calls(
     flows = [one for one in settling if not isinstance(one, tuple)]
     ran = iter(await host.ports.gather(flows))
     settled = [one if isinstance(one, tuple) else next(ran) for one in settling]
-    if host.notice is not None:
-        for _, event, record in settled:
-            if record is not None:
-                await host.notice(event, record)
+    for _, event, record in settled:
+        event["source_version"] = host.ports.telling.source_version
+        if host.notice is not None and record is not None:
+            await host.notice(event, record)
     return [call for call, _, _ in settled], [event for _, event, _ in settled]
 
 
@@ -201,7 +201,7 @@ def _reads_only(call: ToolCall, host: Host) -> bool:
     return host.rules.policy(call.tool).read_only
 
 
-def _hosted(item: Json, talk: Talk) -> OpenCall:
+def _hosted(item: Json, talk: Talk, host: Host) -> OpenCall:
     """A hosted MCP server's wish to run a tool of its own, for a person to allow."""
     name, request_id = str(item.get("name")), str(item.get("id"))
     try:
@@ -214,5 +214,6 @@ def _hosted(item: Json, talk: Talk) -> OpenCall:
         "error": None,
         "request_id": request_id,
         "server_label": item.get("server_label"),
+        "source_version": host.ports.telling.source_version,
     }
     return OpenCall(request_id, name, arguments, kind="mcp", waiting={**event, **asked})
