@@ -6,6 +6,7 @@ import threading
 import time
 import weakref
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -93,10 +94,7 @@ class Courier:
         with self._changed:
             self._owing = True
             if self._waiter is None or not self._waiter.is_alive():
-                self._waiter = threading.Thread(
-                    target=self._look_now_and_then, name="bighub-courier-late", daemon=True
-                )
-                self._waiter.start()
+                self._waiter = _begun(self._look_now_and_then, "bighub-courier-late")
 
     def asoon(self) -> None:
         """The same for a coroutine."""
@@ -173,10 +171,7 @@ class Courier:
     def _set_to_work(self) -> None:
         with self._changed:
             if self._thread is None or not self._thread.is_alive():
-                thread = threading.Thread(target=self._go_on, name="bighub-courier", daemon=True)
-                with suppress(RuntimeError):  # there are no more threads: the rest waits for close
-                    thread.start()
-                    self._thread = thread
+                self._thread = _begun(self._go_on, "bighub-courier")
             self._changed.notify_all()
 
     def _go_on(self) -> None:
@@ -285,6 +280,16 @@ class Courier:
         if not self._closed:
             loop = asyncio.get_running_loop()
             self._look = loop.create_task(self._deliver_on_loop(None))
+
+
+def _begun(work: Callable[[], None], name: str) -> threading.Thread | None:
+    """A thread at work; None where no more can be started: the rest is told at the end."""
+    thread = threading.Thread(target=work, name=name, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:
+        return None
+    return thread
 
 
 def _tell_the_rest(ports: Ports) -> None:

@@ -340,6 +340,23 @@ def test_an_outage_takes_no_random_numbers_from_a_program_that_seeded_them(journ
         bighub.away = False
 
 
+@pytest.mark.parametrize("way", ["start", "soon"])
+def test_where_no_thread_can_be_started_the_rest_is_told_at_the_end(
+    journal: Any, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    def full(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    bighub = ScriptedBighub()
+    run(journal, call(1))
+    guard = BighubGuard(bighub=bighub, journal=journal)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", full)
+        getattr(guard.courier, way)()
+    guard.courier.close()
+    assert bighub.statuses == ["SUCCESS"]
+
+
 # -- a service that has a bad day ------------------------------------------------------------------
 
 BAD_DAYS = {

@@ -3,6 +3,8 @@
 import os
 import threading
 from contextlib import suppress
+from itertools import compress
+from operator import methodcaller
 from weakref import WeakSet
 
 _AT_MOST = 30.0  # seconds; whoever forks while holding one itself would wait for ever
@@ -12,7 +14,7 @@ _known = threading.Lock()
 
 
 def awaited_by_forks() -> threading.Lock:
-    """A lock that no other thread holds while this process forks."""
+    """A lock that no other thread holds while this process forks; nobody holds two of them."""
     lock = threading.Lock()
     with _known:
         _locks.add(lock)
@@ -20,16 +22,23 @@ def awaited_by_forks() -> threading.Lock:
 
 
 def _take() -> None:
-    _known.acquire()
-    _taken[:] = [lock for lock in _locks if lock.acquire(timeout=_AT_MOST)]
+    _take_all([_known])  # the first, so that none is added meanwhile and no other thread forks
+    _take_all(list(_locks))
+
+
+def _take_all(locks: list[threading.Lock]) -> None:
+    # In one call: where a signal's handler raises behind `acquire`, nobody would know of it.
+    _taken.extend(compress(locks, map(_ACQUIRE, locks)))
 
 
 def _give_back() -> None:
-    for lock in _taken:
-        lock.release()
+    taken = _taken[::-1]
     _taken.clear()
-    _known.release()
+    for lock in taken:
+        lock.release()
 
+
+_ACQUIRE = methodcaller("acquire", timeout=_AT_MOST)
 
 with suppress(AttributeError):  # Windows does not fork
     os.register_at_fork(before=_take, after_in_parent=_give_back, after_in_child=_give_back)

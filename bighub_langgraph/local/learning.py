@@ -18,7 +18,7 @@ from bighub_langgraph.local.scoring.evidence import Evidence, Label
 from bighub_langgraph.local.scoring.features import Traits
 from bighub_langgraph.local.scoring.model import Assessment, Model
 from bighub_langgraph.local.settings import Settings
-from bighub_langgraph.local.store import Store
+from bighub_langgraph.local.store import KEEPING, Store
 from bighub_langgraph.local.tables import snapshots
 
 _BETWEEN_SNAPSHOTS = 2_000
@@ -234,5 +234,5 @@ class _Decided(NamedTuple):
     traits: Traits | None
 
 
-_ALONE = select(func.pg_try_advisory_xact_lock(8_787_002))
+_ALONE = select(func.pg_try_advisory_xact_lock(KEEPING))
 _SNAPSHOT = select(snapshots.c.seq, snapshots.c.state).order_by(snapshots.c.seq.desc()).limit(1)

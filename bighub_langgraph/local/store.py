@@ -29,7 +29,8 @@ from bighub_langgraph.local.tables import OBSOLETE, heads, metadata
 from bighub_langgraph.local.transactions import Pooled, Turns
 
 _WAIT_FOR_LOCK = 30.0
-_PREPARING = 8_787_001  # one process at a time makes the tables
+# Advisory locks of PostgreSQL: one process at a time makes the tables, and keeps a snapshot.
+_PREPARING, KEEPING = 8_787_001, 8_787_002
 
 
 class Store:
