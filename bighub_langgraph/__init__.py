@@ -5,6 +5,7 @@ no OpenAI.
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -95,12 +96,44 @@ if TYPE_CHECKING:
     from bighub_langgraph.openai.state import RunState as RunState
 
 
+# Public names that need an extra: the module that has to be there, and what to install.
+_EXTRAS = {
+    "BighubMiddleware": (
+        "langchain",
+        "BighubMiddleware needs LangChain: pip install 'bighub-langgraph[langchain]'",
+    ),
+}
+
+
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, message = _EXTRAS.get(name, ("", ""))
+    if module and find_spec(module) is None:
+        return _without_extra(name, message)
     value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
+
+
+def _without_extra(name: str, message: str) -> Any:
+    """A class in the place of one whose extra is not installed; any use of it says so."""
+
+    class Missing(type):
+        def __call__(cls, *_: Any, **__: Any) -> Any:
+            raise ImportError(message)
+
+        def __getattr__(cls, attribute: str) -> Any:
+            if attribute.startswith("_"):  # what `help` and `inspect` look for
+                raise AttributeError(attribute)
+            raise ImportError(message)
+
+        def __new__(mcs, name: str, bases: tuple[type, ...], body: dict[str, Any]) -> Any:
+            if bases:
+                raise ImportError(message)
+            return super().__new__(mcs, name, bases, body)
+
+    return Missing(name, (), {"__doc__": message, "__module__": __name__})
 
 
 def __dir__() -> list[str]:

@@ -1,16 +1,13 @@
 """The guard in LangChain's `create_agent`."""
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from functools import wraps
-from inspect import iscoroutinefunction, signature
-from typing import Annotated, Any, NamedTuple, NotRequired, Self
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Any, NamedTuple, NotRequired
 
 from langchain_core.messages import AIMessage, BaseMessage, RemoveMessage, ToolMessage
 from langchain_core.tools import BaseTool
 from langgraph.config import get_config
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Command
-from langsmith.utils import tracing_is_enabled
 
 from bighub_langgraph.core.answers import UnclearAnswer
 from bighub_langgraph.core.drive import run_sync
@@ -28,6 +25,7 @@ from bighub_langgraph.graph.state import (
     CHANNEL,
     Plan,
     Planned,
+    execution_info,
     last_turn,
     messages_of,
     minted,
@@ -39,16 +37,16 @@ from bighub_langgraph.graph.wrapping import CHANGED, awrap, wrap
 from bighub_langgraph.guard import END_OF_RUN, BighubGuard
 
 try:
-    from langchain.agents.middleware.types import (
+    from langchain.agents.middleware import (
         AgentMiddleware,
         AgentState,
         ExtendedModelResponse,
         ModelRequest,
         ModelResponse,
-        PrivateStateAttr,
         ToolCallRequest,
         hook_config,
     )
+    from langchain.agents.middleware.types import OmitFromSchema
 except ImportError as error:  # pragma: no cover - the extra is always there in tests
     raise ImportError(
         "BighubMiddleware needs LangChain: pip install 'bighub-langgraph[langchain]'"
@@ -60,7 +58,7 @@ ANSWERED_ELSEWHERE = "another middleware answered it"
 class GuardedAgentState(AgentState[Any]):
     """The agent's state with the guard's private plan, which inputs and outputs do not show."""
 
-    bighub: NotRequired[Annotated[Plan, PrivateStateAttr, newer]]
+    bighub: NotRequired[Annotated[Plan, OmitFromSchema(input=True, output=True), newer]]
 
 
 class _Mended(NamedTuple):
@@ -74,9 +72,6 @@ class _Mended(NamedTuple):
         if self.messages is None:
             return {}
         return {"messages": [RemoveMessage(REMOVE_ALL_MESSAGES), *self.messages, *result]}
-
-
-_HOOKS = ("wrap_model_call", "awrap_model_call", "wrap_tool_call", "awrap_tool_call")
 
 
 class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
@@ -102,23 +97,6 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         # The tools the model was shown last, to check a person's edits against. After a restart
         # they are not known yet; then the ToolNode checks, and the model reads what is wrong.
         self._shown: dict[str, BaseTool] = {}
-        self._at_hand()
-
-    def __copy__(self) -> Self:
-        """A copy with hooks of its own: they must not ask the guard of the one it is made of."""
-        twin = object.__new__(type(self))
-        twin.__dict__.update({k: v for k, v in self.__dict__.items() if k not in _HOOKS})
-        twin._at_hand()
-        return twin
-
-    def _at_hand(self) -> None:
-        traced = tracing_is_enabled()
-        for name in _HOOKS:
-            # The asynchronous two are plain functions, for around a coroutine function LangSmith
-            # does its books in two threads a call, whether anybody traces or not. A span that shall
-            # last as long as its hook needs the coroutine function all the same.
-            slow = traced and name.startswith("a")
-            setattr(self, name, (_as_coroutine_function if slow else _signed)(getattr(self, name)))
 
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
@@ -128,19 +106,12 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         response = handler(mended.request)
         return run_sync(self._evaluated(mended, response, self.guard.ports))
 
-    def awrap_model_call(
-        self,
-        request: ModelRequest[Any],
-        handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
-    ) -> Coroutine[Any, Any, ExtendedModelResponse[Any]]:
-        """The same for a coroutine."""
-        return self._amodel_called(request, handler)
-
-    async def _amodel_called(
+    async def awrap_model_call(
         self,
         request: ModelRequest[Any],
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> ExtendedModelResponse[Any]:
+        """The same for a coroutine."""
         mended = await self._round_over(request, self.guard.aports)
         response = await handler(mended.request)
         return await self._evaluated(mended, response, self.guard.aports)
@@ -161,11 +132,11 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         """Run one call once, if it is what was evaluated."""
         return wrap(self.guard, request, handler, told_behind=True)
 
-    def awrap_tool_call(
+    async def awrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[Any]]
-    ) -> Coroutine[Any, Any, Any]:
+    ) -> Any:
         """The same for a coroutine."""
-        return awrap(self.guard, request, handler, told_behind=True)
+        return await awrap(self.guard, request, handler, told_behind=True)
 
     async def _mended(self, request: ModelRequest[Any], ports: Ports) -> _Mended:
         """Close calls that a new message has overtaken, before the model runs."""
@@ -207,7 +178,7 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         config = get_config()
         refuse_forgetful(ports.journal, config)
         calls = [one for one in message.tool_calls if one["id"] not in done]
-        wrong = faults(calls, tools, complete=False)
+        wrong = faults(calls, tools, config, execution_info(), complete=False)
         # A tool that the model was not shown may come from a wrapper; it is looked at there.
         names = {one["name"] for one in calls}
         later = set() if tools is None else names - tools.keys()
@@ -252,7 +223,7 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
             given = question.read(answer)
         except UnclearAnswer as error:
             return self._again({**plan, "unclear": str(error)})
-        settled = await question.settle(given, get_config(), ports)
+        settled = await question.settle(given, ports)
         told = [answered(one.record) for one in settled if is_over(one)]
         settled_plan = part_of(plan, [after_answers(one, settled) for one in plan["calls"]])
         if any(one["next"] == "ask" for one in settled_plan["calls"]):
@@ -266,7 +237,7 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
     def _again(self, plan: Plan, told: Sequence[Any] = ()) -> Command[Any]:
         """Come back to this node with a stored plan; `goto` alone would run the tools as well."""
         update = {CHANNEL: plan, "messages": list(told), "jump_to": "end"}
-        return Command(update=update, goto=f"{self.name}.after_model")
+        return Command(update=update, goto=get_config()["metadata"]["langgraph_node"])
 
     async def _start(self, ports: Ports, turn: str | None = None) -> None:
         if ports is self.guard.aports:
@@ -288,27 +259,6 @@ async def _close_open(plan: Plan, why: str, ports: Ports, *, but: Plan | None = 
     for record in (await ports.find(keys)).values() if keys else ():
         if record.state in {State.AWAITING, State.ALLOWED}:
             await close(record, why, ports)
-
-
-def _signed(hook: Callable[..., Any]) -> Callable[..., Any]:
-    """The hook with its signature at hand: LangSmith asks for it at every call."""
-    if iscoroutinefunction(hook):  # a subclass's
-        return hook
-
-    @wraps(hook)
-    def called(*given: Any, **named: Any) -> Any:
-        return hook(*given, **named)
-
-    called.__signature__ = signature(hook)  # type: ignore[attr-defined]  # as `inspect` has it
-    return called
-
-
-def _as_coroutine_function(hook: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
-    @wraps(hook)
-    async def called(*given: Any, **named: Any) -> Any:
-        return await hook(*given, **named)
-
-    return called
 
 
 def _extended(response: ModelResponse[Any], update: dict[str, Any]) -> ExtendedModelResponse[Any]:

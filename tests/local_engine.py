@@ -1,5 +1,6 @@
 """What the tests of the embedded engine share: a clock to turn, and calls that come again."""
 
+import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,11 +47,13 @@ class Signal:
     @contextmanager
     def comes(self) -> Iterator[None]:
         before = sys.getprofile()
+        gc.disable()  # it would close what other tests left, and the signal would fall in there
         sys.setprofile(self)
         try:
             yield
         finally:
             sys.setprofile(before)
+            gc.enable()
 
 
 @contextmanager

@@ -16,7 +16,8 @@ from bighub_langgraph.local.server import create_app
 def serving(engine: Engine, **options: Any) -> Iterator[str]:
     """Serve an engine on a free port; the value is the server's address."""
     listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(create_app(engine, **options), log_level="warning", lifespan="off")
+    app = create_app(engine, **options)
+    config = uvicorn.Config(app, log_level="warning", lifespan="off", ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()

@@ -3,7 +3,10 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -94,6 +97,133 @@ def test_a_module_can_be_read_in_one_sitting(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_MODULE
 
 
+# -- private parts of other people's packages ------------------------------------------------------
+
+# Modules that may touch private parts of a framework, and what they are for. Each access is held by
+# a contract test of the module.
+PRIVATE_ACCESS = {
+    "bighub_langgraph.graph.langgraph_internals": "the checkpointer, a task's answers, a builder",
+    "bighub_langgraph.core.changing": "frozen records of our own, no framework's",
+}
+# Private by their spelling, public by the documentation of `collections.namedtuple`.
+NAMED_TUPLE = {"_asdict", "_field_defaults", "_fields", "_make", "_replace"}
+BY_NAME = {"delattr", "getattr", "hasattr", "setattr"}
+DUNDER_OF_PYTHON = {
+    *("__annotations__", "__call__", "__cause__", "__class__", "__dict__", "__doc__", "__func__"),
+    *("__getattribute__", "__getitem__", "__init__", "__metadata__", "__module__", "__mro__"),
+    *("__name__", "__qualname__", "__required_keys__", "__self__", "__setattr__", "__wrapped__"),
+    *("__aiter__", "__anext__", "__iter__", "__next__", "__enter__", "__exit__", "__version__"),
+}
+
+
+def is_private(name: str) -> bool:
+    if name.startswith("__") and name.endswith("__"):
+        return name not in DUNDER_OF_PYTHON
+    return name.startswith("_") and name not in NAMED_TUPLE and name != "_"
+
+
+def private_names(tree: ast.AST) -> set[str]:
+    """The private names that a module defines itself."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
+            names.add(node.id if isinstance(node, ast.Name) else node.attr)
+    return {name for name in names if is_private(name)}
+
+
+@cache
+def our_private_names() -> frozenset[str]:
+    trees = [ast.parse(path.read_text("utf-8")) for path in modules()]
+    return frozenset(name for tree in trees for name in private_names(tree))
+
+
+def private_accesses(source: str, inherited: frozenset[str] = frozenset()) -> list[str]:
+    """Every access of a module to what is private to somebody else, with its line.
+
+    Args:
+        source: The module.
+        inherited: Private names of our other modules, which a class of ours may have inherited.
+    """
+    tree = ast.parse(source)
+    own = private_names(tree)
+    found = [
+        (getattr(node, "lineno", 0), name)
+        for node in ast.walk(tree)
+        for name, is_own_object in names_touched(node)
+        if is_private(name) and name not in (own | inherited if is_own_object else own)
+    ]
+    return [f"line {line}: {name}" for line, name in sorted(found)]
+
+
+def names_touched(node: Any) -> Iterator[tuple[str, bool]]:
+    """The names that a piece of code takes from an object, and whether it is its own."""
+    match node:
+        case ast.Attribute(value=ast.Name(id="object"), attr="__new__"):
+            yield "__new__", False
+        case ast.Attribute(value=base, attr=name):
+            yield name, ast.unparse(base) in {"self", "cls", "super()"}
+        case ast.Call(func=ast.Name(id=function), args=[_, ast.Constant(value=str(name)), *_]):
+            if function in BY_NAME:
+                yield name, False
+        case ast.Constant(value=str(text)) if text.startswith("__pregel"):
+            yield text, False
+        case ast.ImportFrom(module=module, names=names):
+            yield from ((part, False) for part in (module or "").split(".") if part != "__future__")
+            yield from ((one.name, False) for one in names)
+        case ast.Import(names=names):
+            yield from ((part, False) for one in names for part in one.name.split("."))
+
+
+@pytest.mark.parametrize("path", modules(), ids=dotted)
+def test_nothing_touches_the_private_parts_of_a_framework(path: Path) -> None:
+    accesses = private_accesses(path.read_text("utf-8"), our_private_names())
+    assert dotted(path) in PRIVATE_ACCESS or accesses == []
+
+
+def test_the_modules_that_may_touch_private_parts_still_do() -> None:
+    for name in PRIVATE_ACCESS:
+        path = PACKAGE.parent / Path(*name.split(".")).with_suffix(".py")
+        assert private_accesses(path.read_text("utf-8")) != []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "node._messages_key",
+        "getattr(node, '_wrap_tool_call', None)",
+        "hasattr(thing, '__api_exclude__')",
+        "model.__pydantic_validator__.validate_json(text)",
+        "config['configurable']['__pregel_read']",
+        "object.__new__(Request)",
+        "from langgraph._internal import _constants",
+        "from langgraph.pregel import _algo",
+        "import langgraph._internal",
+        "class Client(Base):\n    def close(self): self._transport.close()",
+        "class Client(Base):\n    def close(self): super()._close()",
+    ],
+)
+def test_a_private_access_is_found(line: str) -> None:
+    assert private_accesses(line) != []
+
+
+def test_what_is_ours_or_pythons_is_no_private_access() -> None:
+    source = """
+from __future__ import annotations
+from bighub_langgraph import __version__
+class Ours:
+    def __init__(self): self._lock = 1
+    def _own(self): return self._lock, type(self).__name__, pair._replace(a=1)
+def after_fork(ours): ours._lock = 2
+_ = getattr(ours, "_lock")
+"""
+    assert private_accesses(source) == []
+
+
+# -- what is imported, and when --------------------------------------------------------------------
+
+
 def loaded_by(statement: str) -> set[str]:
     """The top-level packages that a fresh interpreter has loaded after a statement."""
     code = f"{statement}\nimport sys\nprint(*{{name.split('.')[0] for name in sys.modules}})"
@@ -122,6 +252,33 @@ def test_the_facade_loads_what_its_tools_and_its_clients_need_when_they_come(nam
 def test_every_public_name_can_be_imported() -> None:
     for name in bighub_langgraph.__all__:
         assert getattr(bighub_langgraph, name) is not None
+
+
+WITHOUT_LANGCHAIN = "import sys; sys.modules['langchain'] = None\n"
+
+
+def test_every_public_name_is_there_without_the_extras() -> None:
+    loaded_by(f"{WITHOUT_LANGCHAIN}from bighub_langgraph import *\nBighubMiddleware, BighubOpenAI")
+
+
+def test_the_help_shows_every_public_name_without_the_extras() -> None:
+    code = f"{WITHOUT_LANGCHAIN}import bighub_langgraph\nhelp(bighub_langgraph)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert [name for name in bighub_langgraph.__all__ if name not in ran.stdout] == []
+    assert "pip install 'bighub-langgraph[langchain]'" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    "use",
+    ["BighubMiddleware(None)", "class Mine(BighubMiddleware): pass", "BighubMiddleware.tools"],
+)
+def test_a_name_whose_extra_is_missing_says_so_when_it_is_used(use: str) -> None:
+    code = f"{WITHOUT_LANGCHAIN}from bighub_langgraph import BighubMiddleware\n{use}"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    last = ran.stderr.strip().splitlines()[-1]
+    assert last == (
+        "ImportError: BighubMiddleware needs LangChain: pip install 'bighub-langgraph[langchain]'"
+    )
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -1,5 +1,6 @@
 """How people are asked and what their answers do, in the ready graph and in LangChain's agent."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -95,7 +96,8 @@ def test_bighubs_queue_is_resolved_with_comment_and_approver(host: str) -> None:
 
 def test_the_user_a_server_knows_is_the_approver(host: str) -> None:
     desk = Desk(host)
-    config = {"configurable": {"thread_id": "t", "langgraph_auth_user": {"identity": "eve"}}}
+    user = SimpleNamespace(identity="eve")  # as LangGraph's server passes it on
+    config = {"configurable": {"thread_id": "t", "langgraph_auth_user": user}}
     desk.answer({**YES, "approver": "ada"}, config)
     desk.guard.flush()
     assert desk.bighub.resolutions[0]["comment"].startswith("eve: ")

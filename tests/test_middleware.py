@@ -342,16 +342,6 @@ def test_a_run_that_ends_behind_its_tools_is_told_of_in_a_moment(runner: Runner)
     assert agent.bighub.statuses == ["SUCCESS"]
 
 
-@pytest.mark.parametrize("traced", [False, True])
-def test_a_span_lasts_as_long_as_its_hook_where_somebody_traces(
-    traced: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("bighub_langgraph.middleware.tracing_is_enabled", lambda: traced)
-    made = BighubMiddleware(BighubGuard(bighub=ScriptedBighub()))
-    hooks = (made.awrap_model_call, made.awrap_tool_call)
-    assert [inspect.iscoroutinefunction(one) for one in hooks] == [traced, traced]
-
-
 async def test_a_subclass_keeps_its_own_hooks() -> None:
     class Counting(BighubMiddleware):
         calls = 0
@@ -368,14 +358,6 @@ async def test_a_subclass_keeps_its_own_hooks() -> None:
     graph: Any = create_agent(model, shop.tools(), middleware=[counting])
     await graph.ainvoke(PLEASE)
     assert (counting.calls, len(shop.ran)) == (2, 2)
-
-
-async def test_an_agent_that_is_traced_runs_its_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bighub_langgraph.middleware.tracing_is_enabled", lambda: True)
-    agent = Agent(asks_for(REFUND, LOOK_UP), "Done.")
-    state = await agent.graph.ainvoke(PLEASE, {"configurable": {"thread_id": "t"}})
-    assert state["messages"][-1].content == "Done."
-    assert len(agent.shop.ran) == 2
 
 
 async def test_a_copy_asks_its_own_guard() -> None:

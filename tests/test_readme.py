@@ -60,7 +60,8 @@ def test_the_first_example_is_short_and_prints_what_is_shown() -> None:
 def test_the_picture_of_the_graph_is_what_the_code_draws() -> None:
     [picture] = [block.body for block in BLOCKS if block.language == "mermaid"]
     printed = run(sys.executable, "-c", f"{FIRST}\nprint(agent.get_graph().draw_mermaid())")
-    assert printed.rstrip().endswith(picture.rstrip())
+    # Older releases of langgraph draw the list of a node's tools as Python prints it.
+    assert printed.replace("['refund']", "refund").rstrip().endswith(picture.rstrip())
 
 
 def test_the_demo_prints_what_is_shown() -> None:

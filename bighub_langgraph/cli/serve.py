@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -45,7 +45,7 @@ def serve(
     if log_level not in _LOG_LEVELS:
         stop(f"--log-level is one of {', '.join(_LOG_LEVELS)}, not {log_level!r}")
     try:
-        with _database(db):
+        with _database(db), suppress(KeyboardInterrupt):
             run(database_url(db), host=host, port=port, log_level=log_level)
     except PublicWithoutKeys as error:
         stop(str(error))

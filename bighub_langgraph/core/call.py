@@ -1,12 +1,12 @@
 """A tool call as the model proposes it, and the key that binds a record to exactly this call."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from bighub_langgraph.core.errors import InvalidCall
-from bighub_langgraph.core.writing import writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,4 +54,4 @@ def _not_plain(what: str, error: Exception) -> InvalidCall:
 
 
 _NOT_JSON = (TypeError, ValueError, RecursionError)
-_canonical = writer(sort_keys=True, separators=(",", ":"), allow_nan=False)
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode

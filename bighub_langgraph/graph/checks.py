@@ -8,11 +8,12 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.runtime import ExecutionInfo
 from pydantic import BaseModel, ValidationError
 
 from bighub_langgraph.core.errors import JournalError
 from bighub_langgraph.core.ports import Journal
-from bighub_langgraph.graph.state import checkpointer_of
+from bighub_langgraph.graph.langgraph_internals import checkpointer_of, unreadable_run
 from bighub_langgraph.journal.memory import MemoryJournal
 
 REMEDY = 'pass journal=Journal("sqlite:///calls.db") to the guard'
@@ -21,6 +22,8 @@ REMEDY = 'pass journal=Journal("sqlite:///calls.db") to the guard'
 def faults(
     calls: Sequence[Mapping[str, Any]],
     tools: Mapping[str, BaseTool] | None,
+    config: RunnableConfig,
+    info: ExecutionInfo | None,
     *,
     complete: bool = True,
 ) -> list[str | None]:
@@ -29,8 +32,12 @@ def faults(
     Args:
         calls: The calls of one AI message.
         tools: The tools there are, where that is known here.
+        config: The task's configuration; where the guard cannot read it, no call may run.
+        info: What LangGraph says of the task.
         complete: Whether there are no others; a ToolNode's own wrapper may bring some.
     """
+    if problem := unreadable_run(config, info):
+        return [f"{call['name']} did not run: {problem}" for call in calls]
     ids = Counter(call.get("id") for call in calls)
     return [_fault(call, ids, tools, complete=complete) for call in calls]
 

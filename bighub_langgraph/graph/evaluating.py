@@ -15,6 +15,7 @@ from bighub_langgraph.core.transitions import next_step
 from bighub_langgraph.core.words import State, Step
 from bighub_langgraph.graph.answering import answers_in, tell
 from bighub_langgraph.graph.checks import faults, refuse_forgetful
+from bighub_langgraph.graph.langgraph_internals import checkpointer_of
 from bighub_langgraph.graph.node import Node
 from bighub_langgraph.graph.routing import EVALUATE
 from bighub_langgraph.graph.state import (
@@ -22,7 +23,7 @@ from bighub_langgraph.graph.state import (
     Next,
     Plan,
     Planned,
-    checkpointer_of,
+    execution_info,
     last_turn,
     messages_of,
     minted,
@@ -66,7 +67,7 @@ def evaluate_node(
             message, done = last_turn(messages_of(state, messages_key))
             listed = message.tool_calls if message is not None else []
             calls = [one for one in listed if one["id"] not in done]
-            wrong = faults(calls, tools, complete=complete)
+            wrong = faults(calls, tools, config, execution_info(), complete=complete)
             plan = plan_turn(calls, wrong, guard, config, turn=message.id if message else None)
         await consider_plan(plan, guard, config, ports)
         return {messages_key: await answers_in(plan, ports), CHANNEL: plan}

@@ -1,18 +1,20 @@
 """The forms in which a tool node is given its calls, read into one."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
+from langgraph.prebuilt import ToolNode
 
+from bighub_langgraph.graph.langgraph_internals import has_state, with_state
 from bighub_langgraph.graph.state import (
     CHANNEL,
+    execution_info,
     last_turn,
     messages_of,
     minted,
-    read_around,
     thread_of,
 )
 
@@ -26,7 +28,7 @@ class Calls:
     Attributes:
         form: Which form the input has, and so which form the output takes.
         calls: Tool calls; those sent by the guard's own edges carry the way to their record.
-        around: Reads the messages around them, as far as they are known here.
+        read_messages: Reads the messages around them, as far as they are known here.
         thread: First part of the calls' keys.
         turn: Second part.
         state: The state that tools may ask for; None where the tool node finds it by itself.
@@ -34,7 +36,7 @@ class Calls:
 
     form: Form
     calls: list[dict[str, Any]]
-    around: Callable[[], list[BaseMessage]]
+    read_messages: Callable[[], Awaitable[list[BaseMessage]]]
     thread: str
     turn: str
     state: Any = None
@@ -44,10 +46,9 @@ class Calls:
         """Whether every call comes from the guard's own edges."""
         return _sent(self.calls)
 
-    @property
-    def siblings(self) -> list[dict[str, Any]]:
+    async def siblings(self) -> list[dict[str, Any]]:
         """The calls of the same AI message that are still open."""
-        message, done = last_turn(self.around())
+        message, done = last_turn(await self.read_messages())
         if message is None:
             return []
         return [dict(one) for one in message.tool_calls if one["id"] not in done]
@@ -56,39 +57,83 @@ class Calls:
         """One call as a ToolNode takes it, in the form that was given."""
         plain = {name: value for name, value in call.items() if name != CHANNEL}
         if self.form == "messages":
-            return _narrowed(self.around(), plain)
+            return _narrowed(messages_of(self.state, ""), plain)
         if self.state is None:
             return [plain]
-        return {"__type": "tool_call_with_context", "tool_call": plain, "state": self.state}
+        return with_state(plain, self.state)
 
 
-def read_calls(given: Any, config: RunnableConfig, messages_key: str) -> Calls:
-    """Read an input: a state, a list of messages, a list of calls, or one call with a state."""
+async def read_calls(
+    given: Any, config: RunnableConfig, messages_key: str, *, blocking: bool
+) -> Calls:
+    """Read an input: a state, a list of messages, a list of calls, or one call with a state.
+
+    Args:
+        given: The input.
+        config: The task's configuration.
+        messages_key: Where a state keeps its messages.
+        blocking: Whether there is no event loop to wait on.
+    """
     if isinstance(given, list) and given and _is_call(given[-1]):
-        return _read_list(given, config, messages_key)
+        return await _read_list(given, config, messages_key, blocking=blocking)
     thread = thread_of(config) or minted()
-    if isinstance(given, Mapping) and given.get("__type") == "tool_call_with_context":
-        around = messages_of(given["state"], messages_key)
+    if has_state(given):
+        state = given["state"]
+        around = messages_of(state, messages_key)
         call = [given["tool_call"]]
-        return Calls("calls", call, lambda: around, thread, _turn_of(around), given["state"])
+        return Calls("calls", call, _known(around), thread, _turn_of(around), state)
     messages = messages_of(given, messages_key)
     message, done = last_turn(messages)
     if message is None:
         raise ValueError("there is no AI message in the input, so there is no tool call to run")
     calls = [dict(one) for one in message.tool_calls if one["id"] not in done]
     form: Form = "messages" if isinstance(given, list) else "state"
-    return Calls(form, calls, lambda: messages, thread, message.id or minted(), given)
+    return Calls(form, calls, _known(messages), thread, message.id or minted(), given)
 
 
-def _read_list(given: Sequence[dict[str, Any]], config: RunnableConfig, messages_key: str) -> Calls:
-    def around() -> list[BaseMessage]:
-        return messages_of(read_around(config, [messages_key]), messages_key)
+async def _read_list(
+    given: Sequence[dict[str, Any]], config: RunnableConfig, messages_key: str, *, blocking: bool
+) -> Calls:
+    async def around() -> list[BaseMessage]:
+        return messages_of(await _current_state(config, blocking=blocking), messages_key)
 
     if _sent(given):  # it says itself where its records are
         way = _way(given[0])
         return Calls("calls", list(given), around, way["thread"], way["turn"])
     thread = thread_of(config) or minted()
-    return Calls("calls", list(given), around, thread, _turn_of(around()))
+    return Calls("calls", list(given), around, thread, _turn_of(await around()))
+
+
+def _known(messages: list[BaseMessage]) -> Callable[[], Awaitable[list[BaseMessage]]]:
+    async def read_messages() -> list[BaseMessage]:
+        return messages
+
+    return read_messages
+
+
+async def _current_state(config: RunnableConfig, *, blocking: bool) -> Any:
+    """The state of the graph around a task that was sent calls alone.
+
+    A ToolNode reads it for its tools, and shows it to its wrapper; there is no other public way.
+    """
+    states: list[Any] = []
+
+    def look(request: Any, _: Any) -> ToolMessage:
+        states.append(request.state)
+        return ToolMessage("", tool_call_id=request.tool_call["id"])
+
+    async def alook(request: Any, handler: Any) -> ToolMessage:
+        return look(request, handler)
+
+    if execution_info() is None:
+        return None
+    reader = ToolNode([], wrap_tool_call=look, awrap_tool_call=alook)
+    call = {"name": "read_state", "args": {}, "id": "read_state", "type": "tool_call"}
+    if blocking:
+        reader.invoke([call], config)
+    else:
+        await reader.ainvoke([call], config)
+    return states[0]
 
 
 def _sent(calls: Sequence[Mapping[str, Any]]) -> bool:

@@ -33,7 +33,7 @@ async def close_turn(
     if not leaving:
         return list(parts)
     answered = {message.tool_call_id for one in leaving for message in _said(one)}
-    left = [one for one in calls.siblings if one["id"] not in answered]
+    left = [one for one in await calls.siblings() if one["id"] not in answered]
     ended = await end_calls(left, calls.thread, calls.turn, HANDED_OVER, ports)
     carrier = next((one for one in leaving if tool_messages(one.update)), None)
     if carrier is None:

@@ -1,4 +1,4 @@
-"""One flow as a node for both colours, and one question of the state as an edge."""
+"""One flow as a node of a graph, sync and async."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -32,26 +32,3 @@ class Node(Runnable[Any, Any]):
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002
         """Run the flow on the running loop."""
         return await self._flow(input, config or ensure_config(), self._guard.aports)
-
-
-class Edge(Runnable[Any, Any]):
-    """A conditional edge that only reads the state.
-
-    A plain function would be traced as a run of its own, and coroutines would call it in a thread.
-
-    Args:
-        where: Says where to go from what it is given: the state, or its node's update.
-        name: The edge's name.
-    """
-
-    def __init__(self, where: Callable[[Any, RunnableConfig], Any], name: str) -> None:
-        self._where = where
-        self.name = name
-
-    def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002
-        """Say where to go."""
-        return self._where(input, config or ensure_config())
-
-    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002
-        """The same for a coroutine, in place."""
-        return self._where(input, config or ensure_config())

@@ -1,13 +1,20 @@
 """Where a wrapper around a tool call may pause its task, and where it may not."""
 
-from typing import Any
-
-from langchain_core.runnables import RunnableConfig
 from langgraph.prebuilt.tool_node import ToolCallRequest
 
 from bighub_langgraph.core.record import Record
-from bighub_langgraph.graph.state import Plan, checkpointer_of, message_of
+from bighub_langgraph.graph.langgraph_internals import (
+    checkpointer_of,
+    is_sent,
+    may_have_interrupted,
+    unreadable_questions,
+)
+from bighub_langgraph.graph.state import Plan, message_of
 
+ASK_ELSEWHERE = (
+    "a person has to approve it, and here nobody can be asked: put the guard into the graph with "
+    "add_guard(builder, tools, guard), compiled with checkpointer=..."
+)
 MOST_REMEMBERED = 10_000
 
 # The first call of each task that asked somebody: a task has one question at most, because a
@@ -15,20 +22,22 @@ MOST_REMEMBERED = 10_000
 _asking: dict[str, str] = {}
 
 
-def may_pause(request: ToolCallRequest) -> bool:
-    """Whether a person can be asked in this task: there is a checkpointer, and one call alone.
+def reason_not_to_pause(request: ToolCallRequest) -> str | None:
+    """Why no person can be asked in this task; None where one can be.
 
-    The call's message needs an id, too, or the answer would not find the call it is about.
+    It takes a checkpointer, and one call alone. The call's message needs an id, too, or the answer
+    would not find the call it is about.
     """
     config = request.runtime.config
     message = message_of(request.state, request.tool_call["id"])
-    if not checkpointer_of(config) or message is None or message.id is None:
-        return False
-    return (
-        not _somebody_asked(config)
-        and (_sent(config) or len(message.tool_calls) == 1)
-        and _first_to_ask(config, request)
-    )
+    if checkpointer_of(config) is None or message is None or message.id is None:
+        return ASK_ELSEWHERE
+    if problem := unreadable_questions(config):
+        return f"a person has to approve it, and {problem}"
+    alone = is_sent(config) or len(message.tool_calls) == 1
+    if alone and not may_have_interrupted(config) and _first_to_ask(request):
+        return None
+    return ASK_ELSEWHERE
 
 
 def may_ask_again(request: ToolCallRequest, record: Record, plan: Plan) -> bool:
@@ -42,33 +51,14 @@ def may_ask_again(request: ToolCallRequest, record: Record, plan: Plan) -> bool:
         for one in plan["calls"]
     )
     asked_here = record.starts > 1 or (record.approval is not None and not elsewhere)
-    return not asked_here and may_pause(request)
+    return not asked_here and reason_not_to_pause(request) is None
 
 
-def has_answer(request: ToolCallRequest) -> bool:
-    """Whether this task was resumed with an answer."""
-    scratchpad = request.runtime.config.get("configurable", {}).get("__pregel_scratchpad")
-    if scratchpad is None:
+def _first_to_ask(request: ToolCallRequest) -> bool:
+    info = request.runtime.execution_info
+    if info is None:
         return False
-    return bool(scratchpad.resume) or scratchpad.get_null_resume() is not None
-
-
-def _somebody_asked(config: RunnableConfig) -> bool:
-    """Whether a wrapper outside has asked something in this task before."""
-    scratchpad = config.get("configurable", {}).get("__pregel_scratchpad")
-    counter = getattr(scratchpad, "interrupt_counter", None)
-    return getattr(counter, "_counter", None) is not None
-
-
-def _sent(config: RunnableConfig) -> bool:
-    """Whether the task was made by a `Send`; LangChain's and our edges send calls one by one."""
-    triggers = config.get("metadata", {}).get("langgraph_triggers", ())
-    return tuple(triggers) == ("__pregel_push",)
-
-
-def _first_to_ask(config: RunnableConfig, request: ToolCallRequest) -> bool:
-    task: Any = config.get("configurable", {}).get("__pregel_task_id")
     call_id = request.tool_call["id"] or ""
     if len(_asking) > MOST_REMEMBERED:
         _asking.clear()
-    return _asking.setdefault(str(task), call_id) == call_id
+    return _asking.setdefault(info.task_id, call_id) == call_id

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, NamedTuple
 
-from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.types import interrupt
 from pydantic import BeforeValidator, WithJsonSchema
@@ -27,7 +26,7 @@ from bighub_langgraph.core.record import Answer, Approval, Record
 from bighub_langgraph.core.words import State
 from bighub_langgraph.graph.answering import tell
 from bighub_langgraph.graph.checks import misfit
-from bighub_langgraph.graph.state import CHANNEL, Plan, Planned
+from bighub_langgraph.graph.state import CHANNEL, Plan, Planned, authenticated_user
 from bighub_langgraph.guard import BighubGuard
 
 
@@ -99,11 +98,9 @@ class Question:
             self._refuse_misfit(one)
         return given
 
-    async def settle(
-        self, given: Sequence[Given], config: RunnableConfig, ports: Ports
-    ) -> list[Settled]:
+    async def settle(self, given: Sequence[Given], ports: Ports) -> list[Settled]:
         """Write answers into the journal. Where somebody else's came first, that one counts."""
-        return [await self._settle(one, config, ports) for one in given]
+        return [await self._settle(one, ports) for one in given]
 
     def unanswered(self, given: Sequence[Given]) -> list[Planned]:
         """The calls that got no answer."""
@@ -141,9 +138,9 @@ class Question:
         if fault := misfit(self._tools[given.tool], given.arguments):
             raise UnclearAnswer(fault)
 
-    async def _settle(self, given: Given, config: RunnableConfig, ports: Ports) -> Settled:
+    async def _settle(self, given: Given, ports: Ports) -> Settled:
         call, record = next(pair for pair in self._pairs if pair[0]["id"] == given.call_id)
-        approval = self._approval(given, call, approver_of(config), ports.clock())
+        approval = self._approval(given, call, authenticated_user(), ports.clock())
         move = resolve_doubt if record.state is State.UNKNOWN else answer
         settled = await move(record, approval, ports)
         tell(event("approval", settled))
@@ -163,15 +160,6 @@ class Question:
             expires_at=None if after is None else at + after,
             edited_to=_call(self._plan, call, given).key if edits else "",
         )
-
-
-def approver_of(config: RunnableConfig) -> str | None:
-    """The user a server has authenticated, if it is a server that runs us."""
-    user = config.get("configurable", {}).get("langgraph_auth_user")
-    identity = (
-        user.get("identity") if isinstance(user, Mapping) else getattr(user, "identity", None)
-    )
-    return None if identity is None else str(identity)
 
 
 def _asked(call: Planned, record: Record, guard: BighubGuard, *, edits: bool) -> Asked:

@@ -6,7 +6,6 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command
 
 from bighub_langgraph.core.ports import Ports
-from bighub_langgraph.graph.answering import tool_messages
 from bighub_langgraph.graph.node import Node
 from bighub_langgraph.graph.routing import REPORT
 from bighub_langgraph.graph.state import (
@@ -15,7 +14,6 @@ from bighub_langgraph.graph.state import (
     last_turn,
     messages_of,
     read,
-    read_around,
     unanswered,
 )
 from bighub_langgraph.guard import BighubGuard
@@ -41,24 +39,6 @@ def outcome_node(
         return Command(goto=then) if complete and then is not None else None
 
     return Node(flow, guard, REPORT)
-
-
-def going_on(guard: BighubGuard, *, messages_key: str, then: str) -> Node:
-    """The edge behind the tools: to `then` after the only call of a turn, else to `report`.
-
-    Of several calls none knows what becomes of the others that run beside it; `report` does.
-    """
-
-    async def flow(update: Any, config: RunnableConfig, ports: Ports) -> str:
-        state = read_around(config, [messages_key, CHANNEL])
-        message, done = last_turn(messages_of(state, messages_key))
-        done.update(one.tool_call_id for one in tool_messages(update))
-        if message is None or len(message.tool_calls) != 1 or unanswered(message, done):
-            return REPORT
-        await tell_of(_turn_of(state), guard, ports)
-        return then
-
-    return Node(flow, guard, "answered")
 
 
 async def tell_of(turn: str | None, guard: BighubGuard, ports: Ports) -> None:

@@ -19,6 +19,7 @@ from langchain_core.messages import (
     convert_to_messages,
 )
 from langchain_core.runnables import RunnableConfig
+from langgraph.runtime import ExecutionInfo, Runtime, get_runtime
 
 CHANNEL = "bighub"
 
@@ -140,30 +141,30 @@ def message_of(state: Any, call_id: str | None) -> AIMessage | None:
     return None
 
 
-def read_around(
-    config: RunnableConfig, keys: Sequence[str], *, fresh: bool = False
-) -> dict[str, Any]:
-    """Keys of the state around a task that was given something else.
-
-    With `fresh` as the task's own update leaves them, for which the graph copies all it has.
-    """
-    reader = config.get("configurable", {}).get("__pregel_read")
-    try:
-        found: dict[str, Any] = {} if reader is None else reader(list(keys), fresh)
-    except KeyError:  # the graph keeps them elsewhere
-        return {}
-    return found
-
-
 def thread_of(config: RunnableConfig) -> str | None:
     """The thread id, if the run has one."""
     thread = config.get("configurable", {}).get("thread_id")
     return None if thread is None else str(thread)
 
 
-def checkpointer_of(config: RunnableConfig) -> Any:
-    """The checkpointer of a run; None or False where there is none, whatever the thread id says."""
-    return config.get("configurable", {}).get("__pregel_checkpointer")
+def execution_info() -> ExecutionInfo | None:
+    """What LangGraph says of the task that runs here; None outside of a graph."""
+    runtime = _runtime()
+    return None if runtime is None else runtime.execution_info
+
+
+def authenticated_user() -> str | None:
+    """The user a server has authenticated, if it is a server that runs us."""
+    runtime = _runtime()
+    server = None if runtime is None else runtime.server_info
+    return None if server is None or server.user is None else str(server.user.identity)
+
+
+def _runtime() -> Runtime[Any] | None:
+    try:
+        return get_runtime()
+    except (RuntimeError, KeyError):  # no runnable runs here, or one that is part of no graph
+        return None
 
 
 def minted() -> str:

@@ -2,17 +2,21 @@
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.runtime import ExecutionInfo
 
 from bighub_langgraph.core.errors import JournalError
 from bighub_langgraph.core.ports import Ports
-from bighub_langgraph.graph.state import checkpointer_of, thread_of
+from bighub_langgraph.graph.langgraph_internals import checkpointer_of, stores_only_at_the_end
+from bighub_langgraph.graph.state import thread_of
 
 LONGEST = 30.0
 FIRST_LOOK = 0.001
 LONGEST_LOOK = 0.1
 
 
-async def until_stored(config: RunnableConfig, ports: Ports, *, blocking: bool) -> None:
+async def until_stored(
+    config: RunnableConfig, info: ExecutionInfo | None, ports: Ports, *, blocking: bool
+) -> None:
     """Wait until the checkpoint that a task runs from is stored.
 
     By default LangGraph stores a checkpoint while the next step runs already. A tool that started
@@ -20,15 +24,13 @@ async def until_stored(config: RunnableConfig, ports: Ports, *, blocking: bool) 
     its new calls have new ids. With `durability="sync"` there is nothing to wait for, and with
     "exit" nothing is stored at all before the run ends.
     """
-    configurable = config.get("configurable", {})
     saver = checkpointer_of(config)
-    lasting = saver and not isinstance(saver, InMemorySaver)
-    if not lasting or configurable.get("__pregel_durability", "async") != "async":
+    if saver is None or info is None or isinstance(saver, InMemorySaver):
         return
-    namespace = str(configurable.get("checkpoint_ns", "")).rpartition("|")[0]
-    checkpoint = configurable.get("checkpoint_map", {}).get(namespace)
-    if checkpoint is None:
+    if stores_only_at_the_end(config):
         return
+    # A task's namespace is that of its graph and, behind the last bar, its own part.
+    namespace, checkpoint = info.checkpoint_ns.rpartition("|")[0], info.checkpoint_id
     place = {"thread_id": thread_of(config), "checkpoint_ns": namespace}
     wanted: RunnableConfig = {"configurable": {**place, "checkpoint_id": checkpoint}}
     deadline, pause = ports.clock() + LONGEST, FIRST_LOOK

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.messages import ToolMessage
-from langchain_core.tools import BaseTool, StructuredTool, Tool
 from langgraph.errors import GraphBubbleUp, ParentCommand, is_invalid_resume
 
 from bighub_langgraph.core.call import ToolCall
@@ -88,13 +87,6 @@ def plan_to_ask(call: ToolCall) -> Plan:
         id=call.call_id, name=call.tool, args=dict(call.arguments), key=call.key, next="ask"
     )
     return Plan(thread=call.thread, turn=call.turn, calls=[asking])
-
-
-def runs_in_thread(tool: BaseTool | None) -> bool:
-    """Whether a tool has only a blocking way to run."""
-    if isinstance(tool, StructuredTool | Tool):
-        return tool.coroutine is None
-    return tool is not None and type(tool)._arun is BaseTool._arun  # noqa: SLF001 - the hook itself
 
 
 def _run(call_id: str, invoke: Invoke, guard: BighubGuard) -> Callable[[Record], Any]:

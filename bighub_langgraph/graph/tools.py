@@ -19,19 +19,23 @@ from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.core.words import State
 from bighub_langgraph.graph.answering import answered, refused, tell
 from bighub_langgraph.graph.checks import faults, refuse_forgetful
-from bighub_langgraph.graph.in_place import run_in_place, runs_in_place
 from bighub_langgraph.graph.inputs import Calls, read_calls
+from bighub_langgraph.graph.langgraph_internals import (
+    checkpointer_of,
+    may_have_wrapper,
+    messages_key_of,
+    only_blocks,
+)
 from bighub_langgraph.graph.leaving import close_behind, close_turn, joined, leaves
 from bighub_langgraph.graph.reporting import tell_of, tell_soon
 from bighub_langgraph.graph.routing import to_people
-from bighub_langgraph.graph.state import CHANNEL, checkpointer_of, thread_of
+from bighub_langgraph.graph.state import CHANNEL, execution_info, thread_of
 from bighub_langgraph.graph.stored import until_stored
 from bighub_langgraph.graph.tooling import (
     OneCall,
     Update,
     plan_to_ask,
     run_once,
-    runs_in_thread,
     said,
 )
 from bighub_langgraph.guard import BighubGuard
@@ -67,7 +71,7 @@ class GuardedTools(Runnable[Any, Any]):
     @property
     def complete(self) -> bool:
         """Whether there are no other tools; the ToolNode's own wrapper may bring some."""
-        return not _wrapped(self._tool_node)
+        return not may_have_wrapper(self._tool_node)
 
     def told_behind(self) -> "GuardedTools":
         """The same where the edges behind tell BIGHUB: of all calls of a turn together."""
@@ -75,17 +79,20 @@ class GuardedTools(Runnable[Any, Any]):
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **given: Any) -> Any:  # noqa: A002
         """Run the calls of an input, without an event loop."""
-        return run_sync(self._turn(input, config, given).run(self._guard.ports))
+        return run_sync(self._run(input, config, given, self._guard.ports))
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **given: Any) -> Any:  # noqa: A002
         """Run the calls of an input on the running loop."""
-        return await self._turn(input, config, given).run(self._guard.aports)
+        return await self._run(input, config, given, self._guard.aports)
 
-    def _turn(self, given: Any, config: RunnableConfig | None, options: dict[str, Any]) -> "_Turn":
+    async def _run(
+        self, given: Any, config: RunnableConfig | None, options: dict[str, Any], ports: Ports
+    ) -> Any:
         # Called by hand inside a node, it finds that node's config, as a ToolNode does.
         config = config or ensure_config()
-        calls = read_calls(given, config, self._messages_key)
-        return _Turn(
+        blocking = ports is not self._guard.aports
+        calls = await read_calls(given, config, self._messages_key, blocking=blocking)
+        turn = _Turn(
             self._guard,
             self._tool_node,
             self._messages_key,
@@ -94,6 +101,7 @@ class GuardedTools(Runnable[Any, Any]):
             options,
             self._told_behind,
         )
+        return await turn.run(ports)
 
 
 def tools_node(
@@ -115,7 +123,11 @@ def tools_node(
     """
     if not isinstance(tools, ToolNode):
         tools = ToolNode(tools, messages_key=messages_key or "messages")
-    own = tools._messages_key  # noqa: SLF001 - a ToolNode does not show it otherwise
+    own = messages_key_of(tools) or messages_key
+    if own is None:
+        raise ConfigurationError(
+            "this ToolNode does not show where it keeps its messages: pass messages_key="
+        )
     if messages_key not in {None, own}:
         raise ConfigurationError(
             f"the ToolNode keeps its messages in {own!r}, not in {messages_key!r}: "
@@ -139,7 +151,8 @@ class _Turn:
     async def run(self, ports: Ports) -> Any:
         """Run every call that may run, and answer the others."""
         refuse_forgetful(ports.journal, self.config)
-        await until_stored(self.config, ports, blocking=ports is not self.guard.aports)
+        blocking = ports is not self.guard.aports
+        await until_stored(self.config, execution_info(), ports, blocking=blocking)
         ready = self._sent() if self.calls.sent else await self._evaluated(ports)
         try:
             updates = await ports.gather([self._update(one, ports) for one in ready])
@@ -163,10 +176,11 @@ class _Turn:
     async def _evaluated(self, ports: Ports) -> list[OneCall | ToolMessage]:
         """Evaluate calls that nobody has evaluated on the way here, side by side."""
         calls = self.calls.calls
+        wrong = faults(calls, None, self.config, execution_info())
         return await ports.gather(
             [
                 self._looked_at(OneCall(call, self.calls.thread, self.calls.turn), fault, ports)
-                for call, fault in zip(calls, faults(calls, None), strict=True)
+                for call, fault in zip(calls, wrong, strict=True)
             ]
         )
 
@@ -179,7 +193,7 @@ class _Turn:
 
     def _unguarded(self, name: str) -> bool:
         """Whether a call needs no decision: it changes nothing, or there is nothing to run."""
-        unknown = name not in self.tool_node.tools_by_name and not _wrapped(self.tool_node)
+        unknown = name not in self.tool_node.tools_by_name and not may_have_wrapper(self.tool_node)
         return unknown or self.guard.rules.policy(name).read_only
 
     async def _considered(self, one: OneCall, ports: Ports) -> OneCall | ToolMessage:
@@ -205,15 +219,8 @@ class _Turn:
             return await self._invoked(one, ports)
         if ports is self.guard.aports and self._blocking(one.name):
             # Claim, tool and result in one function: a cancelled task cannot part them.
-            return await asyncio.to_thread(run_sync, self._in_thread(one))
+            return await asyncio.to_thread(run_sync, self._guarded(one, self.guard.ports))
         return await self._guarded(one, ports)
-
-    async def _in_thread(self, one: OneCall) -> Update:
-        update = await self._guarded(one, self.guard.ports)
-        near = self.told_behind and self.guard.ports.engine.immediate
-        if near and not self.guard.courier.on_loop and len(self.calls.siblings) == 1:
-            self.guard.courier.start(one.turn)  # here, and not in a thread of its own
-        return update
 
     async def _guarded(self, one: OneCall, ports: Ports) -> Update:
         call = one.call
@@ -229,24 +236,15 @@ class _Turn:
         given = self.calls.for_tool_node(one.message)
         if ports is self.guard.aports:
             return await self.tool_node.ainvoke(given, self.config, **self.options)
-        if not self.options and runs_in_place(self.tool_node, self.config):
-            return run_in_place(self.tool_node, given, self.config)
         return self.tool_node.invoke(given, self.config, **self.options)
 
     def _blocking(self, name: str) -> bool:
-        return not _wrapped(self.tool_node) and runs_in_thread(
-            self.tool_node.tools_by_name.get(name)
-        )
+        tool = self.tool_node.tools_by_name.get(name)
+        return not may_have_wrapper(self.tool_node) and only_blocks(tool)
 
 
 # A person has not been and will not be asked about these here.
 ENDED_WITHOUT_TOOL = frozenset({State.BLOCKED, State.ANSWERED, State.SUPERSEDED})
-
-
-def _wrapped(tool_node: ToolNode) -> bool:
-    """Whether a ToolNode brings wrappers of its own."""
-    names = ("_wrap_tool_call", "_awrap_tool_call")
-    return any(getattr(tool_node, name, None) is not None for name in names)
 
 
 def _combined(parts: Sequence[Any], form: str, messages_key: str) -> Any:

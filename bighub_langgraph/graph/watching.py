@@ -7,13 +7,11 @@ a door in front, and the door decides about the call as it arrives there.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from copy import copy
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
 from langchain_core.runnables import RunnableConfig
-from langchain_core.tools import BaseTool, Tool
+from langchain_core.tools import BaseTool
 from langgraph.prebuilt.tool_node import ToolCallRequest
 
 from bighub_langgraph.core.drive import run_sync
@@ -46,11 +44,8 @@ class WatchedRequest(ToolCallRequest):
     @classmethod
     def of(cls, request: ToolCallRequest, door: Door) -> "WatchedRequest":
         """The same request, watched."""
-        if type(request) not in _OURS_TO_READ:  # it may keep or make its parts in its own way
-            return cls(request.tool_call, request.tool, request.state, request.runtime, door)
-        watched = object.__new__(cls)  # field by field it takes longer than all the rest
-        watched.__dict__.update(request.__dict__, door=door)
-        return watched
+        parts = {one.name: getattr(request, one.name) for one in fields(request) if one.init}
+        return cls(**{**parts, "door": door})
 
     def __getattribute__(self, name: str) -> Any:
         value = super().__getattribute__(name)
@@ -58,9 +53,6 @@ class WatchedRequest(ToolCallRequest):
             # Read at the end of the chain, after the last change.
             return WatchedTool.around(value, self.tool_call, self.door)
         return value
-
-
-_OURS_TO_READ = frozenset({ToolCallRequest, WatchedRequest})
 
 
 class WatchedTool(BaseTool):
@@ -74,8 +66,7 @@ class WatchedTool(BaseTool):
     def around(cls, tool: BaseTool, called: Mapping[str, Any], door: Door) -> "WatchedTool":
         """A tool with a door that knows which call it is read for."""
         inside = tool.inside if isinstance(tool, WatchedTool) else tool
-        watched = copy(_blank())
-        watched.__dict__.update(
+        return cls(
             name=inside.name,
             description=inside.description,
             args_schema=inside.args_schema,
@@ -86,7 +77,6 @@ class WatchedTool(BaseTool):
             called=dict(called),
             door=door,
         )
-        return watched
 
     @property
     def tool_call_schema(self) -> Any:
@@ -133,10 +123,3 @@ class WatchedTool(BaseTool):
         differ = [one for one in called if one in arriving and arriving[one] is not called[one]]
         visible = self.inside.args if differ else {}
         return {**called, **{one: arriving[one] for one in differ if one in visible}}
-
-
-@cache
-def _blank() -> WatchedTool:
-    """A watched tool to make others from; to check every part of each again would cost the most."""
-    inside = Tool(name="blank", func=None, description="")
-    return WatchedTool(name="blank", description="", inside=inside, called={}, door=None)

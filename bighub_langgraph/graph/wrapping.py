@@ -29,7 +29,8 @@ from bighub_langgraph.graph.arriving import (
 )
 from bighub_langgraph.graph.checks import faults, refuse_forgetful
 from bighub_langgraph.graph.evaluating import asked
-from bighub_langgraph.graph.pausing import has_answer, may_ask_again, may_pause
+from bighub_langgraph.graph.langgraph_internals import only_blocks, was_resumed
+from bighub_langgraph.graph.pausing import may_ask_again, reason_not_to_pause
 from bighub_langgraph.graph.questions import Question
 from bighub_langgraph.graph.reporting import tell_of, tell_soon
 from bighub_langgraph.graph.state import (
@@ -42,16 +43,12 @@ from bighub_langgraph.graph.state import (
     thread_of,
 )
 from bighub_langgraph.graph.stored import until_stored
-from bighub_langgraph.graph.tooling import Update, plan_to_ask, run_once, runs_in_thread, said
+from bighub_langgraph.graph.tooling import Update, plan_to_ask, run_once, said
 from bighub_langgraph.graph.watching import OpenDoor, WatchedRequest
 from bighub_langgraph.guard import BighubGuard
 
 Chain = Callable[[ToolCallRequest], Awaitable[Update]]
 
-ASK_ELSEWHERE = (
-    "a person has to approve it, and here nobody can be asked: put the guard into the graph with "
-    "add_guard(builder, tools, guard), compiled with checkpointer=..."
-)
 CHANGED = "another wrapper changed its arguments before it ran"
 
 
@@ -75,7 +72,7 @@ async def awrap(
 ) -> Any:
     """Guard one call of a ToolNode on the running loop."""
     flow = _Wrapped(request, handler, guard, guard.aports, told_behind).run()
-    return await (_to_its_end(flow) if runs_in_thread(request.tool) else flow)
+    return await (_to_its_end(flow) if only_blocks(request.tool) else flow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +100,9 @@ class _Wrapped:
         """Evaluate, ask, claim and run; what the wrappers inside change is evaluated again."""
         config = self.request.runtime.config
         refuse_forgetful(self.ports.journal, config)
-        await until_stored(config, self.ports, blocking=self.ports is not self.guard.aports)
+        info = self.request.runtime.execution_info
+        blocking = self.ports is not self.guard.aports
+        await until_stored(config, info, self.ports, blocking=blocking)
         mine = self.request.tool_call
         message = message_of(self.request.state, mine["id"])
         if fault := self._fault(message):
@@ -114,7 +113,8 @@ class _Wrapped:
         """What is wrong with the call, or with its like in the same turn."""
         mine = self.request.tool_call
         turn = [one for one in (message.tool_calls if message else []) if one["id"] == mine["id"]]
-        return faults([mine, *turn[1:]], None)[0]
+        runtime = self.request.runtime
+        return faults([mine, *turn[1:]], None, runtime.config, runtime.execution_info)[0]
 
     def _plan(self, message: AIMessage | None) -> Plan:
         """The turn's plan, where it was made; else thread and turn alone."""
@@ -175,7 +175,7 @@ class _Wrapped:
 
     def _edit_to_read(self, record: Record) -> bool:
         """Whether a person's edit was settled in this task, which then began anew."""
-        return record.state is State.SUPERSEDED and has_answer(self.request)
+        return record.state is State.SUPERSEDED and was_resumed(self.request.runtime.config)
 
     async def considered(self, target: ToolCall | Edited) -> Record | Refused:
         """What the journal says of a call, after BIGHUB was asked about a new one."""
@@ -201,15 +201,15 @@ class _Wrapped:
         self, call: ToolCall, record: Record, *, edits: bool = True
     ) -> tuple[Record, Planned | None]:
         """Ask a person, where pausing this task is safe; else nobody can be asked."""
-        if not may_pause(self.request):
-            return await close(record, ASK_ELSEWHERE, self.ports), None
+        if reason := reason_not_to_pause(self.request):
+            return await close(record, reason, self.ports), None
         asking = plan_to_ask(call)
         if self.guard.rules.approvals.interrupt_mode == "per_call":
             asking["per_call"] = True
         tools = {one.name: one for one in self.request.runtime.tools}
         question = Question(asking, {record.key: record}, self.guard, tools, edits=edits)
         given = question.ask_once()
-        [settled] = await question.settle(given, self.request.runtime.config, self.ports)
+        [settled] = await question.settle(given, self.ports)
         return settled.record, settled.edited
 
     async def _run(self, request: ToolCallRequest, call: ToolCall, key: str, plan: Plan) -> Update:

@@ -1,5 +1,6 @@
 """Drop-in clients: the `bighub` SDK over an engine in this process."""
 
+import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -19,32 +20,36 @@ _NOWHERE = "https://embedded.invalid"
 class Decisions(DecisionsAPI):
     """The SDK's decisions, and several of them at once."""
 
+    def __init__(self, transport: LocalTransport, *, reviews: Any, outcomes: Any) -> None:
+        super().__init__(transport, reviews=reviews, outcomes=outcomes)
+        self._local = transport
+
     def evaluate_together(self, calls: Sequence[Mapping[str, Any]]) -> list[Any]:
         """Evaluate calls, each given by what `evaluate` takes, in order and with one commit.
 
         Each is decided as if it had been asked alone after those before it. In the place of a
         reply stands what `evaluate` would have raised.
         """
-        transport: Any = self._transport
-        replies: list[Any] = transport.together(
+        return self._local.together(
             [partial(self.evaluate, **call) for call in calls],
             of_several_sessions=_of_several_sessions(calls),
         )
-        return replies
 
 
 class AsyncDecisions(AsyncDecisionsAPI):
     """The SDK's decisions, and several of them at once."""
 
+    def __init__(self, transport: AsyncLocalTransport, *, reviews: Any, outcomes: Any) -> None:
+        super().__init__(transport, reviews=reviews, outcomes=outcomes)
+        self._local = transport
+
     async def evaluate_together(self, calls: Sequence[Mapping[str, Any]]) -> list[Any]:
         """Evaluate calls in order and with one commit; see `Decisions.evaluate_together`."""
-        transport: Any = self._transport
-        evaluate = DecisionsAPI(transport.blocking).evaluate
-        replies: list[Any] = await transport.together(
+        evaluate = DecisionsAPI(self._local.blocking).evaluate
+        return await self._local.together(
             [partial(evaluate, **call) for call in calls],
             of_several_sessions=_of_several_sessions(calls),
         )
-        return replies
 
 
 class LocalBighub(BighubClient):
@@ -65,14 +70,19 @@ class LocalBighub(BighubClient):
         engine: Engine | None = None,
     ) -> None:
         super().__init__(base_url=_NOWHERE)
-        self._transport.close()
+        super().close()  # the connections of a remote client
         self.engine = engine or Engine(url, settings=settings, clock=clock)
         self.url = url
         # In memory it answers at once: whoever tells it things need not wait, and coroutines ask it
         # in place.
         self.immediate = self.never_waits = self.engine.store.in_memory
-        self.decisions = Decisions(self._transport, reviews=self.reviews, outcomes=self.outcomes)
-        _hang_in(self, LocalTransport(self.engine, closes_engine=engine is None))
+        self._local = LocalTransport(self.engine, closes_engine=engine is None)
+        _connect(self, self._local)
+        self.decisions = Decisions(self._local, reviews=self.reviews, outcomes=self.outcomes)
+
+    def close(self) -> None:
+        """Close the engine, unless it was given."""
+        self._local.close()
 
     def __enter__(self) -> Self:
         return self
@@ -99,10 +109,13 @@ class AsyncLocalBighub(AsyncBighubClient):
         self.url = url
         # In memory it answers at once, so whoever tells it things need not wait.
         self.immediate = self.engine.store.in_memory
-        self.decisions = AsyncDecisions(
-            self._transport, reviews=self.reviews, outcomes=self.outcomes
-        )
-        _hang_in(self, AsyncLocalTransport(self.engine, closes_engine=engine is None))
+        self._local = AsyncLocalTransport(self.engine, closes_engine=engine is None)
+        _connect(self, self._local)
+        self.decisions = AsyncDecisions(self._local, reviews=self.reviews, outcomes=self.outcomes)
+
+    async def close(self) -> None:
+        """Close the engine, unless it was given."""
+        await self._local.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -116,8 +129,18 @@ def _of_several_sessions(calls: Sequence[Mapping[str, Any]]) -> bool:
     return len({session_of(each) for each in contexts if isinstance(each, Mapping)}) > 1
 
 
-def _hang_in(client: Any, transport: LocalTransport | AsyncLocalTransport) -> None:
-    """Give the SDK's resources our transport, those of later SDKs too."""
-    for part in (client, *vars(client).values()):
-        if "_transport" in getattr(part, "__dict__", {}):
-            part._transport = transport  # noqa: SLF001 - the SDK's only seam
+def _connect(client: Any, transport: LocalTransport | AsyncLocalTransport) -> None:
+    """Make each of the client's resources anew over our transport, those of later SDKs too.
+
+    One that cannot be made this way reaches nothing: the client's own address does not exist.
+    """
+    for name, part in list(vars(client).items()):
+        if name != "decisions" and _takes_only_a_transport(type(part)):
+            setattr(client, name, type(part)(transport))
+
+
+def _takes_only_a_transport(kind: type[Any]) -> bool:
+    try:
+        return list(inspect.signature(kind).parameters) == ["transport"]
+    except ValueError:  # a built-in type without a signature
+        return False

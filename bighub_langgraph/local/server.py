@@ -101,6 +101,7 @@ def serve(
             port=port,
             log_level=log_level,
             access_log=False,
+            ws="none",
             server_header=False,
             timeout_graceful_shutdown=10,
         )

@@ -9,7 +9,6 @@ from bighub_langgraph.core.outcome import STATUS
 from bighub_langgraph.core.plain import NESTING, copied, cut, mended, plain
 from bighub_langgraph.core.record import Executed, Failed, Record
 from bighub_langgraph.core.words import State, Status
-from bighub_langgraph.core.writing import writer
 
 __all__ = ["LONGEST_OUTPUT", "dumped", "event_of", "failure", "given_away", "refusal", "told"]
 
@@ -184,4 +183,4 @@ def dumped(said: Any) -> str:
     return mended(_for_model(said))
 
 
-_for_model = writer(ensure_ascii=False)
+_for_model = json.JSONEncoder(ensure_ascii=False).encode

@@ -140,8 +140,7 @@ def in_json(thing: Any) -> Any:
     if type(thing) is not dict and callable(dump := getattr(thing, "model_dump", None)):
         # Fields the service did not send, or that the SDK adds itself, are refused when they are
         # sent back.
-        exclude = getattr(thing, "__api_exclude__", None)
-        return dump(mode="json", by_alias=True, exclude_unset=True, exclude=exclude)
+        return _without_parsed(dump(mode="json", by_alias=True, exclude_unset=True))
     if isinstance(thing, MAPPING):
         return _members(thing)
     if isinstance(thing, list | tuple):
@@ -149,6 +148,19 @@ def in_json(thing: Any) -> Any:
     if hasattr(thing, "__dict__"):
         return _members(vars(thing))
     return plain(thing)
+
+
+def _without_parsed(item: Any) -> Any:
+    """An output item without what `responses.parse` adds to it and to its content."""
+    if not isinstance(item, dict):
+        return item
+    kept = {name: part for name, part in item.items() if name not in _PARSED}
+    if isinstance(content := kept.get("content"), list):
+        kept["content"] = [_without_parsed(block) for block in content]
+    return kept
+
+
+_PARSED = frozenset({"parsed", "parsed_arguments"})
 
 
 def _members(thing: Mapping[Any, Any]) -> Json:

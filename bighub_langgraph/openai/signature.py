@@ -50,8 +50,8 @@ class Signature:
         was shown.
         """
         given = _in_json(arguments)
-        checked = self._validator.validate_json(given)
-        if self._serializer.to_json(checked, **_AS_GIVEN) == given:
+        checked = self.model.model_validate_json(given)
+        if checked.model_dump_json(**_AS_GIVEN).encode() == given:
             # What a check leaves as it is another check leaves as it is, too.
             return (arguments if _is_plain(arguments, given) else plain(arguments)), checked
         said = _dumped(checked)
@@ -102,16 +102,7 @@ class Signature:
 
     def _checked(self, arguments: Mapping[str, Any]) -> BaseModel:
         # By way of JSON: pydantic reads dates, tuples, bytes and the like from JSON in every mode.
-        checked: BaseModel = self._validator.validate_json(_in_json(arguments))
-        return checked
-
-    @cached_property
-    def _validator(self) -> Any:
-        return self.model.__pydantic_validator__
-
-    @cached_property
-    def _serializer(self) -> Any:
-        return self.model.__pydantic_serializer__
+        return self.model.model_validate_json(_in_json(arguments))
 
 
 def _in_json(arguments: Mapping[str, Any]) -> bytes:

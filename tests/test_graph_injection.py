@@ -1,0 +1,402 @@
+"""Tools behind the guard get and give what they do in a plain ToolNode, on every host."""
+
+import asyncio
+from contextvars import ContextVar
+from dataclasses import dataclass
+from threading import Barrier
+from typing import Annotated, Any, NotRequired
+
+import pytest
+from langchain.agents import AgentState, create_agent
+from langchain_core.messages import ToolMessage
+from langchain_core.tools import BaseTool, InjectedToolCallId, tool
+from langgraph.graph import MessagesState, StateGraph, add_messages
+from langgraph.prebuilt import InjectedState, InjectedStore, ToolNode, ToolRuntime
+from langgraph.store.memory import InMemoryStore
+from langgraph.types import Command, Send
+from pydantic import BaseModel
+
+from bighub_langgraph import (
+    BighubGuard,
+    BighubMiddleware,
+    add_guard,
+    create_guarded_agent,
+    model_node,
+)
+from tests.agents import Runner, ScriptedModel, asks_for, call
+from tests.engines import ScriptedBighub
+
+PLEASE = {"messages": [("user", "please")]}
+
+
+@pytest.fixture(params=["blocking", "async"])
+def runner(request: pytest.FixtureRequest) -> Runner:
+    return Runner(request.param)
+
+
+# -- what is injected ------------------------------------------------------------------------------
+
+
+class Desk(MessagesState):
+    clerk: NotRequired[str]
+
+
+class AgentDesk(AgentState[Any]):
+    clerk: NotRequired[str]
+
+
+@tool
+def field(what: str, clerk: Annotated[str, InjectedState("clerk")]) -> str:
+    """Say who serves."""
+    return f"{what} {clerk}"
+
+
+@tool
+def maybe_field(what: str, clerk: Annotated[str | None, InjectedState("clerk")] = None) -> str:
+    """Say who serves."""
+    return f"{what} {clerk}"
+
+
+@tool
+def state(what: str, state: Annotated[dict[str, Any], InjectedState]) -> str:
+    """Say what the state is."""
+    return f"{what} {state.get('clerk')} {[one.type for one in state['messages']]}"
+
+
+@tool
+def maybe_state(what: str, state: Annotated[dict[str, Any] | None, InjectedState] = None) -> str:
+    """Say what the state is."""
+    return f"{what} {(state or {}).get('clerk')} {len((state or {})['messages'])}"
+
+
+@tool
+def store(what: str, store: Annotated[Any, InjectedStore()]) -> str:
+    """Say what is stored."""
+    return f"{what} {store.get(('a',), 'b').value}"
+
+
+@tool
+def maybe_store(what: str, store: Annotated[Any, InjectedStore()] = None) -> str:
+    """Say what is stored."""
+    return f"{what} {store.get(('a',), 'b').value}"
+
+
+@tool
+def runtime(what: str, runtime: ToolRuntime) -> str:
+    """Say what is around."""
+    tools = [one.name for one in runtime.tools]
+    thread = runtime.config["configurable"].get("thread_id")
+    info = runtime.execution_info is not None
+    state = (runtime.state.get("clerk"), len(runtime.state["messages"]))
+    return f"{what} {tools} {thread} {info} {state} {runtime.tool_call_id} {runtime.store is None}"
+
+
+@tool
+def maybe_runtime(what: str, runtime: ToolRuntime | None = None) -> str:
+    """Say what is around."""
+    return f"{what} {runtime and runtime.tool_call_id}"
+
+
+@tool
+def call_id(what: str, mine: Annotated[str, InjectedToolCallId]) -> str:
+    """Say which call this is."""
+    return f"{what} {mine}"
+
+
+@tool
+def maybe_call_id(what: str, mine: Annotated[str, InjectedToolCallId] = "none") -> str:
+    """Say which call this is."""
+    return f"{what} {mine}"
+
+
+@tool
+async def slow_field(what: str, clerk: Annotated[str, InjectedState("clerk")]) -> str:
+    """Say who serves, in a coroutine."""
+    return f"{what} {clerk}"
+
+
+INJECTED: list[BaseTool] = [
+    *(field, maybe_field, state, maybe_state, store, maybe_store),
+    *(runtime, maybe_runtime, call_id, maybe_call_id),
+]
+
+
+# -- what is returned ------------------------------------------------------------------------------
+
+
+@tool
+def listed(what: str) -> list[str | dict[str, Any]]:
+    """Say it in parts."""
+    return [what, {"type": "text", "text": what}]
+
+
+@tool
+def fails(what: str) -> str:
+    """Raise it."""
+    raise ValueError(what)
+
+
+@tool
+def commands(what: str, mine: Annotated[str, InjectedToolCallId]) -> Command[Any]:
+    """Change the state."""
+    return Command(update={"clerk": what, "messages": [ToolMessage(what, tool_call_id=mine)]})
+
+
+@tool(response_format="content_and_artifact")
+def artifact(what: str) -> tuple[str, dict[str, str]]:
+    """Say it, and keep something."""
+    return what, {"kept": what}
+
+
+RETURNED: list[BaseTool] = [listed, fails, commands, artifact]
+
+
+# -- hosts -----------------------------------------------------------------------------------------
+
+
+@dataclass
+class Setting:
+    """What a host is built around."""
+
+    tool: BaseTool
+    schema: Any = Desk
+    store: Any = None
+    handle_tool_errors: Any = False
+
+    @property
+    def model(self) -> ScriptedModel:
+        return ScriptedModel(script=[asks_for(call(self.tool.name, what="this")), "Done."])
+
+    @property
+    def tool_node(self) -> ToolNode:
+        return ToolNode([self.tool], handle_tool_errors=self.handle_tool_errors)
+
+    def graph_with(self, tool_node: ToolNode, *, sent: bool) -> Any:
+        """A graph whose tools get the whole state by an edge, or each call alone by a `Send`."""
+        builder = StateGraph(self.schema)
+        builder.add_node("model", model_node(self.model, [self.tool]))
+        builder.add_node("tools", tool_node)
+        builder.set_entry_point("model")
+        if sent:
+            builder.add_conditional_edges("model", each_call, ["tools"])
+        else:
+            builder.add_edge("model", "tools")
+        return builder.compile(store=self.store)
+
+
+def each_call(state: Any) -> list[Send]:
+    messages = state["messages"] if isinstance(state, dict) else state.messages
+    return [Send("tools", [one]) for one in messages[-1].tool_calls]
+
+
+def plain(setting: Setting) -> Any:
+    return setting.graph_with(setting.tool_node, sent=False)
+
+
+def plain_sent(setting: Setting) -> Any:
+    return setting.graph_with(setting.tool_node, sent=True)
+
+
+def ready(setting: Setting) -> Any:
+    guard = BighubGuard(bighub=ScriptedBighub())
+    return create_guarded_agent(
+        setting.model,
+        setting.tool_node,
+        guard,
+        state_schema=setting.schema,
+        store=setting.store,
+    )
+
+
+def embedded(setting: Setting) -> Any:
+    builder = StateGraph(setting.schema)
+    builder.add_node("agent", model_node(setting.model, [setting.tool]))
+    builder.set_entry_point("agent")
+    guard = BighubGuard(bighub=ScriptedBighub())
+    add_guard(builder, setting.tool_node, guard, after="agent", then="agent")
+    return builder.compile(store=setting.store)
+
+
+def wrapped(setting: Setting) -> Any:
+    guard = BighubGuard(bighub=ScriptedBighub())
+    return setting.graph_with(
+        ToolNode(
+            [setting.tool],
+            handle_tool_errors=setting.handle_tool_errors,
+            wrap_tool_call=guard.wrap_tool_call,
+            awrap_tool_call=guard.awrap_tool_call,
+        ),
+        sent=False,
+    )
+
+
+def stock(setting: Setting, *middleware: Any) -> Any:
+    return create_agent(
+        setting.model,
+        [setting.tool],
+        middleware=middleware,
+        state_schema=AgentDesk,
+        store=setting.store,
+    )
+
+
+def middleware(setting: Setting) -> Any:
+    return stock(setting, BighubMiddleware(BighubGuard(bighub=ScriptedBighub())))
+
+
+HOSTS = {
+    "create_guarded_agent": (ready, plain_sent),
+    "add_guard": (embedded, plain_sent),
+    "wrap_tool_call": (wrapped, plain),
+    "BighubMiddleware": (middleware, stock),
+}
+
+
+def stored() -> InMemoryStore:
+    store = InMemoryStore()
+    store.put(("a",), "b", {"c": 1})
+    return store
+
+
+def ran(runner: Runner, graph: Any, given: dict[str, Any]) -> Any:
+    """What the tool's call came to: what the model reads of it, or what was raised."""
+    try:
+        state = runner.run(graph, {**PLEASE, **given})
+    except Exception as error:  # noqa: BLE001 - whatever a plain ToolNode raises
+        return type(error), str(error)
+    said = [
+        (one.name, one.content, one.status, one.artifact, one.tool_call_id)
+        for one in state["messages"]
+        if isinstance(one, ToolMessage)
+    ]
+    return said, state.get("clerk")
+
+
+@pytest.mark.parametrize("around", ["everything there", "nothing there"])
+@pytest.mark.parametrize("injected", INJECTED, ids=lambda one: one.name)
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_tool_gets_what_a_plain_tool_node_injects(
+    runner: Runner, host: str, injected: BaseTool, around: str
+) -> None:
+    guarded, reference = HOSTS[host]
+    there = around == "everything there"
+    setting = Setting(injected, store=stored() if there else None)
+    given = {"clerk": "ada"} if there else {}
+    expected = ran(runner, reference(setting), given)
+    assert ran(runner, guarded(setting), given) == expected
+    assert not there or "this" in str(expected)
+
+
+@pytest.mark.parametrize("host", HOSTS)
+async def test_a_coroutine_tool_gets_what_a_plain_tool_node_injects(host: str) -> None:
+    guarded, reference = HOSTS[host]
+    setting, given = Setting(slow_field), {**PLEASE, "clerk": "ada"}
+    states = [await one(setting).ainvoke(given) for one in (guarded, reference)]
+    assert [said(one) for one in states] == [["this ada"], ["this ada"]]
+
+
+class Model(BaseModel):
+    messages: Annotated[list[Any], add_messages]
+    clerk: str = "nobody"
+
+
+@dataclass
+class Data:
+    messages: Annotated[list[Any], add_messages]
+    clerk: str = "nobody"
+
+
+@pytest.mark.parametrize("given", [{"clerk": "ada"}, {}], ids=["given", "by default"])
+@pytest.mark.parametrize("injected", [field, maybe_field], ids=lambda one: one.name)
+@pytest.mark.parametrize("schema", [Model, Data])
+@pytest.mark.parametrize("host", ["create_guarded_agent", "add_guard", "wrap_tool_call"])
+def test_a_field_of_any_kind_of_state_is_injected(
+    runner: Runner, host: str, schema: Any, injected: BaseTool, given: dict[str, str]
+) -> None:
+    guarded, reference = HOSTS[host]
+    expected = ran(runner, reference(Setting(injected, schema)), given)
+    assert ran(runner, guarded(Setting(injected, schema)), given) == expected
+    assert not given or "this ada" in str(expected)
+
+
+@pytest.mark.parametrize("returned", RETURNED, ids=lambda one: one.name)
+@pytest.mark.parametrize("host", ["create_guarded_agent", "add_guard", "wrap_tool_call"])
+def test_a_tool_gives_what_it_gives_in_a_plain_tool_node(
+    runner: Runner, host: str, returned: BaseTool
+) -> None:
+    guarded, reference = HOSTS[host]
+    setting = Setting(returned, handle_tool_errors=True)
+    expected = ran(runner, reference(setting), {})
+    assert ran(runner, guarded(setting), {}) == expected
+    assert "this" in str(expected)
+
+
+# -- how a tool runs -------------------------------------------------------------------------------
+
+
+def agent(tools: Any, *calls: dict[str, Any]) -> Any:
+    model = ScriptedModel(script=[asks_for(*calls), "Done."])
+    return create_guarded_agent(model, tools, BighubGuard(bighub=ScriptedBighub()))
+
+
+def said(state: dict[str, Any]) -> list[Any]:
+    return [one.content for one in state["messages"] if isinstance(one, ToolMessage)]
+
+
+def test_calls_of_one_turn_run_side_by_side() -> None:
+    together = Barrier(3, timeout=10)
+
+    @tool
+    def meet(who: str) -> str:
+        """Wait for the others."""
+        together.wait()
+        return who
+
+    calls = [call("meet", f"call-{who}", who=who) for who in "abc"]
+    assert said(agent([meet], *calls).invoke(PLEASE)) == ["a", "b", "c"]
+
+
+def test_where_a_loop_runs_a_tool_can_run_one_of_its_own() -> None:
+    async def answer() -> str:
+        return "from a loop in a loop"
+
+    @tool
+    def ask() -> str:
+        """Run a coroutine to its end."""
+        return asyncio.run(answer())
+
+    async def notebook() -> Any:
+        return agent([ask], call("ask")).invoke(PLEASE)
+
+    assert said(asyncio.run(notebook())) == ["from a loop in a loop"]
+
+
+def test_what_a_tool_sets_in_its_context_stays_its_own() -> None:
+    mood: ContextVar[str] = ContextVar("mood", default="calm")
+
+    @tool
+    def fret() -> str:
+        """Set something."""
+        mood.set("upset")
+        return mood.get()
+
+    assert said(agent([fret], call("fret")).invoke(PLEASE)) == ["upset"]
+    assert mood.get() == "calm"
+
+
+class Odd(ToolNode):
+    """Somebody's own way to run tools."""
+
+    def invoke(self, *given: Any, **options: Any) -> Any:
+        update = super().invoke(*given, **options)
+        update["messages"][0].content += ", oddly"
+        return update
+
+
+def test_a_tool_node_of_somebodys_own_is_invoked_as_it_is() -> None:
+    @tool
+    def greet() -> str:
+        """Greet."""
+        return "hello"
+
+    assert said(agent(Odd([greet]), call("greet")).invoke(PLEASE)) == ["hello, oddly"]

@@ -1,0 +1,379 @@
+"""What the guard needs of LangGraph's private shapes is there; where it is not, nothing runs.
+
+Each test of the first part says what `graph/langgraph_internals.py` relies on. One that fails on a
+new release names the function to mend there. The second part shows what a user meets on a release
+that has another shape.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextvars import copy_context
+from dataclasses import replace
+from typing import Annotated, Any
+
+import pytest
+from langchain_core.messages import AnyMessage, HumanMessage
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import var_child_runnable_config
+from langchain_core.tools import BaseTool, tool
+from langgraph.channels import DeltaChannel
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.config import get_config
+from langgraph.graph import END, START, MessagesState, StateGraph, add_messages
+from langgraph.prebuilt import ToolNode
+from langgraph.runtime import get_runtime
+from langgraph.types import Command, Send, interrupt
+from typing_extensions import TypedDict
+
+from bighub_langgraph import BighubGuard, add_guard, evaluate_node, model_node, tools_node
+from bighub_langgraph.graph import langgraph_internals as internals
+from tests.agents import ScriptedModel, Shop, answers, asks_for, call
+from tests.engines import ScriptedBighub
+
+REFUND = call("refund", order_id="o1", amount=40)
+GIVEN = {"messages": [HumanMessage("please"), asks_for(REFUND)]}
+THREAD: RunnableConfig = {"configurable": {"thread_id": "t"}}
+
+
+class Seen(TypedDict, total=False):
+    seen: Any
+
+
+def one_node(node: Any, schema: Any = Seen, **compiled: Any) -> Any:
+    """A graph of one node."""
+    builder = StateGraph(schema)
+    builder.add_node("node", node)
+    builder.add_edge(START, "node")
+    return builder.compile(**compiled)
+
+
+def seen_in_task(look: Callable[[RunnableConfig], Any], **options: Any) -> Any:
+    """What a function of the task's configuration gives inside of a graph."""
+
+    def node(_: Any) -> dict[str, Any]:
+        return {"seen": look(get_config())}
+
+    graph = one_node(node, checkpointer=options.pop("checkpointer", None))
+    return graph.invoke({"seen": 0}, THREAD, **options)["seen"]
+
+
+# -- what is relied on -----------------------------------------------------------------------------
+
+
+def test_a_task_shows_the_checkpointer_of_its_run() -> None:
+    saver = InMemorySaver()
+    found: list[Any] = []
+    seen_in_task(lambda config: found.append(internals.checkpointer_of(config)), checkpointer=saver)
+    assert found == [saver]
+
+
+def test_without_a_checkpointer_there_is_none_whatever_the_thread_id_says() -> None:
+    assert seen_in_task(lambda config: internals.checkpointer_of(config) is None)
+    assert seen_in_task(lambda config: config["configurable"]["thread_id"]) == "t"
+
+
+@pytest.mark.parametrize("own", [None, True])
+def test_a_subgraph_shows_the_checkpointer_of_the_graph_around_it(own: bool | None) -> None:
+    saver, found = InMemorySaver(), list[Any]()
+
+    def node(_: Any) -> None:
+        found.append(internals.checkpointer_of(get_config()))
+
+    builder = StateGraph(Seen)
+    builder.add_node("inner", one_node(node, checkpointer=own))
+    builder.add_edge(START, "inner")
+    builder.compile(checkpointer=saver).invoke({"seen": 0}, THREAD)
+    assert found == [saver]
+
+
+def test_a_run_of_any_kind_can_be_read() -> None:
+    def problem(config: RunnableConfig) -> str | None:
+        return internals.unreadable_run(config, get_runtime().execution_info)
+
+    assert seen_in_task(problem) is None
+    assert seen_in_task(problem, checkpointer=InMemorySaver()) is None
+    assert seen_in_task(internals.unreadable_questions, checkpointer=InMemorySaver()) is None
+    assert internals.unreadable_run({}, None) is None
+
+
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+def test_a_task_shows_whether_its_run_stores_anything_before_its_end(durability: str) -> None:
+    shown = seen_in_task(
+        internals.stores_only_at_the_end, checkpointer=InMemorySaver(), durability=durability
+    )
+    assert shown is (durability == "exit")
+
+
+def test_a_task_shows_that_it_was_resumed_and_that_it_has_asked() -> None:
+    shown: list[Any] = []
+
+    def node(_: Any) -> None:
+        config = get_config()
+        shown.append((internals.was_resumed(config), internals.may_have_interrupted(config)))
+        interrupt("sure?")
+        shown.append(internals.may_have_interrupted(config))
+
+    graph = one_node(node, checkpointer=InMemorySaver())
+    graph.invoke({"seen": 0}, THREAD)
+    graph.invoke(Command(resume="yes"), THREAD)
+    assert shown == [(False, False), (True, False), True]
+
+
+def test_a_task_shows_whether_it_was_sent() -> None:
+    shown: list[bool] = []
+
+    def node(_: Seen) -> dict[str, Any]:
+        shown.append(internals.is_sent(get_config()))
+        return {}
+
+    builder: Any = StateGraph(Seen)
+    builder.add_node("node", node)
+    builder.add_conditional_edges(START, lambda _: [Send("node", {}), "node"], ["node"])
+    builder.compile().invoke({"seen": 0})
+    assert sorted(shown) == [False, True]
+
+
+def test_a_tool_node_shows_its_messages_key_and_its_wrappers() -> None:
+    def wrap(request: Any, handler: Any) -> Any:
+        return handler(request)
+
+    assert internals.messages_key_of(ToolNode([], messages_key="talk")) == "talk"
+    assert not internals.may_have_wrapper(ToolNode([]))
+    assert internals.may_have_wrapper(ToolNode([], wrap_tool_call=wrap))
+    assert internals.may_have_wrapper(ToolNode([], awrap_tool_call=wrap))
+
+
+def test_a_tool_node_runs_one_call_with_a_given_state() -> None:
+    given = internals.with_state(REFUND, GIVEN)
+    assert internals.has_state(given)
+    assert not internals.has_state(GIVEN)
+    shop = Shop()
+
+    def node(_: Any) -> Any:
+        return ToolNode(shop.tools()).invoke(given)
+
+    state = one_node(node, MessagesState).invoke({"messages": []})
+    assert answers(state) == {"call-1": "refunded 40.0 for o1"}
+
+
+def test_a_tool_shows_whether_it_has_a_coroutine_of_its_own() -> None:
+    @tool
+    def blocks() -> str:
+        """Block."""
+        return ""
+
+    @tool
+    async def waits() -> str:
+        """Wait."""
+        return ""
+
+    class Blocks(BaseTool):
+        name: str = "blocks"
+        description: str = ""
+
+        def _run(self) -> str:
+            return ""
+
+    class Waits(Blocks):
+        async def _arun(self) -> str:
+            return ""
+
+    shown = [internals.only_blocks(one) for one in (blocks, waits, Blocks(), Waits(), None)]
+    assert shown == [True, False, True, False, False]
+
+
+def test_a_builder_shows_its_nodes_and_reducers() -> None:
+    class State(TypedDict):
+        added: Annotated[list[AnyMessage], add_messages]
+        delta: Annotated[list[str], DeltaChannel(lambda kept, new: [*kept, *new])]
+        plain: list[str]
+
+    builder = StateGraph(State)
+    builder.add_node("node", lambda _: {})
+    assert internals.has_node(builder, "node")
+    assert not internals.has_node(builder, "other")
+    assert internals.has_reducer(builder, "added")
+    assert internals.has_reducer(builder, "delta")
+    assert not internals.has_reducer(builder, "plain")
+    assert not internals.has_reducer(builder, "missing")
+
+
+def test_every_kind_of_edge_can_be_led_elsewhere() -> None:
+    builder = StateGraph(Seen)
+    for name in ("a", "b", "c", "old", "new"):
+        builder.add_node(name, lambda _: {})
+    builder.add_edge(START, "a")
+    builder.add_edge("a", "old")
+    builder.add_edge(["b", "c"], "old")
+    builder.add_conditional_edges("a", lambda _: ["there", "b"], {"there": "old", "b": "b"})
+    builder.add_conditional_edges(START, lambda _: "c", ["c", "old"])
+    internals.redirect_edges(builder, "old", "new")
+    builder.add_edge("new", END)
+    drawn = {(one.source, one.target) for one in builder.compile().get_graph().edges}
+    assert {start for start, end in drawn if end == "new"} == {"a", "b", "c", START}
+    assert {start for start, end in drawn if end == "old"} == set()
+
+
+# -- what a user meets where a shape is unknown ----------------------------------------------------
+
+
+def hidden(config: RunnableConfig) -> RunnableConfig:
+    """A task's configuration as a release would give it that keeps its checkpointer elsewhere."""
+    known = config["configurable"]
+    return {
+        **config,
+        "configurable": {k: v for k, v in known.items() if k != "__pregel_checkpointer"},
+    }
+
+
+def names_the_releases(said: str) -> bool:
+    return internals.installed_versions() in said and "langgraph 1." in said
+
+
+@pytest.mark.parametrize("says", ["proceed", "review_recommended"])
+def test_an_unknown_run_blocks_the_calls_of_a_tools_node(says: str) -> None:
+    shop, bighub = Shop(), ScriptedBighub(says)
+    guarded = tools_node(BighubGuard(bighub=bighub), shop.tools())
+
+    def blocking(state: MessagesState, config: RunnableConfig) -> Any:
+        return guarded.invoke(state, hidden(config))
+
+    async def waiting(state: MessagesState, config: RunnableConfig) -> Any:
+        return await guarded.ainvoke(state, hidden(config))
+
+    states = [
+        one_node(blocking, MessagesState, checkpointer=InMemorySaver()).invoke(GIVEN, THREAD),
+        asyncio.run(one_node(waiting, MessagesState).ainvoke(GIVEN, THREAD)),
+    ]
+    for state in states:
+        assert names_the_releases(answers(state)["call-1"])
+    assert (shop.ran, bighub.asked) == ([], [])
+
+
+def test_an_unknown_run_blocks_the_calls_that_a_graph_would_evaluate() -> None:
+    shop, bighub = Shop(), ScriptedBighub("review_recommended")
+    evaluate = evaluate_node(BighubGuard(bighub=bighub), tools={})
+
+    def node(state: MessagesState, config: RunnableConfig) -> Any:
+        update = evaluate.invoke(state, hidden(config))
+        assert [one["next"] for one in update["bighub"]["calls"]] == ["done"]
+        return {"messages": update["messages"]}
+
+    graph = one_node(node, MessagesState, checkpointer=InMemorySaver())
+    assert names_the_releases(answers(graph.invoke(GIVEN, THREAD))["call-1"])
+    assert (shop.ran, bighub.asked) == ([], [])
+
+
+@pytest.mark.parametrize("says", ["proceed", "review_recommended"])
+def test_an_unknown_run_blocks_a_wrapped_call(says: str) -> None:
+    shop, bighub = Shop(), ScriptedBighub(says)
+    guard = BighubGuard(bighub=bighub)
+
+    def wrap(request: Any, handler: Any) -> Any:
+        runtime = replace(request.runtime, config=hidden(request.runtime.config))
+        return guard.wrap_tool_call(replace(request, runtime=runtime), handler)
+
+    node = ToolNode(shop.tools(), wrap_tool_call=wrap)
+    graph = one_node(node, MessagesState, checkpointer=InMemorySaver())
+    assert names_the_releases(answers(graph.invoke(GIVEN, THREAD))["call-1"])
+    assert (shop.ran, bighub.asked) == ([], [])
+
+
+def test_an_unknown_run_blocks_the_calls_of_an_agent() -> None:
+    from langchain.agents import create_agent
+    from langchain.agents.middleware import AgentMiddleware
+
+    from bighub_langgraph import BighubMiddleware
+
+    class Upgrade(AgentMiddleware[Any, Any, Any]):
+        """Gives everything inside of it the configuration of another release."""
+
+        def wrap_model_call(self, request: Any, handler: Any) -> Any:
+            def call_model() -> Any:
+                var_child_runnable_config.set(hidden(get_config()))
+                return handler(request)
+
+            return copy_context().run(call_model)
+
+    shop, bighub = Shop(), ScriptedBighub("review_recommended")
+    model = ScriptedModel(script=[asks_for(REFUND), "Done."])
+    guard = BighubMiddleware(BighubGuard(bighub=bighub))
+    graph: Any = create_agent(
+        model, shop.tools(), middleware=[Upgrade(), guard], checkpointer=InMemorySaver()
+    )
+    state = graph.invoke({"messages": [HumanMessage("please")]}, THREAD)
+    assert names_the_releases(answers(state)["call-1"])
+    assert (shop.ran, bighub.asked) == ([], [])
+
+
+class Scratchpad:
+    """A scratchpad of another shape."""
+
+    def __init__(self, known: Any, **other: Any) -> None:
+        self.resume, self.get_null_resume = known.resume, known.get_null_resume
+        self.interrupt_counter = known.interrupt_counter
+        vars(self).update(other)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"resume": None}, {"get_null_resume": None}, {"interrupt_counter": iter}],
+    ids=lambda one: next(iter(one)),
+)
+def test_nobody_is_asked_where_earlier_questions_cannot_be_seen(other: dict[str, Any]) -> None:
+    shop, bighub = Shop(), ScriptedBighub("review_recommended")
+    guard = BighubGuard(bighub=bighub)
+
+    def wrap(request: Any, handler: Any) -> Any:
+        config = request.runtime.config
+        known = config["configurable"]
+        scratchpad = Scratchpad(known["__pregel_scratchpad"], **other)
+        changed = {**config, "configurable": {**known, "__pregel_scratchpad": scratchpad}}
+        runtime = replace(request.runtime, config=changed)
+        return guard.wrap_tool_call(replace(request, runtime=runtime), handler)
+
+    node = ToolNode(shop.tools(), wrap_tool_call=wrap)
+    graph = one_node(node, MessagesState, checkpointer=InMemorySaver())
+    said = answers(graph.invoke(GIVEN, THREAD))["call-1"]
+    assert "a person has to approve it" in said
+    assert names_the_releases(said)
+    assert shop.ran == []
+
+
+@pytest.mark.parametrize("part", ["nodes", "channels", "edges", "waiting_edges", "branches"])
+def test_a_builder_of_another_shape_is_refused(part: str) -> None:
+    builder = StateGraph(MessagesState)
+    builder.add_node("model", model_node(ScriptedModel(script=["Hello."]), []))
+    builder.add_edge(START, "model")
+    delattr(builder, part)
+    with pytest.raises(ValueError, match="add_guard cannot edit this graph") as refused:
+        add_guard(builder, [], BighubGuard(bighub=ScriptedBighub()))
+    assert names_the_releases(str(refused.value))
+    assert repr(part) in str(refused.value)
+
+
+class Closed(ToolNode):
+    """A ToolNode that shows nothing of itself."""
+
+    def __getattribute__(self, name: str) -> Any:
+        private = {"_messages_key", "_wrap_tool_call", "_awrap_tool_call"}
+        if name in private and not object.__getattribute__(self, "__dict__").get("running"):
+            raise AttributeError(name)
+        return super().__getattribute__(name)
+
+    def invoke(self, *given: Any, **options: Any) -> Any:
+        self.__dict__["running"] = True
+        try:
+            return super().invoke(*given, **options)
+        finally:
+            self.__dict__["running"] = False
+
+
+def test_a_tool_node_that_does_not_show_its_key_has_to_be_told() -> None:
+    shop, guard = Shop(), BighubGuard(bighub=ScriptedBighub())
+    with pytest.raises(ValueError, match="pass messages_key="):
+        tools_node(guard, Closed(shop.tools()))
+    guarded = tools_node(guard, Closed(shop.tools()), messages_key="messages")
+    graph = one_node(guarded, MessagesState)
+    assert answers(graph.invoke(GIVEN)) == {"call-1": "refunded 40.0 for o1"}
+    assert internals.may_have_wrapper(Closed([]))
