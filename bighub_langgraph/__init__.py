@@ -5,7 +5,6 @@ no OpenAI.
 """
 
 from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -96,11 +95,10 @@ if TYPE_CHECKING:
     from bighub_langgraph.openai.state import RunState as RunState
 
 
-# Public names that need an extra: the module that has to be there, and what to install.
+# Public names that need an extra, and what to say where it is missing.
 _EXTRAS = {
     "BighubMiddleware": (
-        "langchain",
-        "BighubMiddleware needs LangChain: pip install 'bighub-langgraph[langchain]'",
+        "BighubMiddleware needs LangChain 1.4.7 or newer: pip install 'bighub-langgraph[langchain]'"
     ),
 }
 
@@ -108,32 +106,32 @@ _EXTRAS = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, message = _EXTRAS.get(name, ("", ""))
-    if module and find_spec(module) is None:
-        return _without_extra(name, message)
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    try:
+        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    except ImportError as error:
+        if name not in _EXTRAS:
+            raise
+        value = _missing(name, error)
     globals()[name] = value
     return value
 
 
-def _without_extra(name: str, message: str) -> Any:
-    """A class in the place of one whose extra is not installed; any use of it says so."""
+def _missing(name: str, error: ImportError) -> Any:
+    """A class in the place of one whose extra is missing, which says so when it is used.
+
+    With it `import *` and `help` work without the extras.
+    """
+    message = _EXTRAS[name]
 
     class Missing(type):
         def __call__(cls, *_: Any, **__: Any) -> Any:
-            raise ImportError(message)
+            raise ImportError(message) from error
 
-        def __getattr__(cls, attribute: str) -> Any:
-            if attribute.startswith("_"):  # what `help` and `inspect` look for
-                raise AttributeError(attribute)
-            raise ImportError(message)
+    def refuse_subclass(*_: Any, **__: Any) -> None:
+        raise ImportError(message) from error
 
-        def __new__(mcs, name: str, bases: tuple[type, ...], body: dict[str, Any]) -> Any:
-            if bases:
-                raise ImportError(message)
-            return super().__new__(mcs, name, bases, body)
-
-    return Missing(name, (), {"__doc__": message, "__module__": __name__})
+    body = {"__doc__": message, "__module__": __name__, "__init_subclass__": refuse_subclass}
+    return Missing(name, (), body)
 
 
 def __dir__() -> list[str]:

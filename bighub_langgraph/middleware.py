@@ -19,6 +19,7 @@ from bighub_langgraph.graph.amending import after_answers, covers, is_over
 from bighub_langgraph.graph.answering import answered, answers_in
 from bighub_langgraph.graph.checks import faults, refuse_forgetful
 from bighub_langgraph.graph.evaluating import consider_plan, plan_turn
+from bighub_langgraph.graph.langgraph_internals import node_name
 from bighub_langgraph.graph.opening import answered_in, mend
 from bighub_langgraph.graph.questions import Question
 from bighub_langgraph.graph.state import (
@@ -49,7 +50,7 @@ try:
     from langchain.agents.middleware.types import OmitFromSchema
 except ImportError as error:  # pragma: no cover - the extra is always there in tests
     raise ImportError(
-        "BighubMiddleware needs LangChain: pip install 'bighub-langgraph[langchain]'"
+        "BighubMiddleware needs LangChain 1.4.7 or newer: pip install 'bighub-langgraph[langchain]'"
     ) from error
 
 ANSWERED_ELSEWHERE = "another middleware answered it"
@@ -178,7 +179,7 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         config = get_config()
         refuse_forgetful(ports.journal, config)
         calls = [one for one in message.tool_calls if one["id"] not in done]
-        wrong = faults(calls, tools, config, execution_info(), complete=False)
+        wrong = faults(calls, tools, config, execution_info(config), complete=False)
         # A tool that the model was not shown may come from a wrapper; it is looked at there.
         names = {one["name"] for one in calls}
         later = set() if tools is None else names - tools.keys()
@@ -223,7 +224,7 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
             given = question.read(answer)
         except UnclearAnswer as error:
             return self._again({**plan, "unclear": str(error)})
-        settled = await question.settle(given, ports)
+        settled = await question.settle(given, get_config(), ports)
         told = [answered(one.record) for one in settled if is_over(one)]
         settled_plan = part_of(plan, [after_answers(one, settled) for one in plan["calls"]])
         if any(one["next"] == "ask" for one in settled_plan["calls"]):
@@ -237,7 +238,7 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
     def _again(self, plan: Plan, told: Sequence[Any] = ()) -> Command[Any]:
         """Come back to this node with a stored plan; `goto` alone would run the tools as well."""
         update = {CHANNEL: plan, "messages": list(told), "jump_to": "end"}
-        return Command(update=update, goto=get_config()["metadata"]["langgraph_node"])
+        return Command(update=update, goto=node_name(get_config()))
 
     async def _start(self, ports: Ports, turn: str | None = None) -> None:
         if ports is self.guard.aports:

@@ -1,6 +1,7 @@
 """The shape of the house: layers, pure modules, light imports, modules one can read."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -99,107 +100,149 @@ def test_a_module_can_be_read_in_one_sitting(path: Path) -> None:
 
 # -- private parts of other people's packages ------------------------------------------------------
 
-# Modules that may touch private parts of a framework, and what they are for. Each access is held by
-# a contract test of the module.
-PRIVATE_ACCESS = {
-    "bighub_langgraph.graph.langgraph_internals": "the checkpointer, a task's answers, a builder",
-    "bighub_langgraph.core.changing": "frozen records of our own, no framework's",
+# The modules that may touch private or undocumented parts of a framework. A contract test of each
+# says what is relied on.
+INTERNALS = {"bighub_langgraph.graph.langgraph_internals"}
+# What looks private and is not: our own objects, fields of our own, names of the standard library.
+ALLOWED = {
+    "bighub_langgraph.cli.calls": {"_at"},  # how our names of times end
+    "bighub_langgraph.cli.demo.lines": {"_id"},  # how the demo's arguments end
+    "bighub_langgraph.cli.replay.obvious": {"_id"},
+    "bighub_langgraph.core.changing": {"__new__"},  # of our own frozen records
+    "bighub_langgraph.core.current": {"_record", "_token"},  # its own slots
+    "bighub_langgraph.journal.memory": {"_lock"},  # of journals, in a forked child
+    "bighub_langgraph.journal.packing": {"_value_"},  # `enum` documents it
+    "bighub_langgraph.journal.sql": {"_beat", "_after_fork"},  # of journals that still exist
+    "bighub_langgraph.local.scoring.features": {"_seen"},  # of a copy that it makes
+    "bighub_langgraph.openai.checking": {"_resolved_action"},  # a key of the published adapter
 }
 # Private by their spelling, public by the documentation of `collections.namedtuple`.
 NAMED_TUPLE = {"_asdict", "_field_defaults", "_fields", "_make", "_replace"}
-BY_NAME = {"delattr", "getattr", "hasattr", "setattr"}
 DUNDER_OF_PYTHON = {
     *("__annotations__", "__call__", "__cause__", "__class__", "__dict__", "__doc__", "__func__"),
-    *("__getattribute__", "__getitem__", "__init__", "__metadata__", "__module__", "__mro__"),
-    *("__name__", "__qualname__", "__required_keys__", "__self__", "__setattr__", "__wrapped__"),
-    *("__aiter__", "__anext__", "__iter__", "__next__", "__enter__", "__exit__", "__version__"),
+    *("__getattribute__", "__getitem__", "__init__", "__init_subclass__", "__interrupt__"),
+    *("__metadata__", "__module__", "__mro__", "__name__", "__next__", "__anext__", "__qualname__"),
+    *(
+        "__required_keys__",
+        "__self__",
+        "__slots__",
+        "__setattr__",
+        "__version__",
+        "__wrapped__",
+        "__main__",
+    ),
+    *("__future__",),
 }
+# Without an underscore, and documented nowhere or only in passing.
+UNDOCUMENTED = {"checkpoint_map", "langgraph_auth_user", "__type"}
+UNDOCUMENTED |= {f"langgraph_{part}" for part in ("node", "path", "step", "triggers")}
 
 
 def is_private(name: str) -> bool:
-    if name.startswith("__") and name.endswith("__"):
+    """Whether a name, or the last part of a dotted one, is somebody's private affair."""
+    if name in UNDOCUMENTED or name.startswith("__pregel"):
+        return True
+    if re.fullmatch(r"__\w+__", name):
         return name not in DUNDER_OF_PYTHON
-    return name.startswith("_") and name not in NAMED_TUPLE and name != "_"
+    return any(
+        re.fullmatch(r"_[A-Za-z]\w*", part) and part not in NAMED_TUPLE for part in name.split(".")
+    )
 
 
-def private_names(tree: ast.AST) -> set[str]:
-    """The private names that a module defines itself."""
+def own_names(tree: ast.AST) -> set[str]:
+    """The names that the classes of a module define: their methods, attributes and fields."""
     names: set[str] = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            names.add(node.name)
-        elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
-            names.add(node.id if isinstance(node, ast.Name) else node.attr)
-    return {name for name in names if is_private(name)}
-
-
-@cache
-def our_private_names() -> frozenset[str]:
-    trees = [ast.parse(path.read_text("utf-8")) for path in modules()]
-    return frozenset(name for tree in trees for name in private_names(tree))
-
-
-def private_accesses(source: str, inherited: frozenset[str] = frozenset()) -> list[str]:
-    """Every access of a module to what is private to somebody else, with its line.
-
-    Args:
-        source: The module.
-        inherited: Private names of our other modules, which a class of ours may have inherited.
-    """
-    tree = ast.parse(source)
-    own = private_names(tree)
-    found = [
-        (getattr(node, "lineno", 0), name)
-        for node in ast.walk(tree)
-        for name, is_own_object in names_touched(node)
-        if is_private(name) and name not in (own | inherited if is_own_object else own)
-    ]
-    return [f"line {line}: {name}" for line, name in sorted(found)]
+        match node:
+            case (
+                ast.FunctionDef(name=name)
+                | ast.AsyncFunctionDef(name=name)
+                | ast.ClassDef(name=name)
+            ):
+                names.add(name)
+            case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=name, ctx=ast.Store()):
+                names.add(name)
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                names.add(name)
+    return names
 
 
 def names_touched(node: Any) -> Iterator[tuple[str, bool]]:
-    """The names that a piece of code takes from an object, and whether it is its own."""
+    """The names that a piece of code takes from an object, and whether the object is its own."""
     match node:
         case ast.Attribute(value=ast.Name(id="object"), attr="__new__"):
             yield "__new__", False
         case ast.Attribute(value=base, attr=name):
             yield name, ast.unparse(base) in {"self", "cls", "super()"}
-        case ast.Call(func=ast.Name(id=function), args=[_, ast.Constant(value=str(name)), *_]):
-            if function in BY_NAME:
-                yield name, False
-        case ast.Constant(value=str(text)) if text.startswith("__pregel"):
-            yield text, False
+        case ast.Constant(value=str(text)) if re.fullmatch(r"[\w.]+", text):
+            yield text, False  # for `getattr`, `attrgetter`, `import_module`, `vars(x)[...]`
         case ast.ImportFrom(module=module, names=names):
-            yield from ((part, False) for part in (module or "").split(".") if part != "__future__")
+            yield module or "", False
             yield from ((one.name, False) for one in names)
         case ast.Import(names=names):
-            yield from ((part, False) for one in names for part in one.name.split("."))
+            yield from ((one.name, False) for one in names)
+
+
+@cache
+def our_names() -> frozenset[str]:
+    """What our classes may inherit from each other."""
+    trees = [ast.parse(path.read_text("utf-8")) for path in modules()]
+    return frozenset(name for tree in trees for name in own_names(tree))
+
+
+def private_accesses(source: str, inherited: frozenset[str] = frozenset()) -> list[str]:
+    """Every access of a module to what is private to somebody else, with its line."""
+    tree = ast.parse(source)
+    own = inherited | own_names(tree)
+    classes = {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+    found = [
+        (getattr(node, "lineno", 0), name)
+        for node in ast.walk(tree)
+        for name, is_own_object in names_touched(node)
+        if (is_private(name) or name == "__new__")
+        and not (is_own_object and name in own)
+        and name not in classes  # an annotation in quotes
+    ]
+    return [f"line {line}: {name}" for line, name in sorted(found)]
 
 
 @pytest.mark.parametrize("path", modules(), ids=dotted)
 def test_nothing_touches_the_private_parts_of_a_framework(path: Path) -> None:
-    accesses = private_accesses(path.read_text("utf-8"), our_private_names())
-    assert dotted(path) in PRIVATE_ACCESS or accesses == []
+    allowed = ALLOWED.get(dotted(path), set())
+    accesses = private_accesses(path.read_text("utf-8"), our_names())
+    foreign = [one for one in accesses if re.split(r"[ .]", one)[-1] not in allowed]
+    assert dotted(path) in INTERNALS or foreign == []
 
 
-def test_the_modules_that_may_touch_private_parts_still_do() -> None:
-    for name in PRIVATE_ACCESS:
+def test_the_exceptions_are_needed() -> None:
+    for name in [*ALLOWED, *INTERNALS]:
         path = PACKAGE.parent / Path(*name.split(".")).with_suffix(".py")
-        assert private_accesses(path.read_text("utf-8")) != []
+        accesses = private_accesses(path.read_text("utf-8"), our_names())
+        touched = {re.split(r"[ .]", one)[-1] for one in accesses}
+        assert touched, name
+        assert ALLOWED.get(name, set()) <= touched, name
 
 
 @pytest.mark.parametrize(
     "line",
     [
         "node._messages_key",
+        "def f(node):\n    _config = 1\n    return node._config",
+        "class C:\n    def f(self, node): self._config = node._config",
         "getattr(node, '_wrap_tool_call', None)",
+        "any(getattr(node, name) for name in ('_wrap_tool_call', '_awrap_tool_call'))",
+        "attrgetter('tool_node._messages_key')",
+        "vars(node)['_messages_key']",
+        "object.__getattribute__(node, '_messages_key')",
         "hasattr(thing, '__api_exclude__')",
         "model.__pydantic_validator__.validate_json(text)",
         "config['configurable']['__pregel_read']",
+        "config['metadata']['langgraph_triggers']",
         "object.__new__(Request)",
         "from langgraph._internal import _constants",
         "from langgraph.pregel import _algo",
         "import langgraph._internal",
+        "import_module('langgraph._internal._constants')",
         "class Client(Base):\n    def close(self): self._transport.close()",
         "class Client(Base):\n    def close(self): super()._close()",
     ],
@@ -214,9 +257,9 @@ from __future__ import annotations
 from bighub_langgraph import __version__
 class Ours:
     def __init__(self): self._lock = 1
-    def _own(self): return self._lock, type(self).__name__, pair._replace(a=1)
-def after_fork(ours): ours._lock = 2
-_ = getattr(ours, "_lock")
+    def _own(self): return self._lock, type(self).__name__, pair._replace(a=1), self._own()
+_module_constant = "some words, with _underscores_ in them"
+print(_module_constant)
 """
     assert private_accesses(source) == []
 
@@ -255,10 +298,16 @@ def test_every_public_name_can_be_imported() -> None:
 
 
 WITHOUT_LANGCHAIN = "import sys; sys.modules['langchain'] = None\n"
+OLD_LANGCHAIN = """
+import sys, types
+for name in ("langchain", "langchain.agents", "langchain.agents.middleware"):
+    sys.modules[name] = types.ModuleType(name)
+"""
 
 
-def test_every_public_name_is_there_without_the_extras() -> None:
-    loaded_by(f"{WITHOUT_LANGCHAIN}from bighub_langgraph import *\nBighubMiddleware, BighubOpenAI")
+@pytest.mark.parametrize("installed", [WITHOUT_LANGCHAIN, OLD_LANGCHAIN], ids=["none", "old"])
+def test_every_public_name_is_there_without_the_extras(installed: str) -> None:
+    loaded_by(f"{installed}from bighub_langgraph import *\nBighubMiddleware, BighubOpenAI")
 
 
 def test_the_help_shows_every_public_name_without_the_extras() -> None:
@@ -270,14 +319,15 @@ def test_the_help_shows_every_public_name_without_the_extras() -> None:
 
 @pytest.mark.parametrize(
     "use",
-    ["BighubMiddleware(None)", "class Mine(BighubMiddleware): pass", "BighubMiddleware.tools"],
+    ["BighubMiddleware(None)", "class Mine(BighubMiddleware): pass"],
 )
 def test_a_name_whose_extra_is_missing_says_so_when_it_is_used(use: str) -> None:
     code = f"{WITHOUT_LANGCHAIN}from bighub_langgraph import BighubMiddleware\n{use}"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     last = ran.stderr.strip().splitlines()[-1]
     assert last == (
-        "ImportError: BighubMiddleware needs LangChain: pip install 'bighub-langgraph[langchain]'"
+        "ImportError: BighubMiddleware needs LangChain 1.4.7 or newer: "
+        "pip install 'bighub-langgraph[langchain]'"
     )
 
 

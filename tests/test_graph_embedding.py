@@ -162,7 +162,7 @@ def steps(runner: Runner, graph: Any, given: Any) -> list[str]:
 def test_a_turn_goes_by_the_guards_nodes_from_the_model_to_the_model(runner: Runner) -> None:
     desk = Desk(Typed, asks_for(LOOK_UP), "Done.")
     nodes = steps(runner, desk.graph, {"talk": [HumanMessage("please")]})
-    assert nodes == ["open", "agent", "evaluate", "tools", "report", "agent"]
+    assert nodes == ["open", "agent", "evaluate", "tools", "agent"]
 
 
 def test_behind_several_calls_the_model_goes_on_once_when_all_are_answered(runner: Runner) -> None:
@@ -203,6 +203,44 @@ def test_a_run_begins_at_the_entry(runner: Runner) -> None:
     runner.run(desk.graph, {"talk": [HumanMessage("please")]})
     assert steps(runner, desk.graph, {"talk": [HumanMessage("wait")]}) == ["open", "agent"]
     assert steps(runner, desk.graph, {"talk": [HumanMessage("well")]}) == ["open", "agent"]
+
+
+@pytest.mark.parametrize("beside", [[], [LOOK_UP], [REFUND]], ids=["alone", "ran", "waits"])
+def test_a_tool_that_goes_to_the_model_lets_it_go_on_once(
+    runner: Runner, beside: list[Any]
+) -> None:
+    @tool
+    def think(mine: Annotated[str, InjectedToolCallId]) -> Command[Any]:
+        """Go to the model."""
+        return Command(update={"talk": [ToolMessage("hm", tool_call_id=mine)]}, goto=["agent"])
+
+    shop, guard = Shop(), BighubGuard(bighub=ScriptedBighub({**REVIEW, "think": "proceed"}))
+    tools = [think, *shop.tools()]
+    model = ScriptedModel(script=[asks_for(call("think", "call-0"), *beside), "Done."])
+    builder = StateGraph(Typed)
+    builder.add_node("agent", model_node(model, tools, messages_key="talk"))
+    builder.add_edge(START, "agent")
+    add_guard(builder, tools, guard, after="agent", then="agent", messages_key="talk")
+    graph: Any = builder.compile(checkpointer=InMemorySaver())
+    state = runner.run(graph, {"talk": [HumanMessage("please")]})
+    if beside == [REFUND]:
+        assert len(model.shown) == 1
+        state = runner.run(graph, YES)
+    assert [one.type for one in state["talk"]] == [
+        "human",
+        "ai",
+        "tool",
+        *["tool"] * len(beside),
+        "ai",
+    ]
+    assert len(model.shown) == 2
+
+
+def test_a_graph_whose_turn_was_not_planned_has_nothing_to_run(runner: Runner) -> None:
+    desk = Desk(Typed, asks_for(REFUND), "Done.")
+    thread: Any = {"configurable": {"thread_id": "t"}}
+    desk.graph.update_state(thread, {"talk": [HumanMessage("please")]}, as_node="evaluate")
+    assert steps(runner, desk.graph, None) == ["report"]
 
 
 def test_an_answer_that_is_written_in_the_tools_place_leads_on_to_the_model(

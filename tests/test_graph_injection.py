@@ -1,6 +1,7 @@
 """Tools behind the guard get and give what they do in a plain ToolNode, on every host."""
 
 import asyncio
+import time
 from contextvars import ContextVar
 from dataclasses import dataclass
 from threading import Barrier
@@ -12,6 +13,7 @@ from langchain_core.messages import ToolMessage
 from langchain_core.tools import BaseTool, InjectedToolCallId, tool
 from langgraph.graph import MessagesState, StateGraph, add_messages
 from langgraph.prebuilt import InjectedState, InjectedStore, ToolNode, ToolRuntime
+from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.store.memory import InMemoryStore
 from langgraph.types import Command, Send
 from pydantic import BaseModel
@@ -22,6 +24,7 @@ from bighub_langgraph import (
     add_guard,
     create_guarded_agent,
     model_node,
+    tools_node,
 )
 from tests.agents import Runner, ScriptedModel, asks_for, call
 from tests.engines import ScriptedBighub
@@ -400,3 +403,122 @@ def test_a_tool_node_of_somebodys_own_is_invoked_as_it_is() -> None:
         return "hello"
 
     assert said(agent(Odd([greet]), call("greet")).invoke(PLEASE)) == ["hello, oddly"]
+
+
+class Waiting(ToolNode):
+    """The same, of coroutines."""
+
+    async def ainvoke(self, *given: Any, **options: Any) -> Any:
+        update = await super().ainvoke(*given, **options)
+        update["messages"][0].content += ", oddly"
+        return update
+
+
+class Greeting(BaseTool):
+    """A tool with a way of its own to be awaited."""
+
+    name: str = "greet"
+    description: str = "Greet."
+
+    def _run(self) -> str:
+        return "hello"
+
+    async def ainvoke(self, *given: Any, **options: Any) -> Any:
+        message = await super().ainvoke(*given, **options)
+        message.content += ", oddly"
+        return message
+
+
+async def test_what_is_awaited_in_a_way_of_its_own_is_awaited_so() -> None:
+    @tool
+    def greet() -> str:
+        """Greet."""
+        return "hello"
+
+    for tools in (Waiting([greet]), ToolNode([Greeting()])):
+        assert said(await agent(tools, call("greet")).ainvoke(PLEASE)) == ["hello, oddly"]
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_no_more_calls_run_at_once_than_the_run_allows(runner: Runner, most: int) -> None:
+    running: list[int] = []
+    seen: list[int] = []
+
+    @tool
+    def work(number: int) -> str:
+        """Work for a moment."""
+        running.append(number)
+        seen.append(len(running))
+        time.sleep(0.02)
+        running.remove(number)
+        return str(number)
+
+    calls = [call("work", f"call-{number}", number=number) for number in range(4)]
+    builder = StateGraph(MessagesState)
+    builder.add_node("tools", tools_node(BighubGuard(bighub=ScriptedBighub()), [work]))
+    builder.set_entry_point("tools")
+    graph = builder.compile().with_config(max_concurrency=most)
+    state = runner.run(graph, {"messages": [asks_for(*calls)]})
+    assert said(state) == ["0", "1", "2", "3"]
+    assert max(seen) <= most
+
+
+# -- tools and requests that wrappers bring in -----------------------------------------------------
+
+
+class Late(BaseTool):
+    """A tool that only a wrapper knows, without a schema of its own."""
+
+    name: str = "late"
+    description: str = "Say who serves."
+
+    def _run(self, what: str, clerk: Annotated[str, InjectedState("clerk")]) -> str:
+        return f"{what} {clerk}"
+
+
+@pytest.mark.parametrize("guarded", [False, True], ids=["plain", "guarded"])
+def test_a_tool_that_a_wrapper_brings_in_gets_what_is_injected(
+    runner: Runner, guarded: bool
+) -> None:
+    guard = BighubGuard(bighub=ScriptedBighub())
+
+    def wrap(request: Any, handler: Any) -> Any:
+        request = request.override(tool=Late())
+        return guard.wrap_tool_call(request, handler) if guarded else handler(request)
+
+    async def awrap(request: Any, handler: Any) -> Any:
+        request = request.override(tool=Late())
+        return await (guard.awrap_tool_call if guarded else _ahandle)(request, handler)
+
+    async def _ahandle(request: Any, handler: Any) -> Any:
+        return await handler(request)
+
+    node = ToolNode([field], wrap_tool_call=wrap, awrap_tool_call=awrap)
+    builder = StateGraph(Desk)
+    builder.add_node("tools", node)
+    builder.set_entry_point("tools")
+    asked = asks_for(call("late", what="this"))
+    state = runner.run(builder.compile(), {"messages": [asked], "clerk": "ada"})
+    assert said(state) == ["this ada"]
+
+
+@dataclass
+class Numbered(ToolCallRequest):
+    """Somebody's own request."""
+
+    attempt: int
+
+
+def test_a_request_of_a_kind_of_its_own_is_guarded_like_any_other() -> None:
+    guard = BighubGuard(bighub=ScriptedBighub())
+
+    def wrap(request: Any, handler: Any) -> Any:
+        own = Numbered(request.tool_call, request.tool, request.state, request.runtime, attempt=2)
+        return guard.wrap_tool_call(own, handler)
+
+    builder = StateGraph(Desk)
+    builder.add_node("tools", ToolNode([field], wrap_tool_call=wrap))
+    builder.set_entry_point("tools")
+    asked = asks_for(call("field", what="this"))
+    state = builder.compile().invoke({"messages": [asked], "clerk": "ada"})
+    assert said(state) == ["this ada"]

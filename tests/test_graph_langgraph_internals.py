@@ -7,6 +7,7 @@ that has another shape.
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import replace
 from typing import Annotated, Any
@@ -19,6 +20,7 @@ from langchain_core.tools import BaseTool, tool
 from langgraph.channels import DeltaChannel
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.config import get_config
+from langgraph.func import entrypoint, task
 from langgraph.graph import END, START, MessagesState, StateGraph, add_messages
 from langgraph.prebuilt import ToolNode
 from langgraph.runtime import get_runtime
@@ -84,6 +86,59 @@ def test_a_subgraph_shows_the_checkpointer_of_the_graph_around_it(own: bool | No
     builder.add_edge(START, "inner")
     builder.compile(checkpointer=saver).invoke({"seen": 0}, THREAD)
     assert found == [saver]
+
+
+def test_a_task_shows_its_runtime_with_its_context_and_without() -> None:
+    def look(config: RunnableConfig) -> bool:
+        with ThreadPoolExecutor(1) as elsewhere:  # which has none of the task's context variables
+            runtime = elsewhere.submit(internals.runtime_of, config).result()
+        return runtime is not None and runtime.execution_info == get_runtime().execution_info
+
+    assert seen_in_task(look)
+    assert seen_in_task(lambda _: internals.runtime_of({}) is get_runtime())
+    assert internals.runtime_of({}) is None
+
+
+def test_a_task_shows_the_name_of_its_node() -> None:
+    assert seen_in_task(internals.node_name) == "node"
+
+
+def stored_checkpoint(saver: InMemorySaver) -> bool:
+    """Whether the checkpoint that the task runs from is found."""
+    config = get_config()
+    info = internals.runtime_of(config)
+    assert info is not None
+    assert info.execution_info is not None
+    return saver.get_tuple(internals.checkpoint_of(config, info.execution_info)) is not None
+
+
+def test_a_task_shows_the_checkpoint_that_it_runs_from() -> None:
+    saver, found = InMemorySaver(), list[bool]()
+
+    def node(_: Any) -> None:
+        found.append(stored_checkpoint(saver))
+
+    builder: Any = StateGraph(Seen)
+    builder.add_node("outer", node)
+    builder.add_node("inner", one_node(node))
+    builder.add_edge(START, "outer")
+    builder.add_edge("outer", "inner")
+    builder.compile(checkpointer=saver).invoke({"seen": 0}, THREAD, durability="sync")
+    assert found == [True, True]
+
+
+def test_a_task_of_the_functional_api_shows_the_checkpoint_that_it_runs_from() -> None:
+    saver = InMemorySaver()
+
+    @task
+    def step() -> bool:
+        return stored_checkpoint(saver)
+
+    @entrypoint(checkpointer=saver)
+    def program(_: int) -> list[bool]:
+        return [stored_checkpoint(saver), step().result()]
+
+    assert program.invoke(1, THREAD, durability="sync") == [True, True]
 
 
 def test_a_run_of_any_kind_can_be_read() -> None:
@@ -181,6 +236,12 @@ def test_a_tool_shows_whether_it_has_a_coroutine_of_its_own() -> None:
     shown = [internals.only_blocks(one) for one in (blocks, waits, Blocks(), Waits(), None)]
     assert shown == [True, False, True, False, False]
 
+    class Own(Blocks):
+        async def ainvoke(self, *given: Any, **options: Any) -> Any:
+            return await super().ainvoke(*given, **options)
+
+    assert not internals.only_blocks(Own())
+
 
 def test_a_builder_shows_its_nodes_and_reducers() -> None:
     class State(TypedDict):
@@ -231,7 +292,9 @@ def names_the_releases(said: str) -> bool:
 
 
 @pytest.mark.parametrize("says", ["proceed", "review_recommended"])
-def test_an_unknown_run_blocks_the_calls_of_a_tools_node(says: str) -> None:
+def test_an_unknown_run_blocks_the_calls_of_a_tools_node(
+    says: str, caplog: pytest.LogCaptureFixture
+) -> None:
     shop, bighub = Shop(), ScriptedBighub(says)
     guarded = tools_node(BighubGuard(bighub=bighub), shop.tools())
 
@@ -248,6 +311,7 @@ def test_an_unknown_run_blocks_the_calls_of_a_tools_node(says: str) -> None:
     for state in states:
         assert names_the_releases(answers(state)["call-1"])
     assert (shop.ran, bighub.asked) == ([], [])
+    assert "Pass the node's own `config` on to the guard" in caplog.text
 
 
 def test_an_unknown_run_blocks_the_calls_that_a_graph_would_evaluate() -> None:

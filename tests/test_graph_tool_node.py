@@ -1,19 +1,25 @@
 """`tools_node` is a ToolNode: what LangGraph's own tests promise of one holds behind the guard."""
 
 import asyncio
+import sqlite3
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
+from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import InjectedToolCallId, tool
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.config import get_stream_writer
 from langgraph.graph import START, MessagesState, StateGraph, add_messages
 from langgraph.prebuilt import InjectedState, InjectedStore, ToolNode, ToolRuntime
 from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
-from langgraph.types import Command, Send, interrupt
+from langgraph.types import Command, RetryPolicy, Send, interrupt
 from pydantic import BaseModel
 from typing_extensions import TypedDict
 
@@ -394,3 +400,72 @@ async def test_an_engine_in_process_does_not_hold_up_the_event_loop() -> None:
     node = tools_node(BighubGuard(bighub=bighub), Shop().tools())
     await graph(node).ainvoke(given(REFUND))
     assert bighub.thread != threading.get_ident()
+
+
+# -- handed to a thread that has none of the task's context variables ------------------------------
+
+
+def test_a_node_that_is_retried_runs_its_call_once_in_whatever_thread() -> None:
+    shop, tries = Shop(), list[int]()
+    guarded = tools_node(guard(), shop.tools())
+
+    async def node(sent: Any, config: RunnableConfig) -> Any:
+        loop = asyncio.get_running_loop()
+        update = await loop.run_in_executor(None, guarded.invoke, sent, config)
+        tries.append(1)
+        if len(tries) == 1:
+            raise ConnectionError("after the tool ran")
+        return update
+
+    builder: Any = StateGraph(MessagesState)
+    builder.add_node("start", lambda _: {})
+    retry = RetryPolicy(max_attempts=2, initial_interval=0.01)
+    builder.add_node("tools", node, retry_policy=retry)
+    builder.add_edge(START, "start")
+    builder.add_conditional_edges("start", lambda _: [Send("tools", [REFUND])], ["tools"])
+    compiled: Any = builder.compile(checkpointer=InMemorySaver())
+    asyncio.run(compiled.ainvoke(given(REFUND), {"configurable": {"thread_id": "t"}}))
+    assert (len(tries), shop.ran) == (2, [("refund", 40)])
+
+
+class SlowSaver(SqliteSaver):
+    """Takes its time to store, and remembers what is stored."""
+
+    def put(self, config: Any, checkpoint: Any, *rest: Any) -> Any:
+        time.sleep(0.1)
+        kept = super().put(config, checkpoint, *rest)
+        self.stored = {*getattr(self, "stored", ()), checkpoint["id"]}
+        return kept
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["in its thread", "in another"])
+def test_no_tool_starts_before_its_message_is_stored_in_whatever_thread(
+    tmp_path: Path, elsewhere: bool
+) -> None:
+    connection = sqlite3.connect(tmp_path / "threads.db", check_same_thread=False)
+    saver = SlowSaver(connection)
+
+    @tool
+    def look(runtime: ToolRuntime) -> str:
+        """Look whether the checkpoint is stored."""
+        info = runtime.execution_info
+        return str(info is not None and info.checkpoint_id in saver.stored)
+
+    with guard(journal=f"sqlite:///{tmp_path}/calls.db") as own:
+        guarded = tools_node(own, [look])
+
+        def node(state: MessagesState, config: RunnableConfig) -> Any:
+            if not elsewhere:
+                return guarded.invoke(state, config)
+            with ThreadPoolExecutor(1) as pool:
+                return pool.submit(guarded.invoke, state, config).result()
+
+        builder = StateGraph(MessagesState)
+        builder.add_node("model", lambda _: {"messages": [asks_for(call("look"))]})
+        builder.add_node("tools", node)
+        builder.add_edge(START, "model")
+        builder.add_edge("model", "tools")
+        compiled: Any = builder.compile(checkpointer=saver)
+        state = compiled.invoke({"messages": []}, {"configurable": {"thread_id": "t"}})
+    connection.close()
+    assert said(state) == ["True"]

@@ -36,6 +36,8 @@ def progress(console: Console, *, wanted: bool = True) -> Progress:
     """A progress bar that is gone when it is done; where there is no terminal, nothing."""
     shown = wanted and console.is_terminal
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    if not shown:  # older releases of rich end a disabled bar with an empty line
+        console = Console(quiet=True)
     return Progress(*columns, console=console, transient=True, disable=not shown)
 
 

@@ -40,7 +40,7 @@ def approval_node(
         tools: The tools there are, to check edited arguments against.
     """
 
-    async def flow(state: Any, _: RunnableConfig, ports: Ports) -> Command[Any]:
+    async def flow(state: Any, config: RunnableConfig, ports: Ports) -> Command[Any]:
         plan: Plan = read(state, CHANNEL)
         records = await ports.find([one["key"] or "" for one in plan["calls"]])
         if len(records) < len(plan["calls"]):
@@ -55,7 +55,7 @@ def approval_node(
             # One question per task: another one would be answered by what this one was told.
             return Command(goto=to_people(plan, plan["calls"], unclear=str(error)))
         turn = _Turn(plan)
-        for one in await question.settle(given, ports):
+        for one in await question.settle(given, config, ports):
             turn.send_on(one)
         turn.leave(question.unanswered(given))
         return Command(update={messages_key: turn.said}, goto=turn.goto or [REPORT])

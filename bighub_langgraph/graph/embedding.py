@@ -16,7 +16,7 @@ from bighub_langgraph.graph.evaluating import evaluate_node
 from bighub_langgraph.graph.langgraph_internals import has_node, has_reducer, redirect_edges
 from bighub_langgraph.graph.node import Node
 from bighub_langgraph.graph.opening import OPEN, opening_node
-from bighub_langgraph.graph.reporting import outcome_node
+from bighub_langgraph.graph.reporting import going_on, outcome_node
 from bighub_langgraph.graph.routing import (
     APPROVE,
     EVALUATE,
@@ -51,8 +51,9 @@ def add_guard(
 ) -> GuardNodes:
     """Put the guard behind the node that calls the model. Call it last, before `compile`.
 
-    It adds the nodes `open`, `evaluate`, `approve`, `tools` and `report` and all their edges. What
-    led into `after` leads into `open` first, which closes calls that a new message has overtaken.
+    It adds the nodes `open`, `evaluate`, `approve`, `tools` and `report` and all their edges. The
+    edges into `after` lead into `open` first, which closes calls that a new message has overtaken;
+    conditional edges do if they name their ends, and a `Command` or a `Send` to `after` does not.
 
     Args:
         builder: Your graph.
@@ -76,14 +77,15 @@ def add_guard(
     add(EVALUATE, evaluate)
     add(APPROVE, approve, destinations=(TOOLS, EVALUATE, REPORT))
     # Tools may ask for any part of the state: this node reads it by the graph's own schema.
-    builder.add_node(TOOLS, running.told_behind(), destinations=(APPROVE,))
+    builder.add_node(TOOLS, running.inside_guard(then), destinations=(APPROVE,))
     add(REPORT, report, destinations=(then,))
     redirect_edges(builder, after, OPEN)
     builder.add_edge(OPEN, after)
     leaving = _leaving(guard, messages_key, end)
     builder.add_conditional_edges(after, leaving, {EVALUATE: EVALUATE, end: end})
     builder.add_conditional_edges(EVALUATE, route_by_recommendation, [TOOLS, APPROVE, REPORT])
-    builder.add_edge(TOOLS, REPORT)
+    answered = going_on(guard, messages_key=messages_key, then=then)
+    builder.add_conditional_edges(TOOLS, answered, [then, REPORT])
     return GuardNodes()
 
 

@@ -67,7 +67,7 @@ def evaluate_node(
             message, done = last_turn(messages_of(state, messages_key))
             listed = message.tool_calls if message is not None else []
             calls = [one for one in listed if one["id"] not in done]
-            wrong = faults(calls, tools, config, execution_info(), complete=complete)
+            wrong = faults(calls, tools, config, execution_info(config), complete=complete)
             plan = plan_turn(calls, wrong, guard, config, turn=message.id if message else None)
         await consider_plan(plan, guard, config, ports)
         return {messages_key: await answers_in(plan, ports), CHANNEL: plan}

@@ -1,6 +1,6 @@
 """The forms in which a tool node is given its calls, read into one."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -28,39 +28,30 @@ class Calls:
     Attributes:
         form: Which form the input has, and so which form the output takes.
         calls: Tool calls; those sent by the guard's own edges carry the way to their record.
-        read_messages: Reads the messages around them, as far as they are known here.
         thread: First part of the calls' keys.
         turn: Second part.
         state: The state that tools may ask for; None where the tool node finds it by itself.
+        messages: The messages around the calls; None where they were not needed yet.
     """
 
     form: Form
     calls: list[dict[str, Any]]
-    read_messages: Callable[[], Awaitable[list[BaseMessage]]]
     thread: str
     turn: str
     state: Any = None
+    messages: list[BaseMessage] | None = None
 
     @property
     def sent(self) -> bool:
         """Whether every call comes from the guard's own edges."""
         return _sent(self.calls)
 
-    async def siblings(self) -> list[dict[str, Any]]:
-        """The calls of the same AI message that are still open."""
-        message, done = last_turn(await self.read_messages())
-        if message is None:
-            return []
-        return [dict(one) for one in message.tool_calls if one["id"] not in done]
-
     def for_tool_node(self, call: Mapping[str, Any]) -> Any:
         """One call as a ToolNode takes it, in the form that was given."""
         plain = {name: value for name, value in call.items() if name != CHANNEL}
         if self.form == "messages":
-            return _narrowed(messages_of(self.state, ""), plain)
-        if self.state is None:
-            return [plain]
-        return with_state(plain, self.state)
+            return _narrowed(self.messages or [], plain)
+        return [plain] if self.state is None else with_state(plain, self.state)
 
 
 async def read_calls(
@@ -74,47 +65,33 @@ async def read_calls(
         messages_key: Where a state keeps its messages.
         blocking: Whether there is no event loop to wait on.
     """
-    if isinstance(given, list) and given and _is_call(given[-1]):
-        return await _read_list(given, config, messages_key, blocking=blocking)
     thread = thread_of(config) or minted()
+    if isinstance(given, list) and given and _is_call(given[-1]):
+        if _sent(given):  # it says itself where its records are
+            way = _way(given[0])
+            return Calls("calls", list(given), way["thread"], way["turn"])
+        messages = await messages_around(config, messages_key, blocking=blocking)
+        return Calls("calls", list(given), thread, _turn_of(messages), messages=messages)
     if has_state(given):
-        state = given["state"]
-        around = messages_of(state, messages_key)
+        messages = messages_of(given["state"], messages_key)
         call = [given["tool_call"]]
-        return Calls("calls", call, _known(around), thread, _turn_of(around), state)
+        return Calls("calls", call, thread, _turn_of(messages), given["state"], messages)
     messages = messages_of(given, messages_key)
     message, done = last_turn(messages)
     if message is None:
         raise ValueError("there is no AI message in the input, so there is no tool call to run")
     calls = [dict(one) for one in message.tool_calls if one["id"] not in done]
     form: Form = "messages" if isinstance(given, list) else "state"
-    return Calls(form, calls, _known(messages), thread, message.id or minted(), given)
+    return Calls(form, calls, thread, message.id or minted(), given, messages)
 
 
-async def _read_list(
-    given: Sequence[dict[str, Any]], config: RunnableConfig, messages_key: str, *, blocking: bool
-) -> Calls:
-    async def around() -> list[BaseMessage]:
-        return messages_of(await _current_state(config, blocking=blocking), messages_key)
+async def messages_around(
+    config: RunnableConfig, messages_key: str, *, blocking: bool
+) -> list[BaseMessage]:
+    """The messages in the state of the graph around a task that was sent calls alone.
 
-    if _sent(given):  # it says itself where its records are
-        way = _way(given[0])
-        return Calls("calls", list(given), around, way["thread"], way["turn"])
-    thread = thread_of(config) or minted()
-    return Calls("calls", list(given), around, thread, _turn_of(await around()))
-
-
-def _known(messages: list[BaseMessage]) -> Callable[[], Awaitable[list[BaseMessage]]]:
-    async def read_messages() -> list[BaseMessage]:
-        return messages
-
-    return read_messages
-
-
-async def _current_state(config: RunnableConfig, *, blocking: bool) -> Any:
-    """The state of the graph around a task that was sent calls alone.
-
-    A ToolNode reads it for its tools, and shows it to its wrapper; there is no other public way.
+    A ToolNode reads that state for its tools, and shows it to its wrapper; there is no other public
+    way to it.
     """
     states: list[Any] = []
 
@@ -125,15 +102,15 @@ async def _current_state(config: RunnableConfig, *, blocking: bool) -> Any:
     async def alook(request: Any, handler: Any) -> ToolMessage:
         return look(request, handler)
 
-    if execution_info() is None:
-        return None
+    if execution_info(config) is None:
+        return []
     reader = ToolNode([], wrap_tool_call=look, awrap_tool_call=alook)
     call = {"name": "read_state", "args": {}, "id": "read_state", "type": "tool_call"}
     if blocking:
         reader.invoke([call], config)
     else:
         await reader.ainvoke([call], config)
-    return states[0]
+    return messages_of(states[0], messages_key)
 
 
 def _sent(calls: Sequence[Mapping[str, Any]]) -> bool:

@@ -6,6 +6,7 @@ another shape, the guard refuses: a graph is not built, or a call is not run, an
 the installed versions.
 """
 
+import logging
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -16,18 +17,22 @@ from langgraph.channels import BinaryOperatorAggregate, DeltaChannel
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import StateGraph
 from langgraph.prebuilt import ToolNode
-from langgraph.runtime import ExecutionInfo
+from langgraph.runtime import ExecutionInfo, Runtime, get_runtime
 
 from bighub_langgraph.core.errors import ConfigurationError
 
+log = logging.getLogger("bighub_langgraph")
 Builder = StateGraph[Any, Any, Any, Any]
 
 # Keys that Pregel writes into `configurable` for each task.
 _CHECKPOINTER = "__pregel_checkpointer"
 _DURABILITY = "__pregel_durability"
+_RUNTIME = "__pregel_runtime"
 _SCRATCHPAD = "__pregel_scratchpad"
 # What `metadata["langgraph_triggers"]` holds for a task that a `Send` made.
 _SENT = ("__pregel_push",)
+# The `__type` of an input of a ToolNode that holds one call and the state.
+_WITH_STATE = "tool_call_with_context"
 
 _PACKAGES = ("langgraph", "langgraph-prebuilt", "langchain-core", "langchain")
 _MISSING: Any = object()
@@ -47,6 +52,38 @@ def installed_versions() -> str:
 # -- the run of a task -----------------------------------------------------------------------------
 
 
+def runtime_of(config: RunnableConfig) -> Runtime[Any] | None:
+    """The runtime of the task that a configuration belongs to; None outside of a graph.
+
+    `get_runtime` is the public way, but it needs the task's context variables, which a node that
+    passes its work on to a thread may leave behind.
+    """
+    runtime = _configurable(config).get(_RUNTIME)
+    if isinstance(runtime, Runtime):
+        return runtime
+    try:
+        return get_runtime()
+    except (RuntimeError, KeyError):  # no runnable runs here, or one that is part of no graph
+        return None
+
+
+def node_name(config: RunnableConfig) -> str:
+    """The name of the node that a task runs."""
+    return str(config["metadata"]["langgraph_node"])
+
+
+def checkpoint_of(config: RunnableConfig, info: ExecutionInfo) -> RunnableConfig:
+    """The configuration by which a checkpointer finds the checkpoint that a task runs from.
+
+    `execution_info` gives the checkpoint's id, but only the namespace that the task adds its own
+    part to. Of several namespaces with the same checkpoint, as in a `@task`, the first has it.
+    """
+    known: Mapping[str, str] = _configurable(config).get("checkpoint_map", {})
+    namespaces = [name for name, found in known.items() if found == info.checkpoint_id]
+    place = {"thread_id": info.thread_id, "checkpoint_ns": next(iter(namespaces), "")}
+    return {"configurable": {**place, "checkpoint_id": info.checkpoint_id}}
+
+
 def unreadable_run(config: RunnableConfig, info: ExecutionInfo | None) -> str | None:
     """Why the guard may run nothing in this task; None where it can read the run.
 
@@ -56,14 +93,17 @@ def unreadable_run(config: RunnableConfig, info: ExecutionInfo | None) -> str | 
             checkpointer and nobody to ask.
     """
     saver = _configurable(config).get(_CHECKPOINTER, _MISSING)
-    known = saver is None or saver is False or isinstance(saver, BaseCheckpointSaver)
-    if info is None or known:
+    if saver is None or saver is False or isinstance(saver, BaseCheckpointSaver):
         return None
-    return (
-        "the guard cannot see whether this run has a checkpointer. Pass the node's own `config` on "
-        "to the guard; if it is passed on, these releases are not supported: "
-        f"{installed_versions()}"
+    if info is None and not any(key.startswith("__pregel") for key in _configurable(config)):
+        return None
+    log.error(
+        "no tool call runs, because the configuration does not show whether this run has a "
+        "checkpointer. Pass the node's own `config` on to the guard; if it is passed on, install "
+        "releases that bighub-langgraph supports (installed: %s)",
+        installed_versions(),
     )
+    return f"the guard cannot see whether this run has a checkpointer ({installed_versions()})"
 
 
 def unreadable_questions(config: RunnableConfig) -> str | None:
@@ -73,10 +113,7 @@ def unreadable_questions(config: RunnableConfig) -> str | None:
     counter = getattr(scratchpad, "interrupt_counter", None)
     if isinstance(answers[0], list) and callable(answers[1]) and hasattr(counter, "_counter"):
         return None
-    return (
-        "the guard cannot see what was asked in this task before. These releases are not "
-        f"supported: {installed_versions()}"
-    )
+    return f"the guard cannot see what was asked in this task before ({installed_versions()})"
 
 
 def checkpointer_of(config: RunnableConfig) -> BaseCheckpointSaver[Any] | None:
@@ -89,12 +126,12 @@ def checkpointer_of(config: RunnableConfig) -> BaseCheckpointSaver[Any] | None:
 
 
 def stores_only_at_the_end(config: RunnableConfig) -> bool:
-    """Whether the run has `durability="exit"`; an unknown durability counts as another one."""
+    """Whether the run has `durability="exit"`. False if unknown."""
     return _configurable(config).get(_DURABILITY) == "exit"
 
 
 def was_resumed(config: RunnableConfig) -> bool:
-    """Whether the task was started again with an answer; no where that cannot be seen."""
+    """Whether the task was started again with an answer. False if unknown."""
     if unreadable_questions(config):
         return False
     scratchpad: Any = _configurable(config)[_SCRATCHPAD]
@@ -102,7 +139,7 @@ def was_resumed(config: RunnableConfig) -> bool:
 
 
 def may_have_interrupted(config: RunnableConfig) -> bool:
-    """Whether something has asked a question in this task; yes where that cannot be seen."""
+    """Whether something has asked a question in this task. True if unknown."""
     if unreadable_questions(config):
         return True
     scratchpad: Any = _configurable(config)[_SCRATCHPAD]
@@ -128,7 +165,7 @@ def messages_key_of(tool_node: ToolNode) -> str | None:
 
 
 def may_have_wrapper(tool_node: ToolNode) -> bool:
-    """Whether a ToolNode has a wrapper around its calls; yes where that cannot be seen.
+    """Whether a ToolNode has a wrapper around its calls. True if unknown.
 
     A wrapper may run tools that the ToolNode does not have.
     """
@@ -148,14 +185,16 @@ def has_state(given: Any) -> bool:
     return isinstance(given, Mapping) and given.get("__type") == _WITH_STATE
 
 
-_WITH_STATE = "tool_call_with_context"
-
-
 def only_blocks(tool: BaseTool | None) -> bool:
-    """Whether a tool has no coroutine of its own, so that `ainvoke` runs it in a thread."""
+    """Whether `ainvoke` of a tool does no more than to run its blocking function in a thread."""
+    if tool is None or type(tool).ainvoke not in _STOCK_AINVOKE:
+        return False
     if isinstance(tool, StructuredTool | Tool):
         return tool.coroutine is None
-    return tool is not None and type(tool)._arun is BaseTool._arun  # noqa: SLF001 - the hook itself
+    return type(tool)._arun is BaseTool._arun  # noqa: SLF001 - the hook that a tool overrides
+
+
+_STOCK_AINVOKE = frozenset({BaseTool.ainvoke, StructuredTool.ainvoke, Tool.ainvoke})
 
 
 # -- graph builders --------------------------------------------------------------------------------
@@ -173,10 +212,11 @@ def has_reducer(builder: Builder, key: str) -> bool:
 
 
 def redirect_edges(builder: Builder, old: str, new: str) -> None:
-    """Let every edge that leads to the node `old` lead to `new`.
+    """Let the edges that lead to the node `old` lead to `new`.
 
-    Plain edges, edges that wait for several nodes, and conditional edges that name their ends; a
-    node that goes on by `Command(goto=old)` still goes there.
+    These are plain edges, edges that wait for several nodes, and conditional edges that name their
+    ends. Conditional edges without named ends, `Command(goto=old)` and `Send(old, ...)` still lead
+    to `old`.
     """
     edges = _part(builder, "edges", set)
     for start, end in sorted(edges):

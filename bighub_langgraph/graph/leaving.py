@@ -1,10 +1,10 @@
 """A tool that hands over to the graph around its own: the turn it leaves must not dangle."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeGuard
 
-from langchain_core.messages import ToolMessage
+from langchain_core.messages import BaseMessage, ToolMessage
 from langgraph.errors import ParentCommand
 from langgraph.types import Command, Send
 
@@ -12,6 +12,7 @@ from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.graph.answering import tool_messages
 from bighub_langgraph.graph.closing import end_calls
 from bighub_langgraph.graph.inputs import Calls
+from bighub_langgraph.graph.state import last_turn
 
 HANDED_OVER = "the conversation was handed over before it ran"
 
@@ -21,19 +22,31 @@ def leaves(part: Any) -> TypeGuard[Command[Any]]:
     return isinstance(part, Command) and part.graph == Command.PARENT
 
 
+ReadMessages = Callable[[], Awaitable[list[BaseMessage]]]
+
+
 async def close_turn(
-    parts: Sequence[Any], calls: Calls, ports: Ports, messages_key: str
+    parts: Sequence[Any], calls: Calls, ports: Ports, messages_key: str, read: ReadMessages
 ) -> list[Any]:
     """The parts of an update, where a command to the parent answers all that it leaves behind.
 
     What is open is closed, what runs is waited for, what ran is handed on with its result: the
     graph that is left keeps nothing of it.
+
+    Args:
+        parts: The updates and commands that the turn's tools gave.
+        calls: The calls that this task was given.
+        ports: The journal's.
+        messages_key: Where the messages are.
+        read: Reads the messages, in which the turn's other calls are.
     """
     leaving: list[Command[Any]] = [one for one in parts if leaves(one)]
     if not leaving:
         return list(parts)
     answered = {message.tool_call_id for one in leaving for message in _said(one)}
-    left = [one for one in await calls.siblings() if one["id"] not in answered]
+    message, done = last_turn(await read())
+    turn = [] if message is None else message.tool_calls
+    left = [one for one in turn if one["id"] not in answered | done]
     ended = await end_calls(left, calls.thread, calls.turn, HANDED_OVER, ports)
     carrier = next((one for one in leaving if tool_messages(one.update)), None)
     if carrier is None:
@@ -43,12 +56,12 @@ async def close_turn(
 
 
 async def close_behind(
-    signal: BaseException, calls: Calls, ports: Ports, messages_key: str
+    signal: BaseException, calls: Calls, ports: Ports, messages_key: str, read: ReadMessages
 ) -> BaseException:
     """The same for a command to the parent that was raised."""
     if not isinstance(signal, ParentCommand):
         return signal
-    [command] = await close_turn([signal.args[0]], calls, ports, messages_key)
+    [command] = await close_turn([signal.args[0]], calls, ports, messages_key, read)
     return ParentCommand(command)
 
 
@@ -60,6 +73,18 @@ def joined(parts: Sequence[Any]) -> list[Any]:
     sends = [send for one in sending for send in _goto(one)]
     together = replace(sending[0], goto=sends)
     return [*(one for one in parts if one not in sending), together]
+
+
+def without_goto(part: Any, node: str) -> Any:
+    """A part of an update that does not lead to a node of this graph by itself.
+
+    Behind the guard's tools its own edges lead to the model, once every call of the turn is
+    answered. A tool that goes there would have the model run a second time.
+    """
+    if not isinstance(part, Command) or part.graph is not None:
+        return part
+    goto = part.goto if isinstance(part.goto, list | tuple) else [part.goto]
+    return replace(part, goto=[one for one in goto if one != node])
 
 
 def _said(command: Command[Any]) -> list[ToolMessage]:

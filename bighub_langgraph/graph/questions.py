@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, NamedTuple
 
+from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.types import interrupt
 from pydantic import BeforeValidator, WithJsonSchema
@@ -98,9 +99,11 @@ class Question:
             self._refuse_misfit(one)
         return given
 
-    async def settle(self, given: Sequence[Given], ports: Ports) -> list[Settled]:
+    async def settle(
+        self, given: Sequence[Given], config: RunnableConfig, ports: Ports
+    ) -> list[Settled]:
         """Write answers into the journal. Where somebody else's came first, that one counts."""
-        return [await self._settle(one, ports) for one in given]
+        return [await self._settle(one, config, ports) for one in given]
 
     def unanswered(self, given: Sequence[Given]) -> list[Planned]:
         """The calls that got no answer."""
@@ -138,9 +141,9 @@ class Question:
         if fault := misfit(self._tools[given.tool], given.arguments):
             raise UnclearAnswer(fault)
 
-    async def _settle(self, given: Given, ports: Ports) -> Settled:
+    async def _settle(self, given: Given, config: RunnableConfig, ports: Ports) -> Settled:
         call, record = next(pair for pair in self._pairs if pair[0]["id"] == given.call_id)
-        approval = self._approval(given, call, authenticated_user(), ports.clock())
+        approval = self._approval(given, call, authenticated_user(config), ports.clock())
         move = resolve_doubt if record.state is State.UNKNOWN else answer
         settled = await move(record, approval, ports)
         tell(event("approval", settled))

@@ -41,6 +41,22 @@ def outcome_node(
     return Node(flow, guard, REPORT)
 
 
+def going_on(guard: BighubGuard, *, messages_key: str, then: str) -> Node:
+    """The edge behind the tools: to `then` after the only call of a turn, else to `report`.
+
+    Of several calls none knows what becomes of the others that run beside it; `report` does.
+    """
+
+    async def flow(state: Any, _: RunnableConfig, ports: Ports) -> str:
+        message, done = last_turn(messages_of(state, messages_key))
+        if message is None or len(message.tool_calls) != 1 or unanswered(message, done):
+            return REPORT
+        await tell_of(message.id, guard, ports)
+        return then
+
+    return Node(flow, guard, "answered")
+
+
 async def tell_of(turn: str | None, guard: BighubGuard, ports: Ports) -> None:
     """Start the delivery of what there is to tell; of a turn that is over, of all of it."""
     if ports is guard.aports:

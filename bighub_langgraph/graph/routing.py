@@ -20,7 +20,7 @@ def route_by_recommendation(state: GuardState) -> list[Send | str]:
     """
     plan: Plan | None = read(state, CHANNEL)
     goto: list[Send | str] = []
-    if plan is not None:
+    if plan:
         goto += [to_tools(plan, one) for one in plan["calls"] if one["next"] == "execute"]
         goto += to_people(plan, [one for one in plan["calls"] if one["next"] == "ask"])
     return goto or [REPORT]

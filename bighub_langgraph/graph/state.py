@@ -19,7 +19,9 @@ from langchain_core.messages import (
     convert_to_messages,
 )
 from langchain_core.runnables import RunnableConfig
-from langgraph.runtime import ExecutionInfo, Runtime, get_runtime
+from langgraph.runtime import ExecutionInfo
+
+from bighub_langgraph.graph.langgraph_internals import runtime_of
 
 CHANNEL = "bighub"
 
@@ -147,24 +149,17 @@ def thread_of(config: RunnableConfig) -> str | None:
     return None if thread is None else str(thread)
 
 
-def execution_info() -> ExecutionInfo | None:
-    """What LangGraph says of the task that runs here; None outside of a graph."""
-    runtime = _runtime()
+def execution_info(config: RunnableConfig) -> ExecutionInfo | None:
+    """What LangGraph says of the task that a configuration belongs to; None outside of a graph."""
+    runtime = runtime_of(config)
     return None if runtime is None else runtime.execution_info
 
 
-def authenticated_user() -> str | None:
+def authenticated_user(config: RunnableConfig) -> str | None:
     """The user a server has authenticated, if it is a server that runs us."""
-    runtime = _runtime()
+    runtime = runtime_of(config)
     server = None if runtime is None else runtime.server_info
     return None if server is None or server.user is None else str(server.user.identity)
-
-
-def _runtime() -> Runtime[Any] | None:
-    try:
-        return get_runtime()
-    except (RuntimeError, KeyError):  # no runnable runs here, or one that is part of no graph
-        return None
 
 
 def minted() -> str:

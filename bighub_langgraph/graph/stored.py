@@ -6,8 +6,11 @@ from langgraph.runtime import ExecutionInfo
 
 from bighub_langgraph.core.errors import JournalError
 from bighub_langgraph.core.ports import Ports
-from bighub_langgraph.graph.langgraph_internals import checkpointer_of, stores_only_at_the_end
-from bighub_langgraph.graph.state import thread_of
+from bighub_langgraph.graph.langgraph_internals import (
+    checkpoint_of,
+    checkpointer_of,
+    stores_only_at_the_end,
+)
 
 LONGEST = 30.0
 FIRST_LOOK = 0.001
@@ -29,15 +32,12 @@ async def until_stored(
         return
     if stores_only_at_the_end(config):
         return
-    # A task's namespace is that of its graph and, behind the last bar, its own part.
-    namespace, checkpoint = info.checkpoint_ns.rpartition("|")[0], info.checkpoint_id
-    place = {"thread_id": thread_of(config), "checkpoint_ns": namespace}
-    wanted: RunnableConfig = {"configurable": {**place, "checkpoint_id": checkpoint}}
+    wanted = checkpoint_of(config, info)
     deadline, pause = ports.clock() + LONGEST, FIRST_LOOK
     while not (saver.get_tuple(wanted) if blocking else await saver.aget_tuple(wanted)):
         if ports.clock() >= deadline:
             raise JournalError(
-                f"{type(saver).__name__} has not stored checkpoint {checkpoint} within "
+                f"{type(saver).__name__} has not stored checkpoint {info.checkpoint_id} within "
                 f"{LONGEST:g} seconds, so no tool was started; see what holds it up"
             )
         await ports.sleep(pause)

@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from langchain_core.messages import ToolMessage
+from langchain_core.messages import BaseMessage, ToolMessage
 from langchain_core.runnables import Runnable, RunnableConfig, ensure_config
 from langchain_core.tools import BaseTool
 from langgraph.prebuilt import ToolNode
@@ -19,14 +20,20 @@ from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.core.words import State
 from bighub_langgraph.graph.answering import answered, refused, tell
 from bighub_langgraph.graph.checks import faults, refuse_forgetful
-from bighub_langgraph.graph.inputs import Calls, read_calls
+from bighub_langgraph.graph.inputs import Calls, messages_around, read_calls
 from bighub_langgraph.graph.langgraph_internals import (
     checkpointer_of,
     may_have_wrapper,
     messages_key_of,
     only_blocks,
 )
-from bighub_langgraph.graph.leaving import close_behind, close_turn, joined, leaves
+from bighub_langgraph.graph.leaving import (
+    close_behind,
+    close_turn,
+    joined,
+    leaves,
+    without_goto,
+)
 from bighub_langgraph.graph.reporting import tell_of, tell_soon
 from bighub_langgraph.graph.routing import to_people
 from bighub_langgraph.graph.state import CHANNEL, execution_info, thread_of
@@ -55,13 +62,13 @@ class GuardedTools(Runnable[Any, Any]):
         tool_node: ToolNode,
         messages_key: str,
         *,
-        told_behind: bool = False,
+        then: str | None = None,
     ) -> None:
         self.name = tool_node.name
         self._guard = guard
         self._tool_node = tool_node
         self._messages_key = messages_key
-        self._told_behind = told_behind
+        self._then = then
 
     @property
     def tools_by_name(self) -> dict[str, BaseTool]:
@@ -73,9 +80,9 @@ class GuardedTools(Runnable[Any, Any]):
         """Whether there are no other tools; the ToolNode's own wrapper may bring some."""
         return not may_have_wrapper(self._tool_node)
 
-    def told_behind(self) -> "GuardedTools":
-        """The same where the edges behind tell BIGHUB: of all calls of a turn together."""
-        return GuardedTools(self._guard, self._tool_node, self._messages_key, told_behind=True)
+    def inside_guard(self, then: str) -> "GuardedTools":
+        """The same in a graph whose edges tell BIGHUB of a whole turn, and go on to `then`."""
+        return GuardedTools(self._guard, self._tool_node, self._messages_key, then=then)
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **given: Any) -> Any:  # noqa: A002
         """Run the calls of an input, without an event loop."""
@@ -99,7 +106,7 @@ class GuardedTools(Runnable[Any, Any]):
             calls,
             config,
             options,
-            self._told_behind,
+            self._then,
         )
         return await turn.run(ports)
 
@@ -146,26 +153,45 @@ class _Turn:
     calls: Calls
     config: RunnableConfig
     options: dict[str, Any]
-    told_behind: bool
+    then: str | None
 
     async def run(self, ports: Ports) -> Any:
         """Run every call that may run, and answer the others."""
         refuse_forgetful(ports.journal, self.config)
         blocking = ports is not self.guard.aports
-        await until_stored(self.config, execution_info(), ports, blocking=blocking)
+        await until_stored(self.config, execution_info(self.config), ports, blocking=blocking)
         ready = self._sent() if self.calls.sent else await self._evaluated(ports)
         try:
-            updates = await ports.gather([self._update(one, ports) for one in ready])
+            updates = await self._updates(ready, ports)
         except Exception:  # a tool's own, settled by now; nobody behind this node will tell
             await tell_of(None, self.guard, ports)
             raise
         flat = [part for one in updates for part in (one if isinstance(one, list) else [one])]
-        parts = joined(await close_turn(flat, self.calls, ports, self.messages_key))
-        if self.told_behind and not any(map(leaves, parts)):
+        read = partial(self._messages, ports)
+        parts = joined(await close_turn(flat, self.calls, ports, self.messages_key, read))
+        if self.then is not None:
+            parts = [without_goto(part, self.then) for part in parts]
+        if self.then is not None and not any(map(leaves, parts)):
             tell_soon(self.guard, ports)
         else:
             await tell_of(None, self.guard, ports)
         return _combined(parts, self.calls.form, self.messages_key)
+
+    async def _updates(self, calls: Sequence[OneCall | ToolMessage], ports: Ports) -> list[Update]:
+        """What the calls give, of which at most `max_concurrency` run at once."""
+        most = self.config.get("max_concurrency") or max(len(calls), 1)
+        updates: list[Update] = []
+        for start in range(0, len(calls), most):
+            batch = calls[start : start + most]
+            updates += await ports.gather([self._update(one, ports) for one in batch])
+        return updates
+
+    async def _messages(self, ports: Ports) -> list[BaseMessage]:
+        """The messages around the calls."""
+        if self.calls.messages is not None:
+            return self.calls.messages
+        blocking = ports is not self.guard.aports
+        return await messages_around(self.config, self.messages_key, blocking=blocking)
 
     def _sent(self) -> list[OneCall | ToolMessage]:
         return [
@@ -176,7 +202,7 @@ class _Turn:
     async def _evaluated(self, ports: Ports) -> list[OneCall | ToolMessage]:
         """Evaluate calls that nobody has evaluated on the way here, side by side."""
         calls = self.calls.calls
-        wrong = faults(calls, None, self.config, execution_info())
+        wrong = faults(calls, None, self.config, execution_info(self.config))
         return await ports.gather(
             [
                 self._looked_at(OneCall(call, self.calls.thread, self.calls.turn), fault, ports)
@@ -226,7 +252,8 @@ class _Turn:
         call = one.call
         ran = await run_once(call, call.key, lambda: self._invoked(one, ports), self.guard, ports)
         if ran.signal is not None:
-            raise await close_behind(ran.signal, self.calls, ports, self.messages_key)
+            read = partial(self._messages, ports)
+            raise await close_behind(ran.signal, self.calls, ports, self.messages_key, read)
         if ran.record.state is State.UNKNOWN and self.calls.sent and checkpointer_of(self.config):
             plan = plan_to_ask(call)
             return Command(goto=to_people(plan, plan["calls"]))
@@ -239,8 +266,9 @@ class _Turn:
         return self.tool_node.invoke(given, self.config, **self.options)
 
     def _blocking(self, name: str) -> bool:
-        tool = self.tool_node.tools_by_name.get(name)
-        return not may_have_wrapper(self.tool_node) and only_blocks(tool)
+        """Whether the ToolNode would do no more than to run the tool in a thread."""
+        stock = type(self.tool_node) is ToolNode and not may_have_wrapper(self.tool_node)
+        return stock and only_blocks(self.tool_node.tools_by_name.get(name))
 
 
 # A person has not been and will not be asked about these here.

@@ -44,8 +44,8 @@ class WatchedRequest(ToolCallRequest):
     @classmethod
     def of(cls, request: ToolCallRequest, door: Door) -> "WatchedRequest":
         """The same request, watched."""
-        parts = {one.name: getattr(request, one.name) for one in fields(request) if one.init}
-        return cls(**{**parts, "door": door})
+        parts = {one.name: getattr(request, one.name) for one in fields(ToolCallRequest)}
+        return cls(**parts, door=door)
 
     def __getattribute__(self, name: str) -> Any:
         value = super().__getattribute__(name)
@@ -82,6 +82,10 @@ class WatchedTool(BaseTool):
     def tool_call_schema(self) -> Any:
         """The tool's own."""
         return self.inside.tool_call_schema
+
+    def get_input_schema(self, config: RunnableConfig | None = None) -> Any:
+        """The tool's own, in which a ToolNode finds what it has to fill in."""
+        return self.inside.get_input_schema(config)
 
     @property
     def func(self) -> Any:

@@ -209,7 +209,7 @@ class _Wrapped:
         tools = {one.name: one for one in self.request.runtime.tools}
         question = Question(asking, {record.key: record}, self.guard, tools, edits=edits)
         given = question.ask_once()
-        [settled] = await question.settle(given, self.ports)
+        [settled] = await question.settle(given, self.request.runtime.config, self.ports)
         return settled.record, settled.edited
 
     async def _run(self, request: ToolCallRequest, call: ToolCall, key: str, plan: Plan) -> Update:
