@@ -1,5 +1,6 @@
 """The embedded engine under coroutines: asked and told in place, where nothing can block there."""
 
+import gc
 import sys
 import threading
 import time
@@ -53,8 +54,11 @@ def watched() -> Iterator[None]:
     """An event loop on which what blocks raises, as under `langgraph dev`."""
     from blockbuster import blockbuster_ctx
 
+    gc.collect()
+    gc.disable()  # it would close what other tests left, which blocks
     with blockbuster_ctx():
         yield
+    gc.enable()
     del sys.modules["blockbuster"]
 
 
