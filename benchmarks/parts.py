@@ -15,7 +15,7 @@ PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     (
         "what ran is what was asked about: copies, keys, redaction",
-        ("core/plain", "core/redaction", "core/changing", "core/call", "core/writing"),
+        ("core/plain", "core/redaction", "core/changing", "core/call"),
     ),
     (
         "what BIGHUB is asked, its reply read strictly, and the verdict",
