@@ -219,6 +219,7 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         if len(records) < len(asking):  # the journal has forgotten: evaluated again
             return self._again(part_of(plan, []))
         question = Question({**plan, "calls": list(asking)}, records, self.guard, self._shown)
+        node_name(get_config())  # raises before anybody is asked, if an answer could not lead back
         answer = question.ask()
         try:
             given = question.read(answer)

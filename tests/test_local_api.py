@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from bighub import BighubAPIError, BighubClient, Decision, DecisionMemoryEvent, RuleCreateModel
 
-from bighub_langgraph.local import LocalBighub
+from bighub_langgraph.local import AsyncLocalBighub, LocalBighub
 from tests.local_engine import Clock, engine, live, refund
 
 
@@ -18,6 +18,17 @@ def bighub() -> Iterator[LocalBighub]:
 
 def test_it_is_a_bighub_client(bighub: LocalBighub) -> None:
     assert isinstance(bighub, BighubClient)
+
+
+@pytest.mark.parametrize("kind", [LocalBighub, AsyncLocalBighub])
+def test_every_resource_of_the_sdk_is_made_over_the_embedded_engine(kind: type[Any]) -> None:
+    """What the SDK relies on: a resource takes a transport, and asks nothing else."""
+    client = kind()
+    parts = [*vars(client).values(), *vars(client.systems).values()]
+    transports = [part._transport for part in parts if hasattr(part, "_transport")]
+    assert len(transports) > 20
+    assert {type(one).__module__ for one in transports} == {"bighub_langgraph.local.transport"}
+    client.engine.close()
 
 
 def test_decide_gives_a_well_formed_decision(bighub: LocalBighub) -> None:

@@ -1,5 +1,6 @@
 """Retries, the circuit breaker, and clients of every kind."""
 
+import json
 import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -7,6 +8,11 @@ from typing import Any
 
 import openai
 import pytest
+from openai.types.responses.parsed_response import (
+    ParsedResponseFunctionToolCall,
+    ParsedResponseOutputMessage,
+    ParsedResponseOutputText,
+)
 
 from bighub_langgraph.core.drive import run_sync
 from bighub_langgraph.openai.breaker import Breaker
@@ -186,10 +192,14 @@ def runtime(client: Any, **options: Any) -> BighubOpenAI:
     return made
 
 
+def opened(server: ResponsesServer, **options: Any) -> openai.OpenAI:
+    """A client of the user's own."""
+    return openai.OpenAI(api_key="key", base_url=server.url, **options)
+
+
 def test_there_is_one_layer_of_retries() -> None:
-    with ResponsesServer() as server:
+    with ResponsesServer() as server, opened(server, max_retries=5) as client:
         server.script(*[fails(503, retry_after="0")] * 9)
-        client = openai.OpenAI(api_key="key", base_url=server.url, max_retries=5)
         with pytest.raises(ProviderResponseError) as raised:
             runtime(client, provider_max_retries=2).run(messages="hello", model="gpt-5")
         assert len(server.requests) == 3
@@ -197,17 +207,15 @@ def test_there_is_one_layer_of_retries() -> None:
 
 
 def test_a_fault_that_passes_is_not_seen() -> None:
-    with ResponsesServer() as server:
+    with ResponsesServer() as server, opened(server) as client:
         server.script(fails(429, retry_after="0"), says("Here I am."))
-        client = openai.OpenAI(api_key="key", base_url=server.url)
         answer = runtime(client).run(messages="hello", model="gpt-5")
     assert answer["output_text"] == "Here I am."
 
 
 def test_an_open_circuit_asks_nobody() -> None:
-    with ResponsesServer() as server:
+    with ResponsesServer() as server, opened(server) as client:
         server.script(fails(500), says("never heard"))
-        client = openai.OpenAI(api_key="key", base_url=server.url)
         made = runtime(client, provider_max_retries=0, provider_circuit_breaker_failures=1)
         for error in (ProviderResponseError, CircuitOpen):
             with pytest.raises(error):
@@ -216,8 +224,7 @@ def test_an_open_circuit_asks_nobody() -> None:
 
 
 def test_the_users_client_stays_open() -> None:
-    with ResponsesServer() as server:
-        client = openai.OpenAI(api_key="key", base_url=server.url)
+    with ResponsesServer() as server, opened(server) as client:
         runtime(client).close()
         assert not client.is_closed()
 
@@ -249,6 +256,25 @@ def test_a_bare_client_and_bare_objects_will_do() -> None:
         None,
     )
     assert len(client.asked) == 2
+
+
+def test_what_the_sdk_adds_to_a_parsed_answer_is_not_sent_back() -> None:
+    call: Any = ParsedResponseFunctionToolCall(
+        type="function_call", call_id="c", name="count", arguments="{}", parsed_arguments={"a": 1}
+    )
+    text: Any = ParsedResponseOutputText(
+        type="output_text", text="Counting.", annotations=[], parsed={"b": 2}
+    )
+    said: Any = ParsedResponseOutputMessage(
+        type="message", id="m", role="assistant", status="completed", content=[text]
+    )
+    client = Bare({"id": "r", "output": [said, call]}, {"output": [], "output_text": "Done."})
+    made = runtime(client)
+    made.tool("count", lambda: 1, parameters_schema={"type": "object"}, strict=False)
+    assert made.run(messages="hello", model="any")["output_text"] == "Done."
+    sent = json.dumps(client.asked[1]["input"])
+    assert "Counting." in sent
+    assert "parsed" not in sent
 
 
 def test_a_client_that_does_not_stream_gives_one_delta() -> None:

@@ -68,8 +68,18 @@ def runtime_of(config: RunnableConfig) -> Runtime[Any] | None:
 
 
 def node_name(config: RunnableConfig) -> str:
-    """The name of the node that a task runs."""
-    return str(config["metadata"]["langgraph_node"])
+    """The name of the node that a task runs.
+
+    Raises:
+        ConfigurationError: It cannot be seen.
+    """
+    name = config.get("metadata", {}).get("langgraph_node")
+    if not isinstance(name, str):
+        raise ConfigurationError(
+            "the guard cannot see which node of the agent it runs in. These releases are not "
+            f"supported: {installed_versions()}"
+        )
+    return name
 
 
 def checkpoint_of(config: RunnableConfig, info: ExecutionInfo) -> RunnableConfig:
@@ -169,10 +179,8 @@ def may_have_wrapper(tool_node: ToolNode) -> bool:
 
     A wrapper may run tools that the ToolNode does not have.
     """
-    wrappers = [
-        getattr(tool_node, name, _MISSING) for name in ("_wrap_tool_call", "_awrap_tool_call")
-    ]
-    return any(wrapper is not None for wrapper in wrappers)
+    names = ("_wrap_tool_call", "_awrap_tool_call")
+    return any(getattr(tool_node, name, _MISSING) is not None for name in names)
 
 
 def with_state(tool_call: Mapping[str, Any], state: Any) -> dict[str, Any]:
