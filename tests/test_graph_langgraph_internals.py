@@ -27,7 +27,14 @@ from langgraph.runtime import get_runtime
 from langgraph.types import Command, Send, interrupt
 from typing_extensions import TypedDict
 
-from bighub_langgraph import BighubGuard, add_guard, evaluate_node, model_node, tools_node
+from bighub_langgraph import (
+    BighubGuard,
+    add_guard,
+    evaluate_node,
+    model_node,
+    route_by_recommendation,
+    tools_node,
+)
 from bighub_langgraph.graph import langgraph_internals as internals
 from tests.agents import ScriptedModel, Shop, answers, asks_for, call
 from tests.engines import ScriptedBighub
@@ -326,6 +333,41 @@ def test_an_unknown_run_blocks_the_calls_that_a_graph_would_evaluate() -> None:
     graph = one_node(node, MessagesState, checkpointer=InMemorySaver())
     assert names_the_releases(answers(graph.invoke(GIVEN, THREAD))["call-1"])
     assert (shop.ran, bighub.asked) == ([], [])
+
+
+def test_an_unknown_run_blocks_a_call_that_was_evaluated_before() -> None:
+    shop, bighub = Shop(), ScriptedBighub()
+    guard = BighubGuard(bighub=bighub)
+    guarded = tools_node(guard, shop.tools())
+
+    def tools(sent: Any, config: RunnableConfig) -> Any:
+        return guarded.invoke(sent, hidden(config))
+
+    builder: Any = StateGraph(MessagesState)
+    builder.add_node("evaluate", evaluate_node(guard))
+    builder.add_node("tools", tools)
+    builder.add_edge(START, "evaluate")
+    builder.add_conditional_edges("evaluate", route_by_recommendation, ["tools"])
+    state = builder.compile(checkpointer=InMemorySaver()).invoke(GIVEN, THREAD)
+    guard.flush()
+    assert names_the_releases(answers(state)["call-1"])
+    assert (shop.ran, bighub.statuses) == ([], ["BLOCKED"])
+
+
+def test_an_unknown_run_blocks_a_call_that_is_evaluated_again() -> None:
+    bighub = ScriptedBighub()
+    evaluate = evaluate_node(BighubGuard(bighub=bighub))
+    again: Any = {"id": "call-1", "name": "refund", "args": {"amount": 4000}, "key": None}
+    plan = {"thread": "t", "turn": "m", "calls": [{**again, "next": "evaluate"}]}
+
+    def node(_: Any, config: RunnableConfig) -> Any:
+        update = evaluate.invoke({"messages": [], "bighub": plan}, hidden(config))
+        assert [one["next"] for one in update["bighub"]["calls"]] == ["done"]
+        return {"messages": update["messages"]}
+
+    graph = one_node(node, MessagesState, checkpointer=InMemorySaver())
+    assert names_the_releases(answers(graph.invoke(GIVEN, THREAD))["call-1"])
+    assert bighub.asked == []
 
 
 @pytest.mark.parametrize("says", ["proceed", "review_recommended"])

@@ -144,3 +144,10 @@ def test_an_approval_policy_that_cannot_work_is_refused(
 ) -> None:
     with pytest.raises(ConfigurationError, match=wrong):
         ApprovalPolicy(**settings)
+
+
+def test_arguments_that_hold_themselves_have_no_key() -> None:
+    arguments: dict[str, Any] = {}
+    arguments["self"] = arguments
+    with pytest.raises(InvalidCall, match="not plain JSON"):
+        _ = ToolCall("thread", "turn", "call", "tool", arguments).key

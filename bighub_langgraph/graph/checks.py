@@ -37,9 +37,14 @@ def faults(
         complete: Whether there are no others; a ToolNode's own wrapper may bring some.
     """
     if problem := unreadable_run(config, info):
-        return [f"{call['name']} did not run: {problem}" for call in calls]
+        return [did_not_run(call["name"], problem) for call in calls]
     ids = Counter(call.get("id") for call in calls)
     return [_fault(call, ids, tools, complete=complete) for call in calls]
+
+
+def did_not_run(name: str, reason: str) -> str:
+    """What the model reads of a call that could not be proposed."""
+    return f"{name} did not run: {reason}."
 
 
 def _fault(
@@ -51,16 +56,16 @@ def _fault(
 ) -> str | None:
     name, call_id = call["name"], call.get("id")
     if not call_id:
-        return f"{name} did not run: the call has no id."
+        return did_not_run(name, "the call has no id")
     if ids[call_id] > 1:
-        return f"{name} did not run: {ids[call_id]} calls have the id {call_id}."
+        return did_not_run(name, f"{ids[call_id]} calls have the id {call_id}")
     if tools is None:
         return None
     if name not in tools:
         if not complete:
             return None
         known = ", ".join(tools) or "none"
-        return f"{name} did not run: there is no such tool; the tools are: {known}."
+        return did_not_run(name, f"there is no such tool; the tools are: {known}")
     return misfit(tools[name], call["args"])
 
 

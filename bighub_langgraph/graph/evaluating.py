@@ -14,8 +14,8 @@ from bighub_langgraph.core.record import Answer, Approval, Record
 from bighub_langgraph.core.transitions import next_step
 from bighub_langgraph.core.words import State, Step
 from bighub_langgraph.graph.answering import answers_in, tell
-from bighub_langgraph.graph.checks import faults, refuse_forgetful
-from bighub_langgraph.graph.langgraph_internals import checkpointer_of
+from bighub_langgraph.graph.checks import did_not_run, faults, refuse_forgetful
+from bighub_langgraph.graph.langgraph_internals import checkpointer_of, unreadable_run
 from bighub_langgraph.graph.node import Node
 from bighub_langgraph.graph.routing import EVALUATE
 from bighub_langgraph.graph.state import (
@@ -63,6 +63,9 @@ def evaluate_node(
         given: Plan | None = read(state, CHANNEL)
         if given and any(one["next"] == "evaluate" for one in given["calls"]):
             plan = part_of(given, [one.copy() for one in given["calls"]])
+            if problem := unreadable_run(config, execution_info(config)):
+                for one in plan["calls"]:
+                    one["fault"], one["next"] = did_not_run(one["name"], problem), "done"
         else:
             message, done = last_turn(messages_of(state, messages_key))
             listed = message.tool_calls if message is not None else []

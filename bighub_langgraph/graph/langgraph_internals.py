@@ -97,6 +97,8 @@ def checkpoint_of(config: RunnableConfig, info: ExecutionInfo) -> RunnableConfig
 def unreadable_run(config: RunnableConfig, info: ExecutionInfo | None) -> str | None:
     """Why the guard may run nothing in this task; None where it can read the run.
 
+    The developer finds in the log what to do about it.
+
     Args:
         config: The task's configuration.
         info: What LangGraph says of the task; None outside of a graph, where there is no

@@ -76,7 +76,7 @@ def joined(parts: Sequence[Any]) -> list[Any]:
 
 
 def without_goto(part: Any, node: str) -> Any:
-    """A part of an update that does not lead to a node of this graph by itself.
+    """A part of an update without its `goto` to a node of this graph.
 
     Behind the guard's tools its own edges lead to the model, once every call of the turn is
     answered. A tool that goes there would have the model run a second time.

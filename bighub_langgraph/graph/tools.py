@@ -20,12 +20,14 @@ from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.core.words import State
 from bighub_langgraph.graph.answering import answered, refused, tell
 from bighub_langgraph.graph.checks import faults, refuse_forgetful
+from bighub_langgraph.graph.closing import end_calls
 from bighub_langgraph.graph.inputs import Calls, messages_around, read_calls
 from bighub_langgraph.graph.langgraph_internals import (
     checkpointer_of,
     may_have_wrapper,
     messages_key_of,
     only_blocks,
+    unreadable_run,
 )
 from bighub_langgraph.graph.leaving import (
     close_behind,
@@ -160,7 +162,7 @@ class _Turn:
         refuse_forgetful(ports.journal, self.config)
         blocking = ports is not self.guard.aports
         await until_stored(self.config, execution_info(self.config), ports, blocking=blocking)
-        ready = self._sent() if self.calls.sent else await self._evaluated(ports)
+        ready = await (self._sent(ports) if self.calls.sent else self._evaluated(ports))
         try:
             updates = await self._updates(ready, ports)
         except Exception:  # a tool's own, settled by now; nobody behind this node will tell
@@ -193,11 +195,12 @@ class _Turn:
         blocking = ports is not self.guard.aports
         return await messages_around(self.config, self.messages_key, blocking=blocking)
 
-    def _sent(self) -> list[OneCall | ToolMessage]:
-        return [
-            OneCall(call, call[CHANNEL]["thread"], call[CHANNEL]["turn"])
-            for call in self.calls.calls
-        ]
+    async def _sent(self, ports: Ports) -> Sequence[OneCall | ToolMessage]:
+        """Calls that were evaluated on the way here, unless this run cannot be read."""
+        calls = self.calls.calls
+        if problem := unreadable_run(self.config, execution_info(self.config)):
+            return await end_calls(calls, self.calls.thread, self.calls.turn, problem, ports)
+        return [OneCall(call, call[CHANNEL]["thread"], call[CHANNEL]["turn"]) for call in calls]
 
     async def _evaluated(self, ports: Ports) -> list[OneCall | ToolMessage]:
         """Evaluate calls that nobody has evaluated on the way here, side by side."""
