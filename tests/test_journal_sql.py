@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from bighub_langgraph import Journal
+from bighub_langgraph import Journal, LocalBighub
 from bighub_langgraph.core.errors import (
     CallNotRecorded,
     ConfigurationError,
@@ -263,6 +264,19 @@ def test_many_processes_may_open_a_new_database_at_once(database: str) -> None:
     for process in opening:
         process.join()
     assert [process.exitcode for process in opening] == [0] * 8
+
+
+@pytest.mark.parametrize("opened", [Journal, LocalBighub])
+def test_whoever_opens_a_new_file_beside_others_waits_for_it(tmp_path: Path, opened: Any) -> None:
+    for number in range(30):
+        together = threading.Barrier(4)
+
+        def open_and_close(url: str, together: threading.Barrier = together) -> None:
+            together.wait(30)
+            opened(url).close()
+
+        with ThreadPoolExecutor(4) as openers:
+            list(openers.map(open_and_close, [f"sqlite:///{tmp_path}/{number}.db"] * 4))
 
 
 def test_a_database_from_a_newer_program_is_refused(database: str) -> None:

@@ -1,6 +1,7 @@
 """A journal's connections: how they are opened, kept, and found to be broken."""
 
 import contextlib
+import sqlite3
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -17,6 +18,8 @@ from bighub_langgraph.core.forking import awaited_by_forks
 BUSY_TIMEOUT = 30.0
 # How long a connection may lie idle and is still believed to be there, in seconds.
 IDLE = 1.0
+# How long it waits before it tries again to change a database's mode, in seconds.
+WAL_PAUSE = 0.01
 KNOWN = ("sqlite", "postgresql")
 
 
@@ -163,7 +166,23 @@ def _sqlite(url: sa.URL) -> sa.Engine:
 
 def _set_up_sqlite(connection: Any, _: object) -> None:
     connection.isolation_level = None  # transactions are begun where we say so, not by the driver
-    # Only the first connection ever has to change the mode, for which it must be alone.
-    if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-        connection.execute("PRAGMA journal_mode=WAL")
+    switch_to_wal(connection)
     connection.execute("PRAGMA synchronous=FULL")
+
+
+def switch_to_wal(connection: Any) -> None:
+    """Switch a SQLite database to its write-ahead log.
+
+    Only the first connection ever has to change the mode, for which it must be alone. Of several
+    that open a new database at once SQLite refuses some without waiting; they try again.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT
+    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(WAL_PAUSE)
+        else:
+            return  # a database that has no log of its own, such as one in memory, stays as it is

@@ -25,6 +25,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
+from bighub_langgraph.journal.connections import switch_to_wal
 from bighub_langgraph.local.tables import OBSOLETE, heads, metadata
 from bighub_langgraph.local.transactions import Pooled, Turns
 
@@ -232,6 +233,6 @@ def _keep_connection(context: ExceptionContext) -> None:
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # transactions begin where we say so
-    connection.execute("PRAGMA journal_mode=WAL")
+    switch_to_wal(connection)
     connection.execute("PRAGMA synchronous=FULL")
     connection.create_function("floor", 1, math.floor, deterministic=True)  # not in every build
