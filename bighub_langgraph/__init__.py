@@ -66,7 +66,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from bighub_langgraph.core.current import current_call as current_call
+    from bighub_langgraph.core.context import current_call as current_call
     from bighub_langgraph.core.policy import ApprovalPolicy as ApprovalPolicy
     from bighub_langgraph.core.policy import ToolPolicy as ToolPolicy
     from bighub_langgraph.graph.agent import create_guarded_agent as create_guarded_agent

@@ -9,22 +9,30 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
-from bighub_langgraph.bighub.clients import clients
-from bighub_langgraph.bighub.loop import background_loop
-from bighub_langgraph.core.call import ToolCall
-from bighub_langgraph.core.decision import Decision
-from bighub_langgraph.core.drive import by_tasks, by_threads, in_place, in_thread, run_sync
+from bighub_langgraph.bighub.client_factory import clients
+from bighub_langgraph.concurrency import (
+    background_loop,
+    by_tasks,
+    by_threads,
+    in_place,
+    in_thread,
+    run_sync,
+)
 from bighub_langgraph.core.errors import ConfigurationError
-from bighub_langgraph.core.events import event
-from bighub_langgraph.core.flows import decide
-from bighub_langgraph.core.outcome import Telling
-from bighub_langgraph.core.policy import ApprovalPolicy, DecisionMode, Rules, ToolPolicy, one_of
+from bighub_langgraph.core.execution import decide
+from bighub_langgraph.core.models import Decision, FailMode, Mode, Proposal, Record, ToolCall
+from bighub_langgraph.core.policy import (
+    ApprovalPolicy,
+    DecisionMode,
+    Rules,
+    ToolPolicy,
+    one_of,
+    propose,
+)
 from bighub_langgraph.core.ports import Journal, Ports
-from bighub_langgraph.core.proposing import propose
-from bighub_langgraph.core.record import Proposal, Record
 from bighub_langgraph.core.redaction import redact as redact_secrets
-from bighub_langgraph.core.words import FailMode, Mode
-from bighub_langgraph.courier import Courier
+from bighub_langgraph.core.reporting import Telling, event
+from bighub_langgraph.delivery_worker import Courier
 
 log = logging.getLogger("bighub_langgraph")
 
@@ -49,7 +57,7 @@ class BighubGuard:
         approvals: How people are asked.
         outcome_reporting: Whether outcomes are reported.
         memory_enabled: Whether tool rounds are told to BIGHUB's memory.
-        on_decision: Called with each decision's event, see `bighub_langgraph.core.events`.
+        on_decision: Called with each decision's event, see `bighub_langgraph.core.reporting`.
         decision_mode: "submit" or "submit_payload", for tools that say neither.
         retries: Further tries of an evaluation after a fault that may pass.
         clock: Seconds since the epoch.

@@ -9,12 +9,12 @@ from langgraph.config import get_config
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Command
 
-from bighub_langgraph.core.answers import UnclearAnswer
-from bighub_langgraph.core.drive import run_sync
+from bighub_langgraph.concurrency import run_sync
+from bighub_langgraph.core.approval_answers import UnclearAnswer
 from bighub_langgraph.core.errors import ConfigurationError
-from bighub_langgraph.core.flows import close
+from bighub_langgraph.core.execution import close
+from bighub_langgraph.core.models import State
 from bighub_langgraph.core.ports import Ports
-from bighub_langgraph.core.words import State
 from bighub_langgraph.graph.amending import after_answers, covers, is_over
 from bighub_langgraph.graph.answering import answered, answers_in
 from bighub_langgraph.graph.checks import faults, refuse_forgetful

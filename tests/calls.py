@@ -4,12 +4,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from bighub_langgraph.core.call import ToolCall
-from bighub_langgraph.core.decision import Decision, parse_decision
-from bighub_langgraph.core.policy import Rules
-from bighub_langgraph.core.proposing import propose
-from bighub_langgraph.core.record import Answer, Approval, Executed, Failed, Record
-from bighub_langgraph.core.transitions import (
+from bighub_langgraph.core.decision import parse_decision
+from bighub_langgraph.core.lifecycle import (
     Answered,
     Closed,
     Decided,
@@ -23,7 +19,18 @@ from bighub_langgraph.core.transitions import (
     Started,
     advance,
 )
-from bighub_langgraph.core.words import Recommendation, Verdict
+from bighub_langgraph.core.models import (
+    Answer,
+    Approval,
+    Decision,
+    Executed,
+    Failed,
+    Recommendation,
+    Record,
+    ToolCall,
+    Verdict,
+)
+from bighub_langgraph.core.policy import Rules, propose
 
 REFUND = ToolCall("thread-1", "message-1", "call-1", "refund", {"order_id": "o1", "amount": 40})
 

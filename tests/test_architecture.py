@@ -109,7 +109,7 @@ ALLOWED = {
     "bighub_langgraph.cli.demo.lines": {"_id"},  # how the demo's arguments end
     "bighub_langgraph.cli.replay.obvious": {"_id"},
     "bighub_langgraph.core.changing": {"__new__"},  # of our own frozen records
-    "bighub_langgraph.core.current": {"_record", "_token"},  # its own slots
+    "bighub_langgraph.core.context": {"_record", "_token"},  # its own slots
     "bighub_langgraph.journal.memory": {"_lock"},  # of journals, in a forked child
     "bighub_langgraph.journal.packing": {"_value_"},  # `enum` documents it
     "bighub_langgraph.journal.sql": {"_beat", "_after_fork"},  # of journals that still exist

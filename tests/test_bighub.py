@@ -8,12 +8,10 @@ import pytest
 from bighub import AsyncBighubClient, BighubClient
 
 from bighub_langgraph import BighubGuard, ToolPolicy
-from bighub_langgraph.core.call import ToolCall
-from bighub_langgraph.core.decision import Decision
-from bighub_langgraph.core.drive import run_sync
+from bighub_langgraph.concurrency import run_sync
 from bighub_langgraph.core.errors import ConfigurationError
-from bighub_langgraph.core.flows import consider
-from bighub_langgraph.core.words import State
+from bighub_langgraph.core.execution import consider
+from bighub_langgraph.core.models import Decision, State, ToolCall
 from tests.calls import reply
 from tests.engines import Answer, AsyncScriptedBighub, ScriptedBighub, service
 

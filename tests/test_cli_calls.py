@@ -11,10 +11,9 @@ from typer.testing import CliRunner, Result
 
 from bighub_langgraph import Journal
 from bighub_langgraph.cli.app import app
-from bighub_langgraph.core.outcome import Telling
-from bighub_langgraph.core.record import Executed, Failed, Record
-from bighub_langgraph.core.transitions import Answered, Finished, Lost, Started
-from bighub_langgraph.core.words import State, Verdict
+from bighub_langgraph.core.lifecycle import Answered, Finished, Lost, Started
+from bighub_langgraph.core.models import Executed, Failed, Record, State, Verdict
+from bighub_langgraph.core.reporting import Telling
 from tests.calls import approval, decided
 
 TELLING = Telling()

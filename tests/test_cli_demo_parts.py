@@ -14,7 +14,7 @@ from bighub_langgraph.cli.demo.introduction import introduction
 from bighub_langgraph.cli.demo.lines import call_line, later_line, print_line, request_line, titles
 from bighub_langgraph.cli.demo.requests import REQUESTS, Later
 from bighub_langgraph.cli.demo.seen import Measures, Seen, measure, thirds
-from bighub_langgraph.core.words import Verdict
+from bighub_langgraph.core.models import Verdict
 from bighub_langgraph.local import DomainSettings
 
 ASKED: Mapping[str, Any] = {

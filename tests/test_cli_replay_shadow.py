@@ -12,7 +12,7 @@ from bighub_langgraph.cli.replay.recording import Known, Proposed, RecordedCall,
 from bighub_langgraph.cli.replay.shadow import Judged, Opinion, shadow
 from bighub_langgraph.cli.replay.tally import POLICIES, Tally, by_effect, by_tool, tally
 from bighub_langgraph.core.decision import parse_decision
-from bighub_langgraph.core.words import Verdict
+from bighub_langgraph.core.models import Verdict
 
 DECISION = parse_decision({"recommendation": "proceed", "request_id": "r"})
 

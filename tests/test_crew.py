@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bighub_langgraph.core.crew import Crew
-from bighub_langgraph.core.drive import by_tasks, by_threads, run_sync
+from bighub_langgraph.concurrency import Crew, by_tasks, by_threads, run_sync
 
 
 def test_flows_that_wait_for_each_other_run_side_by_side() -> None:
@@ -96,7 +95,7 @@ def test_a_forked_child_has_a_crew_of_its_own() -> None:
 
 ENDING = """
 import threading, time
-from bighub_langgraph.core.drive import by_threads, run_sync
+from bighub_langgraph.concurrency import by_threads, run_sync
 
 begun = threading.Barrier(3)
 

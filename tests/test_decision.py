@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bighub_langgraph.core.decision import no_decision, parse_decision
+from bighub_langgraph.core.decision import VERDICTS, no_decision, parse_decision, resolve
 from bighub_langgraph.core.errors import EngineRefused, EngineUnavailable, UnreadableDecision
-from bighub_langgraph.core.verdict import VERDICTS, resolve
-from bighub_langgraph.core.words import FailMode, Mode, Recommendation, Verdict
+from bighub_langgraph.core.models import FailMode, Mode, Recommendation, Verdict
 from tests.calls import decision, reply
 
 EXECUTE, REVIEW, BLOCK = Verdict.EXECUTE, Verdict.REVIEW, Verdict.BLOCK

@@ -20,15 +20,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bighub_langgraph import BighubGuard, Journal
+from bighub_langgraph.concurrency import run_sync
 from bighub_langgraph.core.delivery import LONGEST_WAIT, MOST_REFUSALS, deliver, wait_before
-from bighub_langgraph.core.drive import run_sync
 from bighub_langgraph.core.errors import JournalError
-from bighub_langgraph.core.flows import Ended, execute
-from bighub_langgraph.core.outcome import Kind, Telling
+from bighub_langgraph.core.execution import Ended, execute
+from bighub_langgraph.core.lifecycle import Answered, Finished, Started
+from bighub_langgraph.core.models import Executed, Record, State, Verdict
 from bighub_langgraph.core.ports import DELIVERY_LEASE, Due
-from bighub_langgraph.core.record import Executed, Record
-from bighub_langgraph.core.transitions import Answered, Finished, Started
-from bighub_langgraph.core.words import State, Verdict
+from bighub_langgraph.core.reporting import Kind, Telling
 from bighub_langgraph.journal.memory import MemoryJournal
 from tests.calls import approval, decided
 from tests.engines import Answer, AsyncScriptedBighub, ScriptedBighub, service
@@ -123,7 +122,7 @@ def bighub(told: list[tuple[str, str]]) -> Listening:
 def guard(
     journal: Any, bighub: Listening, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[BighubGuard]:
-    monkeypatch.setattr("bighub_langgraph.courier.AT_EXIT", 0.2)
+    monkeypatch.setattr("bighub_langgraph.delivery_worker.AT_EXIT", 0.2)
     opened = BighubGuard(bighub=bighub, journal=journal, clock=clock, retries=0)
     yield opened
     bighub.away, bighub.refuses = False, lambda kind, body: None
@@ -372,7 +371,7 @@ def test_a_run_goes_on_and_nothing_is_lost_on_a_bad_day(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, day: str
 ) -> None:
     monkeypatch.setenv("BIGHUB_API_KEY", "k")
-    monkeypatch.setattr("bighub_langgraph.courier.AT_EXIT", 0.2)
+    monkeypatch.setattr("bighub_langgraph.delivery_worker.AT_EXIT", 0.2)
     journal = Journal(f"sqlite:///{tmp_path / 'calls.db'}")
     run(journal, call(1))
     with service(BAD_DAYS[day]) as bad:
@@ -391,7 +390,7 @@ def test_nothing_is_lost_where_connections_are_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BIGHUB_API_KEY", "k")
-    monkeypatch.setattr("bighub_langgraph.courier.AT_EXIT", 0.2)
+    monkeypatch.setattr("bighub_langgraph.delivery_worker.AT_EXIT", 0.2)
     journal = Journal(f"sqlite:///{tmp_path / 'calls.db'}")
     run(journal, call(1))
     with cutting_connections() as (url, cut):
@@ -478,7 +477,7 @@ async def test_an_async_client_is_told_from_the_loop_it_lives_on(tmp_path: Path)
 async def test_after_an_outage_the_loop_comes_back_by_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bighub_langgraph.courier.wait_before", lambda tries: 0.01)
+    monkeypatch.setattr("bighub_langgraph.delivery_worker.wait_before", lambda tries: 0.01)
     monkeypatch.setattr("bighub_langgraph.core.delivery.wait_before", lambda tries: 0.0)
     bighub = AsyncScriptedBighub()
     bighub.told.away = True
@@ -529,7 +528,7 @@ class FarAndNear:
 def way(
     request: pytest.FixtureRequest, journal: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[FarAndNear]:
-    monkeypatch.setattr("bighub_langgraph.courier.AT_EXIT", 0.2)
+    monkeypatch.setattr("bighub_langgraph.delivery_worker.AT_EXIT", 0.2)
     made = FarAndNear(request.param, journal, clock)
     yield made
     made.told.away = False
@@ -539,7 +538,7 @@ def way(
 async def test_what_an_outage_left_is_told_when_no_other_round_comes(
     way: FarAndNear, journal: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bighub_langgraph.courier.wait_before", lambda tries: 0.01)
+    monkeypatch.setattr("bighub_langgraph.delivery_worker.wait_before", lambda tries: 0.01)
     way.told.away = True
     run(journal, call(1))
     await way.ends("message-1")
@@ -554,7 +553,9 @@ async def test_what_an_outage_left_is_told_while_rounds_come_and_go(
 ) -> None:
     """A round does not count as a try in vain; and where one arrives, the outage is over."""
     # So nobody looks again after a try in vain, unless a round has told that BIGHUB is there.
-    monkeypatch.setattr("bighub_langgraph.courier.wait_before", lambda tries: 1e6 if tries else 0.0)
+    monkeypatch.setattr(
+        "bighub_langgraph.delivery_worker.wait_before", lambda tries: 1e6 if tries else 0.0
+    )
     way.told.away = True
     for number in range(1, 6):
         run(journal, call(number, f"message-{number}"))
@@ -569,7 +570,7 @@ async def test_what_an_outage_left_is_told_while_rounds_come_and_go(
 def test_what_an_outage_left_in_a_blocking_client_is_told_while_nothing_runs(
     journal: Any, bighub: Listening, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bighub_langgraph.courier.wait_before", lambda tries: 0.01)
+    monkeypatch.setattr("bighub_langgraph.delivery_worker.wait_before", lambda tries: 0.01)
     bighub.immediate = bighub.away = True  # type: ignore[attr-defined]  # answers in process
     run(journal, call(1))
     with BighubGuard(bighub=bighub, journal=journal, clock=clock, retries=0) as guard:

@@ -9,15 +9,13 @@ from typing import Any
 import pytest
 
 from bighub_langgraph import BighubGuard, Journal, ToolPolicy
-from bighub_langgraph.core import doubt
-from bighub_langgraph.core.doubt import await_other, perform
-from bighub_langgraph.core.drive import run_sync
+from bighub_langgraph.concurrency import run_sync
+from bighub_langgraph.core import execution as doubt
 from bighub_langgraph.core.errors import CallStillRunning
-from bighub_langgraph.core.flows import Ended, Ran
-from bighub_langgraph.core.outcome import Telling
-from bighub_langgraph.core.record import Executed, Record
-from bighub_langgraph.core.transitions import Finished, Interrupted, Lost, Rerun, Started
-from bighub_langgraph.core.words import State
+from bighub_langgraph.core.execution import Ended, Ran, await_other, perform
+from bighub_langgraph.core.lifecycle import Finished, Interrupted, Lost, Rerun, Started
+from bighub_langgraph.core.models import Executed, Record, State
+from bighub_langgraph.core.reporting import Telling
 from tests.calls import decided
 from tests.engines import ScriptedBighub
 

@@ -14,7 +14,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command, interrupt
 
 from bighub_langgraph import BighubGuard, Journal, ToolPolicy, create_guarded_agent
-from bighub_langgraph.core.words import State
+from bighub_langgraph.core.models import State
 from tests.agents import ScriptedModel, answers, asks_for, call
 from tests.engines import ScriptedBighub
 

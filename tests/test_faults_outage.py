@@ -8,10 +8,9 @@ import pytest
 
 from bighub_langgraph import Journal
 from bighub_langgraph.core.errors import JournalError
-from bighub_langgraph.core.outcome import Telling
-from bighub_langgraph.core.record import Executed
-from bighub_langgraph.core.transitions import Finished, Started
-from bighub_langgraph.core.words import State
+from bighub_langgraph.core.lifecycle import Finished, Started
+from bighub_langgraph.core.models import Executed, State
+from bighub_langgraph.core.reporting import Telling
 from tests import postgres
 from tests.postgres import Postgres
 from tests.test_journal_sql import call

@@ -24,9 +24,9 @@ from pydantic import BaseModel
 from typing_extensions import TypedDict
 
 from bighub_langgraph import BighubGuard, ToolPolicy, tools_node
-from bighub_langgraph.core.outcome import Telling
-from bighub_langgraph.core.record import Record
-from bighub_langgraph.core.transitions import Event
+from bighub_langgraph.core.lifecycle import Event
+from bighub_langgraph.core.models import Record
+from bighub_langgraph.core.reporting import Telling
 from bighub_langgraph.journal.memory import MemoryJournal
 from tests.agents import Runner, Shop, asks_for, call
 from tests.engines import ScriptedBighub

@@ -8,9 +8,7 @@ from typing import Any, Self
 import pytest
 
 from bighub_langgraph.core.errors import IllegalMove
-from bighub_langgraph.core.outcome import Kind, Telling
-from bighub_langgraph.core.record import Answer, Executed, Failed, Record
-from bighub_langgraph.core.transitions import (
+from bighub_langgraph.core.lifecycle import (
     Answered,
     Closed,
     Decided,
@@ -19,7 +17,8 @@ from bighub_langgraph.core.transitions import (
     Started,
     advance,
 )
-from bighub_langgraph.core.words import Verdict
+from bighub_langgraph.core.models import Answer, Executed, Failed, Record, Verdict
+from bighub_langgraph.core.reporting import Kind, Telling
 from bighub_langgraph.journal.memory import PACKED_AT_ONCE, MemoryJournal
 from tests.calls import approval, decided, decision, proposed
 

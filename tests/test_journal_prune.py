@@ -10,10 +10,9 @@ import pytest
 
 from bighub_langgraph import Journal
 from bighub_langgraph.core.errors import CallNotRecorded
-from bighub_langgraph.core.outcome import Telling
-from bighub_langgraph.core.record import Executed, Record
-from bighub_langgraph.core.transitions import Finished, Lost, Started
-from bighub_langgraph.core.words import State
+from bighub_langgraph.core.lifecycle import Finished, Lost, Started
+from bighub_langgraph.core.models import Executed, Record, State
+from bighub_langgraph.core.reporting import Telling
 from bighub_langgraph.journal.memory import MemoryJournal
 from tests.calls import decided
 

@@ -23,10 +23,9 @@ from bighub_langgraph.core.errors import (
     IllegalMove,
     JournalError,
 )
-from bighub_langgraph.core.outcome import Kind, Telling
-from bighub_langgraph.core.record import Executed, Failed, Record
-from bighub_langgraph.core.transitions import Finished, Interrupted, Lost, Released, Rerun, Started
-from bighub_langgraph.core.words import State
+from bighub_langgraph.core.lifecycle import Finished, Interrupted, Lost, Released, Rerun, Started
+from bighub_langgraph.core.models import Executed, Failed, Record, State
+from bighub_langgraph.core.reporting import Kind, Telling
 from bighub_langgraph.journal.owners import presence
 from bighub_langgraph.journal.tables import STEPS, migrate
 from tests.calls import decided

@@ -14,7 +14,7 @@ from openai.types.responses.parsed_response import (
     ParsedResponseOutputText,
 )
 
-from bighub_langgraph.core.drive import run_sync
+from bighub_langgraph.concurrency import run_sync
 from bighub_langgraph.openai.breaker import Breaker
 from bighub_langgraph.openai.client import BighubOpenAI
 from bighub_langgraph.openai.errors import (

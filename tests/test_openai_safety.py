@@ -14,7 +14,7 @@ from pydantic import AfterValidator
 
 from bighub_langgraph import AsyncBighubOpenAI, BighubGuard, BighubOpenAI, current_call
 from bighub_langgraph.core.errors import InvalidCall, JournalError
-from bighub_langgraph.core.transitions import Finished
+from bighub_langgraph.core.lifecycle import Finished
 from bighub_langgraph.openai.errors import (
     AdapterConfigurationError,
     ProviderResponseError,

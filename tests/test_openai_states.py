@@ -16,9 +16,9 @@ import pytest
 
 from bighub_langgraph import AsyncBighubOpenAI, Journal, RunState
 from bighub_langgraph.core.errors import InvalidCall
-from bighub_langgraph.core.outcome import Telling
-from bighub_langgraph.core.record import Record
-from bighub_langgraph.core.transitions import Event, Started
+from bighub_langgraph.core.lifecycle import Event, Started
+from bighub_langgraph.core.models import Record
+from bighub_langgraph.core.reporting import Telling
 from bighub_langgraph.openai.errors import StateRefused
 from tests.openai_answers import calls, fails, says
 from tests.openai_bighub import PROCEED, REVIEW, AsyncScriptedBighub
@@ -362,7 +362,7 @@ CHANGED = {"type": "object", "properties": {"order": {}, "amount": {}, "to": {}}
 
 
 def _forged(said: Json) -> None:
-    from bighub_langgraph.core.call import ToolCall
+    from bighub_langgraph.core.models import ToolCall
 
     talk, call = said["talk"], said["talk"]["open"][0]
     call["arguments"] = {"order": "1", "amount": 5000.0}

@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 from pydantic import BaseModel
 
-from bighub_langgraph.core.plain import cut, plain
+from bighub_langgraph.core.jsonable import cut, plain
 
 
 class Colour(Enum):

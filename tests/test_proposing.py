@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from bighub_langgraph.core.call import ToolCall
 from bighub_langgraph.core.errors import ConfigurationError, InvalidCall
-from bighub_langgraph.core.policy import ApprovalPolicy, Rules, ToolPolicy
-from bighub_langgraph.core.proposing import propose
+from bighub_langgraph.core.models import ToolCall
+from bighub_langgraph.core.policy import ApprovalPolicy, Rules, ToolPolicy, propose
 from tests.calls import REFUND
 
 

@@ -13,7 +13,7 @@ import pytest
 from langchain_core.messages import HumanMessage
 
 from bighub_langgraph import BighubGuard, Journal, ToolPolicy, create_guarded_agent
-from bighub_langgraph.core.plain import plain
+from bighub_langgraph.core.jsonable import plain
 from tests.agents import ScriptedModel, asks_for, call
 from tests.calls import reply
 from tests.engines import ScriptedBighub

@@ -7,9 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bighub_langgraph.core.errors import IllegalMove
-from bighub_langgraph.core.outcome import Kind, Telling, entries
-from bighub_langgraph.core.record import Answer, Executed, Record
-from bighub_langgraph.core.transitions import (
+from bighub_langgraph.core.lifecycle import (
     EXPIRED,
     MOVES,
     STEPS,
@@ -27,7 +25,8 @@ from bighub_langgraph.core.transitions import (
     advance,
     next_step,
 )
-from bighub_langgraph.core.words import TERMINAL, State, Step, Verdict
+from bighub_langgraph.core.models import TERMINAL, Answer, Executed, Record, State, Step, Verdict
+from bighub_langgraph.core.reporting import Kind, Telling, entries
 from tests.calls import EVENTS, approval, decided, decision, proposed
 
 RAN = Executed("done")

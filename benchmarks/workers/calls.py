@@ -5,14 +5,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from benchmarks.workers.fakes import REPLY
-from bighub_langgraph.core.call import ToolCall
 from bighub_langgraph.core.decision import parse_decision
-from bighub_langgraph.core.outcome import Telling
-from bighub_langgraph.core.policy import Rules
-from bighub_langgraph.core.proposing import propose
-from bighub_langgraph.core.record import Executed, Record
-from bighub_langgraph.core.transitions import Decided, Finished, Started, advance
-from bighub_langgraph.core.words import Verdict
+from bighub_langgraph.core.lifecycle import Decided, Finished, Started, advance
+from bighub_langgraph.core.models import Executed, Record, ToolCall, Verdict
+from bighub_langgraph.core.policy import Rules, propose
+from bighub_langgraph.core.reporting import Telling
 
 TELLING = Telling()
 

@@ -21,7 +21,7 @@ from benchmarks.workers.fakes import Bighub, Model
 from benchmarks.workers.profiler import Place, located, told
 from benchmarks.workers.stopwatch import asked, say, tell
 from bighub_langgraph import BighubOpenAI, Journal
-from bighub_langgraph.core.words import Verdict
+from bighub_langgraph.core.models import Verdict
 from bighub_langgraph.local import LocalBighub
 
 Work = Callable[[int], None]

@@ -14,7 +14,7 @@ from benchmarks.workers.calls import claim_and_finish, opened
 from benchmarks.workers.databases import Database, databases
 from benchmarks.workers.stopwatch import Side, Sides, answer
 from bighub_langgraph import Journal
-from bighub_langgraph.core.words import Verdict
+from bighub_langgraph.core.models import Verdict
 
 Row = dict[str, Any]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.workers.calls import opened, words
 from benchmarks.workers.stopwatch import asked, tell
 from bighub_langgraph import Journal
-from bighub_langgraph.core.words import Verdict
+from bighub_langgraph.core.models import Verdict
 
 
 def measure(calls: int) -> dict[str, list[float]]:

@@ -20,7 +20,7 @@ from bighub_langgraph.cli.journal import (
 )
 
 if TYPE_CHECKING:
-    from bighub_langgraph.core.record import Approval
+    from bighub_langgraph.core.models import Approval
     from bighub_langgraph.journal.books import Line, Note
     from bighub_langgraph.journal.journal import Journal
 
@@ -134,7 +134,7 @@ def resolve(  # noqa: PLR0917 - typer makes options of them
 
     Exit codes: 0 done, 1 when the call is not in doubt, 2 for bad usage.
     """
-    from bighub_langgraph.core.record import Answer, Approval
+    from bighub_langgraph.core.models import Answer, Approval
 
     said = [Answer.RESPOND] * executed + [Answer.REJECT] * failed + [Answer.APPROVE] * run_again
     if len(said) != 1:
@@ -170,7 +170,7 @@ def prune(
 
 
 def _state(word: str) -> Any:
-    from bighub_langgraph.core.words import State
+    from bighub_langgraph.core.models import State
 
     if word not in set(State):
         stop(f"--status is one of {', '.join([*State, IN_DOUBT])}, not {word!r}")
@@ -187,11 +187,11 @@ def _only(journal: "Journal", key: str) -> "Line":
 
 def _settled(journal: "Journal", line: "Line", approval: "Approval") -> "Line":
     """What the journal says after a person's word; it refuses one about a call not in doubt."""
-    from bighub_langgraph.core.doubt import person_said
     from bighub_langgraph.core.errors import IllegalMove
-    from bighub_langgraph.core.outcome import Telling
-    from bighub_langgraph.core.transitions import Lost
-    from bighub_langgraph.core.words import State
+    from bighub_langgraph.core.execution import person_said
+    from bighub_langgraph.core.lifecycle import Lost
+    from bighub_langgraph.core.models import State
+    from bighub_langgraph.core.reporting import Telling
 
     record, told = line.record, Telling()
     if not line.in_doubt:

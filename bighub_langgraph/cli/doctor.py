@@ -100,8 +100,8 @@ def _service(url: str | None, *, offline: bool) -> Iterator[Finding]:
 
 def _asked(url: str | None) -> Finding:
     """Whether BIGHUB answers, and takes our key: by asking for the open approvals."""
-    from bighub_langgraph.bighub.clients import clients
-    from bighub_langgraph.bighub.faults import fault
+    from bighub_langgraph.bighub.client_factory import clients
+    from bighub_langgraph.bighub.sdk_engine import fault
     from bighub_langgraph.core.errors import ConfigurationError, EngineUnavailable, NotAuthorized
 
     began = time.monotonic()

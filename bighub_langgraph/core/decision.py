@@ -1,85 +1,16 @@
 """What BIGHUB thinks of a call: its replies, of both SDK lines, are read here and nowhere else."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
 from types import NoneType
 from typing import Any
 
-from bighub_langgraph.core.changing import made
 from bighub_langgraph.core.errors import EngineError, EngineUnavailable, UnreadableDecision
-from bighub_langgraph.core.plain import MAPPING, plain
+from bighub_langgraph.core.jsonable import MAPPING, plain
+from bighub_langgraph.core.models import Decision, FailMode, Mode, Recommendation, Verdict, tightest
 from bighub_langgraph.core.redaction import redacted_error
-from bighub_langgraph.core.words import FailMode, Mode, Recommendation
 
 VERDICT_FIELDS = ("recommendation", "enforced_verdict", "enforcement_mode", "allowed", "result")
-
-
-@dataclass(frozen=True)
-class Decision:
-    """BIGHUB's opinion of one call.
-
-    Attributes:
-        reply: BIGHUB's own reply, whole; or what stands in for it when there is none.
-        recommendation: Its recommendation; `UNKNOWN` for a word that is none of the four.
-        mode: How binding it is; a missing field is advisory, a word we do not know is review.
-        request_id: BIGHUB's id of the evaluation; None when BIGHUB gave no readable answer.
-        risk_score: From 0 (none) to 1, if given.
-        fault: What stood in the way of an answer: nothing, "unavailable" or "refused".
-    """
-
-    reply: Mapping[str, Any]
-    recommendation: Recommendation = Recommendation.MISSING
-    mode: Mode = Mode.ADVISORY
-    request_id: str | None = None
-    risk_score: float | None = None
-    fault: str = ""
-    intelligence: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def word(self) -> str:
-        """The recommendation as BIGHUB wrote it."""
-        return str(self.reply.get("recommendation") or self.recommendation)
-
-    @property
-    def confidence(self) -> str | None:
-        """BIGHUB's confidence: high, medium or low; a number from newer services, as text."""
-        said = self.reply.get("recommendation_confidence", self.reply.get("confidence"))
-        return None if said is None else str(said)
-
-    @property
-    def reason(self) -> str:
-        """Why, in BIGHUB's words."""
-        return str(self.intelligence.get("rationale") or self.reply.get("reason") or "")
-
-    @property
-    def alternatives(self) -> Sequence[Mapping[str, Any]]:
-        """What BIGHUB would rather see done, each with an `action` and perhaps a `rationale`."""
-        listed = _mappings(self.intelligence.get("alternatives"))
-        better = self.reply.get("better_action")
-        if better and not any(one.get("action") == better for one in listed):
-            return ({"action": better}, *listed)
-        return listed
-
-    @property
-    def precedents(self) -> Sequence[Mapping[str, Any]]:
-        """Earlier calls like this one, as far as BIGHUB lists them."""
-        return _mappings(self.intelligence.get("precedents"))
-
-    @property
-    def trajectory_health(self) -> str | None:
-        """How the session is going so far, in BIGHUB's word."""
-        said = self.intelligence.get("trajectory_health")
-        if said is None and (older := self.reply.get("intelligence")) is not None:
-            said = older.get("trajectory_health") if isinstance(older, MAPPING) else None
-        return None if said is None else str(said)
-
-    def flag(self, *names: str) -> bool:
-        """Whether the reply sets any of these fields to something true."""
-        for name in names:  # noqa: SIM110 - asked several times a call: `any` would cost as much again
-            if self.reply.get(name):
-                return True
-        return False
 
 
 def parse_decision(reply: object) -> Decision:
@@ -103,8 +34,7 @@ def _read(reply: object) -> Decision:
     if not _alike(said, reply):  # what is no number in JSON is a word in the copy
         _refuse_endless(reply)
     intelligence = said.get("decision_intelligence")
-    return made(
-        Decision,
+    return Decision(
         reply=said,
         recommendation=_recommendation(reply.get("recommendation")),
         mode=_mode(reply.get("enforcement_mode")),
@@ -218,12 +148,113 @@ def _refuse_endless_in(values: Iterable[object]) -> None:
 _ENDS = frozenset({str, bool, int, NoneType})
 
 
-def _mappings(value: object) -> tuple[Mapping[str, Any], ...]:
-    if not isinstance(value, list | tuple):
-        return ()
-    return tuple(one for one in value if isinstance(one, Mapping))
-
-
 def _shown(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - one line of a terminal
+
+
+def resolve(
+    decision: Decision, floor: Verdict = Verdict.EXECUTE, least: Mode | None = None
+) -> Verdict:
+    """Say what to do about a call.
+
+    Args:
+        decision: What BIGHUB thinks of it.
+        floor: The least careful verdict the tool's own policy allows.
+        least: The least binding mode the guard accepts; a looser reply is read in this mode too.
+    """
+    said = VERDICTS[decision.mode][decision.recommendation](decision)
+    if least is not None and _BINDING.index(least) > _BINDING.index(decision.mode):
+        said = tightest(said, VERDICTS[least][decision.recommendation](decision))
+    least_said = tightened(decision)
+    return said if floor is said is least_said else tightest(floor, said, least_said)
+
+
+_BINDING = tuple(Mode)
+
+
+def tightened(decision: Decision) -> Verdict:
+    """What BIGHUB's newer fields demand at least; they never loosen a verdict."""
+    if decision.reply.keys().isdisjoint(_TIGHTENING):
+        return Verdict.EXECUTE
+    execution_mode = decision.reply.get("execution_mode")
+    if decision.flag("should_not_run") or execution_mode == "blocked" or lacks_context(decision):
+        return Verdict.BLOCK
+    if decision.flag("needs_review") or execution_mode == "review":
+        return Verdict.REVIEW
+    return Verdict.EXECUTE
+
+
+_TIGHTENING = (
+    *("should_not_run", "needs_review", "execution_mode"),
+    *("needs_more_context", "needs_context"),
+)
+
+
+def lacks_context(decision: Decision) -> bool:
+    """Whether BIGHUB wants to know more before it decides."""
+    asked = decision.flag("needs_more_context", "needs_context")
+    return asked or decision.reply.get("execution_mode") == "needs_context"
+
+
+def _always(verdict: Verdict) -> Callable[[Decision], Verdict]:
+    return lambda _: verdict
+
+
+_execute = _always(Verdict.EXECUTE)
+_review = _always(Verdict.REVIEW)
+_block = _always(Verdict.BLOCK)
+
+
+def _review_if_asked_for(decision: Decision) -> Verdict:
+    wanted = decision.flag("requires_approval", "human_review")
+    return Verdict.REVIEW if wanted else Verdict.EXECUTE
+
+
+def _older_fields(decision: Decision) -> Verdict:
+    if decision.reply.get("allowed") is True:
+        return Verdict.EXECUTE
+    wanted = decision.reply.get("result") == "requires_approval"
+    return Verdict.REVIEW if wanted else Verdict.BLOCK
+
+
+def _enforced_verdict(decision: Decision) -> Verdict:
+    match decision.reply.get("enforced_verdict"):
+        case "allowed" | "proceed":
+            return Verdict.EXECUTE
+        case "requires_approval":
+            return Verdict.REVIEW
+        case _:
+            return Verdict.BLOCK
+
+
+def _enforced_at_least_review(decision: Decision) -> Verdict:
+    return tightest(Verdict.REVIEW, _enforced_verdict(decision))
+
+
+VERDICTS: dict[Mode, dict[Recommendation, Callable[[Decision], Verdict]]] = {
+    Mode.ADVISORY: {
+        Recommendation.PROCEED: _execute,
+        Recommendation.CAUTION: _execute,
+        Recommendation.REVIEW: _review_if_asked_for,
+        Recommendation.STOP: _block,
+        Recommendation.UNKNOWN: _review,
+        Recommendation.MISSING: _older_fields,
+    },
+    Mode.REVIEW: {
+        Recommendation.PROCEED: _execute,
+        Recommendation.CAUTION: _review,
+        Recommendation.REVIEW: _review,
+        Recommendation.STOP: _block,
+        Recommendation.UNKNOWN: _review,
+        Recommendation.MISSING: _review,
+    },
+    Mode.ENFORCED: {
+        Recommendation.PROCEED: _enforced_verdict,
+        Recommendation.CAUTION: _enforced_verdict,
+        Recommendation.REVIEW: _enforced_verdict,
+        Recommendation.STOP: _enforced_verdict,
+        Recommendation.UNKNOWN: _enforced_at_least_review,
+        Recommendation.MISSING: _block,
+    },
+}

@@ -15,8 +15,8 @@ from bighub_langgraph.core.errors import (
     EngineUnavailable,
     NotAuthorized,
 )
-from bighub_langgraph.core.outcome import Kind
 from bighub_langgraph.core.ports import DELIVERY_LEASE, Due, Ports
+from bighub_langgraph.core.reporting import Kind
 
 log = logging.getLogger("bighub_langgraph")
 

@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from bighub_langgraph.core.outcome import Entry, Kind, Telling
-from bighub_langgraph.core.record import Proposal, Record
-from bighub_langgraph.core.transitions import Event
+from bighub_langgraph.core.lifecycle import Event
+from bighub_langgraph.core.models import Proposal, Record
+from bighub_langgraph.core.reporting import Entry, Kind, Telling
 
 # How long the memory events of a tool round wait for the rest of the round, in seconds.
 MEMORY_GRACE = 5.0

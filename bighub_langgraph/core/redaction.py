@@ -10,7 +10,7 @@ from itertools import pairwise
 from types import NoneType
 from typing import Any
 
-from bighub_langgraph.core.plain import MAPPING, text_of
+from bighub_langgraph.core.jsonable import MAPPING, text_of
 
 HIDDEN = "[redacted]"
 

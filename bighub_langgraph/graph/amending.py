@@ -5,8 +5,8 @@ from typing import Any
 
 from langchain_core.messages import AIMessage
 
-from bighub_langgraph.core.transitions import next_step
-from bighub_langgraph.core.words import Step
+from bighub_langgraph.core.lifecycle import next_step
+from bighub_langgraph.core.models import Step
 from bighub_langgraph.graph.questions import Settled
 from bighub_langgraph.graph.state import Plan, Planned
 

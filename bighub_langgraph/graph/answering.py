@@ -8,10 +8,9 @@ from langchain_core.messages import ToolMessage
 from langgraph.config import get_stream_writer
 from langgraph.types import Command
 
-from bighub_langgraph.core.messages import for_model
+from bighub_langgraph.core.model_messages import for_model
+from bighub_langgraph.core.models import Record, State
 from bighub_langgraph.core.ports import Ports
-from bighub_langgraph.core.record import Record
-from bighub_langgraph.core.words import State
 from bighub_langgraph.graph.state import CHANNEL, Plan
 
 FORGOTTEN = "this call was not run, and the journal no longer knows why; ask again if it is needed"

@@ -8,10 +8,10 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.types import Command, Send
 
-from bighub_langgraph.core.answers import UnclearAnswer
+from bighub_langgraph.core.approval_answers import UnclearAnswer
+from bighub_langgraph.core.lifecycle import next_step
+from bighub_langgraph.core.models import Step
 from bighub_langgraph.core.ports import Ports
-from bighub_langgraph.core.transitions import next_step
-from bighub_langgraph.core.words import Step
 from bighub_langgraph.graph.answering import answered
 from bighub_langgraph.graph.node import Node
 from bighub_langgraph.graph.questions import Question, Settled

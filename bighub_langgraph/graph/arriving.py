@@ -5,12 +5,10 @@ from typing import Any, Protocol
 
 from langgraph.errors import GraphBubbleUp
 
-from bighub_langgraph.core.call import ToolCall
 from bighub_langgraph.core.errors import InvalidCall
-from bighub_langgraph.core.flows import Edited, Ran, Refused
-from bighub_langgraph.core.messages import not_possible
-from bighub_langgraph.core.record import Record
-from bighub_langgraph.core.words import State
+from bighub_langgraph.core.execution import Edited, Ran, Refused
+from bighub_langgraph.core.model_messages import not_possible
+from bighub_langgraph.core.models import Record, State, ToolCall
 from bighub_langgraph.graph.answering import answered, refused
 from bighub_langgraph.graph.state import Plan, Planned
 from bighub_langgraph.graph.tooling import Update, said

@@ -5,13 +5,10 @@ from typing import Any
 
 from langchain_core.messages import ToolMessage
 
-from bighub_langgraph.core.call import ToolCall
-from bighub_langgraph.core.doubt import await_other
 from bighub_langgraph.core.errors import InvalidCall
-from bighub_langgraph.core.flows import close
+from bighub_langgraph.core.execution import await_other, close
+from bighub_langgraph.core.models import Record, State, ToolCall
 from bighub_langgraph.core.ports import Ports
-from bighub_langgraph.core.record import Record
-from bighub_langgraph.core.words import State
 from bighub_langgraph.graph.answering import answered, refused, replayed, tool_messages
 
 _OPEN = frozenset({State.AWAITING, State.ALLOWED, State.PAUSED})

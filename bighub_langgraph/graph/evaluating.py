@@ -6,13 +6,11 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 
-from bighub_langgraph.core.call import ToolCall
-from bighub_langgraph.core.flows import Edited, Refused, close, consider
-from bighub_langgraph.core.messages import not_possible
+from bighub_langgraph.core.execution import Edited, Refused, close, consider
+from bighub_langgraph.core.lifecycle import next_step
+from bighub_langgraph.core.model_messages import not_possible
+from bighub_langgraph.core.models import Answer, Approval, Record, State, Step, ToolCall
 from bighub_langgraph.core.ports import Ports
-from bighub_langgraph.core.record import Answer, Approval, Record
-from bighub_langgraph.core.transitions import next_step
-from bighub_langgraph.core.words import State, Step
 from bighub_langgraph.graph.answering import answers_in, tell
 from bighub_langgraph.graph.checks import did_not_run, faults, refuse_forgetful
 from bighub_langgraph.graph.langgraph_internals import checkpointer_of, unreadable_run

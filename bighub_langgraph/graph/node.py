@@ -5,7 +5,7 @@ from typing import Any
 
 from langchain_core.runnables import Runnable, RunnableConfig, ensure_config
 
-from bighub_langgraph.core.drive import run_sync
+from bighub_langgraph.concurrency import run_sync
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.guard import BighubGuard
 

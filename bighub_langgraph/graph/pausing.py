@@ -2,7 +2,7 @@
 
 from langgraph.prebuilt.tool_node import ToolCallRequest
 
-from bighub_langgraph.core.record import Record
+from bighub_langgraph.core.models import Record
 from bighub_langgraph.graph.langgraph_internals import (
     checkpointer_of,
     is_sent,

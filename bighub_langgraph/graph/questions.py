@@ -9,22 +9,20 @@ from langchain_core.tools import BaseTool
 from langgraph.types import interrupt
 from pydantic import BeforeValidator, WithJsonSchema
 
-from bighub_langgraph.core.answers import (
+from bighub_langgraph.core.approval_answers import (
     Asked,
     Given,
     UnclearAnswer,
     answer_schema,
+    describe,
+    evidence,
     read_answers,
     same_arguments,
 )
-from bighub_langgraph.core.asking import describe, evidence
-from bighub_langgraph.core.call import ToolCall
-from bighub_langgraph.core.doubt import resolve_doubt
-from bighub_langgraph.core.events import event
-from bighub_langgraph.core.flows import answer
+from bighub_langgraph.core.execution import answer, resolve_doubt
+from bighub_langgraph.core.models import Answer, Approval, Record, State, ToolCall
 from bighub_langgraph.core.ports import Ports
-from bighub_langgraph.core.record import Answer, Approval, Record
-from bighub_langgraph.core.words import State
+from bighub_langgraph.core.reporting import event
 from bighub_langgraph.graph.answering import tell
 from bighub_langgraph.graph.checks import misfit
 from bighub_langgraph.graph.state import CHANNEL, Plan, Planned, authenticated_user

@@ -7,16 +7,13 @@ from typing import Any
 from langchain_core.messages import ToolMessage
 from langgraph.errors import GraphBubbleUp, ParentCommand, is_invalid_resume
 
-from bighub_langgraph.core.call import ToolCall
-from bighub_langgraph.core.current import entered
-from bighub_langgraph.core.doubt import perform
-from bighub_langgraph.core.events import event
-from bighub_langgraph.core.flows import Ended, Paused, Ran
-from bighub_langgraph.core.messages import after_edit
-from bighub_langgraph.core.plain import text_of
+from bighub_langgraph.core.context import entered
+from bighub_langgraph.core.execution import Ended, Paused, Ran, perform
+from bighub_langgraph.core.jsonable import text_of
+from bighub_langgraph.core.model_messages import after_edit
+from bighub_langgraph.core.models import Executed, Failed, Record, Result, State, ToolCall
 from bighub_langgraph.core.ports import Ports
-from bighub_langgraph.core.record import Executed, Failed, Record, Result
-from bighub_langgraph.core.words import State
+from bighub_langgraph.core.reporting import event
 from bighub_langgraph.graph.answering import answered, replayed, rewritten, tell, tool_messages
 from bighub_langgraph.graph.state import Plan, Planned
 from bighub_langgraph.guard import BighubGuard

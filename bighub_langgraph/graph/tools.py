@@ -12,12 +12,12 @@ from langchain_core.tools import BaseTool
 from langgraph.prebuilt import ToolNode
 from langgraph.types import Command
 
-from bighub_langgraph.core.drive import run_sync
+from bighub_langgraph.concurrency import run_sync
 from bighub_langgraph.core.errors import ConfigurationError
-from bighub_langgraph.core.flows import Refused, close, consider
-from bighub_langgraph.core.messages import not_possible
+from bighub_langgraph.core.execution import Refused, close, consider
+from bighub_langgraph.core.model_messages import not_possible
+from bighub_langgraph.core.models import State
 from bighub_langgraph.core.ports import Ports
-from bighub_langgraph.core.words import State
 from bighub_langgraph.graph.answering import answered, refused, tell
 from bighub_langgraph.graph.checks import faults, refuse_forgetful
 from bighub_langgraph.graph.closing import end_calls

@@ -14,7 +14,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.prebuilt.tool_node import ToolCallRequest
 
-from bighub_langgraph.core.drive import run_sync
+from bighub_langgraph.concurrency import run_sync
 
 Invoke = Callable[[], Awaitable[Any]]
 

@@ -11,13 +11,11 @@ from langchain_core.messages import ToolCall as MessageCall
 from langchain_core.tools import BaseTool
 from langgraph.prebuilt.tool_node import ToolCallRequest
 
-from bighub_langgraph.core.call import ToolCall
-from bighub_langgraph.core.drive import run_sync
-from bighub_langgraph.core.flows import Edited, Ran, Refused, close, consider
-from bighub_langgraph.core.messages import not_possible
+from bighub_langgraph.concurrency import run_sync
+from bighub_langgraph.core.execution import Edited, Ran, Refused, close, consider
+from bighub_langgraph.core.model_messages import not_possible
+from bighub_langgraph.core.models import Record, State, ToolCall
 from bighub_langgraph.core.ports import Ports
-from bighub_langgraph.core.record import Record
-from bighub_langgraph.core.words import State
 from bighub_langgraph.graph.answering import answered, refused, tell
 from bighub_langgraph.graph.arriving import (
     WITHOUT_TOOL,

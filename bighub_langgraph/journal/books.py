@@ -5,9 +5,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bighub_langgraph.core.models import Record, State
 from bighub_langgraph.core.ports import Queued
-from bighub_langgraph.core.record import Record
-from bighub_langgraph.core.words import State
 from bighub_langgraph.journal import queries
 from bighub_langgraph.journal.database import Database
 from bighub_langgraph.journal.rows import queued_of, record_of, storable

@@ -11,8 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import DisconnectionError
 
+from bighub_langgraph.concurrency import awaited_by_forks
 from bighub_langgraph.core.errors import ConfigurationError, JournalError
-from bighub_langgraph.core.forking import awaited_by_forks
 
 # How long a writer waits for its turn, in seconds, before it gives up with an error.
 BUSY_TIMEOUT = 30.0

@@ -6,16 +6,14 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from bighub_langgraph.core.changing import changed
 from bighub_langgraph.core.errors import CallNotRecorded
-from bighub_langgraph.core.outcome import Entry, Kind, Telling, entry, kinds, lasts
+from bighub_langgraph.core.lifecycle import Event, advance
+from bighub_langgraph.core.models import TERMINAL, Record, State
 from bighub_langgraph.core.ports import DELIVERY_LEASE, MEMORY_GRACE, Due
-from bighub_langgraph.core.record import Record
 from bighub_langgraph.core.redaction import redact
-from bighub_langgraph.core.transitions import Event, advance
-from bighub_langgraph.core.words import TERMINAL, State
+from bighub_langgraph.core.reporting import Entry, Kind, Telling, entry, kinds, lasts
 from bighub_langgraph.journal.owners import ThisProcess, process_of
 from bighub_langgraph.journal.packing import Packed, packed, request_of, thread_of, unpacked
 
@@ -230,7 +228,7 @@ class MemoryJournal:
         self._moved_at[record.key] = now = self._clock()
         self._open[record.thread] = self._open.get(record.thread, 0) + 1
         if record.state in TERMINAL:
-            if told := kinds(changed(record, state=State.PROPOSED), record, telling):
+            if told := kinds(replace(record, state=State.PROPOSED), record, telling):
                 self._queue(told, record, telling, now)
             self._close(record)
         return record

@@ -5,8 +5,8 @@ import threading
 from collections.abc import Callable
 
 from bighub_langgraph.core.errors import BighubGuardError, JournalError
-from bighub_langgraph.core.outcome import Telling
-from bighub_langgraph.core.transitions import Event, Finished, Interrupted, Lost, Released
+from bighub_langgraph.core.lifecycle import Event, Finished, Interrupted, Lost, Released
+from bighub_langgraph.core.reporting import Telling
 
 log = logging.getLogger("bighub_langgraph")
 

@@ -10,10 +10,20 @@ from io import BytesIO
 from operator import attrgetter
 from typing import Any
 
-from bighub_langgraph.core.decision import Decision
-from bighub_langgraph.core.outcome import lasts
-from bighub_langgraph.core.record import Answer, Approval, Executed, Failed, Proposal, Record
-from bighub_langgraph.core.words import TERMINAL, Mode, Recommendation, State
+from bighub_langgraph.core.models import (
+    TERMINAL,
+    Answer,
+    Approval,
+    Decision,
+    Executed,
+    Failed,
+    Mode,
+    Proposal,
+    Recommendation,
+    Record,
+    State,
+)
+from bighub_langgraph.core.reporting import lasts
 
 # Its thread, its request and its bytes. A plain tuple of such the collector leaves alone.
 Packed = tuple[str, str | None, bytes]

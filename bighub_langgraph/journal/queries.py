@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Table
 
-from bighub_langgraph.core.words import TERMINAL
+from bighub_langgraph.core.models import TERMINAL
 from bighub_langgraph.journal.tables import calls, history
 
 

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
-from bighub_langgraph.core.record import Record
+from bighub_langgraph.core.models import Record
 
 MOST = 1024
 

@@ -6,20 +6,22 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from bighub_langgraph.core.decision import Decision, parse_decision
-from bighub_langgraph.core.outcome import Entry, Kind
-from bighub_langgraph.core.plain import plain
-from bighub_langgraph.core.ports import MEMORY_GRACE, Queued
-from bighub_langgraph.core.record import (
+from bighub_langgraph.core.decision import parse_decision
+from bighub_langgraph.core.jsonable import plain
+from bighub_langgraph.core.models import (
     Answer,
     Approval,
+    Decision,
     Executed,
     Failed,
     Proposal,
+    Recommendation,
     Record,
     Result,
+    State,
 )
-from bighub_langgraph.core.words import Recommendation, State
+from bighub_langgraph.core.ports import MEMORY_GRACE, Queued
+from bighub_langgraph.core.reporting import Entry, Kind
 
 log = logging.getLogger("bighub_langgraph")
 

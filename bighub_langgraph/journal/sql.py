@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bighub_langgraph.core.errors import CallNotRecorded, IllegalMove, JournalError
-from bighub_langgraph.core.outcome import Telling
+from bighub_langgraph.core.lifecycle import Event, Started, advance
+from bighub_langgraph.core.models import Record
 from bighub_langgraph.core.ports import Queued
-from bighub_langgraph.core.record import Record
-from bighub_langgraph.core.transitions import Event, Started, advance
+from bighub_langgraph.core.reporting import Telling
 from bighub_langgraph.journal import queries
 from bighub_langgraph.journal.books import Books
 from bighub_langgraph.journal.database import Database, Transaction

@@ -1,13 +1,11 @@
 """What a move leaves behind: a note in the history, and what there is to tell."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from bighub_langgraph.core.changing import changed
-from bighub_langgraph.core.outcome import Telling, entries
-from bighub_langgraph.core.record import Record
-from bighub_langgraph.core.words import State
+from bighub_langgraph.core.models import Record, State
+from bighub_langgraph.core.reporting import Telling, entries
 from bighub_langgraph.journal import queries
 from bighub_langgraph.journal.database import Transaction
 from bighub_langgraph.journal.rows import entry_row, note_row
@@ -28,5 +26,5 @@ class Traces:
 
 def traces(before: Record | None, after: Record, event: str, telling: Telling, at: float) -> Traces:
     """Make the rows before the transaction begins: a user's `redact` may take its time."""
-    told = entries(before or changed(after, state=State.PROPOSED), after, telling)
+    told = entries(before or replace(after, state=State.PROPOSED), after, telling)
     return Traces(note_row(before, after, event, at), [entry_row(one, at) for one in told])

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from bighub_langgraph.core.forking import awaited_by_forks
+from bighub_langgraph.concurrency import awaited_by_forks
 
 _EPOCHS = itertools.count(1)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from bighub import BighubAPIError, BighubRateLimitError, BighubValidationError
 
-from bighub_langgraph.core.drive import loop_is_watched
+from bighub_langgraph.concurrency import loop_is_watched
 from bighub_langgraph.local.answering import Answer, Request, store_failed
 from bighub_langgraph.local.engine import Engine
 from bighub_langgraph.local.routes import ROUTER

@@ -4,12 +4,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from bighub_langgraph.core.call import ToolCall
-from bighub_langgraph.core.doubt import resolve_doubt
 from bighub_langgraph.core.errors import CallNotRecorded, InvalidCall
-from bighub_langgraph.core.flows import Edited, Refused, answer, consider
-from bighub_langgraph.core.record import Answer, Approval, Record
-from bighub_langgraph.core.words import State, Status
+from bighub_langgraph.core.execution import Edited, Refused, answer, consider, resolve_doubt
+from bighub_langgraph.core.models import Answer, Approval, Record, State, Status, ToolCall
 from bighub_langgraph.openai.errors import StateRefused
 from bighub_langgraph.openai.host import Host
 from bighub_langgraph.openai.talk import OpenCall, Talk

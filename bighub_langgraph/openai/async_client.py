@@ -10,9 +10,9 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
+from bighub_langgraph.core.models import Record
 from bighub_langgraph.core.ports import Ports
-from bighub_langgraph.core.record import Record
-from bighub_langgraph.courier import AT_EXIT
+from bighub_langgraph.delivery_worker import AT_EXIT
 from bighub_langgraph.openai.checking import checked
 from bighub_langgraph.openai.conversation import Ending, converse, go_on
 from bighub_langgraph.openai.facade import Facade

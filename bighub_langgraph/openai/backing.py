@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bighub_langgraph.bighub.clients import Clients, clients, is_async
+from bighub_langgraph.bighub.client_factory import Clients, clients, is_async
 from bighub_langgraph.core.errors import ConfigurationError
-from bighub_langgraph.core.outcome import Telling
 from bighub_langgraph.core.policy import Rules
 from bighub_langgraph.core.ports import Journal, Ports
-from bighub_langgraph.courier import Courier
+from bighub_langgraph.core.reporting import Telling
+from bighub_langgraph.delivery_worker import Courier
 from bighub_langgraph.guard import BighubGuard
 from bighub_langgraph.openai.errors import AdapterConfigurationError
 from bighub_langgraph.openai.settings import Settings

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-from bighub_langgraph.core.call import ToolCall
-from bighub_langgraph.core.flows import decide
-from bighub_langgraph.core.plain import plain
-from bighub_langgraph.core.proposing import propose
-from bighub_langgraph.core.verdict import resolve
-from bighub_langgraph.core.words import Verdict
+from bighub_langgraph.core.decision import resolve
+from bighub_langgraph.core.execution import decide
+from bighub_langgraph.core.jsonable import plain
+from bighub_langgraph.core.models import ToolCall, Verdict
+from bighub_langgraph.core.policy import propose
 from bighub_langgraph.openai.host import Host
 from bighub_langgraph.openai.tools import Tool
 

@@ -8,10 +8,9 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
-from bighub_langgraph.bighub.loop import background_loop
-from bighub_langgraph.core.drive import run_sync
+from bighub_langgraph.concurrency import background_loop, run_sync
+from bighub_langgraph.core.models import Record
 from bighub_langgraph.core.ports import Ports
-from bighub_langgraph.core.record import Record
 from bighub_langgraph.openai.checking import checked
 from bighub_langgraph.openai.conversation import Ending, converse, go_on
 from bighub_langgraph.openai.facade import Facade

@@ -4,15 +4,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from bighub_langgraph.core.call import ToolCall
-from bighub_langgraph.core.decision import Decision, parse_decision
+from bighub_langgraph.core.decision import parse_decision
 from bighub_langgraph.core.errors import InvalidCall, UnreadableDecision
-from bighub_langgraph.core.policy import Rules
+from bighub_langgraph.core.lifecycle import Decided, advance
+from bighub_langgraph.core.models import Decision, Recommendation, Record, ToolCall, Verdict
+from bighub_langgraph.core.policy import Rules, propose
 from bighub_langgraph.core.ports import Ports
-from bighub_langgraph.core.proposing import propose
-from bighub_langgraph.core.record import Record
-from bighub_langgraph.core.transitions import Decided, advance
-from bighub_langgraph.core.words import Recommendation, Verdict
 from bighub_langgraph.openai.errors import StateRefused
 from bighub_langgraph.openai.resolution import key_of_request
 from bighub_langgraph.openai.state import Stored

@@ -3,12 +3,10 @@
 import json
 from typing import Any
 
-from bighub_langgraph.core.decision import Decision
-from bighub_langgraph.core.messages import after_edit, for_model
-from bighub_langgraph.core.outcome import STATUS
-from bighub_langgraph.core.plain import NESTING, copied, cut, mended, plain
-from bighub_langgraph.core.record import Executed, Failed, Record
-from bighub_langgraph.core.words import State, Status
+from bighub_langgraph.core.jsonable import NESTING, copied, cut, mended, plain
+from bighub_langgraph.core.model_messages import after_edit, for_model
+from bighub_langgraph.core.models import Decision, Executed, Failed, Record, State, Status
+from bighub_langgraph.core.reporting import STATUS
 
 __all__ = ["LONGEST_OUTPUT", "dumped", "event_of", "failure", "given_away", "refusal", "told"]
 

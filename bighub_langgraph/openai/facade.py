@@ -8,11 +8,10 @@ from typing import Any, ClassVar
 from uuid import uuid4
 
 from bighub_langgraph import __version__
-from bighub_langgraph.core.changing import made
-from bighub_langgraph.core.drive import run_sync
+from bighub_langgraph.concurrency import run_sync
 from bighub_langgraph.core.errors import InvalidCall
+from bighub_langgraph.core.models import Record
 from bighub_langgraph.core.ports import Journal, Ports
-from bighub_langgraph.core.record import Record
 from bighub_langgraph.guard import BighubGuard
 from bighub_langgraph.openai.backing import own_backing, shared_backing
 from bighub_langgraph.openai.breaker import Breaker
@@ -257,7 +256,7 @@ class Facade(PublishedNames):
             raise AdapterConfigurationError("no tools are registered: call tool(name, fn) first")
         items = input_items(messages)
         start = {"run_id": token_hex(16), "settings": settings, "items": items, "fresh": items}
-        return made(Talk, **start, usage={}, always={})
+        return Talk(**start, usage={}, always={})
 
     def _surroundings(self, talk: Talk | None = None) -> Host:
         """What the conversation needs; BIGHUB's memory is told which model asked for the calls."""
@@ -268,8 +267,7 @@ class Facade(PublishedNames):
             equipment = self._equipped({"model": model} if model else {})
             self._equipment[model] = equipment
         ports, runner = equipment
-        return made(
-            Host,
+        return Host(
             provider=self._provider,
             tools=self._tools,
             rules=self._tools.governed(self._backing.rules),

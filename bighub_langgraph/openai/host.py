@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from bighub_langgraph.core.models import Record
 from bighub_langgraph.core.policy import Rules
 from bighub_langgraph.core.ports import Ports
-from bighub_langgraph.core.record import Record
 from bighub_langgraph.openai.provider import Provider
 from bighub_langgraph.openai.running import Runner
 from bighub_langgraph.openai.talk import Talk

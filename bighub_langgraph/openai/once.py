@@ -6,15 +6,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from bighub_langgraph.core.call import ToolCall
-from bighub_langgraph.core.doubt import await_other
 from bighub_langgraph.core.errors import BighubGuardError, IllegalMove
-from bighub_langgraph.core.flows import new_attempt, settled
-from bighub_langgraph.core.outcome import Telling
+from bighub_langgraph.core.execution import await_other, new_attempt, settled
+from bighub_langgraph.core.lifecycle import Finished, Released, Rerun, Started
+from bighub_langgraph.core.models import Executed, Proposal, Record, State, ToolCall
 from bighub_langgraph.core.ports import Ports
-from bighub_langgraph.core.record import Executed, Proposal, Record
-from bighub_langgraph.core.transitions import Finished, Released, Rerun, Started
-from bighub_langgraph.core.words import State
+from bighub_langgraph.core.reporting import Telling
 from bighub_langgraph.openai.errors import StateRefused
 
 __all__ = ["Continuation", "claim"]

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bighub_langgraph.core.decision import parse_decision
-from bighub_langgraph.core.plain import plain
-from bighub_langgraph.core.verdict import resolve
+from bighub_langgraph.core.decision import parse_decision, resolve
+from bighub_langgraph.core.jsonable import plain
 from bighub_langgraph.openai.checking import RESOLVED_ACTIONS
 from bighub_langgraph.openai.events import dumped
 from bighub_langgraph.openai.registering import Registering

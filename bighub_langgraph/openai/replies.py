@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from types import NoneType
 from typing import Any, NamedTuple
 
-from bighub_langgraph.core.changing import made
-from bighub_langgraph.core.plain import MAPPING, copied, plain
+from bighub_langgraph.core.jsonable import MAPPING, copied, plain
 from bighub_langgraph.openai.errors import ProviderResponseError
 
 __all__ = [
@@ -103,8 +102,7 @@ def read_reply(response: Any) -> Reply:
         )
     items = [in_json(item) for item in output or ()]
     blocks = _blocks(items)
-    return made(
-        Reply,
+    return Reply(
         id=id_,
         status=status or "completed",
         items=items,

@@ -5,14 +5,22 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from bighub_langgraph.core.call import ToolCall, digest
 from bighub_langgraph.core.decision import parse_decision
-from bighub_langgraph.core.flows import answer
-from bighub_langgraph.core.plain import plain
-from bighub_langgraph.core.proposing import propose
-from bighub_langgraph.core.record import Answer, Approval, Executed, Failed, Record
-from bighub_langgraph.core.transitions import Decided, advance
-from bighub_langgraph.core.words import State, Verdict
+from bighub_langgraph.core.execution import answer
+from bighub_langgraph.core.jsonable import plain
+from bighub_langgraph.core.lifecycle import Decided, advance
+from bighub_langgraph.core.models import (
+    Answer,
+    Approval,
+    Executed,
+    Failed,
+    Record,
+    State,
+    ToolCall,
+    Verdict,
+    digest,
+)
+from bighub_langgraph.core.policy import propose
 from bighub_langgraph.openai.errors import StateRefused
 from bighub_langgraph.openai.host import Host
 

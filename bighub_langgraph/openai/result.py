@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from bighub_langgraph.core.plain import copied
+from bighub_langgraph.core.jsonable import copied
 from bighub_langgraph.openai.conversation import Ending
 from bighub_langgraph.openai.events import given_away
 from bighub_langgraph.openai.replies import Reply, serialized

@@ -9,15 +9,13 @@ from functools import partial
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
-from bighub_langgraph.bighub.loop import background_loop
-from bighub_langgraph.core.current import entered
-from bighub_langgraph.core.doubt import perform
-from bighub_langgraph.core.drive import run_sync, threaded
-from bighub_langgraph.core.flows import Ended, Ran
-from bighub_langgraph.core.plain import cut, plain, text_of
+from bighub_langgraph.concurrency import background_loop, run_sync, threaded
+from bighub_langgraph.core.context import entered
+from bighub_langgraph.core.execution import Ended, Ran, perform
+from bighub_langgraph.core.jsonable import cut, plain, text_of
+from bighub_langgraph.core.models import Executed, Failed, Record, Result
 from bighub_langgraph.core.policy import ToolPolicy
 from bighub_langgraph.core.ports import Ports
-from bighub_langgraph.core.record import Executed, Failed, Record, Result
 from bighub_langgraph.core.redaction import redact_text
 from bighub_langgraph.openai.schemas import Bound
 from bighub_langgraph.openai.tools import Tool

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from bighub_langgraph.core.errors import InvalidCall
-from bighub_langgraph.core.plain import cut
+from bighub_langgraph.core.jsonable import cut
 from bighub_langgraph.openai.errors import AdapterConfigurationError
 from bighub_langgraph.openai.json_schema import unknown_keywords, violations
 from bighub_langgraph.openai.strict import (

@@ -14,7 +14,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import to_json
 
 from bighub_langgraph.core.errors import InvalidCall
-from bighub_langgraph.core.plain import plain
+from bighub_langgraph.core.jsonable import plain
 from bighub_langgraph.openai.docstrings import described
 from bighub_langgraph.openai.errors import AdapterConfigurationError
 from bighub_langgraph.openai.typed_dicts import readable

@@ -8,7 +8,7 @@ from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from bighub_langgraph.core.record import Answer
+from bighub_langgraph.core.models import Answer
 from bighub_langgraph.openai.approvals import edited, said
 from bighub_langgraph.openai.errors import StateRefused
 from bighub_langgraph.openai.replies import Reply

@@ -2,10 +2,9 @@
 
 import json
 from collections.abc import Container, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from bighub_langgraph.core.changing import changed
 from bighub_langgraph.openai.replies import Reply, id_of_call, in_json
 
 __all__ = ["OpenCall", "Talk", "talk_from_json", "talk_in_json"]
@@ -92,7 +91,7 @@ class Talk:
 
     def heard(self, reply: Reply, turn: str) -> "Talk":
         """The talk after an answer of the model."""
-        return changed(
+        return replace(
             self,
             turn=turn,
             previous=reply.id,
@@ -104,7 +103,7 @@ class Talk:
     def with_calls(self, calls: Sequence[OpenCall], events: Sequence[Json]) -> "Talk":
         """The talk after something became of its open calls."""
         numbered = [{**one, "seq": len(self.events) + n} for n, one in enumerate(events)]
-        return changed(self, open=list(calls), events=[*self.events, *numbered])
+        return replace(self, open=list(calls), events=[*self.events, *numbered])
 
     def answered(self) -> "Talk":
         """The talk once all calls of the turn are given back to the model."""
@@ -112,7 +111,7 @@ class Talk:
         # Only what could not be read has no record; what could is fit to be sent again.
         unsure = {call.call_id for call in self.open if call.key is None}
         items = [_replayable(item, unsure) for item in self.items] if unsure else self.items
-        return changed(
+        return replace(
             self,
             open=(),
             rounds=self.rounds + 1,
@@ -134,7 +133,7 @@ def talk_in_json(talk: Talk) -> Json:
     if isinstance(tools := settings.get("tools"), list):
         settings["tools"] = [_without_keys(tool) for tool in tools]
     said = {name: value for name, value in settings.items() if _is_json(value)}
-    return asdict(changed(talk, settings=said))
+    return asdict(replace(talk, settings=said))
 
 
 def talk_from_json(said: Json) -> Talk:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from bighub_langgraph.core.call import digest
 from bighub_langgraph.core.errors import ConfigurationError, InvalidCall
+from bighub_langgraph.core.models import digest
 from bighub_langgraph.core.policy import Rules, ToolPolicy
 from bighub_langgraph.openai.docstrings import described
 from bighub_langgraph.openai.errors import AdapterConfigurationError

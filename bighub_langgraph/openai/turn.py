@@ -1,16 +1,24 @@
 """One turn: every call of an answer from the model's wish to what the model reads of it."""
 
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
-from bighub_langgraph.core.call import ToolCall
-from bighub_langgraph.core.changing import changed, made
 from bighub_langgraph.core.errors import InvalidCall
-from bighub_langgraph.core.flows import Refused, answer, consider
-from bighub_langgraph.core.record import Answer, Approval, Executed, Proposal, Record
-from bighub_langgraph.core.transitions import next_step
-from bighub_langgraph.core.words import State, Status, Step
+from bighub_langgraph.core.execution import Refused, answer, consider
+from bighub_langgraph.core.lifecycle import next_step
+from bighub_langgraph.core.models import (
+    Answer,
+    Approval,
+    Executed,
+    Proposal,
+    Record,
+    State,
+    Status,
+    Step,
+    ToolCall,
+)
 from bighub_langgraph.openai.events import event_of, failure, refusal, told
 from bighub_langgraph.openai.host import Host
 from bighub_langgraph.openai.replies import FunctionCall, Reply
@@ -121,7 +129,7 @@ def _settling(one: Considered, talk: Talk, host: Host) -> Settling:
         return _reported(one, record, talk, replayed=record.starts > 0)
     # The key of a fresh decision was made of these arguments a moment ago.
     if not one.fresh and _asked(one.call, talk).key != record.key:
-        call = changed(one.call, key=record.key)
+        call = replace(one.call, key=record.key)
         return _refused(call, "its arguments were changed after it was decided", talk)
     return _run(one, record, talk, host)
 
@@ -140,9 +148,9 @@ def _reported(one: Considered, record: Record, talk: Talk, *, replayed: bool) ->
         output = told(record, call.arguments, edited=call.edited)
         if replayed:
             event["replayed"] = True
-        return changed(call, key=record.key, output=output), event, decided
+        return replace(call, key=record.key, output=output), event, decided
     # A person has the next word: to allow the call, or to say what became of it.
-    return changed(call, key=record.key, waiting=event, answer=None), event, decided
+    return replace(call, key=record.key, waiting=event, answer=None), event, decided
 
 
 async def _read(one: Considered, talk: Talk, host: Host) -> Settled:
@@ -155,15 +163,15 @@ async def _read(one: Considered, talk: Talk, host: Host) -> Settled:
         return _refused(call, str(error), talk)
     result = await host.runner.unrecorded(tool, record, one.bound_to(tool))
     state = State.EXECUTED if isinstance(result, Executed) else State.TOOL_ERROR
-    record = changed(record, state=state, result=result)
+    record = replace(record, state=state, result=result)
     event = event_of(record, call.arguments, talk.run_id)
-    return changed(call, output=told(record, call.arguments)), event, None
+    return replace(call, output=told(record, call.arguments)), event, None
 
 
 def _refused(call: OpenCall, error: str, talk: Talk) -> Settled:
     event = refusal(call.tool, call.call_id, call.arguments, error, talk.run_id)
     # Arguments that nobody checked may be nested too deeply to be stored.
-    return changed(call, arguments=event["arguments"], output=failure(error)), event, None
+    return replace(call, arguments=event["arguments"], output=failure(error)), event, None
 
 
 def _asked(call: OpenCall, talk: Talk) -> ToolCall:
@@ -188,7 +196,7 @@ def _checked(call: FunctionCall, talk: Talk, host: Host, times: int) -> Asked:
         checked = tool.parameters.read(arguments)
     except InvalidCall as error:
         return OpenCall(call.call_id, call.name, arguments), error, None
-    opened = made(OpenCall, call_id=call.call_id, tool=call.name, arguments=checked.arguments)
+    opened = OpenCall(call_id=call.call_id, tool=call.name, arguments=checked.arguments)
     return opened, _asked(opened, talk), checked.bind
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from bighub_langgraph import Journal
-from bighub_langgraph.core.words import State
+from bighub_langgraph.core.models import State
 from bighub_langgraph.journal.books import Line
 from tests.faults.clerk import Office
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from bighub_langgraph import Journal
 from bighub_langgraph.core.errors import IllegalMove
-from bighub_langgraph.core.outcome import Telling
-from bighub_langgraph.core.transitions import Started
+from bighub_langgraph.core.lifecycle import Started
+from bighub_langgraph.core.reporting import Telling
 from bighub_langgraph.journal.connections import BUSY_TIMEOUT
 from tests.faults.killing import fresh
 from tests.test_journal_sql import call

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bighub_langgraph.core.words import State
+from bighub_langgraph.core.models import State
 from tests.faults.clerk import LAST_WORD, Office, agent_of, begin, work
 from tests.faults.killing import (
     Killer,

@@ -13,7 +13,7 @@ from bighub_langgraph.cli.demo.approving import Approver
 from bighub_langgraph.cli.demo.models import ModelFailed
 from bighub_langgraph.cli.demo.requests import Request
 from bighub_langgraph.cli.demo.seen import Seen
-from bighub_langgraph.core.words import State, Verdict
+from bighub_langgraph.core.models import State, Verdict
 
 Agent = CompiledStateGraph[Any, Any, Any, Any]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bighub_langgraph.cli.demo.requests import Later
-from bighub_langgraph.core.words import Verdict
+from bighub_langgraph.core.models import Verdict
 
 
 @dataclass(frozen=True, slots=True)

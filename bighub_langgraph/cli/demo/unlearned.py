@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from bighub_langgraph import BighubGuard
 from bighub_langgraph.cli.demo.seen import Seen
-from bighub_langgraph.core.verdict import resolve
+from bighub_langgraph.core.decision import resolve
 
 
 def unlearned(seen: Sequence[Seen], fresh: BighubGuard) -> list[Seen]:

@@ -102,7 +102,7 @@ def _text(file: Path) -> str:
 
 
 def _judge(steps: Steps, db: str | None, *, actor: str, domain: str) -> list[Judged]:
-    from bighub_langgraph.bighub.clients import clients
+    from bighub_langgraph.bighub.client_factory import clients
     from bighub_langgraph.cli.replay.observer import Observer
     from bighub_langgraph.cli.replay.shadow import shadow
 

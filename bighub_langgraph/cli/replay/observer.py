@@ -6,15 +6,12 @@ from typing import Any
 from bighub_langgraph.cli.replay.obvious import target_of, value_of
 from bighub_langgraph.cli.replay.recording import Known, RecordedCall
 from bighub_langgraph.cli.replay.shadow import Opinion
-from bighub_langgraph.core.call import ToolCall
-from bighub_langgraph.core.decision import Decision, no_decision, parse_decision
-from bighub_langgraph.core.drive import run_sync
+from bighub_langgraph.concurrency import run_sync
+from bighub_langgraph.core.decision import no_decision, parse_decision, resolve
 from bighub_langgraph.core.errors import EngineError, EngineRefused, InvalidCall
-from bighub_langgraph.core.policy import Rules, ToolPolicy
+from bighub_langgraph.core.models import Decision, FailMode, ToolCall
+from bighub_langgraph.core.policy import Rules, ToolPolicy, propose
 from bighub_langgraph.core.ports import Engine
-from bighub_langgraph.core.proposing import propose
-from bighub_langgraph.core.verdict import resolve
-from bighub_langgraph.core.words import FailMode
 
 
 class Observer:

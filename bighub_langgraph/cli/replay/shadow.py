@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from bighub_langgraph.cli.replay.recording import Known, Proposed, RecordedCall
-from bighub_langgraph.core.decision import Decision
-from bighub_langgraph.core.words import Verdict
+from bighub_langgraph.core.models import Decision, Verdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from bighub_langgraph.cli.replay.shadow import Judged
-from bighub_langgraph.core.words import Verdict
+from bighub_langgraph.core.models import Verdict
 
 
 @dataclass(frozen=True, slots=True)

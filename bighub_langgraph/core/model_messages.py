@@ -3,10 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from bighub_langgraph.core.plain import cut
-from bighub_langgraph.core.record import Answer, Failed, Record
-from bighub_langgraph.core.verdict import lacks_context
-from bighub_langgraph.core.words import State
+from bighub_langgraph.core.decision import lacks_context
+from bighub_langgraph.core.jsonable import cut
+from bighub_langgraph.core.models import Answer, Failed, Record, State
 
 LONGEST_REASON = 600
 AGAIN = "Do not repeat this call."

@@ -3,8 +3,7 @@
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from bighub_langgraph.core.decision import Decision
-from bighub_langgraph.core.record import Record
+from bighub_langgraph.core.models import Decision, Record
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,14 +11,21 @@ UNKNOWN    --Finished (by its owner) | Resolved--> EXECUTED | TOOL_ERROR    --Re
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, assert_never
 
-from bighub_langgraph.core.changing import changed_by
-from bighub_langgraph.core.decision import Decision
 from bighub_langgraph.core.errors import IllegalMove
-from bighub_langgraph.core.record import Answer, Approval, Executed, Record, Result
-from bighub_langgraph.core.words import State, Step, Verdict
+from bighub_langgraph.core.models import (
+    Answer,
+    Approval,
+    Decision,
+    Executed,
+    Record,
+    Result,
+    State,
+    Step,
+    Verdict,
+)
 
 
 # The three that every call goes through are tuples, which are made in half the time.
@@ -119,7 +126,7 @@ def advance(record: Record, event: Event) -> Record:
         raise IllegalMove(record.key, record.state, type(event).__name__)
     changes = move(record, event)
     changes["version"] = record.version + 1
-    return changed_by(record, changes)
+    return replace(record, **changes)
 
 
 def next_step(record: Record) -> Step:

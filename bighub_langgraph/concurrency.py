@@ -1,18 +1,100 @@
-"""Threads that run the flows of a turn side by side, together with the one that asks for it."""
+"""Run the same `async def` with and without an event loop."""
 
+import asyncio
 import atexit
 import contextlib
 import contextvars
 import os
 import queue
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
-from functools import cache
+from contextlib import suppress
+from functools import cache, lru_cache, partial
+from itertools import compress
+from operator import methodcaller
 from typing import Any, Generic, TypeVar
+from weakref import WeakSet
+
+from bighub_langgraph.core.errors import ConfigurationError
 
 T = TypeVar("T")
+
+
+def run_sync(flow: Coroutine[Any, Any, T]) -> T:
+    """Run a flow whose ports never suspend; no event loop is needed, so it works inside one."""
+    try:
+        flow.send(None)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    flow.close()
+    raise RuntimeError("a blocking port suspended; use the asynchronous ports in a coroutine")
+
+
+async def in_place(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """Call a function here and now."""
+    return function(*args, **kwargs)
+
+
+async def in_thread(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """Call a function in a thread; a caller that is cancelled still waits until it is done.
+
+    These are the journal's short transactions: a cancelled caller must know whether they happened.
+    """
+    work = threaded(function, *args, **kwargs)
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        while not work.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([work])
+        raise
+
+
+def loop_is_watched() -> bool:
+    """Whether somebody may raise where a coroutine blocks, as `langgraph dev` does.
+
+    For them a database in memory blocks like any other.
+    """
+    return "blockbuster" in sys.modules
+
+
+def threaded(function: Callable[..., T], *args: Any, **kwargs: Any) -> asyncio.Future[T]:
+    """What `asyncio.to_thread` awaits, without a task around it: the function runs by itself."""
+    call = partial(contextvars.copy_context().run, function, *args, **kwargs)
+    return asyncio.get_running_loop().run_in_executor(None, call)
+
+
+async def by_threads(flows: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """Run flows side by side on the blocking side, each with a copy of the context."""
+    if len(flows) < 2:  # noqa: PLR2004 - one flow needs no help
+        return [await flow for flow in flows]
+    return Turn(run_sync, flows).results()
+
+
+async def by_tasks(flows: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """Run flows side by side on the running event loop."""
+    if len(flows) < 2:  # noqa: PLR2004 - one flow needs no task
+        return [await flow for flow in flows]
+    loop, me = asyncio.get_running_loop(), asyncio.current_task()
+    tasks = [loop.create_task(flow) for flow in flows]
+    # All come to their end before one may raise: a tool that runs must be settled first.
+    for task in tasks:
+        try:
+            await task
+        except asyncio.CancelledError:
+            if me is not None and me.cancelling():  # and not only a tool that raised it
+                for other in tasks:
+                    other.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                raise
+        except Exception:  # noqa: BLE001, S112 - raised below
+            continue
+    return [task.result() for task in tasks]
+
 
 # After how many seconds without work a thread ends.
 IDLE = 10.0
@@ -162,3 +244,70 @@ def _start_anew_in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_start_anew_in_child)
+
+
+_AT_MOST = 30.0  # seconds; whoever forks while holding one itself would wait for ever
+_locks: WeakSet[threading.Lock] = WeakSet()
+_taken: list[threading.Lock] = []
+_known = threading.Lock()
+
+
+def awaited_by_forks() -> threading.Lock:
+    """A lock that no other thread holds while this process forks; nobody holds two of them."""
+    lock = threading.Lock()
+    with _known:
+        _locks.add(lock)
+    return lock
+
+
+def _take() -> None:
+    _take_all([_known])  # the first, so that none is added meanwhile and no other thread forks
+    _take_all(list(_locks))
+
+
+def _take_all(locks: list[threading.Lock]) -> None:
+    # In one call: where a signal's handler raises behind `acquire`, nobody would know of it.
+    _taken.extend(compress(locks, map(_ACQUIRE, locks)))
+
+
+def _give_back() -> None:
+    taken = _taken[::-1]
+    _taken.clear()
+    for lock in taken:
+        lock.release()
+
+
+_ACQUIRE = methodcaller("acquire", timeout=_AT_MOST)
+
+with suppress(AttributeError):  # Windows does not fork
+    os.register_at_fork(before=_take, after_in_parent=_give_back, after_in_child=_give_back)
+
+
+class BackgroundLoop:
+    """An event loop that runs in a daemon thread of its own."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="bighub-loop")
+        self._thread.daemon = True
+        self._thread.start()
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine there and wait for what it returns."""
+        if threading.current_thread() is self._thread:
+            coroutine.close()
+            raise ConfigurationError(
+                "a coroutine tool of a blocking client cannot call a blocking client itself: it "
+                "would wait for the loop it runs on; make the tool a plain function"
+            )
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+
+def background_loop() -> BackgroundLoop:
+    """The process's background loop; a forked child gets one of its own."""
+    return _loop_of(os.getpid())
+
+
+@lru_cache(maxsize=1)
+def _loop_of(_: int) -> BackgroundLoop:
+    return BackgroundLoop()

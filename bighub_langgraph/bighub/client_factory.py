@@ -8,9 +8,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bighub_langgraph.bighub.engine import engine
-from bighub_langgraph.bighub.loop import background_loop
-from bighub_langgraph.core.drive import in_thread, loop_is_watched
+from bighub_langgraph.bighub.sdk_engine import engine
+from bighub_langgraph.concurrency import background_loop, in_thread, loop_is_watched
 from bighub_langgraph.core.errors import ConfigurationError
 from bighub_langgraph.core.ports import Engine
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from bighub_langgraph.concurrency import in_thread, loop_is_watched, run_sync
 from bighub_langgraph.core.delivery import deliver, wait_before
-from bighub_langgraph.core.drive import in_thread, loop_is_watched, run_sync
 from bighub_langgraph.core.errors import BighubGuardError
 from bighub_langgraph.core.ports import Ports
 
