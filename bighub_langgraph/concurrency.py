@@ -34,17 +34,17 @@ def run_sync(flow: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError("a blocking port suspended; use the asynchronous ports in a coroutine")
 
 
-async def in_place(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+async def call_inline(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     """Call a function here and now."""
     return function(*args, **kwargs)
 
 
-async def in_thread(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+async def call_in_thread(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     """Call a function in a thread; a caller that is cancelled still waits until it is done.
 
     These are the journal's short transactions: a cancelled caller must know whether they happened.
     """
-    work = threaded(function, *args, **kwargs)
+    work = start_in_thread(function, *args, **kwargs)
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
@@ -54,7 +54,7 @@ async def in_thread(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         raise
 
 
-def loop_is_watched() -> bool:
+def detects_blocking_calls() -> bool:
     """Whether somebody may raise where a coroutine blocks, as `langgraph dev` does.
 
     For them a database in memory blocks like any other.
@@ -62,20 +62,20 @@ def loop_is_watched() -> bool:
     return "blockbuster" in sys.modules
 
 
-def threaded(function: Callable[..., T], *args: Any, **kwargs: Any) -> asyncio.Future[T]:
+def start_in_thread(function: Callable[..., T], *args: Any, **kwargs: Any) -> asyncio.Future[T]:
     """What `asyncio.to_thread` awaits, without a task around it: the function runs by itself."""
     call = partial(contextvars.copy_context().run, function, *args, **kwargs)
     return asyncio.get_running_loop().run_in_executor(None, call)
 
 
-async def by_threads(flows: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+async def gather_in_threads(flows: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     """Run flows side by side on the blocking side, each with a copy of the context."""
     if len(flows) < 2:  # noqa: PLR2004 - one flow needs no help
         return [await flow for flow in flows]
-    return Turn(run_sync, flows).results()
+    return ParallelRun(run_sync, flows).results()
 
 
-async def by_tasks(flows: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+async def gather_in_tasks(flows: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     """Run flows side by side on the running event loop."""
     if len(flows) < 2:  # noqa: PLR2004 - one flow needs no task
         return [await flow for flow in flows]
@@ -100,7 +100,7 @@ async def by_tasks(flows: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
 IDLE = 10.0
 
 
-class Turn(Generic[T]):
+class ParallelRun(Generic[T]):
     """Flows that wait to be run, and what came of those that were.
 
     Whoever asks for the turn works on it too, so that it comes to its end even without help, and
@@ -160,7 +160,7 @@ class Turn(Generic[T]):
                     self._over.set()
 
 
-class Crew:
+class ThreadPool:
     """Threads that wait for work. When none is idle a new one is started, so no work waits.
 
     They are daemons, so that idle ones do not hold up the interpreter's end; what is under way is
@@ -233,13 +233,13 @@ def _finish_at_exit() -> None:
     atexit.register(lambda: _crew.finish())  # noqa: PLW0108 - a forked child has another one
 
 
-_crew = Crew()
+_crew = ThreadPool()
 
 
 def _start_anew_in_child() -> None:
     """A forked child has none of its parent's threads."""
     global _crew  # noqa: PLW0603 - one crew a process
-    _crew = Crew()
+    _crew = ThreadPool()
 
 
 if hasattr(os, "register_at_fork"):
@@ -252,7 +252,7 @@ _taken: list[threading.Lock] = []
 _known = threading.Lock()
 
 
-def awaited_by_forks() -> threading.Lock:
+def fork_safe_lock() -> threading.Lock:
     """A lock that no other thread holds while this process forks; nobody holds two of them."""
     lock = threading.Lock()
     with _known:

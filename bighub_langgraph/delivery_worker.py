@@ -10,8 +10,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from bighub_langgraph.concurrency import in_thread, loop_is_watched, run_sync
-from bighub_langgraph.core.delivery import deliver, wait_before
+from bighub_langgraph.concurrency import call_in_thread, detects_blocking_calls, run_sync
+from bighub_langgraph.core.delivery import deliver_reports, retry_delay
 from bighub_langgraph.core.errors import BighubGuardError
 from bighub_langgraph.core.ports import Ports
 
@@ -28,7 +28,7 @@ MOMENT = 0.25
 QUIET = 8
 
 
-class Courier:
+class DeliveryWorker:
     """Brings a guard's outbox to BIGHUB without holding a run up.
 
     An engine that answers in process is told at once. Any other is told from one daemon thread, or,
@@ -133,7 +133,7 @@ class Courier:
         """
         if timeout is None:
             self.wait(AT_EXIT)
-            run_sync(deliver(self._ports, early=True))
+            run_sync(deliver_reports(self._ports, early=True))
         else:
             self.wait(timeout)
             _try_for(self._ports, timeout)
@@ -146,7 +146,7 @@ class Courier:
         deadline = time.monotonic() + (timeout or 0.0)
         await self.await_(AT_EXIT if timeout is None else timeout)
         while True:
-            await deliver(self._aports, early=True)
+            await deliver_reports(self._aports, early=True)
             waiting: int = await self._aports.call(self._aports.journal.waiting)
             if not waiting or time.monotonic() >= deadline:
                 return waiting
@@ -221,7 +221,7 @@ class Courier:
     async def _tell(self, ports: Ports, turn: str | None) -> bool:
         """Deliver and say whether nothing is left. The tools have run: nothing may raise here."""
         try:
-            arrived = await deliver(ports, turn)
+            arrived = await deliver_reports(ports, turn)
             left = await ports.call(ports.journal.waiting)
         except Exception:
             log.exception("delivery to BIGHUB failed; it will be tried again")
@@ -240,7 +240,7 @@ class Courier:
             now, planned = time.monotonic(), self._look_at
             looked = turn is None and planned is not None and planned <= now
             self._tries = 0 if arrived or not left else min(self._tries + looked, 10)
-            at = now + wait_before(self._tries)
+            at = now + retry_delay(self._tries)
             if planned is not None and not looked:
                 at = min(at, planned)
             self._look_at = at if left else None
@@ -249,11 +249,13 @@ class Courier:
         journal = self._ports.journal
         if not (journal.blocking or journal.waiting()):
             return True
-        near = self._aports.engine.immediate and not journal.blocking and not loop_is_watched()
+        near = (
+            self._aports.engine.immediate and not journal.blocking and not detects_blocking_calls()
+        )
         if self.on_loop or near:
             return await self._tell(self._aports, turn)
         # All of it in one thread function: the loop waits for no database.
-        return await in_thread(self._deliver, turn)
+        return await call_in_thread(self._deliver, turn)
 
     def _start_on_loop(self, turn: str | None) -> None:
         task = asyncio.get_running_loop().create_task(self._deliver_on_loop(turn))
@@ -322,7 +324,7 @@ def _try_for(ports: Ports, seconds: float) -> None:
 def _try_until(ports: Ports, deadline: float) -> None:
     try:
         while True:
-            run_sync(deliver(ports, early=True))
+            run_sync(deliver_reports(ports, early=True))
             if not ports.journal.waiting() or time.monotonic() >= deadline:
                 return
             time.sleep(min(AGAIN, max(0.0, deadline - time.monotonic())))

@@ -9,30 +9,37 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
-from bighub_langgraph.bighub.client_factory import clients
+from bighub_langgraph.bighub.client_factory import open_clients
 from bighub_langgraph.concurrency import (
     background_loop,
-    by_tasks,
-    by_threads,
-    in_place,
-    in_thread,
+    call_in_thread,
+    call_inline,
+    gather_in_tasks,
+    gather_in_threads,
     run_sync,
 )
 from bighub_langgraph.core.errors import ConfigurationError
-from bighub_langgraph.core.execution import decide
-from bighub_langgraph.core.models import Decision, FailMode, Mode, Proposal, Record, ToolCall
+from bighub_langgraph.core.execution import evaluate_request
+from bighub_langgraph.core.models import (
+    CallRecord,
+    Decision,
+    EvaluationRequest,
+    FailMode,
+    Mode,
+    ToolCall,
+)
 from bighub_langgraph.core.policy import (
     ApprovalPolicy,
     DecisionMode,
-    Rules,
+    GuardSettings,
     ToolPolicy,
-    one_of,
-    propose,
+    build_evaluation_request,
+    check_choice,
 )
 from bighub_langgraph.core.ports import Journal, Ports
 from bighub_langgraph.core.redaction import redact as redact_secrets
-from bighub_langgraph.core.reporting import Telling, event
-from bighub_langgraph.delivery_worker import Courier
+from bighub_langgraph.core.reporting import ReportingConfig, build_event
+from bighub_langgraph.delivery_worker import DeliveryWorker
 
 log = logging.getLogger("bighub_langgraph")
 
@@ -82,11 +89,11 @@ class BighubGuard:
         retries: int = 2,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        one_of("fail_mode", fail_mode, tuple(FailMode))
-        one_of("decision_mode", decision_mode, ("submit", "submit_payload"))
+        check_choice("fail_mode", fail_mode, tuple(FailMode))
+        check_choice("decision_mode", decision_mode, ("submit", "submit_payload"))
         if minimum_mode is not None:
-            one_of("minimum_mode", minimum_mode, tuple(Mode))
-        self.rules = Rules(
+            check_choice("minimum_mode", minimum_mode, tuple(Mode))
+        self.rules = GuardSettings(
             actor=actor,
             domain=domain,
             tools=_checked(tools or {}),
@@ -97,15 +104,15 @@ class BighubGuard:
             redact=redact,
         )
         self._on_decision = on_decision
-        self._clients = clients(bighub, retries=retries)
+        self._clients = open_clients(bighub, retries=retries)
         self.journal, self._own_journal = _journal(journal)
-        telling = Telling(outcome_reporting, memory_enabled, redact=redact)
+        telling = ReportingConfig(outcome_reporting, memory_enabled, redact=redact)
         self.ports = Ports(
             engine=self._clients.engine(retries),
             journal=self.journal,
             telling=telling,
-            call=in_place,
-            gather=by_threads,
+            call=call_inline,
+            gather=gather_in_threads,
             awaited=_on_background_loop,
             clock=clock,
             sleep=_sleep,
@@ -114,13 +121,15 @@ class BighubGuard:
             engine=self._clients.aengine(retries),
             journal=self.journal,
             telling=telling,
-            call=in_thread if self.journal.blocking else in_place,
-            gather=by_tasks,
+            call=call_in_thread if self.journal.blocking else call_inline,
+            gather=gather_in_tasks,
             awaited=_here,
             clock=clock,
             sleep=asyncio.sleep,
         )
-        self.courier = Courier(self.ports, self.aports, on_loop=self._clients.blocking is None)
+        self.courier = DeliveryWorker(
+            self.ports, self.aports, on_loop=self._clients.blocking is None
+        )
 
     @property
     def client(self) -> Any:
@@ -137,21 +146,21 @@ class BighubGuard:
             about: `session` and `trajectory`, where the call belongs to some.
         """
         proposal, key = self._proposal(tool, arguments, **about)
-        return run_sync(decide(proposal, key, self.rules, self.ports))
+        return run_sync(evaluate_request(proposal, key, self.rules, self.ports))
 
     async def aevaluate(self, tool: str, arguments: Mapping[str, Any], **about: str) -> Decision:
         """The same for a coroutine."""
         proposal, key = self._proposal(tool, arguments, **about)
-        return await decide(proposal, key, self.rules, self.aports)
+        return await evaluate_request(proposal, key, self.rules, self.aports)
 
     @property
     def listened_to(self) -> bool:
         """Whether somebody wants to hear of decisions."""
         return self._on_decision is not None
 
-    def announce(self, record: Record) -> dict[str, Any]:
+    def announce(self, record: CallRecord) -> dict[str, Any]:
         """The event of a fresh decision, after the user's `on_decision` has seen it."""
-        told = event("decision", record)
+        told = build_event("decision", record)
         if self._on_decision is not None:
             try:
                 self._on_decision(told)
@@ -203,10 +212,10 @@ class BighubGuard:
 
     def _proposal(
         self, tool: str, arguments: Mapping[str, Any], **about: str
-    ) -> tuple[Proposal, str]:
+    ) -> tuple[EvaluationRequest, str]:
         # A question of its own each time: nothing ties two of them to one call.
         call = ToolCall("", "", uuid4().hex, tool, arguments)
-        return propose(call, self.rules, **about), call.key
+        return build_evaluation_request(call, self.rules, **about), call.key
 
 
 def _wrapping() -> Any:

@@ -10,9 +10,9 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Command
 
 from bighub_langgraph.concurrency import run_sync
-from bighub_langgraph.core.approval_answers import UnclearAnswer
+from bighub_langgraph.core.approval_answers import InvalidApprovalResponse
 from bighub_langgraph.core.errors import ConfigurationError
-from bighub_langgraph.core.execution import close
+from bighub_langgraph.core.execution import cancel_call
 from bighub_langgraph.core.models import State
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.graph.amending import after_answers, covers, is_over
@@ -223,7 +223,7 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         answer = question.ask()
         try:
             given = question.read(answer)
-        except UnclearAnswer as error:
+        except InvalidApprovalResponse as error:
             return self._again({**plan, "unclear": str(error)})
         settled = await question.settle(given, get_config(), ports)
         told = [answered(one.record) for one in settled if is_over(one)]
@@ -260,7 +260,7 @@ async def _close_open(plan: Plan, why: str, ports: Ports, *, but: Plan | None = 
     keys = [key for one in plan["calls"] if (key := one["key"]) is not None and key not in kept]
     for record in (await ports.find(keys)).values() if keys else ():
         if record.state in {State.AWAITING, State.ALLOWED}:
-            await close(record, why, ports)
+            await cancel_call(record, why, ports)
 
 
 def _extended(response: ModelResponse[Any], update: dict[str, Any]) -> ExtendedModelResponse[Any]:

@@ -6,31 +6,31 @@ from hypothesis import strategies as st
 
 from bighub_langgraph.core.decision import parse_decision
 from bighub_langgraph.core.lifecycle import (
-    Answered,
-    Closed,
-    Decided,
+    AnswerGiven,
+    CallCancelled,
+    ClaimReleased,
+    DecisionMade,
     Event,
-    Finished,
-    Interrupted,
-    Lost,
-    Released,
-    Rerun,
-    Resolved,
-    Started,
-    advance,
+    ExecutionFinished,
+    ExecutionPaused,
+    ExecutionStarted,
+    OutcomeResolved,
+    OwnerLost,
+    RerunAllowed,
+    apply_event,
 )
 from bighub_langgraph.core.models import (
     Answer,
     Approval,
+    CallRecord,
     Decision,
-    Executed,
-    Failed,
     Recommendation,
-    Record,
     ToolCall,
+    ToolFailed,
+    ToolSucceeded,
     Verdict,
 )
-from bighub_langgraph.core.policy import Rules, propose
+from bighub_langgraph.core.policy import GuardSettings, build_evaluation_request
 
 REFUND = ToolCall("thread-1", "message-1", "call-1", "refund", {"order_id": "o1", "amount": 40})
 
@@ -46,14 +46,14 @@ def decision(recommendation: str = "proceed", **fields: Any) -> Decision:
     return parse_decision(reply(recommendation, **fields))
 
 
-def proposed(call: ToolCall = REFUND) -> Record:
+def proposed(call: ToolCall = REFUND) -> CallRecord:
     """A record of a call that nobody has evaluated."""
-    return Record.of(call, propose(call, Rules()), 0.0)
+    return CallRecord.of(call, build_evaluation_request(call, GuardSettings()), 0.0)
 
 
-def decided(verdict: Verdict = Verdict.EXECUTE, **fields: Any) -> Record:
+def decided(verdict: Verdict = Verdict.EXECUTE, **fields: Any) -> CallRecord:
     """A record of a call that BIGHUB was asked about."""
-    return advance(proposed(), Decided(decision(), verdict, **fields))
+    return apply_event(proposed(), DecisionMade(decision(), verdict, **fields))
 
 
 def approval(answer: Answer = Answer.APPROVE, at: float = 0.0, **fields: Any) -> Approval:
@@ -63,7 +63,7 @@ def approval(answer: Answer = Answer.APPROVE, at: float = 0.0, **fields: Any) ->
 
 OWNERS = st.sampled_from(["a", "b"])
 TIMES = st.floats(0, 20)
-RESULTS = st.one_of(st.builds(Executed, st.text()), st.builds(Failed, st.text()))
+RESULTS = st.one_of(st.builds(ToolSucceeded, st.text()), st.builds(ToolFailed, st.text()))
 APPROVALS = st.builds(
     Approval,
     answer=st.sampled_from(Answer),
@@ -75,19 +75,19 @@ DECISIONS = st.sampled_from(
 )
 EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.builds(
-        Decided,
+        DecisionMade,
         DECISIONS,
         st.sampled_from(Verdict),
         approval=st.none() | st.builds(approval, st.just(Answer.EDIT), TIMES),
         expires_at=st.none() | TIMES,
     ),
-    st.builds(Answered, APPROVALS),
-    st.builds(Closed, st.text()),
-    st.builds(Started, OWNERS, TIMES),
-    st.builds(Finished, OWNERS, RESULTS),
-    st.builds(Interrupted, OWNERS),
-    st.builds(Released, OWNERS),
-    st.builds(Lost, OWNERS, st.text()),
-    st.builds(Resolved, RESULTS),
-    st.builds(Rerun, st.text()),
+    st.builds(AnswerGiven, APPROVALS),
+    st.builds(CallCancelled, st.text()),
+    st.builds(ExecutionStarted, OWNERS, TIMES),
+    st.builds(ExecutionFinished, OWNERS, RESULTS),
+    st.builds(ExecutionPaused, OWNERS),
+    st.builds(ClaimReleased, OWNERS),
+    st.builds(OwnerLost, OWNERS, st.text()),
+    st.builds(OutcomeResolved, RESULTS),
+    st.builds(RerunAllowed, st.text()),
 )

@@ -10,7 +10,7 @@ from bighub import AsyncBighubClient, BighubClient
 from bighub_langgraph import BighubGuard, ToolPolicy
 from bighub_langgraph.concurrency import run_sync
 from bighub_langgraph.core.errors import ConfigurationError
-from bighub_langgraph.core.execution import consider
+from bighub_langgraph.core.execution import evaluate_calls
 from bighub_langgraph.core.models import Decision, State, ToolCall
 from tests.calls import reply
 from tests.engines import Answer, AsyncScriptedBighub, ScriptedBighub, service
@@ -242,7 +242,7 @@ def considered(bighub: ScriptedBighub, *names: str, **guard: Any) -> list[Any]:
     """What becomes of the calls of a turn."""
     calls = [ToolCall("t", "m", name, name, {"amount": 1}) for name in names]
     with BighubGuard(bighub=bighub, **guard) as made:
-        return run_sync(consider(calls, made.rules, made.ports))
+        return run_sync(evaluate_calls(calls, made.rules, made.ports))
 
 
 def test_a_client_that_can_is_asked_about_a_turn_at_once() -> None:

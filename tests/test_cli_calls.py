@@ -11,12 +11,17 @@ from typer.testing import CliRunner, Result
 
 from bighub_langgraph import Journal
 from bighub_langgraph.cli.app import app
-from bighub_langgraph.core.lifecycle import Answered, Finished, Lost, Started
-from bighub_langgraph.core.models import Executed, Failed, Record, State, Verdict
-from bighub_langgraph.core.reporting import Telling
+from bighub_langgraph.core.lifecycle import (
+    AnswerGiven,
+    ExecutionFinished,
+    ExecutionStarted,
+    OwnerLost,
+)
+from bighub_langgraph.core.models import CallRecord, State, ToolFailed, ToolSucceeded, Verdict
+from bighub_langgraph.core.reporting import ReportingConfig
 from tests.calls import approval, decided
 
-TELLING = Telling()
+TELLING = ReportingConfig()
 DONE, DOUBT, WAITING = "d" * 32, "e" * 32, "f" * 32
 
 
@@ -37,11 +42,11 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
     asked = replace(decided(Verdict.REVIEW), key=DONE, created_at=1.0)
     opened.open([asked, _call(DOUBT, tool="pay"), _call(WAITING, state=State.AWAITING)], TELLING)
     yes = approval(at=2.0, approver="alice", verified=True, comment="checked")
-    opened.move(DONE, Answered(yes), TELLING)
-    opened.move(DONE, Started("a/1", 0.0), TELLING)
-    opened.move(DONE, Finished("a/1", Executed("done")), TELLING)
-    opened.move(DOUBT, Started("a/2", 0.0), TELLING)
-    opened.move(DOUBT, Lost("a/2", "its process is gone"), TELLING)
+    opened.move(DONE, AnswerGiven(yes), TELLING)
+    opened.move(DONE, ExecutionStarted("a/1", 0.0), TELLING)
+    opened.move(DONE, ExecutionFinished("a/1", ToolSucceeded("done")), TELLING)
+    opened.move(DOUBT, ExecutionStarted("a/2", 0.0), TELLING)
+    opened.move(DOUBT, OwnerLost("a/2", "its process is gone"), TELLING)
     yield opened
     opened.close()
 
@@ -51,7 +56,7 @@ def path(tmp_path: Path, journal: Journal) -> Path:
     return tmp_path / "calls.db"
 
 
-def _call(key: str, **fields: Any) -> Record:
+def _call(key: str, **fields: Any) -> CallRecord:
     return replace(decided(), key=key, created_at=2.0, **fields)
 
 
@@ -96,8 +101,8 @@ def test_one_call_is_shown_with_who_approved_it_when_and_on_which_evidence(path:
 @pytest.mark.parametrize(
     ("said", "state", "result"),
     [
-        (["--executed", "--text", "receipt 88"], State.EXECUTED, Executed("receipt 88")),
-        (["--failed", "--text", "never arrived"], State.TOOL_ERROR, Failed("never arrived")),
+        (["--executed", "--text", "receipt 88"], State.EXECUTED, ToolSucceeded("receipt 88")),
+        (["--failed", "--text", "never arrived"], State.TOOL_ERROR, ToolFailed("never arrived")),
         (["--run-again"], State.ALLOWED, None),
     ],
 )
@@ -120,7 +125,7 @@ def test_a_call_whose_process_is_gone_is_settled_before_anybody_has_noted_it(
     gone = f"{where}:{number}:{int(started) - 1}:{chance}/1"
     key = "c" * 32
     journal.open([_call(key)], TELLING)
-    journal.move(key, Started(gone, 0.0), TELLING)
+    journal.move(key, ExecutionStarted(gone, 0.0), TELLING)
     assert ask("calls", "resolve", key, "--executed", "--journal", path).exit_code == 0
     assert [note.event for note in journal.books.history(key)][-2:] == ["Lost", "Resolved"]
 
@@ -154,7 +159,7 @@ def test_old_settled_calls_are_forgotten(path: Path, journal: Journal) -> None:
     journal.delivered([one.id for one in journal.due(1e12, 100, early=True)])
     assert "0 calls" in ask("calls", "prune", "--older-than", "0", "--journal", path).stdout
     over = replace(_call("a" * 32), thread="over", state=State.BLOCKED)
-    journal.open([over], Telling(outcomes=False, memory=False))
+    journal.open([over], ReportingConfig(outcomes=False, memory=False))
     assert "1 calls" in ask("calls", "prune", "--older-than", "0", "--journal", path).stdout
     assert set(journal.find([DONE, DOUBT, WAITING, "a" * 32])) == {DONE, DOUBT, WAITING}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bighub_langgraph.concurrency import Crew, by_tasks, by_threads, run_sync
+from bighub_langgraph.concurrency import ThreadPool, gather_in_tasks, gather_in_threads, run_sync
 
 
 def test_flows_that_wait_for_each_other_run_side_by_side() -> None:
@@ -20,7 +20,7 @@ def test_flows_that_wait_for_each_other_run_side_by_side() -> None:
         together.wait(10)
         return number
 
-    assert run_sync(by_threads([flow(number) for number in range(10)])) == list(range(10))
+    assert run_sync(gather_in_threads([flow(number) for number in range(10)])) == list(range(10))
 
 
 def test_turns_inside_of_turns_do_not_wait_for_a_thread() -> None:
@@ -30,7 +30,7 @@ def test_turns_inside_of_turns_do_not_wait_for_a_thread() -> None:
         if not depth:
             together.wait(10)
             return 1
-        return sum(await by_threads([flow(depth - 1) for _ in range(4)]))
+        return sum(await gather_in_threads([flow(depth - 1) for _ in range(4)]))
 
     assert run_sync(flow(3)) == 64
 
@@ -44,7 +44,7 @@ def test_all_flows_come_to_their_end_before_the_first_error_is_raised() -> None:
             raise ValueError(number)
 
     with pytest.raises(ValueError, match="1"):
-        run_sync(by_threads([flow(number) for number in range(5)]))
+        run_sync(gather_in_threads([flow(number) for number in range(5)]))
     assert sorted(ended) == list(range(5))
 
 
@@ -57,12 +57,12 @@ def test_each_flow_has_a_copy_of_the_context() -> None:
         name.set(f"flow {number}")
         return before
 
-    assert run_sync(by_threads([flow(number) for number in range(3)])) == ["outside"] * 3
+    assert run_sync(gather_in_threads([flow(number) for number in range(3)])) == ["outside"] * 3
     assert name.get() == "outside"
 
 
 def test_threads_are_used_again_and_wait_for_the_next_call() -> None:
-    crew, done = Crew(), threading.Semaphore(0)
+    crew, done = ThreadPool(), threading.Semaphore(0)
     names = set()
 
     def work() -> None:
@@ -80,7 +80,7 @@ def test_a_forked_child_has_a_crew_of_its_own() -> None:
     async def flow(number: int) -> int:
         return number
 
-    run_sync(by_threads([flow(number) for number in range(4)]))
+    run_sync(gather_in_threads([flow(number) for number in range(4)]))
     child = os.fork()
     if child == 0:
         together = threading.Barrier(2)
@@ -88,7 +88,7 @@ def test_a_forked_child_has_a_crew_of_its_own() -> None:
         async def meeting() -> int:
             return together.wait(10)
 
-        met = run_sync(by_threads([meeting(), meeting()]))
+        met = run_sync(gather_in_threads([meeting(), meeting()]))
         os._exit(0 if sorted(met) == [0, 1] else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
@@ -130,7 +130,7 @@ async def test_tasks_that_are_cancelled_come_to_their_end_first() -> None:
             await asyncio.sleep(0.01)
             ended.append(number)
 
-    turn = asyncio.create_task(by_tasks([flow(number) for number in range(3)]))
+    turn = asyncio.create_task(gather_in_tasks([flow(number) for number in range(3)]))
     await asyncio.sleep(0.01)
     turn.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -148,5 +148,5 @@ async def test_an_error_of_one_task_is_raised_once_the_others_have_ended() -> No
             raise ValueError(number)
 
     with pytest.raises(ValueError, match="0"):
-        await by_tasks([flow(number) for number in range(3)])
+        await gather_in_tasks([flow(number) for number in range(3)])
     assert ended == [0, 1, 2]

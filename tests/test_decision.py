@@ -7,8 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bighub_langgraph.core.decision import VERDICTS, no_decision, parse_decision, resolve
-from bighub_langgraph.core.errors import EngineRefused, EngineUnavailable, UnreadableDecision
+from bighub_langgraph.core.decision import (
+    VERDICTS,
+    fallback_decision,
+    parse_decision,
+    resolve_verdict,
+)
+from bighub_langgraph.core.errors import EngineRequestError, EngineUnavailable, InvalidDecisionError
 from bighub_langgraph.core.models import FailMode, Mode, Recommendation, Verdict
 from tests.calls import decision, reply
 
@@ -43,14 +48,14 @@ def test_a_reply_of_the_newer_sdk_is_read() -> None:
     assert (read.request_id, read.risk_score, read.confidence) == ("VAL_1010", 0.68, "high")
     assert read.reason == "The scope is broader than necessary."
     assert [one["action"] for one in read.alternatives] == [NEWER["better_action"]]
-    assert resolve(read) is REVIEW
+    assert resolve_verdict(read) is REVIEW
 
 
 def test_a_reply_of_the_older_sdk_is_read() -> None:
     older = {"allowed": True, "result": "allowed", "reason": "ok", "request_id": "req_1"}
     read = parse_decision(older)
     assert (read.recommendation, read.reason) == (Recommendation.MISSING, "ok")
-    assert resolve(read) is EXECUTE
+    assert resolve_verdict(read) is EXECUTE
 
 
 @pytest.mark.parametrize(
@@ -74,7 +79,7 @@ def test_a_reply_of_the_older_sdk_is_read() -> None:
     ],
 )
 def test_what_cannot_be_read_is_an_error(said: Any) -> None:
-    with pytest.raises(UnreadableDecision, match="BIGHUB's"):
+    with pytest.raises(InvalidDecisionError, match="BIGHUB's"):
         parse_decision(said)
 
 
@@ -95,7 +100,7 @@ class Mute(Exception):
 
 @pytest.mark.parametrize("said", [Unreadable(), {"recommendation": None, "x": Unreadable()}])
 def test_a_reply_that_raises_is_an_error_like_any_other(said: Any) -> None:
-    with pytest.raises(UnreadableDecision, match="BIGHUB's reply cannot be read: Mute"):
+    with pytest.raises(InvalidDecisionError, match="BIGHUB's reply cannot be read: Mute"):
         parse_decision(said)
 
 
@@ -107,7 +112,7 @@ def test_a_recommendation_that_is_none_of_the_four_words_is_never_a_permission(
     read = parse_decision(
         reply(word, enforcement_mode=mode, enforced_verdict="allowed", allowed=True)
     )
-    assert resolve(read) in {REVIEW, BLOCK}
+    assert resolve_verdict(read) in {REVIEW, BLOCK}
 
 
 @pytest.mark.parametrize("mode", ["strict", "ADVISORY", "", 3, ["advisory"]])
@@ -156,7 +161,7 @@ TABLE = [
 def test_the_table_from_decision_to_verdict(
     mode: str | None, word: str | None, fields: dict[str, Any], verdict: Verdict
 ) -> None:
-    assert resolve(parse_decision(reply(word, enforcement_mode=mode, **fields))) is verdict
+    assert resolve_verdict(parse_decision(reply(word, enforcement_mode=mode, **fields))) is verdict
 
 
 NEWER_FIELDS = [
@@ -173,7 +178,7 @@ NEWER_FIELDS = [
 
 @pytest.mark.parametrize(("fields", "verdict"), NEWER_FIELDS)
 def test_newer_fields_tighten(fields: dict[str, Any], verdict: Verdict) -> None:
-    assert resolve(decision("proceed", **fields)) is verdict
+    assert resolve_verdict(decision("proceed", **fields)) is verdict
 
 
 @given(
@@ -191,22 +196,22 @@ def test_newer_fields_tighten(fields: dict[str, Any], verdict: Verdict) -> None:
 )
 def test_newer_fields_never_loosen(word: str, mode: str, fields: dict[str, Any]) -> None:
     order = list(Verdict)
-    without = resolve(decision(word, enforcement_mode=mode))
-    within = resolve(decision(word, enforcement_mode=mode, **fields))
+    without = resolve_verdict(decision(word, enforcement_mode=mode))
+    within = resolve_verdict(decision(word, enforcement_mode=mode, **fields))
     assert order.index(within) >= order.index(without)
 
 
 def test_the_guards_own_settings_tighten_too() -> None:
     caution = decision("proceed_with_caution")
-    assert resolve(caution) is EXECUTE
-    assert resolve(caution, REVIEW) is REVIEW
-    assert resolve(caution, least=Mode.REVIEW) is REVIEW
-    assert resolve(caution, least=Mode.ADVISORY) is EXECUTE
+    assert resolve_verdict(caution) is EXECUTE
+    assert resolve_verdict(caution, REVIEW) is REVIEW
+    assert resolve_verdict(caution, least=Mode.REVIEW) is REVIEW
+    assert resolve_verdict(caution, least=Mode.ADVISORY) is EXECUTE
 
 
 def test_a_minimum_mode_that_the_reply_already_has_changes_nothing() -> None:
     bound = decision("review_recommended", enforcement_mode="enforced", enforced_verdict="allowed")
-    assert resolve(bound, least=Mode.REVIEW) is EXECUTE
+    assert resolve_verdict(bound, least=Mode.REVIEW) is EXECUTE
 
 
 @pytest.mark.parametrize(
@@ -220,8 +225,8 @@ def test_a_minimum_mode_that_the_reply_already_has_changes_nothing() -> None:
 def test_while_bighub_is_away_the_fail_mode_decides_and_says_so(
     mode: FailMode, verdict: Verdict, word: str
 ) -> None:
-    stand_in = no_decision(EngineUnavailable("connection refused"), mode)
-    assert resolve(stand_in) is verdict
+    stand_in = fallback_decision(EngineUnavailable("connection refused"), mode)
+    assert resolve_verdict(stand_in) is verdict
     assert stand_in.reply["recommendation"] == word
     assert stand_in.reply["enforcement_mode"] == "advisory"
     assert "connection refused" in stand_in.reason
@@ -230,12 +235,12 @@ def test_while_bighub_is_away_the_fail_mode_decides_and_says_so(
     json.dumps(stand_in.reply)
 
 
-@pytest.mark.parametrize("error", [EngineRefused("401"), UnreadableDecision("<html>")])
+@pytest.mark.parametrize("error", [EngineRequestError("401"), InvalidDecisionError("<html>")])
 @pytest.mark.parametrize("mode", list(FailMode))
 def test_our_own_mistakes_and_unreadable_replies_block_in_every_mode(
     error: Any, mode: FailMode
 ) -> None:
-    assert resolve(no_decision(error, mode)) is BLOCK
+    assert resolve_verdict(fallback_decision(error, mode)) is BLOCK
 
 
 JSON = st.recursive(
@@ -256,8 +261,8 @@ FIELDS = [
 def test_any_json_is_a_verdict_or_an_error_and_never_a_crash(said: Any) -> None:
     try:
         read = parse_decision(said)
-    except UnreadableDecision:
+    except InvalidDecisionError:
         return
-    assert resolve(read) in Verdict
+    assert resolve_verdict(read) in Verdict
     assert isinstance(read.reason, str)
     assert isinstance(list(read.alternatives), list)

@@ -21,19 +21,19 @@ from hypothesis import strategies as st
 
 from bighub_langgraph import BighubGuard, Journal
 from bighub_langgraph.concurrency import run_sync
-from bighub_langgraph.core.delivery import LONGEST_WAIT, MOST_REFUSALS, deliver, wait_before
+from bighub_langgraph.core.delivery import LONGEST_WAIT, MOST_REFUSALS, deliver_reports, retry_delay
 from bighub_langgraph.core.errors import JournalError
-from bighub_langgraph.core.execution import Ended, execute
-from bighub_langgraph.core.lifecycle import Answered, Finished, Started
-from bighub_langgraph.core.models import Executed, Record, State, Verdict
-from bighub_langgraph.core.ports import DELIVERY_LEASE, Due
-from bighub_langgraph.core.reporting import Kind, Telling
+from bighub_langgraph.core.execution import ToolFinished, claim_and_execute
+from bighub_langgraph.core.lifecycle import AnswerGiven, ExecutionFinished, ExecutionStarted
+from bighub_langgraph.core.models import CallRecord, State, ToolSucceeded, Verdict
+from bighub_langgraph.core.ports import DELIVERY_LEASE, LeasedReport
+from bighub_langgraph.core.reporting import ReportingConfig, ReportKind
 from bighub_langgraph.journal.memory import MemoryJournal
 from tests.calls import approval, decided
 from tests.engines import Answer, AsyncScriptedBighub, ScriptedBighub, service
 from tests.local_engine import Signal
 
-TELLING = Telling()
+TELLING = ReportingConfig()
 
 
 class Clock:
@@ -61,17 +61,17 @@ def journal(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Ite
     opened.close()
 
 
-def call(number: int, turn: str = "message-1") -> Record:
+def call(number: int, turn: str = "message-1") -> CallRecord:
     fresh = decided(Verdict.REVIEW)
     return replace(fresh, key=f"{number:032x}", turn=turn, created_at=1.0)
 
 
-def run(journal: Any, record: Record) -> None:
+def run(journal: Any, record: CallRecord) -> None:
     """A call that a person approved and that ran: three things to tell."""
     journal.open([record], TELLING)
-    journal.move(record.key, Answered(approval()), TELLING)
-    journal.move(record.key, Started(f"{journal.owner}/1", 0.0), TELLING)
-    journal.move(record.key, Finished(f"{journal.owner}/1", Executed("ok")), TELLING)
+    journal.move(record.key, AnswerGiven(approval()), TELLING)
+    journal.move(record.key, ExecutionStarted(f"{journal.owner}/1", 0.0), TELLING)
+    journal.move(record.key, ExecutionFinished(f"{journal.owner}/1", ToolSucceeded("ok")), TELLING)
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_a_call_is_told_in_order_and_a_round_of_memory_together(
 ) -> None:
     run(journal, call(1))
     run(journal, call(2))
-    run_sync(deliver(guard.ports, "message-1"))
+    run_sync(deliver_reports(guard.ports, "message-1"))
     kinds = [kind for kind, _ in told]
     assert kinds == ["approval", "approval", "outcome", "outcome", "memory"]
     assert told[-1] == ("memory", "2")
@@ -145,10 +145,10 @@ def test_memory_waits_for_the_rest_of_its_round_and_then_goes_alone(
     guard: BighubGuard, journal: Any, told: list[tuple[str, str]], clock: Clock
 ) -> None:
     run(journal, call(1))
-    run_sync(deliver(guard.ports))
+    run_sync(deliver_reports(guard.ports))
     assert [kind for kind, _ in told] == ["approval", "outcome"]
     clock.now += 6.0
-    run_sync(deliver(guard.ports))
+    run_sync(deliver_reports(guard.ports))
     assert told[-1] == ("memory", "1")
 
 
@@ -171,7 +171,7 @@ def test_nothing_is_set_aside_in_an_outage_of_days(
     bighub.away = True
     for _ in range(30):
         clock.now += 400.0
-        run_sync(deliver(guard.ports))
+        run_sync(deliver_reports(guard.ports))
     assert journal.waiting() == 3
     bighub.away = False
     assert guard.flush() == 0
@@ -187,7 +187,7 @@ def test_nothing_is_set_aside_for_a_wrong_key(
     run(journal, call(1))
     for _ in range(2 * MOST_REFUSALS):
         clock.now += 400.0
-        run_sync(deliver(guard.ports))
+        run_sync(deliver_reports(guard.ports))
     assert journal.waiting() == 3
 
 
@@ -208,7 +208,7 @@ def test_what_is_refused_eight_times_is_set_aside_and_holds_nobody_up(
     run(journal, call(2, "message-2"))
     for tries in range(1, MOST_REFUSALS + 1):
         clock.now += 400.0
-        run_sync(deliver(guard.ports))
+        run_sync(deliver_reports(guard.ports))
         # The other call is not held up; what follows the poison waits for it until it is aside.
         assert ("outcome", call(2).key) in told
         assert journal.waiting() == (2 if tries < MOST_REFUSALS else 0)
@@ -240,8 +240,8 @@ def test_what_is_not_tried_is_given_back(guard: BighubGuard, journal: Any) -> No
 
     engine = replace(guard.ports.engine, resolve=cancelled)
     with pytest.raises(asyncio.CancelledError):
-        run_sync(deliver(replace(guard.ports, engine=engine)))
-    assert [one.entry.kind for one in journal.due(2e6, 10)] == list(Kind)
+        run_sync(deliver_reports(replace(guard.ports, engine=engine)))
+    assert [one.entry.kind for one in journal.due(2e6, 10)] == list(ReportKind)
 
 
 def test_nobody_keeps_entries_for_longer_than_half_their_lease(
@@ -256,7 +256,7 @@ def test_nobody_keeps_entries_for_longer_than_half_their_lease(
         taken.append(journal.waiting())
 
     engine = replace(guard.ports.engine, resolve=slow)
-    assert run_sync(deliver(replace(guard.ports, engine=engine))) == 9
+    assert run_sync(deliver_reports(replace(guard.ports, engine=engine))) == 9
     assert taken == [9, 8, 7]
 
 
@@ -290,14 +290,14 @@ def _interrupted(guard: BighubGuard, number: int) -> bool:
     """Whether running and telling a call comes as far as its `number`th call behind the tool."""
     before = sys.getprofile()
 
-    async def tool(record: Record) -> Ended:
-        ended = Ended(Executed("ok"))
+    async def tool(record: CallRecord) -> ToolFinished:
+        ended = ToolFinished(ToolSucceeded("ok"))
         sys.setprofile(Signal("/bighub_langgraph/", number))
         return ended
 
     guard.journal.open([replace(decided(), key=call(1).key, turn="message-1")], TELLING)
     try:
-        run_sync(execute(call(1).key, guard.ports, tool))
+        run_sync(claim_and_execute(call(1).key, guard.ports, tool))
         guard.courier.start("message-1")
     except KeyboardInterrupt:
         return True
@@ -323,7 +323,7 @@ def test_two_workers_share_an_outbox_and_tell_everything_once(
 
 @given(st.integers(0, 10**9), st.floats(0, 1))
 def test_waits_are_bounded(tries: int, chance: float) -> None:
-    assert 1.0 <= wait_before(tries, lambda: chance) <= 1.25 * LONGEST_WAIT
+    assert 1.0 <= retry_delay(tries, lambda: chance) <= 1.25 * LONGEST_WAIT
 
 
 def test_an_outage_takes_no_random_numbers_from_a_program_that_seeded_them(journal: Any) -> None:
@@ -599,7 +599,9 @@ class Counting(MemoryJournal):
         super().__init__(**options)
         self.asked: list[str] = []
 
-    def due(self, at: float, limit: int, turn: str | None = None, **how: bool) -> Sequence[Due]:
+    def due(
+        self, at: float, limit: int, turn: str | None = None, **how: bool
+    ) -> Sequence[LeasedReport]:
         self.asked.append("due")
         return super().due(at, limit, turn, **how)
 

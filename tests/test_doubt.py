@@ -12,14 +12,25 @@ from bighub_langgraph import BighubGuard, Journal, ToolPolicy
 from bighub_langgraph.concurrency import run_sync
 from bighub_langgraph.core import execution as doubt
 from bighub_langgraph.core.errors import CallStillRunning
-from bighub_langgraph.core.execution import Ended, Ran, await_other, perform
-from bighub_langgraph.core.lifecycle import Finished, Interrupted, Lost, Rerun, Started
-from bighub_langgraph.core.models import Executed, Record, State
-from bighub_langgraph.core.reporting import Telling
+from bighub_langgraph.core.execution import (
+    ExecutionResult,
+    ToolFinished,
+    execute_or_recover,
+    wait_for_owner,
+)
+from bighub_langgraph.core.lifecycle import (
+    ExecutionFinished,
+    ExecutionPaused,
+    ExecutionStarted,
+    OwnerLost,
+    RerunAllowed,
+)
+from bighub_langgraph.core.models import CallRecord, State, ToolSucceeded
+from bighub_langgraph.core.reporting import ReportingConfig
 from tests.calls import decided
 from tests.engines import ScriptedBighub
 
-TELLING = Telling()
+TELLING = ReportingConfig()
 CALL = replace(decided(), key="a" * 32, created_at=1.0)
 
 
@@ -32,19 +43,19 @@ def guard(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BighubGuar
     journal.close()
 
 
-def all_at_once(guard: BighubGuard, policy: ToolPolicy, starts: list[str]) -> list[Ran]:
+def all_at_once(guard: BighubGuard, policy: ToolPolicy, starts: list[str]) -> list[ExecutionResult]:
     """Eight threads want the same call."""
     ready = threading.Barrier(8)
-    ran: list[Ran] = []
+    ran: list[ExecutionResult] = []
 
-    async def tool(record: Record) -> Ended:
+    async def tool(record: CallRecord) -> ToolFinished:
         starts.append(record.owner or "")
         threading.Event().wait(0.05)  # long enough for the others to come too late
-        return Ended(Executed("done"))
+        return ToolFinished(ToolSucceeded("done"))
 
     def want() -> None:
         ready.wait()
-        ran.append(run_sync(perform(CALL.key, policy, {}, guard.ports, tool)))
+        ran.append(run_sync(execute_or_recover(CALL.key, policy, {}, guard.ports, tool)))
 
     threads = [threading.Thread(target=want) for _ in range(8)]
     for thread in threads:
@@ -58,7 +69,7 @@ def test_one_of_eight_runs_it_and_all_get_its_result(guard: BighubGuard) -> None
     starts: list[str] = []
     ran = all_at_once(guard, ToolPolicy(), starts)
     assert len(starts) == 1
-    assert [one.record.result for one in ran] == [Executed("done")] * 8
+    assert [one.record.result for one in ran] == [ToolSucceeded("done")] * 8
     assert sorted(one.replayed for one in ran) == [False] + [True] * 7
 
 
@@ -66,53 +77,53 @@ def test_one_of_eight_runs_it_and_all_get_its_result(guard: BighubGuard) -> None
     "policy", [ToolPolicy(idempotent=True), ToolPolicy(probe=lambda arguments, key: None)]
 )
 def test_one_of_eight_runs_a_lost_call_again(guard: BighubGuard, policy: ToolPolicy) -> None:
-    guard.journal.move(CALL.key, Started("gone/1", 0.0), TELLING)
-    guard.journal.move(CALL.key, Lost("gone/1", "gone"), TELLING)
+    guard.journal.move(CALL.key, ExecutionStarted("gone/1", 0.0), TELLING)
+    guard.journal.move(CALL.key, OwnerLost("gone/1", "gone"), TELLING)
     starts: list[str] = []
     ran = all_at_once(guard, policy, starts)
     assert len(starts) == 1
-    assert [one.record.result for one in ran] == [Executed("done")] * 8
+    assert [one.record.result for one in ran] == [ToolSucceeded("done")] * 8
 
 
 def test_a_call_that_paused_meanwhile_is_entered_again(guard: BighubGuard) -> None:
     owner = f"{guard.journal.owner}/1"
-    running = guard.journal.move(CALL.key, Started(owner, 0.0), TELLING)
-    guard.journal.move(CALL.key, Interrupted(owner), TELLING)
-    assert run_sync(await_other(running, guard.ports)).state is State.PAUSED
+    running = guard.journal.move(CALL.key, ExecutionStarted(owner, 0.0), TELLING)
+    guard.journal.move(CALL.key, ExecutionPaused(owner), TELLING)
+    assert run_sync(wait_for_owner(running, guard.ports)).state is State.PAUSED
     starts: list[str] = []
     ran = all_at_once(guard, ToolPolicy(), starts)
     assert (len(starts), len(ran)) == (1, 8)
 
 
 def test_a_lost_call_that_somebody_faster_runs_again_is_waited_for(guard: BighubGuard) -> None:
-    lost = guard.journal.move(CALL.key, Started("gone/1", 0.0), TELLING)
-    guard.journal.move(CALL.key, Lost("gone/1", "gone"), TELLING)
-    guard.journal.move(CALL.key, Rerun("idempotent"), TELLING)
+    lost = guard.journal.move(CALL.key, ExecutionStarted("gone/1", 0.0), TELLING)
+    guard.journal.move(CALL.key, OwnerLost("gone/1", "gone"), TELLING)
+    guard.journal.move(CALL.key, RerunAllowed("idempotent"), TELLING)
     owner = f"{guard.journal.owner}/2"
-    guard.journal.move(CALL.key, Started(owner, 0.0), TELLING)
+    guard.journal.move(CALL.key, ExecutionStarted(owner, 0.0), TELLING)
     slept: list[float] = []
 
     async def finish(seconds: float) -> None:
         slept.append(seconds)
-        guard.journal.move(CALL.key, Finished(owner, Executed("done")), TELLING)
+        guard.journal.move(CALL.key, ExecutionFinished(owner, ToolSucceeded("done")), TELLING)
 
     gone = type("Gone", (), {"abandoned": lambda self, record: record.owner == "gone/1"})
     journal = type(
         "Journal", (gone,), {"__getattr__": lambda _, name: getattr(guard.journal, name)}
     )
     ports = replace(guard.ports, sleep=finish, journal=journal())
-    assert run_sync(await_other(lost, ports)).result == Executed("done")
+    assert run_sync(wait_for_owner(lost, ports)).result == ToolSucceeded("done")
     assert len(slept) == 1
 
 
 def test_who_has_waited_long_enough_is_told_to_come_later(
     guard: BighubGuard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(await_other, "__defaults__", (0.0,))
-    guard.journal.move(CALL.key, Started(f"{guard.journal.owner}/1", 0.0), TELLING)
+    monkeypatch.setattr(wait_for_owner, "__defaults__", (0.0,))
+    guard.journal.move(CALL.key, ExecutionStarted(f"{guard.journal.owner}/1", 0.0), TELLING)
 
-    async def tool(record: Record) -> Ended:
+    async def tool(record: CallRecord) -> ToolFinished:
         raise AssertionError(doubt)
 
     with pytest.raises(CallStillRunning, match="go on with this thread later"):
-        run_sync(perform(CALL.key, ToolPolicy(), {}, guard.ports, tool))
+        run_sync(execute_or_recover(CALL.key, ToolPolicy(), {}, guard.ports, tool))

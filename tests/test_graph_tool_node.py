@@ -25,8 +25,8 @@ from typing_extensions import TypedDict
 
 from bighub_langgraph import BighubGuard, ToolPolicy, tools_node
 from bighub_langgraph.core.lifecycle import Event
-from bighub_langgraph.core.models import Record
-from bighub_langgraph.core.reporting import Telling
+from bighub_langgraph.core.models import CallRecord
+from bighub_langgraph.core.reporting import ReportingConfig
 from bighub_langgraph.journal.memory import MemoryJournal
 from tests.agents import Runner, Shop, asks_for, call
 from tests.engines import ScriptedBighub
@@ -323,7 +323,7 @@ class Watched(MemoryJournal):
         super().__init__(**options)
         self.ended = threading.Event()
 
-    def move(self, key: str, event: Event, telling: Telling) -> Record:
+    def move(self, key: str, event: Event, telling: ReportingConfig) -> CallRecord:
         moved = super().move(key, event, telling)
         if moved.terminal:
             self.ended.set()

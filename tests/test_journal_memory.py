@@ -7,45 +7,54 @@ from typing import Any, Self
 
 import pytest
 
-from bighub_langgraph.core.errors import IllegalMove
+from bighub_langgraph.core.errors import InvalidTransition
 from bighub_langgraph.core.lifecycle import (
-    Answered,
-    Closed,
-    Decided,
+    AnswerGiven,
+    CallCancelled,
+    DecisionMade,
     Event,
-    Finished,
-    Started,
-    advance,
+    ExecutionFinished,
+    ExecutionStarted,
+    apply_event,
 )
-from bighub_langgraph.core.models import Answer, Executed, Failed, Record, Verdict
-from bighub_langgraph.core.reporting import Kind, Telling
+from bighub_langgraph.core.models import Answer, CallRecord, ToolFailed, ToolSucceeded, Verdict
+from bighub_langgraph.core.reporting import ReportingConfig, ReportKind
 from bighub_langgraph.journal.memory import PACKED_AT_ONCE, MemoryJournal
 from tests.calls import approval, decided, decision, proposed
 
-TELLING = Telling()
-ENDS: dict[str, tuple[Record, list[Event]]] = {
-    "executed": (decided(), [Started("me", 1.0), Finished("me", Executed("done"))]),
-    "failed": (decided(), [Started("me", 1.0), Finished("me", Failed("no", output="why"))]),
-    "closed": (decided(), [Closed("nobody can be asked")]),
+TELLING = ReportingConfig()
+ENDS: dict[str, tuple[CallRecord, list[Event]]] = {
+    "executed": (
+        decided(),
+        [ExecutionStarted("me", 1.0), ExecutionFinished("me", ToolSucceeded("done"))],
+    ),
+    "failed": (
+        decided(),
+        [ExecutionStarted("me", 1.0), ExecutionFinished("me", ToolFailed("no", output="why"))],
+    ),
+    "closed": (decided(), [CallCancelled("nobody can be asked")]),
     "rejected": (
         decided(Verdict.REVIEW),
-        [Answered(approval(Answer.REJECT, text="no", approver="ann", verified=True))],
+        [AnswerGiven(approval(Answer.REJECT, text="no", approver="ann", verified=True))],
     ),
-    "answered": (decided(Verdict.REVIEW), [Answered(approval(Answer.RESPOND, text="ask again"))]),
+    "answered": (
+        decided(Verdict.REVIEW),
+        [AnswerGiven(approval(Answer.RESPOND, text="ask again"))],
+    ),
     "newer reply": (
-        advance(
+        apply_event(
             proposed(),
-            Decided(
+            DecisionMade(
                 decision(decision_intelligence={"rationale": "so", "precedents": [{"a": 1}]}),
                 Verdict.EXECUTE,
             ),
         ),
-        [Started("me", 1.0), Finished("me", Executed(None))],
+        [ExecutionStarted("me", 1.0), ExecutionFinished("me", ToolSucceeded(None))],
     ),
 }
 
 
-def moved(journal: MemoryJournal, record: Record, events: list[Event]) -> Record:
+def moved(journal: MemoryJournal, record: CallRecord, events: list[Event]) -> CallRecord:
     [record] = journal.open([record], TELLING)
     for event in events:
         record = journal.move(record.key, event, TELLING)
@@ -56,7 +65,7 @@ def tell_all(journal: MemoryJournal) -> None:
     """Deliver everything, and so many other calls that the first ones are packed."""
     others = replace(decided(), decision=decision(request_id="of others"))
     for number in range(PACKED_AT_ONCE):
-        moved(journal, replace(others, key=f"{number:032}"), [Closed("over")])
+        moved(journal, replace(others, key=f"{number:032}"), [CallCancelled("over")])
     journal.delivered([one.id for one in journal.due(2e12, 10 * PACKED_AT_ONCE)])
     assert journal.waiting() == 0
 
@@ -69,8 +78,8 @@ def test_a_call_of_which_all_is_told_is_remembered_as_it_was(end: str) -> None:
     assert journal.find([settled.key]) == {settled.key: settled}
     assert journal.of_request("req-1") == [settled]
     assert journal.open([ENDS[end][0]], TELLING) == [settled]
-    with pytest.raises(IllegalMove):
-        journal.move(settled.key, Started("other", 2.0), TELLING)
+    with pytest.raises(InvalidTransition):
+        journal.move(settled.key, ExecutionStarted("other", 2.0), TELLING)
 
 
 def test_a_remembered_call_is_nobody_elses_to_change() -> None:
@@ -84,19 +93,27 @@ def test_a_remembered_call_is_nobody_elses_to_change() -> None:
 
 def test_an_output_of_somebody_elses_making_stays_the_object_it_is() -> None:
     journal, output = MemoryJournal(), object()
-    settled = moved(journal, decided(), [Started("me", 1.0), Finished("me", Executed(output))])
+    settled = moved(
+        journal,
+        decided(),
+        [ExecutionStarted("me", 1.0), ExecutionFinished("me", ToolSucceeded(output))],
+    )
     tell_all(journal)
     found = journal.find([settled.key])[settled.key].result
-    assert isinstance(found, Executed)
+    assert isinstance(found, ToolSucceeded)
     assert found.output is output
 
 
 def test_what_is_told_is_what_the_tool_returned_whatever_becomes_of_it() -> None:
     journal, output = MemoryJournal(), ["first"]
-    moved(journal, decided(), [Started("me", 1.0), Finished("me", Executed(output))])
+    moved(
+        journal,
+        decided(),
+        [ExecutionStarted("me", 1.0), ExecutionFinished("me", ToolSucceeded(output))],
+    )
     output.append("second")
     [_, told] = journal.due(2e12, 100)
-    assert told.entry.kind is Kind.MEMORY
+    assert told.entry.kind is ReportKind.MEMORY
     assert told.entry.body["event"]["output"] == ["first"]
 
 
@@ -111,10 +128,10 @@ def test_a_settled_call_takes_a_small_part_of_the_space_it_took() -> None:
 def test_a_redaction_that_makes_no_text_of_a_text_loses_nothing(
     redact: Callable[[Any], Any],
 ) -> None:
-    journal, telling = MemoryJournal(), Telling(redact=redact)
+    journal, telling = MemoryJournal(), ReportingConfig(redact=redact)
     [record] = journal.open([decided()], telling)
-    journal.move(record.key, Started("me", 1.0), telling)
-    journal.move(record.key, Finished("me", Failed("no")), telling)
+    journal.move(record.key, ExecutionStarted("me", 1.0), telling)
+    journal.move(record.key, ExecutionFinished("me", ToolFailed("no")), telling)
     [outcome, remembered] = journal.due(2e12, 100)
     assert isinstance(outcome.entry.body["description"], str)
     assert isinstance(remembered.entry.body["event"]["error"], str)
@@ -130,11 +147,11 @@ class Declined(Exception):
 
 def test_what_a_failed_tool_left_is_given_back_as_it_was() -> None:
     journal, left = MemoryJournal(), Declined("51", bank="x")
-    end = Finished("me", Failed("declined", output=left))
-    settled = moved(journal, decided(), [Started("me", 1.0), end])
+    end = ExecutionFinished("me", ToolFailed("declined", output=left))
+    settled = moved(journal, decided(), [ExecutionStarted("me", 1.0), end])
     tell_all(journal)
     found = journal.find([settled.key])[settled.key].result
-    assert isinstance(found, Failed)
+    assert isinstance(found, ToolFailed)
     assert found.output is left
 
 
@@ -152,7 +169,7 @@ def test_what_a_redaction_left_in_a_proposal_does_not_keep_a_call_from_being_fou
     context = {**asked.proposal.context, "arguments": {"order": Masked("order", "***")}}
     journal = MemoryJournal()
     hidden = replace(asked, proposal=replace(asked.proposal, context=context))
-    settled = moved(journal, hidden, [Closed("nobody can be asked")])
+    settled = moved(journal, hidden, [CallCancelled("nobody can be asked")])
     tell_all(journal)
     assert journal.of_request("req-1") == [settled]
 

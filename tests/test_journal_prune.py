@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from bighub_langgraph import Journal
-from bighub_langgraph.core.errors import CallNotRecorded
-from bighub_langgraph.core.lifecycle import Finished, Lost, Started
-from bighub_langgraph.core.models import Executed, Record, State
-from bighub_langgraph.core.reporting import Telling
+from bighub_langgraph.core.errors import RecordNotFound
+from bighub_langgraph.core.lifecycle import ExecutionFinished, ExecutionStarted, OwnerLost
+from bighub_langgraph.core.models import CallRecord, State, ToolSucceeded
+from bighub_langgraph.core.reporting import ReportingConfig
 from bighub_langgraph.journal.memory import MemoryJournal
 from tests.calls import decided
 
-QUIET = Telling(outcomes=False, memory=False)
+QUIET = ReportingConfig(outcomes=False, memory=False)
 DAY = 86_400.0
 
 
@@ -51,14 +51,14 @@ def journal(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Ite
     opened.close()
 
 
-def call(letter: str, thread: str, **fields: Any) -> Record:
+def call(letter: str, thread: str, **fields: Any) -> CallRecord:
     return replace(decided(), key=letter * 32, thread=thread, created_at=1.0, **fields)
 
 
-def settle(journal: Any, record: Record, telling: Telling = QUIET) -> None:
+def settle(journal: Any, record: CallRecord, telling: ReportingConfig = QUIET) -> None:
     journal.open([record], telling)
-    journal.move(record.key, Started("a/1", 0.0), telling)
-    journal.move(record.key, Finished("a/1", Executed("done")), telling)
+    journal.move(record.key, ExecutionStarted("a/1", 0.0), telling)
+    journal.move(record.key, ExecutionFinished("a/1", ToolSucceeded("done")), telling)
 
 
 def kept(journal: Any) -> str:
@@ -70,8 +70,8 @@ def test_only_what_is_old_and_settled_is_forgotten(journal: Any, clock: Clock) -
     clock.now += 2 * DAY
     settle(journal, call("b", "new"))
     assert (journal.prune(DAY), kept(journal)) == (1, "b")
-    with pytest.raises(CallNotRecorded):
-        journal.move("a" * 32, Started("a/2", 0.0), QUIET)
+    with pytest.raises(RecordNotFound):
+        journal.move("a" * 32, ExecutionStarted("a/2", 0.0), QUIET)
 
 
 @pytest.mark.parametrize("state", [State.AWAITING, State.ALLOWED])
@@ -86,14 +86,14 @@ def test_a_thread_with_an_open_call_keeps_all_of_them(
 
 def test_a_call_in_doubt_is_never_forgotten(journal: Any, clock: Clock) -> None:
     journal.open([call("a", "thread")], QUIET)
-    journal.move("a" * 32, Started("a/1", 0.0), QUIET)
-    journal.move("a" * 32, Lost("a/1", "gone"), QUIET)
+    journal.move("a" * 32, ExecutionStarted("a/1", 0.0), QUIET)
+    journal.move("a" * 32, OwnerLost("a/1", "gone"), QUIET)
     clock.now += 900 * DAY
     assert (journal.prune(DAY), kept(journal)) == (0, "a")
 
 
 def test_what_bighub_has_not_been_told_is_not_forgotten(journal: Any, clock: Clock) -> None:
-    settle(journal, call("a", "thread"), Telling())
+    settle(journal, call("a", "thread"), ReportingConfig())
     clock.now += 2 * DAY
     assert journal.prune(DAY) == 0
     entries = journal.due(clock.now, 10, early=True)
@@ -107,7 +107,7 @@ def test_what_bighub_has_not_been_told_is_not_forgotten(journal: Any, clock: Clo
 def test_a_forked_child_takes_calls_of_its_parent_for_abandoned() -> None:
     journal = MemoryJournal(chosen=True)
     journal.open([call("a", "thread")], QUIET)
-    running = journal.move("a" * 32, Started(f"{journal.owner}/1", 0.0), QUIET)
+    running = journal.move("a" * 32, ExecutionStarted(f"{journal.owner}/1", 0.0), QUIET)
     assert not journal.abandoned(running)
     child = os.fork()
     if child == 0:
@@ -125,14 +125,14 @@ def test_a_journal_in_memory_remembers_the_newest_settled_calls() -> None:
 def test_a_full_journal_in_memory_keeps_what_is_open_or_not_told() -> None:
     journal = MemoryJournal(chosen=True, most=1)
     journal.open([call("a", "open"), call("b", "open")], QUIET)
-    journal.move("b" * 32, Started("a/1", 0.0), QUIET)
-    journal.move("b" * 32, Finished("a/1", Executed("done")), QUIET)
-    settle(journal, call("c", "untold"), Telling())
+    journal.move("b" * 32, ExecutionStarted("a/1", 0.0), QUIET)
+    journal.move("b" * 32, ExecutionFinished("a/1", ToolSucceeded("done")), QUIET)
+    settle(journal, call("c", "untold"), ReportingConfig())
     for letter in "def":
         settle(journal, call(letter, f"thread {letter}"))
     assert kept(journal) == "abcf"
     journal.delivered([one.id for one in journal.due(2e9, 10)])
-    journal.move("a" * 32, Started("a/2", 0.0), QUIET)
-    journal.move("a" * 32, Finished("a/2", Executed("done")), QUIET)
+    journal.move("a" * 32, ExecutionStarted("a/2", 0.0), QUIET)
+    journal.move("a" * 32, ExecutionFinished("a/2", ToolSucceeded("done")), QUIET)
     settle(journal, replace(call("d", "thread d"), key="0" * 32))
     assert len(kept(journal)) <= 1

@@ -18,34 +18,41 @@ import sqlalchemy as sa
 
 from bighub_langgraph import Journal, LocalBighub
 from bighub_langgraph.core.errors import (
-    CallNotRecorded,
     ConfigurationError,
-    IllegalMove,
+    InvalidTransition,
     JournalError,
+    RecordNotFound,
 )
-from bighub_langgraph.core.lifecycle import Finished, Interrupted, Lost, Released, Rerun, Started
-from bighub_langgraph.core.models import Executed, Failed, Record, State
-from bighub_langgraph.core.reporting import Kind, Telling
+from bighub_langgraph.core.lifecycle import (
+    ClaimReleased,
+    ExecutionFinished,
+    ExecutionPaused,
+    ExecutionStarted,
+    OwnerLost,
+    RerunAllowed,
+)
+from bighub_langgraph.core.models import CallRecord, State, ToolFailed, ToolSucceeded
+from bighub_langgraph.core.reporting import ReportingConfig, ReportKind
 from bighub_langgraph.journal.owners import presence
 from bighub_langgraph.journal.tables import STEPS, migrate
 from tests.calls import decided
 from tests.faults.killing import fresh
 from tests.local_engine import Signal
 
-TELLING = Telling()
+TELLING = ReportingConfig()
 
 
-def call(key: str = "a" * 32, **fields: Any) -> Record:
+def call(key: str = "a" * 32, **fields: Any) -> CallRecord:
     """A call that may run."""
     return replace(decided(), key=key, created_at=1.0, **fields)
 
 
-def ran(journal: Journal, record: Record, at: float = 0.0) -> Record:
+def ran(journal: Journal, record: CallRecord, at: float = 0.0) -> CallRecord:
     """Take a call from its claim to its result."""
     owner = f"{journal.owner}/1"
     journal.open([record], TELLING)
-    journal.move(record.key, Started(owner, at), TELLING)
-    return journal.move(record.key, Finished(owner, Executed("done")), TELLING)
+    journal.move(record.key, ExecutionStarted(owner, at), TELLING)
+    return journal.move(record.key, ExecutionFinished(owner, ToolSucceeded("done")), TELLING)
 
 
 @pytest.fixture
@@ -57,20 +64,20 @@ def journal(database: str) -> Iterator[Journal]:
 
 def test_a_record_comes_back_as_it_went_in(journal: Journal, database: str) -> None:
     [stored] = journal.open([call()], TELLING)
-    settled = journal.move(stored.key, Started(f"{journal.owner}/1", 5.0), TELLING)
+    settled = journal.move(stored.key, ExecutionStarted(f"{journal.owner}/1", 5.0), TELLING)
     other = Journal(database)
     assert other.find([stored.key]) == {stored.key: settled}
     other.close()
 
 
 @pytest.mark.parametrize(
-    "result", [Executed({"a": [1, 2.5, None]}), Executed("x"), Failed("no", {"b": 1})]
+    "result", [ToolSucceeded({"a": [1, 2.5, None]}), ToolSucceeded("x"), ToolFailed("no", {"b": 1})]
 )
 def test_a_result_comes_back_as_it_went_in(journal: Journal, database: str, result: Any) -> None:
     [stored] = journal.open([call()], TELLING)
     owner = f"{journal.owner}/1"
-    journal.move(stored.key, Started(owner, 0.0), TELLING)
-    journal.move(stored.key, Finished(owner, result), TELLING)
+    journal.move(stored.key, ExecutionStarted(owner, 0.0), TELLING)
+    journal.move(stored.key, ExecutionFinished(owner, result), TELLING)
     other = Journal(database)
     assert other.find([stored.key])[stored.key].result == result
     other.close()
@@ -80,11 +87,14 @@ def test_whatever_a_model_says_can_be_stored(journal: Journal, database: str) ->
     odd = {"thread": "t\0", "tool": "\ud83d refund", "call_id": "\0", "turn": "\udfff"}
     [stored] = journal.open([call(**odd)], TELLING)
     owner = f"{journal.owner}/1"
-    journal.move(stored.key, Started(owner, 0.0), TELLING)
-    settled = journal.move(stored.key, Finished(owner, Failed("\0 \ud800")), TELLING)
+    journal.move(stored.key, ExecutionStarted(owner, 0.0), TELLING)
+    settled = journal.move(stored.key, ExecutionFinished(owner, ToolFailed("\0 \ud800")), TELLING)
     other = Journal(database)
     assert other.find([stored.key]) == {stored.key: settled}
-    assert [one.entry.kind for one in other.due(1e12, 10, "\udfff")] == [Kind.OUTCOME, Kind.MEMORY]
+    assert [one.entry.kind for one in other.due(1e12, 10, "\udfff")] == [
+        ReportKind.OUTCOME,
+        ReportKind.MEMORY,
+    ]
     other.close()
 
 
@@ -99,11 +109,11 @@ def test_the_first_to_store_a_call_wins(journal: Journal, database: str) -> None
 def test_a_call_starts_once(journal: Journal, database: str) -> None:
     journal.open([call()], TELLING)
     other = Journal(database)
-    journal.move(call().key, Started("a/1", 0.0), TELLING)
-    with pytest.raises(IllegalMove):
-        other.move(call().key, Started("b/1", 0.0), TELLING)
-    with pytest.raises(IllegalMove):
-        journal.move(call().key, Started("a/2", 0.0), TELLING)
+    journal.move(call().key, ExecutionStarted("a/1", 0.0), TELLING)
+    with pytest.raises(InvalidTransition):
+        other.move(call().key, ExecutionStarted("b/1", 0.0), TELLING)
+    with pytest.raises(InvalidTransition):
+        journal.move(call().key, ExecutionStarted("a/2", 0.0), TELLING)
     other.close()
 
 
@@ -111,35 +121,35 @@ def test_what_was_read_before_somebody_else_moved_it_is_read_again(
     journal: Journal, database: str
 ) -> None:
     journal.open([call()], TELLING)
-    journal.move(call().key, Started("a/1", 0.0), TELLING)  # and remembered as running
+    journal.move(call().key, ExecutionStarted("a/1", 0.0), TELLING)  # and remembered as running
     other = Journal(database)
-    other.move(call().key, Lost("a/1", "gone"), TELLING)
-    other.move(call().key, Rerun("idempotent"), TELLING)
-    again = journal.move(call().key, Started("a/2", 0.0), TELLING)
+    other.move(call().key, OwnerLost("a/1", "gone"), TELLING)
+    other.move(call().key, RerunAllowed("idempotent"), TELLING)
+    again = journal.move(call().key, ExecutionStarted("a/2", 0.0), TELLING)
     assert (again.state, again.owner, again.starts) == (State.RUNNING, "a/2", 2)
     other.close()
 
 
 def test_the_owner_may_finish_late(journal: Journal) -> None:
     journal.open([call()], TELLING)
-    journal.move(call().key, Started("a/1", 0.0), TELLING)
-    journal.move(call().key, Lost("a/1", "gone, it seemed"), TELLING)
-    late = journal.move(call().key, Finished("a/1", Executed("done")), TELLING)
-    assert (late.state, late.result) == (State.EXECUTED, Executed("done"))
+    journal.move(call().key, ExecutionStarted("a/1", 0.0), TELLING)
+    journal.move(call().key, OwnerLost("a/1", "gone, it seemed"), TELLING)
+    late = journal.move(call().key, ExecutionFinished("a/1", ToolSucceeded("done")), TELLING)
+    assert (late.state, late.result) == (State.EXECUTED, ToolSucceeded("done"))
     assert journal.waiting() == 2  # its outcome and its memory event
 
 
 def test_a_call_that_is_not_there_moves_nowhere(journal: Journal) -> None:
-    with pytest.raises(CallNotRecorded, match="evaluate the call again"):
-        journal.move("b" * 32, Started("a/1", 0.0), TELLING)
+    with pytest.raises(RecordNotFound, match="evaluate the call again"):
+        journal.move("b" * 32, ExecutionStarted("a/1", 0.0), TELLING)
 
 
 def test_the_result_and_its_outcome_are_one_transaction(journal: Journal) -> None:
     journal.open([call()], TELLING)
-    journal.move(call().key, Started("a/1", 0.0), TELLING)
-    unsayable = Telling(about={"model": object()})  # no JSON, so it cannot be queued
+    journal.move(call().key, ExecutionStarted("a/1", 0.0), TELLING)
+    unsayable = ReportingConfig(about={"model": object()})  # no JSON, so it cannot be queued
     with pytest.raises(TypeError):
-        journal.move(call().key, Finished("a/1", Executed("done")), unsayable)
+        journal.move(call().key, ExecutionFinished("a/1", ToolSucceeded("done")), unsayable)
     assert journal.find([call().key])[call().key].state is State.RUNNING
     assert (journal.waiting(), len(journal.books.history(call().key))) == (0, 2)
 
@@ -148,15 +158,17 @@ def test_nobody_waits_for_a_turn_to_write_while_a_redaction_runs(journal: Journa
     other = call("b" * 32)
     journal.open([call(), other], TELLING)
     owner = f"{journal.owner}/1"
-    journal.move(call().key, Started(owner, 0.0), TELLING)
+    journal.move(call().key, ExecutionStarted(owner, 0.0), TELLING)
 
     def claims_another(value: Any) -> Any:
         if not journal.find([other.key])[other.key].starts:
-            journal.move(other.key, Started(owner, 0.0), TELLING)
+            journal.move(other.key, ExecutionStarted(owner, 0.0), TELLING)
         return value
 
-    telling = Telling(redact=claims_another)
-    assert journal.move(call().key, Finished(owner, Executed("done")), telling).terminal
+    telling = ReportingConfig(redact=claims_another)
+    assert journal.move(
+        call().key, ExecutionFinished(owner, ToolSucceeded("done")), telling
+    ).terminal
     assert journal.find([other.key])[other.key].state is State.RUNNING
 
 
@@ -168,8 +180,8 @@ def test_threads_of_one_process_claim_each_call_once(journal: Journal) -> None:
     def claim_all(owner: str) -> None:
         for key in keys:
             try:
-                journal.move(key, Started(f"{journal.owner}/{owner}", 0.0), TELLING)
-            except IllegalMove:
+                journal.move(key, ExecutionStarted(f"{journal.owner}/{owner}", 0.0), TELLING)
+            except InvalidTransition:
                 continue
             won.append(key)
 
@@ -186,7 +198,7 @@ def test_threads_of_one_process_claim_each_call_once(journal: Journal) -> None:
 
 def _claim_and_hang(database: str, ready: Any) -> None:
     journal = Journal(database)
-    journal.move(call().key, Started(f"{journal.owner}/1", 0.0), TELLING)
+    journal.move(call().key, ExecutionStarted(f"{journal.owner}/1", 0.0), TELLING)
     ready.set()
     signal.pause()
 
@@ -221,7 +233,7 @@ def test_of_a_process_elsewhere_only_its_sign_of_life_tells(database: str) -> No
     there = Journal(database, lease=30.0, clock=lambda: now)
     there._process._known = ("elsewhere:7:7:x", os.getpid())  # as on another machine
     here.open([call()], TELLING)
-    running = there.move(call().key, Started("elsewhere:7:7:x/1", 0.0), TELLING)
+    running = there.move(call().key, ExecutionStarted("elsewhere:7:7:x/1", 0.0), TELLING)
     assert not here.abandoned(running)
     now += 31.0
     assert here.abandoned(running)
@@ -233,17 +245,19 @@ def test_a_forked_child_has_a_name_and_connections_of_its_own(
     journal: Journal, database: str
 ) -> None:
     journal.open([call(), call("b" * 32)], TELLING)
-    mine = journal.move(call().key, Started(f"{journal.owner}/1", 0.0), TELLING)
+    mine = journal.move(call().key, ExecutionStarted(f"{journal.owner}/1", 0.0), TELLING)
     child = os.fork()
     if child == 0:
         try:
-            record = journal.move("b" * 32, Started(f"{journal.owner}/1", 0.0), TELLING)
+            record = journal.move("b" * 32, ExecutionStarted(f"{journal.owner}/1", 0.0), TELLING)
             os._exit(0 if record.owner != mine.owner and not journal.abandoned(mine) else 1)
         except BaseException:  # noqa: BLE001 - told by the exit code
             os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert journal.abandoned(journal.find(["b" * 32])["b" * 32])
-    assert journal.move(call().key, Finished(mine.owner or "", Executed(1)), TELLING).terminal
+    assert journal.move(
+        call().key, ExecutionFinished(mine.owner or "", ToolSucceeded(1)), TELLING
+    ).terminal
 
 
 # -- opening ---------------------------------------------------------------------------------------
@@ -469,7 +483,7 @@ def test_on_a_full_disk_nothing_starts_and_the_error_says_why(
 
     def start_all() -> None:
         for key in keys:
-            journal.move(key, Started(f"{journal.owner}/1", 0.0), TELLING)
+            journal.move(key, ExecutionStarted(f"{journal.owner}/1", 0.0), TELLING)
             started.append(key)
 
     with pytest.raises(JournalError, match=r"calls\.db cannot be used: .*full.*not full"):
@@ -482,10 +496,10 @@ def test_on_a_full_disk_nothing_starts_and_the_error_says_why(
 @pytest.mark.parametrize(
     ("event", "state"),
     [
-        (lambda owner: Finished(owner, Executed("done")), State.EXECUTED),
-        (lambda owner: Lost(owner, "cancelled"), State.UNKNOWN),
-        (Interrupted, State.PAUSED),
-        (Released, State.ALLOWED),
+        (lambda owner: ExecutionFinished(owner, ToolSucceeded("done")), State.EXECUTED),
+        (lambda owner: OwnerLost(owner, "cancelled"), State.UNKNOWN),
+        (ExecutionPaused, State.PAUSED),
+        (ClaimReleased, State.ALLOWED),
     ],
 )
 def test_what_only_this_process_knows_is_written_when_the_database_is_back(
@@ -495,7 +509,7 @@ def test_what_only_this_process_knows_is_written_when_the_database_is_back(
     journal = Journal(f"sqlite:///{file}")
     journal.open([call()], TELLING)
     owner = f"{journal.owner}/1"
-    journal.move(call().key, Started(owner, 0.0), TELLING)
+    journal.move(call().key, ExecutionStarted(owner, 0.0), TELLING)
     with _unusable(file), pytest.raises(JournalError):
         journal.move(call().key, event(owner), TELLING)
     with caplog.at_level(logging.WARNING):
@@ -510,9 +524,9 @@ def test_it_is_also_written_while_the_process_goes_on(tmp_path: Path) -> None:
     journal = Journal(f"sqlite:///{file}", lease=30.0)
     journal.open([call()], TELLING)
     owner = f"{journal.owner}/1"
-    journal.move(call().key, Started(owner, 0.0), TELLING)
+    journal.move(call().key, ExecutionStarted(owner, 0.0), TELLING)
     with _unusable(file), pytest.raises(JournalError):
-        journal.move(call().key, Finished(owner, Executed("done")), TELLING)
+        journal.move(call().key, ExecutionFinished(owner, ToolSucceeded("done")), TELLING)
     waiting = threading.Event()
     for _ in range(200):
         if journal.find([call().key])[call().key].state is State.EXECUTED:
@@ -527,7 +541,7 @@ def test_a_claim_that_could_not_be_made_leaves_nothing_to_write_later(tmp_path: 
     journal = Journal(f"sqlite:///{file}")
     journal.open([call()], TELLING)
     with _unusable(file), pytest.raises(JournalError):
-        journal.move(call().key, Started(f"{journal.owner}/1", 0.0), TELLING)
+        journal.move(call().key, ExecutionStarted(f"{journal.owner}/1", 0.0), TELLING)
     journal.close()
     again = Journal(f"sqlite:///{file}")
     assert again.find([call().key])[call().key].state is State.ALLOWED

@@ -14,7 +14,7 @@ from pydantic import AfterValidator
 
 from bighub_langgraph import AsyncBighubOpenAI, BighubGuard, BighubOpenAI, current_call
 from bighub_langgraph.core.errors import InvalidCall, JournalError
-from bighub_langgraph.core.lifecycle import Finished
+from bighub_langgraph.core.lifecycle import ExecutionFinished
 from bighub_langgraph.openai.errors import (
     AdapterConfigurationError,
     ProviderResponseError,
@@ -332,7 +332,7 @@ def test_a_journal_that_is_away_at_the_end_costs_no_answer(
         move = journal.move
 
         def away(key: str, event: Any, telling: Any) -> Any:
-            if isinstance(event, Finished) and isinstance(event.result.output, dict):
+            if isinstance(event, ExecutionFinished) and isinstance(event.result.output, dict):
                 raise JournalError("away")
             return move(key, event, telling)
 

@@ -16,9 +16,9 @@ import pytest
 
 from bighub_langgraph import AsyncBighubOpenAI, Journal, RunState
 from bighub_langgraph.core.errors import InvalidCall
-from bighub_langgraph.core.lifecycle import Event, Started
-from bighub_langgraph.core.models import Record
-from bighub_langgraph.core.reporting import Telling
+from bighub_langgraph.core.lifecycle import Event, ExecutionStarted
+from bighub_langgraph.core.models import CallRecord
+from bighub_langgraph.core.reporting import ReportingConfig
 from bighub_langgraph.openai.errors import StateRefused
 from tests.openai_answers import calls, fails, says
 from tests.openai_bighub import PROCEED, REVIEW, AsyncScriptedBighub
@@ -224,8 +224,8 @@ class SlowToClaim(Journal):
         self.claiming, self.let_go = threading.Event(), threading.Event()
         self._left = calls
 
-    def move(self, key: str, event: Event, telling: Telling) -> Record:
-        self._left -= isinstance(event, Started)
+    def move(self, key: str, event: Event, telling: ReportingConfig) -> CallRecord:
+        self._left -= isinstance(event, ExecutionStarted)
         if self._left < 0:
             self.claiming.set()
             self.let_go.wait(10)

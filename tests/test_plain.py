@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 from pydantic import BaseModel
 
-from bighub_langgraph.core.jsonable import cut, plain
+from bighub_langgraph.core.jsonable import to_jsonable, truncate
 
 
 class Colour(Enum):
@@ -82,8 +82,8 @@ SELF.append(SELF)
     ],
 )
 def test_a_value_is_said_in_plain_json(value: object, expected: object) -> None:
-    assert plain(value) == expected
-    json.dumps(plain(value), allow_nan=False)
+    assert to_jsonable(value) == expected
+    json.dumps(to_jsonable(value), allow_nan=False)
 
 
 def test_what_holds_itself_ends_where_it_comes_up_again() -> None:
@@ -91,17 +91,17 @@ def test_what_holds_itself_ends_where_it_comes_up_again() -> None:
     root["children"] = [{"name": name, "parent": root} for name in "abcd"]
     person = Person("Ada")
     person.friends += [Person(name, [person]) for name in ("Bob", "Cem", "Dan", "Eve")]
-    assert plain(SELF) == ["[...]"]
-    assert plain(root) == {
+    assert to_jsonable(SELF) == ["[...]"]
+    assert to_jsonable(root) == {
         "name": "root",
         "children": [{"name": name, "parent": "{...}"} for name in "abcd"],
     }
-    assert plain(person)["friends"][3] == {"name": "Eve", "friends": ["{...}"]}
+    assert to_jsonable(person)["friends"][3] == {"name": "Eve", "friends": ["{...}"]}
 
 
 def test_what_lies_in_two_places_is_said_in_both() -> None:
     address = {"city": "Ulm"}
-    assert plain([address, {"home": address}]) == [{"city": "Ulm"}, {"home": {"city": "Ulm"}}]
+    assert to_jsonable([address, {"home": address}]) == [{"city": "Ulm"}, {"home": {"city": "Ulm"}}]
 
 
 def test_where_each_thing_refers_to_every_other_there_is_an_end() -> None:
@@ -112,16 +112,16 @@ def test_where_each_thing_refers_to_every_other_there_is_an_end() -> None:
     for _ in range(60):
         doubled = [doubled, doubled]
     for value in (everybody, doubled, Endless()):
-        assert len(json.dumps(plain(value))) < 20_000_000
+        assert len(json.dumps(to_jsonable(value))) < 20_000_000
 
 
 def test_many_rows_are_all_said() -> None:
     rows = [{"row": number} for number in range(150_000)]
-    assert plain(rows) == rows
+    assert to_jsonable(rows) == rows
 
 
 def test_a_long_text_is_cut_and_says_so() -> None:
-    short = cut("x" * 1000, 100)
+    short = truncate("x" * 1000, 100)
     assert len(short) == 100
     assert short.endswith("[... 1000 characters in all]")
-    assert cut("short", 100) == "short"
+    assert truncate("short", 100) == "short"

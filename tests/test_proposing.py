@@ -8,13 +8,20 @@ import pytest
 
 from bighub_langgraph.core.errors import ConfigurationError, InvalidCall
 from bighub_langgraph.core.models import ToolCall
-from bighub_langgraph.core.policy import ApprovalPolicy, Rules, ToolPolicy, propose
+from bighub_langgraph.core.policy import (
+    ApprovalPolicy,
+    GuardSettings,
+    ToolPolicy,
+    build_evaluation_request,
+)
 from tests.calls import REFUND
 
 
 def told(policy: ToolPolicy | None = None, **arguments: Any) -> Any:
     call = replace(REFUND, arguments=arguments)
-    return propose(call, Rules(actor="bot", tools={"refund": policy} if policy else {}))
+    return build_evaluation_request(
+        call, GuardSettings(actor="bot", tools={"refund": policy} if policy else {})
+    )
 
 
 def test_a_call_without_a_policy_is_told_with_the_defaults() -> None:
@@ -74,7 +81,9 @@ def test_a_function_of_the_policy_that_raises_is_named(name: str) -> None:
 def test_arguments_are_told_without_secrets_and_the_key_is_made_of_the_real_ones() -> None:
     first = replace(REFUND, arguments={"password": "a"})
     second = replace(REFUND, arguments={"password": "b"})
-    assert propose(first, Rules()).context["arguments"] == {"password": "[redacted]"}
+    assert build_evaluation_request(first, GuardSettings()).context["arguments"] == {
+        "password": "[redacted]"
+    }
     assert first.key != second.key
 
 
@@ -99,14 +108,16 @@ def test_a_redaction_that_works_in_place_changes_only_what_is_told() -> None:
 
     call = replace(REFUND, arguments={"card": {"number": "4242"}})
     policy = ToolPolicy(metadata_from_args=dict)
-    context = propose(call, Rules(redact=hide, tools={"refund": policy})).context
+    context = build_evaluation_request(
+        call, GuardSettings(redact=hide, tools={"refund": policy})
+    ).context
     assert context["arguments"]["card"] == context["card"] == {"number": "***"}
     assert call.arguments == {"card": {"number": "4242"}}
 
 
 def test_what_a_redaction_gives_is_told_in_plain_json() -> None:
-    rules = Rules(redact=lambda said: {"kinds": {type(one) for one in said.values()}})
-    assert isinstance(propose(REFUND, rules).context["arguments"]["kinds"], list)
+    rules = GuardSettings(redact=lambda said: {"kinds": {type(one) for one in said.values()}})
+    assert isinstance(build_evaluation_request(REFUND, rules).context["arguments"]["kinds"], list)
 
 
 def test_a_redaction_that_raises_lets_nothing_run() -> None:
@@ -114,7 +125,7 @@ def test_a_redaction_that_raises_lets_nothing_run() -> None:
         raise LookupError(f"no rule for card 4111 1111 1111 1111 in {len(said)}")
 
     with pytest.raises(InvalidCall, match=r"redact of 'refund' raised LookupError.*\[redacted\]"):
-        propose(REFUND, Rules(redact=broken))
+        build_evaluation_request(REFUND, GuardSettings(redact=broken))
 
 
 def test_metadata_that_are_no_mapping_are_refused() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bighub_langgraph.core import redaction
-from bighub_langgraph.core.redaction import HIDDEN, redact
+from bighub_langgraph.core.redaction import REDACTED, redact
 
 
 @pytest.mark.parametrize(
@@ -16,8 +16,8 @@ from bighub_langgraph.core.redaction import HIDDEN, redact
      "Authorization", "client-secret", "card_number", "cvv", "iban", "privateKey"],
 )  # fmt: skip
 def test_values_under_secret_names_are_hidden(key: str) -> None:
-    assert redact({key: "hunter2"}) == {key: HIDDEN}
-    assert redact({"deep": [{key: {"any": "thing"}}]}) == {"deep": [{key: HIDDEN}]}
+    assert redact({key: "hunter2"}) == {key: REDACTED}
+    assert redact({"deep": [{key: {"any": "thing"}}]}) == {"deep": [{key: REDACTED}]}
 
 
 @pytest.mark.parametrize("key", ["author", "tokenizer", "pinned", "keyboard", "secretary", "order"])
@@ -28,16 +28,16 @@ def test_names_that_only_look_alike_are_left_alone(key: str) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("pay with 4111 1111 1111 1111 today", f"pay with {HIDDEN} today"),
-        ("pay with 4111-1111-1111-1111.", f"pay with {HIDDEN}."),
-        ("to DE89 3704 0044 0532 0130 00", f"to {HIDDEN}"),
-        ("to GB82WEST12345698765432", f"to {HIDDEN}"),
-        ("mail ada@example.org now", f"mail {HIDDEN} now"),
-        ("Authorization: Bearer abcdef123456", f"Authorization: Bearer {HIDDEN}"),
-        ("key sk-proj-abcdefghijklmnop1234", f"key {HIDDEN}"),
-        ("postgresql://me:hunter2@db/x", f"postgresql://me:{HIDDEN}@db/x"),
-        ('{"password": "hunter2"}', f'{{"password": {HIDDEN}}}'),
-        ("password=hunter2&x=1", f"password={HIDDEN}&x=1"),
+        ("pay with 4111 1111 1111 1111 today", f"pay with {REDACTED} today"),
+        ("pay with 4111-1111-1111-1111.", f"pay with {REDACTED}."),
+        ("to DE89 3704 0044 0532 0130 00", f"to {REDACTED}"),
+        ("to GB82WEST12345698765432", f"to {REDACTED}"),
+        ("mail ada@example.org now", f"mail {REDACTED} now"),
+        ("Authorization: Bearer abcdef123456", f"Authorization: Bearer {REDACTED}"),
+        ("key sk-proj-abcdefghijklmnop1234", f"key {REDACTED}"),
+        ("postgresql://me:hunter2@db/x", f"postgresql://me:{REDACTED}@db/x"),
+        ('{"password": "hunter2"}', f'{{"password": {REDACTED}}}'),
+        ("password=hunter2&x=1", f"password={REDACTED}&x=1"),
     ],
 )
 def test_patterns_are_hidden_in_any_text(text: str, expected: str) -> None:
@@ -54,7 +54,7 @@ def test_numbers_that_fail_their_checksum_are_left_alone(text: str) -> None:
 
 def test_card_numbers_are_hidden_as_numbers_too() -> None:
     assert redact({"n": 4111111111111111, "m": 4111111111111112}) == {
-        "n": HIDDEN,
+        "n": REDACTED,
         "m": 4111111111111112,
     }
 

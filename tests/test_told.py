@@ -13,7 +13,7 @@ import pytest
 from langchain_core.messages import HumanMessage
 
 from bighub_langgraph import BighubGuard, Journal, ToolPolicy, create_guarded_agent
-from bighub_langgraph.core.jsonable import plain
+from bighub_langgraph.core.jsonable import to_jsonable
 from tests.agents import ScriptedModel, asks_for, call
 from tests.calls import reply
 from tests.engines import ScriptedBighub
@@ -142,7 +142,7 @@ class Unsayable(dict[str, Any]):
     "value", [10**5000, "half \udcff", {"k\udcff": 1}, [Unsayable(a=1)]], ids=range(4)
 )
 def test_any_value_can_be_said_in_json_and_utf_8(value: Any) -> None:
-    json.dumps(plain(value), ensure_ascii=False).encode()
+    json.dumps(to_jsonable(value), ensure_ascii=False).encode()
 
 
 HIDE: ContextVar[str] = ContextVar("HIDE", default="")

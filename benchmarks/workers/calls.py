@@ -6,12 +6,17 @@ from typing import Any
 
 from benchmarks.workers.fakes import REPLY
 from bighub_langgraph.core.decision import parse_decision
-from bighub_langgraph.core.lifecycle import Decided, Finished, Started, advance
-from bighub_langgraph.core.models import Executed, Record, ToolCall, Verdict
-from bighub_langgraph.core.policy import Rules, propose
-from bighub_langgraph.core.reporting import Telling
+from bighub_langgraph.core.lifecycle import (
+    DecisionMade,
+    ExecutionFinished,
+    ExecutionStarted,
+    apply_event,
+)
+from bighub_langgraph.core.models import CallRecord, ToolCall, ToolSucceeded, Verdict
+from bighub_langgraph.core.policy import GuardSettings, build_evaluation_request
+from bighub_langgraph.core.reporting import ReportingConfig
 
-TELLING = Telling()
+TELLING = ReportingConfig()
 
 
 def words(number: int) -> dict[str, Any]:
@@ -26,7 +31,7 @@ def words(number: int) -> dict[str, Any]:
     }
 
 
-def opened(journal: Any, numbers: Iterable[int], verdict: Verdict) -> list[Record]:
+def opened(journal: Any, numbers: Iterable[int], verdict: Verdict) -> list[CallRecord]:
     """Calls with these numbers and that verdict, each stored in a journal."""
     records = [_decided(words(number), verdict) for number in numbers]
     for record in records:
@@ -34,14 +39,14 @@ def opened(journal: Any, numbers: Iterable[int], verdict: Verdict) -> list[Recor
     return records
 
 
-def claim_and_finish(journal: Any, record: Record) -> None:
+def claim_and_finish(journal: Any, record: CallRecord) -> None:
     """Take a call that may run through its life."""
     owner = f"{journal.owner}/1"
-    journal.move(record.key, Started(owner, time.time()), TELLING)
-    journal.move(record.key, Finished(owner, Executed("refunded")), TELLING)
+    journal.move(record.key, ExecutionStarted(owner, time.time()), TELLING)
+    journal.move(record.key, ExecutionFinished(owner, ToolSucceeded("refunded")), TELLING)
 
 
-def _decided(said: dict[str, Any], verdict: Verdict) -> Record:
+def _decided(said: dict[str, Any], verdict: Verdict) -> CallRecord:
     call = ToolCall(said["thread"], said["turn"], said["id"], said["name"], said["args"])
-    record = Record.of(call, propose(call, Rules()), time.time())
-    return advance(record, Decided(parse_decision(said["decision"]), verdict))
+    record = CallRecord.of(call, build_evaluation_request(call, GuardSettings()), time.time())
+    return apply_event(record, DecisionMade(parse_decision(said["decision"]), verdict))

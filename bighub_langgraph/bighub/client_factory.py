@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bighub_langgraph.bighub.sdk_engine import engine
-from bighub_langgraph.concurrency import background_loop, in_thread, loop_is_watched
+from bighub_langgraph.bighub.sdk_engine import build_engine
+from bighub_langgraph.concurrency import background_loop, call_in_thread, detects_blocking_calls
 from bighub_langgraph.core.errors import ConfigurationError
-from bighub_langgraph.core.ports import Engine
+from bighub_langgraph.core.ports import EnginePort
 
 ACCEPTED = (
     '"local" for the embedded engine, the URL of its database, the https URL of a BIGHUB service, '
@@ -21,7 +21,7 @@ TIMEOUT = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Clients:
+class EngineClients:
     """The clients a guard asks; at least one of the two is there.
 
     Attributes:
@@ -32,20 +32,20 @@ class Clients:
     asynchronous: Any = None
     opened: bool = False
 
-    def engine(self, retries: int) -> Engine:
+    def engine(self, retries: int) -> EnginePort:
         """An engine for a caller without an event loop."""
         client = self.blocking if self.blocking is not None else self.asynchronous
         call = _here if self.blocking is not None else _on_background_loop
-        return engine(client, call, retries=retries, sleep=_sleep)
+        return build_engine(client, call, retries=retries, sleep=_sleep)
 
-    def aengine(self, retries: int) -> Engine:
+    def aengine(self, retries: int) -> EnginePort:
         """An engine for coroutines."""
         if self.asynchronous is not None:
-            return engine(self.asynchronous, _awaited, retries=retries, sleep=asyncio.sleep)
+            return build_engine(self.asynchronous, _awaited, retries=retries, sleep=asyncio.sleep)
         # The embedded engine too, unless it is in memory: no event loop may wait for a database.
         near = bool(getattr(self.blocking, "never_waits", False))
         call = _here_unless_watched if near else _in_thread
-        found = engine(self.blocking, call, retries=retries, sleep=asyncio.sleep)
+        found = build_engine(self.blocking, call, retries=retries, sleep=asyncio.sleep)
         return replace(found, immediate=found.immediate and near)
 
     def close(self) -> None:
@@ -60,7 +60,9 @@ class Clients:
                 background_loop().run(_wait_for(closing))
 
 
-def clients(bighub: Any = None, *, api_key: str | None = None, retries: int = 2) -> Clients:
+def open_clients(
+    bighub: Any = None, *, api_key: str | None = None, retries: int = 2
+) -> EngineClients:
     """Open or take the clients a user means; with nothing at all, the environment's."""
     if bighub is None:
         return _from_environment(api_key, retries)
@@ -68,10 +70,14 @@ def clients(bighub: Any = None, *, api_key: str | None = None, retries: int = 2)
         return _from_text(bighub, api_key, retries)
     if isinstance(bighub, tuple):
         return _from_pair(bighub)
-    return Clients(asynchronous=bighub) if is_async(bighub) else Clients(blocking=bighub)
+    return (
+        EngineClients(asynchronous=bighub)
+        if is_async_client(bighub)
+        else EngineClients(blocking=bighub)
+    )
 
 
-def is_async(client: Any) -> bool:
+def is_async_client(client: Any) -> bool:
     """Whether a client's methods are coroutines; refuses what has no methods of BIGHUB's."""
     actions = getattr(client, "actions", None)
     methods = [getattr(actions, name, None) for name in ("submit", "submit_payload")]
@@ -82,7 +88,7 @@ def is_async(client: Any) -> bool:
     return any(map(inspect.iscoroutinefunction, found))
 
 
-def _from_environment(api_key: str | None, retries: int) -> Clients:
+def _from_environment(api_key: str | None, retries: int) -> EngineClients:
     key = api_key or os.environ.get("BIGHUB_API_KEY")
     url = os.environ.get("BIGHUB_BASE_URL")
     if not key and not url:
@@ -93,7 +99,7 @@ def _from_environment(api_key: str | None, retries: int) -> Clients:
     return _remote(url, key, retries)
 
 
-def _from_text(text: str, api_key: str | None, retries: int) -> Clients:
+def _from_text(text: str, api_key: str | None, retries: int) -> EngineClients:
     if text == "local":
         return _embedded("sqlite://")
     scheme = text.partition("://")[0]
@@ -104,28 +110,28 @@ def _from_text(text: str, api_key: str | None, retries: int) -> Clients:
     raise ConfigurationError(f"bighub={text!r} is not understood; pass {ACCEPTED}")
 
 
-def _from_pair(pair: tuple[Any, ...]) -> Clients:
-    blocking = [one for one in pair if not is_async(one)]
-    asynchronous = [one for one in pair if is_async(one)]
+def _from_pair(pair: tuple[Any, ...]) -> EngineClients:
+    blocking = [one for one in pair if not is_async_client(one)]
+    asynchronous = [one for one in pair if is_async_client(one)]
     if len(blocking) != 1 or len(asynchronous) != 1:
         raise ConfigurationError("a pair of clients is one blocking and one async client")
-    return Clients(blocking[0], asynchronous[0])
+    return EngineClients(blocking[0], asynchronous[0])
 
 
-def _embedded(url: str) -> Clients:
+def _embedded(url: str) -> EngineClients:
     from bighub_langgraph.local import LocalBighub
 
-    return Clients(LocalBighub(url), opened=True)
+    return EngineClients(LocalBighub(url), opened=True)
 
 
-def _remote(url: str | None, api_key: str | None, retries: int) -> Clients:
+def _remote(url: str | None, api_key: str | None, retries: int) -> EngineClients:
     from bighub import AsyncBighubClient, BighubClient
 
     options: dict[str, Any] = {"api_key": api_key, "timeout": TIMEOUT, "max_retries": retries}
     if url:
         options["base_url"] = url
     try:
-        return Clients(BighubClient(**options), AsyncBighubClient(**options), opened=True)
+        return EngineClients(BighubClient(**options), AsyncBighubClient(**options), opened=True)
     except ValueError as error:
         raise ConfigurationError(f"bighub={url!r}: {error}") from error
 
@@ -135,12 +141,12 @@ async def _here(method: Callable[..., Any], *args: Any, **fields: Any) -> Any:
 
 
 async def _here_unless_watched(method: Callable[..., Any], *args: Any, **fields: Any) -> Any:
-    call = _in_thread if loop_is_watched() else _here
+    call = _in_thread if detects_blocking_calls() else _here
     return await call(method, *args, **fields)
 
 
 async def _in_thread(method: Callable[..., Any], *args: Any, **fields: Any) -> Any:
-    return await in_thread(_called, method, *args, **fields)
+    return await call_in_thread(_called, method, *args, **fields)
 
 
 def _called(method: Callable[..., Any], *args: Any, **fields: Any) -> Any:

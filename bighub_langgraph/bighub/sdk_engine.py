@@ -7,19 +7,19 @@ from http import HTTPStatus
 from typing import Any
 
 from bighub_langgraph.core.errors import (
+    EngineAuthError,
     EngineError,
-    EngineRefused,
+    EngineRequestError,
     EngineUnavailable,
-    NotAuthorized,
 )
-from bighub_langgraph.core.models import Proposal
-from bighub_langgraph.core.ports import Asked, Engine
-from bighub_langgraph.core.redaction import redacted_error
+from bighub_langgraph.core.models import EvaluationRequest
+from bighub_langgraph.core.ports import EnginePort, EvaluationItem
+from bighub_langgraph.core.redaction import redact_exception
 
 Call = Callable[..., Awaitable[Any]]
 
 
-def engine(client: Any, call: Call, *, retries: int = 0, sleep: Any = None) -> Engine:
+def build_engine(client: Any, call: Call, *, retries: int = 0, sleep: Any = None) -> EnginePort:
     """Put a client behind the engine's port.
 
     Args:
@@ -31,7 +31,7 @@ def engine(client: Any, call: Call, *, retries: int = 0, sleep: Any = None) -> E
     """
     ask = _Asking(client, call, 0 if retries_itself(client) else retries, sleep)
     batch = _method(client, "outcomes", "report_batch")
-    return Engine(
+    return EnginePort(
         ask=ask.ask,
         resolve=ask.resolve,
         report=ask.report,
@@ -57,13 +57,15 @@ class _Asking:
         self._sleep = sleep
         self.together = _method(client, "decisions", "evaluate_together")
 
-    async def ask(self, proposal: Proposal, key: str) -> Any:
+    async def ask(self, proposal: EvaluationRequest, key: str) -> Any:
         method, arguments = _evaluation(self._client, proposal)
         if method is None:
-            raise EngineRefused("the client has none of BIGHUB's methods to evaluate this call")
+            raise EngineRequestError(
+                "the client has none of BIGHUB's methods to evaluate this call"
+            )
         return await self._made(method, idempotency_key=key, **arguments)
 
-    async def ask_together(self, asked: Sequence[Asked]) -> list[Any]:
+    async def ask_together(self, asked: Sequence[EvaluationItem]) -> list[Any]:
         calls = [
             {**_fields(proposal), "raw": True, "idempotency_key": key} for proposal, key in asked
         ]
@@ -71,7 +73,7 @@ class _Asking:
             replies: Sequence[Any] = await self._made(self.together, calls)
         except EngineError as error:
             return [error] * len(calls)
-        return [fault(one) if isinstance(one, Exception) else one for one in replies]
+        return [classify_error(one) if isinstance(one, Exception) else one for one in replies]
 
     async def resolve(self, body: Mapping[str, Any]) -> None:
         fields = {"resolution": body["resolution"], "comment": body["comment"]}
@@ -80,14 +82,14 @@ class _Asking:
             return  # a client without a queue has nothing to resolve
         try:
             await self._made(resolve, request_id=body["request_id"], **fields)
-        except EngineRefused as error:
+        except EngineRequestError as error:
             if getattr(error.__cause__, "status_code", None) not in _NOTHING_TO_RESOLVE:
                 raise
 
     async def report(self, body: Mapping[str, Any]) -> None:
         report = _method(self._client, "outcomes", "report")
         if report is None:
-            raise EngineRefused("the client has no outcomes.report, so no outcome can be told")
+            raise EngineRequestError("the client has no outcomes.report, so no outcome can be told")
         await self._made(report, **body)
 
     async def report_batch(self, bodies: Sequence[Mapping[str, Any]]) -> None:
@@ -95,7 +97,7 @@ class _Asking:
         failed = isinstance(reply, Mapping) and (reply.get("failed") or reply.get("errors"))
         if failed:
             # Sent again one by one; each carries its idempotency key.
-            raise EngineRefused(f"part of a batch of outcomes was not taken: {failed!r}")
+            raise EngineRequestError(f"part of a batch of outcomes was not taken: {failed!r}")
 
     async def ingest(self, events: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> None:
         ingest = _method(self._client, "actions", "ingest_memory")
@@ -103,13 +105,13 @@ class _Asking:
             await self._made(ingest, events=list(events), **about)
 
     async def _made(self, method: Any, *args: Any, **fields: Any) -> Any:
-        if "idempotency_key" in fields and not accepts(method, "idempotency_key"):
+        if "idempotency_key" in fields and not accepts_argument(method, "idempotency_key"):
             del fields["idempotency_key"]
         for left in range(self._retries, -1, -1):
             try:
                 return await self._call(method, *args, **fields)
             except Exception as error:
-                found = fault(error)
+                found = classify_error(error)
                 if not isinstance(found, EngineUnavailable) or not left:
                     raise found from error
                 await self._sleep(_WAIT * 2 ** (self._retries - left))
@@ -122,7 +124,7 @@ _WAIT = 0.25
 _NOTHING_TO_RESOLVE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.GONE})
 
 
-def _evaluation(client: Any, proposal: Proposal) -> tuple[Any, dict[str, Any]]:
+def _evaluation(client: Any, proposal: EvaluationRequest) -> tuple[Any, dict[str, Any]]:
     """The method that evaluates, and what it takes."""
     fields = _fields(proposal)
     if proposal.whole:
@@ -133,7 +135,7 @@ def _evaluation(client: Any, proposal: Proposal) -> tuple[Any, dict[str, Any]]:
     return _method(client, "actions", "submit"), fields
 
 
-def _fields(proposal: Proposal) -> dict[str, Any]:
+def _fields(proposal: EvaluationRequest) -> dict[str, Any]:
     """What is said of a proposal."""
     fields: dict[str, Any] = {"action": proposal.action, "actor": proposal.actor}
     for name in ("value", "target", "domain"):
@@ -149,7 +151,7 @@ def _method(client: Any, resource: str, name: str) -> Callable[..., Any] | None:
     return method if callable(method) else None
 
 
-def accepts(method: Callable[..., Any], name: str) -> bool:
+def accepts_argument(method: Callable[..., Any], name: str) -> bool:
     """Whether a method takes an argument of this name."""
     return _accepts(getattr(method, "__func__", method), name)
 
@@ -163,7 +165,7 @@ def _accepts(function: Callable[..., Any], name: str) -> bool:
     return any(one.name == name or one.kind is one.VAR_KEYWORD for one in taken)
 
 
-def fault(error: Exception) -> EngineError:
+def classify_error(error: Exception) -> EngineError:
     """Say whether BIGHUB is away, or refused what we asked.
 
     The SDK's exceptions tell by their class and status. Of clients that are not the SDK's, any
@@ -172,16 +174,16 @@ def fault(error: Exception) -> EngineError:
     """
     if isinstance(error, EngineError):
         return error
-    said = redacted_error(error)
+    said = redact_exception(error)
     status = getattr(error, "status_code", None)
     if isinstance(status, int):
         if status in _KEY:
-            return NotAuthorized(f"{said}; {_CHECK}")
-        return EngineUnavailable(said) if _away(status) else EngineRefused(said)
+            return EngineAuthError(f"{said}; {_CHECK}")
+        return EngineUnavailable(said) if _away(status) else EngineRequestError(said)
     if _is_named(error, "BighubAuthError"):
-        return NotAuthorized(f"{said}; {_CHECK}")
+        return EngineAuthError(f"{said}; {_CHECK}")
     if isinstance(error, TypeError | AttributeError | ValueError | LookupError):
-        return EngineRefused(said)
+        return EngineRequestError(said)
     return EngineUnavailable(said)
 
 

@@ -187,22 +187,22 @@ def _only(journal: "Journal", key: str) -> "Line":
 
 def _settled(journal: "Journal", line: "Line", approval: "Approval") -> "Line":
     """What the journal says after a person's word; it refuses one about a call not in doubt."""
-    from bighub_langgraph.core.errors import IllegalMove
-    from bighub_langgraph.core.execution import person_said
-    from bighub_langgraph.core.lifecycle import Lost
+    from bighub_langgraph.core.errors import InvalidTransition
+    from bighub_langgraph.core.execution import event_for_answer
+    from bighub_langgraph.core.lifecycle import OwnerLost
     from bighub_langgraph.core.models import State
-    from bighub_langgraph.core.reporting import Telling
+    from bighub_langgraph.core.reporting import ReportingConfig
 
-    record, told = line.record, Telling()
+    record, told = line.record, ReportingConfig()
     if not line.in_doubt:
         stderr().print(f"{record.tool} {record.key[:SHORT]} is {status_of(line)}, not in doubt")
         raise typer.Exit(REFUSED)
     try:
         if record.state is State.RUNNING:
-            gone = Lost(record.owner or "", "the process that ran it is gone")
+            gone = OwnerLost(record.owner or "", "the process that ran it is gone")
             journal.move(record.key, gone, told)
-        journal.move(record.key, person_said(approval), told)
-    except IllegalMove as error:
+        journal.move(record.key, event_for_answer(approval), told)
+    except InvalidTransition as error:
         stderr().print(f"somebody was faster: {error}")
         raise typer.Exit(REFUSED) from error
     return _only(journal, record.key)

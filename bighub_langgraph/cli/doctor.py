@@ -100,20 +100,20 @@ def _service(url: str | None, *, offline: bool) -> Iterator[Finding]:
 
 def _asked(url: str | None) -> Finding:
     """Whether BIGHUB answers, and takes our key: by asking for the open approvals."""
-    from bighub_langgraph.bighub.client_factory import clients
-    from bighub_langgraph.bighub.sdk_engine import fault
-    from bighub_langgraph.core.errors import ConfigurationError, EngineUnavailable, NotAuthorized
+    from bighub_langgraph.bighub.client_factory import open_clients
+    from bighub_langgraph.bighub.sdk_engine import classify_error
+    from bighub_langgraph.core.errors import ConfigurationError, EngineAuthError, EngineUnavailable
 
     began = time.monotonic()
     try:
-        both = clients(url, retries=0)
+        both = open_clients(url, retries=0)
     except ConfigurationError as error:
         return Finding("BIGHUB", "needs a person", str(error))
     try:
         both.blocking.approvals.list(limit=1)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding
-        found = fault(error)
-        if isinstance(found, EngineUnavailable | NotAuthorized):
+        found = classify_error(error)
+        if isinstance(found, EngineUnavailable | EngineAuthError):
             return Finding("BIGHUB", "needs a person", str(found))
     finally:
         both.close()

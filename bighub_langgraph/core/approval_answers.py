@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from bighub_langgraph.core.errors import BighubGuardError, InvalidCall
-from bighub_langgraph.core.jsonable import cut, plain
-from bighub_langgraph.core.models import Answer, Decision, Record, State, digest
+from bighub_langgraph.core.jsonable import to_jsonable, truncate
+from bighub_langgraph.core.models import Answer, CallRecord, Decision, State, digest
 
 
-class UnclearAnswer(BighubGuardError):
+class InvalidApprovalResponse(BighubGuardError):
     """An answer that cannot be understood: it settles nothing, and the person is asked again."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class PendingApproval:
     """One call a person was asked about."""
 
     call_id: str
@@ -25,7 +25,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class ApprovalAnswer:
     """A person's answer to one call.
 
     Attributes:
@@ -42,7 +42,7 @@ class Given:
     arguments: Mapping[str, Any] | None = None
 
 
-def read_answers(said: object, asked: Sequence[Asked]) -> list[Given]:
+def parse_answers(said: object, asked: Sequence[PendingApproval]) -> list[ApprovalAnswer]:
     """Read what came back. Answers to some of the calls are fine, a doubtful one is refused.
 
     Understood are LangChain's `{"decisions": [...]}` by position or by `tool_call_id`, a single
@@ -50,7 +50,9 @@ def read_answers(said: object, asked: Sequence[Asked]) -> list[Given]:
     """
     decisions = _decisions(said)
     if not decisions:
-        raise UnclearAnswer(f"the answer holds no decision: {_shown(said)}; {_wanted(asked)}")
+        raise InvalidApprovalResponse(
+            f"the answer holds no decision: {_shown(said)}; {_wanted(asked)}"
+        )
     calls = _addressed(decisions, asked)
     return [_given(one, call) for one, call in zip(decisions, calls, strict=True)]
 
@@ -62,36 +64,46 @@ def _decisions(said: object) -> list[Mapping[str, Any]]:
     if not isinstance(said, list | tuple):
         return []
     if not all(isinstance(one, Mapping) for one in said):
-        raise UnclearAnswer(f"each decision is an object, but the answer is {_shown(said)}")
+        raise InvalidApprovalResponse(
+            f"each decision is an object, but the answer is {_shown(said)}"
+        )
     return list(said)
 
 
-def _addressed(decisions: Sequence[Mapping[str, Any]], asked: Sequence[Asked]) -> list[Asked]:
+def _addressed(
+    decisions: Sequence[Mapping[str, Any]], asked: Sequence[PendingApproval]
+) -> list[PendingApproval]:
     """Which call each decision is about: by `tool_call_id` where there is one, else by position."""
     ids = [one.get("tool_call_id") for one in decisions]
     if not any(ids):
         if len(decisions) != len(asked):
-            raise UnclearAnswer(f"{len(decisions)} decisions for {len(asked)}: {_wanted(asked)}")
+            raise InvalidApprovalResponse(
+                f"{len(decisions)} decisions for {len(asked)}: {_wanted(asked)}"
+            )
         return list(asked)
     by_id = {one.call_id: one for one in asked}
     unknown = [one for one in ids if not isinstance(one, str) or one not in by_id]
     if unknown:
-        raise UnclearAnswer(f"no call {_shown(unknown[0])} waits for an answer; {_wanted(asked)}")
+        raise InvalidApprovalResponse(
+            f"no call {_shown(unknown[0])} waits for an answer; {_wanted(asked)}"
+        )
     if len(set(ids)) != len(ids):
-        raise UnclearAnswer("two decisions about one call")
+        raise InvalidApprovalResponse("two decisions about one call")
     return [by_id[str(one)] for one in ids]
 
 
-def _given(one: Mapping[str, Any], call: Asked) -> Given:
+def _given(one: Mapping[str, Any], call: PendingApproval) -> ApprovalAnswer:
     answer = _answer(one, call)
     if answer not in call.allowed:
         listed = ", ".join(call.allowed)
-        raise UnclearAnswer(f"{answer.value} is not allowed for {call.tool}; allowed: {listed}")
+        raise InvalidApprovalResponse(
+            f"{answer.value} is not allowed for {call.tool}; allowed: {listed}"
+        )
     tool, arguments = _edit(one, call) if answer is Answer.EDIT else ("", None)
     text = _text(one, "message", "args" if answer is Answer.RESPOND else "message", "comment")
     if answer is Answer.RESPOND and not text:
-        raise UnclearAnswer(f"a response to {call.tool} needs a message")
-    return Given(
+        raise InvalidApprovalResponse(f"a response to {call.tool} needs a message")
+    return ApprovalAnswer(
         call_id=call.call_id,
         answer=answer,
         text="" if answer in {Answer.APPROVE, Answer.EDIT} else text,
@@ -115,33 +127,37 @@ _WORDS: Mapping[str, Answer] = {
 _RESOLUTIONS: Mapping[str, Answer] = {"approved": Answer.APPROVE, "denied": Answer.REJECT}
 
 
-def _answer(one: Mapping[str, Any], call: Asked) -> Answer:
+def _answer(one: Mapping[str, Any], call: PendingApproval) -> Answer:
     for name, words in (("type", _WORDS), ("resolution", _RESOLUTIONS)):
         if name in one:
             word = one[name]
             if isinstance(word, str) and word in words:
                 return words[word]
             known = ", ".join(words)
-            raise UnclearAnswer(f"{name} {_shown(word)} for {call.tool} is none of {known}")
-    raise UnclearAnswer(f"a decision about {call.tool} has no type: {_shown(one)}")
+            raise InvalidApprovalResponse(
+                f"{name} {_shown(word)} for {call.tool} is none of {known}"
+            )
+    raise InvalidApprovalResponse(f"a decision about {call.tool} has no type: {_shown(one)}")
 
 
-def _edit(one: Mapping[str, Any], call: Asked) -> tuple[str, Mapping[str, Any]]:
+def _edit(one: Mapping[str, Any], call: PendingApproval) -> tuple[str, Mapping[str, Any]]:
     edited = one.get("edited_action", one.get("args"))
     if not isinstance(edited, Mapping) or not isinstance(edited.get("args"), Mapping):
-        raise UnclearAnswer(f'an edit of {call.tool} is {{"edited_action": {{"name", "args"}}}}')
+        raise InvalidApprovalResponse(
+            f'an edit of {call.tool} is {{"edited_action": {{"name", "args"}}}}'
+        )
     tool = edited.get("name") or edited.get("action") or call.tool
     if tool != call.tool and not call.may_switch_tool:
-        raise UnclearAnswer(f"an edit of {call.tool} may not turn it into {_shown(tool)}")
+        raise InvalidApprovalResponse(f"an edit of {call.tool} may not turn it into {_shown(tool)}")
     arguments = dict(edited["args"])
     try:
         digest(arguments, of=f"an edit of {call.tool!r}")
     except InvalidCall as error:
-        raise UnclearAnswer(str(error)) from error
+        raise InvalidApprovalResponse(str(error)) from error
     return str(tool), arguments
 
 
-def answer_schema(allowed: Sequence[Answer]) -> dict[str, Any]:
+def build_answer_schema(allowed: Sequence[Answer]) -> dict[str, Any]:
     """The JSON schema of an answer to one call, for tools that draw a form from it."""
     text = {"type": "string"}
     edited = {
@@ -162,7 +178,7 @@ def answer_schema(allowed: Sequence[Answer]) -> dict[str, Any]:
     }
 
 
-def same_arguments(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def has_same_arguments(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two sets of arguments are the same JSON."""
     return digest(one) == digest(other)
 
@@ -175,7 +191,7 @@ def _text(one: Mapping[str, Any], *names: str) -> str:
     return ""
 
 
-def _wanted(asked: Sequence[Asked]) -> str:
+def _wanted(asked: Sequence[PendingApproval]) -> str:
     listed = ", ".join(f"{one.tool} ({one.call_id})" for one in asked)
     return f'send {{"decisions": [...]}} with one decision for each of: {listed}'
 
@@ -188,7 +204,7 @@ def _shown(value: object) -> str:
 MOST_SHOWN = 3
 
 
-def describe(record: Record, arguments: Mapping[str, Any]) -> str:
+def describe_call(record: CallRecord, arguments: Mapping[str, Any]) -> str:
     """What a person reads before they answer."""
     lines = [f"{record.tool}({_listed(arguments)})"]
     if record.state is State.UNKNOWN:
@@ -204,7 +220,7 @@ def describe(record: Record, arguments: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def evidence(record: Record) -> dict[str, Any]:
+def build_evidence(record: CallRecord) -> dict[str, Any]:
     """The same for programs, plain JSON: what stands under the `bighub` key of a request."""
     decision = record.decision
     told: dict[str, Any] = {
@@ -220,8 +236,8 @@ def evidence(record: Record) -> dict[str, Any]:
         "confidence": decision.confidence,
         "risk_score": decision.risk_score,
         "rationale": decision.reason,
-        "alternatives": plain(decision.alternatives),
-        "precedents": plain(decision.precedents),
+        "alternatives": to_jsonable(decision.alternatives),
+        "precedents": to_jsonable(decision.precedents),
         "trajectory_health": decision.trajectory_health,
         "request_id": decision.request_id,
     }
@@ -244,9 +260,9 @@ def _some(title: str, rows: Sequence[Mapping[str, Any]], *names: str) -> list[st
     for row in rows[:MOST_SHOWN]:
         words = [str(row[name]) for name in names if row.get(name)]
         if words:
-            told.append(f"{title}: {cut(': '.join(words), 200)}")
+            told.append(f"{title}: {truncate(': '.join(words), 200)}")
     return told
 
 
 def _listed(arguments: Mapping[str, Any]) -> str:
-    return cut(", ".join(f"{name}={value!r}" for name, value in arguments.items()), 600)
+    return truncate(", ".join(f"{name}={value!r}" for name, value in arguments.items()), 600)

@@ -3,7 +3,7 @@
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from bighub_langgraph.core.models import Decision, Record
+from bighub_langgraph.core.models import CallRecord, Decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +47,12 @@ def current_call() -> CurrentCall:
     )
 
 
-class entered:  # noqa: N801 - used like a function
+class enter_call:  # noqa: N801 - used like a function
     """Makes a record's call the current one."""
 
     __slots__ = ("_record", "_token")
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: CallRecord) -> None:
         self._record = record
 
     def __enter__(self) -> None:
@@ -62,4 +62,4 @@ class entered:  # noqa: N801 - used like a function
         _current.reset(self._token)
 
 
-_current: ContextVar[Record] = ContextVar("bighub_current_call")
+_current: ContextVar[CallRecord] = ContextVar("bighub_current_call")

@@ -5,10 +5,17 @@ from collections.abc import Callable, Iterable, Mapping
 from types import NoneType
 from typing import Any
 
-from bighub_langgraph.core.errors import EngineError, EngineUnavailable, UnreadableDecision
-from bighub_langgraph.core.jsonable import MAPPING, plain
-from bighub_langgraph.core.models import Decision, FailMode, Mode, Recommendation, Verdict, tightest
-from bighub_langgraph.core.redaction import redacted_error
+from bighub_langgraph.core.errors import EngineError, EngineUnavailable, InvalidDecisionError
+from bighub_langgraph.core.jsonable import MAPPING, to_jsonable
+from bighub_langgraph.core.models import (
+    Decision,
+    FailMode,
+    Mode,
+    Recommendation,
+    Verdict,
+    strictest,
+)
+from bighub_langgraph.core.redaction import redact_exception
 
 VERDICT_FIELDS = ("recommendation", "enforced_verdict", "enforcement_mode", "allowed", "result")
 
@@ -20,17 +27,17 @@ def parse_decision(reply: object) -> Decision:
     except EngineError:
         raise
     except Exception as error:  # a client's object may raise anything from its own methods
-        told = redacted_error(error)
-        raise UnreadableDecision(f"BIGHUB's reply cannot be read: {told:.80}") from error
+        told = redact_exception(error)
+        raise InvalidDecisionError(f"BIGHUB's reply cannot be read: {told:.80}") from error
 
 
 def _read(reply: object) -> Decision:
     if not isinstance(reply, MAPPING):
-        raise UnreadableDecision(f"BIGHUB's reply is not a JSON object but {_shown(reply)}")
+        raise InvalidDecisionError(f"BIGHUB's reply is not a JSON object but {_shown(reply)}")
     if _says_nothing(reply):
-        raise UnreadableDecision(f"BIGHUB's reply says nothing about the call: {_shown(reply)}")
+        raise InvalidDecisionError(f"BIGHUB's reply says nothing about the call: {_shown(reply)}")
     # A copy, in plain JSON: the reply is the client's object, and a decision is made once.
-    said = plain(reply)
+    said = to_jsonable(reply)
     if not _alike(said, reply):  # what is no number in JSON is a word in the copy
         _refuse_endless(reply)
     intelligence = said.get("decision_intelligence")
@@ -44,7 +51,7 @@ def _read(reply: object) -> Decision:
     )
 
 
-def no_decision(error: EngineError, fail_mode: FailMode) -> Decision:
+def fallback_decision(error: EngineError, fail_mode: FailMode) -> Decision:
     """What stands in for a decision when BIGHUB gave none; the reason says so.
 
     `fail_mode` counts only while BIGHUB is away. A request that it refused and a reply that cannot
@@ -99,7 +106,7 @@ def _request_id(reply: Mapping[str, Any]) -> str:
     if isinstance(said, int) and not isinstance(said, bool):
         return str(said)
     # Without it no outcome can be reported, so the service could never learn of this call.
-    raise UnreadableDecision(f"BIGHUB's reply has no request_id: {_shown(reply)}")
+    raise InvalidDecisionError(f"BIGHUB's reply has no request_id: {_shown(reply)}")
 
 
 def _risk(reply: Mapping[str, Any]) -> float | None:
@@ -107,7 +114,7 @@ def _risk(reply: Mapping[str, Any]) -> float | None:
     if risk is None or type(risk) is float:
         return risk
     if isinstance(risk, bool) or not isinstance(risk, int | float):
-        raise UnreadableDecision(f"BIGHUB's risk_score is not a number but {_shown(risk)}")
+        raise InvalidDecisionError(f"BIGHUB's risk_score is not a number but {_shown(risk)}")
     return float(risk)
 
 
@@ -129,7 +136,7 @@ def _refuse_endless(value: object) -> None:
     """Refuse NaN and infinities anywhere in a reply: no rule of ours is true of them."""
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise UnreadableDecision(f"BIGHUB's reply holds the number {value}")
+            raise InvalidDecisionError(f"BIGHUB's reply holds the number {value}")
     elif isinstance(value, MAPPING):
         _refuse_endless_in(value.values())
     elif isinstance(value, list | tuple):
@@ -153,7 +160,7 @@ def _shown(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - one line of a terminal
 
 
-def resolve(
+def resolve_verdict(
     decision: Decision, floor: Verdict = Verdict.EXECUTE, least: Mode | None = None
 ) -> Verdict:
     """Say what to do about a call.
@@ -165,15 +172,15 @@ def resolve(
     """
     said = VERDICTS[decision.mode][decision.recommendation](decision)
     if least is not None and _BINDING.index(least) > _BINDING.index(decision.mode):
-        said = tightest(said, VERDICTS[least][decision.recommendation](decision))
-    least_said = tightened(decision)
-    return said if floor is said is least_said else tightest(floor, said, least_said)
+        said = strictest(said, VERDICTS[least][decision.recommendation](decision))
+    least_said = minimum_verdict(decision)
+    return said if floor is said is least_said else strictest(floor, said, least_said)
 
 
 _BINDING = tuple(Mode)
 
 
-def tightened(decision: Decision) -> Verdict:
+def minimum_verdict(decision: Decision) -> Verdict:
     """What BIGHUB's newer fields demand at least; they never loosen a verdict."""
     if decision.reply.keys().isdisjoint(_TIGHTENING):
         return Verdict.EXECUTE
@@ -229,7 +236,7 @@ def _enforced_verdict(decision: Decision) -> Verdict:
 
 
 def _enforced_at_least_review(decision: Decision) -> Verdict:
-    return tightest(Verdict.REVIEW, _enforced_verdict(decision))
+    return strictest(Verdict.REVIEW, _enforced_verdict(decision))
 
 
 VERDICTS: dict[Mode, dict[Recommendation, Callable[[Decision], Verdict]]] = {

@@ -11,12 +11,12 @@ from typing import Any
 from bighub_langgraph.core.decision import parse_decision
 from bighub_langgraph.core.errors import (
     BighubGuardError,
+    EngineAuthError,
     EngineError,
     EngineUnavailable,
-    NotAuthorized,
 )
-from bighub_langgraph.core.ports import DELIVERY_LEASE, Due, Ports
-from bighub_langgraph.core.reporting import Kind
+from bighub_langgraph.core.ports import DELIVERY_LEASE, LeasedReport, Ports
+from bighub_langgraph.core.reporting import ReportKind
 
 log = logging.getLogger("bighub_langgraph")
 
@@ -26,7 +26,7 @@ LONGEST_WAIT = 300.0
 MOST_REFUSALS = 8
 
 
-async def deliver(ports: Ports, turn: str | None = None, *, early: bool = False) -> int:
+async def deliver_reports(ports: Ports, turn: str | None = None, *, early: bool = False) -> int:
     """Deliver what is due, of one tool round or of all; returns how many entries arrived.
 
     Stops at the first sign that BIGHUB is away. What it refuses is tried 8 times, then set aside
@@ -45,7 +45,7 @@ async def deliver(ports: Ports, turn: str | None = None, *, early: bool = False)
 _CHANCE = random.SystemRandom().random
 
 
-def wait_before(tries: int, chance: Callable[[], float] = _CHANCE) -> float:
+def retry_delay(tries: int, chance: Callable[[], float] = _CHANCE) -> float:
     """How long to wait before the next try, in seconds: doubling from 1 to 300, with jitter."""
     doubled = FIRST_WAIT * 2 ** min(tries, _ENOUGH)
     return float(min(doubled, LONGEST_WAIT) * (1 + 0.25 * chance()))
@@ -62,8 +62,8 @@ class _Round:
         self.arrived = 0
         self.away = False
         self._ports = ports
-        self._batch: Sequence[Due] = ()
-        self._units: deque[Sequence[Due]] = deque()
+        self._batch: Sequence[LeasedReport] = ()
+        self._units: deque[Sequence[LeasedReport]] = deque()
         self._done: set[int] = set()  # delivered or postponed
         self._refused: set[str] = set()
 
@@ -93,7 +93,7 @@ class _Round:
     def _left(self) -> list[int]:
         return [one.id for one in self._batch if one.id not in self._done]
 
-    async def _send(self, unit: Sequence[Due]) -> None:
+    async def _send(self, unit: Sequence[LeasedReport]) -> None:
         if self._refused:  # what follows a refused entry of the same call waits for it
             unit = [one for one in unit if one.key not in self._refused]
         if not unit:
@@ -101,7 +101,7 @@ class _Round:
         try:
             await _SENDERS[unit[0].kind](unit, self._ports)
         except EngineError as error:
-            if isinstance(error, EngineUnavailable | NotAuthorized):
+            if isinstance(error, EngineUnavailable | EngineAuthError):
                 await self._stop(unit, error)
             elif len(unit) > 1:
                 self._units.extendleft([one] for one in reversed(unit))
@@ -113,53 +113,55 @@ class _Round:
             self._done.update(ids)
             self.arrived += len(ids)
 
-    async def _stop(self, unit: Sequence[Due], error: EngineError) -> None:
+    async def _stop(self, unit: Sequence[LeasedReport], error: EngineError) -> None:
         """BIGHUB is away, or our key is wrong: no entry is set aside for what is not its fault."""
         rest = [*unit, *(one for later in self._units for one in later)]
         log.warning("BIGHUB is away; %d entries wait in the outbox: %s", len(rest), error)
-        until = self._ports.clock() + wait_before(max(one.tries for one in rest))
+        until = self._ports.clock() + retry_delay(max(one.tries for one in rest))
         await self._postpone(rest, until, str(error))
         self.away = True
 
-    async def _refuse(self, one: Due, error: EngineError) -> None:
+    async def _refuse(self, one: LeasedReport, error: EngineError) -> None:
         aside = one.refusals + 1 >= MOST_REFUSALS
         verdict = "set aside" if aside else "will be tried again"
         kind, key = one.kind.value, one.key[:12]
         log.error("BIGHUB refused the %s of call %s (%s): %s", kind, key, verdict, error)
-        until = self._ports.clock() + wait_before(one.refusals)
+        until = self._ports.clock() + retry_delay(one.refusals)
         await self._postpone([one], until, str(error), refused=True, aside=aside)
         if not aside:
             self._refused.add(one.key)
 
-    async def _postpone(self, unit: Sequence[Due], until: float, why: str, **said: bool) -> None:
+    async def _postpone(
+        self, unit: Sequence[LeasedReport], until: float, why: str, **said: bool
+    ) -> None:
         ids = [one.id for one in unit]
         await self._ports.call(self._ports.journal.postpone, ids, until, why, **said)
         self._done.update(ids)
 
 
-def _units(batch: Iterable[Due], *, batched: bool) -> deque[Sequence[Due]]:
+def _units(batch: Iterable[LeasedReport], *, batched: bool) -> deque[Sequence[LeasedReport]]:
     """What is sent in one request each: resolutions first, then outcomes, then memory by round."""
-    resolutions: list[Sequence[Due]] = []
-    outcomes: list[Due] = []
-    rounds: dict[str, list[Due]] = {}
+    resolutions: list[Sequence[LeasedReport]] = []
+    outcomes: list[LeasedReport] = []
+    rounds: dict[str, list[LeasedReport]] = {}
     for one in batch:
         match one.kind:
-            case Kind.APPROVAL:
+            case ReportKind.APPROVAL:
                 resolutions.append([one])
-            case Kind.OUTCOME:
+            case ReportKind.OUTCOME:
                 outcomes.append(one)
-            case Kind.MEMORY:
+            case ReportKind.MEMORY:
                 rounds.setdefault(one.turn, []).append(one)
     told = [outcomes] if batched and outcomes else [[one] for one in outcomes]
     return deque([*resolutions, *told, *rounds.values()])
 
 
-async def _send_resolutions(unit: Sequence[Due], ports: Ports) -> None:
+async def _send_resolutions(unit: Sequence[LeasedReport], ports: Ports) -> None:
     for one in unit:
         await ports.engine.resolve(one.entry.body)
 
 
-async def _send_outcomes(unit: Sequence[Due], ports: Ports) -> None:
+async def _send_outcomes(unit: Sequence[LeasedReport], ports: Ports) -> None:
     bodies = [await _outcome(one, ports) for one in unit]
     if len(bodies) == 1:
         await ports.engine.report(bodies[0])
@@ -170,20 +172,20 @@ async def _send_outcomes(unit: Sequence[Due], ports: Ports) -> None:
             await ports.engine.report(body)
 
 
-async def _send_memory(unit: Sequence[Due], ports: Ports) -> None:
+async def _send_memory(unit: Sequence[LeasedReport], ports: Ports) -> None:
     bodies = [one.entry.body for one in unit]
     events = [{**body["event"], "seq": seq} for seq, body in enumerate(bodies)]
     await ports.engine.ingest(events, bodies[0]["about"])
 
 
 _SENDERS = {
-    Kind.APPROVAL: _send_resolutions,
-    Kind.OUTCOME: _send_outcomes,
-    Kind.MEMORY: _send_memory,
+    ReportKind.APPROVAL: _send_resolutions,
+    ReportKind.OUTCOME: _send_outcomes,
+    ReportKind.MEMORY: _send_memory,
 }
 
 
-async def _outcome(one: Due, ports: Ports) -> Mapping[str, Any]:
+async def _outcome(one: LeasedReport, ports: Ports) -> Mapping[str, Any]:
     """The outcome of a call; one that ran unasked is evaluated now, so that it can be reported."""
     body = one.entry.body
     if body.get("request_id"):

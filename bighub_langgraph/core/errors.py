@@ -32,15 +32,15 @@ class EngineUnavailable(EngineError):
     """BIGHUB cannot be reached: a transport fault, a timeout, 429 or 5xx."""
 
 
-class EngineRefused(EngineError):
+class EngineRequestError(EngineError):
     """BIGHUB refused the request itself: a wrong key, a missing right, a malformed request."""
 
 
-class NotAuthorized(EngineRefused):
+class EngineAuthError(EngineRequestError):
     """BIGHUB does not take our key; with another one the same request would arrive."""
 
 
-class UnreadableDecision(EngineError):
+class InvalidDecisionError(EngineError):
     """BIGHUB's reply cannot be read, so nothing may run on it."""
 
 
@@ -48,7 +48,7 @@ class InvalidCall(BighubGuardError):
     """A tool call cannot be proposed or run as it stands; the message tells what to mend."""
 
 
-class IllegalMove(BighubGuardError):
+class InvalidTransition(BighubGuardError):
     """A call's record cannot make this move from the state it is in."""
 
     def __init__(self, key: str, state: str, event: str, why: str = "") -> None:
@@ -74,7 +74,7 @@ class JournalError(BighubGuardError):
     """The journal cannot be used as it is; the message says what to change."""
 
 
-class CallNotRecorded(JournalError):
+class RecordNotFound(JournalError):
     """The journal holds no record of a call, so nothing may run under its key."""
 
     def __init__(self, keys: Sequence[str]) -> None:

@@ -9,49 +9,49 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bighub_langgraph.core.decision import no_decision, parse_decision, resolve
+from bighub_langgraph.core.decision import fallback_decision, parse_decision, resolve_verdict
 from bighub_langgraph.core.errors import (
     BighubGuardError,
     CallStillRunning,
     EngineError,
-    IllegalMove,
     InvalidCall,
+    InvalidTransition,
 )
 from bighub_langgraph.core.lifecycle import (
-    Answered,
-    Closed,
-    Decided,
+    AnswerGiven,
+    CallCancelled,
+    ClaimReleased,
+    DecisionMade,
     Event,
-    Finished,
-    Interrupted,
-    Lost,
-    Released,
-    Rerun,
-    Resolved,
-    Started,
-    advance,
+    ExecutionFinished,
+    ExecutionPaused,
+    ExecutionStarted,
+    OutcomeResolved,
+    OwnerLost,
+    RerunAllowed,
+    apply_event,
 )
 from bighub_langgraph.core.models import (
     Answer,
     Approval,
+    CallRecord,
     Decision,
-    Executed,
-    Failed,
-    Proposal,
-    Record,
-    Result,
+    EvaluationRequest,
     State,
     ToolCall,
+    ToolFailed,
+    ToolOutcome,
+    ToolSucceeded,
     Verdict,
 )
-from bighub_langgraph.core.policy import Rules, ToolPolicy, propose
+from bighub_langgraph.core.policy import GuardSettings, ToolPolicy, build_evaluation_request
 from bighub_langgraph.core.ports import Ports
 
 log = logging.getLogger("bighub_langgraph")
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedCall:
     """A call that cannot even be proposed: the model gets the error, BIGHUB is not asked."""
 
     call: ToolCall
@@ -59,25 +59,25 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class ToolFinished:
     """The tool came to its end; `signal` is what the framework wants raised all the same."""
 
-    result: Result
+    result: ToolOutcome
     signal: BaseException | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Paused:
+class ToolPaused:
     """The tool asks a person something itself; `signal` is what the framework wants raised."""
 
     signal: BaseException
 
 
-Run = Callable[[Record], Awaitable[Ended | Paused]]
+RunTool = Callable[[CallRecord], Awaitable[ToolFinished | ToolPaused]]
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
+class ExecutionResult:
     """What became of an attempt to run a call.
 
     Attributes:
@@ -86,13 +86,13 @@ class Ran:
         signal: What the framework must see raised, after the record is settled.
     """
 
-    record: Record
+    record: CallRecord
     replayed: bool = False
     signal: BaseException | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Edited:
+class EditedCall:
     """A call with arguments that a person wrote, and that person's yes to them."""
 
     call: ToolCall
@@ -100,25 +100,25 @@ class Edited:
     edited_from: str
 
 
-async def consider(
-    calls: Sequence[ToolCall | Edited],
-    rules: Rules,
+async def evaluate_calls(
+    calls: Sequence[ToolCall | EditedCall],
+    rules: GuardSettings,
     ports: Ports,
     *,
     session: str | None = None,
     trajectory: str | None = None,
-    fresh: Callable[[Record], object] = lambda _: None,
-) -> list[Record | Refused]:
+    fresh: Callable[[CallRecord], object] = lambda _: None,
+) -> list[CallRecord | RefusedCall]:
     """Ask BIGHUB about the calls of a turn, side by side, and record what it says.
 
     A call that was decided before keeps that decision for ever; `fresh` sees only the new ones.
     """
     proposed = [_proposed(call, rules, ports.clock(), session, trajectory) for call in calls]
-    known = await ports.find([one.key for one in proposed if isinstance(one, Record)])
+    known = await ports.find([one.key for one in proposed if isinstance(one, CallRecord)])
     unseen = [
         (one, call)
         for one, call in zip(proposed, calls, strict=True)
-        if isinstance(one, Record) and one.key not in known
+        if isinstance(one, CallRecord) and one.key not in known
     ]
     decided = await _decide_all(unseen, rules, ports)
     stored = await ports.open(decided) if decided else []
@@ -126,10 +126,12 @@ async def consider(
         known[record.key] = record
         if record is mine:
             fresh(record)
-    return [known[one.key] if isinstance(one, Record) else one for one in proposed]
+    return [known[one.key] if isinstance(one, CallRecord) else one for one in proposed]
 
 
-async def decide(proposal: Proposal, key: str, rules: Rules, ports: Ports) -> Decision:
+async def evaluate_request(
+    proposal: EvaluationRequest, key: str, rules: GuardSettings, ports: Ports
+) -> Decision:
     """Ask BIGHUB once; whatever goes wrong becomes a decision that says so."""
     try:
         reply = await ports.engine.ask(proposal, key)
@@ -138,57 +140,57 @@ async def decide(proposal: Proposal, key: str, rules: Rules, ports: Ports) -> De
     return _read(reply, proposal, rules)
 
 
-def _read(reply: object, proposal: Proposal, rules: Rules) -> Decision:
+def _read(reply: object, proposal: EvaluationRequest, rules: GuardSettings) -> Decision:
     """The decision in a reply, or in what stands in its place."""
     try:
         if isinstance(reply, EngineError):
             raise reply
         return parse_decision(reply)
     except EngineError as error:
-        decision = no_decision(error, rules.fail_mode)
+        decision = fallback_decision(error, rules.fail_mode)
         level = logging.WARNING if decision.fault == "unavailable" else logging.ERROR
         log.log(level, "%s of %s: %s", proposal.action, proposal.actor, decision.reason)
         return decision
 
 
-async def answer(record: Record, approval: Approval, ports: Ports) -> Record:
+async def record_answer(record: CallRecord, approval: Approval, ports: Ports) -> CallRecord:
     """Settle a person's answer. The first one wins; the journal's record is returned."""
-    return await settled(record.key, Answered(approval), ports)
+    return await transition_or_load(record.key, AnswerGiven(approval), ports)
 
 
-async def close(record: Record, reason: str, ports: Ports) -> Record:
+async def cancel_call(record: CallRecord, reason: str, ports: Ports) -> CallRecord:
     """End a call that nobody will answer any more."""
-    return await settled(record.key, Closed(reason), ports)
+    return await transition_or_load(record.key, CallCancelled(reason), ports)
 
 
-async def settled(key: str, event: Event, ports: Ports) -> Record:
+async def transition_or_load(key: str, event: Event, ports: Ports) -> CallRecord:
     """Make a move, or return what the journal says where it was made differently before."""
     try:
         return await ports.move(key, event)
-    except IllegalMove:
+    except InvalidTransition:
         return (await ports.find([key]))[key]
 
 
-async def execute(key: str, ports: Ports, run: Run) -> Ran:
+async def claim_and_execute(key: str, ports: Ports, run: RunTool) -> ExecutionResult:
     """Run a call once.
 
     The claim is durable before the tool starts. A call that was started before gets what became of
     it then, also when that is not known.
     """
-    owner = new_attempt(ports)
+    owner = new_owner_id(ports)
     try:
-        claimed = await ports.move(key, Started(owner, ports.clock()))
-    except IllegalMove:
-        return Ran((await ports.find([key]))[key], replayed=True)
+        claimed = await ports.move(key, ExecutionStarted(owner, ports.clock()))
+    except InvalidTransition:
+        return ExecutionResult((await ports.find([key]))[key], replayed=True)
     except BaseException:
         _release(key, owner, ports)
         raise
     if claimed.state is not State.RUNNING:  # the approval ran out
-        return Ran(claimed)
+        return ExecutionResult(claimed)
     return await _run_claimed(claimed, owner, ports, run)
 
 
-def new_attempt(ports: Ports) -> str:
+def new_owner_id(ports: Ports) -> str:
     """A name for one attempt: what one attempt lets go, another's claim must survive.
 
     The journal's name of this process is of this process alone, so that a number will do.
@@ -199,8 +201,10 @@ def new_attempt(ports: Ports) -> str:
 _ATTEMPTS = itertools.count(1)
 
 
-async def _run_claimed(claimed: Record, owner: str, ports: Ports, run: Run) -> Ran:
-    ended: Ended | Paused | None = None
+async def _run_claimed(
+    claimed: CallRecord, owner: str, ports: Ports, run: RunTool
+) -> ExecutionResult:
+    ended: ToolFinished | ToolPaused | None = None
     try:
         ended = await run(claimed)
         return await _noted(claimed, ended, owner, ports)
@@ -209,22 +213,28 @@ async def _run_claimed(claimed: Record, owner: str, ports: Ports, run: Run) -> R
         # behind it, and what became of it is known. The note is written in place, for a cancelled
         # coroutine may not be allowed to wait again. The journal makes up for a note that it cannot
         # take now; the cancellation goes on either way.
-        lost = Lost(owner, f"stopped by {type(error).__name__}")
+        lost = OwnerLost(owner, f"stopped by {type(error).__name__}")
         with contextlib.suppress(BighubGuardError):
             ports.move_now(claimed.key, lost if ended is None else _move_of(ended, owner))
         raise
 
 
-def _move_of(ended: Ended | Paused, owner: str) -> Finished | Interrupted:
-    return Interrupted(owner) if isinstance(ended, Paused) else Finished(owner, ended.result)
+def _move_of(ended: ToolFinished | ToolPaused, owner: str) -> ExecutionFinished | ExecutionPaused:
+    return (
+        ExecutionPaused(owner)
+        if isinstance(ended, ToolPaused)
+        else ExecutionFinished(owner, ended.result)
+    )
 
 
-async def _noted(claimed: Record, ended: Ended | Paused, owner: str, ports: Ports) -> Ran:
+async def _noted(
+    claimed: CallRecord, ended: ToolFinished | ToolPaused, owner: str, ports: Ports
+) -> ExecutionResult:
     move = _move_of(ended, owner)
-    if isinstance(move, Interrupted):
-        return Ran(await ports.move(claimed.key, move), signal=ended.signal)
+    if isinstance(move, ExecutionPaused):
+        return ExecutionResult(await ports.move(claimed.key, move), signal=ended.signal)
     try:
-        record: Record = await ports.move(claimed.key, move)
+        record: CallRecord = await ports.move(claimed.key, move)
     except Exception:
         # The tool has run; nothing may raise past that. The claim stays, so it cannot run again,
         # and a journal on a database writes the result as soon as that is back.
@@ -234,33 +244,39 @@ async def _noted(claimed: Record, ended: Ended | Paused, owner: str, ports: Port
             claimed.key[:12],
             claimed.tool,
         )
-        record = advance(claimed, move)
-    return Ran(record, signal=ended.signal)
+        record = apply_event(claimed, move)
+    return ExecutionResult(record, signal=ended.signal)
 
 
 def _release(key: str, owner: str, ports: Ports) -> None:
     """Give back a claim that was cancelled while it was being made: the tool has not begun."""
     try:
-        ports.move_now(key, Released(owner))
+        ports.move_now(key, ClaimReleased(owner))
     except BighubGuardError:
         return  # the claim was not made, or the journal is away
 
 
 def _proposed(
-    one: ToolCall | Edited, rules: Rules, at: float, session: str | None, trajectory: str | None
-) -> Record | Refused:
-    call = one.call if isinstance(one, Edited) else one
+    one: ToolCall | EditedCall,
+    rules: GuardSettings,
+    at: float,
+    session: str | None,
+    trajectory: str | None,
+) -> CallRecord | RefusedCall:
+    call = one.call if isinstance(one, EditedCall) else one
     try:
-        proposal = propose(call, rules, session=session, trajectory=trajectory)
-        return Record.of(call, proposal, at)
+        proposal = build_evaluation_request(call, rules, session=session, trajectory=trajectory)
+        return CallRecord.of(call, proposal, at)
     except InvalidCall as error:
-        return Refused(call, error)
+        return RefusedCall(call, error)
 
 
-Unseen = tuple[Record, ToolCall | Edited]
+Unseen = tuple[CallRecord, ToolCall | EditedCall]
 
 
-async def _decide_all(unseen: Sequence[Unseen], rules: Rules, ports: Ports) -> list[Record]:
+async def _decide_all(
+    unseen: Sequence[Unseen], rules: GuardSettings, ports: Ports
+) -> list[CallRecord]:
     together = ports.engine.ask_together
     alone = len(unseen) < 2 or any(one.proposal.whole for one, _ in unseen)  # noqa: PLR2004 - one
     if together is None or alone:
@@ -272,22 +288,28 @@ async def _decide_all(unseen: Sequence[Unseen], rules: Rules, ports: Ports) -> l
     ]
 
 
-async def _decide(record: Record, asked: ToolCall | Edited, rules: Rules, ports: Ports) -> Record:
-    decision = await decide(record.proposal, record.key, rules, ports)
+async def _decide(
+    record: CallRecord, asked: ToolCall | EditedCall, rules: GuardSettings, ports: Ports
+) -> CallRecord:
+    decision = await evaluate_request(record.proposal, record.key, rules, ports)
     return _decided(record, asked, decision, rules, ports)
 
 
 def _decided(
-    record: Record, asked: ToolCall | Edited, decision: Decision, rules: Rules, ports: Ports
-) -> Record:
+    record: CallRecord,
+    asked: ToolCall | EditedCall,
+    decision: Decision,
+    rules: GuardSettings,
+    ports: Ports,
+) -> CallRecord:
     review = rules.policy(record.tool).always_review
     floor = Verdict.REVIEW if review else Verdict.EXECUTE
-    verdict = resolve(decision, floor, rules.minimum_mode)
-    edited = asked if isinstance(asked, Edited) else None
+    verdict = resolve_verdict(decision, floor, rules.minimum_mode)
+    edited = asked if isinstance(asked, EditedCall) else None
     after = rules.approvals.expires_after
-    return advance(
+    return apply_event(
         record,
-        Decided(
+        DecisionMade(
             decision,
             verdict,
             approval=edited.approval if edited else None,
@@ -297,92 +319,94 @@ def _decided(
     )
 
 
-PATIENCE = 10.0
-FIRST_LOOK = 0.005
-LONGEST_LOOK = 0.25
+OWNER_TIMEOUT = 10.0
+FIRST_POLL = 0.005
+LONGEST_POLL = 0.25
 
 
-async def await_other(record: Record, ports: Ports, patience: float = PATIENCE) -> Record:
+async def wait_for_owner(
+    record: CallRecord, ports: Ports, patience: float = OWNER_TIMEOUT
+) -> CallRecord:
     """Wait for whoever runs a call, at most `patience` seconds; note it when that one is gone."""
     deadline = ports.clock() + patience
-    pause = FIRST_LOOK
+    pause = FIRST_POLL
     while record.state is State.RUNNING:
         if await ports.call(ports.journal.abandoned, record):
-            gone = Lost(record.owner or "", "the process that ran it is gone")
-            record = await settled(record.key, gone, ports)
+            gone = OwnerLost(record.owner or "", "the process that ran it is gone")
+            record = await transition_or_load(record.key, gone, ports)
             continue  # it may run again by now, in the hands of somebody faster
         if ports.clock() >= deadline:
             return record
         await ports.sleep(pause)
-        pause = min(2 * pause, LONGEST_LOOK)
+        pause = min(2 * pause, LONGEST_POLL)
         record = (await ports.find([record.key]))[record.key]
     return record
 
 
-async def perform(
-    key: str, policy: ToolPolicy, arguments: Mapping[str, Any], ports: Ports, run: Run
-) -> Ran:
+async def execute_or_recover(
+    key: str, policy: ToolPolicy, arguments: Mapping[str, Any], ports: Ports, run: RunTool
+) -> ExecutionResult:
     """Run a call once; or wait for whoever runs it; or find out what became of it.
 
     Raises `CallStillRunning` where the other one takes longer: any answer now would be a wrong one,
     and in the thread's history for ever.
     """
-    ran = await execute(key, ports, run)
+    ran = await claim_and_execute(key, ports, run)
     while ran.replayed:
-        record = await await_other(ran.record, ports)
+        record = await wait_for_owner(ran.record, ports)
         if record.state is State.RUNNING:
             raise CallStillRunning(key, record.tool)
-        record = await look_into(record, policy, arguments, ports)
+        record = await recover_call(record, policy, arguments, ports)
         if record.state in _STARTABLE:  # let go by the other one, or good to run again
-            ran = await execute(key, ports, run)
+            ran = await claim_and_execute(key, ports, run)
         elif record.state is State.RUNNING:  # and somebody was faster: wait for that one
-            ran = Ran(record, replayed=True)
+            ran = ExecutionResult(record, replayed=True)
         else:
-            return Ran(record, replayed=True)
+            return ExecutionResult(record, replayed=True)
     return ran
 
 
 _STARTABLE = frozenset({State.ALLOWED, State.PAUSED})
 
 
-async def look_into(
-    record: Record, policy: ToolPolicy, arguments: Mapping[str, Any], ports: Ports
-) -> Record:
+async def recover_call(
+    record: CallRecord, policy: ToolPolicy, arguments: Mapping[str, Any], ports: Ports
+) -> CallRecord:
     """Settle a call in doubt without a person, where its tool's policy offers a way."""
     if record.state is not State.UNKNOWN:
         return record
     if policy.probe is not None:
         event = await _probed(record, policy, arguments, ports)
     elif policy.idempotent:
-        event = Rerun("the tool is idempotent")
+        event = RerunAllowed("the tool is idempotent")
     else:
         event = None
-    return record if event is None else await settled(record.key, event, ports)
+    return record if event is None else await transition_or_load(record.key, event, ports)
 
 
-async def resolve_doubt(record: Record, approval: Approval, ports: Ports) -> Record:
+async def resolve_unknown(record: CallRecord, approval: Approval, ports: Ports) -> CallRecord:
     """Settle a call in doubt by a person's word.
 
     An approval says: run it again. A rejection: it did not take effect, and shall not. A response:
     it did, and this is its output.
     """
-    return await settled(record.key, person_said(approval), ports)
+    return await transition_or_load(record.key, event_for_answer(approval), ports)
 
 
-def person_said(approval: Approval) -> Event:
+def event_for_answer(approval: Approval) -> Event:
     """What a person's word about a call in doubt does to its record."""
     match approval.answer:
         case Answer.RESPOND:
-            return Resolved(Executed(approval.text), approval)
+            return OutcomeResolved(ToolSucceeded(approval.text), approval)
         case Answer.APPROVE:
-            return Rerun(f"run again, says {approval.approver or 'a person'}", approval)
+            return RerunAllowed(f"run again, says {approval.approver or 'a person'}", approval)
         case _:
             said = approval.text or "a person says that it did not take effect"
-            return Resolved(Failed(said), approval)
+            return OutcomeResolved(ToolFailed(said), approval)
 
 
 async def _probed(
-    record: Record, policy: ToolPolicy, arguments: Mapping[str, Any], ports: Ports
+    record: CallRecord, policy: ToolPolicy, arguments: Mapping[str, Any], ports: Ports
 ) -> Event | None:
     if policy.probe is None:
         return None
@@ -396,5 +420,7 @@ async def _probed(
         )
         return None
     return (
-        Rerun("its probe says that it did not run") if found is None else Resolved(Executed(found))
+        RerunAllowed("its probe says that it did not run")
+        if found is None
+        else OutcomeResolved(ToolSucceeded(found))
     )

@@ -20,7 +20,7 @@ MOST_CONTAINERS = 100_000
 MOST_BITS = 14_000
 
 
-def plain(value: object) -> Any:
+def to_jsonable(value: object) -> Any:
     """Say a value in plain JSON.
 
     Dates and times become ISO 8601, `Decimal`, `UUID` and paths text, time spans seconds, enums
@@ -32,16 +32,16 @@ def plain(value: object) -> Any:
     return _EXACTLY.get(type(value), _other)(value, None)
 
 
-def copied(value: Any) -> Any:
+def copy_jsonable(value: Any) -> Any:
     """A copy of what is plain JSON already."""
     if type(value) is dict:
         copy = value.copy()  # of its plain words, and there are mostly no others
         for key, one in value.items():
             if type(one) in NESTING:
-                copy[key] = copied(one)
+                copy[key] = copy_jsonable(one)
         return copy
     if type(value) is list:
-        return [copied(one) if type(one) in NESTING else one for one in value]
+        return [copy_jsonable(one) if type(one) in NESTING else one for one in value]
     return value
 
 
@@ -50,7 +50,7 @@ _WORDS = frozenset({bool, NoneType})
 _LARGE = 2**62
 
 
-def cut(text: str, longest: int) -> str:
+def truncate(text: str, longest: int) -> str:
     """Shorten a text to at most `longest` characters and say how much is missing."""
     if len(text) <= longest:
         return text
@@ -120,7 +120,7 @@ def _object(value: Mapping[Any, Any], around: _Around | None) -> Any:
     inner: _Around | None = None  # made where something lies deeper: most mappings hold only words
     try:
         return {
-            key if type(key) is str and key.isascii() else mended(str(key)): (
+            key if type(key) is str and key.isascii() else replace_surrogates(str(key)): (
                 one  # plain already, as most are
                 if ((kind := type(one)) is str and one.isascii())
                 or kind in _WORDS
@@ -149,7 +149,7 @@ def _array(value: Iterable[Any], around: _Around | None) -> Any:
 _SHUT = "{...}"
 
 
-def mended(text: str) -> str:
+def replace_surrogates(text: str) -> str:
     """A text that UTF-8 can say: half a surrogate, as in odd file names, becomes a `?`."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
@@ -171,7 +171,7 @@ def _text(value: bytes | bytearray, _: object) -> str:
         return f"<{len(value)} bytes>"
 
 
-def text_of(error: BaseException) -> str:
+def exception_text(error: BaseException) -> str:
     """What an exception says. Its text is the code of whoever raised it, too."""
     try:
         return str(error)
@@ -181,7 +181,7 @@ def text_of(error: BaseException) -> str:
 
 def _repr(value: object) -> str:
     try:
-        return mended(repr(value))
+        return replace_surrogates(repr(value))
     except Exception:  # noqa: BLE001 - a user's object may raise anything from its own methods
         return f"<{type(value).__name__}>"
 
@@ -190,7 +190,7 @@ Say = Callable[[Any, _Around | None], Any]
 
 _WAYS: tuple[tuple[type | tuple[type, ...], Say], ...] = (
     (Enum, lambda value, around: _any(value.value, around)),
-    (str, lambda value, _: mended(str(value))),
+    (str, lambda value, _: replace_surrogates(str(value))),
     (int, _int),
     (float, _float),
     ((datetime, date, time), lambda value, _: value.isoformat()),
@@ -203,7 +203,7 @@ _WAYS: tuple[tuple[type | tuple[type, ...], Say], ...] = (
 _EXACTLY: dict[type, Say] = {
     NoneType: lambda value, _: value,
     bool: lambda value, _: value,
-    str: lambda value, _: value if value.isascii() else mended(value),
+    str: lambda value, _: value if value.isascii() else replace_surrogates(value),
     int: _int,
     float: _float,
     dict: _object,

@@ -14,22 +14,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, assert_never
 
-from bighub_langgraph.core.errors import IllegalMove
+from bighub_langgraph.core.errors import InvalidTransition
 from bighub_langgraph.core.models import (
     Answer,
     Approval,
+    CallRecord,
     Decision,
-    Executed,
-    Record,
-    Result,
     State,
     Step,
+    ToolOutcome,
+    ToolSucceeded,
     Verdict,
 )
 
 
 # The three that every call goes through are tuples, which are made in half the time.
-class Decided(NamedTuple):
+class DecisionMade(NamedTuple):
     """BIGHUB was asked. A person's edit is that person's yes: `approval` carries it here."""
 
     decision: Decision
@@ -40,49 +40,49 @@ class Decided(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class AnswerGiven:
     """A person answered."""
 
     approval: Approval
 
 
 @dataclass(frozen=True, slots=True)
-class Closed:
+class CallCancelled:
     """Nobody's yes will come any more: expired, overtaken by a new message, or nobody to ask."""
 
     reason: str
 
 
-class Started(NamedTuple):
+class ExecutionStarted(NamedTuple):
     """A process claims the one start of this call."""
 
     owner: str
     at: float
 
 
-class Finished(NamedTuple):
+class ExecutionFinished(NamedTuple):
     """The tool came to its end in the process that started it."""
 
     owner: str
-    result: Result
+    result: ToolOutcome
 
 
 @dataclass(frozen=True, slots=True)
-class Interrupted:
+class ExecutionPaused:
     """The tool itself asks a person something and will be entered again."""
 
     owner: str
 
 
 @dataclass(frozen=True, slots=True)
-class Released:
+class ClaimReleased:
     """The start was cancelled before the tool began."""
 
     owner: str
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class OwnerLost:
     """Whether the tool did its work is not known: its process is gone or was told to stop."""
 
     owner: str
@@ -90,15 +90,15 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
-class Resolved:
+class OutcomeResolved:
     """A probe or a person found out what became of a call in doubt."""
 
-    result: Result
+    result: ToolOutcome
     approval: Approval | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Rerun:
+class RerunAllowed:
     """A call in doubt may start again: the tool is idempotent, did not run, or a person says so."""
 
     reason: str
@@ -106,30 +106,30 @@ class Rerun:
 
 
 Event = (
-    Decided
-    | Answered
-    | Closed
-    | Started
-    | Finished
-    | Interrupted
-    | Released
-    | Lost
-    | Resolved
-    | Rerun
+    DecisionMade
+    | AnswerGiven
+    | CallCancelled
+    | ExecutionStarted
+    | ExecutionFinished
+    | ExecutionPaused
+    | ClaimReleased
+    | OwnerLost
+    | OutcomeResolved
+    | RerunAllowed
 )
 
 
-def advance(record: Record, event: Event) -> Record:
+def apply_event(record: CallRecord, event: Event) -> CallRecord:
     """The record after an event; an `IllegalMove` where the table has no such row."""
-    move = MOVES.get((record.state, type(event)))
+    move = TRANSITIONS.get((record.state, type(event)))
     if move is None:
-        raise IllegalMove(record.key, record.state, type(event).__name__)
+        raise InvalidTransition(record.key, record.state, type(event).__name__)
     changes = move(record, event)
     changes["version"] = record.version + 1
     return replace(record, **changes)
 
 
-def next_step(record: Record) -> Step:
+def next_step(record: CallRecord) -> Step:
     """Say what must happen to a call next."""
     return STEPS[record.state]
 
@@ -151,7 +151,7 @@ STEPS: dict[State, Step] = {
 }
 
 
-def expired(record: Record, at: float) -> bool:
+def is_expired(record: CallRecord, at: float) -> bool:
     """Whether an open request or an unused yes is too old to be used."""
     return record.expires_at is not None and at >= record.expires_at
 
@@ -160,7 +160,7 @@ def expired(record: Record, at: float) -> bool:
 Changes = dict[str, Any]
 
 
-def _decided(_: Record, event: Decided) -> Changes:
+def _decided(_: CallRecord, event: DecisionMade) -> Changes:
     match event.verdict:
         case Verdict.EXECUTE:
             state = State.ALLOWED
@@ -192,9 +192,9 @@ _AFTER = {
 }
 
 
-def _answered(record: Record, event: Answered) -> Changes:
+def _answered(record: CallRecord, event: AnswerGiven) -> Changes:
     approval = event.approval
-    if expired(record, approval.at):
+    if is_expired(record, approval.at):
         return {"state": State.BLOCKED, "reason": EXPIRED}
     return {
         "state": _AFTER[approval.answer],
@@ -207,46 +207,46 @@ def _answered(record: Record, event: Answered) -> Changes:
 EXPIRED = "the time to answer or to use the approval ran out"
 
 
-def _closed(_: Record, event: Closed) -> Changes:
+def _closed(_: CallRecord, event: CallCancelled) -> Changes:
     return {"state": State.BLOCKED, "reason": event.reason}
 
 
-def _started(record: Record, event: Started) -> Changes:
+def _started(record: CallRecord, event: ExecutionStarted) -> Changes:
     # Expiry is part of the claim: a yes that came in time may still be used too late.
-    if expired(record, event.at):
+    if is_expired(record, event.at):
         return {"state": State.BLOCKED, "reason": EXPIRED}
     return {"state": State.RUNNING, "owner": event.owner, "starts": record.starts + 1}
 
 
-def _resumed(_: Record, event: Started) -> Changes:
+def _resumed(_: CallRecord, event: ExecutionStarted) -> Changes:
     return {"state": State.RUNNING, "owner": event.owner}
 
 
-def _finished(record: Record, event: Finished) -> Changes:
+def _finished(record: CallRecord, event: ExecutionFinished) -> Changes:
     _owned(record, event)
     return _ended(event.result)
 
 
-def _interrupted(record: Record, event: Interrupted) -> Changes:
+def _interrupted(record: CallRecord, event: ExecutionPaused) -> Changes:
     _owned(record, event)
     return {"state": State.PAUSED, "owner": None}
 
 
-def _released(record: Record, event: Released) -> Changes:
+def _released(record: CallRecord, event: ClaimReleased) -> Changes:
     _owned(record, event)
     return {"state": State.ALLOWED, "owner": None, "starts": record.starts - 1}
 
 
-def _lost(record: Record, event: Lost) -> Changes:
+def _lost(record: CallRecord, event: OwnerLost) -> Changes:
     _owned(record, event)
     return {"state": State.UNKNOWN, "reason": event.reason}
 
 
-def _resolved(record: Record, event: Resolved) -> Changes:
+def _resolved(record: CallRecord, event: OutcomeResolved) -> Changes:
     return {"approval": event.approval or record.approval, **_ended(event.result)}
 
 
-def _rerun(record: Record, event: Rerun) -> Changes:
+def _rerun(record: CallRecord, event: RerunAllowed) -> Changes:
     return {
         "state": State.ALLOWED,
         "owner": None,
@@ -256,31 +256,33 @@ def _rerun(record: Record, event: Rerun) -> Changes:
     }
 
 
-def _ended(result: Result) -> Changes:
-    state = State.EXECUTED if isinstance(result, Executed) else State.TOOL_ERROR
+def _ended(result: ToolOutcome) -> Changes:
+    state = State.EXECUTED if isinstance(result, ToolSucceeded) else State.TOOL_ERROR
     return {"state": state, "result": result, "reason": "", "owner": None}
 
 
-def _owned(record: Record, event: Finished | Interrupted | Released | Lost) -> None:
+def _owned(
+    record: CallRecord, event: ExecutionFinished | ExecutionPaused | ClaimReleased | OwnerLost
+) -> None:
     if event.owner != record.owner:
         why = f"it belongs to {record.owner}, not to {event.owner}"
-        raise IllegalMove(record.key, record.state, type(event).__name__, why)
+        raise InvalidTransition(record.key, record.state, type(event).__name__, why)
 
 
 # Each function takes exactly the event it stands behind; the table cannot say so to a type checker.
-MOVES: dict[tuple[State, type], Callable[[Record, Any], Changes]] = {
-    (State.PROPOSED, Decided): _decided,
-    (State.AWAITING, Answered): _answered,
-    (State.AWAITING, Closed): _closed,
-    (State.ALLOWED, Closed): _closed,
-    (State.PAUSED, Closed): _closed,
-    (State.ALLOWED, Started): _started,
-    (State.PAUSED, Started): _resumed,
-    (State.RUNNING, Finished): _finished,
-    (State.RUNNING, Interrupted): _interrupted,
-    (State.RUNNING, Released): _released,
-    (State.RUNNING, Lost): _lost,
-    (State.UNKNOWN, Finished): _finished,
-    (State.UNKNOWN, Resolved): _resolved,
-    (State.UNKNOWN, Rerun): _rerun,
+TRANSITIONS: dict[tuple[State, type], Callable[[CallRecord, Any], Changes]] = {
+    (State.PROPOSED, DecisionMade): _decided,
+    (State.AWAITING, AnswerGiven): _answered,
+    (State.AWAITING, CallCancelled): _closed,
+    (State.ALLOWED, CallCancelled): _closed,
+    (State.PAUSED, CallCancelled): _closed,
+    (State.ALLOWED, ExecutionStarted): _started,
+    (State.PAUSED, ExecutionStarted): _resumed,
+    (State.RUNNING, ExecutionFinished): _finished,
+    (State.RUNNING, ExecutionPaused): _interrupted,
+    (State.RUNNING, ClaimReleased): _released,
+    (State.RUNNING, OwnerLost): _lost,
+    (State.UNKNOWN, ExecutionFinished): _finished,
+    (State.UNKNOWN, OutcomeResolved): _resolved,
+    (State.UNKNOWN, RerunAllowed): _rerun,
 }

@@ -86,7 +86,7 @@ class FailMode(StrEnum):
     OPEN = "open"
 
 
-def tightest(*verdicts: Verdict) -> Verdict:
+def strictest(*verdicts: Verdict) -> Verdict:
     """The most careful of some verdicts."""
     return max(verdicts, key=_TIGHTNESS.__getitem__)
 
@@ -216,7 +216,7 @@ def _mappings(value: object) -> tuple[Mapping[str, Any], ...]:
 
 
 @dataclass(frozen=True)
-class Proposal:
+class EvaluationRequest:
     """What BIGHUB is told of a call. The arguments in `context` are redacted.
 
     Attributes:
@@ -268,14 +268,14 @@ class Approval:
 
 
 @dataclass(frozen=True, slots=True)
-class Executed:
+class ToolSucceeded:
     """The tool ran and returned."""
 
     output: object
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class ToolFailed:
     """The tool ran and raised, or said that it failed.
 
     Attributes:
@@ -287,11 +287,11 @@ class Failed:
     output: object = None
 
 
-Result = Executed | Failed
+ToolOutcome = ToolSucceeded | ToolFailed
 
 
 @dataclass(frozen=True)
-class Record:
+class CallRecord:
     """Everything known of one call.
 
     Attributes:
@@ -313,12 +313,12 @@ class Record:
     turn: str
     call_id: str
     tool: str
-    proposal: Proposal
+    proposal: EvaluationRequest
     state: State = State.PROPOSED
     decision: Decision | None = None
     approval: Approval | None = None
     edited_from: str | None = None
-    result: Result | None = None
+    result: ToolOutcome | None = None
     reason: str = ""
     owner: str | None = None
     starts: int = 0
@@ -327,7 +327,7 @@ class Record:
     version: int = 0
 
     @classmethod
-    def of(cls, call: ToolCall, proposal: Proposal, at: float) -> "Record":
+    def of(cls, call: ToolCall, proposal: EvaluationRequest, at: float) -> "CallRecord":
         """A new record of a call that nobody has evaluated yet."""
         return cls(
             key=call.key,

@@ -7,9 +7,16 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from bighub_langgraph.core.errors import ConfigurationError, InvalidCall
-from bighub_langgraph.core.jsonable import plain
-from bighub_langgraph.core.models import Answer, FailMode, Mode, Proposal, Record, ToolCall
-from bighub_langgraph.core.redaction import redact, redacted_error
+from bighub_langgraph.core.jsonable import to_jsonable
+from bighub_langgraph.core.models import (
+    Answer,
+    CallRecord,
+    EvaluationRequest,
+    FailMode,
+    Mode,
+    ToolCall,
+)
+from bighub_langgraph.core.redaction import redact, redact_exception
 
 DecisionMode = Literal["submit", "submit_payload"]
 
@@ -50,9 +57,9 @@ class ToolPolicy:
 
     def __post_init__(self) -> None:
         if self.decision_mode is not None:
-            one_of("decision_mode", self.decision_mode, ("submit", "submit_payload"))
+            check_choice("decision_mode", self.decision_mode, ("submit", "submit_payload"))
         if self.allowed is not None:
-            object.__setattr__(self, "allowed", answers_allowed(self.allowed))
+            object.__setattr__(self, "allowed", check_allowed_decisions(self.allowed))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,17 +79,17 @@ class ApprovalPolicy:
     allowed: Sequence[Answer | str] = tuple(Answer)
     expires_after: float | None = None
     may_switch_tool: bool = False
-    describe: Callable[[Record, Mapping[str, Any]], str] | None = None
+    describe: Callable[[CallRecord, Mapping[str, Any]], str] | None = None
 
     def __post_init__(self) -> None:
-        one_of("interrupt_mode", self.interrupt_mode, ("batched", "per_call"))
-        object.__setattr__(self, "allowed", answers_allowed(self.allowed))
+        check_choice("interrupt_mode", self.interrupt_mode, ("batched", "per_call"))
+        object.__setattr__(self, "allowed", check_allowed_decisions(self.allowed))
         if self.expires_after is not None and self.expires_after <= 0:
             raise ConfigurationError("expires_after is a positive number of seconds, or None")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class GuardSettings:
     """What holds for every call of one guard."""
 
     actor: str = "AI_AGENT"
@@ -109,30 +116,34 @@ class Rules:
 _DEFAULTS = ToolPolicy()
 
 
-def one_of(name: str, value: object, choices: Sequence[str]) -> None:
+def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
     """Refuse a setting that is none of the choices, and list them."""
     if value not in choices:
         listed = ", ".join(repr(str(one)) for one in choices)
         raise ConfigurationError(f"{name} is one of {listed}, not {value!r}")
 
 
-def answers_allowed(answers: Sequence[Answer | str]) -> tuple[Answer, ...]:
+def check_allowed_decisions(answers: Sequence[Answer | str]) -> tuple[Answer, ...]:
     """Check a list of answers; with an empty one calls would wait for ever."""
     if isinstance(answers, str) or not answers:
         raise ConfigurationError(
             "allowed is a list with at least one of the answers a person may give"
         )
     for one in answers:
-        one_of("allowed", one, tuple(Answer))
+        check_choice("allowed", one, tuple(Answer))
     return tuple(Answer(one) for one in answers)
 
 
 VALUE_NAMES = ("value", "amount", "price", "total")
 
 
-def propose(
-    call: ToolCall, rules: Rules, *, session: str | None = None, trajectory: str | None = None
-) -> Proposal:
+def build_evaluation_request(
+    call: ToolCall,
+    rules: GuardSettings,
+    *,
+    session: str | None = None,
+    trajectory: str | None = None,
+) -> EvaluationRequest:
     """What BIGHUB is told of a call; an `InvalidCall` when one of the policy's functions fails.
 
     Args:
@@ -146,11 +157,11 @@ def propose(
     context = {"objective": rules.objective, "model_selection": rules.model_selection}
     if policy.metadata_from_args is not None:
         facts = _asked(call, "metadata_from_args", policy.metadata_from_args, arguments)
-        context |= _facts(call, _redacted(call, plain(facts or {}), rules))
+        context |= _facts(call, _redacted(call, to_jsonable(facts or {}), rules))
     context["session_id"] = session or call.thread
     context["trajectory_id"] = trajectory or call.thread
     context["arguments"] = _redacted(call, arguments, rules)
-    return Proposal(
+    return EvaluationRequest(
         action=policy.action_name or call.tool,
         actor=policy.actor or rules.actor,
         domain=policy.domain or rules.domain,
@@ -197,10 +208,10 @@ def _target(
     return None if found is None else str(found) or None
 
 
-def _redacted(call: ToolCall, value: Any, rules: Rules) -> Any:
+def _redacted(call: ToolCall, value: Any, rules: GuardSettings) -> Any:
     if rules.redact is redact:  # it gives a copy and never raises; a user's may do neither
         return redact(value)
-    return plain(_asked(call, "redact", rules.redact, value))
+    return to_jsonable(_asked(call, "redact", rules.redact, value))
 
 
 def _facts(call: ToolCall, said: object) -> dict[str, Any]:
@@ -215,7 +226,7 @@ def _asked(
 ) -> Any:
     try:
         # A copy: a function that only looks must not change what the tool is given.
-        return function(plain(arguments))
+        return function(to_jsonable(arguments))
     except Exception as error:
-        told = redacted_error(error)
+        told = redact_exception(error)
         raise InvalidCall(f"{name} of {call.tool!r} raised {told}; the call was not run") from error

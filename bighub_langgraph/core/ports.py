@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from bighub_langgraph.core.lifecycle import Event
-from bighub_langgraph.core.models import Proposal, Record
-from bighub_langgraph.core.reporting import Entry, Kind, Telling
+from bighub_langgraph.core.models import CallRecord, EvaluationRequest
+from bighub_langgraph.core.reporting import Report, ReportingConfig, ReportKind
 
 # How long the memory events of a tool round wait for the rest of the round, in seconds.
 MEMORY_GRACE = 5.0
@@ -15,7 +15,7 @@ MEMORY_GRACE = 5.0
 DELIVERY_LEASE = 60.0
 
 
-class Due(Protocol):
+class LeasedReport(Protocol):
     """What a journal gives whoever delivers: an outbox entry, by its number."""
 
     @property
@@ -24,7 +24,7 @@ class Due(Protocol):
         ...
 
     @property
-    def entry(self) -> Entry:
+    def entry(self) -> Report:
         """What is to be told; it may be put in words only now."""
         ...
 
@@ -39,7 +39,7 @@ class Due(Protocol):
         ...
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> ReportKind:
         """What it tells."""
         ...
 
@@ -54,11 +54,11 @@ class Due(Protocol):
         ...
 
 
-class Queued(NamedTuple):
+class QueuedReport(NamedTuple):
     """An outbox entry that waits for delivery, as it is stored; see `Due`."""
 
     id: int
-    entry: Entry
+    entry: Report
     tries: int = 0
     refusals: int = 0
 
@@ -73,7 +73,7 @@ class Queued(NamedTuple):
         return self.entry.turn
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> ReportKind:
         """What it tells."""
         return self.entry.kind
 
@@ -100,19 +100,19 @@ class Journal(Protocol):
         """This process's name on the calls it runs."""
         ...
 
-    def find(self, keys: Sequence[str]) -> dict[str, Record]:
+    def find(self, keys: Sequence[str]) -> dict[str, CallRecord]:
         """The records of these keys, as far as there are any."""
         ...
 
-    def of_request(self, request_id: str) -> list[Record]:
+    def of_request(self, request_id: str) -> list[CallRecord]:
         """The calls that BIGHUB knows by this id, newest first; mostly one."""
         ...
 
-    def open(self, records: Sequence[Record], telling: Telling) -> list[Record]:
+    def open(self, records: Sequence[CallRecord], telling: ReportingConfig) -> list[CallRecord]:
         """Store new records; where a key is taken the stored record wins and is returned."""
         ...
 
-    def move(self, key: str, event: Event, telling: Telling) -> Record:
+    def move(self, key: str, event: Event, telling: ReportingConfig) -> CallRecord:
         """Advance a record and queue what there is to tell of it, in one transaction.
 
         Raises `IllegalMove` where the record's state allows no such event, and `CallNotRecorded`
@@ -120,13 +120,13 @@ class Journal(Protocol):
         """
         ...
 
-    def abandoned(self, record: Record) -> bool:
+    def abandoned(self, record: CallRecord) -> bool:
         """Whether the process that runs a call is gone."""
         ...
 
     def due(
         self, at: float, limit: int, turn: str | None = None, *, early: bool = False
-    ) -> Sequence[Due]:
+    ) -> Sequence[LeasedReport]:
         """Lease entries to deliver, oldest first.
 
         What follows an entry of the same call that is not due yet waits for it. With `turn` only
@@ -165,11 +165,11 @@ class Journal(Protocol):
 
 
 # A proposal, and the idempotency key of its evaluation.
-Asked = tuple[Proposal, str]
+EvaluationItem = tuple[EvaluationRequest, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
+class EnginePort:
     """BIGHUB behind a few functions. Each raises an `EngineError` and nothing else.
 
     Attributes:
@@ -183,13 +183,13 @@ class Engine:
             `EngineError` stands in the place of a reply. None where the client cannot.
     """
 
-    ask: Callable[[Proposal, str], Awaitable[Any]]
+    ask: Callable[[EvaluationRequest, str], Awaitable[Any]]
     resolve: Callable[[Mapping[str, Any]], Awaitable[None]]
     report: Callable[[Mapping[str, Any]], Awaitable[None]]
     report_batch: Callable[[Sequence[Mapping[str, Any]]], Awaitable[None]] | None
     ingest: Callable[[Sequence[Mapping[str, Any]], Mapping[str, Any]], Awaitable[None]]
     immediate: bool = False
-    ask_together: Callable[[Sequence[Asked]], Awaitable[list[Any]]] | None = None
+    ask_together: Callable[[Sequence[EvaluationItem]], Awaitable[list[Any]]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,31 +203,31 @@ class Ports:
         awaited: Awaits a user's awaitable: here, or on the background loop.
     """
 
-    engine: Engine
+    engine: EnginePort
     journal: Journal
-    telling: Telling
+    telling: ReportingConfig
     call: Callable[..., Awaitable[Any]]
     gather: Callable[[Sequence[Coroutine[Any, Any, Any]]], Awaitable[list[Any]]]
     awaited: Callable[[Awaitable[Any]], Awaitable[Any]]
     clock: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
 
-    def find(self, keys: Sequence[str]) -> Awaitable[dict[str, Record]]:
+    def find(self, keys: Sequence[str]) -> Awaitable[dict[str, CallRecord]]:
         """The records of these keys."""
         return self.call(self.journal.find, keys)
 
-    def of_request(self, request_id: str) -> Awaitable[list[Record]]:
+    def of_request(self, request_id: str) -> Awaitable[list[CallRecord]]:
         """The calls that BIGHUB knows by this id, newest first."""
         return self.call(self.journal.of_request, request_id)
 
-    def open(self, records: Sequence[Record]) -> Awaitable[list[Record]]:
+    def open(self, records: Sequence[CallRecord]) -> Awaitable[list[CallRecord]]:
         """Store new records; a stored one wins."""
         return self.call(self.journal.open, records, self.telling)
 
-    def move(self, key: str, event: Event) -> Awaitable[Record]:
+    def move(self, key: str, event: Event) -> Awaitable[CallRecord]:
         """Advance a record."""
         return self.call(self.journal.move, key, event, self.telling)
 
-    def move_now(self, key: str, event: Event) -> Record:
+    def move_now(self, key: str, event: Event) -> CallRecord:
         """Advance a record in place: for a coroutine that is being cancelled."""
         return self.journal.move(key, event, self.telling)

@@ -10,9 +10,9 @@ from itertools import pairwise
 from types import NoneType
 from typing import Any
 
-from bighub_langgraph.core.jsonable import MAPPING, text_of
+from bighub_langgraph.core.jsonable import MAPPING, exception_text
 
-HIDDEN = "[redacted]"
+REDACTED = "[redacted]"
 
 # Whole words of a key, after splitting `camelCase`, `snake_case` and `kebab-case`.
 SECRET_WORDS = frozenset(
@@ -60,14 +60,14 @@ def redact_text(text: str) -> str:
     return text
 
 
-def redacted_error(error: BaseException) -> str:
+def redact_exception(error: BaseException) -> str:
     """The name of an exception and what it says, with the patterns of `redact` hidden."""
-    return redact_text(f"{type(error).__name__}: {text_of(error)}")
+    return redact_text(f"{type(error).__name__}: {exception_text(error)}")
 
 
 def redact_number(number: int) -> int | str:
     """A whole number, or the mark when it is a card number."""
-    return HIDDEN if _luhn(str(abs(number))) else number
+    return REDACTED if _luhn(str(abs(number))) else number
 
 
 def _named(key: str) -> tuple[str, bool]:
@@ -86,7 +86,7 @@ def _hidden(members: Iterable[tuple[object, Any]]) -> dict[str, Any]:
         text = str(key)
         name, secret = _known_name(text) if len(text) <= _LONGEST_NAME else _named(text)
         if secret and value not in (None, "", False, True):
-            shown[name] = HIDDEN
+            shown[name] = REDACTED
         else:
             shown[name] = value if type(value) in _HARMLESS else redact(value)
     return shown
@@ -112,17 +112,17 @@ def _luhn(digits: str) -> bool:
 
 
 def _card(found: re.Match[str]) -> str:
-    return HIDDEN if _luhn(re.sub(r"\D", "", found[0])) else found[0]
+    return REDACTED if _luhn(re.sub(r"\D", "", found[0])) else found[0]
 
 
 def _iban(found: re.Match[str]) -> str:
     letters = found[0].replace(" ", "").upper()
     number = "".join(str(int(letter, 36)) for letter in letters[4:] + letters[:4])
-    return HIDDEN if int(number) % 97 == 1 else found[0]
+    return REDACTED if int(number) % 97 == 1 else found[0]
 
 
 def _behind(found: re.Match[str]) -> str:
-    return f"{found[1]}{HIDDEN}"
+    return f"{found[1]}{REDACTED}"
 
 
 # In texts of at least so many characters that hold this, there may be something to be found.
@@ -131,10 +131,10 @@ _PATTERNS: tuple[tuple[int, str, re.Pattern[str], str | Callable[[re.Match[str]]
         27,
         "-----",
         re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*-----|\Z)", re.DOTALL),
-        HIDDEN,
+        REDACTED,
     ),
     (7, "://", re.compile(r"\b(\w[\w+.-]{0,30}://[^\s/:@]*:)[^\s/@]+(?=@)"), _behind),
-    (5, "@", re.compile(r"\b[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+"), HIDDEN),
+    (5, "@", re.compile(r"\b[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+"), REDACTED),
     (14, "", re.compile(r"(?i)\b(bearer\s+|basic\s+)[\w.~+/=-]{8,}"), _behind),
     (
         18,
@@ -142,9 +142,9 @@ _PATTERNS: tuple[tuple[int, str, re.Pattern[str], str | Callable[[re.Match[str]]
         re.compile(
             r"\b(?:sk|pk|rk|bh|gh[opsu]|xox[abprs]|AKIA)[-_]?(?:live|test|proj)?[-_]?\w{16,}\b"
         ),
-        HIDDEN,
+        REDACTED,
     ),
-    (21, "eyJ", re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), HIDDEN),
+    (21, "eyJ", re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), REDACTED),
     (
         5,
         "",

@@ -7,26 +7,26 @@ from enum import StrEnum
 from types import NoneType
 from typing import Any, Literal, NamedTuple
 
-from bighub_langgraph.core.jsonable import cut, plain
+from bighub_langgraph.core.jsonable import to_jsonable, truncate
 from bighub_langgraph.core.models import (
     TERMINAL,
     Answer,
-    Executed,
-    Failed,
+    CallRecord,
     Recommendation,
-    Record,
     State,
     Status,
+    ToolFailed,
+    ToolSucceeded,
     Verdict,
 )
-from bighub_langgraph.core.redaction import HIDDEN, redact
+from bighub_langgraph.core.redaction import REDACTED, redact
 
 log = logging.getLogger("bighub_langgraph")
 
 LONGEST_OUTPUT = 4_000
 
 
-class Kind(StrEnum):
+class ReportKind(StrEnum):
     """What an outbox entry tells, in the order in which a call's entries are sent."""
 
     APPROVAL = "approval"
@@ -34,7 +34,7 @@ class Kind(StrEnum):
     MEMORY = "memory"
 
 
-class Entry(NamedTuple):
+class Report(NamedTuple):
     """One thing to tell BIGHUB.
 
     Attributes:
@@ -45,12 +45,12 @@ class Entry(NamedTuple):
 
     key: str
     turn: str
-    kind: Kind
+    kind: ReportKind
     body: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
+class ReportingConfig:
     """What of a call is told at all, and how it is redacted.
 
     Attributes:
@@ -71,59 +71,65 @@ class Telling:
         A user's redaction that fails hides everything: the tool has run, nothing may raise now.
         """
         try:
-            said = self.redact(value if type(value) is str and value.isascii() else plain(value))
+            said = self.redact(
+                value if type(value) is str and value.isascii() else to_jsonable(value)
+            )
             # Of a user's redaction it may be any object, and is put in words much later.
-            return said if self.redact is redact or type(said) is str else plain(said)
+            return said if self.redact is redact or type(said) is str else to_jsonable(said)
         except Exception:
             log.exception("redact raised; the value is not told at all")
-            return HIDDEN
+            return REDACTED
 
     def hide_text(self, text: str) -> str:
         """The same of a text, which stays one and is cut."""
         said = self.hide(text)
-        return cut(said if isinstance(said, str) else str(said), LONGEST_OUTPUT)
+        return truncate(said if isinstance(said, str) else str(said), LONGEST_OUTPUT)
 
 
-def entries(before: Record, after: Record, telling: Telling) -> Sequence[Entry]:
+def build_reports(
+    before: CallRecord, after: CallRecord, telling: ReportingConfig
+) -> Sequence[Report]:
     """What a move gives us to tell."""
-    return [entry(kind, after, telling) for kind in kinds(before, after, telling)]
+    return [build_report(kind, after, telling) for kind in report_kinds(before, after, telling)]
 
 
-def kinds(before: Record, after: Record, telling: Telling) -> Sequence[Kind]:
+def report_kinds(
+    before: CallRecord, after: CallRecord, telling: ReportingConfig
+) -> Sequence[ReportKind]:
     """Of what kinds that is, in its order."""
     answered = before.state is State.AWAITING and after.state is not State.AWAITING
     settled = after.state in TERMINAL and before.state not in TERMINAL
     if not answered and not settled:
         return ()
-    told: list[Kind] = []
+    told: list[ReportKind] = []
     if answered and after.request_id:
-        told.append(Kind.APPROVAL)
+        told.append(ReportKind.APPROVAL)
     if settled and after.state is not State.SUPERSEDED:
         if telling.outcomes and (after.request_id or after.starts):
-            told.append(Kind.OUTCOME)
+            told.append(ReportKind.OUTCOME)
         if telling.memory:
-            told.append(Kind.MEMORY)
+            told.append(ReportKind.MEMORY)
     return told
 
 
-def entry(kind: Kind, record: Record, telling: Telling) -> Entry:
+def build_report(kind: ReportKind, record: CallRecord, telling: ReportingConfig) -> Report:
     """One thing to tell of a call."""
-    return Entry(record.key, record.turn, kind, _BODIES[kind](record, telling))
+    return Report(record.key, record.turn, kind, _BODIES[kind](record, telling))
 
 
-def lasts(record: Record) -> bool:
+def has_immutable_output(record: CallRecord) -> bool:
     """Whether what there is to tell of a call can be put in words later: it is all our own.
 
     What a tool returned may be the framework's or the user's object, and change.
     """
     result = record.result
-    return not isinstance(result, Executed) or type(result.output) in _UNCHANGING
+    return not isinstance(result, ToolSucceeded) or type(result.output) in _UNCHANGING
 
 
 _UNCHANGING = frozenset({str, int, float, bool, NoneType})
 
 
-def resolution(record: Record, telling: Telling) -> dict[str, Any]:
+def build_approval_resolution(record: CallRecord, telling: ReportingConfig) -> dict[str, Any]:
     """What BIGHUB's approval queue is told. It knows no approver, so the comment opens with it."""
     approval = record.approval
     approved = approval is not None and approval.answer is Answer.APPROVE
@@ -140,7 +146,7 @@ def resolution(record: Record, telling: Telling) -> dict[str, Any]:
     }
 
 
-def outcome(record: Record, telling: Telling) -> dict[str, Any]:
+def build_outcome(record: CallRecord, telling: ReportingConfig) -> dict[str, Any]:
     """The outcome of a call, in the words of BIGHUB's `outcomes.report`."""
     status, description = _told(record)
     body: dict[str, Any] = {
@@ -159,7 +165,7 @@ def outcome(record: Record, telling: Telling) -> dict[str, Any]:
     return body
 
 
-def recommendation_followed(record: Record) -> bool | None:
+def recommendation_followed(record: CallRecord) -> bool | None:
     """Whether what happened is what BIGHUB recommended; None where that cannot be said."""
     if record.decision is None or record.decision.fault:
         return None
@@ -178,15 +184,15 @@ _FOLLOWED: dict[Recommendation, Callable[[bool, bool], bool | None]] = {
 }
 
 
-def status_of(record: Record) -> Status | None:
+def public_status(record: CallRecord) -> Status | None:
     """BIGHUB's public word for where a call stands; None while it is on its way.
 
     A call in doubt shows as `tool_error`.
     """
-    return STATUS.get(record.state)
+    return PUBLIC_STATUSES.get(record.state)
 
 
-STATUS = {
+PUBLIC_STATUSES = {
     State.AWAITING: Status.APPROVAL_REQUIRED,
     State.UNKNOWN: Status.TOOL_ERROR,
     State.EXECUTED: Status.EXECUTED,
@@ -197,41 +203,41 @@ STATUS = {
 }
 
 
-def memory_event(record: Record, telling: Telling) -> dict[str, Any]:
+def build_memory_event(record: CallRecord, telling: ReportingConfig) -> dict[str, Any]:
     """A `DecisionMemoryEvent` of BIGHUB's SDK, redacted and cut."""
-    event: dict[str, Any] = {
+    build_event: dict[str, Any] = {
         "event_id": record.key,
         "schema_version": 1,
         "source_version": telling.source_version,
         "tool": record.tool,
-        "status": (status_of(record) or record.state).value,
+        "status": (public_status(record) or record.state).value,
         "decision": record.decision.reply if record.decision else {},
         "arguments": record.proposal.context.get("arguments", {}),
         "call_id": record.call_id,
     }
     match record.result:
-        case Executed(output):
-            event["output"] = shown(output, telling.hide)
-        case Failed(error):
-            event["error"] = telling.hide_text(error)
+        case ToolSucceeded(output):
+            build_event["output"] = to_loggable(output, telling.hide)
+        case ToolFailed(error):
+            build_event["error"] = telling.hide_text(error)
         case None if record.reason:
-            event["error"] = telling.hide_text(record.reason)
+            build_event["error"] = telling.hide_text(record.reason)
         case None:
             pass
-    return event
+    return build_event
 
 
-_BODIES: dict[Kind, Callable[[Record, Telling], dict[str, Any]]] = {
-    Kind.APPROVAL: resolution,
-    Kind.OUTCOME: outcome,
-    Kind.MEMORY: lambda record, telling: {
+_BODIES: dict[ReportKind, Callable[[CallRecord, ReportingConfig], dict[str, Any]]] = {
+    ReportKind.APPROVAL: build_approval_resolution,
+    ReportKind.OUTCOME: build_outcome,
+    ReportKind.MEMORY: lambda record, telling: {
         "about": _about(record, telling),
-        "event": memory_event(record, telling),
+        "event": build_memory_event(record, telling),
     },
 }
 
 
-def _about(record: Record, telling: Telling) -> dict[str, Any]:
+def _about(record: CallRecord, telling: ReportingConfig) -> dict[str, Any]:
     """What BIGHUB's `ingest_memory` takes beside the events."""
     about: dict[str, Any] = {
         "source": telling.source,
@@ -247,10 +253,10 @@ def _about(record: Record, telling: Telling) -> dict[str, Any]:
 
 
 def _redacted(value: object) -> Any:
-    return redact(plain(value))
+    return redact(to_jsonable(value))
 
 
-def shown(output: object, hide: Callable[[object], Any] = _redacted) -> Any:
+def to_loggable(output: object, hide: Callable[[object], Any] = _redacted) -> Any:
     """An output for memory and logs: plain JSON, redacted, and its `repr` cut when it is large.
 
     Where a framework wrapped what the tool said into messages, only what it said is shown.
@@ -258,7 +264,7 @@ def shown(output: object, hide: Callable[[object], Any] = _redacted) -> Any:
     contents = [] if isinstance(output, str) else _contents(output)
     told = hide(contents[0] if len(contents) == 1 else contents or output)
     text = told if isinstance(told, str) else repr(told)
-    return told if len(text) <= LONGEST_OUTPUT else cut(text, LONGEST_OUTPUT)
+    return told if len(text) <= LONGEST_OUTPUT else truncate(text, LONGEST_OUTPUT)
 
 
 def _contents(output: object) -> list[object]:
@@ -284,11 +290,11 @@ def _parts(output: object) -> Sequence[object]:
     return [output.update] if hasattr(output, "goto") and hasattr(output, "update") else ()
 
 
-def _told(record: Record) -> tuple[str, str]:
+def _told(record: CallRecord) -> tuple[str, str]:
     match record.result:
-        case Executed():
+        case ToolSucceeded():
             return "SUCCESS", f"{record.tool} ran"
-        case Failed(error):
+        case ToolFailed(error):
             return "FAILURE", f"{record.tool} failed: {error}"
         case None if record.state is State.ANSWERED:
             return "BLOCKED", f"a person answered instead of {record.tool}"
@@ -299,7 +305,7 @@ def _told(record: Record) -> tuple[str, str]:
 EventName = Literal["decision", "approval", "outcome"]
 
 
-def event(name: EventName, record: Record, *, replayed: bool = False) -> dict[str, Any]:
+def build_event(name: EventName, record: CallRecord, *, replayed: bool = False) -> dict[str, Any]:
     """An event as plain JSON.
 
     Keys: `type` ("bighub"), `event`, `tool`, `call_id`, `key`, `status` (one of BIGHUB's four, or
@@ -314,7 +320,7 @@ def event(name: EventName, record: Record, *, replayed: bool = False) -> dict[st
         "tool": record.tool,
         "call_id": record.call_id,
         "key": record.key,
-        "status": plain(status_of(record)),
+        "status": to_jsonable(public_status(record)),
         "state": record.state.value,
         **_decided(record),
         **_answered(record),
@@ -327,7 +333,7 @@ def event(name: EventName, record: Record, *, replayed: bool = False) -> dict[st
     return told
 
 
-def _decided(record: Record) -> dict[str, Any]:
+def _decided(record: CallRecord) -> dict[str, Any]:
     decision = record.decision
     if decision is None:
         return {}
@@ -345,7 +351,7 @@ def _decided(record: Record) -> dict[str, Any]:
 _VERDICTS = {State.AWAITING: Verdict.REVIEW, State.BLOCKED: Verdict.BLOCK}
 
 
-def _answered(record: Record) -> dict[str, Any]:
+def _answered(record: CallRecord) -> dict[str, Any]:
     approval = record.approval
     if approval is None:
         return {}
@@ -359,11 +365,11 @@ def _answered(record: Record) -> dict[str, Any]:
     }
 
 
-def _ended(record: Record) -> dict[str, Any]:
+def _ended(record: CallRecord) -> dict[str, Any]:
     match record.result:
-        case Executed(output):
-            return {"output": shown(output)}
-        case Failed(error):
+        case ToolSucceeded(output):
+            return {"output": to_loggable(output)}
+        case ToolFailed(error):
             return {"error": error}
         case None:
             return {"error": record.reason} if record.reason else {}

@@ -8,20 +8,20 @@ from langchain_core.messages import ToolMessage
 from langgraph.config import get_stream_writer
 from langgraph.types import Command
 
-from bighub_langgraph.core.model_messages import for_model
-from bighub_langgraph.core.models import Record, State
+from bighub_langgraph.core.model_messages import message_for_model
+from bighub_langgraph.core.models import CallRecord, State
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.graph.state import CHANNEL, Plan
 
 FORGOTTEN = "this call was not run, and the journal no longer knows why; ask again if it is needed"
 
 
-def answered(record: Record) -> ToolMessage:
+def answered(record: CallRecord) -> ToolMessage:
     """The tool message of a call that ended without its tool."""
     status = "success" if record.state is State.ANSWERED else "error"
     about = {"status": record.state.value, "key": record.key}
     return ToolMessage(
-        for_model(record),
+        message_for_model(record),
         name=record.tool,
         tool_call_id=record.call_id,
         status=status,

@@ -8,7 +8,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.types import Command, Send
 
-from bighub_langgraph.core.approval_answers import UnclearAnswer
+from bighub_langgraph.core.approval_answers import InvalidApprovalResponse
 from bighub_langgraph.core.lifecycle import next_step
 from bighub_langgraph.core.models import Step
 from bighub_langgraph.core.ports import Ports
@@ -51,7 +51,7 @@ def approval_node(
         said = question.ask()
         try:
             given = question.read(said)
-        except UnclearAnswer as error:
+        except InvalidApprovalResponse as error:
             # One question per task: another one would be answered by what this one was told.
             return Command(goto=to_people(plan, plan["calls"], unclear=str(error)))
         turn = _Turn(plan)

@@ -6,9 +6,9 @@ from typing import Any, Protocol
 from langgraph.errors import GraphBubbleUp
 
 from bighub_langgraph.core.errors import InvalidCall
-from bighub_langgraph.core.execution import Edited, Ran, Refused
-from bighub_langgraph.core.model_messages import not_possible
-from bighub_langgraph.core.models import Record, State, ToolCall
+from bighub_langgraph.core.execution import EditedCall, ExecutionResult, RefusedCall
+from bighub_langgraph.core.model_messages import invalid_call_message
+from bighub_langgraph.core.models import CallRecord, State, ToolCall
 from bighub_langgraph.graph.answering import answered, refused
 from bighub_langgraph.graph.state import Plan, Planned
 from bighub_langgraph.graph.tooling import Update, said
@@ -31,17 +31,19 @@ class Host(Protocol):
         """The provider's id of the call."""
         ...
 
-    async def considered(self, target: ToolCall | Edited) -> Record | Refused:
+    async def considered(self, target: ToolCall | EditedCall) -> CallRecord | RefusedCall:
         """What the journal says of a call, after BIGHUB was asked about a new one."""
         ...
 
     async def asked_here(
-        self, call: ToolCall, record: Record, *, edits: bool = True
-    ) -> tuple[Record, Planned | None]:
+        self, call: ToolCall, record: CallRecord, *, edits: bool = True
+    ) -> tuple[CallRecord, Planned | None]:
         """What the journal says after a person was asked; and the call as that person wants it."""
         ...
 
-    async def ran(self, call: ToolCall, key: str, invoke: Callable[[], Awaitable[Any]]) -> Ran:
+    async def ran(
+        self, call: ToolCall, key: str, invoke: Callable[[], Awaitable[Any]]
+    ) -> ExecutionResult:
         """Run a call once that is recorded under a key."""
         ...
 
@@ -80,8 +82,8 @@ class BeforeTool:
         if self._host.guard.rules.policy(call.tool).read_only:
             return await invoke()
         record = await self._host.considered(call)
-        if isinstance(record, Refused):
-            return [refused(call.tool, call.call_id, not_possible(call.tool, record.error))]
+        if isinstance(record, RefusedCall):
+            return [refused(call.tool, call.call_id, invalid_call_message(call.tool, record.error))]
         if record.state is State.AWAITING:
             record, _ = await self._host.asked_here(call, record, edits=False)
         if record.state in WITHOUT_TOOL:

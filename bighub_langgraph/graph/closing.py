@@ -6,8 +6,8 @@ from typing import Any
 from langchain_core.messages import ToolMessage
 
 from bighub_langgraph.core.errors import InvalidCall
-from bighub_langgraph.core.execution import await_other, close
-from bighub_langgraph.core.models import Record, State, ToolCall
+from bighub_langgraph.core.execution import cancel_call, wait_for_owner
+from bighub_langgraph.core.models import CallRecord, State, ToolCall
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.graph.answering import answered, refused, replayed, tool_messages
 
@@ -40,13 +40,13 @@ async def _ended(
     if record is None:
         return refused(call["name"], call["id"], f"{call['name']} did not run: {reason}.")
     if record.state is State.RUNNING:
-        record = await await_other(record, ports)
+        record = await wait_for_owner(record, ports)
     if record.state in _OPEN:
-        record = await close(record, reason, ports)
+        record = await cancel_call(record, reason, ports)
     return _answer(record)
 
 
-async def _latest(call: Any, thread: str, turn: str, ports: Ports) -> Record | None:
+async def _latest(call: Any, thread: str, turn: str, ports: Ports) -> CallRecord | None:
     """The record of a call, or that of the call it was edited into."""
     try:
         key = ToolCall(thread, turn, call["id"], call["name"], call["args"]).key
@@ -62,7 +62,7 @@ async def _latest(call: Any, thread: str, turn: str, ports: Ports) -> Record | N
     return record
 
 
-def _answer(record: Record) -> ToolMessage:
+def _answer(record: CallRecord) -> ToolMessage:
     stored = tool_messages(record.result.output) if record.result is not None else []
     mine = [one for one in stored if one.tool_call_id == record.call_id]
     return replayed(mine[0]) if mine else answered(record)

@@ -6,10 +6,10 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 
-from bighub_langgraph.core.execution import Edited, Refused, close, consider
+from bighub_langgraph.core.execution import EditedCall, RefusedCall, cancel_call, evaluate_calls
 from bighub_langgraph.core.lifecycle import next_step
-from bighub_langgraph.core.model_messages import not_possible
-from bighub_langgraph.core.models import Answer, Approval, Record, State, Step, ToolCall
+from bighub_langgraph.core.model_messages import invalid_call_message
+from bighub_langgraph.core.models import Answer, Approval, CallRecord, State, Step, ToolCall
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.graph.answering import answers_in, tell
 from bighub_langgraph.graph.checks import did_not_run, faults, refuse_forgetful
@@ -123,7 +123,7 @@ async def consider_plan(
     """Ask BIGHUB about what is to be evaluated, and write into the plan what comes next."""
     waiting = [one for one in plan["calls"] if one["next"] == "evaluate"]
     session = thread_of(config) or plan["turn"]
-    found = await consider(
+    found = await evaluate_calls(
         [asked(plan, one) for one in waiting],
         guard.rules,
         ports,
@@ -133,28 +133,28 @@ async def consider_plan(
     )
     for one, record in zip(waiting, found, strict=True):
         one.pop("edit", None)
-        if isinstance(record, Refused):
-            one["fault"] = not_possible(one["name"], record.error)
+        if isinstance(record, RefusedCall):
+            one["fault"] = invalid_call_message(one["name"], record.error)
             one["next"] = "done"
             one["args"] = {}
             continue
         if record.state is State.AWAITING and not checkpointer_of(config):
-            record = await close(record, NO_CHECKPOINTER, ports)  # noqa: PLW2901 - the same record
+            record = await cancel_call(record, NO_CHECKPOINTER, ports)  # noqa: PLW2901 - the same record
         one["key"] = record.key
         one["next"] = _next(record, guard, config)
 
 
-def asked(plan: Plan, one: Planned) -> ToolCall | Edited:
+def asked(plan: Plan, one: Planned) -> ToolCall | EditedCall:
     """A call of a plan as it is evaluated: with a person's yes where that person wrote it."""
     call = ToolCall(plan["thread"], plan["turn"], one["id"], one["name"], one["args"])
     edit = one.get("edit")
     if edit is None:
         return call
     approval = Approval(**{**edit["approval"], "answer": Answer.EDIT})
-    return Edited(call, approval, edit["edited_from"])
+    return EditedCall(call, approval, edit["edited_from"])
 
 
-def _next(record: Record, guard: BighubGuard, config: RunnableConfig) -> Next:
+def _next(record: CallRecord, guard: BighubGuard, config: RunnableConfig) -> Next:
     policy = guard.rules.policy(record.tool)
     if record.state is State.UNKNOWN and (policy.probe is not None or policy.idempotent):
         return "execute"  # the tools node looks into it without a person

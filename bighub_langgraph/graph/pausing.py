@@ -2,7 +2,7 @@
 
 from langgraph.prebuilt.tool_node import ToolCallRequest
 
-from bighub_langgraph.core.models import Record
+from bighub_langgraph.core.models import CallRecord
 from bighub_langgraph.graph.langgraph_internals import (
     checkpointer_of,
     is_sent,
@@ -40,7 +40,7 @@ def reason_not_to_pause(request: ToolCallRequest) -> str | None:
     return ASK_ELSEWHERE
 
 
-def may_ask_again(request: ToolCallRequest, record: Record, plan: Plan) -> bool:
+def may_ask_again(request: ToolCallRequest, record: CallRecord, plan: Plan) -> bool:
     """Whether a person can be asked about a call in doubt in the task that ran it.
 
     Only when this task has asked nobody so far, or the old answer would count as the new one: a

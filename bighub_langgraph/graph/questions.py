@@ -10,19 +10,19 @@ from langgraph.types import interrupt
 from pydantic import BeforeValidator, WithJsonSchema
 
 from bighub_langgraph.core.approval_answers import (
-    Asked,
-    Given,
-    UnclearAnswer,
-    answer_schema,
-    describe,
-    evidence,
-    read_answers,
-    same_arguments,
+    ApprovalAnswer,
+    InvalidApprovalResponse,
+    PendingApproval,
+    build_answer_schema,
+    build_evidence,
+    describe_call,
+    has_same_arguments,
+    parse_answers,
 )
-from bighub_langgraph.core.execution import answer, resolve_doubt
-from bighub_langgraph.core.models import Answer, Approval, Record, State, ToolCall
+from bighub_langgraph.core.execution import record_answer, resolve_unknown
+from bighub_langgraph.core.models import Answer, Approval, CallRecord, State, ToolCall
 from bighub_langgraph.core.ports import Ports
-from bighub_langgraph.core.reporting import event
+from bighub_langgraph.core.reporting import build_event
 from bighub_langgraph.graph.answering import tell
 from bighub_langgraph.graph.checks import misfit
 from bighub_langgraph.graph.state import CHANNEL, Plan, Planned, authenticated_user
@@ -39,7 +39,7 @@ class Settled(NamedTuple):
     """
 
     call: Planned
-    record: Record
+    record: CallRecord
     edited: Planned | None
 
 
@@ -57,7 +57,7 @@ class Question:
     def __init__(
         self,
         plan: Plan,
-        records: Mapping[str, Record],
+        records: Mapping[str, CallRecord],
         guard: BighubGuard,
         tools: Mapping[str, BaseTool] | None,
         *,
@@ -75,35 +75,37 @@ class Question:
         Whatever comes back is returned, so that an answer nobody understands can be asked again.
         """
         if self._plan.get("per_call"):
-            return interrupt(self._value(), response_schema=answer_schema(self._asked[0].allowed))
+            return interrupt(
+                self._value(), response_schema=build_answer_schema(self._asked[0].allowed)
+            )
         return interrupt(self._value())
 
-    def ask_once(self) -> list[Given]:
+    def ask_once(self) -> list[ApprovalAnswer]:
         """Interrupt where asking again is not possible: LangGraph refuses an unclear answer.
 
         Such an answer raises at the caller, nothing of it is saved, and the question stays open.
         """
-        schema = answer_schema(self._asked[0].allowed)
+        schema = build_answer_schema(self._asked[0].allowed)
         if not self._plan.get("per_call"):
             listed = {"type": "array", "items": schema}
             schema = {"type": "object", "properties": {"decisions": listed}}
         understood = Annotated[Any, BeforeValidator(self._checked), WithJsonSchema(schema)]
         return self.read(interrupt(self._value(), response_schema=understood))
 
-    def read(self, said: object) -> list[Given]:
+    def read(self, said: object) -> list[ApprovalAnswer]:
         """The answers in what came back; an `UnclearAnswer` says what is wrong with it."""
-        given = read_answers(said, self._asked)
+        given = parse_answers(said, self._asked)
         for one in given:
             self._refuse_misfit(one)
         return given
 
     async def settle(
-        self, given: Sequence[Given], config: RunnableConfig, ports: Ports
+        self, given: Sequence[ApprovalAnswer], config: RunnableConfig, ports: Ports
     ) -> list[Settled]:
         """Write answers into the journal. Where somebody else's came first, that one counts."""
         return [await self._settle(one, config, ports) for one in given]
 
-    def unanswered(self, given: Sequence[Given]) -> list[Planned]:
+    def unanswered(self, given: Sequence[ApprovalAnswer]) -> list[Planned]:
         """The calls that got no answer."""
         answered = {one.call_id for one in given}
         return [call for call, _ in self._pairs if call["id"] not in answered]
@@ -127,28 +129,30 @@ class Question:
     def _checked(self, said: object) -> object:
         try:
             self.read(said)
-        except UnclearAnswer as error:
+        except InvalidApprovalResponse as error:
             raise ValueError(str(error)) from error
         return said
 
-    def _refuse_misfit(self, given: Given) -> None:
+    def _refuse_misfit(self, given: ApprovalAnswer) -> None:
         if given.arguments is None or not self._tools:
             return
         if given.tool not in self._tools:
-            raise UnclearAnswer(f"an edit names {given.tool!r}, which is no tool here")
+            raise InvalidApprovalResponse(f"an edit names {given.tool!r}, which is no tool here")
         if fault := misfit(self._tools[given.tool], given.arguments):
-            raise UnclearAnswer(fault)
+            raise InvalidApprovalResponse(fault)
 
-    async def _settle(self, given: Given, config: RunnableConfig, ports: Ports) -> Settled:
+    async def _settle(self, given: ApprovalAnswer, config: RunnableConfig, ports: Ports) -> Settled:
         call, record = next(pair for pair in self._pairs if pair[0]["id"] == given.call_id)
         approval = self._approval(given, call, authenticated_user(config), ports.clock())
-        move = resolve_doubt if record.state is State.UNKNOWN else answer
+        move = resolve_unknown if record.state is State.UNKNOWN else record_answer
         settled = await move(record, approval, ports)
-        tell(event("approval", settled))
+        tell(build_event("approval", settled))
         edited = _edited(call, given, approval, settled) if _won(approval, settled) else None
         return Settled(call, settled, edited)
 
-    def _approval(self, given: Given, call: Planned, known: str | None, at: float) -> Approval:
+    def _approval(
+        self, given: ApprovalAnswer, call: Planned, known: str | None, at: float
+    ) -> Approval:
         after = self._guard.rules.approvals.expires_after
         edits = given.arguments is not None and not _changes_nothing(given, call)
         return Approval(
@@ -163,18 +167,20 @@ class Question:
         )
 
 
-def _asked(call: Planned, record: Record, guard: BighubGuard, *, edits: bool) -> Asked:
+def _asked(
+    call: Planned, record: CallRecord, guard: BighubGuard, *, edits: bool
+) -> PendingApproval:
     # Other arguments cannot settle what became of a call in doubt, and it needs all other answers.
     doubtful = record.state is State.UNKNOWN
     allowed = list(Answer) if doubtful else guard.rules.allowed(call["name"])
     if doubtful or not edits:
         allowed = [one for one in allowed if one is not Answer.EDIT] or [Answer.REJECT]
     switch = guard.rules.approvals.may_switch_tool
-    return Asked(call["id"], call["name"], call["args"], allowed, switch)
+    return PendingApproval(call["id"], call["name"], call["args"], allowed, switch)
 
 
-def _request(call: Planned, record: Record, guard: BighubGuard, unclear: str) -> dict[str, Any]:
-    told = guard.rules.approvals.describe or describe
+def _request(call: Planned, record: CallRecord, guard: BighubGuard, unclear: str) -> dict[str, Any]:
+    told = guard.rules.approvals.describe or describe_call
     description = told(record, call["args"])
     if unclear:
         description = f"The last answer was not understood: {unclear}\n{description}"
@@ -182,30 +188,32 @@ def _request(call: Planned, record: Record, guard: BighubGuard, unclear: str) ->
         "name": call["name"],
         "args": call["args"],
         "description": description,
-        CHANNEL: evidence(record),
+        CHANNEL: build_evidence(record),
     }
 
 
-def _call(plan: Plan, call: Planned, given: Given) -> ToolCall:
+def _call(plan: Plan, call: Planned, given: ApprovalAnswer) -> ToolCall:
     arguments = given.arguments or {}
     return ToolCall(plan["thread"], plan["turn"], call["id"], given.tool, arguments)
 
 
-def _changes_nothing(given: Given, call: Planned) -> bool:
+def _changes_nothing(given: ApprovalAnswer, call: Planned) -> bool:
     return (
         given.arguments is not None
         and given.tool == call["name"]
-        and same_arguments(given.arguments, call["args"])
+        and has_same_arguments(given.arguments, call["args"])
     )
 
 
-def _won(mine: Approval, record: Record) -> bool:
+def _won(mine: Approval, record: CallRecord) -> bool:
     theirs = record.approval
     same = theirs is not None and theirs.edited_to == mine.edited_to
     return record.state is State.SUPERSEDED and bool(mine.edited_to) and same
 
 
-def _edited(call: Planned, given: Given, approval: Approval, record: Record) -> Planned:
+def _edited(
+    call: Planned, given: ApprovalAnswer, approval: Approval, record: CallRecord
+) -> Planned:
     return Planned(
         id=call["id"],
         name=given.tool,

@@ -7,13 +7,25 @@ from typing import Any
 from langchain_core.messages import ToolMessage
 from langgraph.errors import GraphBubbleUp, ParentCommand, is_invalid_resume
 
-from bighub_langgraph.core.context import entered
-from bighub_langgraph.core.execution import Ended, Paused, Ran, perform
-from bighub_langgraph.core.jsonable import text_of
-from bighub_langgraph.core.model_messages import after_edit
-from bighub_langgraph.core.models import Executed, Failed, Record, Result, State, ToolCall
+from bighub_langgraph.core.context import enter_call
+from bighub_langgraph.core.execution import (
+    ExecutionResult,
+    ToolFinished,
+    ToolPaused,
+    execute_or_recover,
+)
+from bighub_langgraph.core.jsonable import exception_text
+from bighub_langgraph.core.model_messages import output_after_edit
+from bighub_langgraph.core.models import (
+    CallRecord,
+    State,
+    ToolCall,
+    ToolFailed,
+    ToolOutcome,
+    ToolSucceeded,
+)
 from bighub_langgraph.core.ports import Ports
-from bighub_langgraph.core.reporting import event
+from bighub_langgraph.core.reporting import build_event
 from bighub_langgraph.graph.answering import answered, replayed, rewritten, tell, tool_messages
 from bighub_langgraph.graph.state import Plan, Planned
 from bighub_langgraph.guard import BighubGuard
@@ -55,16 +67,18 @@ class OneCall:
 
 async def run_once(
     call: ToolCall, key: str, invoke: Invoke, guard: BighubGuard, ports: Ports
-) -> Ran:
+) -> ExecutionResult:
     """Run a call recorded under a key, or find out what became of it; the streams hear of it."""
     policy = guard.rules.policy(call.tool)
-    ran = await perform(key, policy, call.arguments, ports, _run(call.call_id, invoke, guard))
+    ran = await execute_or_recover(
+        key, policy, call.arguments, ports, _run(call.call_id, invoke, guard)
+    )
     if ran.record.state is not State.PAUSED:
-        tell(event("outcome", ran.record, replayed=ran.replayed))
+        tell(build_event("outcome", ran.record, replayed=ran.replayed))
     return ran
 
 
-def said(ran: Ran, call: ToolCall) -> Update:
+def said(ran: ExecutionResult, call: ToolCall) -> Update:
     """What goes into the state for a call that was run, now or earlier."""
     record = ran.record
     if record.result is None or record.result.output is None:
@@ -86,37 +100,37 @@ def plan_to_ask(call: ToolCall) -> Plan:
     return Plan(thread=call.thread, turn=call.turn, calls=[asking])
 
 
-def _run(call_id: str, invoke: Invoke, guard: BighubGuard) -> Callable[[Record], Any]:
-    async def run(record: Record) -> Ended | Paused:
-        with entered(record):
+def _run(call_id: str, invoke: Invoke, guard: BighubGuard) -> Callable[[CallRecord], Any]:
+    async def run(record: CallRecord) -> ToolFinished | ToolPaused:
+        with enter_call(record):
             try:
                 update = await invoke()
             except ParentCommand as signal:  # the tool did its work and hands over
-                return Ended(Executed(None), signal)
+                return ToolFinished(ToolSucceeded(None), signal)
             except GraphBubbleUp as signal:
-                return Paused(signal)
+                return ToolPaused(signal)
             except Exception as error:  # noqa: BLE001 - settled first, then raised as configured
                 if is_invalid_resume(error):  # its own question got an answer that does not fit
-                    return Paused(error)
-                told = f"{type(error).__name__}: {text_of(error)}"
-                return Ended(Failed(guard.ports.telling.hide_text(told)), error)
-        return Ended(_result(update, call_id))
+                    return ToolPaused(error)
+                told = f"{type(error).__name__}: {exception_text(error)}"
+                return ToolFinished(ToolFailed(guard.ports.telling.hide_text(told)), error)
+        return ToolFinished(_result(update, call_id))
 
     return run
 
 
-def _result(update: Update, call_id: str) -> Result:
+def _result(update: Update, call_id: str) -> ToolOutcome:
     for message in tool_messages(update):
         if message.tool_call_id == call_id and message.status == "error":
-            return Failed(str(message.content), update)
-    return Executed(update)
+            return ToolFailed(str(message.content), update)
+    return ToolSucceeded(update)
 
 
 def _is_text(update: Update) -> bool:
     return not hasattr(update, "goto")
 
 
-def _message(record: Record, content: str) -> ToolMessage:
+def _message(record: CallRecord, content: str) -> ToolMessage:
     status = "success" if record.state is State.EXECUTED else "error"
     return ToolMessage(content, name=record.tool, tool_call_id=record.call_id, status=status)
 
@@ -124,5 +138,5 @@ def _message(record: Record, content: str) -> ToolMessage:
 def _told_edit(message: ToolMessage, call: ToolCall) -> ToolMessage:
     if not isinstance(message.content, str) or message.tool_call_id != call.call_id:
         return message
-    told = after_edit(call.tool, call.arguments, message.content)
+    told = output_after_edit(call.tool, call.arguments, message.content)
     return message.model_copy(update={"content": told})

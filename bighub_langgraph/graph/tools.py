@@ -14,8 +14,8 @@ from langgraph.types import Command
 
 from bighub_langgraph.concurrency import run_sync
 from bighub_langgraph.core.errors import ConfigurationError
-from bighub_langgraph.core.execution import Refused, close, consider
-from bighub_langgraph.core.model_messages import not_possible
+from bighub_langgraph.core.execution import RefusedCall, cancel_call, evaluate_calls
+from bighub_langgraph.core.model_messages import invalid_call_message
 from bighub_langgraph.core.models import State
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.graph.answering import answered, refused, tell
@@ -227,7 +227,7 @@ class _Turn:
 
     async def _considered(self, one: OneCall, ports: Ports) -> OneCall | ToolMessage:
         session = thread_of(self.config) or self.calls.turn
-        [record] = await consider(
+        [record] = await evaluate_calls(
             [one.call],
             self.guard.rules,
             ports,
@@ -235,10 +235,10 @@ class _Turn:
             trajectory=session,
             fresh=lambda record: tell(self.guard.announce(record)),
         )
-        if isinstance(record, Refused):
-            return refused(one.name, one.call_id, not_possible(one.name, record.error))
+        if isinstance(record, RefusedCall):
+            return refused(one.name, one.call_id, invalid_call_message(one.name, record.error))
         if record.state is State.AWAITING:
-            record = await close(record, ASK_ELSEWHERE, ports)
+            record = await cancel_call(record, ASK_ELSEWHERE, ports)
         return answered(record) if record.state in ENDED_WITHOUT_TOOL else one
 
     async def _update(self, one: OneCall | ToolMessage, ports: Ports) -> Update:

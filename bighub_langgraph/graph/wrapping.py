@@ -12,9 +12,15 @@ from langchain_core.tools import BaseTool
 from langgraph.prebuilt.tool_node import ToolCallRequest
 
 from bighub_langgraph.concurrency import run_sync
-from bighub_langgraph.core.execution import Edited, Ran, Refused, close, consider
-from bighub_langgraph.core.model_messages import not_possible
-from bighub_langgraph.core.models import Record, State, ToolCall
+from bighub_langgraph.core.execution import (
+    EditedCall,
+    ExecutionResult,
+    RefusedCall,
+    cancel_call,
+    evaluate_calls,
+)
+from bighub_langgraph.core.model_messages import invalid_call_message
+from bighub_langgraph.core.models import CallRecord, State, ToolCall
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.graph.answering import answered, refused, tell
 from bighub_langgraph.graph.arriving import (
@@ -123,7 +129,7 @@ class _Wrapped:
         thread = thread_of(self.request.runtime.config)
         return Plan(thread=thread or minted(), turn=turn or minted(), calls=[])
 
-    def _first(self, plan: Plan) -> tuple[ToolCallRequest, ToolCall | Edited]:
+    def _first(self, plan: Plan) -> tuple[ToolCallRequest, ToolCall | EditedCall]:
         """The model's call, or what a person made of it before this task."""
         mine = self.request.tool_call
         original = call_of(plan, mine["id"], mine["name"], mine["args"])
@@ -139,7 +145,7 @@ class _Wrapped:
         return replace(WatchedRequest.of(self.request, OpenDoor()), tool_call=call, tool=tool)
 
     async def _attempt(
-        self, request: ToolCallRequest, target: ToolCall | Edited, plan: Plan
+        self, request: ToolCallRequest, target: ToolCall | EditedCall, plan: Plan
     ) -> Update:
         call = _plain(target)
         if self.guard.rules.policy(call.tool).read_only:
@@ -149,8 +155,8 @@ class _Wrapped:
             # A wrapper inside may know the tool; if so, the call is looked at before it.
             return await self._unseen(request, plan)
         record = await self.considered(target)
-        if isinstance(record, Refused):
-            return [refused(call.tool, call.call_id, not_possible(call.tool, record.error))]
+        if isinstance(record, RefusedCall):
+            return [refused(call.tool, call.call_id, invalid_call_message(call.tool, record.error))]
         return await self._by_record(request, call, record, plan)
 
     async def _unseen(self, request: ToolCallRequest, plan: Plan) -> Update:
@@ -158,7 +164,7 @@ class _Wrapped:
         return await self.chain(WatchedRequest.of(request, BeforeTool(self, plan, None)))
 
     async def _by_record(
-        self, request: ToolCallRequest, call: ToolCall, record: Record, plan: Plan
+        self, request: ToolCallRequest, call: ToolCall, record: CallRecord, plan: Plan
     ) -> Update:
         if record.state is State.BLOCKED and record.reason == CHANGED:
             return await self._unseen(request, plan)
@@ -171,16 +177,16 @@ class _Wrapped:
             return [answered(record)]
         return await self._run(request, call, record.key, plan)
 
-    def _edit_to_read(self, record: Record) -> bool:
+    def _edit_to_read(self, record: CallRecord) -> bool:
         """Whether a person's edit was settled in this task, which then began anew."""
         return record.state is State.SUPERSEDED and was_resumed(self.request.runtime.config)
 
-    async def considered(self, target: ToolCall | Edited) -> Record | Refused:
+    async def considered(self, target: ToolCall | EditedCall) -> CallRecord | RefusedCall:
         """What the journal says of a call, after BIGHUB was asked about a new one."""
         if (known := await self._known(_plain(target))) is not None:
             return known
         session = thread_of(self.request.runtime.config) or _plain(target).turn
-        [record] = await consider(
+        [record] = await evaluate_calls(
             [target],
             self.guard.rules,
             self.ports,
@@ -190,17 +196,17 @@ class _Wrapped:
         )
         return record
 
-    async def _known(self, call: ToolCall) -> Record | None:
+    async def _known(self, call: ToolCall) -> CallRecord | None:
         """The record of a call that was considered before, as most were with the model's answer."""
         key = key_of(call)
         return None if key is None else (await self.ports.find([key])).get(key)
 
     async def asked_here(
-        self, call: ToolCall, record: Record, *, edits: bool = True
-    ) -> tuple[Record, Planned | None]:
+        self, call: ToolCall, record: CallRecord, *, edits: bool = True
+    ) -> tuple[CallRecord, Planned | None]:
         """Ask a person, where pausing this task is safe; else nobody can be asked."""
         if reason := reason_not_to_pause(self.request):
-            return await close(record, reason, self.ports), None
+            return await cancel_call(record, reason, self.ports), None
         asking = plan_to_ask(call)
         if self.guard.rules.approvals.interrupt_mode == "per_call":
             asking["per_call"] = True
@@ -218,12 +224,14 @@ class _Wrapped:
             await self.asked_here(call, ran.record)
             ran = await self.ran(call, key, lambda: door.through(self.chain(watched)))
         if isinstance(ran.signal, Replaced):
-            await close(ran.record, CHANGED, self.ports)
+            await cancel_call(ran.record, CHANGED, self.ports)
             await self.deliver()
             return ran.signal.given()
         return said(ran, call)
 
-    async def ran(self, call: ToolCall, key: str, invoke: Callable[[], Awaitable[Any]]) -> Ran:
+    async def ran(
+        self, call: ToolCall, key: str, invoke: Callable[[], Awaitable[Any]]
+    ) -> ExecutionResult:
         """Run a call once; raises what its tool raises, after the journal has it."""
         ran = await run_once(call, key, invoke, self.guard, self.ports)
         tool = self.request.tool
@@ -241,8 +249,8 @@ class _Wrapped:
             await tell_of(None, self.guard, self.ports)
 
 
-def _plain(target: ToolCall | Edited) -> ToolCall:
-    return target.call if isinstance(target, Edited) else target
+def _plain(target: ToolCall | EditedCall) -> ToolCall:
+    return target.call if isinstance(target, EditedCall) else target
 
 
 def _tool_named(name: str, request: ToolCallRequest) -> BaseTool | None:

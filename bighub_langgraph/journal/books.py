@@ -5,8 +5,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bighub_langgraph.core.models import Record, State
-from bighub_langgraph.core.ports import Queued
+from bighub_langgraph.core.models import CallRecord, State
+from bighub_langgraph.core.ports import QueuedReport
 from bighub_langgraph.journal import queries
 from bighub_langgraph.journal.database import Database
 from bighub_langgraph.journal.rows import queued_of, record_of, storable
@@ -25,7 +25,7 @@ class Line:
             is gone is in doubt before anybody has noted it.
     """
 
-    record: Record
+    record: CallRecord
     moved_at: float
     in_doubt: bool
 
@@ -55,7 +55,7 @@ class Waiting:
         error: Why the last try failed.
     """
 
-    queued: Queued
+    queued: QueuedReport
     queued_at: float
     due_at: float
     aside: bool
@@ -65,7 +65,7 @@ class Waiting:
 class Books:
     """Reads the tables of a journal, and forgets what is old and settled."""
 
-    def __init__(self, database: Database, abandoned: Callable[[Record], bool]) -> None:
+    def __init__(self, database: Database, abandoned: Callable[[CallRecord], bool]) -> None:
         self._db = database
         self._abandoned = abandoned
 

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import DisconnectionError
 
-from bighub_langgraph.concurrency import awaited_by_forks
+from bighub_langgraph.concurrency import fork_safe_lock
 from bighub_langgraph.core.errors import ConfigurationError, JournalError
 
 # How long a writer waits for its turn, in seconds, before it gives up with an error.
@@ -60,7 +60,7 @@ class OneWriter:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        self._turn = awaited_by_forks()
+        self._turn = fork_safe_lock()
         self._kept: Any = None
 
     @contextlib.contextmanager

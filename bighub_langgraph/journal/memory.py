@@ -8,12 +8,19 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from bighub_langgraph.core.errors import CallNotRecorded
-from bighub_langgraph.core.lifecycle import Event, advance
-from bighub_langgraph.core.models import TERMINAL, Record, State
-from bighub_langgraph.core.ports import DELIVERY_LEASE, MEMORY_GRACE, Due
+from bighub_langgraph.core.errors import RecordNotFound
+from bighub_langgraph.core.lifecycle import Event, apply_event
+from bighub_langgraph.core.models import TERMINAL, CallRecord, State
+from bighub_langgraph.core.ports import DELIVERY_LEASE, MEMORY_GRACE, LeasedReport
 from bighub_langgraph.core.redaction import redact
-from bighub_langgraph.core.reporting import Entry, Kind, Telling, entry, kinds, lasts
+from bighub_langgraph.core.reporting import (
+    Report,
+    ReportingConfig,
+    ReportKind,
+    build_report,
+    has_immutable_output,
+    report_kinds,
+)
 from bighub_langgraph.journal.owners import ThisProcess, process_of
 from bighub_langgraph.journal.packing import Packed, packed, request_of, thread_of, unpacked
 
@@ -33,20 +40,20 @@ class _Slot:
     """
 
     id: int
-    kind: Kind
-    record: Record
-    telling: Telling
+    kind: ReportKind
+    record: CallRecord
+    telling: ReportingConfig
     due_at: float
-    said: Entry | None = None
+    said: Report | None = None
     tries: int = 0
     refusals: int = 0
     leased_until: float = 0.0
     aside: bool = False
 
     @property
-    def entry(self) -> Entry:
+    def entry(self) -> Report:
         """What it says."""
-        return self.said or entry(self.kind, self.record, self.telling)
+        return self.said or build_report(self.kind, self.record, self.telling)
 
     @property
     def key(self) -> str:
@@ -85,7 +92,7 @@ class MemoryJournal:
         self.chosen = chosen
         self._clock = clock
         self._most = most
-        self._records: dict[str, Record | Packed] = {}
+        self._records: dict[str, CallRecord | Packed] = {}
         self._moved_at: dict[str, float] = {}
         self._open: dict[str, int] = {}  # calls that are not settled, by thread
         self._settled: deque[str] = deque()  # the keys of the others, oldest first
@@ -105,32 +112,32 @@ class MemoryJournal:
         """This process's name on the calls it runs."""
         return self._process.name
 
-    def find(self, keys: Sequence[str]) -> dict[str, Record]:
+    def find(self, keys: Sequence[str]) -> dict[str, CallRecord]:
         """The records of these keys."""
         found = ((key, self._records.get(key)) for key in keys)
         return {key: unpacked(one) for key, one in found if one is not None}
 
-    def of_request(self, request_id: str) -> list[Record]:
+    def of_request(self, request_id: str) -> list[CallRecord]:
         """The calls of a request."""
         with self._lock:
             kept = reversed(self._records.values())
             return [unpacked(one) for one in kept if request_of(one) == request_id]
 
-    def open(self, records: Sequence[Record], telling: Telling) -> list[Record]:
+    def open(self, records: Sequence[CallRecord], telling: ReportingConfig) -> list[CallRecord]:
         """Store new records; a stored one wins."""
         with self._lock:
             return [self._opened(record, telling) for record in records]
 
-    def move(self, key: str, event: Event, telling: Telling) -> Record:
+    def move(self, key: str, event: Event, telling: ReportingConfig) -> CallRecord:
         """Advance a record and queue what there is to tell."""
         with self._lock:
             kept = self._records.get(key)
             if kept is None:
-                raise CallNotRecorded([key])
+                raise RecordNotFound([key])
             before = unpacked(kept)
-            after = advance(before, event)
+            after = apply_event(before, event)
             now = self._clock()
-            if told := kinds(before, after, telling):
+            if told := report_kinds(before, after, telling):
                 self._queue(told, after, telling, now)
             self._records[key] = after
             self._moved_at[key] = now
@@ -138,13 +145,13 @@ class MemoryJournal:
                 self._close(after)
             return after
 
-    def abandoned(self, record: Record) -> bool:
+    def abandoned(self, record: CallRecord) -> bool:
         """Whether the process that runs a call is gone: only after a fork can it be another one."""
         return process_of(record.owner) != self.owner
 
     def due(
         self, at: float, limit: int, turn: str | None = None, *, early: bool = False
-    ) -> Sequence[Due]:
+    ) -> Sequence[LeasedReport]:
         """Lease what is due."""
         now = self._clock()
         leased: list[_Slot] = []
@@ -221,19 +228,19 @@ class MemoryJournal:
     def close(self) -> None:
         """Nothing to let go of."""
 
-    def _opened(self, record: Record, telling: Telling) -> Record:
+    def _opened(self, record: CallRecord, telling: ReportingConfig) -> CallRecord:
         stored = self._records.setdefault(record.key, record)
         if stored is not record:
             return unpacked(stored)
         self._moved_at[record.key] = now = self._clock()
         self._open[record.thread] = self._open.get(record.thread, 0) + 1
         if record.state in TERMINAL:
-            if told := kinds(replace(record, state=State.PROPOSED), record, telling):
+            if told := report_kinds(replace(record, state=State.PROPOSED), record, telling):
                 self._queue(told, record, telling, now)
             self._close(record)
         return record
 
-    def _close(self, record: Record) -> None:
+    def _close(self, record: CallRecord) -> None:
         """Count a call as settled, and forget one that was settled long ago."""
         still_open = self._open.pop(record.thread) - 1
         if still_open:
@@ -265,18 +272,20 @@ class MemoryJournal:
         self._told.append(key)
         if len(self._told) >= PACKED_AT_ONCE:
             for told in self._told:
-                if isinstance(kept := self._records.get(told), Record):
+                if isinstance(kept := self._records.get(told), CallRecord):
                     self._records[told] = packed(kept)
             self._told.clear()
 
-    def _queue(self, told: Sequence[Kind], record: Record, telling: Telling, now: float) -> None:
+    def _queue(
+        self, told: Sequence[ReportKind], record: CallRecord, telling: ReportingConfig, now: float
+    ) -> None:
         of_turn = self._of_turn.setdefault(record.turn, {})
         # What a user's redaction hides may depend on who asks: it is asked where the call was made.
-        later = lasts(record) and telling.redact is redact
+        later = has_immutable_output(record) and telling.redact is redact
         slots = {}
         for number, kind in enumerate(told, self._last + 1):
-            due_at = now + MEMORY_GRACE if kind is Kind.MEMORY else 0.0
-            said = None if later else entry(kind, record, telling)
+            due_at = now + MEMORY_GRACE if kind is ReportKind.MEMORY else 0.0
+            said = None if later else build_report(kind, record, telling)
             slots[number] = _Slot(number, kind, record, telling, due_at, said)
         queued = len(slots)
         untold = self._untold.get(record.key, 0) + queued

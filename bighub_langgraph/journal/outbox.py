@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from bighub_langgraph.core.ports import DELIVERY_LEASE, Queued
+from bighub_langgraph.core.ports import DELIVERY_LEASE, QueuedReport
 from bighub_langgraph.journal import queries
 from bighub_langgraph.journal.database import Database, Transaction
 from bighub_langgraph.journal.owners import ThisProcess, presence
@@ -19,7 +19,7 @@ class Outbox:
 
     def due(
         self, at: float, limit: int, turn: str | None = None, *, early: bool = False
-    ) -> list[Queued]:
+    ) -> list[QueuedReport]:
         """Lease what is due; what follows an entry that is not due yet waits for it."""
         now = self._db.now()
         given: dict[str, Any] = {"now": now, "at": at, "most": limit}

@@ -5,28 +5,34 @@ import threading
 from collections.abc import Callable
 
 from bighub_langgraph.core.errors import BighubGuardError, JournalError
-from bighub_langgraph.core.lifecycle import Event, Finished, Interrupted, Lost, Released
-from bighub_langgraph.core.reporting import Telling
+from bighub_langgraph.core.lifecycle import (
+    ClaimReleased,
+    Event,
+    ExecutionFinished,
+    ExecutionPaused,
+    OwnerLost,
+)
+from bighub_langgraph.core.reporting import ReportingConfig
 
 log = logging.getLogger("bighub_langgraph")
 
 # What nobody else can find out: how a tool ended, or that it never began.
-OWN = (Finished, Interrupted, Lost, Released)
+OWN = (ExecutionFinished, ExecutionPaused, OwnerLost, ClaimReleased)
 
-Write = Callable[[str, Event, Telling], object]
+Write = Callable[[str, Event, ReportingConfig], object]
 
 
 class OwedMoves:
     """Keeps what a process owes to its journal until the database is back, or the process ends."""
 
     def __init__(self) -> None:
-        self._moves: list[tuple[str, Event, Telling]] = []
+        self._moves: list[tuple[str, Event, ReportingConfig]] = []
         self._lock = threading.Lock()
 
     def __bool__(self) -> bool:
         return bool(self._moves)
 
-    def keep(self, key: str, event: Event, telling: Telling) -> bool:
+    def keep(self, key: str, event: Event, telling: ReportingConfig) -> bool:
         """Keep a move that only this process can make; says whether it is one."""
         if not isinstance(event, OWN):
             return False

@@ -14,27 +14,27 @@ from bighub_langgraph.core.models import (
     TERMINAL,
     Answer,
     Approval,
+    CallRecord,
     Decision,
-    Executed,
-    Failed,
+    EvaluationRequest,
     Mode,
-    Proposal,
     Recommendation,
-    Record,
     State,
+    ToolFailed,
+    ToolSucceeded,
 )
-from bighub_langgraph.core.reporting import lasts
+from bighub_langgraph.core.reporting import has_immutable_output
 
 # Its thread, its request and its bytes. A plain tuple of such the collector leaves alone.
 Packed = tuple[str, str | None, bytes]
 
 
-def packed(record: Record) -> Record | Packed:
+def packed(record: CallRecord) -> CallRecord | Packed:
     """A record in a small space; the record itself where it may move, or is not all our own."""
-    if record.state not in TERMINAL or not lasts(record):
+    if record.state not in TERMINAL or not has_immutable_output(record):
         return record
     decision = record.decision
-    result = (record.result.output,) if isinstance(record.result, Executed) else record.result
+    result = (record.result.output,) if isinstance(record.result, ToolSucceeded) else record.result
     said = (_of_record(record), decision and _of_decision(decision), result)
     try:
         return record.thread, record.request_id, _dumped(said)
@@ -57,21 +57,21 @@ class _Ours(pickle.Pickler):
         raise pickle.PicklingError
 
 
-_OWN = frozenset({Approval, Answer, Failed})
+_OWN = frozenset({Approval, Answer, ToolFailed})
 
 
-def unpacked(kept: Record | Packed) -> Record:
+def unpacked(kept: CallRecord | Packed) -> CallRecord:
     """The record again."""
-    if isinstance(kept, Record):
+    if isinstance(kept, CallRecord):
         return kept
     (state, *said), decided, result = pickle.loads(kept[2])  # noqa: S301 - of this process
     about = len(_PROPOSAL)
-    return Record(
+    return CallRecord(
         **dict(zip(_RECORD, said[about:], strict=True)),
         state=State(state),
-        proposal=Proposal(*said[:about]),
+        proposal=EvaluationRequest(*said[:about]),
         decision=_decision(*decided) if decided else None,
-        result=Executed(*result) if isinstance(result, tuple) else result,
+        result=ToolSucceeded(*result) if isinstance(result, tuple) else result,
     )
 
 
@@ -80,14 +80,14 @@ def _decision(recommendation: str, mode: str, *said: Any) -> Decision:
     return Decision(recommendation=Recommendation(recommendation), mode=Mode(mode), **known)
 
 
-def thread_of(kept: Record | Packed) -> str:
+def thread_of(kept: CallRecord | Packed) -> str:
     """Its thread."""
-    return kept.thread if isinstance(kept, Record) else kept[0]
+    return kept.thread if isinstance(kept, CallRecord) else kept[0]
 
 
-def request_of(kept: Record | Packed) -> str | None:
+def request_of(kept: CallRecord | Packed) -> str | None:
     """BIGHUB's id of its evaluation."""
-    return kept.request_id if isinstance(kept, Record) else kept[1]
+    return kept.request_id if isinstance(kept, CallRecord) else kept[1]
 
 
 def _names(kind: type, *others: str) -> tuple[str, ...]:
@@ -95,8 +95,8 @@ def _names(kind: type, *others: str) -> tuple[str, ...]:
 
 
 # What is packed of each, by its names; of an enum its word.
-_PROPOSAL = _names(Proposal)
-_RECORD = _names(Record, "state", "proposal", "decision", "result")
+_PROPOSAL = _names(EvaluationRequest)
+_RECORD = _names(CallRecord, "state", "proposal", "decision", "result")
 _DECISION = _names(Decision, "recommendation", "mode")
 _of_record = attrgetter("state._value_", *(f"proposal.{one}" for one in _PROPOSAL), *_RECORD)
 _of_decision = attrgetter("recommendation._value_", "mode._value_", *_DECISION)

@@ -7,26 +7,26 @@ from dataclasses import fields
 from typing import Any
 
 from bighub_langgraph.core.decision import parse_decision
-from bighub_langgraph.core.jsonable import plain
+from bighub_langgraph.core.jsonable import to_jsonable
 from bighub_langgraph.core.models import (
     Answer,
     Approval,
+    CallRecord,
     Decision,
-    Executed,
-    Failed,
-    Proposal,
+    EvaluationRequest,
     Recommendation,
-    Record,
-    Result,
     State,
+    ToolFailed,
+    ToolOutcome,
+    ToolSucceeded,
 )
-from bighub_langgraph.core.ports import MEMORY_GRACE, Queued
-from bighub_langgraph.core.reporting import Entry, Kind
+from bighub_langgraph.core.ports import MEMORY_GRACE, QueuedReport
+from bighub_langgraph.core.reporting import Report, ReportKind
 
 log = logging.getLogger("bighub_langgraph")
 
 
-def row_of(record: Record, at: float) -> dict[str, Any]:
+def row_of(record: CallRecord, at: float) -> dict[str, Any]:
     """A record as a row of the calls table."""
     return {
         "key": record.key,
@@ -38,7 +38,7 @@ def row_of(record: Record, at: float) -> dict[str, Any]:
     }
 
 
-def moving_parts(record: Record, at: float) -> dict[str, Any]:
+def moving_parts(record: CallRecord, at: float) -> dict[str, Any]:
     """The part of a row that a move may change."""
     codec, result = _dumped(record.result)
     return {
@@ -54,14 +54,14 @@ def moving_parts(record: Record, at: float) -> dict[str, Any]:
     }
 
 
-def record_of(row: Mapping[str, Any]) -> Record:
+def record_of(row: Mapping[str, Any]) -> CallRecord:
     """A record from its row."""
     body = json.loads(row["body"])
     said = json.loads(row["said"])
-    return Record(
+    return CallRecord(
         key=row["key"],
         **{name: row[name] for name in _NAMES} | body["names"],
-        proposal=Proposal(**body["proposal"]),
+        proposal=EvaluationRequest(**body["proposal"]),
         state=State(row["state"]),
         decision=_decision(body["decision"]),
         approval=_approval(said["approval"]),
@@ -86,13 +86,13 @@ def storable(text: str) -> str:
     return text.replace("\0", "\\0").encode(errors="backslashreplace").decode()
 
 
-def _unstorable(record: Record) -> dict[str, str]:
+def _unstorable(record: CallRecord) -> dict[str, str]:
     """Names as they are, where the columns cannot hold them; a model may say anything."""
     names = {name: getattr(record, name) for name in _NAMES}
     return {name: text for name, text in names.items() if storable(text) != text}
 
 
-def entry_row(entry: Entry, at: float) -> dict[str, Any]:
+def entry_row(entry: Report, at: float) -> dict[str, Any]:
     """An entry as a new row of the outbox."""
     return {
         "key": entry.key,
@@ -100,17 +100,17 @@ def entry_row(entry: Entry, at: float) -> dict[str, Any]:
         "kind": entry.kind.value,
         "body": json.dumps(entry.body),
         "queued_at": at,
-        "due_at": at + MEMORY_GRACE if entry.kind is Kind.MEMORY else 0.0,
+        "due_at": at + MEMORY_GRACE if entry.kind is ReportKind.MEMORY else 0.0,
     }
 
 
-def queued_of(row: Mapping[str, Any]) -> Queued:
+def queued_of(row: Mapping[str, Any]) -> QueuedReport:
     """A queued entry from its row."""
-    entry = Entry(row["key"], row["turn"], Kind(row["kind"]), json.loads(row["body"]))
-    return Queued(row["id"], entry, row["tries"], row["refusals"])
+    entry = Report(row["key"], row["turn"], ReportKind(row["kind"]), json.loads(row["body"]))
+    return QueuedReport(row["id"], entry, row["tries"], row["refusals"])
 
 
-def note_row(before: Record | None, after: Record, event: str, at: float) -> dict[str, Any]:
+def note_row(before: CallRecord | None, after: CallRecord, event: str, at: float) -> dict[str, Any]:
     """A move as a row of the history."""
     return {
         "key": after.key,
@@ -122,7 +122,7 @@ def note_row(before: Record | None, after: Record, event: str, at: float) -> dic
     }
 
 
-def _note(before: Record | None, after: Record) -> dict[str, Any]:
+def _note(before: CallRecord | None, after: CallRecord) -> dict[str, Any]:
     """What the history keeps of a move: who did it, who said what, and on which evidence."""
     note: dict[str, Any] = {}
     if before is None and after.decision is not None:
@@ -131,7 +131,7 @@ def _note(before: Record | None, after: Record) -> dict[str, Any]:
         note["edited_from"] = after.edited_from
     if after.approval is not None and (before is None or after.approval != before.approval):
         note["approval"] = _told(after.approval)
-    if isinstance(after.result, Failed):
+    if isinstance(after.result, ToolFailed):
         note["error"] = after.result.error
     if after.reason:
         note["reason"] = after.reason
@@ -154,7 +154,7 @@ def _evidence(decision: Decision) -> dict[str, Any]:
     }
 
 
-def _body(record: Record) -> dict[str, Any]:
+def _body(record: CallRecord) -> dict[str, Any]:
     proposal = record.proposal
     body: dict[str, Any] = {
         "proposal": {name: getattr(proposal, name) for name in _PROPOSED},
@@ -167,8 +167,8 @@ def _body(record: Record) -> dict[str, Any]:
     return body
 
 
-def _said(record: Record) -> str:
-    error = record.result.error if isinstance(record.result, Failed) else None
+def _said(record: CallRecord) -> str:
+    error = record.result.error if isinstance(record.result, ToolFailed) else None
     if record.approval is None and error is None and not record.reason:
         return _NOTHING_SAID
     approval = None if record.approval is None else _told(record.approval)
@@ -183,7 +183,7 @@ def _told(approval: Approval) -> dict[str, Any]:
     return {name: getattr(approval, name) for name in _APPROVED}
 
 
-_PROPOSED = tuple(one.name for one in fields(Proposal))
+_PROPOSED = tuple(one.name for one in fields(EvaluationRequest))
 _APPROVED = tuple(one.name for one in fields(Approval))
 
 
@@ -203,7 +203,7 @@ def _approval(told: Mapping[str, Any] | None) -> Approval | None:
 _JSON = "json"
 
 
-def _dumped(result: Result | None) -> tuple[str | None, bytes | None]:
+def _dumped(result: ToolOutcome | None) -> tuple[str | None, bytes | None]:
     """A result as bytes. Objects of LangGraph go through its own serializer."""
     if result is None:
         return None, None
@@ -216,10 +216,10 @@ def _dumped(result: Result | None) -> tuple[str | None, bytes | None]:
         return JsonPlusSerializer().dumps_typed(output)
     except Exception:
         log.exception("an output could not be stored as it is; its description is stored instead")
-        return _JSON, json.dumps(plain(output)).encode()
+        return _JSON, json.dumps(to_jsonable(output)).encode()
 
 
-def _loaded(codec: str | None, stored: bytes | None, error: str | None) -> Result | None:
+def _loaded(codec: str | None, stored: bytes | None, error: str | None) -> ToolOutcome | None:
     if codec is None or stored is None:
         return None
     if codec == _JSON:
@@ -228,7 +228,7 @@ def _loaded(codec: str | None, stored: bytes | None, error: str | None) -> Resul
         from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
         output = JsonPlusSerializer().loads_typed((codec, bytes(stored)))
-    return Executed(output) if error is None else Failed(error, output)
+    return ToolSucceeded(output) if error is None else ToolFailed(error, output)
 
 
 def _is_plain(value: object) -> bool:

@@ -8,11 +8,11 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from bighub_langgraph.core.errors import CallNotRecorded, IllegalMove, JournalError
-from bighub_langgraph.core.lifecycle import Event, Started, advance
-from bighub_langgraph.core.models import Record
-from bighub_langgraph.core.ports import Queued
-from bighub_langgraph.core.reporting import Telling
+from bighub_langgraph.core.errors import InvalidTransition, JournalError, RecordNotFound
+from bighub_langgraph.core.lifecycle import Event, ExecutionStarted, apply_event
+from bighub_langgraph.core.models import CallRecord
+from bighub_langgraph.core.ports import QueuedReport
+from bighub_langgraph.core.reporting import ReportingConfig
 from bighub_langgraph.journal import queries
 from bighub_langgraph.journal.books import Books
 from bighub_langgraph.journal.database import Database, Transaction
@@ -88,19 +88,19 @@ class SqlJournal:
         """The journal for people: what ran, who said what, what waits, what may be forgotten."""
         return Books(self._db, self.abandoned)
 
-    def find(self, keys: Sequence[str]) -> dict[str, Record]:
+    def find(self, keys: Sequence[str]) -> dict[str, CallRecord]:
         """The records of these keys."""
         with self._db.reading() as db:
             rows = [row for key in keys for row in db.rows(queries.READ_CALL, key=key)]
         return {row["key"]: self._recent.same(row) or record_of(row) for row in rows}
 
-    def of_request(self, request_id: str) -> list[Record]:
+    def of_request(self, request_id: str) -> list[CallRecord]:
         """The calls of a request."""
         with self._db.reading() as db:
             rows = db.rows(queries.CALLS_OF_REQUEST, request_id=storable(request_id))
         return [record_of(row) for row in rows]
 
-    def open(self, records: Sequence[Record], telling: Telling) -> list[Record]:
+    def open(self, records: Sequence[CallRecord], telling: ReportingConfig) -> list[CallRecord]:
         """Store new records; a stored one wins."""
         now = self._db.now()
         ready = [
@@ -114,22 +114,22 @@ class SqlJournal:
             self._recent.keep(record)
         return [stored[one.key] for one in records]
 
-    def move(self, key: str, event: Event, telling: Telling) -> Record:
+    def move(self, key: str, event: Event, telling: ReportingConfig) -> CallRecord:
         """Advance a record and queue what there is to tell."""
         try:
             after = self._moved(key, event, telling)
-        except CallNotRecorded:
+        except RecordNotFound:
             raise
         except JournalError:
             if self._owed.keep(key, event, telling):
                 self._heart.start(OWED_AGAIN)
                 self._heart.beat_now()
             raise
-        if isinstance(event, Started):
+        if isinstance(event, ExecutionStarted):
             self._heart.start(self._lease / 3)
         return after
 
-    def abandoned(self, record: Record) -> bool:
+    def abandoned(self, record: CallRecord) -> bool:
         """Whether the process that runs a call is gone."""
         process = process_of(record.owner)
         if process == self.owner:
@@ -145,7 +145,7 @@ class SqlJournal:
 
     def due(
         self, at: float, limit: int, turn: str | None = None, *, early: bool = False
-    ) -> list[Queued]:
+    ) -> list[QueuedReport]:
         """Lease what is due; what follows an entry that is not due yet waits for it."""
         return self._outbox.due(at, limit, turn, early=early)
 
@@ -209,26 +209,28 @@ class SqlJournal:
 
         return Heartbeat(beat)
 
-    def _moved(self, key: str, event: Event, telling: Telling) -> Record:
+    def _moved(self, key: str, event: Event, telling: ReportingConfig) -> CallRecord:
         """Compare and set: whoever moves a record first wins, and the others look again."""
         if (remembered := self._recent.get(key)) is not None:
             # Somebody else may have moved it since; what is allowed now, the database knows.
-            with contextlib.suppress(IllegalMove):
+            with contextlib.suppress(InvalidTransition):
                 if (after := self._moved_from(remembered, event, telling)) is not None:
                     return after
         while (after := self._moved_from(self._looked_up(key), event, telling)) is None:
             pass
         return after
 
-    def _moved_from(self, before: Record, event: Event, telling: Telling) -> Record | None:
+    def _moved_from(
+        self, before: CallRecord, event: Event, telling: ReportingConfig
+    ) -> CallRecord | None:
         """Make a move, unless the record has moved since."""
-        after, now = advance(before, event), self._db.now()
+        after, now = apply_event(before, event), self._db.now()
         # What is to be written is made first: while a user's `redact` runs, others may write.
         row = {"key": before.key, "before": before.version, "created_at": before.created_at}
         row |= moving_parts(after, now)
         left = traces(before, after, type(event).__name__, telling, now)
         # With the claim, so that there is no claim without a sign of life.
-        signs = isinstance(event, Started) and now - self._beaten_at > self._lease / 3
+        signs = isinstance(event, ExecutionStarted) and now - self._beaten_at > self._lease / 3
         with self._db.writing() as db:
             if not db.change(queries.MOVE_CALL, **row):
                 return None
@@ -240,7 +242,7 @@ class SqlJournal:
         self._recent.keep(after)
         return after
 
-    def _looked_up(self, key: str) -> Record:
+    def _looked_up(self, key: str) -> CallRecord:
         with self._db.reading() as db:
             record = _read(db, key)
         self._recent.keep(record)
@@ -260,17 +262,19 @@ class SqlJournal:
         return OWED_AGAIN if self._owed else self._lease / 3
 
 
-def _opened(db: Transaction, record: Record, row: Mapping[str, Any], left: Traces) -> Record:
+def _opened(
+    db: Transaction, record: CallRecord, row: Mapping[str, Any], left: Traces
+) -> CallRecord:
     if not db.change(queries.ADD_CALL, **row):
         return _read(db, record.key)
     left.add_to(db)
     return record
 
 
-def _read(db: Transaction, key: str) -> Record:
+def _read(db: Transaction, key: str) -> CallRecord:
     for row in db.rows(queries.READ_CALL, key=key):
         return record_of(row)
-    raise CallNotRecorded([key])
+    raise RecordNotFound([key])
 
 
 _journals: "weakref.WeakSet[SqlJournal]" = weakref.WeakSet()

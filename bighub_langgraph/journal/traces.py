@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bighub_langgraph.core.models import Record, State
-from bighub_langgraph.core.reporting import Telling, entries
+from bighub_langgraph.core.models import CallRecord, State
+from bighub_langgraph.core.reporting import ReportingConfig, build_reports
 from bighub_langgraph.journal import queries
 from bighub_langgraph.journal.database import Transaction
 from bighub_langgraph.journal.rows import entry_row, note_row
@@ -24,7 +24,9 @@ class Traces:
         db.change_each(queries.ADD_ENTRY, self.told)
 
 
-def traces(before: Record | None, after: Record, event: str, telling: Telling, at: float) -> Traces:
+def traces(
+    before: CallRecord | None, after: CallRecord, event: str, telling: ReportingConfig, at: float
+) -> Traces:
     """Make the rows before the transaction begins: a user's `redact` may take its time."""
-    told = entries(before or replace(after, state=State.PROPOSED), after, telling)
+    told = build_reports(before or replace(after, state=State.PROPOSED), after, telling)
     return Traces(note_row(before, after, event, at), [entry_row(one, at) for one in told])

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from bighub_langgraph.concurrency import awaited_by_forks
+from bighub_langgraph.concurrency import fork_safe_lock
 
 _EPOCHS = itertools.count(1)
 
@@ -37,7 +37,7 @@ class Turns:
         self._alone = alone
         self._version: object = None
         self._error: type[Exception] = database.dialect.loaded_dbapi.Error
-        self._turn = awaited_by_forks()
+        self._turn = fork_safe_lock()
         self._owner: int | None = None
         self._connection: Connection | None = None
         self._driver: Any = None

@@ -7,7 +7,7 @@ from typing import Any
 
 from bighub import BighubAPIError, BighubRateLimitError, BighubValidationError
 
-from bighub_langgraph.concurrency import loop_is_watched
+from bighub_langgraph.concurrency import detects_blocking_calls
 from bighub_langgraph.local.answering import Answer, Request, store_failed
 from bighub_langgraph.local.engine import Engine
 from bighub_langgraph.local.routes import ROUTER
@@ -82,7 +82,7 @@ class AsyncLocalTransport:
 
     @property
     def _waits_for_nothing(self) -> bool:
-        return self._engine.store.in_memory and not loop_is_watched()
+        return self._engine.store.in_memory and not detects_blocking_calls()
 
 
 def _key(key: str | None, headers: Mapping[str, str] | None) -> str | None:

@@ -4,9 +4,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from bighub_langgraph.core.errors import CallNotRecorded, InvalidCall
-from bighub_langgraph.core.execution import Edited, Refused, answer, consider, resolve_doubt
-from bighub_langgraph.core.models import Answer, Approval, Record, State, Status, ToolCall
+from bighub_langgraph.core.errors import InvalidCall, RecordNotFound
+from bighub_langgraph.core.execution import (
+    EditedCall,
+    RefusedCall,
+    evaluate_calls,
+    record_answer,
+    resolve_unknown,
+)
+from bighub_langgraph.core.models import Answer, Approval, CallRecord, State, Status, ToolCall
 from bighub_langgraph.openai.errors import StateRefused
 from bighub_langgraph.openai.host import Host
 from bighub_langgraph.openai.talk import OpenCall, Talk
@@ -30,8 +36,8 @@ def said(
 
     `words` may hold `comment` and `approver`, `text` is for the model.
     """
-    answer = {"answer": what.value, "at": at, "text": text, **(words or {})}
-    return answer if arguments is None else {**answer, "arguments": dict(arguments)}
+    record_answer = {"answer": what.value, "at": at, "text": text, **(words or {})}
+    return record_answer if arguments is None else {**record_answer, "arguments": dict(arguments)}
 
 
 def denial(reason: str, at: float) -> Json:
@@ -43,11 +49,11 @@ def read_answer(given: Any, call: OpenCall, host: Host) -> Json:
     """Read what an approval callback returned; nonsense is a denial that says so."""
     at = host.ports.clock()
     try:
-        answer = _read(given, call, host.tools, at)
-        _refuse_forbidden(call, answer, host)
+        record_answer = _read(given, call, host.tools, at)
+        _refuse_forbidden(call, record_answer, host)
     except StateRefused as error:
         return denial(f"the approval callback's answer is not allowed: {error}", at)
-    return answer
+    return record_answer
 
 
 def _read(given: Any, call: OpenCall, tools: Tools, at: float) -> Json:
@@ -120,14 +126,14 @@ def _refuse_forbidden(call: OpenCall, words: Json, host: Host) -> None:
 async def _settled(call: OpenCall, words: Json, talk: Talk, host: Host) -> Considered:
     found = await host.ports.find([call.key or ""])
     if not found:
-        raise CallNotRecorded([call.key or ""])
+        raise RecordNotFound([call.key or ""])
     record, approval = found[call.key or ""], _approval(words, host)
     if record.state is State.UNKNOWN and call.waiting and call.waiting.get("in_doubt"):
-        return Considered(call, await resolve_doubt(record, approval, host.ports))
+        return Considered(call, await resolve_unknown(record, approval, host.ports))
     if approval.answer is not Answer.EDIT:
-        return Considered(call, await answer(record, approval, host.ports))
+        return Considered(call, await record_answer(record, approval, host.ports))
     asked = ToolCall(talk.run_id, talk.turn or "", call.call_id, call.tool, words["arguments"])
-    record = await answer(record, replace(approval, edited_to=asked.key), host.ports)
+    record = await record_answer(record, replace(approval, edited_to=asked.key), host.ports)
     if record.state is not State.SUPERSEDED:  # somebody's other answer came first
         return Considered(call, record)
     if record.approval is None or record.approval.edited_to != asked.key:
@@ -136,17 +142,17 @@ async def _settled(call: OpenCall, words: Json, talk: Talk, host: Host) -> Consi
             "go on from the state that their run returned"
         )
     return await _edited(
-        call, Edited(asked, replace(approval, answer=Answer.APPROVE), record.key), talk, host
+        call, EditedCall(asked, replace(approval, answer=Answer.APPROVE), record.key), talk, host
     )
 
 
-async def _edited(call: OpenCall, edit: Edited, talk: Talk, host: Host) -> Considered:
+async def _edited(call: OpenCall, edit: EditedCall, talk: Talk, host: Host) -> Considered:
     """Show BIGHUB the edited arguments; the edit is already the person's yes to them."""
-    fresh: list[Record] = []
+    fresh: list[CallRecord] = []
     about = {"session": host.session, "trajectory": talk.run_id}
-    [known] = await consider([edit], host.rules, host.ports, **about, fresh=fresh.append)
+    [known] = await evaluate_calls([edit], host.rules, host.ports, **about, fresh=fresh.append)
     call = replace(call, arguments=dict(edit.call.arguments), edited=True)
-    return Considered(call, known.error if isinstance(known, Refused) else known, bool(fresh))
+    return Considered(call, known.error if isinstance(known, RefusedCall) else known, bool(fresh))
 
 
 def _approval(words: Json, host: Host) -> Approval:

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
-from bighub_langgraph.core.models import Record
+from bighub_langgraph.core.models import CallRecord
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.delivery_worker import AT_EXIT
 from bighub_langgraph.openai.checking import checked
@@ -166,7 +166,7 @@ class AsyncBighubOpenAI(Facade):
         timeout = self.settings.memory_ingest_timeout_ms / 1000
         await self._backing.courier.await_(timeout, own=True)
 
-    async def _notice(self, event: Json, record: Record) -> None:
+    async def _notice(self, event: Json, record: CallRecord) -> None:
         self._backing.guard.announce(record)
         if self.settings.on_decision is None:
             return

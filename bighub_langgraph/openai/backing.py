@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bighub_langgraph.bighub.client_factory import Clients, clients, is_async
+from bighub_langgraph.bighub.client_factory import EngineClients, is_async_client, open_clients
 from bighub_langgraph.core.errors import ConfigurationError
-from bighub_langgraph.core.policy import Rules
+from bighub_langgraph.core.policy import GuardSettings
 from bighub_langgraph.core.ports import Journal, Ports
-from bighub_langgraph.core.reporting import Telling
-from bighub_langgraph.delivery_worker import Courier
+from bighub_langgraph.core.reporting import ReportingConfig
+from bighub_langgraph.delivery_worker import DeliveryWorker
 from bighub_langgraph.guard import BighubGuard
 from bighub_langgraph.openai.errors import AdapterConfigurationError
 from bighub_langgraph.openai.settings import Settings
@@ -27,10 +27,10 @@ class Backing:
     """
 
     guard: BighubGuard
-    rules: Rules
+    rules: GuardSettings
     ports: Ports
     aports: Ports
-    courier: Courier
+    courier: DeliveryWorker
     opened: tuple[Any, ...]
     on_loop: bool
 
@@ -62,7 +62,7 @@ def own_backing(
 ) -> Backing:
     """Open or take the clients that the user means, and guard with them."""
     try:
-        found = clients(bighub, api_key=api_key, retries=settings.evaluate_retries)
+        found = open_clients(bighub, api_key=api_key, retries=settings.evaluate_retries)
         both = [one for one in (found.blocking, found.asynchronous) if one is not None]
         guard = BighubGuard(
             bighub=both[0] if len(both) == 1 else tuple(both),
@@ -94,14 +94,14 @@ def shared_backing(
         outcomes=theirs.outcomes and settings.outcome_reporting,
         memory=theirs.memory and settings.memory_enabled,
     )
-    backing = _backing(settings, guard, telling, (), on_loop=is_async(guard.client))
+    backing = _backing(settings, guard, telling, (), on_loop=is_async_client(guard.client))
     own = replace(
         backing.rules, actor=actor or guard.rules.actor, domain=domain or guard.rules.domain
     )
     return replace(backing, rules=own)
 
 
-def _refuse_contradictions(settings: Settings, rules: Rules) -> None:
+def _refuse_contradictions(settings: Settings, rules: GuardSettings) -> None:
     """Refuse what only the guard can say; a default cannot be told from nothing said."""
     for name, default in (("fail_mode", "closed"), ("decision_mode", "submit")):
         said, theirs = getattr(settings, name), str(getattr(rules, name))
@@ -114,8 +114,8 @@ def _refuse_contradictions(settings: Settings, rules: Rules) -> None:
 def _backing(
     settings: Settings,
     guard: BighubGuard,
-    telling: Telling,
-    opened: tuple[BighubGuard | Clients, ...],
+    telling: ReportingConfig,
+    opened: tuple[BighubGuard | EngineClients, ...],
     *,
     on_loop: bool,
 ) -> Backing:
@@ -128,5 +128,5 @@ def _backing(
         objective=settings.decision_objective,
         model_selection=settings.model_selection,
     )
-    courier = Courier(ports, aports, on_loop=on_loop)
+    courier = DeliveryWorker(ports, aports, on_loop=on_loop)
     return Backing(guard, rules, ports, aports, courier, opened, on_loop)

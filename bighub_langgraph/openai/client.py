@@ -9,7 +9,7 @@ from typing import Any, Self
 from uuid import uuid4
 
 from bighub_langgraph.concurrency import background_loop, run_sync
-from bighub_langgraph.core.models import Record
+from bighub_langgraph.core.models import CallRecord
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.openai.checking import checked
 from bighub_langgraph.openai.conversation import Ending, converse, go_on
@@ -179,7 +179,7 @@ class BighubOpenAI(Facade):
     def _wait(self) -> None:
         self._backing.courier.wait(self.settings.memory_ingest_timeout_ms / 1000)
 
-    async def _notice(self, event: Json, record: Record) -> None:
+    async def _notice(self, event: Json, record: CallRecord) -> None:
         self._backing.guard.announce(record)
         if self.settings.on_decision is None:
             return

@@ -5,10 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 from bighub_langgraph.core.decision import parse_decision
-from bighub_langgraph.core.errors import InvalidCall, UnreadableDecision
-from bighub_langgraph.core.lifecycle import Decided, advance
-from bighub_langgraph.core.models import Decision, Recommendation, Record, ToolCall, Verdict
-from bighub_langgraph.core.policy import Rules, propose
+from bighub_langgraph.core.errors import InvalidCall, InvalidDecisionError
+from bighub_langgraph.core.lifecycle import DecisionMade, apply_event
+from bighub_langgraph.core.models import CallRecord, Decision, Recommendation, ToolCall, Verdict
+from bighub_langgraph.core.policy import GuardSettings, build_evaluation_request
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.openai.errors import StateRefused
 from bighub_langgraph.openai.resolution import key_of_request
@@ -20,7 +20,7 @@ __all__ = ["taken_in"]
 Json = dict[str, Any]
 
 
-async def taken_in(stored: Stored, rules: Rules, ports: Ports, session: str) -> Talk:
+async def taken_in(stored: Stored, rules: GuardSettings, ports: Ports, session: str) -> Talk:
     """Refuse a run whose calls the journal does not hold; enter them where no journal is shared.
 
     A journal that outlives the process knows every call that was asked about. One in memory cannot
@@ -61,19 +61,21 @@ def _call(talk: Talk, call: OpenCall) -> ToolCall:
     return ToolCall(talk.run_id, talk.turn or "", call.call_id, call.tool, call.arguments)
 
 
-def _record(talk: Talk, call: OpenCall, rules: Rules, ports: Ports, session: str) -> Record:
+def _record(
+    talk: Talk, call: OpenCall, rules: GuardSettings, ports: Ports, session: str
+) -> CallRecord:
     asked = _call(talk, call)
     try:
-        proposal = propose(asked, rules, session=session, trajectory=talk.run_id)
+        proposal = build_evaluation_request(asked, rules, session=session, trajectory=talk.run_id)
     except InvalidCall as error:
         raise StateRefused(f"call {call.call_id} cannot be taken up: {error}") from error
-    record = Record.of(asked, proposal, ports.clock())
-    return advance(record, Decided(_decision(call), Verdict.REVIEW))
+    record = CallRecord.of(asked, proposal, ports.clock())
+    return apply_event(record, DecisionMade(_decision(call), Verdict.REVIEW))
 
 
 def _decision(call: OpenCall) -> Decision:
     reply = (call.waiting or {}).get("decision") or {}
     try:
         return parse_decision(reply)
-    except UnreadableDecision:  # BIGHUB was away when a person was asked
+    except InvalidDecisionError:  # BIGHUB was away when a person was asked
         return replace(Decision(reply), recommendation=Recommendation.REVIEW, fault="unavailable")

@@ -3,10 +3,23 @@
 import json
 from typing import Any
 
-from bighub_langgraph.core.jsonable import NESTING, copied, cut, mended, plain
-from bighub_langgraph.core.model_messages import after_edit, for_model
-from bighub_langgraph.core.models import Decision, Executed, Failed, Record, State, Status
-from bighub_langgraph.core.reporting import STATUS
+from bighub_langgraph.core.jsonable import (
+    NESTING,
+    copy_jsonable,
+    replace_surrogates,
+    to_jsonable,
+    truncate,
+)
+from bighub_langgraph.core.model_messages import message_for_model, output_after_edit
+from bighub_langgraph.core.models import (
+    CallRecord,
+    Decision,
+    State,
+    Status,
+    ToolFailed,
+    ToolSucceeded,
+)
+from bighub_langgraph.core.reporting import PUBLIC_STATUSES
 
 __all__ = ["LONGEST_OUTPUT", "dumped", "event_of", "failure", "given_away", "refusal", "told"]
 
@@ -27,7 +40,7 @@ _NEWER = (
 )
 
 
-def event_of(record: Record, arguments: Json, trace_id: str) -> Json:
+def event_of(record: CallRecord, arguments: Json, trace_id: str) -> Json:
     """Say where a call stands, in the published adapter's words and plain JSON.
 
     The decision and the arguments are the record's own: whoever gives the event away copies it.
@@ -37,8 +50,8 @@ def event_of(record: Record, arguments: Json, trace_id: str) -> Json:
     event["call_id"] = record.call_id
     event["status"] = _status(record)
     event["arguments"] = arguments
-    if isinstance(record.result, Executed):
-        event["output"] = plain(record.result.output)
+    if isinstance(record.result, ToolSucceeded):
+        event["output"] = to_jsonable(record.result.output)
     else:
         event["error"] = _error(record)
     if record.decision is None:
@@ -61,7 +74,7 @@ def given_away(event: Json) -> Json:
     newer = not _NEWER_ONES.isdisjoint(event.get("decision") or ())
     for name in event if newer else _NESTED:
         if type(one := copy.get(name)) in NESTING:
-            copy[name] = copied(one)
+            copy[name] = copy_jsonable(one)
     return copy
 
 
@@ -80,25 +93,25 @@ def refusal(tool: str, call_id: str, arguments: Json, error: str, trace_id: str)
         "call_id": call_id,
         "status": Status.TOOL_ERROR.value,
         "decision": {},
-        "arguments": plain(arguments),
+        "arguments": to_jsonable(arguments),
         "error": error,
         "event_id": f"{trace_id}-{call_id}",
         "trace_id": trace_id,
     }
 
 
-def told(record: Record, arguments: Json, *, edited: bool = False) -> str:
+def told(record: CallRecord, arguments: Json, *, edited: bool = False) -> str:
     """What the model reads of a call: status, output or error, a short reason, and no more."""
     status = _status(record)
     match record.result:
-        case Executed(output):
-            said: Json = _fitting({"status": status, "output": plain(output)})
-        case Failed(error):
+        case ToolSucceeded(output):
+            said: Json = _fitting({"status": status, "output": to_jsonable(output)})
+        case ToolFailed(error):
             said = {"status": status, "error": error}
         case None:
-            said = {"status": status, "reason": for_model(record)}
+            said = {"status": status, "reason": message_for_model(record)}
     if edited and record.result is not None:
-        said["note"] = after_edit(record.tool, arguments, "").strip()
+        said["note"] = output_after_edit(record.tool, arguments, "").strip()
     return dumped(said)
 
 
@@ -131,24 +144,24 @@ _BLANK: Json = dict.fromkeys(
 _BLANK["schema_version"] = 1
 
 
-def _status(record: Record) -> str:
+def _status(record: CallRecord) -> str:
     return _STATUS.get(record.state, _STATUS[State.UNKNOWN])
 
 
 # A call that somebody else still runs is not among them, and shows like one in doubt.
-_STATUS = {state: status.value for state, status in STATUS.items()}
+_STATUS = {state: status.value for state, status in PUBLIC_STATUSES.items()}
 
 
-def _error(record: Record) -> str | None:
+def _error(record: CallRecord) -> str | None:
     match record.result:
-        case Failed(error):
+        case ToolFailed(error):
             return error
-        case Executed():
+        case ToolSucceeded():
             return None
     return record.reason or None
 
 
-def _approval(record: Record) -> Json | None:
+def _approval(record: CallRecord) -> Json | None:
     if (approval := record.approval) is None:
         return None
     return {
@@ -168,7 +181,7 @@ def _fitting(said: Json) -> Json:
     if len(text) <= LONGEST_OUTPUT:
         return said
     note = f"only the first {LONGEST_OUTPUT} of {len(text)} characters of the output are shown"
-    return {**said, "output": cut(text, LONGEST_OUTPUT), "note": note}
+    return {**said, "output": truncate(text, LONGEST_OUTPUT), "note": note}
 
 
 # A control character is six in JSON.
@@ -178,7 +191,7 @@ _MOST_ESCAPED = 7
 def dumped(said: Any) -> str:
     """Write plain JSON for the model."""
     # A lone surrogate has no UTF-8, and a request that holds one cannot be sent.
-    return mended(_for_model(said))
+    return replace_surrogates(_for_model(said))
 
 
 _for_model = json.JSONEncoder(ensure_ascii=False).encode

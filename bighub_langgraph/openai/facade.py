@@ -10,7 +10,7 @@ from uuid import uuid4
 from bighub_langgraph import __version__
 from bighub_langgraph.concurrency import run_sync
 from bighub_langgraph.core.errors import InvalidCall
-from bighub_langgraph.core.models import Record
+from bighub_langgraph.core.models import CallRecord
 from bighub_langgraph.core.ports import Journal, Ports
 from bighub_langgraph.guard import BighubGuard
 from bighub_langgraph.openai.backing import own_backing, shared_backing
@@ -49,7 +49,7 @@ class Facade(PublishedNames):
         """Ports that say so much about their calls, and a runner of tools with them."""
 
     @abstractmethod
-    async def _notice(self, event: Json, record: Record) -> None:
+    async def _notice(self, event: Json, record: CallRecord) -> None:
         """Tell whoever listens of a fresh decision."""
 
     @abstractmethod

@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bighub_langgraph.core.models import Record
-from bighub_langgraph.core.policy import Rules
+from bighub_langgraph.core.models import CallRecord
+from bighub_langgraph.core.policy import GuardSettings
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.openai.provider import Provider
 from bighub_langgraph.openai.running import Runner
@@ -31,12 +31,12 @@ class Host:
 
     provider: Provider
     tools: Tools
-    rules: Rules
+    rules: GuardSettings
     ports: Ports
     runner: Runner
     session: str
     most_rounds: int
-    notice: Callable[[dict[str, Any], Record], Awaitable[None]] | None
+    notice: Callable[[dict[str, Any], CallRecord], Awaitable[None]] | None
     deliver: Callable[[str], Awaitable[None]]
     deliver_soon: Callable[[], None]
     state: Callable[[Talk], Any]

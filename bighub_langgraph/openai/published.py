@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bighub_langgraph.core.decision import parse_decision, resolve
-from bighub_langgraph.core.jsonable import plain
+from bighub_langgraph.core.decision import parse_decision, resolve_verdict
+from bighub_langgraph.core.jsonable import to_jsonable
 from bighub_langgraph.openai.checking import RESOLVED_ACTIONS
 from bighub_langgraph.openai.events import dumped
 from bighub_langgraph.openai.registering import Registering
@@ -53,14 +53,14 @@ class PublishedNames(Registering):
 
     @staticmethod
     def _resolve_decision(decision: Mapping[str, Any]) -> str:
-        return RESOLVED_ACTIONS[resolve(parse_decision({"request_id": "-", **decision}))]
+        return RESOLVED_ACTIONS[resolve_verdict(parse_decision({"request_id": "-", **decision}))]
 
     @staticmethod
     def _enrich_result(result: ToolResult, decision: Mapping[str, Any]) -> ToolResult:
         packet = _mapping(decision.get("decision_packet"))
         signal = _mapping(packet.get("signal"))
         for name in _COPIED:
-            setattr(result, name, plain(decision.get(name)))
+            setattr(result, name, to_jsonable(decision.get(name)))
         for name in ("risk_band", "confidence_zone", "regret_band"):
             setattr(result, name, signal.get(name))
         risk = decision.get("risk_score")
@@ -89,7 +89,11 @@ class PublishedNames(Registering):
 
     @staticmethod
     def _function_output(call_id: str, output: Any) -> Json:
-        return {"type": "function_call_output", "call_id": call_id, "output": dumped(plain(output))}
+        return {
+            "type": "function_call_output",
+            "call_id": call_id,
+            "output": dumped(to_jsonable(output)),
+        }
 
 
 _COPIED = (

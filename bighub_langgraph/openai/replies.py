@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from types import NoneType
 from typing import Any, NamedTuple
 
-from bighub_langgraph.core.jsonable import MAPPING, copied, plain
+from bighub_langgraph.core.jsonable import MAPPING, copy_jsonable, to_jsonable
 from bighub_langgraph.openai.errors import ProviderResponseError
 
 __all__ = [
@@ -134,7 +134,7 @@ def _read(thing: Any, *names: str) -> list[Any]:
 def in_json(thing: Any) -> Any:
     """Say an object of an SDK in plain JSON, as it came over the wire."""
     if type(thing) in _WORDS:
-        return thing if type(thing) is str and thing.isascii() else plain(thing)
+        return thing if type(thing) is str and thing.isascii() else to_jsonable(thing)
     if type(thing) is not dict and callable(dump := getattr(thing, "model_dump", None)):
         # Fields the service did not send, or that the SDK adds itself, are refused when they are
         # sent back.
@@ -145,7 +145,7 @@ def in_json(thing: Any) -> Any:
         return [in_json(part) for part in thing]
     if hasattr(thing, "__dict__"):
         return _members(vars(thing))
-    return plain(thing)
+    return to_jsonable(thing)
 
 
 def _without_parsed(item: Any) -> Any:
@@ -176,7 +176,7 @@ def serialized(reply: Reply) -> Json:
     return {
         "response_id": reply.id,
         "output_text": reply.text,
-        "output": copied(list(reply.items)),
+        "output": copy_jsonable(list(reply.items)),
     }
 
 

@@ -6,21 +6,21 @@ from functools import partial
 from typing import Any
 
 from bighub_langgraph.core.decision import parse_decision
-from bighub_langgraph.core.execution import answer
-from bighub_langgraph.core.jsonable import plain
-from bighub_langgraph.core.lifecycle import Decided, advance
+from bighub_langgraph.core.execution import record_answer
+from bighub_langgraph.core.jsonable import to_jsonable
+from bighub_langgraph.core.lifecycle import DecisionMade, apply_event
 from bighub_langgraph.core.models import (
     Answer,
     Approval,
-    Executed,
-    Failed,
-    Record,
+    CallRecord,
     State,
     ToolCall,
+    ToolFailed,
+    ToolSucceeded,
     Verdict,
     digest,
 )
-from bighub_langgraph.core.policy import propose
+from bighub_langgraph.core.policy import build_evaluation_request
 from bighub_langgraph.openai.errors import StateRefused
 from bighub_langgraph.openai.host import Host
 
@@ -58,11 +58,11 @@ async def resolved(asked: Resolution, host: Host, tell: Callable[[], Awaitable[A
         "request_id": asked.request_id,
         "resolved": True,
         "resumed": yes,
-        "approval": plain(reply),
+        "approval": to_jsonable(reply),
     }
     record = known or await _opened(asked, host)
     if record.state is State.AWAITING:
-        record = await answer(record, _approval(asked, host, yes=yes), host.ports)
+        record = await record_answer(record, _approval(asked, host, yes=yes), host.ports)
     if not yes:
         await host.deliver(record.turn)
         return told
@@ -71,9 +71,9 @@ async def resolved(asked: Resolution, host: Host, tell: Callable[[], Awaitable[A
     ran = await host.runner.once(tool, policy, asked.arguments, record.key, bind)
     await host.deliver(record.turn)
     match ran.record.result:
-        case Executed(output):
-            return {**told, "tool_output": plain(output)}
-        case Failed(error):
+        case ToolSucceeded(output):
+            return {**told, "tool_output": to_jsonable(output)}
+        case ToolFailed(error):
             return {**told, "tool_output": None, "error": error}
         case None:
             return {**told, "resumed": False, "error": ran.record.reason or None}
@@ -84,7 +84,7 @@ def key_of_request(request_id: str) -> str:
     return digest(["approval", request_id])
 
 
-def _meant(asked: Resolution, records: Sequence[Record]) -> Record | None:
+def _meant(asked: Resolution, records: Sequence[CallRecord]) -> CallRecord | None:
     """The call that is asked about among those of its request; an open one before a settled one."""
     if not records:
         return None
@@ -92,19 +92,21 @@ def _meant(asked: Resolution, records: Sequence[Record]) -> Record | None:
     return next((one for one in fitting if not one.terminal), fitting[0])
 
 
-async def _opened(asked: Resolution, host: Host) -> Record:
+async def _opened(asked: Resolution, host: Host) -> CallRecord:
     """Enter a request that only BIGHUB knows; its id alone names it, so that it runs once."""
     call = ToolCall(asked.request_id, "approval", asked.request_id, asked.tool, asked.arguments)
-    record = Record.of(call, propose(call, host.rules, session=host.session), host.ports.clock())
+    record = CallRecord.of(
+        call, build_evaluation_request(call, host.rules, session=host.session), host.ports.clock()
+    )
     # The key says nothing of tool and arguments, so the turn does.
     record = replace(record, key=key_of_request(asked.request_id), turn=call.key)
     review = {"recommendation": "review_recommended", "requires_approval": True}
     decision = parse_decision({**review, "request_id": asked.request_id})
-    [stored] = await host.ports.open([advance(record, Decided(decision, Verdict.REVIEW))])
+    [stored] = await host.ports.open([apply_event(record, DecisionMade(decision, Verdict.REVIEW))])
     return _the_same(asked, stored)
 
 
-def _the_same(asked: Resolution, record: Record) -> Record:
+def _the_same(asked: Resolution, record: CallRecord) -> CallRecord:
     """Refuse to run under somebody's yes what that person was not asked about."""
     if _fits(asked, record):
         return record
@@ -116,7 +118,7 @@ def _the_same(asked: Resolution, record: Record) -> Record:
     raise StateRefused(f"request {asked.request_id} was asked {what}; nothing was run")
 
 
-def _fits(asked: Resolution, record: Record) -> bool:
+def _fits(asked: Resolution, record: CallRecord) -> bool:
     tool, arguments = asked.tool, asked.arguments
     alone = ToolCall(asked.request_id, "approval", asked.request_id, tool, arguments).key
     of_run = ToolCall(record.thread, record.turn, record.call_id, tool, arguments).key

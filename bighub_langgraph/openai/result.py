@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from bighub_langgraph.core.jsonable import copied
+from bighub_langgraph.core.jsonable import copy_jsonable
 from bighub_langgraph.openai.conversation import Ending
 from bighub_langgraph.openai.events import given_away
 from bighub_langgraph.openai.replies import Reply, serialized
@@ -34,7 +34,7 @@ class RunResult(dict[str, Any]):
         execution = {"events": events, "last": events[-1] if events else None}
         super().__init__(**answer, llm_response=answer, execution=execution)
         self.status = ending.status
-        self.interruptions = [copied(call.waiting) for call in ending.talk.pending]
+        self.interruptions = [copy_jsonable(call.waiting) for call in ending.talk.pending]
         self.usage = dict(ending.talk.usage)
         self.error = _error(ending.reply)
         self.replayed = ending.replayed

@@ -9,11 +9,11 @@ from functools import partial
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
-from bighub_langgraph.concurrency import background_loop, run_sync, threaded
-from bighub_langgraph.core.context import entered
-from bighub_langgraph.core.execution import Ended, Ran, perform
-from bighub_langgraph.core.jsonable import cut, plain, text_of
-from bighub_langgraph.core.models import Executed, Failed, Record, Result
+from bighub_langgraph.concurrency import background_loop, run_sync, start_in_thread
+from bighub_langgraph.core.context import enter_call
+from bighub_langgraph.core.execution import ExecutionResult, ToolFinished, execute_or_recover
+from bighub_langgraph.core.jsonable import exception_text, to_jsonable, truncate
+from bighub_langgraph.core.models import CallRecord, ToolFailed, ToolOutcome, ToolSucceeded
 from bighub_langgraph.core.policy import ToolPolicy
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.core.redaction import redact_text
@@ -38,8 +38,8 @@ class Runner:
         unrecorded: Only runs the tool, which changes nothing; no journal holds the record.
     """
 
-    once: Callable[[Tool, ToolPolicy, Json, str, Bind], Awaitable[Ran]]
-    unrecorded: Callable[[Tool, Record, Bind], Awaitable[Result]]
+    once: Callable[[Tool, ToolPolicy, Json, str, Bind], Awaitable[ExecutionResult]]
+    unrecorded: Callable[[Tool, CallRecord, Bind], Awaitable[ToolOutcome]]
 
 
 def blocking_runner(ports: Ports) -> Runner:
@@ -47,13 +47,13 @@ def blocking_runner(ports: Ports) -> Runner:
 
     def once(
         tool: Tool, policy: ToolPolicy, arguments: Json, key: str, bind: Bind
-    ) -> Awaitable[Ran]:
-        async def run(record: Record) -> Ended:
-            return Ended(_here(tool, bind, _on_background_loop, record))
+    ) -> Awaitable[ExecutionResult]:
+        async def run(record: CallRecord) -> ToolFinished:
+            return ToolFinished(_here(tool, bind, _on_background_loop, record))
 
-        return perform(key, policy, arguments, ports, run)
+        return execute_or_recover(key, policy, arguments, ports, run)
 
-    async def unrecorded(tool: Tool, record: Record, bind: Bind) -> Result:
+    async def unrecorded(tool: Tool, record: CallRecord, bind: Bind) -> ToolOutcome:
         return _here(tool, bind, _on_background_loop, record)
 
     return Runner(once, unrecorded)
@@ -69,35 +69,37 @@ def async_runner(aports: Ports, ports: Ports, tell: Callable[[], None]) -> Runne
 
     def once(
         tool: Tool, policy: ToolPolicy, arguments: Json, key: str, bind: Bind
-    ) -> Awaitable[Ran]:
+    ) -> Awaitable[ExecutionResult]:
         if tool.on_loop:
-            return perform(key, policy, arguments, aports, partial(_on_loop, tool, bind))
+            return execute_or_recover(key, policy, arguments, aports, partial(_on_loop, tool, bind))
         wait = _on_loop_of(asyncio.get_running_loop())
 
-        async def run_here(record: Record) -> Ended:
-            return Ended(_here(tool, bind, wait, record))
+        async def run_here(record: CallRecord) -> ToolFinished:
+            return ToolFinished(_here(tool, bind, wait, record))
 
-        return _in_thread(perform(key, policy, arguments, ports, run_here), tell)
+        return _in_thread(execute_or_recover(key, policy, arguments, ports, run_here), tell)
 
-    async def unrecorded(tool: Tool, record: Record, bind: Bind) -> Result:
+    async def unrecorded(tool: Tool, record: CallRecord, bind: Bind) -> ToolOutcome:
         if tool.on_loop:
             return (await _on_loop(tool, bind, record)).result
         wait = _on_loop_of(asyncio.get_running_loop())
-        return await threaded(_here, tool, bind, wait, record)
+        return await start_in_thread(_here, tool, bind, wait, record)
 
     return Runner(once, unrecorded)
 
 
-async def _in_thread(flow: Coroutine[Any, Any, Ran], tell: Callable[[], None]) -> Ran:
+async def _in_thread(
+    flow: Coroutine[Any, Any, ExecutionResult], tell: Callable[[], None]
+) -> ExecutionResult:
     given_up = threading.Event()
 
-    def begun() -> Ran | None:
+    def begun() -> ExecutionResult | None:
         if given_up.is_set():  # it was still waiting for a thread
             flow.close()
             return None
         return run_sync(flow)
 
-    work = threaded(begun)
+    work = start_in_thread(begun)
     try:
         ran = await asyncio.shield(work)
     except asyncio.CancelledError:
@@ -109,9 +111,9 @@ async def _in_thread(flow: Coroutine[Any, Any, Ran], tell: Callable[[], None]) -
     return ran
 
 
-def _here(tool: Tool, bind: Bind, wait: Waiter, record: Record) -> Result:
+def _here(tool: Tool, bind: Bind, wait: Waiter, record: CallRecord) -> ToolOutcome:
     try:
-        with entered(record):
+        with enter_call(record):
             positional, named = bind()
             output = tool.fn(*positional, **named)
             return _result(wait(output) if _is_awaitable(output) else output)
@@ -119,23 +121,25 @@ def _here(tool: Tool, bind: Bind, wait: Waiter, record: Record) -> Result:
         return _failed(error)
 
 
-async def _on_loop(tool: Tool, bind: Bind, record: Record) -> Ended:
+async def _on_loop(tool: Tool, bind: Bind, record: CallRecord) -> ToolFinished:
     try:
-        with entered(record):
+        with enter_call(record):
             positional, named = bind()
-            return Ended(_result(await tool.fn(*positional, **named)))
+            return ToolFinished(_result(await tool.fn(*positional, **named)))
     except asyncio.CancelledError as error:
         if (task := asyncio.current_task()) is not None and task.cancelling():
             raise
-        return Ended(_failed(error))  # nobody cancels this run: the tool raised it itself
+        return ToolFinished(_failed(error))  # nobody cancels this run: the tool raised it itself
     except Exception as error:  # noqa: BLE001 - a tool may raise anything; all of it is its result
-        return Ended(_failed(error))
+        return ToolFinished(_failed(error))
 
 
-def _result(output: object) -> Result:
+def _result(output: object) -> ToolOutcome:
     if type(output) in _UNBEGUN:
-        return Failed("the tool returned a generator, which has not run; collect what it yields")
-    return Executed(plain(output))
+        return ToolFailed(
+            "the tool returned a generator, which has not run; collect what it yields"
+        )
+    return ToolSucceeded(to_jsonable(output))
 
 
 _UNBEGUN = frozenset({GeneratorType, AsyncGeneratorType})
@@ -148,11 +152,11 @@ def _is_awaitable(output: object) -> bool:
         return False
 
 
-def _failed(error: BaseException) -> Failed:
+def _failed(error: BaseException) -> ToolFailed:
     # More than is shown, lest half a secret at the cut be shown; and no more than that.
-    text = redact_text(text_of(error)[: 4 * LONGEST_ERROR])
-    text = cut(" ".join(text.split()), LONGEST_ERROR)
-    return Failed(f"{type(error).__name__}: {text}" if text else type(error).__name__)
+    text = redact_text(exception_text(error)[: 4 * LONGEST_ERROR])
+    text = truncate(" ".join(text.split()), LONGEST_ERROR)
+    return ToolFailed(f"{type(error).__name__}: {text}" if text else type(error).__name__)
 
 
 def _on_background_loop(awaitable: Any) -> Any:

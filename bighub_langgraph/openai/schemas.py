@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from bighub_langgraph.core.errors import InvalidCall
-from bighub_langgraph.core.jsonable import cut
+from bighub_langgraph.core.jsonable import truncate
 from bighub_langgraph.openai.errors import AdapterConfigurationError
 from bighub_langgraph.openai.json_schema import unknown_keywords, violations
 from bighub_langgraph.openai.strict import (
@@ -204,7 +204,7 @@ def _faults(error: Exception) -> list[str]:
 
 def _said(error: Exception) -> str:
     try:
-        return cut(f"{type(error).__name__}: {error}", _LONGEST_FAULT)
+        return truncate(f"{type(error).__name__}: {error}", _LONGEST_FAULT)
     except Exception:  # noqa: BLE001 - the text of an exception is the user's code too
         return type(error).__name__
 

@@ -14,7 +14,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import to_json
 
 from bighub_langgraph.core.errors import InvalidCall
-from bighub_langgraph.core.jsonable import plain
+from bighub_langgraph.core.jsonable import to_jsonable
 from bighub_langgraph.openai.docstrings import described
 from bighub_langgraph.openai.errors import AdapterConfigurationError
 from bighub_langgraph.openai.typed_dicts import readable
@@ -53,7 +53,7 @@ class Signature:
         checked = self.model.model_validate_json(given)
         if checked.model_dump_json(**_AS_GIVEN).encode() == given:
             # What a check leaves as it is another check leaves as it is, too.
-            return (arguments if _is_plain(arguments, given) else plain(arguments)), checked
+            return (arguments if _is_plain(arguments, given) else to_jsonable(arguments)), checked
         said = _dumped(checked)
         if unstable := list(self._unstable(checked, said)):
             raise InvalidCall(

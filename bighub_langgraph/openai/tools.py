@@ -10,7 +10,7 @@ from typing import Any
 
 from bighub_langgraph.core.errors import ConfigurationError, InvalidCall
 from bighub_langgraph.core.models import digest
-from bighub_langgraph.core.policy import Rules, ToolPolicy
+from bighub_langgraph.core.policy import GuardSettings, ToolPolicy
 from bighub_langgraph.openai.docstrings import described
 from bighub_langgraph.openai.errors import AdapterConfigurationError
 from bighub_langgraph.openai.schemas import Parameters, from_schema, from_signature
@@ -109,7 +109,7 @@ class Tools:
         self._tools: dict[str, Tool] = {}
         self._definitions: list[Json] = []
         self._lock = threading.Lock()
-        self._governed: tuple[dict[str, Tool], Rules, Rules] | None = None
+        self._governed: tuple[dict[str, Tool], GuardSettings, GuardSettings] | None = None
 
     def add(self, tool: Tool) -> None:
         """Add a tool; one of the same name gives way."""
@@ -134,7 +134,7 @@ class Tools:
         """What the Responses API is told of them all."""
         return [dict(one) for one in self._definitions]
 
-    def governed(self, rules: Rules) -> Rules:
+    def governed(self, rules: GuardSettings) -> GuardSettings:
         """Rules with the policies of these tools; a guard's own stand where a tool says nothing."""
         tools, known = self._tools, self._governed
         if known is None or known[0] is not tools or known[1] is not rules:

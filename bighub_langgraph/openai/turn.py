@@ -6,18 +6,18 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from bighub_langgraph.core.errors import InvalidCall
-from bighub_langgraph.core.execution import Refused, answer, consider
+from bighub_langgraph.core.execution import RefusedCall, evaluate_calls, record_answer
 from bighub_langgraph.core.lifecycle import next_step
 from bighub_langgraph.core.models import (
     Answer,
     Approval,
-    Executed,
-    Proposal,
-    Record,
+    CallRecord,
+    EvaluationRequest,
     State,
     Status,
     Step,
     ToolCall,
+    ToolSucceeded,
 )
 from bighub_langgraph.openai.events import event_of, failure, refusal, told
 from bighub_langgraph.openai.host import Host
@@ -41,7 +41,7 @@ class Considered(NamedTuple):
     """
 
     call: OpenCall
-    known: Record | InvalidCall | None
+    known: CallRecord | InvalidCall | None
     fresh: bool = False
     bind: Callable[[], Bound] | None = None
 
@@ -77,7 +77,7 @@ async def settle_calls(
 
 Asked = tuple[OpenCall, ToolCall | InvalidCall, Callable[[], Bound] | None]
 # A call, its event, and its record where its decision is one to tell of.
-Settled = tuple[OpenCall, Json, Record | None]
+Settled = tuple[OpenCall, Json, CallRecord | None]
 Settling = Settled | Coroutine[Any, Any, Settled]
 
 
@@ -86,9 +86,9 @@ async def _consider(opened: Sequence[Asked], talk: Talk, host: Host) -> list[Con
     asked = [
         call for _, call, _ in opened if isinstance(call, ToolCall) and not _reads_only(call, host)
     ]
-    decided: list[Record] = []
+    decided: list[CallRecord] = []
     about = {"session": host.session, "trajectory": talk.run_id}
-    found = await consider(asked, host.rules, host.ports, **about, fresh=decided.append)
+    found = await evaluate_calls(asked, host.rules, host.ports, **about, fresh=decided.append)
     if talk.always:
         found = [await _allowed(one, talk, host) for one in found]
     known = {call.call_id: _known(one) for call, one in zip(asked, found, strict=True)}
@@ -104,18 +104,22 @@ async def _consider(opened: Sequence[Asked], talk: Talk, host: Host) -> list[Con
     ]
 
 
-def _known(found: Record | Refused) -> Record | InvalidCall:
-    return found.error if isinstance(found, Refused) else found
+def _known(found: CallRecord | RefusedCall) -> CallRecord | InvalidCall:
+    return found.error if isinstance(found, RefusedCall) else found
 
 
-async def _allowed(found: Record | Refused, talk: Talk, host: Host) -> Record | Refused:
+async def _allowed(
+    found: CallRecord | RefusedCall, talk: Talk, host: Host
+) -> CallRecord | RefusedCall:
     """Answer a call that waits with a standing yes to its tool."""
-    if not isinstance(found, Record) or found.state is not State.AWAITING:
+    if not isinstance(found, CallRecord) or found.state is not State.AWAITING:
         return found
     said = talk.always.get(found.tool)
     if not said:
         return found
-    return await answer(found, Approval(Answer.APPROVE, host.ports.clock(), **said), host.ports)
+    return await record_answer(
+        found, Approval(Answer.APPROVE, host.ports.clock(), **said), host.ports
+    )
 
 
 def _settling(one: Considered, talk: Talk, host: Host) -> Settling:
@@ -134,14 +138,14 @@ def _settling(one: Considered, talk: Talk, host: Host) -> Settling:
     return _run(one, record, talk, host)
 
 
-async def _run(one: Considered, record: Record, talk: Talk, host: Host) -> Settled:
+async def _run(one: Considered, record: CallRecord, talk: Talk, host: Host) -> Settled:
     tool, policy = host.tools[record.tool], host.rules.policy(record.tool)
     bind = one.bound_to(tool)
     ran = await host.runner.once(tool, policy, one.call.arguments, record.key, bind)
     return _reported(one, ran.record, talk, replayed=ran.replayed)
 
 
-def _reported(one: Considered, record: Record, talk: Talk, *, replayed: bool) -> Settled:
+def _reported(one: Considered, record: CallRecord, talk: Talk, *, replayed: bool) -> Settled:
     call, decided = one.call, record if one.fresh else None
     event = event_of(record, call.arguments, talk.run_id)
     if next_step(record) is Step.REPORT:
@@ -156,13 +160,13 @@ def _reported(one: Considered, record: Record, talk: Talk, *, replayed: bool) ->
 async def _read(one: Considered, talk: Talk, host: Host) -> Settled:
     """Run a tool that only reads: BIGHUB is not asked, and nothing is recorded."""
     call, tool = one.call, host.tools[one.call.tool]
-    proposal = Proposal(call.tool, host.rules.actor)
+    proposal = EvaluationRequest(call.tool, host.rules.actor)
     try:
-        record = Record.of(_asked(call, talk), proposal, host.ports.clock())
+        record = CallRecord.of(_asked(call, talk), proposal, host.ports.clock())
     except InvalidCall as error:
         return _refused(call, str(error), talk)
     result = await host.runner.unrecorded(tool, record, one.bound_to(tool))
-    state = State.EXECUTED if isinstance(result, Executed) else State.TOOL_ERROR
+    state = State.EXECUTED if isinstance(result, ToolSucceeded) else State.TOOL_ERROR
     record = replace(record, state=state, result=result)
     event = event_of(record, call.arguments, talk.run_id)
     return replace(call, output=told(record, call.arguments)), event, None

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from bighub_langgraph import Journal
-from bighub_langgraph.core.errors import IllegalMove
-from bighub_langgraph.core.lifecycle import Started
-from bighub_langgraph.core.reporting import Telling
+from bighub_langgraph.core.errors import InvalidTransition
+from bighub_langgraph.core.lifecycle import ExecutionStarted
+from bighub_langgraph.core.reporting import ReportingConfig
 from bighub_langgraph.journal.connections import BUSY_TIMEOUT
 from tests.faults.killing import fresh
 from tests.test_journal_sql import call
@@ -26,9 +26,9 @@ def claim_all(database: str, seed: int, go: Any, told: Any) -> None:
     for key in keys:
         began = time.perf_counter()
         try:
-            journal.move(key, Started(f"{journal.owner}/1", 0.0), Telling())
+            journal.move(key, ExecutionStarted(f"{journal.owner}/1", 0.0), ReportingConfig())
             won += 1
-        except IllegalMove:
+        except InvalidTransition:
             pass
         longest = max(longest, time.perf_counter() - began)
     journal.close()
@@ -39,7 +39,7 @@ def test_every_call_has_one_winner(
     database: str, record_property: Callable[[str, object], None]
 ) -> None:
     journal = Journal(database)
-    journal.open([call(key) for key in KEYS], Telling())
+    journal.open([call(key) for key in KEYS], ReportingConfig())
     go, told = fresh.Event(), fresh.Queue()
     processes = [
         fresh.Process(target=claim_all, args=(database, seed, go, told))

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from bighub_langgraph import BighubGuard
 from bighub_langgraph.cli.demo.seen import Seen
-from bighub_langgraph.core.decision import resolve
+from bighub_langgraph.core.decision import resolve_verdict
 
 
 def unlearned(seen: Sequence[Seen], fresh: BighubGuard) -> list[Seen]:
@@ -17,7 +17,7 @@ def _judged(call: Seen, fresh: BighubGuard) -> Seen:
     decision = fresh.evaluate(call.tool, call.arguments, session=f"unlearned-{call.request}")
     return replace(
         call,
-        verdict=resolve(decision),
+        verdict=resolve_verdict(decision),
         recommendation=decision.word,
         confidence=decision.confidence or "",
         risk=decision.risk_score,

@@ -102,13 +102,13 @@ def _text(file: Path) -> str:
 
 
 def _judge(steps: Steps, db: str | None, *, actor: str, domain: str) -> list[Judged]:
-    from bighub_langgraph.bighub.client_factory import clients
+    from bighub_langgraph.bighub.client_factory import open_clients
     from bighub_langgraph.cli.replay.observer import Observer
     from bighub_langgraph.cli.replay.shadow import shadow
 
     tools = {step.call.tool for step in steps}
     with embedded_engine(db) as client:
-        engine = clients(client).engine(retries=0)
+        engine = open_clients(client).engine(retries=0)
         observer = Observer(engine, tools=tools, actor=actor, domain=domain)
         return list(shadow(_watched(steps), ask=observer.ask, tell=observer.tell))
 

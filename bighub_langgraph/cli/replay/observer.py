@@ -7,30 +7,32 @@ from bighub_langgraph.cli.replay.obvious import target_of, value_of
 from bighub_langgraph.cli.replay.recording import Known, RecordedCall
 from bighub_langgraph.cli.replay.shadow import Opinion
 from bighub_langgraph.concurrency import run_sync
-from bighub_langgraph.core.decision import no_decision, parse_decision, resolve
-from bighub_langgraph.core.errors import EngineError, EngineRefused, InvalidCall
+from bighub_langgraph.core.decision import fallback_decision, parse_decision, resolve_verdict
+from bighub_langgraph.core.errors import EngineError, EngineRequestError, InvalidCall
 from bighub_langgraph.core.models import Decision, FailMode, ToolCall
-from bighub_langgraph.core.policy import Rules, ToolPolicy, propose
-from bighub_langgraph.core.ports import Engine
+from bighub_langgraph.core.policy import GuardSettings, ToolPolicy, build_evaluation_request
+from bighub_langgraph.core.ports import EnginePort
 
 
 class Observer:
     """Asks an engine as a guard asks it; no tool is anywhere near."""
 
-    def __init__(self, engine: Engine, *, tools: Iterable[str], actor: str, domain: str) -> None:
+    def __init__(
+        self, engine: EnginePort, *, tools: Iterable[str], actor: str, domain: str
+    ) -> None:
         policy = ToolPolicy(value_from_args=value_of, target_from_args=target_of)
         self._engine = engine
-        self._rules = Rules(actor=actor, domain=domain, tools=dict.fromkeys(tools, policy))
+        self._rules = GuardSettings(actor=actor, domain=domain, tools=dict.fromkeys(tools, policy))
 
     def ask(self, call: RecordedCall) -> Opinion:
         """What the engine says of a call; asked again about the same call, it says the same."""
         try:
             decision = run_sync(self._decide(_tool_call(call)))
         except EngineError as error:
-            decision = no_decision(error, FailMode.CLOSED)
+            decision = fallback_decision(error, FailMode.CLOSED)
         except InvalidCall as error:
-            decision = no_decision(EngineRefused(str(error)), FailMode.CLOSED)
-        return Opinion(decision, resolve(decision))
+            decision = fallback_decision(EngineRequestError(str(error)), FailMode.CLOSED)
+        return Opinion(decision, resolve_verdict(decision))
 
     def tell(self, opinion: Opinion, known: Known) -> None:
         """Report how a call ended; replayed again, it counts once."""
@@ -45,7 +47,9 @@ class Observer:
             run_sync(self._report(outcome))
 
     async def _decide(self, call: ToolCall) -> Decision:
-        return parse_decision(await self._engine.ask(propose(call, self._rules), call.key))
+        return parse_decision(
+            await self._engine.ask(build_evaluation_request(call, self._rules), call.key)
+        )
 
     async def _report(self, outcome: Mapping[str, Any]) -> None:
         await self._engine.report(outcome)
