@@ -61,45 +61,45 @@ class DeliveryWorker:
         # Also at interpreter exit, and when a guard that nobody closed is forgotten.
         self._rest = weakref.finalize(self, _tell_the_rest, ports)
 
-    def start(self, turn: str | None = None) -> None:
+    def deliver(self, turn: str | None = None) -> None:
         """Deliver what there is to tell; never raises, and does not wait for a far engine.
 
         With `turn` that tool round is over, and its memory events travel together.
         """
-        if not self._ports.engine.immediate:
+        if not self._ports.engine.in_process:
             with self._changed:
                 self._rounds.append(turn)
                 self._set_to_work()
         elif not self._deliver(turn):
             self._look_later()
 
-    async def astart(self, turn: str | None = None) -> None:
+    async def deliver_async(self, turn: str | None = None) -> None:
         """The same for a coroutine."""
-        if self._ports.engine.immediate:
+        if self._ports.engine.in_process:
             if not await self._adeliver_now(turn):
                 self._look_later(on_loop=self.on_loop)
         elif self.on_loop:
             self._start_on_loop(turn)
         else:
-            self.start(turn)
+            self.deliver(turn)
 
-    def soon(self) -> None:
+    def schedule(self) -> None:
         """Deliver in a moment what a later step of the run delivers, unless it comes to none.
 
         That costs a turn nothing: a thread looks now and then, and nobody wakes it.
         """
         if self._closed:  # nobody looks any more
-            self.start()
+            self.deliver()
             return
         with self._changed:
             self._owing = True
             if self._waiter is None or not self._waiter.is_alive():
                 self._waiter = _begun(self._look_now_and_then, "bighub-courier-late")
 
-    def asoon(self) -> None:
+    def schedule_async(self) -> None:
         """The same for a coroutine."""
         if not self.on_loop:
-            self.soon()
+            self.schedule()
             return
         with suppress(RuntimeError):  # no loop runs any more: the rest is told at the end
             loop = asyncio.get_running_loop()
@@ -111,7 +111,7 @@ class DeliveryWorker:
         with self._changed:
             return self._changed.wait_for(lambda: not self._rounds, timeout)
 
-    async def await_(self, timeout: float, *, own: bool = False) -> bool:  # noqa: ASYNC109 - the promise is the bound
+    async def wait_async(self, timeout: float, *, own: bool = False) -> bool:  # noqa: ASYNC109 - the promise is the bound
         """The same for a coroutine; with `own` what other tasks have to tell is not waited for."""
         if self._tasks:
             await asyncio.sleep(0)  # what waits for nothing is told by then
@@ -137,17 +137,17 @@ class DeliveryWorker:
         else:
             self.wait(timeout)
             _try_for(self._ports, timeout)
-        return self._ports.journal.waiting()
+        return self._ports.journal.pending_count()
 
     async def aflush(self, timeout: float | None = None) -> int:  # noqa: ASYNC109 - as `flush`
         """The same for a coroutine."""
         if not self.on_loop:
             return await asyncio.to_thread(self.flush, timeout)
         deadline = time.monotonic() + (timeout or 0.0)
-        await self.await_(AT_EXIT if timeout is None else timeout)
+        await self.wait_async(AT_EXIT if timeout is None else timeout)
         while True:
             await deliver_reports(self._aports, early=True)
-            waiting: int = await self._aports.call(self._aports.journal.waiting)
+            waiting: int = await self._aports.call(self._aports.journal.pending_count)
             if not waiting or time.monotonic() >= deadline:
                 return waiting
             await asyncio.sleep(min(AGAIN, max(0.0, deadline - time.monotonic())))
@@ -193,7 +193,7 @@ class DeliveryWorker:
         """How long there is nothing to look at, in seconds."""
         if self._look_at is not None:
             return max(0.0, self._look_at - time.monotonic())
-        return 0.0 if self._ports.engine.immediate else IDLE
+        return 0.0 if self._ports.engine.in_process else IDLE
 
     def _look_now_and_then(self) -> None:
         quiet = 0
@@ -205,7 +205,7 @@ class DeliveryWorker:
                     self._waiter = None
                     return
             if owing:
-                self.start()
+                self.deliver()
 
     def _once(self, taken: list[str | None]) -> None:
         for turn in dict.fromkeys(taken):
@@ -222,7 +222,7 @@ class DeliveryWorker:
         """Deliver and say whether nothing is left. The tools have run: nothing may raise here."""
         try:
             arrived = await deliver_reports(ports, turn)
-            left = await ports.call(ports.journal.waiting)
+            left = await ports.call(ports.journal.pending_count)
         except Exception:
             log.exception("delivery to BIGHUB failed; it will be tried again")
             arrived, left = 0, 1
@@ -247,10 +247,10 @@ class DeliveryWorker:
 
     async def _adeliver_now(self, turn: str | None) -> bool:
         journal = self._ports.journal
-        if not (journal.blocking or journal.waiting()):
+        if not (journal.blocking or journal.pending_count()):
             return True
         near = (
-            self._aports.engine.immediate and not journal.blocking and not detects_blocking_calls()
+            self._aports.engine.in_process and not journal.blocking and not detects_blocking_calls()
         )
         if self.on_loop or near:
             return await self._tell(self._aports, turn)
@@ -298,9 +298,9 @@ def _tell_the_rest(ports: Ports) -> None:
     """Deliver what waits, for a few seconds; say what is left."""
     journal = ports.journal
     try:
-        if journal.waiting():
+        if journal.pending_count():
             _try_for(ports, AT_EXIT)
-        left = journal.waiting(aside=True)
+        left = journal.pending_count(include_dead_letters=True)
     except BighubGuardError as error:
         log.error("the outbox could not be delivered: %s", error)  # noqa: TRY400 - it says it all
         return
@@ -325,7 +325,7 @@ def _try_until(ports: Ports, deadline: float) -> None:
     try:
         while True:
             run_sync(deliver_reports(ports, early=True))
-            if not ports.journal.waiting() or time.monotonic() >= deadline:
+            if not ports.journal.pending_count() or time.monotonic() >= deadline:
                 return
             time.sleep(min(AGAIN, max(0.0, deadline - time.monotonic())))
     except Exception:

@@ -35,7 +35,8 @@ from bighub_langgraph.graph.state import (
     read,
 )
 from bighub_langgraph.graph.wrapping import CHANGED, awrap, wrap
-from bighub_langgraph.guard import END_OF_RUN, BighubGuard
+from bighub_langgraph.guard import BighubGuard
+from bighub_langgraph.guard_runtime import END_OF_RUN
 
 try:
     from langchain.agents.middleware import (
@@ -103,9 +104,9 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ExtendedModelResponse[Any]:
         """Evaluate what the model asks for, in the step that stores its answer."""
-        mended = run_sync(self._round_over(request, self.guard.ports))
+        mended = run_sync(self._round_over(request, self.guard.runtime.ports))
         response = handler(mended.request)
-        return run_sync(self._evaluated(mended, response, self.guard.ports))
+        return run_sync(self._evaluated(mended, response, self.guard.runtime.ports))
 
     async def awrap_model_call(
         self,
@@ -113,19 +114,19 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> ExtendedModelResponse[Any]:
         """The same for a coroutine."""
-        mended = await self._round_over(request, self.guard.aports)
+        mended = await self._round_over(request, self.guard.runtime.async_ports)
         response = await handler(mended.request)
-        return await self._evaluated(mended, response, self.guard.aports)
+        return await self._evaluated(mended, response, self.guard.runtime.async_ports)
 
     @hook_config(can_jump_to=["end"])
     def after_model(self, state: Any, runtime: Any) -> Any:  # noqa: ARG002
         """Ask a person about the calls that need one, and answer those that are blocked."""
-        return run_sync(self._decided(state, self.guard.ports))
+        return run_sync(self._decided(state, self.guard.runtime.ports))
 
     @hook_config(can_jump_to=["end"])
     async def aafter_model(self, state: Any, runtime: Any) -> Any:  # noqa: ARG002
         """The same for a coroutine."""
-        return await self._decided(state, self.guard.aports)
+        return await self._decided(state, self.guard.runtime.async_ports)
 
     def wrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]
@@ -242,16 +243,16 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         return Command(update=update, goto=node_name(get_config()))
 
     async def _start(self, ports: Ports, turn: str | None = None) -> None:
-        if ports is self.guard.aports:
-            await self.guard.courier.astart(turn)
+        if ports is self.guard.runtime.async_ports:
+            await self.guard.runtime.delivery.deliver_async(turn)
         else:
-            self.guard.courier.start(turn)
+            self.guard.runtime.delivery.deliver(turn)
 
     async def _wait(self, ports: Ports) -> None:
-        if ports is self.guard.aports:
-            await self.guard.courier.await_(END_OF_RUN)
+        if ports is self.guard.runtime.async_ports:
+            await self.guard.runtime.delivery.wait_async(END_OF_RUN)
         else:
-            self.guard.courier.wait(END_OF_RUN)
+            self.guard.runtime.delivery.wait(END_OF_RUN)
 
 
 async def _close_open(plan: Plan, why: str, ports: Ports, *, but: Plan | None = None) -> None:

@@ -71,7 +71,7 @@ def test_unreadable_and_refusing_replies_block_in_every_mode(
 ) -> None:
     with service(answer) as bighub:
         asked = ask(bighub.url, colour, fail_mode=fail_mode)
-    assert (asked.word, asked.fault) == ("do_not_proceed", "refused")
+    assert (asked.raw_recommendation, asked.fault) == ("do_not_proceed", "refused")
     assert asked.request_id is None
 
 
@@ -85,7 +85,7 @@ def test_while_bighub_is_away_the_fail_mode_decides(
 ) -> None:
     with service(answer) as bighub:
         asked = ask(bighub.url, colour, fail_mode=fail_mode)
-    assert (asked.word, asked.fault) == (word, "unavailable")
+    assert (asked.raw_recommendation, asked.fault) == (word, "unavailable")
 
 
 def test_a_service_that_is_not_there_is_away(colour: str) -> None:
@@ -99,7 +99,7 @@ def test_a_reply_after_the_timeout_counts_for_nothing(colour: str) -> None:
     with service(Answer(hold=late)) as bighub:
         asked = ask(bighub.url, colour, timeout=0.05)
         late.set()
-    assert (asked.word, asked.fault) == ("do_not_proceed", "unavailable")
+    assert (asked.raw_recommendation, asked.fault) == ("do_not_proceed", "unavailable")
 
 
 def test_the_sdks_own_retries_are_the_only_ones() -> None:
@@ -129,7 +129,7 @@ def test_an_exception_without_a_readable_text_is_a_fault_like_any_other() -> Non
     client = ScriptedBighub(Mute())
     with BighubGuard(bighub=client, retries=0, fail_mode="open") as guard:
         asked = guard.evaluate("refund", ARGUMENTS)
-    assert (asked.fault, asked.word) == ("unavailable", "proceed")
+    assert (asked.fault, asked.raw_recommendation) == ("unavailable", "proceed")
     assert "Mute: its text cannot be read" in asked.reason
 
 
@@ -170,7 +170,7 @@ async def test_every_client_serves_coroutines_too() -> None:
         (ScriptedBighub(), AsyncScriptedBighub()),
     ):
         guard = BighubGuard(bighub=client)
-        assert (await guard.aevaluate("refund", ARGUMENTS)).word == "proceed"
+        assert (await guard.aevaluate("refund", ARGUMENTS)).raw_recommendation == "proceed"
         guard.close()
 
 
@@ -242,7 +242,7 @@ def considered(bighub: ScriptedBighub, *names: str, **guard: Any) -> list[Any]:
     """What becomes of the calls of a turn."""
     calls = [ToolCall("t", "m", name, name, {"amount": 1}) for name in names]
     with BighubGuard(bighub=bighub, **guard) as made:
-        return run_sync(evaluate_calls(calls, made.rules, made.ports))
+        return run_sync(evaluate_calls(calls, made.runtime.settings, made.runtime.ports))
 
 
 def test_a_client_that_can_is_asked_about_a_turn_at_once() -> None:

@@ -21,7 +21,7 @@ from bighub_langgraph.core.models import CallRecord, State, ToolFailed, ToolSucc
 from bighub_langgraph.core.reporting import ReportingConfig
 from tests.calls import approval, decided
 
-TELLING = ReportingConfig()
+REPORTING = ReportingConfig()
 DONE, DOUBT, WAITING = "d" * 32, "e" * 32, "f" * 32
 
 
@@ -40,13 +40,15 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
     """A journal with one call that ran, one in doubt, and one that waits for a person."""
     opened = Journal(f"sqlite:///{tmp_path / 'calls.db'}")
     asked = replace(decided(Verdict.REVIEW), key=DONE, created_at=1.0)
-    opened.open([asked, _call(DOUBT, tool="pay"), _call(WAITING, state=State.AWAITING)], TELLING)
+    opened.insert(
+        [asked, _call(DOUBT, tool="pay"), _call(WAITING, state=State.AWAITING)], REPORTING
+    )
     yes = approval(at=2.0, approver="alice", verified=True, comment="checked")
-    opened.move(DONE, AnswerGiven(yes), TELLING)
-    opened.move(DONE, ExecutionStarted("a/1", 0.0), TELLING)
-    opened.move(DONE, ExecutionFinished("a/1", ToolSucceeded("done")), TELLING)
-    opened.move(DOUBT, ExecutionStarted("a/2", 0.0), TELLING)
-    opened.move(DOUBT, OwnerLost("a/2", "its process is gone"), TELLING)
+    opened.transition(DONE, AnswerGiven(yes), REPORTING)
+    opened.transition(DONE, ExecutionStarted("a/1", 0.0), REPORTING)
+    opened.transition(DONE, ExecutionFinished("a/1", ToolSucceeded("done")), REPORTING)
+    opened.transition(DOUBT, ExecutionStarted("a/2", 0.0), REPORTING)
+    opened.transition(DOUBT, OwnerLost("a/2", "its process is gone"), REPORTING)
     yield opened
     opened.close()
 
@@ -124,8 +126,8 @@ def test_a_call_whose_process_is_gone_is_settled_before_anybody_has_noted_it(
     where, number, started, chance = journal.owner.split(":")
     gone = f"{where}:{number}:{int(started) - 1}:{chance}/1"
     key = "c" * 32
-    journal.open([_call(key)], TELLING)
-    journal.move(key, ExecutionStarted(gone, 0.0), TELLING)
+    journal.insert([_call(key)], REPORTING)
+    journal.transition(key, ExecutionStarted(gone, 0.0), REPORTING)
     assert ask("calls", "resolve", key, "--executed", "--journal", path).exit_code == 0
     assert [note.event for note in journal.books.history(key)][-2:] == ["Lost", "Resolved"]
 
@@ -156,10 +158,10 @@ def test_a_mistyped_path_makes_no_journal(tmp_path: Path) -> None:
 
 
 def test_old_settled_calls_are_forgotten(path: Path, journal: Journal) -> None:
-    journal.delivered([one.id for one in journal.due(1e12, 100, early=True)])
+    journal.ack([one.id for one in journal.lease_batch(1e12, 100, early=True)])
     assert "0 calls" in ask("calls", "prune", "--older-than", "0", "--journal", path).stdout
     over = replace(_call("a" * 32), thread="over", state=State.BLOCKED)
-    journal.open([over], ReportingConfig(outcomes=False, memory=False))
+    journal.insert([over], ReportingConfig(outcomes=False, memory=False))
     assert "1 calls" in ask("calls", "prune", "--older-than", "0", "--journal", path).stdout
     assert set(journal.find([DONE, DOUBT, WAITING, "a" * 32])) == {DONE, DOUBT, WAITING}
 
@@ -170,12 +172,12 @@ def test_the_outbox_is_shown_flushed_and_tried_again(
     state = json.loads(ask("outbox", "state", "--journal", path, "--json").stdout)
     assert (state["waiting"], state["aside"]) == (3, 0)
     assert [one["kind"] for one in state["entries"]] == ["approval", "outcome", "memory"]
-    poison = journal.due(0.0, 1)[0]
-    journal.postpone([poison.id], 0.0, "never heard of it", refused=True, aside=True)
+    poison = journal.lease_batch(0.0, 1)[0]
+    journal.nack([poison.id], 0.0, "never heard of it", refused=True, dead_letter=True)
     shown = ask("outbox", "state", "--journal", path).stdout
     assert "2 wait, 1 are set aside" in shown
     assert ask("outbox", "retry", "--journal", path).stdout == "1 entries wait for delivery again\n"
-    journal.delivered([one.id for one in journal.due(1e12, 100, early=True)])
+    journal.ack([one.id for one in journal.lease_batch(1e12, 100, early=True)])
     told = ask("outbox", "flush", "--journal", path, "--bighub", tmp_path / "engine.db")
     assert (told.exit_code, told.stdout) == (0, "everything is delivered\n")
 
@@ -201,7 +203,7 @@ def test_the_doctor_names_what_needs_a_person(path: Path) -> None:
 
 def test_the_doctor_is_content_when_all_is_well(path: Path, journal: Journal) -> None:
     ask("calls", "resolve", "eeee", "--executed", "--journal", path)
-    journal.delivered([one.id for one in journal.due(1e12, 100, early=True)])
+    journal.ack([one.id for one in journal.lease_batch(1e12, 100, early=True)])
     result = ask("doctor", "--journal", path)
     assert (result.exit_code, "needs a person" in result.stdout) == (0, False)
 

@@ -49,7 +49,7 @@ def serving(db: Path) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
 def test_a_guard_in_another_program_asks_the_server(tmp_path: Path) -> None:
     with serving(tmp_path / "b.db") as (url, server), BighubGuard(bighub=url) as guard:
         asked = guard.evaluate("refund", {"order_id": "o1", "amount": 40})
-    assert (asked.word, asked.fault) == ("review_recommended", "")
+    assert (asked.raw_recommendation, asked.fault) == ("review_recommended", "")
     assert server.returncode == 0
 
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from bighub_langgraph import BighubGuard, Journal
 from bighub_langgraph.concurrency import run_sync
-from bighub_langgraph.core.delivery import LONGEST_WAIT, MOST_REFUSALS, deliver_reports, retry_delay
+from bighub_langgraph.core.delivery import LONGEST_DELAY, MAX_REFUSALS, deliver_reports, retry_delay
 from bighub_langgraph.core.errors import JournalError
 from bighub_langgraph.core.execution import ToolFinished, claim_and_execute
 from bighub_langgraph.core.lifecycle import AnswerGiven, ExecutionFinished, ExecutionStarted
@@ -33,7 +33,7 @@ from tests.calls import approval, decided
 from tests.engines import Answer, AsyncScriptedBighub, ScriptedBighub, service
 from tests.local_engine import Signal
 
-TELLING = ReportingConfig()
+REPORTING = ReportingConfig()
 
 
 class Clock:
@@ -68,10 +68,12 @@ def call(number: int, turn: str = "message-1") -> CallRecord:
 
 def run(journal: Any, record: CallRecord) -> None:
     """A call that a person approved and that ran: three things to tell."""
-    journal.open([record], TELLING)
-    journal.move(record.key, AnswerGiven(approval()), TELLING)
-    journal.move(record.key, ExecutionStarted(f"{journal.owner}/1", 0.0), TELLING)
-    journal.move(record.key, ExecutionFinished(f"{journal.owner}/1", ToolSucceeded("ok")), TELLING)
+    journal.insert([record], REPORTING)
+    journal.transition(record.key, AnswerGiven(approval()), REPORTING)
+    journal.transition(record.key, ExecutionStarted(f"{journal.owner}/1", 0.0), REPORTING)
+    journal.transition(
+        record.key, ExecutionFinished(f"{journal.owner}/1", ToolSucceeded("ok")), REPORTING
+    )
 
 
 @pytest.fixture
@@ -134,21 +136,21 @@ def test_a_call_is_told_in_order_and_a_round_of_memory_together(
 ) -> None:
     run(journal, call(1))
     run(journal, call(2))
-    run_sync(deliver_reports(guard.ports, "message-1"))
+    run_sync(deliver_reports(guard.runtime.ports, "message-1"))
     kinds = [kind for kind, _ in told]
     assert kinds == ["approval", "approval", "outcome", "outcome", "memory"]
     assert told[-1] == ("memory", "2")
-    assert journal.waiting() == 0
+    assert journal.pending_count() == 0
 
 
 def test_memory_waits_for_the_rest_of_its_round_and_then_goes_alone(
     guard: BighubGuard, journal: Any, told: list[tuple[str, str]], clock: Clock
 ) -> None:
     run(journal, call(1))
-    run_sync(deliver_reports(guard.ports))
+    run_sync(deliver_reports(guard.runtime.ports))
     assert [kind for kind, _ in told] == ["approval", "outcome"]
     clock.now += 6.0
-    run_sync(deliver_reports(guard.ports))
+    run_sync(deliver_reports(guard.runtime.ports))
     assert told[-1] == ("memory", "1")
 
 
@@ -171,8 +173,8 @@ def test_nothing_is_set_aside_in_an_outage_of_days(
     bighub.away = True
     for _ in range(30):
         clock.now += 400.0
-        run_sync(deliver_reports(guard.ports))
-    assert journal.waiting() == 3
+        run_sync(deliver_reports(guard.runtime.ports))
+    assert journal.pending_count() == 3
     bighub.away = False
     assert guard.flush() == 0
 
@@ -185,10 +187,10 @@ def test_nothing_is_set_aside_for_a_wrong_key(
     wrong.status_code = status  # type: ignore[attr-defined]
     bighub.refuses = lambda kind, body: wrong
     run(journal, call(1))
-    for _ in range(2 * MOST_REFUSALS):
+    for _ in range(2 * MAX_REFUSALS):
         clock.now += 400.0
-        run_sync(deliver_reports(guard.ports))
-    assert journal.waiting() == 3
+        run_sync(deliver_reports(guard.runtime.ports))
+    assert journal.pending_count() == 3
 
 
 def test_what_is_refused_eight_times_is_set_aside_and_holds_nobody_up(
@@ -206,13 +208,13 @@ def test_what_is_refused_eight_times_is_set_aside_and_holds_nobody_up(
     )
     run(journal, call(1, "message-1"))
     run(journal, call(2, "message-2"))
-    for tries in range(1, MOST_REFUSALS + 1):
+    for tries in range(1, MAX_REFUSALS + 1):
         clock.now += 400.0
-        run_sync(deliver_reports(guard.ports))
+        run_sync(deliver_reports(guard.runtime.ports))
         # The other call is not held up; what follows the poison waits for it until it is aside.
         assert ("outcome", call(2).key) in told
-        assert journal.waiting() == (2 if tries < MOST_REFUSALS else 0)
-    assert journal.waiting(aside=True) == 1
+        assert journal.pending_count() == (2 if tries < MAX_REFUSALS else 0)
+    assert journal.pending_count(include_dead_letters=True) == 1
     assert [kind for kind, _ in told].count("memory") == 2
 
 
@@ -238,10 +240,10 @@ def test_what_is_not_tried_is_given_back(guard: BighubGuard, journal: Any) -> No
     async def cancelled(body: Any) -> None:
         raise asyncio.CancelledError
 
-    engine = replace(guard.ports.engine, resolve=cancelled)
+    engine = replace(guard.runtime.ports.engine, resolve_approval=cancelled)
     with pytest.raises(asyncio.CancelledError):
-        run_sync(deliver_reports(replace(guard.ports, engine=engine)))
-    assert [one.entry.kind for one in journal.due(2e6, 10)] == list(ReportKind)
+        run_sync(deliver_reports(replace(guard.runtime.ports, engine=engine)))
+    assert [one.report.kind for one in journal.lease_batch(2e6, 10)] == list(ReportKind)
 
 
 def test_nobody_keeps_entries_for_longer_than_half_their_lease(
@@ -253,10 +255,10 @@ def test_nobody_keeps_entries_for_longer_than_half_their_lease(
 
     async def slow(body: Any) -> None:
         clock.now += 31.0
-        taken.append(journal.waiting())
+        taken.append(journal.pending_count())
 
-    engine = replace(guard.ports.engine, resolve=slow)
-    assert run_sync(deliver_reports(replace(guard.ports, engine=engine))) == 9
+    engine = replace(guard.runtime.ports.engine, resolve_approval=slow)
+    assert run_sync(deliver_reports(replace(guard.runtime.ports, engine=engine))) == 9
     assert taken == [9, 8, 7]
 
 
@@ -264,10 +266,10 @@ def test_what_was_leased_and_never_heard_of_again_is_leased_anew(
     journal: Any, clock: Clock
 ) -> None:
     run(journal, call(1))
-    assert len(journal.due(2e6, 10)) == 3
-    assert not journal.due(2e6, 10)
+    assert len(journal.lease_batch(2e6, 10)) == 3
+    assert not journal.lease_batch(2e6, 10)
     clock.now += DELIVERY_LEASE + 1.0
-    assert len(journal.due(2e6, 10)) == 3
+    assert len(journal.lease_batch(2e6, 10)) == 3
 
 
 # One that falls between the making of a coroutine and its start.
@@ -275,7 +277,7 @@ def test_what_was_leased_and_never_heard_of_again_is_leased_anew(
 def test_wherever_an_interrupt_falls_behind_a_tool_its_outcome_is_told() -> None:
     for number in range(1, 1_000):
         bighub = ScriptedBighub()
-        bighub.immediate = True  # type: ignore[attr-defined]  # answers in process
+        bighub.in_process = True  # type: ignore[attr-defined]  # answers in process
         with BighubGuard(bighub=bighub) as guard:
             interrupted = _interrupted(guard, number)
             assert guard.journal.find([call(1).key])[call(1).key].state is State.EXECUTED
@@ -287,7 +289,7 @@ def test_wherever_an_interrupt_falls_behind_a_tool_its_outcome_is_told() -> None
 
 
 def _interrupted(guard: BighubGuard, number: int) -> bool:
-    """Whether running and telling a call comes as far as its `number`th call behind the tool."""
+    """Whether running and reporting a call comes as far as its `number`th call behind the tool."""
     before = sys.getprofile()
 
     async def tool(record: CallRecord) -> ToolFinished:
@@ -295,10 +297,10 @@ def _interrupted(guard: BighubGuard, number: int) -> bool:
         sys.setprofile(Signal("/bighub_langgraph/", number))
         return ended
 
-    guard.journal.open([replace(decided(), key=call(1).key, turn="message-1")], TELLING)
+    guard.journal.insert([replace(decided(), key=call(1).key, turn="message-1")], REPORTING)
     try:
-        run_sync(claim_and_execute(call(1).key, guard.ports, tool))
-        guard.courier.start("message-1")
+        run_sync(claim_and_execute(call(1).key, guard.runtime.ports, tool))
+        guard.runtime.delivery.deliver("message-1")
     except KeyboardInterrupt:
         return True
     finally:
@@ -323,7 +325,7 @@ def test_two_workers_share_an_outbox_and_tell_everything_once(
 
 @given(st.integers(0, 10**9), st.floats(0, 1))
 def test_waits_are_bounded(tries: int, chance: float) -> None:
-    assert 1.0 <= retry_delay(tries, lambda: chance) <= 1.25 * LONGEST_WAIT
+    assert 1.0 <= retry_delay(tries, lambda: chance) <= 1.25 * LONGEST_DELAY
 
 
 def test_an_outage_takes_no_random_numbers_from_a_program_that_seeded_them(journal: Any) -> None:
@@ -351,8 +353,8 @@ def test_where_no_thread_can_be_started_the_rest_is_told_at_the_end(
     guard = BighubGuard(bighub=bighub, journal=journal)
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", full)
-        getattr(guard.courier, way)()
-    guard.courier.close()
+        getattr(guard.runtime.delivery, way)()
+    guard.runtime.delivery.close()
     assert bighub.statuses == ["SUCCESS"]
 
 
@@ -376,10 +378,10 @@ def test_a_run_goes_on_and_nothing_is_lost_on_a_bad_day(
     run(journal, call(1))
     with service(BAD_DAYS[day]) as bad:
         guard = BighubGuard(bighub=bad.url, journal=journal, retries=0)
-        guard.courier.start("message-1")
+        guard.runtime.delivery.deliver("message-1")
         guard.close()
-    left = journal.waiting(aside=True)
-    kept = [one.queued.entry.kind for one in journal.books.outbox()]
+    left = journal.pending_count(include_dead_letters=True)
+    kept = [one.queued.report.kind for one in journal.books.outbox()]
     assert left == len(kept)
     # A page instead of JSON is an answer for what needs none; everything else is no arrival.
     assert left == 3 or day in {"html", "garbage"}
@@ -395,10 +397,10 @@ def test_nothing_is_lost_where_connections_are_cut(
     run(journal, call(1))
     with cutting_connections() as (url, cut):
         guard = BighubGuard(bighub=url, journal=journal, retries=0)
-        guard.courier.start("message-1")
+        guard.runtime.delivery.deliver("message-1")
         guard.close()
     assert cut
-    assert journal.waiting() == 3
+    assert journal.pending_count() == 3
     journal.close()
 
 
@@ -426,8 +428,8 @@ def test_a_service_that_hangs_holds_a_run_up_no_longer_than_it_waits(tmp_path: P
     journal = Journal(f"sqlite:///{tmp_path / 'calls.db'}")
     run(journal, call(1))
     guard = BighubGuard(bighub=bighub, journal=journal, retries=0)
-    guard.courier.start("message-1")
-    assert guard.courier.wait(0.01) is False
+    guard.runtime.delivery.deliver("message-1")
+    assert guard.runtime.delivery.wait(0.01) is False
     assert guard.flush(0.01) == 3
     held.set()
     assert guard.flush(10) == 0
@@ -442,12 +444,12 @@ def test_a_journal_that_is_away_does_not_fail_a_run_that_has_ended(
         raise JournalError("away")
 
     run(journal, call(1))
-    immediate = replace(guard.ports.engine, immediate=True)
+    immediate = replace(guard.runtime.ports.engine, in_process=True)
     away = type("Away", (), {"due": gone, "waiting": gone, "give_back": gone, "durable": True})()
-    ports = replace(guard.ports, engine=immediate, journal=away)
-    courier = type(guard.courier)(ports, guard.aports, on_loop=False)
+    ports = replace(guard.runtime.ports, engine=immediate, journal=away)
+    courier = type(guard.runtime.delivery)(ports, guard.runtime.async_ports, on_loop=False)
     with caplog.at_level(logging.ERROR):
-        courier.start()
+        courier.deliver()
         courier.close()
     assert "it will be tried again" in caplog.text
 
@@ -457,8 +459,8 @@ def test_what_ends_behind_a_closed_guard_is_told_all_the_same(
 ) -> None:
     guard.close()
     run(journal, call(1))
-    guard.courier.soon()
-    assert guard.courier.wait(10)
+    guard.runtime.delivery.schedule()
+    assert guard.runtime.delivery.wait(10)
     assert [kind for kind, _ in told] == ["approval", "outcome"]
 
 
@@ -467,9 +469,9 @@ async def test_an_async_client_is_told_from_the_loop_it_lives_on(tmp_path: Path)
     journal = Journal(f"sqlite:///{tmp_path / 'calls.db'}")
     run(journal, call(1))
     guard = BighubGuard(bighub=bighub, journal=journal, retries=0)
-    await guard.courier.astart("message-1")
-    assert await guard.courier.await_(10)
-    assert (bighub.told.statuses, journal.waiting()) == (["SUCCESS"], 0)
+    await guard.runtime.delivery.deliver_async("message-1")
+    assert await guard.runtime.delivery.wait_async(10)
+    assert (bighub.told.statuses, journal.pending_count()) == (["SUCCESS"], 0)
     guard.close()
     journal.close()
 
@@ -484,15 +486,15 @@ async def test_after_an_outage_the_loop_comes_back_by_itself(
     journal = Journal(f"sqlite:///{tmp_path / 'calls.db'}")
     run(journal, call(1))
     guard = BighubGuard(bighub=bighub, journal=journal, retries=0)
-    await guard.courier.astart("message-1")
-    assert await guard.courier.await_(10)
-    assert journal.waiting() == 3
+    await guard.runtime.delivery.deliver_async("message-1")
+    assert await guard.runtime.delivery.wait_async(10)
+    assert journal.pending_count() == 3
     bighub.told.away = False
     for _ in range(1_000):
-        if not journal.waiting():
+        if not journal.pending_count():
             break
         await asyncio.sleep(0.01)
-    assert journal.waiting() == 0
+    assert journal.pending_count() == 0
     guard.close()
     journal.close()
 
@@ -507,14 +509,14 @@ class FarAndNear:
 
     def __init__(self, way: str, journal: Any, clock: Clock) -> None:
         client: Any = AsyncScriptedBighub() if "loop" in way else ScriptedBighub()
-        client.immediate = "in place" in way
+        client.in_process = "in place" in way
         self.told: ScriptedBighub = client.told if "loop" in way else client
         self.guard = BighubGuard(bighub=client, journal=journal, clock=clock, retries=0)
         self._journal = journal
 
     async def ends(self, turn: str) -> None:
-        await self.guard.courier.astart(turn)
-        assert await self.guard.courier.await_(10)
+        await self.guard.runtime.delivery.deliver_async(turn)
+        assert await self.guard.runtime.delivery.wait_async(10)
 
     async def is_told_everything(self) -> bool:
         for _ in range(500):
@@ -542,7 +544,7 @@ async def test_what_an_outage_left_is_told_when_no_other_round_comes(
     way.told.away = True
     run(journal, call(1))
     await way.ends("message-1")
-    assert journal.waiting() == 3
+    assert journal.pending_count() == 3
     way.told.away = False
     clock.now += 10.0
     assert await way.is_told_everything()
@@ -571,13 +573,13 @@ def test_what_an_outage_left_in_a_blocking_client_is_told_while_nothing_runs(
     journal: Any, bighub: Listening, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bighub_langgraph.delivery_worker.wait_before", lambda tries: 0.01)
-    bighub.immediate = bighub.away = True  # type: ignore[attr-defined]  # answers in process
+    bighub.in_process = bighub.away = True  # type: ignore[attr-defined]  # answers in process
     run(journal, call(1))
     with BighubGuard(bighub=bighub, journal=journal, clock=clock, retries=0) as guard:
-        guard.courier.start("message-1")
+        guard.runtime.delivery.deliver("message-1")
         bighub.away = False
         clock.now += 10.0
-        assert eventually(lambda: not journal.waiting())
+        assert eventually(lambda: not journal.pending_count())
 
 
 def test_a_round_that_arrives_looks_for_nothing_else_where_nothing_is_left(
@@ -587,8 +589,8 @@ def test_a_round_that_arrives_looks_for_nothing_else_where_nothing_is_left(
     with BighubGuard(bighub=bighub, journal=journal, clock=clock) as guard:
         for number in range(3):
             run(journal, call(number, f"message-{number}"))
-            guard.courier.start(f"message-{number}")
-            assert guard.courier.wait(10)
+            guard.runtime.delivery.deliver(f"message-{number}")
+            assert guard.runtime.delivery.wait(10)
         assert journal.asked == ["due", "waiting"] * 3
 
 
@@ -599,15 +601,15 @@ class Counting(MemoryJournal):
         super().__init__(**options)
         self.asked: list[str] = []
 
-    def due(
+    def lease_batch(
         self, at: float, limit: int, turn: str | None = None, **how: bool
     ) -> Sequence[LeasedReport]:
         self.asked.append("due")
-        return super().due(at, limit, turn, **how)
+        return super().lease_batch(at, limit, turn, **how)
 
-    def waiting(self, *, aside: bool = False) -> int:
+    def pending_count(self, *, include_dead_letters: bool = False) -> int:
         self.asked.append("waiting")
-        return super().waiting(aside=aside)
+        return super().pending_count(include_dead_letters=include_dead_letters)
 
 
 def eventually(comes: Callable[[], bool]) -> bool:

@@ -30,7 +30,7 @@ from bighub_langgraph.core.reporting import ReportingConfig
 from tests.calls import decided
 from tests.engines import ScriptedBighub
 
-TELLING = ReportingConfig()
+REPORTING = ReportingConfig()
 CALL = replace(decided(), key="a" * 32, created_at=1.0)
 
 
@@ -38,7 +38,7 @@ CALL = replace(decided(), key="a" * 32, created_at=1.0)
 def guard(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BighubGuard]:
     url = f"sqlite:///{tmp_path / 'calls.db'}"
     journal: Any = Journal.in_memory() if request.param == "memory" else Journal(url)
-    journal.open([CALL], TELLING)
+    journal.insert([CALL], REPORTING)
     yield BighubGuard(bighub=ScriptedBighub(), journal=journal)
     journal.close()
 
@@ -55,7 +55,7 @@ def all_at_once(guard: BighubGuard, policy: ToolPolicy, starts: list[str]) -> li
 
     def want() -> None:
         ready.wait()
-        ran.append(run_sync(execute_or_recover(CALL.key, policy, {}, guard.ports, tool)))
+        ran.append(run_sync(execute_or_recover(CALL.key, policy, {}, guard.runtime.ports, tool)))
 
     threads = [threading.Thread(target=want) for _ in range(8)]
     for thread in threads:
@@ -77,8 +77,8 @@ def test_one_of_eight_runs_it_and_all_get_its_result(guard: BighubGuard) -> None
     "policy", [ToolPolicy(idempotent=True), ToolPolicy(probe=lambda arguments, key: None)]
 )
 def test_one_of_eight_runs_a_lost_call_again(guard: BighubGuard, policy: ToolPolicy) -> None:
-    guard.journal.move(CALL.key, ExecutionStarted("gone/1", 0.0), TELLING)
-    guard.journal.move(CALL.key, OwnerLost("gone/1", "gone"), TELLING)
+    guard.journal.transition(CALL.key, ExecutionStarted("gone/1", 0.0), REPORTING)
+    guard.journal.transition(CALL.key, OwnerLost("gone/1", "gone"), REPORTING)
     starts: list[str] = []
     ran = all_at_once(guard, policy, starts)
     assert len(starts) == 1
@@ -87,31 +87,33 @@ def test_one_of_eight_runs_a_lost_call_again(guard: BighubGuard, policy: ToolPol
 
 def test_a_call_that_paused_meanwhile_is_entered_again(guard: BighubGuard) -> None:
     owner = f"{guard.journal.owner}/1"
-    running = guard.journal.move(CALL.key, ExecutionStarted(owner, 0.0), TELLING)
-    guard.journal.move(CALL.key, ExecutionPaused(owner), TELLING)
-    assert run_sync(wait_for_owner(running, guard.ports)).state is State.PAUSED
+    running = guard.journal.transition(CALL.key, ExecutionStarted(owner, 0.0), REPORTING)
+    guard.journal.transition(CALL.key, ExecutionPaused(owner), REPORTING)
+    assert run_sync(wait_for_owner(running, guard.runtime.ports)).state is State.PAUSED
     starts: list[str] = []
     ran = all_at_once(guard, ToolPolicy(), starts)
     assert (len(starts), len(ran)) == (1, 8)
 
 
 def test_a_lost_call_that_somebody_faster_runs_again_is_waited_for(guard: BighubGuard) -> None:
-    lost = guard.journal.move(CALL.key, ExecutionStarted("gone/1", 0.0), TELLING)
-    guard.journal.move(CALL.key, OwnerLost("gone/1", "gone"), TELLING)
-    guard.journal.move(CALL.key, RerunAllowed("idempotent"), TELLING)
+    lost = guard.journal.transition(CALL.key, ExecutionStarted("gone/1", 0.0), REPORTING)
+    guard.journal.transition(CALL.key, OwnerLost("gone/1", "gone"), REPORTING)
+    guard.journal.transition(CALL.key, RerunAllowed("idempotent"), REPORTING)
     owner = f"{guard.journal.owner}/2"
-    guard.journal.move(CALL.key, ExecutionStarted(owner, 0.0), TELLING)
+    guard.journal.transition(CALL.key, ExecutionStarted(owner, 0.0), REPORTING)
     slept: list[float] = []
 
     async def finish(seconds: float) -> None:
         slept.append(seconds)
-        guard.journal.move(CALL.key, ExecutionFinished(owner, ToolSucceeded("done")), TELLING)
+        guard.journal.transition(
+            CALL.key, ExecutionFinished(owner, ToolSucceeded("done")), REPORTING
+        )
 
     gone = type("Gone", (), {"abandoned": lambda self, record: record.owner == "gone/1"})
     journal = type(
         "Journal", (gone,), {"__getattr__": lambda _, name: getattr(guard.journal, name)}
     )
-    ports = replace(guard.ports, sleep=finish, journal=journal())
+    ports = replace(guard.runtime.ports, sleep=finish, journal=journal())
     assert run_sync(wait_for_owner(lost, ports)).result == ToolSucceeded("done")
     assert len(slept) == 1
 
@@ -120,10 +122,10 @@ def test_who_has_waited_long_enough_is_told_to_come_later(
     guard: BighubGuard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(wait_for_owner, "__defaults__", (0.0,))
-    guard.journal.move(CALL.key, ExecutionStarted(f"{guard.journal.owner}/1", 0.0), TELLING)
+    guard.journal.transition(CALL.key, ExecutionStarted(f"{guard.journal.owner}/1", 0.0), REPORTING)
 
     async def tool(record: CallRecord) -> ToolFinished:
         raise AssertionError(doubt)
 
     with pytest.raises(CallStillRunning, match="go on with this thread later"):
-        run_sync(execute_or_recover(CALL.key, ToolPolicy(), {}, guard.ports, tool))
+        run_sync(execute_or_recover(CALL.key, ToolPolicy(), {}, guard.runtime.ports, tool))

@@ -119,7 +119,7 @@ async def test_a_blocking_tool_finishes_although_its_run_is_cancelled(
     while state(journal) is State.RUNNING:  # noqa: ASYNC110 - it is in another process's tables
         await asyncio.sleep(0.01)
     assert state(journal) is State.EXECUTED
-    assert journal.waiting() == 2
+    assert journal.pending_count() == 2
 
 
 def test_a_tool_that_leaves_the_program_is_in_doubt(journal: Journal) -> None:
@@ -199,4 +199,4 @@ def test_a_signal_in_a_tool_leaves_the_call_in_doubt(
 
 def test_a_program_that_ends_has_told_everything(journal: Journal, database: str) -> None:
     subprocess.run([sys.executable, "-c", PROGRAM, database, "exit"], check=True)
-    assert (state(journal), journal.waiting()) == (State.EXECUTED, 0)
+    assert (state(journal), journal.pending_count()) == (State.EXECUTED, 0)

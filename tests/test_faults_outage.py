@@ -15,7 +15,7 @@ from tests import postgres
 from tests.postgres import Postgres
 from tests.test_journal_sql import call
 
-TELLING = ReportingConfig()
+REPORTING = ReportingConfig()
 
 
 @pytest.fixture
@@ -29,14 +29,14 @@ def test_nothing_starts_while_it_is_away_and_everything_goes_on_when_it_is_back(
 ) -> None:
     journal = Journal(server.url)
     mine, other = call("a" * 32), call("b" * 32)
-    journal.open([mine, other], TELLING)
+    journal.insert([mine, other], REPORTING)
     owner = f"{journal.owner}/1"
-    journal.move(mine.key, ExecutionStarted(owner, 0.0), TELLING)
+    journal.transition(mine.key, ExecutionStarted(owner, 0.0), REPORTING)
     server.stop()
     with pytest.raises(JournalError, match="cannot be used"):
-        journal.move(other.key, ExecutionStarted(owner, 0.0), TELLING)
+        journal.transition(other.key, ExecutionStarted(owner, 0.0), REPORTING)
     with pytest.raises(JournalError):  # the tool has run, and only this process knows
-        journal.move(mine.key, ExecutionFinished(owner, ToolSucceeded("done")), TELLING)
+        journal.transition(mine.key, ExecutionFinished(owner, ToolSucceeded("done")), REPORTING)
     server.start()
     # What was owed is written by itself; no connection of before gets in the way.
     patience = threading.Event()
@@ -45,8 +45,11 @@ def test_nothing_starts_while_it_is_away_and_everything_goes_on_when_it_is_back(
     found = journal.find([mine.key, other.key])
     assert found[mine.key].state is State.EXECUTED
     assert found[other.key].state is State.ALLOWED
-    assert journal.waiting() == 2
-    assert journal.move(other.key, ExecutionStarted(owner, 0.0), TELLING).state is State.RUNNING
+    assert journal.pending_count() == 2
+    assert (
+        journal.transition(other.key, ExecutionStarted(owner, 0.0), REPORTING).state
+        is State.RUNNING
+    )
     journal.close()
 
 
@@ -57,17 +60,17 @@ def test_nobody_counts_as_gone_for_what_happened_while_the_database_was_away(
     here = Journal(server.url, lease=30.0, clock=lambda: now)
     there = Journal(server.url, lease=30.0, clock=lambda: now)
     there._process._known = ("elsewhere:7:7:x", os.getpid())  # as on another machine
-    here.open([call()], TELLING)
-    running = there.move(call().key, ExecutionStarted("elsewhere:7:7:x/1", 0.0), TELLING)
+    here.insert([call()], REPORTING)
+    running = there.transition(call().key, ExecutionStarted("elsewhere:7:7:x/1", 0.0), REPORTING)
     server.stop()
     with pytest.raises(JournalError):
-        here.waiting()
+        here.pending_count()
     now += 60.0
     with pytest.raises(JournalError):
-        here.waiting()
+        here.pending_count()
     server.start()
-    assert not here.abandoned(running)
+    assert not here.is_owner_dead(running)
     now += 31.0
-    assert here.abandoned(running)
+    assert here.is_owner_dead(running)
     for journal in (here, there):
         journal.close()

@@ -378,7 +378,7 @@ def test_a_tool_knows_the_call_it_runs_for(runner: Runner) -> None:
     [current] = seen
     assert current.idempotency_key == bighub.asked[0]["idempotency_key"]
     assert (current.approver, current.approver_verified) == ("ada", False)
-    assert current.decision.word == "review_recommended"
+    assert current.decision.raw_recommendation == "review_recommended"
 
 
 def test_outside_of_a_call_there_is_no_current_call() -> None:

@@ -104,7 +104,7 @@ def test_the_user_a_server_knows_is_the_approver(host: str) -> None:
 
 
 def test_only_the_answers_that_a_tool_allows_are_taken(host: str) -> None:
-    policy = ToolPolicy(allowed=["approve", "reject"])
+    policy = ToolPolicy(allowed_decisions=["approve", "reject"])
     desk = Desk(host, tools={"refund": policy})
     [question] = desk.state["__interrupt__"]
     [config] = question.value["review_configs"]
@@ -130,7 +130,7 @@ def test_an_edit_that_cannot_run_is_asked_again(host: str, answer: Any, why: str
 
 
 def test_an_edit_may_name_another_tool_where_that_is_allowed(host: str) -> None:
-    desk = Desk(host, approvals=ApprovalPolicy(may_switch_tool=True))
+    desk = Desk(host, approvals=ApprovalPolicy(allow_tool_change=True))
     desk.answer(edit("fly", order_id="o1"))
     assert "is no tool here" in desk.request["description"]
     state = desk.answer(edit("look_up", order_id="o1"))

@@ -88,7 +88,7 @@ async def test_in_memory_it_is_asked_and_told_on_the_event_loop(
         clock.threads.clear()
         assert answered(await app.ainvoke({"messages": ["please"]})) == 2
         assert clock.threads == {threading.get_ident()}
-        assert guard.journal.waiting() == 0
+        assert guard.journal.pending_count() == 0
 
 
 async def test_on_a_file_it_is_asked_and_told_in_threads(

@@ -323,9 +323,9 @@ class Watched(MemoryJournal):
         super().__init__(**options)
         self.ended = threading.Event()
 
-    def move(self, key: str, event: Event, telling: ReportingConfig) -> CallRecord:
-        moved = super().move(key, event, telling)
-        if moved.terminal:
+    def transition(self, key: str, event: Event, reporting: ReportingConfig) -> CallRecord:
+        moved = super().transition(key, event, reporting)
+        if moved.is_final:
             self.ended.set()
         return moved
 

@@ -22,7 +22,7 @@ from bighub_langgraph.core.reporting import ReportingConfig, ReportKind
 from bighub_langgraph.journal.memory import PACKED_AT_ONCE, MemoryJournal
 from tests.calls import approval, decided, decision, proposed
 
-TELLING = ReportingConfig()
+REPORTING = ReportingConfig()
 ENDS: dict[str, tuple[CallRecord, list[Event]]] = {
     "executed": (
         decided(),
@@ -55,9 +55,9 @@ ENDS: dict[str, tuple[CallRecord, list[Event]]] = {
 
 
 def moved(journal: MemoryJournal, record: CallRecord, events: list[Event]) -> CallRecord:
-    [record] = journal.open([record], TELLING)
+    [record] = journal.insert([record], REPORTING)
     for event in events:
-        record = journal.move(record.key, event, TELLING)
+        record = journal.transition(record.key, event, REPORTING)
     return record
 
 
@@ -66,8 +66,8 @@ def tell_all(journal: MemoryJournal) -> None:
     others = replace(decided(), decision=decision(request_id="of others"))
     for number in range(PACKED_AT_ONCE):
         moved(journal, replace(others, key=f"{number:032}"), [CallCancelled("over")])
-    journal.delivered([one.id for one in journal.due(2e12, 10 * PACKED_AT_ONCE)])
-    assert journal.waiting() == 0
+    journal.ack([one.id for one in journal.lease_batch(2e12, 10 * PACKED_AT_ONCE)])
+    assert journal.pending_count() == 0
 
 
 @pytest.mark.parametrize("end", ENDS)
@@ -76,10 +76,10 @@ def test_a_call_of_which_all_is_told_is_remembered_as_it_was(end: str) -> None:
     settled = moved(journal, *ENDS[end])
     tell_all(journal)
     assert journal.find([settled.key]) == {settled.key: settled}
-    assert journal.of_request("req-1") == [settled]
-    assert journal.open([ENDS[end][0]], TELLING) == [settled]
+    assert journal.find_by_request_id("req-1") == [settled]
+    assert journal.insert([ENDS[end][0]], REPORTING) == [settled]
     with pytest.raises(InvalidTransition):
-        journal.move(settled.key, ExecutionStarted("other", 2.0), TELLING)
+        journal.transition(settled.key, ExecutionStarted("other", 2.0), REPORTING)
 
 
 def test_a_remembered_call_is_nobody_elses_to_change() -> None:
@@ -87,7 +87,7 @@ def test_a_remembered_call_is_nobody_elses_to_change() -> None:
     settled = moved(journal, *ENDS["executed"])
     tell_all(journal)
     found = journal.find([settled.key])[settled.key]
-    found.proposal.context["arguments"].clear()
+    found.request.context["arguments"].clear()
     assert journal.find([settled.key]) == {settled.key: settled}
 
 
@@ -112,9 +112,9 @@ def test_what_is_told_is_what_the_tool_returned_whatever_becomes_of_it() -> None
         [ExecutionStarted("me", 1.0), ExecutionFinished("me", ToolSucceeded(output))],
     )
     output.append("second")
-    [_, told] = journal.due(2e12, 100)
-    assert told.entry.kind is ReportKind.MEMORY
-    assert told.entry.body["event"]["output"] == ["first"]
+    [_, told] = journal.lease_batch(2e12, 100)
+    assert told.report.kind is ReportKind.MEMORY
+    assert told.report.body["event"]["output"] == ["first"]
 
 
 def test_a_settled_call_takes_a_small_part_of_the_space_it_took() -> None:
@@ -128,13 +128,13 @@ def test_a_settled_call_takes_a_small_part_of_the_space_it_took() -> None:
 def test_a_redaction_that_makes_no_text_of_a_text_loses_nothing(
     redact: Callable[[Any], Any],
 ) -> None:
-    journal, telling = MemoryJournal(), ReportingConfig(redact=redact)
-    [record] = journal.open([decided()], telling)
-    journal.move(record.key, ExecutionStarted("me", 1.0), telling)
-    journal.move(record.key, ExecutionFinished("me", ToolFailed("no")), telling)
-    [outcome, remembered] = journal.due(2e12, 100)
-    assert isinstance(outcome.entry.body["description"], str)
-    assert isinstance(remembered.entry.body["event"]["error"], str)
+    journal, reporting = MemoryJournal(), ReportingConfig(redact=redact)
+    [record] = journal.insert([decided()], reporting)
+    journal.transition(record.key, ExecutionStarted("me", 1.0), reporting)
+    journal.transition(record.key, ExecutionFinished("me", ToolFailed("no")), reporting)
+    [outcome, remembered] = journal.lease_batch(2e12, 100)
+    assert isinstance(outcome.report.body["description"], str)
+    assert isinstance(remembered.report.body["event"]["error"], str)
 
 
 class Declined(Exception):
@@ -166,12 +166,12 @@ class Masked(str):
 
 def test_what_a_redaction_left_in_a_proposal_does_not_keep_a_call_from_being_found() -> None:
     asked = decided()
-    context = {**asked.proposal.context, "arguments": {"order": Masked("order", "***")}}
+    context = {**asked.request.context, "arguments": {"order": Masked("order", "***")}}
     journal = MemoryJournal()
-    hidden = replace(asked, proposal=replace(asked.proposal, context=context))
+    hidden = replace(asked, request=replace(asked.request, context=context))
     settled = moved(journal, hidden, [CallCancelled("nobody can be asked")])
     tell_all(journal)
-    assert journal.of_request("req-1") == [settled]
+    assert journal.find_by_request_id("req-1") == [settled]
 
 
 def _space(value: Any) -> int:

@@ -55,10 +55,10 @@ def call(letter: str, thread: str, **fields: Any) -> CallRecord:
     return replace(decided(), key=letter * 32, thread=thread, created_at=1.0, **fields)
 
 
-def settle(journal: Any, record: CallRecord, telling: ReportingConfig = QUIET) -> None:
-    journal.open([record], telling)
-    journal.move(record.key, ExecutionStarted("a/1", 0.0), telling)
-    journal.move(record.key, ExecutionFinished("a/1", ToolSucceeded("done")), telling)
+def settle(journal: Any, record: CallRecord, reporting: ReportingConfig = QUIET) -> None:
+    journal.insert([record], reporting)
+    journal.transition(record.key, ExecutionStarted("a/1", 0.0), reporting)
+    journal.transition(record.key, ExecutionFinished("a/1", ToolSucceeded("done")), reporting)
 
 
 def kept(journal: Any) -> str:
@@ -71,7 +71,7 @@ def test_only_what_is_old_and_settled_is_forgotten(journal: Any, clock: Clock) -
     settle(journal, call("b", "new"))
     assert (journal.prune(DAY), kept(journal)) == (1, "b")
     with pytest.raises(RecordNotFound):
-        journal.move("a" * 32, ExecutionStarted("a/2", 0.0), QUIET)
+        journal.transition("a" * 32, ExecutionStarted("a/2", 0.0), QUIET)
 
 
 @pytest.mark.parametrize("state", [State.AWAITING, State.ALLOWED])
@@ -79,15 +79,15 @@ def test_a_thread_with_an_open_call_keeps_all_of_them(
     journal: Any, clock: Clock, state: State
 ) -> None:
     settle(journal, call("a", "thread"))
-    journal.open([call("b", "thread", state=state)], QUIET)
+    journal.insert([call("b", "thread", state=state)], QUIET)
     clock.now += 2 * DAY
     assert (journal.prune(DAY), kept(journal)) == (0, "ab")
 
 
 def test_a_call_in_doubt_is_never_forgotten(journal: Any, clock: Clock) -> None:
-    journal.open([call("a", "thread")], QUIET)
-    journal.move("a" * 32, ExecutionStarted("a/1", 0.0), QUIET)
-    journal.move("a" * 32, OwnerLost("a/1", "gone"), QUIET)
+    journal.insert([call("a", "thread")], QUIET)
+    journal.transition("a" * 32, ExecutionStarted("a/1", 0.0), QUIET)
+    journal.transition("a" * 32, OwnerLost("a/1", "gone"), QUIET)
     clock.now += 900 * DAY
     assert (journal.prune(DAY), kept(journal)) == (0, "a")
 
@@ -96,22 +96,22 @@ def test_what_bighub_has_not_been_told_is_not_forgotten(journal: Any, clock: Clo
     settle(journal, call("a", "thread"), ReportingConfig())
     clock.now += 2 * DAY
     assert journal.prune(DAY) == 0
-    entries = journal.due(clock.now, 10, early=True)
-    journal.postpone([entries[0].id], 0.0, "no", refused=True, aside=True)
-    journal.delivered([one.id for one in entries[1:]])
+    entries = journal.lease_batch(clock.now, 10, early=True)
+    journal.nack([entries[0].id], 0.0, "no", refused=True, dead_letter=True)
+    journal.ack([one.id for one in entries[1:]])
     assert journal.prune(DAY) == 0
-    journal.delivered([entries[0].id])
+    journal.ack([entries[0].id])
     assert journal.prune(DAY) == 1
 
 
 def test_a_forked_child_takes_calls_of_its_parent_for_abandoned() -> None:
     journal = MemoryJournal(chosen=True)
-    journal.open([call("a", "thread")], QUIET)
-    running = journal.move("a" * 32, ExecutionStarted(f"{journal.owner}/1", 0.0), QUIET)
-    assert not journal.abandoned(running)
+    journal.insert([call("a", "thread")], QUIET)
+    running = journal.transition("a" * 32, ExecutionStarted(f"{journal.owner}/1", 0.0), QUIET)
+    assert not journal.is_owner_dead(running)
     child = os.fork()
     if child == 0:
-        os._exit(0 if journal.abandoned(running) else 1)
+        os._exit(0 if journal.is_owner_dead(running) else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
@@ -124,15 +124,15 @@ def test_a_journal_in_memory_remembers_the_newest_settled_calls() -> None:
 
 def test_a_full_journal_in_memory_keeps_what_is_open_or_not_told() -> None:
     journal = MemoryJournal(chosen=True, most=1)
-    journal.open([call("a", "open"), call("b", "open")], QUIET)
-    journal.move("b" * 32, ExecutionStarted("a/1", 0.0), QUIET)
-    journal.move("b" * 32, ExecutionFinished("a/1", ToolSucceeded("done")), QUIET)
+    journal.insert([call("a", "open"), call("b", "open")], QUIET)
+    journal.transition("b" * 32, ExecutionStarted("a/1", 0.0), QUIET)
+    journal.transition("b" * 32, ExecutionFinished("a/1", ToolSucceeded("done")), QUIET)
     settle(journal, call("c", "untold"), ReportingConfig())
     for letter in "def":
         settle(journal, call(letter, f"thread {letter}"))
     assert kept(journal) == "abcf"
-    journal.delivered([one.id for one in journal.due(2e9, 10)])
-    journal.move("a" * 32, ExecutionStarted("a/2", 0.0), QUIET)
-    journal.move("a" * 32, ExecutionFinished("a/2", ToolSucceeded("done")), QUIET)
+    journal.ack([one.id for one in journal.lease_batch(2e9, 10)])
+    journal.transition("a" * 32, ExecutionStarted("a/2", 0.0), QUIET)
+    journal.transition("a" * 32, ExecutionFinished("a/2", ToolSucceeded("done")), QUIET)
     settle(journal, replace(call("d", "thread d"), key="0" * 32))
     assert len(kept(journal)) <= 1

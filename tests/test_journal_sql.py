@@ -39,7 +39,7 @@ from tests.calls import decided
 from tests.faults.killing import fresh
 from tests.local_engine import Signal
 
-TELLING = ReportingConfig()
+REPORTING = ReportingConfig()
 
 
 def call(key: str = "a" * 32, **fields: Any) -> CallRecord:
@@ -50,9 +50,11 @@ def call(key: str = "a" * 32, **fields: Any) -> CallRecord:
 def ran(journal: Journal, record: CallRecord, at: float = 0.0) -> CallRecord:
     """Take a call from its claim to its result."""
     owner = f"{journal.owner}/1"
-    journal.open([record], TELLING)
-    journal.move(record.key, ExecutionStarted(owner, at), TELLING)
-    return journal.move(record.key, ExecutionFinished(owner, ToolSucceeded("done")), TELLING)
+    journal.insert([record], REPORTING)
+    journal.transition(record.key, ExecutionStarted(owner, at), REPORTING)
+    return journal.transition(
+        record.key, ExecutionFinished(owner, ToolSucceeded("done")), REPORTING
+    )
 
 
 @pytest.fixture
@@ -63,8 +65,8 @@ def journal(database: str) -> Iterator[Journal]:
 
 
 def test_a_record_comes_back_as_it_went_in(journal: Journal, database: str) -> None:
-    [stored] = journal.open([call()], TELLING)
-    settled = journal.move(stored.key, ExecutionStarted(f"{journal.owner}/1", 5.0), TELLING)
+    [stored] = journal.insert([call()], REPORTING)
+    settled = journal.transition(stored.key, ExecutionStarted(f"{journal.owner}/1", 5.0), REPORTING)
     other = Journal(database)
     assert other.find([stored.key]) == {stored.key: settled}
     other.close()
@@ -74,10 +76,10 @@ def test_a_record_comes_back_as_it_went_in(journal: Journal, database: str) -> N
     "result", [ToolSucceeded({"a": [1, 2.5, None]}), ToolSucceeded("x"), ToolFailed("no", {"b": 1})]
 )
 def test_a_result_comes_back_as_it_went_in(journal: Journal, database: str, result: Any) -> None:
-    [stored] = journal.open([call()], TELLING)
+    [stored] = journal.insert([call()], REPORTING)
     owner = f"{journal.owner}/1"
-    journal.move(stored.key, ExecutionStarted(owner, 0.0), TELLING)
-    journal.move(stored.key, ExecutionFinished(owner, result), TELLING)
+    journal.transition(stored.key, ExecutionStarted(owner, 0.0), REPORTING)
+    journal.transition(stored.key, ExecutionFinished(owner, result), REPORTING)
     other = Journal(database)
     assert other.find([stored.key])[stored.key].result == result
     other.close()
@@ -85,13 +87,15 @@ def test_a_result_comes_back_as_it_went_in(journal: Journal, database: str, resu
 
 def test_whatever_a_model_says_can_be_stored(journal: Journal, database: str) -> None:
     odd = {"thread": "t\0", "tool": "\ud83d refund", "call_id": "\0", "turn": "\udfff"}
-    [stored] = journal.open([call(**odd)], TELLING)
+    [stored] = journal.insert([call(**odd)], REPORTING)
     owner = f"{journal.owner}/1"
-    journal.move(stored.key, ExecutionStarted(owner, 0.0), TELLING)
-    settled = journal.move(stored.key, ExecutionFinished(owner, ToolFailed("\0 \ud800")), TELLING)
+    journal.transition(stored.key, ExecutionStarted(owner, 0.0), REPORTING)
+    settled = journal.transition(
+        stored.key, ExecutionFinished(owner, ToolFailed("\0 \ud800")), REPORTING
+    )
     other = Journal(database)
     assert other.find([stored.key]) == {stored.key: settled}
-    assert [one.entry.kind for one in other.due(1e12, 10, "\udfff")] == [
+    assert [one.report.kind for one in other.lease_batch(1e12, 10, "\udfff")] == [
         ReportKind.OUTCOME,
         ReportKind.MEMORY,
     ]
@@ -99,88 +103,94 @@ def test_whatever_a_model_says_can_be_stored(journal: Journal, database: str) ->
 
 
 def test_the_first_to_store_a_call_wins(journal: Journal, database: str) -> None:
-    [mine] = journal.open([call()], TELLING)
+    [mine] = journal.insert([call()], REPORTING)
     other = Journal(database)
-    [theirs] = other.open([replace(call(), state=State.AWAITING)], TELLING)
+    [theirs] = other.insert([replace(call(), state=State.AWAITING)], REPORTING)
     assert theirs == mine
     other.close()
 
 
 def test_a_call_starts_once(journal: Journal, database: str) -> None:
-    journal.open([call()], TELLING)
+    journal.insert([call()], REPORTING)
     other = Journal(database)
-    journal.move(call().key, ExecutionStarted("a/1", 0.0), TELLING)
+    journal.transition(call().key, ExecutionStarted("a/1", 0.0), REPORTING)
     with pytest.raises(InvalidTransition):
-        other.move(call().key, ExecutionStarted("b/1", 0.0), TELLING)
+        other.transition(call().key, ExecutionStarted("b/1", 0.0), REPORTING)
     with pytest.raises(InvalidTransition):
-        journal.move(call().key, ExecutionStarted("a/2", 0.0), TELLING)
+        journal.transition(call().key, ExecutionStarted("a/2", 0.0), REPORTING)
     other.close()
 
 
 def test_what_was_read_before_somebody_else_moved_it_is_read_again(
     journal: Journal, database: str
 ) -> None:
-    journal.open([call()], TELLING)
-    journal.move(call().key, ExecutionStarted("a/1", 0.0), TELLING)  # and remembered as running
+    journal.insert([call()], REPORTING)
+    journal.transition(
+        call().key, ExecutionStarted("a/1", 0.0), REPORTING
+    )  # and remembered as running
     other = Journal(database)
-    other.move(call().key, OwnerLost("a/1", "gone"), TELLING)
-    other.move(call().key, RerunAllowed("idempotent"), TELLING)
-    again = journal.move(call().key, ExecutionStarted("a/2", 0.0), TELLING)
+    other.transition(call().key, OwnerLost("a/1", "gone"), REPORTING)
+    other.transition(call().key, RerunAllowed("idempotent"), REPORTING)
+    again = journal.transition(call().key, ExecutionStarted("a/2", 0.0), REPORTING)
     assert (again.state, again.owner, again.starts) == (State.RUNNING, "a/2", 2)
     other.close()
 
 
 def test_the_owner_may_finish_late(journal: Journal) -> None:
-    journal.open([call()], TELLING)
-    journal.move(call().key, ExecutionStarted("a/1", 0.0), TELLING)
-    journal.move(call().key, OwnerLost("a/1", "gone, it seemed"), TELLING)
-    late = journal.move(call().key, ExecutionFinished("a/1", ToolSucceeded("done")), TELLING)
+    journal.insert([call()], REPORTING)
+    journal.transition(call().key, ExecutionStarted("a/1", 0.0), REPORTING)
+    journal.transition(call().key, OwnerLost("a/1", "gone, it seemed"), REPORTING)
+    late = journal.transition(
+        call().key, ExecutionFinished("a/1", ToolSucceeded("done")), REPORTING
+    )
     assert (late.state, late.result) == (State.EXECUTED, ToolSucceeded("done"))
-    assert journal.waiting() == 2  # its outcome and its memory event
+    assert journal.pending_count() == 2  # its outcome and its memory event
 
 
 def test_a_call_that_is_not_there_moves_nowhere(journal: Journal) -> None:
     with pytest.raises(RecordNotFound, match="evaluate the call again"):
-        journal.move("b" * 32, ExecutionStarted("a/1", 0.0), TELLING)
+        journal.transition("b" * 32, ExecutionStarted("a/1", 0.0), REPORTING)
 
 
 def test_the_result_and_its_outcome_are_one_transaction(journal: Journal) -> None:
-    journal.open([call()], TELLING)
-    journal.move(call().key, ExecutionStarted("a/1", 0.0), TELLING)
-    unsayable = ReportingConfig(about={"model": object()})  # no JSON, so it cannot be queued
+    journal.insert([call()], REPORTING)
+    journal.transition(call().key, ExecutionStarted("a/1", 0.0), REPORTING)
+    unsayable = ReportingConfig(source=object())  # type: ignore[arg-type]  # no JSON, so it cannot be queued
     with pytest.raises(TypeError):
-        journal.move(call().key, ExecutionFinished("a/1", ToolSucceeded("done")), unsayable)
+        journal.transition(call().key, ExecutionFinished("a/1", ToolSucceeded("done")), unsayable)
     assert journal.find([call().key])[call().key].state is State.RUNNING
-    assert (journal.waiting(), len(journal.books.history(call().key))) == (0, 2)
+    assert (journal.pending_count(), len(journal.books.history(call().key))) == (0, 2)
 
 
 def test_nobody_waits_for_a_turn_to_write_while_a_redaction_runs(journal: Journal) -> None:
     other = call("b" * 32)
-    journal.open([call(), other], TELLING)
+    journal.insert([call(), other], REPORTING)
     owner = f"{journal.owner}/1"
-    journal.move(call().key, ExecutionStarted(owner, 0.0), TELLING)
+    journal.transition(call().key, ExecutionStarted(owner, 0.0), REPORTING)
 
     def claims_another(value: Any) -> Any:
         if not journal.find([other.key])[other.key].starts:
-            journal.move(other.key, ExecutionStarted(owner, 0.0), TELLING)
+            journal.transition(other.key, ExecutionStarted(owner, 0.0), REPORTING)
         return value
 
-    telling = ReportingConfig(redact=claims_another)
-    assert journal.move(
-        call().key, ExecutionFinished(owner, ToolSucceeded("done")), telling
-    ).terminal
+    reporting = ReportingConfig(redact=claims_another)
+    assert journal.transition(
+        call().key, ExecutionFinished(owner, ToolSucceeded("done")), reporting
+    ).is_final
     assert journal.find([other.key])[other.key].state is State.RUNNING
 
 
 def test_threads_of_one_process_claim_each_call_once(journal: Journal) -> None:
     keys = [f"{number:032x}" for number in range(25)]
-    journal.open([call(key) for key in keys], TELLING)
+    journal.insert([call(key) for key in keys], REPORTING)
     won: list[str] = []
 
     def claim_all(owner: str) -> None:
         for key in keys:
             try:
-                journal.move(key, ExecutionStarted(f"{journal.owner}/{owner}", 0.0), TELLING)
+                journal.transition(
+                    key, ExecutionStarted(f"{journal.owner}/{owner}", 0.0), REPORTING
+                )
             except InvalidTransition:
                 continue
             won.append(key)
@@ -198,7 +208,7 @@ def test_threads_of_one_process_claim_each_call_once(journal: Journal) -> None:
 
 def _claim_and_hang(database: str, ready: Any) -> None:
     journal = Journal(database)
-    journal.move(call().key, ExecutionStarted(f"{journal.owner}/1", 0.0), TELLING)
+    journal.transition(call().key, ExecutionStarted(f"{journal.owner}/1", 0.0), REPORTING)
     ready.set()
     signal.pause()
 
@@ -206,19 +216,19 @@ def _claim_and_hang(database: str, ready: Any) -> None:
 def test_a_killed_process_is_gone_at_once_also_while_nobody_has_waited_for_it(
     journal: Journal, database: str
 ) -> None:
-    journal.open([call()], TELLING)
+    journal.insert([call()], REPORTING)
     ours = multiprocessing.get_context("spawn")  # a child of our own, to leave as a zombie
     ready = ours.Event()
     process = ours.Process(target=_claim_and_hang, args=(database, ready))
     process.start()
     assert ready.wait(30)
     running = journal.find([call().key])[call().key]
-    assert not journal.abandoned(running)
+    assert not journal.is_owner_dead(running)
     os.kill(process.pid or 0, signal.SIGKILL)
     os.waitid(os.P_PID, process.pid or 0, os.WEXITED | os.WNOWAIT)  # dead, and a zombie still
-    assert journal.abandoned(running)
+    assert journal.is_owner_dead(running)
     process.join()
-    assert journal.abandoned(running)
+    assert journal.is_owner_dead(running)
 
 
 def test_a_process_number_that_came_again_is_another_process(journal: Journal) -> None:
@@ -232,11 +242,11 @@ def test_of_a_process_elsewhere_only_its_sign_of_life_tells(database: str) -> No
     here = Journal(database, lease=30.0, clock=lambda: now)
     there = Journal(database, lease=30.0, clock=lambda: now)
     there._process._known = ("elsewhere:7:7:x", os.getpid())  # as on another machine
-    here.open([call()], TELLING)
-    running = there.move(call().key, ExecutionStarted("elsewhere:7:7:x/1", 0.0), TELLING)
-    assert not here.abandoned(running)
+    here.insert([call()], REPORTING)
+    running = there.transition(call().key, ExecutionStarted("elsewhere:7:7:x/1", 0.0), REPORTING)
+    assert not here.is_owner_dead(running)
     now += 31.0
-    assert here.abandoned(running)
+    assert here.is_owner_dead(running)
     for journal in (here, there):
         journal.close()
 
@@ -244,20 +254,22 @@ def test_of_a_process_elsewhere_only_its_sign_of_life_tells(database: str) -> No
 def test_a_forked_child_has_a_name_and_connections_of_its_own(
     journal: Journal, database: str
 ) -> None:
-    journal.open([call(), call("b" * 32)], TELLING)
-    mine = journal.move(call().key, ExecutionStarted(f"{journal.owner}/1", 0.0), TELLING)
+    journal.insert([call(), call("b" * 32)], REPORTING)
+    mine = journal.transition(call().key, ExecutionStarted(f"{journal.owner}/1", 0.0), REPORTING)
     child = os.fork()
     if child == 0:
         try:
-            record = journal.move("b" * 32, ExecutionStarted(f"{journal.owner}/1", 0.0), TELLING)
-            os._exit(0 if record.owner != mine.owner and not journal.abandoned(mine) else 1)
+            record = journal.transition(
+                "b" * 32, ExecutionStarted(f"{journal.owner}/1", 0.0), REPORTING
+            )
+            os._exit(0 if record.owner != mine.owner and not journal.is_owner_dead(mine) else 1)
         except BaseException:  # noqa: BLE001 - told by the exit code
             os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert journal.abandoned(journal.find(["b" * 32])["b" * 32])
-    assert journal.move(
-        call().key, ExecutionFinished(mine.owner or "", ToolSucceeded(1)), TELLING
-    ).terminal
+    assert journal.is_owner_dead(journal.find(["b" * 32])["b" * 32])
+    assert journal.transition(
+        call().key, ExecutionFinished(mine.owner or "", ToolSucceeded(1)), REPORTING
+    ).is_final
 
 
 # -- opening ---------------------------------------------------------------------------------------
@@ -320,18 +332,21 @@ def test_calls_are_found_by_the_request_that_bighub_knows_newest_first(
     journal: Journal, database: str
 ) -> None:
     first, edited = call(), call("b" * 32)
-    journal.open([first], TELLING)
-    journal.open([replace(edited, created_at=2.0)], TELLING)
+    journal.insert([first], REPORTING)
+    journal.insert([replace(edited, created_at=2.0)], REPORTING)
     assert first.request_id
     other = Journal(database)
-    assert [one.key for one in other.of_request(first.request_id)] == [edited.key, first.key]
-    assert other.of_request("another") == []
+    assert [one.key for one in other.find_by_request_id(first.request_id)] == [
+        edited.key,
+        first.key,
+    ]
+    assert other.find_by_request_id("another") == []
     other.close()
 
 
 def test_calls_of_a_journal_that_kept_no_request_ids_are_found_too(database: str) -> None:
     journal = Journal(database)
-    journal.open([call()], TELLING)
+    journal.insert([call()], REPORTING)
     journal.close()
     engine = sa.create_engine(database)
     with engine.begin() as db:
@@ -340,7 +355,7 @@ def test_calls_of_a_journal_that_kept_no_request_ids_are_found_too(database: str
         db.execute(sa.text("UPDATE bighub_schema SET version = 1"))
     engine.dispose()
     journal = Journal(database)
-    assert [one.key for one in journal.of_request(call().request_id or "")] == [call().key]
+    assert [one.key for one in journal.find_by_request_id(call().request_id or "")] == [call().key]
     journal.close()
 
 
@@ -388,7 +403,7 @@ def test_a_journal_that_is_closed_while_it_is_read_leaves_no_connection_open(
     tmp_path: Path,
 ) -> None:
     journal = Journal(f"sqlite:///{tmp_path / 'calls.db'}")
-    journal.open([call()], TELLING)
+    journal.insert([call()], REPORTING)
     closed: list[object] = []
     reading: list[object] = []
 
@@ -416,10 +431,10 @@ def test_wherever_an_interrupt_falls_others_write_and_it_can_be_closed(tmp_path:
         signal = Signal("journal/connections.py", number)
         try:
             with signal.comes():
-                journal.open([call()], TELLING)
+                journal.insert([call()], REPORTING)
         except KeyboardInterrupt:
             pass
-        for others in (partial(journal.open, [call("b" * 32)], TELLING), journal.close):
+        for others in (partial(journal.insert, [call("b" * 32)], REPORTING), journal.close):
             other = threading.Thread(target=others, daemon=True)
             other.start()
             other.join(20)
@@ -438,7 +453,7 @@ def test_who_finds_no_turn_to_write_is_told_and_nothing_is_written(
 
     def open_another() -> None:
         with pytest.raises(JournalError, match="no turn to write within") as error:
-            journal.open([call("b" * 32)], TELLING)
+            journal.insert([call("b" * 32)], REPORTING)
         failed.append(error.value)
 
     with journal._db.writing():
@@ -447,7 +462,7 @@ def test_who_finds_no_turn_to_write_is_told_and_nothing_is_written(
         other.join()
     assert failed
     assert journal.find(["b" * 32]) == {}
-    assert journal.open([call()], TELLING)
+    assert journal.insert([call()], REPORTING)
     journal.close()
 
 
@@ -475,7 +490,7 @@ def test_on_a_full_disk_nothing_starts_and_the_error_says_why(
     url = f"sqlite:///{tmp_path / 'calls.db'}"
     journal = Journal(url)
     keys = [f"{number:032x}" for number in range(200)]
-    journal.open([call(key) for key in keys], TELLING)
+    journal.insert([call(key) for key in keys], REPORTING)
     journal.close()
     full_disk.set()
     journal = Journal(url)
@@ -483,7 +498,7 @@ def test_on_a_full_disk_nothing_starts_and_the_error_says_why(
 
     def start_all() -> None:
         for key in keys:
-            journal.move(key, ExecutionStarted(f"{journal.owner}/1", 0.0), TELLING)
+            journal.transition(key, ExecutionStarted(f"{journal.owner}/1", 0.0), REPORTING)
             started.append(key)
 
     with pytest.raises(JournalError, match=r"calls\.db cannot be used: .*full.*not full"):
@@ -507,11 +522,11 @@ def test_what_only_this_process_knows_is_written_when_the_database_is_back(
 ) -> None:
     file = tmp_path / "calls.db"
     journal = Journal(f"sqlite:///{file}")
-    journal.open([call()], TELLING)
+    journal.insert([call()], REPORTING)
     owner = f"{journal.owner}/1"
-    journal.move(call().key, ExecutionStarted(owner, 0.0), TELLING)
+    journal.transition(call().key, ExecutionStarted(owner, 0.0), REPORTING)
     with _unusable(file), pytest.raises(JournalError):
-        journal.move(call().key, event(owner), TELLING)
+        journal.transition(call().key, event(owner), REPORTING)
     with caplog.at_level(logging.WARNING):
         journal.close()
     again = Journal(f"sqlite:///{file}")
@@ -522,26 +537,26 @@ def test_what_only_this_process_knows_is_written_when_the_database_is_back(
 def test_it_is_also_written_while_the_process_goes_on(tmp_path: Path) -> None:
     file = tmp_path / "calls.db"
     journal = Journal(f"sqlite:///{file}", lease=30.0)
-    journal.open([call()], TELLING)
+    journal.insert([call()], REPORTING)
     owner = f"{journal.owner}/1"
-    journal.move(call().key, ExecutionStarted(owner, 0.0), TELLING)
+    journal.transition(call().key, ExecutionStarted(owner, 0.0), REPORTING)
     with _unusable(file), pytest.raises(JournalError):
-        journal.move(call().key, ExecutionFinished(owner, ToolSucceeded("done")), TELLING)
+        journal.transition(call().key, ExecutionFinished(owner, ToolSucceeded("done")), REPORTING)
     waiting = threading.Event()
     for _ in range(200):
         if journal.find([call().key])[call().key].state is State.EXECUTED:
             break
         waiting.wait(0.05)
-    assert journal.waiting() == 2
+    assert journal.pending_count() == 2
     journal.close()
 
 
 def test_a_claim_that_could_not_be_made_leaves_nothing_to_write_later(tmp_path: Path) -> None:
     file = tmp_path / "calls.db"
     journal = Journal(f"sqlite:///{file}")
-    journal.open([call()], TELLING)
+    journal.insert([call()], REPORTING)
     with _unusable(file), pytest.raises(JournalError):
-        journal.move(call().key, ExecutionStarted(f"{journal.owner}/1", 0.0), TELLING)
+        journal.transition(call().key, ExecutionStarted(f"{journal.owner}/1", 0.0), REPORTING)
     journal.close()
     again = Journal(f"sqlite:///{file}")
     assert again.find([call().key])[call().key].state is State.ALLOWED

@@ -306,7 +306,7 @@ async def test_a_cancelled_run_finishes_its_tool_and_settles_it(
     with pytest.raises(asyncio.CancelledError):
         await run
     let_go.set()
-    while not journal.waiting():  # noqa: ASYNC110 - a thread settles it, in a database
+    while not journal.pending_count():  # noqa: ASYNC110 - a thread settles it, in a database
         await asyncio.sleep(0.01)
     await client.close()
     assert [outcome["status"] for outcome in bighub.reported] == ["SUCCESS"]

@@ -331,10 +331,10 @@ def test_a_journal_that_is_away_at_the_end_costs_no_answer(
         journal = client.client._backing.ports.journal
         move = journal.move
 
-        def away(key: str, event: Any, telling: Any) -> Any:
+        def away(key: str, event: Any, reporting: Any) -> Any:
             if isinstance(event, ExecutionFinished) and isinstance(event.result.output, dict):
                 raise JournalError("away")
-            return move(key, event, telling)
+            return move(key, event, reporting)
 
         journal.move = away
         with caplog.at_level(logging.ERROR, "bighub_langgraph"):
@@ -353,14 +353,14 @@ async def test_a_tool_that_still_waits_for_a_thread_does_not_start_after_a_cance
         )
 
         client.tool("refund", paid.refund)
-        tell = client._backing.aports.engine.ask
+        tell = client._backing.runtime.async_ports.engine.evaluate
 
         async def ask(*given: Any) -> Any:
             pool.submit(free.wait, 10)
             asked.set()
             return await tell(*given)
 
-        object.__setattr__(client._backing.aports.engine, "ask", ask)
+        object.__setattr__(client._backing.runtime.async_ports.engine, "ask", ask)
         run = asyncio.create_task(client.run(messages="Go.", model="gpt-5"))
         await asked.wait()
         await asyncio.sleep(0.3)

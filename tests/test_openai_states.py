@@ -224,12 +224,12 @@ class SlowToClaim(Journal):
         self.claiming, self.let_go = threading.Event(), threading.Event()
         self._left = calls
 
-    def move(self, key: str, event: Event, telling: ReportingConfig) -> CallRecord:
+    def transition(self, key: str, event: Event, reporting: ReportingConfig) -> CallRecord:
         self._left -= isinstance(event, ExecutionStarted)
         if self._left < 0:
             self.claiming.set()
             self.let_go.wait(10)
-        return super().move(key, event, telling)
+        return super().transition(key, event, reporting)
 
 
 async def test_a_run_that_is_cancelled_as_it_goes_on_can_be_resumed(

@@ -26,7 +26,7 @@ from bighub_langgraph.core.lifecycle import (
     next_step,
 )
 from bighub_langgraph.core.models import (
-    TERMINAL,
+    FINAL_STATES,
     Answer,
     CallRecord,
     State,
@@ -115,8 +115,8 @@ def test_no_call_ends_without_an_outcome_to_report(events: list[Event]) -> None:
         for before, _, after in life(events)
         for entry in build_reports(before, after, ReportingConfig())
     ]
-    ended = [after.state for _, _, after in life(events) if after.terminal]
-    expected = [state for state in ended[:1] if state is not State.SUPERSEDED]
+    ended = [after.state for _, _, after in life(events) if after.is_final]
+    expected = [state for state in ended[:1] if state is not State.EDITED]
     assert told.count(ReportKind.OUTCOME) == len(expected)
     assert told.count(ReportKind.MEMORY) == len(expected)
 
@@ -124,7 +124,7 @@ def test_no_call_ends_without_an_outcome_to_report(events: list[Event]) -> None:
 @given(st.lists(EVENTS, max_size=30))
 def test_what_has_ended_stays_as_it_is(events: list[Event]) -> None:
     for before, _, _ in life(events):
-        assert not before.terminal
+        assert not before.is_final
 
 
 @given(st.lists(EVENTS, max_size=30))
@@ -134,7 +134,7 @@ def test_every_move_counts_one_version_up(events: list[Event]) -> None:
 
 def test_every_state_has_a_next_step_and_only_what_ended_has_no_move() -> None:
     assert set(STEPS) == set(State)
-    assert {state for state, _ in TRANSITIONS} == set(State) - TERMINAL
+    assert {state for state, _ in TRANSITIONS} == set(State) - FINAL_STATES
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_an_edit_is_a_yes_to_a_review_of_the_new_arguments_but_not_to_a_block() 
 
 def test_an_edited_call_is_superseded_and_has_nothing_more_to_do() -> None:
     edited = apply_event(decided(Verdict.REVIEW), AnswerGiven(approval(Answer.EDIT)))
-    assert edited.state is State.SUPERSEDED
+    assert edited.state is State.EDITED
     assert next_step(edited) is Step.NOTHING
 
 

@@ -16,7 +16,7 @@ from bighub_langgraph.core.models import CallRecord, ToolCall, ToolSucceeded, Ve
 from bighub_langgraph.core.policy import GuardSettings, build_evaluation_request
 from bighub_langgraph.core.reporting import ReportingConfig
 
-TELLING = ReportingConfig()
+REPORTING = ReportingConfig()
 
 
 def words(number: int) -> dict[str, Any]:
@@ -35,15 +35,15 @@ def opened(journal: Any, numbers: Iterable[int], verdict: Verdict) -> list[CallR
     """Calls with these numbers and that verdict, each stored in a journal."""
     records = [_decided(words(number), verdict) for number in numbers]
     for record in records:
-        journal.open([record], TELLING)
+        journal.insert([record], REPORTING)
     return records
 
 
 def claim_and_finish(journal: Any, record: CallRecord) -> None:
     """Take a call that may run through its life."""
     owner = f"{journal.owner}/1"
-    journal.move(record.key, ExecutionStarted(owner, time.time()), TELLING)
-    journal.move(record.key, ExecutionFinished(owner, ToolSucceeded("refunded")), TELLING)
+    journal.transition(record.key, ExecutionStarted(owner, time.time()), REPORTING)
+    journal.transition(record.key, ExecutionFinished(owner, ToolSucceeded("refunded")), REPORTING)
 
 
 def _decided(said: dict[str, Any], verdict: Verdict) -> CallRecord:

@@ -58,8 +58,8 @@ def journal() -> Iterator[Work]:
             for number in islice(numbers, calls):
                 (record,) = opened(book, [number], Verdict.EXECUTE)
                 claim_and_finish(book, record)
-                due = book.due(time(), A_BATCH, record.turn)
-                book.delivered([one.id for one in due])
+                due = book.lease_batch(time(), A_BATCH, record.turn)
+                book.ack([one.id for one in due])
 
         yield settle
 

@@ -1,4 +1,4 @@
-"""From what a user passes as `bighub=` to the clients a guard asks."""
+"""Open the clients that a user names by `bighub=`, and build engine ports over them."""
 
 import asyncio
 import inspect
@@ -22,7 +22,7 @@ TIMEOUT = 10.0
 
 @dataclass(frozen=True, slots=True)
 class EngineClients:
-    """The clients a guard asks; at least one of the two is there.
+    """The clients of a guard; at least one of the two is set.
 
     Attributes:
         opened: Whether we opened them, and so close them.
@@ -32,21 +32,33 @@ class EngineClients:
     asynchronous: Any = None
     opened: bool = False
 
-    def engine(self, retries: int) -> EnginePort:
-        """An engine for a caller without an event loop."""
-        client = self.blocking if self.blocking is not None else self.asynchronous
-        call = _here if self.blocking is not None else _on_background_loop
-        return build_engine(client, call, retries=retries, sleep=_sleep)
+    @property
+    def on_loop(self) -> bool:
+        """Whether requests belong on the running event loop: there is only an async client."""
+        return self.blocking is None
 
-    def aengine(self, retries: int) -> EnginePort:
-        """An engine for coroutines."""
+    @property
+    def primary(self) -> Any:
+        """The client to show to users."""
+        return self.blocking if self.blocking is not None else self.asynchronous
+
+    def build_engine(self, retries: int) -> EnginePort:
+        """Return the engine port for a caller without an event loop."""
+        call = _call_inline if self.blocking is not None else _call_on_background_loop
+        return build_engine(self.primary, call, retries=retries, sleep=_sleep)
+
+    def build_async_engine(self, retries: int) -> EnginePort:
+        """Return the engine port for coroutines."""
         if self.asynchronous is not None:
-            return build_engine(self.asynchronous, _awaited, retries=retries, sleep=asyncio.sleep)
-        # The embedded engine too, unless it is in memory: no event loop may wait for a database.
-        near = bool(getattr(self.blocking, "never_waits", False))
-        call = _here_unless_watched if near else _in_thread
-        found = build_engine(self.blocking, call, retries=retries, sleep=asyncio.sleep)
-        return replace(found, immediate=found.immediate and near)
+            return build_engine(
+                self.asynchronous, _call_async, retries=retries, sleep=asyncio.sleep
+            )
+        # The embedded engine is called in a thread, too, unless it is in memory: no event loop may
+        # wait for a database.
+        never_waits = bool(getattr(self.blocking, "never_waits", False))
+        call = _call_inline_unless_detected if never_waits else _call_in_thread
+        engine = build_engine(self.blocking, call, retries=retries, sleep=asyncio.sleep)
+        return replace(engine, in_process=engine.in_process and never_waits)
 
     def close(self) -> None:
         """Close the clients that we opened."""
@@ -57,35 +69,41 @@ class EngineClients:
         if self.asynchronous is not None:
             closing = self.asynchronous.close()
             if inspect.isawaitable(closing):
-                background_loop().run(_wait_for(closing))
+                background_loop().run(_await(closing))
 
 
 def open_clients(
     bighub: Any = None, *, api_key: str | None = None, retries: int = 2
 ) -> EngineClients:
-    """Open or take the clients a user means; with nothing at all, the environment's."""
+    """Open or take the clients that a user names; with None, those of the environment.
+
+    Raises:
+        ConfigurationError: The value cannot be used; the message lists what can.
+    """
     if bighub is None:
         return _from_environment(api_key, retries)
     if isinstance(bighub, str):
         return _from_text(bighub, api_key, retries)
     if isinstance(bighub, tuple):
         return _from_pair(bighub)
-    return (
-        EngineClients(asynchronous=bighub)
-        if is_async_client(bighub)
-        else EngineClients(blocking=bighub)
-    )
+    if is_async_client(bighub):
+        return EngineClients(asynchronous=bighub)
+    return EngineClients(blocking=bighub)
 
 
 def is_async_client(client: Any) -> bool:
-    """Whether a client's methods are coroutines; refuses what has no methods of BIGHUB's."""
+    """Whether a client's methods are coroutines.
+
+    Raises:
+        ConfigurationError: The client has none of BIGHUB's methods.
+    """
     actions = getattr(client, "actions", None)
     methods = [getattr(actions, name, None) for name in ("submit", "submit_payload")]
     methods.append(getattr(getattr(client, "decisions", None), "evaluate", None))
-    found = [method for method in methods if callable(method)]
-    if not found:
-        raise ConfigurationError(f"bighub={client!r} cannot be asked; pass {ACCEPTED}")
-    return any(map(inspect.iscoroutinefunction, found))
+    callables = [method for method in methods if callable(method)]
+    if not callables:
+        raise ConfigurationError(f"bighub={client!r} cannot evaluate calls; pass {ACCEPTED}")
+    return any(map(inspect.iscoroutinefunction, callables))
 
 
 def _from_environment(api_key: str | None, retries: int) -> EngineClients:
@@ -93,8 +111,8 @@ def _from_environment(api_key: str | None, retries: int) -> EngineClients:
     url = os.environ.get("BIGHUB_BASE_URL")
     if not key and not url:
         raise ConfigurationError(
-            "no BIGHUB to ask: set BIGHUB_API_KEY (and BIGHUB_BASE_URL for a service of your own), "
-            'or pass bighub="local" to decide without an account'
+            "no BIGHUB is configured: set BIGHUB_API_KEY (and BIGHUB_BASE_URL for your own "
+            'service), or pass bighub="local" to decide without an account'
         )
     return _remote(url, key, retries)
 
@@ -111,8 +129,8 @@ def _from_text(text: str, api_key: str | None, retries: int) -> EngineClients:
 
 
 def _from_pair(pair: tuple[Any, ...]) -> EngineClients:
-    blocking = [one for one in pair if not is_async_client(one)]
-    asynchronous = [one for one in pair if is_async_client(one)]
+    blocking = [client for client in pair if not is_async_client(client)]
+    asynchronous = [client for client in pair if is_async_client(client)]
     if len(blocking) != 1 or len(asynchronous) != 1:
         raise ConfigurationError("a pair of clients is one blocking and one async client")
     return EngineClients(blocking[0], asynchronous[0])
@@ -136,47 +154,45 @@ def _remote(url: str | None, api_key: str | None, retries: int) -> EngineClients
         raise ConfigurationError(f"bighub={url!r}: {error}") from error
 
 
-async def _here(method: Callable[..., Any], *args: Any, **fields: Any) -> Any:
-    return _called(method, *args, **fields)
+# -- how a client's methods are called -------------------------------------------------------------
+# A look-alike's plain method may return a coroutine, and a method of an async one a plain value.
 
 
-async def _here_unless_watched(method: Callable[..., Any], *args: Any, **fields: Any) -> Any:
-    call = _in_thread if detects_blocking_calls() else _here
+def _call(method: Callable[..., Any], *args: Any, **fields: Any) -> Any:
+    response = method(*args, **fields)
+    if inspect.isawaitable(response):
+        return background_loop().run(_await(response))
+    return response
+
+
+async def _call_inline(method: Callable[..., Any], *args: Any, **fields: Any) -> Any:
+    return _call(method, *args, **fields)
+
+
+async def _call_in_thread(method: Callable[..., Any], *args: Any, **fields: Any) -> Any:
+    return await call_in_thread(_call, method, *args, **fields)
+
+
+async def _call_inline_unless_detected(
+    method: Callable[..., Any], *args: Any, **fields: Any
+) -> Any:
+    call = _call_in_thread if detects_blocking_calls() else _call_inline
     return await call(method, *args, **fields)
 
 
-async def _in_thread(method: Callable[..., Any], *args: Any, **fields: Any) -> Any:
-    return await call_in_thread(_called, method, *args, **fields)
+async def _call_async(method: Callable[..., Any], *args: Any, **fields: Any) -> Any:
+    response = method(*args, **fields)
+    return await response if inspect.isawaitable(response) else response
 
 
-def _called(method: Callable[..., Any], *args: Any, **fields: Any) -> Any:
-    """Call a blocking client; a look-alike's plain method may give a coroutine all the same."""
-    reply = method(*args, **fields)
-    return background_loop().run(_wait_for(reply)) if inspect.isawaitable(reply) else reply
-
-
-def _awaited(method: Callable[..., Any], *args: Any, **fields: Any) -> Awaitable[Any]:
-    """Call an async client; a look-alike's plain method may give the reply itself."""
-    reply = method(*args, **fields)
-    return reply if inspect.isawaitable(reply) else _given(reply)
-
-
-async def _on_background_loop(method: Callable[..., Any], *args: Any, **fields: Any) -> Any:
-    # Called over there, too: a client may ask for the loop it runs on.
-    return background_loop().run(_awaited_there(method, *args, **fields))
-
-
-async def _awaited_there(method: Callable[..., Any], *args: Any, **fields: Any) -> Any:
-    return await _awaited(method, *args, **fields)
+async def _call_on_background_loop(method: Callable[..., Any], *args: Any, **fields: Any) -> Any:
+    # The method is called on that loop as well: a client may look up the running loop.
+    return background_loop().run(_call_async(method, *args, **fields))
 
 
 async def _sleep(seconds: float) -> None:
     time.sleep(seconds)  # noqa: ASYNC251 - the blocking side has no loop to keep waiting
 
 
-async def _given(reply: Any) -> Any:
-    return reply
-
-
-async def _wait_for(awaitable: Awaitable[Any]) -> Any:
+async def _await(awaitable: Awaitable[Any]) -> Any:
     return await awaitable

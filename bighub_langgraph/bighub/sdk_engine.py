@@ -1,8 +1,7 @@
-"""Any client with the methods of BIGHUB's SDK, blocking or async, as an engine."""
+"""The engine port over a client of BIGHUB's SDK, blocking or async, or over a look-alike."""
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
@@ -16,186 +15,214 @@ from bighub_langgraph.core.models import EvaluationRequest
 from bighub_langgraph.core.ports import EnginePort, EvaluationItem
 from bighub_langgraph.core.redaction import redact_exception
 
-Call = Callable[..., Awaitable[Any]]
+CallMethod = Callable[..., Awaitable[Any]]
+Method = Callable[..., Any]
+
+_FIRST_RETRY_DELAY = 0.25  # seconds; doubles with each retry
 
 
-def build_engine(client: Any, call: Call, *, retries: int = 0, sleep: Any = None) -> EnginePort:
-    """Put a client behind the engine's port.
+def build_engine(
+    client: Any,
+    call: CallMethod,
+    *,
+    retries: int = 0,
+    sleep: Callable[[float], Awaitable[None]] | None = None,
+) -> EnginePort:
+    """Return the engine port over a client.
 
     Args:
         client: A `BighubClient`, an `AsyncBighubClient`, the embedded one, or a look-alike.
-        call: Calls one of its methods: in place, in a thread, on a loop.
-        retries: Further tries after a fault that may pass. The SDK's clients try again by
-            themselves, so there it is none.
+        call: Calls one of its methods: inline, in a thread, or on a loop.
+        retries: Further tries after a fault that may pass; clients of the SDK retry by themselves.
         sleep: Waits between tries, in seconds.
     """
-    ask = _Asking(client, call, 0 if retries_itself(client) else retries, sleep)
-    batch = _method(client, "outcomes", "report_batch")
+    methods = _Methods(client, call, 0 if retries_itself(client) else retries, sleep)
     return EnginePort(
-        ask=ask.ask,
-        resolve=ask.resolve,
-        report=ask.report,
-        report_batch=ask.report_batch if batch is not None else None,
-        ingest=ask.ingest,
-        immediate=bool(getattr(client, "immediate", False)),
-        ask_together=ask.ask_together if ask.together is not None else None,
+        evaluate=methods.evaluate,
+        resolve_approval=methods.resolve_approval,
+        report_outcome=methods.report_outcome,
+        report_outcomes=methods.report_outcomes if methods.can_report_batches else None,
+        ingest_memory=methods.ingest_memory,
+        in_process=bool(getattr(client, "in_process", False)),
+        evaluate_batch=methods.evaluate_batch if methods.can_evaluate_batches else None,
     )
 
 
 def retries_itself(client: Any) -> bool:
-    """Whether a client tries again by itself, as the SDK's do."""
+    """Whether a client retries by itself, as the SDK's do."""
     return isinstance(getattr(client, "max_retries", None), int)
 
 
-class _Asking:
-    """The engine's functions over one client. One text serves both colours: `call` awaits."""
+class _Methods:
+    """The functions of the engine port over one client, whose methods are looked up once."""
 
-    def __init__(self, client: Any, call: Call, retries: int, sleep: Any) -> None:
-        self._client = client
+    def __init__(
+        self,
+        client: Any,
+        call: CallMethod,
+        retries: int,
+        sleep: Callable[[float], Awaitable[None]] | None,
+    ) -> None:
         self._call = call
         self._retries = retries
         self._sleep = sleep
-        self.together = _method(client, "decisions", "evaluate_together")
+        self._evaluate = _method(client, "decisions", "evaluate")
+        self._evaluate_together = _method(client, "decisions", "evaluate_together")
+        self._submit = _method(client, "actions", "submit")
+        self._submit_payload = _method(client, "actions", "submit_payload")
+        self._resolve = _method(client, "approvals", "resolve")
+        self._report = _method(client, "outcomes", "report")
+        self._report_batch = _method(client, "outcomes", "report_batch")
+        self._ingest = _method(client, "actions", "ingest_memory")
+        self._idempotent = {
+            method
+            for method in (self._evaluate, self._submit, self._submit_payload)
+            if method is not None and accepts_argument(method, "idempotency_key")
+        }
 
-    async def ask(self, proposal: EvaluationRequest, key: str) -> Any:
-        method, arguments = _evaluation(self._client, proposal)
+    @property
+    def can_evaluate_batches(self) -> bool:
+        return self._evaluate_together is not None
+
+    @property
+    def can_report_batches(self) -> bool:
+        return self._report_batch is not None
+
+    async def evaluate(self, request: EvaluationRequest, key: str) -> Any:
+        fields = _fields(request)
+        arguments: dict[str, Any]
+        if request.as_payload:
+            method, arguments = self._submit_payload, {"payload": fields}
+        elif self._evaluate is not None:
+            method, arguments = self._evaluate, {**fields, "raw": True}
+        else:
+            method, arguments = self._submit, fields
         if method is None:
             raise EngineRequestError(
                 "the client has none of BIGHUB's methods to evaluate this call"
             )
-        return await self._made(method, idempotency_key=key, **arguments)
+        if method in self._idempotent:
+            arguments["idempotency_key"] = key
+        return await self._request(method, **arguments)
 
-    async def ask_together(self, asked: Sequence[EvaluationItem]) -> list[Any]:
+    async def evaluate_batch(self, items: Sequence[EvaluationItem]) -> list[Any]:
         calls = [
-            {**_fields(proposal), "raw": True, "idempotency_key": key} for proposal, key in asked
+            {**_fields(request), "raw": True, "idempotency_key": key} for request, key in items
         ]
         try:
-            replies: Sequence[Any] = await self._made(self.together, calls)
+            responses: Sequence[Any] = await self._request(self._evaluate_together, calls)
         except EngineError as error:
             return [error] * len(calls)
-        return [classify_error(one) if isinstance(one, Exception) else one for one in replies]
+        return [
+            classify_error(response) if isinstance(response, Exception) else response
+            for response in responses
+        ]
 
-    async def resolve(self, body: Mapping[str, Any]) -> None:
-        fields = {"resolution": body["resolution"], "comment": body["comment"]}
-        resolve = _method(self._client, "approvals", "resolve")
-        if resolve is None:
-            return  # a client without a queue has nothing to resolve
+    async def resolve_approval(self, body: Mapping[str, Any]) -> None:
+        if self._resolve is None:
+            return  # a client without an approval queue has nothing to resolve
         try:
-            await self._made(resolve, request_id=body["request_id"], **fields)
+            await self._request(self._resolve, **body)
         except EngineRequestError as error:
             if getattr(error.__cause__, "status_code", None) not in _NOTHING_TO_RESOLVE:
                 raise
 
-    async def report(self, body: Mapping[str, Any]) -> None:
-        report = _method(self._client, "outcomes", "report")
-        if report is None:
-            raise EngineRequestError("the client has no outcomes.report, so no outcome can be told")
-        await self._made(report, **body)
+    async def report_outcome(self, body: Mapping[str, Any]) -> None:
+        if self._report is None:
+            raise EngineRequestError(
+                "the client has no outcomes.report, so no outcome can be reported"
+            )
+        await self._request(self._report, **body)
 
-    async def report_batch(self, bodies: Sequence[Mapping[str, Any]]) -> None:
-        reply = await self._made(self._client.outcomes.report_batch, list(map(dict, bodies)))
-        failed = isinstance(reply, Mapping) and (reply.get("failed") or reply.get("errors"))
+    async def report_outcomes(self, bodies: Sequence[Mapping[str, Any]]) -> None:
+        response = await self._request(self._report_batch, list(map(dict, bodies)))
+        failed = isinstance(response, Mapping) and (
+            response.get("failed") or response.get("errors")
+        )
         if failed:
-            # Sent again one by one; each carries its idempotency key.
-            raise EngineRequestError(f"part of a batch of outcomes was not taken: {failed!r}")
+            # They are sent again one by one; each carries its idempotency key.
+            raise EngineRequestError(f"part of a batch of outcomes was refused: {failed!r}")
 
-    async def ingest(self, events: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> None:
-        ingest = _method(self._client, "actions", "ingest_memory")
-        if ingest is not None:  # a client without a memory has nothing to remember
-            await self._made(ingest, events=list(events), **about)
+    async def ingest_memory(
+        self, events: Sequence[Mapping[str, Any]], about: Mapping[str, Any]
+    ) -> None:
+        if self._ingest is not None:  # a client without a memory has nothing to store
+            await self._request(self._ingest, events=list(events), **about)
 
-    async def _made(self, method: Any, *args: Any, **fields: Any) -> Any:
-        if "idempotency_key" in fields and not accepts_argument(method, "idempotency_key"):
-            del fields["idempotency_key"]
-        for left in range(self._retries, -1, -1):
+    async def _request(self, method: Any, *args: Any, **fields: Any) -> Any:
+        for tried in range(self._retries + 1):
             try:
                 return await self._call(method, *args, **fields)
             except Exception as error:
-                found = classify_error(error)
-                if not isinstance(found, EngineUnavailable) or not left:
-                    raise found from error
-                await self._sleep(_WAIT * 2 ** (self._retries - left))
+                engine_error = classify_error(error)
+                is_last = tried == self._retries
+                if (
+                    is_last
+                    or self._sleep is None
+                    or not isinstance(engine_error, EngineUnavailable)
+                ):
+                    raise engine_error from error
+                await self._sleep(_FIRST_RETRY_DELAY * 2**tried)
         raise AssertionError("unreachable: the last try returns or raises")
 
 
-_WAIT = 0.25
-
-# The queue does not know the request, or somebody settled it there before.
+# The queue does not know the request, or it was resolved there before.
 _NOTHING_TO_RESOLVE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.GONE})
 
 
-def _evaluation(client: Any, proposal: EvaluationRequest) -> tuple[Any, dict[str, Any]]:
-    """The method that evaluates, and what it takes."""
-    fields = _fields(proposal)
-    if proposal.whole:
-        return _method(client, "actions", "submit_payload"), {"payload": fields}
-    evaluate = _method(client, "decisions", "evaluate")
-    if evaluate is not None:
-        return evaluate, {**fields, "raw": True}
-    return _method(client, "actions", "submit"), fields
-
-
-def _fields(proposal: EvaluationRequest) -> dict[str, Any]:
-    """What is said of a proposal."""
-    fields: dict[str, Any] = {"action": proposal.action, "actor": proposal.actor}
+def _fields(request: EvaluationRequest) -> dict[str, Any]:
+    fields: dict[str, Any] = {"action": request.action, "actor": request.actor}
     for name in ("value", "target", "domain"):
-        if (said := getattr(proposal, name)) is not None:
-            fields[name] = said
-    fields["context"] = dict(proposal.context)
+        if (value := getattr(request, name)) is not None:
+            fields[name] = value
+    fields["context"] = dict(request.context)
     return fields
 
 
-def _method(client: Any, resource: str, name: str) -> Callable[..., Any] | None:
-    """A method of one of the client's resources, if it has it."""
+def _method(client: Any, resource: str, name: str) -> Method | None:
+    """Return a method of one of the client's resources, if the client has it."""
     method = getattr(getattr(client, resource, None), name, None)
     return method if callable(method) else None
 
 
-def accepts_argument(method: Callable[..., Any], name: str) -> bool:
+def accepts_argument(method: Method, name: str) -> bool:
     """Whether a method takes an argument of this name."""
-    return _accepts(getattr(method, "__func__", method), name)
-
-
-@lru_cache(maxsize=256)
-def _accepts(function: Callable[..., Any], name: str) -> bool:
     try:
-        taken = inspect.signature(function).parameters.values()
+        parameters = inspect.signature(method).parameters.values()
     except (TypeError, ValueError):
         return True
-    return any(one.name == name or one.kind is one.VAR_KEYWORD for one in taken)
+    return any(
+        parameter.name == name or parameter.kind is parameter.VAR_KEYWORD
+        for parameter in parameters
+    )
 
 
 def classify_error(error: Exception) -> EngineError:
-    """Say whether BIGHUB is away, or refused what we asked.
+    """Return the `EngineError` for an exception of a client.
 
-    The SDK's exceptions tell by their class and status. Of clients that are not the SDK's, any
-    exception means that they are away, but for `TypeError` and the like, which mean that we and
-    they do not fit together.
+    Exceptions of the SDK are classified by their class and status. Of other clients any exception
+    means that BIGHUB is unreachable, except `TypeError` and the like: the client does not fit.
     """
     if isinstance(error, EngineError):
         return error
-    said = redact_exception(error)
+    message = redact_exception(error)
     status = getattr(error, "status_code", None)
+    # By name: looking the class up would import the SDK where a user passed another client.
+    is_auth_error = any(kind.__name__ == "BighubAuthError" for kind in type(error).__mro__)
+    if status in _AUTH_STATUSES or (is_auth_error and not isinstance(status, int)):
+        return EngineAuthError(f"{message}; check BIGHUB_API_KEY and its rights")
     if isinstance(status, int):
-        if status in _KEY:
-            return EngineAuthError(f"{said}; {_CHECK}")
-        return EngineUnavailable(said) if _away(status) else EngineRequestError(said)
-    if _is_named(error, "BighubAuthError"):
-        return EngineAuthError(f"{said}; {_CHECK}")
-    if isinstance(error, TypeError | AttributeError | ValueError | LookupError):
-        return EngineRequestError(said)
-    return EngineUnavailable(said)
+        is_unavailable = status in _UNAVAILABLE or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    else:
+        is_unavailable = not isinstance(
+            error, TypeError | AttributeError | ValueError | LookupError
+        )
+    return EngineUnavailable(message) if is_unavailable else EngineRequestError(message)
 
 
-_KEY = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
-_CHECK = "check BIGHUB_API_KEY and its rights"
-_AWAY = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
-
-
-def _away(status: int) -> bool:
-    return status in _AWAY or status >= HTTPStatus.INTERNAL_SERVER_ERROR
-
-
-def _is_named(error: Exception, name: str) -> bool:
-    # By name: looking the class up would import the SDK where a user brought a client of their own.
-    return any(kind.__name__ == name for kind in type(error).__mro__)
+_AUTH_STATUSES = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+_UNAVAILABLE = (
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus.TOO_EARLY,
+    HTTPStatus.TOO_MANY_REQUESTS,
+)

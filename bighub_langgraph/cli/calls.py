@@ -200,8 +200,8 @@ def _settled(journal: "Journal", line: "Line", approval: "Approval") -> "Line":
     try:
         if record.state is State.RUNNING:
             gone = OwnerLost(record.owner or "", "the process that ran it is gone")
-            journal.move(record.key, gone, told)
-        journal.move(record.key, event_for_answer(approval), told)
+            journal.transition(record.key, gone, told)
+        journal.transition(record.key, event_for_answer(approval), told)
     except InvalidTransition as error:
         stderr().print(f"somebody was faster: {error}")
         raise typer.Exit(REFUSED) from error

@@ -147,8 +147,8 @@ def _in_doubt(journal: "Journal") -> Iterator[Finding]:
 
 
 def _undelivered(journal: "Journal") -> Iterator[Finding]:
-    waiting = journal.books.outbox(aside=False, limit=1)
-    number = journal.waiting()
+    waiting = journal.books.outbox(dead_letter=False, limit=1)
+    number = journal.pending_count()
     health: Health = "fine"
     said = "everything is delivered"
     if waiting:
@@ -157,6 +157,6 @@ def _undelivered(journal: "Journal") -> Iterator[Finding]:
         said = f"{number} entries wait, the oldest since {moment(waiting[0].queued_at)}"
         said += f": {waiting[0].error}" if waiting[0].error else ""
     yield Finding("outbox", health, said)
-    if aside := journal.waiting(aside=True) - number:
+    if aside := journal.pending_count(include_dead_letters=True) - number:
         said = f"{aside} entries were refused eight times; see `outbox state`, then `outbox retry`"
         yield Finding("set aside", "needs a person", said)

@@ -82,8 +82,8 @@ def call_as_json(line: "Line") -> dict[str, Any]:
         "reason": record.reason,
         "request_id": record.request_id,
         "edited_from": record.edited_from,
-        "arguments": record.proposal.context.get("arguments"),
-        "value": record.proposal.value,
+        "arguments": record.request.context.get("arguments"),
+        "value": record.request.value,
     }
     return told
 
@@ -105,12 +105,12 @@ def entry_as_json(waiting: "Waiting") -> dict[str, Any]:
     queued = waiting.queued
     return {
         "id": queued.id,
-        "key": queued.entry.key,
-        "kind": queued.entry.kind.value,
+        "key": queued.report.key,
+        "kind": queued.report.kind.value,
         "queued_at": waiting.queued_at,
         "due_at": waiting.due_at,
         "tries": queued.tries,
         "refusals": queued.refusals,
-        "aside": waiting.aside,
+        "aside": waiting.dead_letter,
         "error": waiting.error,
     }

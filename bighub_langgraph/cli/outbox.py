@@ -41,7 +41,10 @@ def state(
     """
     with opened_journal(journal) as opened:
         found = opened.books.outbox(limit=limit)
-        waiting, everything = opened.waiting(), opened.waiting(aside=True)
+        waiting, everything = (
+            opened.pending_count(),
+            opened.pending_count(include_dead_letters=True),
+        )
     if json:
         entries = [entry_as_json(one) for one in found]
         print_json({"waiting": waiting, "aside": everything - waiting, "entries": entries})
@@ -51,8 +54,8 @@ def state(
         table.add_column(name, overflow="fold")
     for one in found:
         queued = one.queued
-        due = "set aside" if one.aside else moment(one.due_at) if one.due_at else "now"
-        about = (str(queued.id), queued.entry.key[:SHORT], queued.entry.kind.value)
+        due = "set aside" if one.dead_letter else moment(one.due_at) if one.due_at else "now"
+        about = (str(queued.id), queued.report.key[:SHORT], queued.report.kind.value)
         table.add_row(*about, moment(one.queued_at), str(queued.tries), due, one.error)
     stdout().print(table)
 

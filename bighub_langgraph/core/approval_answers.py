@@ -21,7 +21,7 @@ class PendingApproval:
     tool: str
     arguments: Mapping[str, Any]
     allowed: Sequence[Answer] = tuple(Answer)
-    may_switch_tool: bool = False
+    allow_tool_change: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ def _edit(one: Mapping[str, Any], call: PendingApproval) -> tuple[str, Mapping[s
             f'an edit of {call.tool} is {{"edited_action": {{"name", "args"}}}}'
         )
     tool = edited.get("name") or edited.get("action") or call.tool
-    if tool != call.tool and not call.may_switch_tool:
+    if tool != call.tool and not call.allow_tool_change:
         raise InvalidApprovalResponse(f"an edit of {call.tool} may not turn it into {_shown(tool)}")
     arguments = dict(edited["args"])
     try:
@@ -232,7 +232,7 @@ def build_evidence(record: CallRecord) -> dict[str, Any]:
     if decision is None:
         return told
     return told | {
-        "recommendation": decision.word,
+        "recommendation": decision.raw_recommendation,
         "confidence": decision.confidence,
         "risk_score": decision.risk_score,
         "rationale": decision.reason,
@@ -244,7 +244,7 @@ def build_evidence(record: CallRecord) -> dict[str, Any]:
 
 
 def _opinion(decision: Decision) -> list[str]:
-    heading = f"BIGHUB says {decision.word.replace('_', ' ')}"
+    heading = f"BIGHUB says {decision.raw_recommendation.replace('_', ' ')}"
     if decision.risk_score is not None:
         heading += f", risk {decision.risk_score:.2f}"
     if decision.confidence is not None:

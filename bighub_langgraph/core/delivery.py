@@ -1,4 +1,4 @@
-"""Bring what waits in the outbox to BIGHUB: at least once, in order per call."""
+"""Deliver reports from the outbox to BIGHUB: at least once, and in order per call."""
 
 import contextlib
 import logging
@@ -20,178 +20,191 @@ from bighub_langgraph.core.reporting import ReportKind
 
 log = logging.getLogger("bighub_langgraph")
 
-BATCH = 100
-FIRST_WAIT = 1.0
-LONGEST_WAIT = 300.0
-MOST_REFUSALS = 8
+BATCH_SIZE = 100
+FIRST_DELAY = 1.0
+LONGEST_DELAY = 300.0
+MAX_REFUSALS = 8
 
 
 async def deliver_reports(ports: Ports, turn: str | None = None, *, early: bool = False) -> int:
-    """Deliver what is due, of one tool round or of all; returns how many entries arrived.
+    """Deliver what is due, of one turn or of all; return how many reports were delivered.
 
-    Stops at the first sign that BIGHUB is away. What it refuses is tried 8 times, then set aside
-    and listed; nothing is dropped. With `early` nothing waits for BIGHUB to come back.
+    Delivery stops when BIGHUB is unreachable. A report that BIGHUB refuses is tried 8 times, then
+    it becomes a dead letter; nothing is dropped. With `early`, reports are tried before their
+    retry time.
     """
-    arrived = 0
+    delivered = 0
     while True:
-        round_ = _Round(ports)
-        await round_.deliver(turn, early=early)
-        arrived += round_.arrived
-        if round_.away or round_.last:
-            return arrived
+        batch = _Batch(ports)
+        await batch.deliver(turn, early=early)
+        delivered += batch.delivered
+        if batch.unreachable or batch.is_last:
+            return delivered
 
 
-# Of our own: whoever seeds `random` gets the same numbers with us and without.
-_CHANCE = random.SystemRandom().random
+# A generator of our own: seeding `random` gives the same numbers with and without this package.
+_RANDOM = random.SystemRandom().random
 
 
-def retry_delay(tries: int, chance: Callable[[], float] = _CHANCE) -> float:
-    """How long to wait before the next try, in seconds: doubling from 1 to 300, with jitter."""
-    doubled = FIRST_WAIT * 2 ** min(tries, _ENOUGH)
-    return float(min(doubled, LONGEST_WAIT) * (1 + 0.25 * chance()))
+def retry_delay(tries: int, random: Callable[[], float] = _RANDOM) -> float:
+    """Return the delay before the next try in seconds: doubling from 1 to 300, with jitter."""
+    doubled = FIRST_DELAY * 2 ** min(tries, _MAX_DOUBLINGS)
+    return float(min(doubled, LONGEST_DELAY) * (1 + 0.25 * random()))
 
 
-# Doublings after which it is the longest wait anyway; after days of outage 2**tries is no float.
-_ENOUGH = 10
+# Beyond these the delay is the longest anyway; after days of outage 2**tries is no float.
+_MAX_DOUBLINGS = 10
 
 
-class _Round:
-    """One batch of leased entries on its way."""
+class _Batch:
+    """One batch of leased reports."""
 
     def __init__(self, ports: Ports) -> None:
-        self.arrived = 0
-        self.away = False
+        self.delivered = 0
+        self.unreachable = False
         self._ports = ports
-        self._batch: Sequence[LeasedReport] = ()
-        self._units: deque[Sequence[LeasedReport]] = deque()
-        self._done: set[int] = set()  # delivered or postponed
+        self._leased: Sequence[LeasedReport] = ()
+        self._requests: deque[Sequence[LeasedReport]] = deque()
+        self._acked: list[int] = []  # delivered, and still to be removed from the outbox
+        self._finished: set[int] = set()  # delivered or to be retried later
         self._refused: set[str] = set()
 
     @property
-    def last(self) -> bool:
-        """Whether that was all there was; what is queued meanwhile has a delivery of its own."""
-        return len(self._batch) < BATCH and len(self._done) == len(self._batch)
+    def is_last(self) -> bool:
+        """Whether the outbox held no more; reports queued meanwhile get a delivery of their own."""
+        leased = len(self._leased)
+        return leased < BATCH_SIZE and len(self._finished) == leased
 
     async def deliver(self, turn: str | None, *, early: bool) -> None:
-        """Send what is due; give back what there was no time for, or no reason to try."""
-        journal, now = self._ports.journal, self._ports.clock()
+        """Send what is due; release what there was no time for."""
+        ports, journal = self._ports, self._ports.journal
         try:
-            self._batch = await self._ports.call(journal.due, now, BATCH, turn, early=early)
-            self._units = _units(self._batch, batched=self._ports.engine.report_batch is not None)
-            until = self._ports.clock() + DELIVERY_LEASE / 2
-            while self._units and not self.away and self._ports.clock() < until:
-                await self._send(self._units.popleft())
-            if left := self._left():
-                await self._ports.call(journal.give_back, left)
+            self._leased = await ports.call(
+                journal.lease_batch, ports.clock(), BATCH_SIZE, turn, early=early
+            )
+            self._requests = _group(self._leased, batched=ports.engine.report_outcomes is not None)
+            until = ports.clock() + DELIVERY_LEASE / 2
+            while self._requests and not self.unreachable and ports.clock() < until:
+                await self._send(self._requests.popleft())
+            await self._ack()
+            if unsent := self._unsent():
+                await ports.call(journal.release, unsent)
         except BaseException:
-            # Cancelled, or the journal is away; in place, for neither can wait.
+            # Cancelled, or the journal failed. Inline, since a cancelled coroutine cannot wait.
             with contextlib.suppress(BighubGuardError):
-                if left := self._left():
-                    journal.give_back(left)
+                if self._acked:
+                    journal.ack(self._acked)
+                if unsent := self._unsent():
+                    journal.release(unsent)
             raise
 
-    def _left(self) -> list[int]:
-        return [one.id for one in self._batch if one.id not in self._done]
+    def _unsent(self) -> list[int]:
+        return [report.id for report in self._leased if report.id not in self._finished]
 
-    async def _send(self, unit: Sequence[LeasedReport]) -> None:
-        if self._refused:  # what follows a refused entry of the same call waits for it
-            unit = [one for one in unit if one.key not in self._refused]
-        if not unit:
+    async def _send(self, reports: Sequence[LeasedReport]) -> None:
+        if self._refused:  # later reports of a call wait for a refused one
+            reports = [report for report in reports if report.key not in self._refused]
+        if not reports:
             return
         try:
-            await _SENDERS[unit[0].kind](unit, self._ports)
+            await _SENDERS[reports[0].kind](reports, self._ports)
         except EngineError as error:
+            await self._ack()
             if isinstance(error, EngineUnavailable | EngineAuthError):
-                await self._stop(unit, error)
-            elif len(unit) > 1:
-                self._units.extendleft([one] for one in reversed(unit))
+                await self._stop(reports, error)
+            elif len(reports) > 1:
+                self._requests.extendleft([report] for report in reversed(reports))
             else:
-                await self._refuse(unit[0], error)
+                await self._retry_refused(reports[0], error)
         else:
-            ids = [one.id for one in unit]
-            await self._ports.call(self._ports.journal.delivered, ids)
-            self._done.update(ids)
-            self.arrived += len(ids)
+            ids = [report.id for report in reports]
+            self._acked.extend(ids)
+            self._finished.update(ids)
+            self.delivered += len(ids)
 
-    async def _stop(self, unit: Sequence[LeasedReport], error: EngineError) -> None:
-        """BIGHUB is away, or our key is wrong: no entry is set aside for what is not its fault."""
-        rest = [*unit, *(one for later in self._units for one in later)]
-        log.warning("BIGHUB is away; %d entries wait in the outbox: %s", len(rest), error)
-        until = self._ports.clock() + retry_delay(max(one.tries for one in rest))
-        await self._postpone(rest, until, str(error))
-        self.away = True
+    async def _ack(self) -> None:
+        """Remove what was delivered so far, in one transaction."""
+        if self._acked:
+            await self._ports.call(self._ports.journal.ack, self._acked)
+            self._acked = []
 
-    async def _refuse(self, one: LeasedReport, error: EngineError) -> None:
-        aside = one.refusals + 1 >= MOST_REFUSALS
-        verdict = "set aside" if aside else "will be tried again"
-        kind, key = one.kind.value, one.key[:12]
-        log.error("BIGHUB refused the %s of call %s (%s): %s", kind, key, verdict, error)
-        until = self._ports.clock() + retry_delay(one.refusals)
-        await self._postpone([one], until, str(error), refused=True, aside=aside)
-        if not aside:
-            self._refused.add(one.key)
+    async def _stop(self, reports: Sequence[LeasedReport], error: EngineError) -> None:
+        """Stop: BIGHUB is unreachable or refuses the key, which is no fault of the reports."""
+        unsent = [*reports, *(report for later in self._requests for report in later)]
+        log.warning("BIGHUB is unreachable; %d reports stay in the outbox: %s", len(unsent), error)
+        until = self._ports.clock() + retry_delay(max(report.tries for report in unsent))
+        await self._nack(unsent, until, error)
+        self.unreachable = True
 
-    async def _postpone(
-        self, unit: Sequence[LeasedReport], until: float, why: str, **said: bool
+    async def _retry_refused(self, report: LeasedReport, error: EngineError) -> None:
+        dead_letter = report.refusals + 1 >= MAX_REFUSALS
+        consequence = "now a dead letter" if dead_letter else "it will be tried again"
+        kind, key = report.kind.value, report.key[:12]
+        log.error("BIGHUB refused the %s of call %s (%s): %s", kind, key, consequence, error)
+        until = self._ports.clock() + retry_delay(report.refusals)
+        await self._nack([report], until, error, refused=True, dead_letter=dead_letter)
+        if not dead_letter:
+            self._refused.add(report.key)
+
+    async def _nack(
+        self, reports: Sequence[LeasedReport], until: float, error: EngineError, **flags: bool
     ) -> None:
-        ids = [one.id for one in unit]
-        await self._ports.call(self._ports.journal.postpone, ids, until, why, **said)
-        self._done.update(ids)
+        ids = [report.id for report in reports]
+        await self._ports.call(self._ports.journal.nack, ids, until, str(error), **flags)
+        self._finished.update(ids)
 
 
-def _units(batch: Iterable[LeasedReport], *, batched: bool) -> deque[Sequence[LeasedReport]]:
-    """What is sent in one request each: resolutions first, then outcomes, then memory by round."""
-    resolutions: list[Sequence[LeasedReport]] = []
+def _group(leased: Iterable[LeasedReport], *, batched: bool) -> deque[Sequence[LeasedReport]]:
+    """Group reports by request: approvals first, then outcomes, then memory events by turn."""
+    approvals: list[Sequence[LeasedReport]] = []
     outcomes: list[LeasedReport] = []
-    rounds: dict[str, list[LeasedReport]] = {}
-    for one in batch:
-        match one.kind:
+    turns: dict[str, list[LeasedReport]] = {}
+    for report in leased:
+        match report.kind:
             case ReportKind.APPROVAL:
-                resolutions.append([one])
+                approvals.append([report])
             case ReportKind.OUTCOME:
-                outcomes.append(one)
+                outcomes.append(report)
             case ReportKind.MEMORY:
-                rounds.setdefault(one.turn, []).append(one)
-    told = [outcomes] if batched and outcomes else [[one] for one in outcomes]
-    return deque([*resolutions, *told, *rounds.values()])
+                turns.setdefault(report.turn, []).append(report)
+    grouped = [outcomes] if batched and outcomes else [[report] for report in outcomes]
+    return deque([*approvals, *grouped, *turns.values()])
 
 
-async def _send_resolutions(unit: Sequence[LeasedReport], ports: Ports) -> None:
-    for one in unit:
-        await ports.engine.resolve(one.entry.body)
+async def _send_approvals(reports: Sequence[LeasedReport], ports: Ports) -> None:
+    for leased in reports:
+        await ports.engine.resolve_approval(leased.report.body)
 
 
-async def _send_outcomes(unit: Sequence[LeasedReport], ports: Ports) -> None:
-    bodies = [await _outcome(one, ports) for one in unit]
-    if len(bodies) == 1:
-        await ports.engine.report(bodies[0])
-    elif bodies and ports.engine.report_batch is not None:
-        await ports.engine.report_batch(bodies)
-    else:
-        for body in bodies:
-            await ports.engine.report(body)
+async def _send_outcomes(reports: Sequence[LeasedReport], ports: Ports) -> None:
+    bodies = [await _outcome_body(leased, ports) for leased in reports]
+    if len(bodies) > 1 and ports.engine.report_outcomes is not None:
+        await ports.engine.report_outcomes(bodies)
+        return
+    for body in bodies:
+        await ports.engine.report_outcome(body)
 
 
-async def _send_memory(unit: Sequence[LeasedReport], ports: Ports) -> None:
-    bodies = [one.entry.body for one in unit]
+async def _send_memory(reports: Sequence[LeasedReport], ports: Ports) -> None:
+    bodies = [leased.report.body for leased in reports]
     events = [{**body["event"], "seq": seq} for seq, body in enumerate(bodies)]
-    await ports.engine.ingest(events, bodies[0]["about"])
+    await ports.engine.ingest_memory(events, bodies[0]["about"])
 
 
 _SENDERS = {
-    ReportKind.APPROVAL: _send_resolutions,
+    ReportKind.APPROVAL: _send_approvals,
     ReportKind.OUTCOME: _send_outcomes,
     ReportKind.MEMORY: _send_memory,
 }
 
 
-async def _outcome(one: LeasedReport, ports: Ports) -> Mapping[str, Any]:
-    """The outcome of a call; one that ran unasked is evaluated now, so that it can be reported."""
-    body = one.entry.body
+async def _outcome_body(leased: LeasedReport, ports: Ports) -> Mapping[str, Any]:
+    """Return an outcome's body. A call executed without an evaluation is evaluated now."""
+    body = leased.report.body
     if body.get("request_id"):
         return body
-    record = (await ports.find([one.key]))[one.key]
-    context = {**record.proposal.context, "unasked": True}
-    proposal = replace(record.proposal, context=context)
-    decision = parse_decision(await ports.engine.ask(proposal, f"{record.key}-late"))
+    record = (await ports.find([leased.key]))[leased.key]
+    context = {**record.request.context, "auto_executed": True}
+    request = replace(record.request, context=context)
+    decision = parse_decision(await ports.engine.evaluate(request, f"{record.key}-late"))
     return {**body, "request_id": decision.request_id}

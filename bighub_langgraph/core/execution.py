@@ -1,4 +1,7 @@
-"""The life of a call as flows: consider, answer, execute. Each written once, for both colours."""
+"""The flows of a tool call: evaluate it, record an answer, execute it at most once, recover it.
+
+Each flow is written once, for sync and async callers; see `bighub_langgraph.core.ports`.
+"""
 
 import contextlib
 import copy
@@ -49,18 +52,32 @@ from bighub_langgraph.core.ports import Ports
 
 log = logging.getLogger("bighub_langgraph")
 
+# How long a second runner of a call waits for the first one, and how often it looks, in seconds.
+OWNER_TIMEOUT = 10.0
+FIRST_POLL = 0.005
+LONGEST_POLL = 0.25
+
 
 @dataclass(frozen=True, slots=True)
 class RefusedCall:
-    """A call that cannot even be proposed: the model gets the error, BIGHUB is not asked."""
+    """A call that cannot be evaluated: the model gets the error, and nothing runs."""
 
     call: ToolCall
     error: InvalidCall
 
 
 @dataclass(frozen=True, slots=True)
+class EditedCall:
+    """A call with arguments that a person wrote, and that person's approval of them."""
+
+    call: ToolCall
+    approval: Approval
+    edited_from: str
+
+
+@dataclass(frozen=True, slots=True)
 class ToolFinished:
-    """The tool came to its end; `signal` is what the framework wants raised all the same."""
+    """The tool returned or raised; `signal` is what the framework must see raised."""
 
     result: ToolOutcome
     signal: BaseException | None = None
@@ -68,7 +85,7 @@ class ToolFinished:
 
 @dataclass(frozen=True, slots=True)
 class ToolPaused:
-    """The tool asks a person something itself; `signal` is what the framework wants raised."""
+    """The tool interrupted to ask a person; `signal` is what the framework must see raised."""
 
     signal: BaseException
 
@@ -78,12 +95,12 @@ RunTool = Callable[[CallRecord], Awaitable[ToolFinished | ToolPaused]]
 
 @dataclass(frozen=True, slots=True)
 class ExecutionResult:
-    """What became of an attempt to run a call.
+    """What became of an attempt to execute a call.
 
     Attributes:
-        record: What the journal says now.
-        replayed: Whether the result is an earlier one, handed out again.
-        signal: What the framework must see raised, after the record is settled.
+        record: The journal's record.
+        replayed: Whether the result is that of an earlier attempt.
+        signal: What the framework must see raised, once the record is complete.
     """
 
     record: CallRecord
@@ -91,109 +108,169 @@ class ExecutionResult:
     signal: BaseException | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class EditedCall:
-    """A call with arguments that a person wrote, and that person's yes to them."""
-
-    call: ToolCall
-    approval: Approval
-    edited_from: str
+# -- evaluate --------------------------------------------------------------------------------------
 
 
 async def evaluate_calls(
     calls: Sequence[ToolCall | EditedCall],
-    rules: GuardSettings,
+    settings: GuardSettings,
     ports: Ports,
     *,
     session: str | None = None,
     trajectory: str | None = None,
-    fresh: Callable[[CallRecord], object] = lambda _: None,
+    model: str | None = None,
+    on_new: Callable[[CallRecord], object] = lambda _: None,
 ) -> list[CallRecord | RefusedCall]:
-    """Ask BIGHUB about the calls of a turn, side by side, and record what it says.
+    """Evaluate the calls of a turn concurrently and record the decisions.
 
-    A call that was decided before keeps that decision for ever; `fresh` sees only the new ones.
+    A call that was decided before keeps its decision; `on_new` sees only the new ones.
     """
-    proposed = [_proposed(call, rules, ports.clock(), session, trajectory) for call in calls]
-    known = await ports.find([one.key for one in proposed if isinstance(one, CallRecord)])
-    unseen = [
-        (one, call)
-        for one, call in zip(proposed, calls, strict=True)
-        if isinstance(one, CallRecord) and one.key not in known
+    proposed = [
+        _propose(call, settings, ports.clock(), session=session, trajectory=trajectory, model=model)
+        for call in calls
     ]
-    decided = await _decide_all(unseen, rules, ports)
-    stored = await ports.open(decided) if decided else []
-    for mine, record in zip(decided, stored, strict=True):
-        known[record.key] = record
-        if record is mine:
-            fresh(record)
-    return [known[one.key] if isinstance(one, CallRecord) else one for one in proposed]
+    records = await ports.find([item.key for item in proposed if isinstance(item, CallRecord)])
+    undecided = [
+        (record, call)
+        for record, call in zip(proposed, calls, strict=True)
+        if isinstance(record, CallRecord) and record.key not in records
+    ]
+    decided = await _decide_all(undecided, settings, ports)
+    stored = await ports.insert(decided) if decided else []
+    for new_record, record in zip(decided, stored, strict=True):
+        records[record.key] = record
+        if record is new_record:
+            on_new(record)
+    return [records[item.key] if isinstance(item, CallRecord) else item for item in proposed]
 
 
 async def evaluate_request(
-    proposal: EvaluationRequest, key: str, rules: GuardSettings, ports: Ports
+    request: EvaluationRequest, key: str, settings: GuardSettings, ports: Ports
 ) -> Decision:
-    """Ask BIGHUB once; whatever goes wrong becomes a decision that says so."""
+    """Evaluate one request. Every failure becomes a decision that gives it as its reason."""
     try:
-        reply = await ports.engine.ask(proposal, key)
+        response = await ports.engine.evaluate(request, key)
     except EngineError as error:
-        reply = error
-    return _read(reply, proposal, rules)
+        response = error
+    return _decision_from(response, request, settings)
 
 
-def _read(reply: object, proposal: EvaluationRequest, rules: GuardSettings) -> Decision:
-    """The decision in a reply, or in what stands in its place."""
+def _decision_from(
+    response: object, request: EvaluationRequest, settings: GuardSettings
+) -> Decision:
     try:
-        if isinstance(reply, EngineError):
-            raise reply
-        return parse_decision(reply)
+        if isinstance(response, EngineError):
+            raise response
+        return parse_decision(response)
     except EngineError as error:
-        decision = fallback_decision(error, rules.fail_mode)
+        decision = fallback_decision(error, settings.fail_mode)
         level = logging.WARNING if decision.fault == "unavailable" else logging.ERROR
-        log.log(level, "%s of %s: %s", proposal.action, proposal.actor, decision.reason)
+        log.log(level, "%s of %s: %s", request.action, request.actor, decision.reason)
         return decision
 
 
+def _propose(
+    item: ToolCall | EditedCall, settings: GuardSettings, at: float, **context: str | None
+) -> CallRecord | RefusedCall:
+    call = item.call if isinstance(item, EditedCall) else item
+    try:
+        return CallRecord.of(call, build_evaluation_request(call, settings, **context), at)
+    except InvalidCall as error:
+        return RefusedCall(call, error)
+
+
+async def _decide_all(
+    undecided: Sequence[tuple[CallRecord, ToolCall | EditedCall]],
+    settings: GuardSettings,
+    ports: Ports,
+) -> list[CallRecord]:
+    evaluate_batch = ports.engine.evaluate_batch
+    requests = [(record.request, record.key) for record, _ in undecided]
+    one_by_one = len(requests) < 2 or any(request.as_payload for request, _ in requests)  # noqa: PLR2004 - a batch
+    if evaluate_batch is None or one_by_one:
+        decisions = await ports.gather(
+            [evaluate_request(*request, settings, ports) for request in requests]
+        )
+    else:
+        responses = await evaluate_batch(requests)
+        decisions = [
+            _decision_from(response, request, settings)
+            for response, (request, _) in zip(responses, requests, strict=True)
+        ]
+    return [
+        _with_decision(record, item, decision, settings, ports.clock())
+        for (record, item), decision in zip(undecided, decisions, strict=True)
+    ]
+
+
+def _with_decision(
+    record: CallRecord,
+    item: ToolCall | EditedCall,
+    decision: Decision,
+    settings: GuardSettings,
+    at: float,
+) -> CallRecord:
+    always_review = settings.policy_for(record.tool).always_review
+    floor = Verdict.REVIEW if always_review else Verdict.EXECUTE
+    edit = item if isinstance(item, EditedCall) else None
+    lifetime = settings.approvals.expires_after
+    made = DecisionMade(
+        decision,
+        resolve_verdict(decision, floor, settings.minimum_mode),
+        approval=edit.approval if edit else None,
+        edited_from=edit.edited_from if edit else None,
+        expires_at=at + lifetime if lifetime else None,
+    )
+    return apply_event(record, made)
+
+
+# -- approve ---------------------------------------------------------------------------------------
+
+
 async def record_answer(record: CallRecord, approval: Approval, ports: Ports) -> CallRecord:
-    """Settle a person's answer. The first one wins; the journal's record is returned."""
+    """Record a person's answer. The first one wins; returns the journal's record."""
     return await transition_or_load(record.key, AnswerGiven(approval), ports)
 
 
 async def cancel_call(record: CallRecord, reason: str, ports: Ports) -> CallRecord:
-    """End a call that nobody will answer any more."""
+    """End a call that no one can answer any more; returns the journal's record."""
     return await transition_or_load(record.key, CallCancelled(reason), ports)
 
 
 async def transition_or_load(key: str, event: Event, ports: Ports) -> CallRecord:
-    """Make a move, or return what the journal says where it was made differently before."""
+    """Apply an event, or return the journal's record where its state no longer allows the event."""
     try:
-        return await ports.move(key, event)
+        return await ports.transition(key, event)
     except InvalidTransition:
         return (await ports.find([key]))[key]
 
 
-async def claim_and_execute(key: str, ports: Ports, run: RunTool) -> ExecutionResult:
-    """Run a call once.
+# -- execute at most once --------------------------------------------------------------------------
 
-    The claim is durable before the tool starts. A call that was started before gets what became of
-    it then, also when that is not known.
+
+async def claim_and_execute(key: str, ports: Ports, run: RunTool) -> ExecutionResult:
+    """Claim a call, run its tool, and record the outcome.
+
+    The claim is durable before the tool starts. A call that was started before is not run again;
+    its record is returned, also when its outcome is unknown.
     """
     owner = new_owner_id(ports)
     try:
-        claimed = await ports.move(key, ExecutionStarted(owner, ports.clock()))
+        claimed = await ports.transition(key, ExecutionStarted(owner, ports.clock()))
     except InvalidTransition:
         return ExecutionResult((await ports.find([key]))[key], replayed=True)
     except BaseException:
-        _release(key, owner, ports)
+        _release_claim(key, owner, ports)
         raise
-    if claimed.state is not State.RUNNING:  # the approval ran out
+    if claimed.state is not State.RUNNING:  # the approval has expired
         return ExecutionResult(claimed)
     return await _run_claimed(claimed, owner, ports, run)
 
 
 def new_owner_id(ports: Ports) -> str:
-    """A name for one attempt: what one attempt lets go, another's claim must survive.
+    """Return a name for one attempt, unique to this process and attempt.
 
-    The journal's name of this process is of this process alone, so that a number will do.
+    An attempt can only release its own claim, never that of another attempt of this process.
     """
     return f"{ports.journal.owner}/{next(_ATTEMPTS)}"
 
@@ -204,137 +281,103 @@ _ATTEMPTS = itertools.count(1)
 async def _run_claimed(
     claimed: CallRecord, owner: str, ports: Ports, run: RunTool
 ) -> ExecutionResult:
-    ended: ToolFinished | ToolPaused | None = None
+    ending: ToolFinished | ToolPaused | None = None
     try:
-        ended = await run(claimed)
-        return await _noted(claimed, ended, owner, ports)
+        ending = await run(claimed)
+        return await _record_ending(claimed, ending, owner, ports)
     except BaseException as error:
-        # Cancelled or told to exit inside the tool: whether it took effect, nobody here knows. Or
-        # behind it, and what became of it is known. The note is written in place, for a cancelled
-        # coroutine may not be allowed to wait again. The journal makes up for a note that it cannot
-        # take now; the cancellation goes on either way.
-        lost = OwnerLost(owner, f"stopped by {type(error).__name__}")
+        # Cancelled or interrupted. Inside the tool: whether it took effect is unknown. After the
+        # tool: its outcome is known. Recorded inline, since a cancelled coroutine may not be able
+        # to wait again. A journal that fails here retries by itself; the cancellation goes on.
+        event = (
+            OwnerLost(owner, f"stopped by {type(error).__name__}")
+            if ending is None
+            else _event_of(ending, owner)
+        )
         with contextlib.suppress(BighubGuardError):
-            ports.move_now(claimed.key, lost if ended is None else _move_of(ended, owner))
+            ports.transition_now(claimed.key, event)
         raise
 
 
-def _move_of(ended: ToolFinished | ToolPaused, owner: str) -> ExecutionFinished | ExecutionPaused:
-    return (
-        ExecutionPaused(owner)
-        if isinstance(ended, ToolPaused)
-        else ExecutionFinished(owner, ended.result)
-    )
+def _event_of(ending: ToolFinished | ToolPaused, owner: str) -> ExecutionFinished | ExecutionPaused:
+    if isinstance(ending, ToolPaused):
+        return ExecutionPaused(owner)
+    return ExecutionFinished(owner, ending.result)
 
 
-async def _noted(
-    claimed: CallRecord, ended: ToolFinished | ToolPaused, owner: str, ports: Ports
+async def _record_ending(
+    claimed: CallRecord, ending: ToolFinished | ToolPaused, owner: str, ports: Ports
 ) -> ExecutionResult:
-    move = _move_of(ended, owner)
-    if isinstance(move, ExecutionPaused):
-        return ExecutionResult(await ports.move(claimed.key, move), signal=ended.signal)
+    event = _event_of(ending, owner)
+    if isinstance(event, ExecutionPaused):
+        record = await ports.transition(claimed.key, event)
+        return ExecutionResult(record, signal=ending.signal)
     try:
-        record: CallRecord = await ports.move(claimed.key, move)
+        record = await ports.transition(claimed.key, event)
     except Exception:
-        # The tool has run; nothing may raise past that. The claim stays, so it cannot run again,
-        # and a journal on a database writes the result as soon as that is back.
+        # The tool ran, so nothing may raise here. The claim stays and prevents a second run; a
+        # journal on a database writes the result as soon as the database is back.
         log.exception(
-            "call %s (%s) ran, but the journal could not take its result; until it does, the call "
-            "shows as running, and as in doubt when this process ends before",
+            "call %s (%s) ran, but the journal could not store its result; until it does, the call "
+            "shows as running, and its outcome as unknown if this process ends before",
             claimed.key[:12],
             claimed.tool,
         )
-        record = apply_event(claimed, move)
-    return ExecutionResult(record, signal=ended.signal)
+        record = apply_event(claimed, event)
+    return ExecutionResult(record, signal=ending.signal)
 
 
-def _release(key: str, owner: str, ports: Ports) -> None:
-    """Give back a claim that was cancelled while it was being made: the tool has not begun."""
+def _release_claim(key: str, owner: str, ports: Ports) -> None:
+    """Release a claim that was cancelled while it was made: the tool has not started."""
     try:
-        ports.move_now(key, ClaimReleased(owner))
+        ports.transition_now(key, ClaimReleased(owner))
     except BighubGuardError:
-        return  # the claim was not made, or the journal is away
+        return  # the claim was not made, or the journal is unreachable
 
 
-def _proposed(
-    one: ToolCall | EditedCall,
-    rules: GuardSettings,
-    at: float,
-    session: str | None,
-    trajectory: str | None,
-) -> CallRecord | RefusedCall:
-    call = one.call if isinstance(one, EditedCall) else one
-    try:
-        proposal = build_evaluation_request(call, rules, session=session, trajectory=trajectory)
-        return CallRecord.of(call, proposal, at)
-    except InvalidCall as error:
-        return RefusedCall(call, error)
+# -- recover ---------------------------------------------------------------------------------------
 
 
-Unseen = tuple[CallRecord, ToolCall | EditedCall]
+async def execute_or_recover(
+    key: str, policy: ToolPolicy, arguments: Mapping[str, Any], ports: Ports, run: RunTool
+) -> ExecutionResult:
+    """Execute a call once; otherwise wait for its runner, or find out what became of it.
+
+    Raises:
+        CallStillRunning: Another worker still runs the call after `OWNER_TIMEOUT` seconds. Any
+            result given now would be wrong, and would stay in the thread's history.
+    """
+    result = await claim_and_execute(key, ports, run)
+    while result.replayed:
+        record = await wait_for_owner(result.record, ports)
+        if record.state is State.RUNNING:
+            raise CallStillRunning(key, record.tool)
+        record = await recover_call(record, policy, arguments, ports)
+        if record.state in _STARTABLE:  # released by the other runner, or safe to run again
+            result = await claim_and_execute(key, ports, run)
+        elif record.state is State.RUNNING:  # another runner has claimed it meanwhile
+            result = ExecutionResult(record, replayed=True)
+        else:
+            return ExecutionResult(record, replayed=True)
+    return result
 
 
-async def _decide_all(
-    unseen: Sequence[Unseen], rules: GuardSettings, ports: Ports
-) -> list[CallRecord]:
-    together = ports.engine.ask_together
-    alone = len(unseen) < 2 or any(one.proposal.whole for one, _ in unseen)  # noqa: PLR2004 - one
-    if together is None or alone:
-        return await ports.gather([_decide(*one, rules, ports) for one in unseen])
-    replies = await together([(one.proposal, one.key) for one, _ in unseen])
-    return [
-        _decided(one, asked, _read(reply, one.proposal, rules), rules, ports)
-        for (one, asked), reply in zip(unseen, replies, strict=True)
-    ]
-
-
-async def _decide(
-    record: CallRecord, asked: ToolCall | EditedCall, rules: GuardSettings, ports: Ports
-) -> CallRecord:
-    decision = await evaluate_request(record.proposal, record.key, rules, ports)
-    return _decided(record, asked, decision, rules, ports)
-
-
-def _decided(
-    record: CallRecord,
-    asked: ToolCall | EditedCall,
-    decision: Decision,
-    rules: GuardSettings,
-    ports: Ports,
-) -> CallRecord:
-    review = rules.policy(record.tool).always_review
-    floor = Verdict.REVIEW if review else Verdict.EXECUTE
-    verdict = resolve_verdict(decision, floor, rules.minimum_mode)
-    edited = asked if isinstance(asked, EditedCall) else None
-    after = rules.approvals.expires_after
-    return apply_event(
-        record,
-        DecisionMade(
-            decision,
-            verdict,
-            approval=edited.approval if edited else None,
-            edited_from=edited.edited_from if edited else None,
-            expires_at=ports.clock() + after if after else None,
-        ),
-    )
-
-
-OWNER_TIMEOUT = 10.0
-FIRST_POLL = 0.005
-LONGEST_POLL = 0.25
+_STARTABLE = frozenset({State.ALLOWED, State.PAUSED})
 
 
 async def wait_for_owner(
-    record: CallRecord, ports: Ports, patience: float = OWNER_TIMEOUT
+    record: CallRecord,
+    ports: Ports,
+    timeout: float = OWNER_TIMEOUT,  # noqa: ASYNC109 - polls a journal
 ) -> CallRecord:
-    """Wait for whoever runs a call, at most `patience` seconds; note it when that one is gone."""
-    deadline = ports.clock() + patience
+    """Wait up to `timeout` seconds until a call's runner is done; record when its process died."""
+    deadline = ports.clock() + timeout
     pause = FIRST_POLL
     while record.state is State.RUNNING:
-        if await ports.call(ports.journal.abandoned, record):
-            gone = OwnerLost(record.owner or "", "the process that ran it is gone")
-            record = await transition_or_load(record.key, gone, ports)
-            continue  # it may run again by now, in the hands of somebody faster
+        if await ports.call(ports.journal.is_owner_dead, record):
+            lost = OwnerLost(record.owner or "", "the process that ran it is gone")
+            record = await transition_or_load(record.key, lost, ports)
+            continue  # another runner may have claimed it meanwhile
         if ports.clock() >= deadline:
             return record
         await ports.sleep(pause)
@@ -343,40 +386,14 @@ async def wait_for_owner(
     return record
 
 
-async def execute_or_recover(
-    key: str, policy: ToolPolicy, arguments: Mapping[str, Any], ports: Ports, run: RunTool
-) -> ExecutionResult:
-    """Run a call once; or wait for whoever runs it; or find out what became of it.
-
-    Raises `CallStillRunning` where the other one takes longer: any answer now would be a wrong one,
-    and in the thread's history for ever.
-    """
-    ran = await claim_and_execute(key, ports, run)
-    while ran.replayed:
-        record = await wait_for_owner(ran.record, ports)
-        if record.state is State.RUNNING:
-            raise CallStillRunning(key, record.tool)
-        record = await recover_call(record, policy, arguments, ports)
-        if record.state in _STARTABLE:  # let go by the other one, or good to run again
-            ran = await claim_and_execute(key, ports, run)
-        elif record.state is State.RUNNING:  # and somebody was faster: wait for that one
-            ran = ExecutionResult(record, replayed=True)
-        else:
-            return ExecutionResult(record, replayed=True)
-    return ran
-
-
-_STARTABLE = frozenset({State.ALLOWED, State.PAUSED})
-
-
 async def recover_call(
     record: CallRecord, policy: ToolPolicy, arguments: Mapping[str, Any], ports: Ports
 ) -> CallRecord:
-    """Settle a call in doubt without a person, where its tool's policy offers a way."""
+    """Resolve an unknown outcome without a person, where the tool's policy allows it."""
     if record.state is not State.UNKNOWN:
         return record
     if policy.probe is not None:
-        event = await _probed(record, policy, arguments, ports)
+        event = await _run_probe(policy.probe, record, arguments, ports)
     elif policy.idempotent:
         event = RerunAllowed("the tool is idempotent")
     else:
@@ -385,42 +402,43 @@ async def recover_call(
 
 
 async def resolve_unknown(record: CallRecord, approval: Approval, ports: Ports) -> CallRecord:
-    """Settle a call in doubt by a person's word.
+    """Resolve an unknown outcome by a person's answer.
 
-    An approval says: run it again. A rejection: it did not take effect, and shall not. A response:
-    it did, and this is its output.
+    An approval runs the call again. A rejection says that it did not take effect, and that it must
+    not run. A response says that it did take effect, and gives its output.
     """
     return await transition_or_load(record.key, event_for_answer(approval), ports)
 
 
 def event_for_answer(approval: Approval) -> Event:
-    """What a person's word about a call in doubt does to its record."""
+    """Return the event by which a person's answer resolves an unknown outcome."""
     match approval.answer:
         case Answer.RESPOND:
             return OutcomeResolved(ToolSucceeded(approval.text), approval)
         case Answer.APPROVE:
             return RerunAllowed(f"run again, says {approval.approver or 'a person'}", approval)
         case _:
-            said = approval.text or "a person says that it did not take effect"
-            return OutcomeResolved(ToolFailed(said), approval)
+            reason = approval.text or "a person says that it did not take effect"
+            return OutcomeResolved(ToolFailed(reason), approval)
 
 
-async def _probed(
-    record: CallRecord, policy: ToolPolicy, arguments: Mapping[str, Any], ports: Ports
+async def _run_probe(
+    probe: Callable[[dict[str, Any], str], Any],
+    record: CallRecord,
+    arguments: Mapping[str, Any],
+    ports: Ports,
 ) -> Event | None:
-    if policy.probe is None:
-        return None
     try:
-        found = policy.probe(copy.deepcopy(dict(arguments)), record.key)
-        if inspect.isawaitable(found):
-            found = await ports.awaited(found)
+        output = probe(copy.deepcopy(dict(arguments)), record.key)
+        if inspect.isawaitable(output):
+            output = await ports.wait_for(output)
     except Exception:
         log.exception(
-            "the probe of %r raised; call %s stays in doubt", record.tool, record.key[:12]
+            "the probe of %r raised; the outcome of call %s stays unknown",
+            record.tool,
+            record.key[:12],
         )
         return None
-    return (
-        RerunAllowed("its probe says that it did not run")
-        if found is None
-        else OutcomeResolved(ToolSucceeded(found))
-    )
+    if output is None:
+        return RerunAllowed("its probe says that it did not run")
+    return OutcomeResolved(ToolSucceeded(output))

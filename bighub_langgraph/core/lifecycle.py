@@ -147,7 +147,7 @@ STEPS: dict[State, Step] = {
     State.BLOCKED: Step.REPORT,
     State.ANSWERED: Step.REPORT,
     # The edited call, a record of its own, has the outcome.
-    State.SUPERSEDED: Step.NOTHING,
+    State.EDITED: Step.NOTHING,
 }
 
 
@@ -181,14 +181,14 @@ def _decided(_: CallRecord, event: DecisionMade) -> Changes:
 
 
 def _why(decision: Decision) -> str:
-    return decision.reason or f"BIGHUB says {decision.word}"
+    return decision.reason or f"BIGHUB says {decision.raw_recommendation}"
 
 
 _AFTER = {
     Answer.APPROVE: State.ALLOWED,
     Answer.REJECT: State.BLOCKED,
     Answer.RESPOND: State.ANSWERED,
-    Answer.EDIT: State.SUPERSEDED,
+    Answer.EDIT: State.EDITED,
 }
 
 

@@ -112,5 +112,5 @@ _TOLD: Mapping[State, Callable[[CallRecord], str]] = {
     State.TOOL_ERROR: _failed,
     State.BLOCKED: _blocked,
     State.ANSWERED: _responded,
-    State.SUPERSEDED: _superseded,
+    State.EDITED: _superseded,
 }

@@ -51,11 +51,11 @@ class State(StrEnum):
     TOOL_ERROR = "tool_error"
     BLOCKED = "blocked"
     ANSWERED = "answered"
-    SUPERSEDED = "superseded"
+    EDITED = "edited"
 
 
-TERMINAL = frozenset(
-    {State.EXECUTED, State.TOOL_ERROR, State.BLOCKED, State.ANSWERED, State.SUPERSEDED}
+FINAL_STATES = frozenset(
+    {State.EXECUTED, State.TOOL_ERROR, State.BLOCKED, State.ANSWERED, State.EDITED}
 )
 
 
@@ -164,7 +164,7 @@ class Decision:
     intelligence: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def word(self) -> str:
+    def raw_recommendation(self) -> str:
         """The recommendation as BIGHUB wrote it."""
         return str(self.reply.get("recommendation") or self.recommendation)
 
@@ -217,14 +217,15 @@ def _mappings(value: object) -> tuple[Mapping[str, Any], ...]:
 
 @dataclass(frozen=True)
 class EvaluationRequest:
-    """What BIGHUB is told of a call. The arguments in `context` are redacted.
+    """What BIGHUB evaluates. The arguments in `context` are redacted.
 
     Attributes:
         action: The tool's `action_name`, or its name.
         value: What is at stake, in the user's own unit; None when there is none.
-        target: Whom or what the action touches, if known.
+        target: The person or thing the action affects, if known.
         context: Session and trajectory ids, objective, the tool's metadata, redacted arguments.
-        whole: Whether to send it as one payload (`decision_mode="submit_payload"`).
+        as_payload: Whether it is sent as one payload (`decision_mode="submit_payload"`).
+        model: The model that made the call; goes to BIGHUB's memory only.
     """
 
     action: str
@@ -233,7 +234,8 @@ class EvaluationRequest:
     value: float | None = None
     target: str | None = None
     context: Mapping[str, Any] = field(default_factory=dict)
-    whole: bool = False
+    as_payload: bool = False
+    model: str | None = None
 
 
 class Answer(StrEnum):
@@ -296,16 +298,16 @@ class CallRecord:
 
     Attributes:
         key: The call's digest; the record's name in the journal.
-        proposal: What BIGHUB was told.
-        decision: What it answered; None for a call nobody has evaluated yet.
+        request: What BIGHUB evaluates.
+        decision: BIGHUB's decision; None while the call is not evaluated.
         approval: What a person answered.
-        edited_from: Key of the record whose arguments a person edited into these.
-        result: What became of the tool.
-        reason: Why a call was blocked, superseded or is in doubt, in a sentence.
-        owner: Which process runs it, while it runs.
-        starts: How often the tool was started.
-        expires_at: Until when an open request or an unused yes is good, in seconds since the epoch.
-        version: Grows with every move; the journal compares it before it writes.
+        edited_from: Key of the record whose arguments a person replaced by these.
+        result: The tool's result, once it ran.
+        reason: Why the call was blocked or its outcome is unknown, in a sentence.
+        owner: The attempt that runs it, while it runs.
+        starts: How many times the tool was started.
+        expires_at: When a pending or unused approval expires, in seconds since the epoch.
+        version: Grows with every transition; the journal compares it before it writes.
     """
 
     key: str
@@ -313,7 +315,7 @@ class CallRecord:
     turn: str
     call_id: str
     tool: str
-    proposal: EvaluationRequest
+    request: EvaluationRequest
     state: State = State.PROPOSED
     decision: Decision | None = None
     approval: Approval | None = None
@@ -327,22 +329,22 @@ class CallRecord:
     version: int = 0
 
     @classmethod
-    def of(cls, call: ToolCall, proposal: EvaluationRequest, at: float) -> "CallRecord":
-        """A new record of a call that nobody has evaluated yet."""
+    def of(cls, call: ToolCall, request: EvaluationRequest, at: float) -> "CallRecord":
+        """Return a new record of a call that is not evaluated yet."""
         return cls(
             key=call.key,
             thread=call.thread,
             turn=call.turn,
             call_id=call.call_id,
             tool=call.tool,
-            proposal=proposal,
+            request=request,
             created_at=at,
         )
 
     @property
-    def terminal(self) -> bool:
-        """Whether the call's life is over and its outcome can be told."""
-        return self.state in TERMINAL
+    def is_final(self) -> bool:
+        """Whether the state is final, so that the outcome can be reported."""
+        return self.state in FINAL_STATES
 
     @property
     def request_id(self) -> str | None:

@@ -37,7 +37,7 @@ class ToolPolicy:
         read_only: The tool changes nothing: it runs without an evaluation and is not recorded.
         idempotent: The tool may run again with the same `current_call().idempotency_key`.
         always_review: A person is asked even where BIGHUB would proceed.
-        allowed: What a person may answer for this tool; the approval policy's by default.
+        allowed_decisions: What a person may answer for this tool; the approval policy's by default.
         probe: Finds out what became of a call in doubt: takes the arguments and the idempotency
             key, returns the tool's output, or None when the tool did not run.
     """
@@ -52,14 +52,16 @@ class ToolPolicy:
     read_only: bool = False
     idempotent: bool = False
     always_review: bool = False
-    allowed: Sequence[Answer | str] | None = None
+    allowed_decisions: Sequence[Answer | str] | None = None
     probe: Callable[[dict[str, Any], str], Any] | None = None
 
     def __post_init__(self) -> None:
         if self.decision_mode is not None:
             check_choice("decision_mode", self.decision_mode, ("submit", "submit_payload"))
-        if self.allowed is not None:
-            object.__setattr__(self, "allowed", check_allowed_decisions(self.allowed))
+        if self.allowed_decisions is not None:
+            object.__setattr__(
+                self, "allowed_decisions", check_allowed_decisions(self.allowed_decisions)
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,21 +71,23 @@ class ApprovalPolicy:
     Attributes:
         interrupt_mode: "batched" asks once for all calls of a turn (LangChain's `HITLRequest`),
             "per_call" once for each call.
-        allowed: Which answers are accepted.
+        allowed_decisions: Which answers are accepted.
         expires_after: How long a request stays open and a yes stays good, in seconds; or None.
-        may_switch_tool: Whether an edit may name another tool.
+        allow_tool_change: Whether an edit may name another tool.
         describe: Writes the text a person reads, from the call's record and its arguments.
     """
 
     interrupt_mode: Literal["batched", "per_call"] = "batched"
-    allowed: Sequence[Answer | str] = tuple(Answer)
+    allowed_decisions: Sequence[Answer | str] = tuple(Answer)
     expires_after: float | None = None
-    may_switch_tool: bool = False
+    allow_tool_change: bool = False
     describe: Callable[[CallRecord, Mapping[str, Any]], str] | None = None
 
     def __post_init__(self) -> None:
         check_choice("interrupt_mode", self.interrupt_mode, ("batched", "per_call"))
-        object.__setattr__(self, "allowed", check_allowed_decisions(self.allowed))
+        object.__setattr__(
+            self, "allowed_decisions", check_allowed_decisions(self.allowed_decisions)
+        )
         if self.expires_after is not None and self.expires_after <= 0:
             raise ConfigurationError("expires_after is a positive number of seconds, or None")
 
@@ -103,35 +107,36 @@ class GuardSettings:
     approvals: ApprovalPolicy = field(default_factory=ApprovalPolicy)
     redact: Callable[[Any], Any] = redact
 
-    def policy(self, tool: str) -> ToolPolicy:
+    def policy_for(self, tool: str) -> ToolPolicy:
         """The policy of a tool; the defaults for a tool that has none."""
         return self.tools.get(tool, _DEFAULTS)
 
-    def allowed(self, tool: str) -> Sequence[Answer]:
+    def allowed_decisions(self, tool: str) -> Sequence[Answer]:
         """What a person may answer for a call of this tool."""
-        own = self.policy(tool).allowed
-        return [Answer(one) for one in (own if own is not None else self.approvals.allowed)]
+        own = self.policy_for(tool).allowed_decisions
+        allowed = own if own is not None else self.approvals.allowed_decisions
+        return [Answer(answer) for answer in allowed]
 
 
 _DEFAULTS = ToolPolicy()
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
-    """Refuse a setting that is none of the choices, and list them."""
+    """Raise `ConfigurationError` for a setting that is none of the choices."""
     if value not in choices:
-        listed = ", ".join(repr(str(one)) for one in choices)
+        listed = ", ".join(repr(str(choice)) for choice in choices)
         raise ConfigurationError(f"{name} is one of {listed}, not {value!r}")
 
 
 def check_allowed_decisions(answers: Sequence[Answer | str]) -> tuple[Answer, ...]:
-    """Check a list of answers; with an empty one calls would wait for ever."""
+    """Return a checked list of answers; with an empty one a call could never be answered."""
     if isinstance(answers, str) or not answers:
         raise ConfigurationError(
-            "allowed is a list with at least one of the answers a person may give"
+            "allowed_decisions is a list with at least one of the answers a person may give"
         )
-    for one in answers:
-        check_choice("allowed", one, tuple(Answer))
-    return tuple(Answer(one) for one in answers)
+    for answer in answers:
+        check_choice("allowed_decisions", answer, tuple(Answer))
+    return tuple(Answer(answer) for answer in answers)
 
 
 VALUE_NAMES = ("value", "amount", "price", "total")
@@ -139,36 +144,42 @@ VALUE_NAMES = ("value", "amount", "price", "total")
 
 def build_evaluation_request(
     call: ToolCall,
-    rules: GuardSettings,
+    settings: GuardSettings,
     *,
     session: str | None = None,
     trajectory: str | None = None,
+    model: str | None = None,
 ) -> EvaluationRequest:
-    """What BIGHUB is told of a call; an `InvalidCall` when one of the policy's functions fails.
+    """Build what BIGHUB evaluates from a call and its tool's policy.
 
     Args:
         call: The call.
-        rules: The guard's settings.
+        settings: The guard's settings.
         session: Session id; the call's thread by default.
         trajectory: Trajectory id of this run; the call's thread by default.
+        model: The model that made the call, for BIGHUB's memory.
+
+    Raises:
+        InvalidCall: One of the policy's functions raised or returned something unusable.
     """
-    policy = rules.policy(call.tool)
+    policy = settings.policy_for(call.tool)
     arguments = dict(call.arguments)
-    context = {"objective": rules.objective, "model_selection": rules.model_selection}
+    context = {"objective": settings.objective, "model_selection": settings.model_selection}
     if policy.metadata_from_args is not None:
-        facts = _asked(call, "metadata_from_args", policy.metadata_from_args, arguments)
-        context |= _facts(call, _redacted(call, to_jsonable(facts or {}), rules))
+        metadata = _call(call, "metadata_from_args", policy.metadata_from_args, arguments)
+        context |= _checked_metadata(call, _redact(call, to_jsonable(metadata or {}), settings))
     context["session_id"] = session or call.thread
     context["trajectory_id"] = trajectory or call.thread
-    context["arguments"] = _redacted(call, arguments, rules)
+    context["arguments"] = _redact(call, arguments, settings)
     return EvaluationRequest(
         action=policy.action_name or call.tool,
-        actor=policy.actor or rules.actor,
-        domain=policy.domain or rules.domain,
+        actor=policy.actor or settings.actor,
+        domain=policy.domain or settings.domain,
         value=_value(call, policy.value_from_args, arguments),
         target=_target(call, policy.target_from_args, arguments),
         context=context,
-        whole=(policy.decision_mode or rules.decision_mode) == "submit_payload",
+        as_payload=(policy.decision_mode or settings.decision_mode) == "submit_payload",
+        model=model,
     )
 
 
@@ -176,15 +187,15 @@ def _value(
     call: ToolCall, from_args: Callable[[dict[str, Any]], Any] | None, arguments: dict[str, Any]
 ) -> float | None:
     if from_args is not None:
-        return _number(call, _asked(call, "value_from_args", from_args, arguments))
+        return _checked_number(call, _call(call, "value_from_args", from_args, arguments))
     for name in VALUE_NAMES:
-        found = arguments.get(name)
-        if isinstance(found, int | float) and not isinstance(found, bool):
-            return _number(call, found)
+        value = arguments.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return _checked_number(call, value)
     return None
 
 
-def _number(call: ToolCall, value: object) -> float | None:
+def _checked_number(call: ToolCall, value: object) -> float | None:
     if value is None or (type(value) is float and math.isfinite(value)):
         return value
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
@@ -202,31 +213,33 @@ def _target(
     call: ToolCall, from_args: Callable[[dict[str, Any]], Any] | None, arguments: Mapping[str, Any]
 ) -> str | None:
     if from_args is None:
-        found = arguments.get("target")
-        return found if isinstance(found, str) and found else None
-    found = _asked(call, "target_from_args", from_args, dict(arguments))
-    return None if found is None else str(found) or None
+        target = arguments.get("target")
+        return target if isinstance(target, str) and target else None
+    target = _call(call, "target_from_args", from_args, dict(arguments))
+    return None if target is None else str(target) or None
 
 
-def _redacted(call: ToolCall, value: Any, rules: GuardSettings) -> Any:
-    if rules.redact is redact:  # it gives a copy and never raises; a user's may do neither
+def _redact(call: ToolCall, value: Any, settings: GuardSettings) -> Any:
+    if settings.redact is redact:  # returns a copy and never raises; a user's may do neither
         return redact(value)
-    return to_jsonable(_asked(call, "redact", rules.redact, value))
+    return to_jsonable(_call(call, "redact", settings.redact, value))
 
 
-def _facts(call: ToolCall, said: object) -> dict[str, Any]:
-    if not isinstance(said, dict):
-        what = f"metadata_from_args of {call.tool!r} gave {said!r:.80}"
-        raise InvalidCall(f"{what}, which is not a mapping")
-    return said
+def _checked_metadata(call: ToolCall, metadata: object) -> dict[str, Any]:
+    if not isinstance(metadata, dict):
+        result = f"metadata_from_args of {call.tool!r} gave {metadata!r:.80}"
+        raise InvalidCall(f"{result}, which is not a mapping")
+    return metadata
 
 
-def _asked(
+def _call(
     call: ToolCall, name: str, function: Callable[[dict[str, Any]], Any], arguments: Any
 ) -> Any:
     try:
-        # A copy: a function that only looks must not change what the tool is given.
+        # A copy: the function must not change what the tool receives.
         return function(to_jsonable(arguments))
     except Exception as error:
-        told = redact_exception(error)
-        raise InvalidCall(f"{name} of {call.tool!r} raised {told}; the call was not run") from error
+        message = redact_exception(error)
+        raise InvalidCall(
+            f"{name} of {call.tool!r} raised {message}; the call was not run"
+        ) from error

@@ -1,4 +1,4 @@
-"""What the flows ask for: an engine, a journal, and ways to run things side by side."""
+"""The ports of the flows: an engine, a journal, delivery, and ways to run work concurrently."""
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,15 +8,15 @@ from bighub_langgraph.core.lifecycle import Event
 from bighub_langgraph.core.models import CallRecord, EvaluationRequest
 from bighub_langgraph.core.reporting import Report, ReportingConfig, ReportKind
 
-# How long the memory events of a tool round wait for the rest of the round, in seconds.
+# How long memory events wait for the other calls of their turn, in seconds.
 MEMORY_GRACE = 5.0
 
-# How long whoever leases entries has them for itself; nobody keeps one for more than half of it.
+# How long a lease on outbox entries lasts, in seconds. A worker keeps one for at most half of it.
 DELIVERY_LEASE = 60.0
 
 
 class LeasedReport(Protocol):
-    """What a journal gives whoever delivers: an outbox entry, by its number."""
+    """An outbox entry that is leased for delivery."""
 
     @property
     def id(self) -> int:
@@ -24,65 +24,65 @@ class LeasedReport(Protocol):
         ...
 
     @property
-    def entry(self) -> Report:
-        """What is to be told; it may be put in words only now."""
+    def report(self) -> Report:
+        """What is delivered; its body may be built on access."""
         ...
 
     @property
     def key(self) -> str:
-        """The call's record."""
+        """The key of the call's record."""
         ...
 
     @property
     def turn(self) -> str:
-        """The tool round."""
+        """The turn the call belongs to."""
         ...
 
     @property
     def kind(self) -> ReportKind:
-        """What it tells."""
+        """The kind of the report."""
         ...
 
     @property
     def tries(self) -> int:
-        """How often delivery was tried in vain."""
+        """How many deliveries failed."""
         ...
 
     @property
     def refusals(self) -> int:
-        """How often of these BIGHUB was there and did not take it."""
+        """How many of them BIGHUB refused."""
         ...
 
 
 class QueuedReport(NamedTuple):
-    """An outbox entry that waits for delivery, as it is stored; see `Due`."""
+    """An outbox entry as it is stored; see `LeasedReport`."""
 
     id: int
-    entry: Report
+    report: Report
     tries: int = 0
     refusals: int = 0
 
     @property
     def key(self) -> str:
-        """The call's record."""
-        return self.entry.key
+        """The key of the call's record."""
+        return self.report.key
 
     @property
     def turn(self) -> str:
-        """The tool round."""
-        return self.entry.turn
+        """The turn the call belongs to."""
+        return self.report.turn
 
     @property
     def kind(self) -> ReportKind:
-        """What it tells."""
-        return self.entry.kind
+        """The kind of the report."""
+        return self.report.kind
 
 
 class Journal(Protocol):
-    """What we ran, and what is not yet told.
+    """The record of every call, and the outbox of what is not delivered yet.
 
-    Every method is one short transaction. They block; asynchronous hosts call a journal that does
-    input or output (`blocking`) in threads.
+    Every method is one short transaction. The methods block; asynchronous hosts call a journal that
+    does input or output (`blocking`) in threads.
     """
 
     @property
@@ -101,95 +101,104 @@ class Journal(Protocol):
         ...
 
     def find(self, keys: Sequence[str]) -> dict[str, CallRecord]:
-        """The records of these keys, as far as there are any."""
+        """Return the records that exist, by key."""
         ...
 
-    def of_request(self, request_id: str) -> list[CallRecord]:
-        """The calls that BIGHUB knows by this id, newest first; mostly one."""
+    def find_by_request_id(self, request_id: str) -> list[CallRecord]:
+        """Return the calls with this id of BIGHUB's, newest first; usually one."""
         ...
 
-    def open(self, records: Sequence[CallRecord], telling: ReportingConfig) -> list[CallRecord]:
-        """Store new records; where a key is taken the stored record wins and is returned."""
+    def insert(self, records: Sequence[CallRecord], reporting: ReportingConfig) -> list[CallRecord]:
+        """Store new records. Where a key exists, the stored record is kept and returned."""
         ...
 
-    def move(self, key: str, event: Event, telling: ReportingConfig) -> CallRecord:
-        """Advance a record and queue what there is to tell of it, in one transaction.
+    def transition(self, key: str, event: Event, reporting: ReportingConfig) -> CallRecord:
+        """Apply an event to a record and queue its reports, in one transaction.
 
-        Raises `IllegalMove` where the record's state allows no such event, and `CallNotRecorded`
-        where there is no record.
+        Raises:
+            InvalidTransition: The record's state does not allow the event.
+            RecordNotFound: There is no record with this key.
         """
         ...
 
-    def abandoned(self, record: CallRecord) -> bool:
-        """Whether the process that runs a call is gone."""
+    def is_owner_dead(self, record: CallRecord) -> bool:
+        """Whether the process that runs a call has ended."""
         ...
 
-    def due(
+    def lease_batch(
         self, at: float, limit: int, turn: str | None = None, *, early: bool = False
     ) -> Sequence[LeasedReport]:
-        """Lease entries to deliver, oldest first.
+        """Lease the entries that are due, oldest first.
 
-        What follows an entry of the same call that is not due yet waits for it. With `turn` only
-        entries of that tool round are given, which is over: its memory events are due. With
-        `early` everything is due that nobody else delivers just now and BIGHUB has not refused.
+        An entry waits for the earlier ones of its call. With `turn`, only entries of that turn are
+        leased; the turn is over, so its memory events are due. With `early`, entries are due
+        before their retry time, except those BIGHUB refused.
         """
         ...
 
-    def delivered(self, ids: Sequence[int]) -> None:
-        """Forget entries that arrived."""
+    def ack(self, ids: Sequence[int]) -> None:
+        """Remove entries that were delivered."""
         ...
 
-    def give_back(self, ids: Sequence[int]) -> None:
-        """Let others deliver entries that were leased and not tried."""
+    def release(self, ids: Sequence[int]) -> None:
+        """End the lease of entries that were not tried."""
         ...
 
-    def postpone(
+    def nack(
         self,
         ids: Sequence[int],
         until: float,
-        why: str,
+        error: str,
         *,
         refused: bool = False,
-        aside: bool = False,
+        dead_letter: bool = False,
     ) -> None:
-        """Try entries again later; `aside` sets them apart until somebody asks to retry."""
+        """Retry entries later; as dead letters they wait until someone requeues them."""
         ...
 
-    def waiting(self, *, aside: bool = False) -> int:
-        """How many entries are not delivered; with `aside`, also those set aside."""
+    def pending_count(self, *, include_dead_letters: bool = False) -> int:
+        """Count the entries that are not delivered."""
         ...
 
     def close(self) -> None:
-        """Let go of what the journal opened."""
+        """Release what the journal opened."""
         ...
 
 
-# A proposal, and the idempotency key of its evaluation.
+# A request, and the idempotency key of its evaluation.
 EvaluationItem = tuple[EvaluationRequest, str]
 
 
 @dataclass(frozen=True, slots=True)
 class EnginePort:
-    """BIGHUB behind a few functions. Each raises an `EngineError` and nothing else.
+    """BIGHUB as a table of functions. Each raises an `EngineError` and nothing else.
 
     Attributes:
-        ask: The reply to a proposal, unread; takes the idempotency key of the evaluation.
-        resolve: Settle an approval in BIGHUB's queue.
-        report: Report one outcome.
-        report_batch: Report up to a hundred; None where the client cannot.
-        ingest: Give memory events of one tool round.
-        immediate: Whether it answers in process, so that telling it costs no waiting.
-        ask_together: The replies to several proposals, each as if it were asked alone; an
-            `EngineError` stands in the place of a reply. None where the client cannot.
+        evaluate: Returns the unparsed response to a request; takes its idempotency key.
+        resolve_approval: Resolves an approval in BIGHUB's queue.
+        report_outcome: Reports one outcome.
+        report_outcomes: Reports up to a hundred; None where the client cannot.
+        ingest_memory: Sends the memory events of one turn.
+        in_process: Whether it answers in this process, so that a report costs no waiting.
+        evaluate_batch: Returns one response per request, as `evaluate` would, with an
+            `EngineError` in the place of a response that failed. None where the client cannot.
     """
 
-    ask: Callable[[EvaluationRequest, str], Awaitable[Any]]
-    resolve: Callable[[Mapping[str, Any]], Awaitable[None]]
-    report: Callable[[Mapping[str, Any]], Awaitable[None]]
-    report_batch: Callable[[Sequence[Mapping[str, Any]]], Awaitable[None]] | None
-    ingest: Callable[[Sequence[Mapping[str, Any]], Mapping[str, Any]], Awaitable[None]]
-    immediate: bool = False
-    ask_together: Callable[[Sequence[EvaluationItem]], Awaitable[list[Any]]] | None = None
+    evaluate: Callable[[EvaluationRequest, str], Awaitable[Any]]
+    resolve_approval: Callable[[Mapping[str, Any]], Awaitable[None]]
+    report_outcome: Callable[[Mapping[str, Any]], Awaitable[None]]
+    report_outcomes: Callable[[Sequence[Mapping[str, Any]]], Awaitable[None]] | None
+    ingest_memory: Callable[[Sequence[Mapping[str, Any]], Mapping[str, Any]], Awaitable[None]]
+    in_process: bool = False
+    evaluate_batch: Callable[[Sequence[EvaluationItem]], Awaitable[list[Any]]] | None = None
+
+
+async def _deliver_nothing(_: str | None) -> None:
+    """Leave the reports in the outbox."""
+
+
+def _schedule_nothing() -> None:
+    """Leave the reports in the outbox."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,37 +206,41 @@ class Ports:
     """Everything a flow needs from outside.
 
     Attributes:
-        journal: The journal itself, for the few moves that must not be interrupted.
-        call: Runs one of the journal's methods: in place, or in a thread.
-        gather: Runs coroutines side by side and returns their results in order.
-        awaited: Awaits a user's awaitable: here, or on the background loop.
+        journal: The journal itself, for transitions that must not be interrupted.
+        call: Calls one of the journal's methods, inline or in a thread.
+        gather: Runs coroutines concurrently and returns their results in order.
+        wait_for: Awaits an awaitable of the user's, here or on the background loop.
+        deliver: Starts the delivery of a turn's reports, or of all with None; never raises.
+        schedule_delivery: Schedules a fallback delivery in case no later step starts one.
     """
 
     engine: EnginePort
     journal: Journal
-    telling: ReportingConfig
+    reporting: ReportingConfig
     call: Callable[..., Awaitable[Any]]
     gather: Callable[[Sequence[Coroutine[Any, Any, Any]]], Awaitable[list[Any]]]
-    awaited: Callable[[Awaitable[Any]], Awaitable[Any]]
+    wait_for: Callable[[Awaitable[Any]], Awaitable[Any]]
     clock: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
+    deliver: Callable[[str | None], Awaitable[None]] = _deliver_nothing
+    schedule_delivery: Callable[[], None] = _schedule_nothing
 
     def find(self, keys: Sequence[str]) -> Awaitable[dict[str, CallRecord]]:
-        """The records of these keys."""
+        """Return the records that exist, by key."""
         return self.call(self.journal.find, keys)
 
-    def of_request(self, request_id: str) -> Awaitable[list[CallRecord]]:
-        """The calls that BIGHUB knows by this id, newest first."""
-        return self.call(self.journal.of_request, request_id)
+    def find_by_request_id(self, request_id: str) -> Awaitable[list[CallRecord]]:
+        """Return the calls with this id of BIGHUB's, newest first."""
+        return self.call(self.journal.find_by_request_id, request_id)
 
-    def open(self, records: Sequence[CallRecord]) -> Awaitable[list[CallRecord]]:
-        """Store new records; a stored one wins."""
-        return self.call(self.journal.open, records, self.telling)
+    def insert(self, records: Sequence[CallRecord]) -> Awaitable[list[CallRecord]]:
+        """Store new records; an existing one is kept and returned."""
+        return self.call(self.journal.insert, records, self.reporting)
 
-    def move(self, key: str, event: Event) -> Awaitable[CallRecord]:
-        """Advance a record."""
-        return self.call(self.journal.move, key, event, self.telling)
+    def transition(self, key: str, event: Event) -> Awaitable[CallRecord]:
+        """Apply an event to a record."""
+        return self.call(self.journal.transition, key, event, self.reporting)
 
-    def move_now(self, key: str, event: Event) -> CallRecord:
-        """Advance a record in place: for a coroutine that is being cancelled."""
-        return self.journal.move(key, event, self.telling)
+    def transition_now(self, key: str, event: Event) -> CallRecord:
+        """Apply an event inline, for a coroutine that is being cancelled."""
+        return self.journal.transition(key, event, self.reporting)

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from bighub_langgraph.core.jsonable import to_jsonable, truncate
 from bighub_langgraph.core.models import (
-    TERMINAL,
+    FINAL_STATES,
     Answer,
     CallRecord,
     Recommendation,
@@ -55,14 +55,12 @@ class ReportingConfig:
 
     Attributes:
         source: Which host speaks: `langgraph` or `openai_adapter`.
-        about: What else goes with memory events, such as the `model`.
     """
 
     outcomes: bool = True
     memory: bool = True
     source: str = "langgraph"
     source_version: str = ""
-    about: Mapping[str, Any] = field(default_factory=dict)
     redact: Callable[[Any], Any] = field(default=redact)
 
     def hide(self, value: Any) -> Any:
@@ -87,34 +85,34 @@ class ReportingConfig:
 
 
 def build_reports(
-    before: CallRecord, after: CallRecord, telling: ReportingConfig
+    before: CallRecord, after: CallRecord, reporting: ReportingConfig
 ) -> Sequence[Report]:
     """What a move gives us to tell."""
-    return [build_report(kind, after, telling) for kind in report_kinds(before, after, telling)]
+    return [build_report(kind, after, reporting) for kind in report_kinds(before, after, reporting)]
 
 
 def report_kinds(
-    before: CallRecord, after: CallRecord, telling: ReportingConfig
+    before: CallRecord, after: CallRecord, reporting: ReportingConfig
 ) -> Sequence[ReportKind]:
     """Of what kinds that is, in its order."""
     answered = before.state is State.AWAITING and after.state is not State.AWAITING
-    settled = after.state in TERMINAL and before.state not in TERMINAL
+    settled = after.state in FINAL_STATES and before.state not in FINAL_STATES
     if not answered and not settled:
         return ()
     told: list[ReportKind] = []
     if answered and after.request_id:
         told.append(ReportKind.APPROVAL)
-    if settled and after.state is not State.SUPERSEDED:
-        if telling.outcomes and (after.request_id or after.starts):
+    if settled and after.state is not State.EDITED:
+        if reporting.outcomes and (after.request_id or after.starts):
             told.append(ReportKind.OUTCOME)
-        if telling.memory:
+        if reporting.memory:
             told.append(ReportKind.MEMORY)
     return told
 
 
-def build_report(kind: ReportKind, record: CallRecord, telling: ReportingConfig) -> Report:
+def build_report(kind: ReportKind, record: CallRecord, reporting: ReportingConfig) -> Report:
     """One thing to tell of a call."""
-    return Report(record.key, record.turn, kind, _BODIES[kind](record, telling))
+    return Report(record.key, record.turn, kind, _BODIES[kind](record, reporting))
 
 
 def has_immutable_output(record: CallRecord) -> bool:
@@ -129,7 +127,7 @@ def has_immutable_output(record: CallRecord) -> bool:
 _UNCHANGING = frozenset({str, int, float, bool, NoneType})
 
 
-def build_approval_resolution(record: CallRecord, telling: ReportingConfig) -> dict[str, Any]:
+def build_approval_resolution(record: CallRecord, reporting: ReportingConfig) -> dict[str, Any]:
     """What BIGHUB's approval queue is told. It knows no approver, so the comment opens with it."""
     approval = record.approval
     approved = approval is not None and approval.answer is Answer.APPROVE
@@ -137,7 +135,7 @@ def build_approval_resolution(record: CallRecord, telling: ReportingConfig) -> d
         comment = record.reason
     else:
         text = approval.comment or approval.text
-        said = telling.hide_text(text) if text else approval.answer.value
+        said = reporting.hide_text(text) if text else approval.answer.value
         comment = f"{approval.approver}: {said}" if approval.approver else said
     return {
         "request_id": record.request_id,
@@ -146,22 +144,22 @@ def build_approval_resolution(record: CallRecord, telling: ReportingConfig) -> d
     }
 
 
-def build_outcome(record: CallRecord, telling: ReportingConfig) -> dict[str, Any]:
+def build_outcome(record: CallRecord, reporting: ReportingConfig) -> dict[str, Any]:
     """The outcome of a call, in the words of BIGHUB's `outcomes.report`."""
     status, description = _told(record)
     body: dict[str, Any] = {
         "status": status,
         "request_id": record.request_id,
-        "description": telling.hide_text(description),
+        "description": reporting.hide_text(description),
         "production_action": record.tool,
-        "reported_by": record.proposal.actor,
+        "reported_by": record.request.actor,
         "recommendation_followed": recommendation_followed(record),
         "details": {"idempotency_key": record.key, "tool": record.tool},
     }
     if record.approval is not None:
         answered = record.approval.answer
         said = record.approval.text if answered is Answer.RESPOND else answered.value
-        body["human_final_action"] = telling.hide_text(said)
+        body["human_final_action"] = reporting.hide_text(said)
     return body
 
 
@@ -199,29 +197,29 @@ PUBLIC_STATUSES = {
     State.TOOL_ERROR: Status.TOOL_ERROR,
     State.BLOCKED: Status.BLOCKED,
     State.ANSWERED: Status.BLOCKED,
-    State.SUPERSEDED: Status.BLOCKED,
+    State.EDITED: Status.BLOCKED,
 }
 
 
-def build_memory_event(record: CallRecord, telling: ReportingConfig) -> dict[str, Any]:
+def build_memory_event(record: CallRecord, reporting: ReportingConfig) -> dict[str, Any]:
     """A `DecisionMemoryEvent` of BIGHUB's SDK, redacted and cut."""
     build_event: dict[str, Any] = {
         "event_id": record.key,
         "schema_version": 1,
-        "source_version": telling.source_version,
+        "source_version": reporting.source_version,
         "tool": record.tool,
         "status": (public_status(record) or record.state).value,
         "decision": record.decision.reply if record.decision else {},
-        "arguments": record.proposal.context.get("arguments", {}),
+        "arguments": record.request.context.get("arguments", {}),
         "call_id": record.call_id,
     }
     match record.result:
         case ToolSucceeded(output):
-            build_event["output"] = to_loggable(output, telling.hide)
+            build_event["output"] = to_loggable(output, reporting.hide)
         case ToolFailed(error):
-            build_event["error"] = telling.hide_text(error)
+            build_event["error"] = reporting.hide_text(error)
         case None if record.reason:
-            build_event["error"] = telling.hide_text(record.reason)
+            build_event["error"] = reporting.hide_text(record.reason)
         case None:
             pass
     return build_event
@@ -230,25 +228,26 @@ def build_memory_event(record: CallRecord, telling: ReportingConfig) -> dict[str
 _BODIES: dict[ReportKind, Callable[[CallRecord, ReportingConfig], dict[str, Any]]] = {
     ReportKind.APPROVAL: build_approval_resolution,
     ReportKind.OUTCOME: build_outcome,
-    ReportKind.MEMORY: lambda record, telling: {
-        "about": _about(record, telling),
-        "event": build_memory_event(record, telling),
+    ReportKind.MEMORY: lambda record, reporting: {
+        "about": _about(record, reporting),
+        "event": build_memory_event(record, reporting),
     },
 }
 
 
-def _about(record: CallRecord, telling: ReportingConfig) -> dict[str, Any]:
+def _about(record: CallRecord, reporting: ReportingConfig) -> dict[str, Any]:
     """What BIGHUB's `ingest_memory` takes beside the events."""
     about: dict[str, Any] = {
-        "source": telling.source,
-        "actor": record.proposal.actor,
-        "trace_id": record.proposal.context.get("trajectory_id", record.thread),
+        "source": reporting.source,
+        "actor": record.request.actor,
+        "trace_id": record.request.context.get("trajectory_id", record.thread),
     }
-    if telling.source_version:
-        about["source_version"] = telling.source_version
-    if record.proposal.domain:
-        about["domain"] = record.proposal.domain
-    about.update(telling.about)
+    if reporting.source_version:
+        about["source_version"] = reporting.source_version
+    if record.request.domain:
+        about["domain"] = record.request.domain
+    if record.request.model:
+        about["model"] = record.request.model
     return about
 
 
@@ -339,7 +338,7 @@ def _decided(record: CallRecord) -> dict[str, Any]:
         return {}
     return {
         "verdict": _VERDICTS.get(record.state, Verdict.EXECUTE).value,
-        "recommendation": decision.word,
+        "recommendation": decision.raw_recommendation,
         "confidence": decision.confidence,
         "risk_score": decision.risk_score,
         "enforcement_mode": decision.mode.value,

@@ -15,7 +15,7 @@ from bighub_langgraph.graph.tooling import Update, said
 from bighub_langgraph.guard import BighubGuard
 
 # A person has not been and will not be asked about these here.
-WITHOUT_TOOL = frozenset({State.BLOCKED, State.ANSWERED, State.SUPERSEDED})
+WITHOUT_TOOL = frozenset({State.BLOCKED, State.ANSWERED, State.EDITED})
 
 
 class Host(Protocol):
@@ -79,7 +79,7 @@ class BeforeTool:
         return alone(await self._other(call, invoke))
 
     async def _other(self, call: ToolCall, invoke: Callable[[], Awaitable[Any]]) -> Update:
-        if self._host.guard.rules.policy(call.tool).read_only:
+        if self._host.guard.runtime.settings.policy_for(call.tool).read_only:
             return await invoke()
         record = await self._host.considered(call)
         if isinstance(record, RefusedCall):

@@ -53,7 +53,7 @@ async def _latest(call: Any, thread: str, turn: str, ports: Ports) -> CallRecord
     except InvalidCall:
         return None
     record = (await ports.find([key])).get(key)
-    while record is not None and record.state is State.SUPERSEDED and record.approval is not None:
+    while record is not None and record.state is State.EDITED and record.approval is not None:
         edited = record.approval.edited_to
         further = (await ports.find([edited])).get(edited)
         if further is None:

@@ -26,7 +26,8 @@ from bighub_langgraph.graph.routing import (
 )
 from bighub_langgraph.graph.state import input_schema, last_turn, messages_of
 from bighub_langgraph.graph.tools import tools_node
-from bighub_langgraph.guard import END_OF_RUN, BighubGuard
+from bighub_langgraph.guard import BighubGuard
+from bighub_langgraph.guard_runtime import END_OF_RUN
 
 
 class GuardNodes(NamedTuple):
@@ -107,16 +108,16 @@ def _check(
 
 
 def _leaving(guard: BighubGuard, messages_key: str, end: str) -> Node:
-    """The edge out of the model: to `evaluate` with tool calls, else out, after telling."""
+    """The edge out of the model: to `evaluate` with tool calls, else out, after reporting."""
 
     async def flow(state: Any, _: RunnableConfig, ports: Ports) -> str:
         message, _answered = last_turn(messages_of(state, messages_key))
         if message is not None and message.tool_calls:
             return EVALUATE
-        if ports is guard.aports:
-            await guard.courier.await_(END_OF_RUN)
+        if ports is guard.runtime.async_ports:
+            await guard.runtime.delivery.wait_async(END_OF_RUN)
         else:
-            guard.courier.wait(END_OF_RUN)
+            guard.runtime.delivery.wait(END_OF_RUN)
         return end
 
     return Node(flow, guard, "tool_calls")

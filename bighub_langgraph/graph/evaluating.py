@@ -96,11 +96,11 @@ def plan_turn(
         later: Names of tools that are looked at when they are about to run.
     """
     plan = Plan(thread=thread_of(config) or minted(), turn=turn or minted(), calls=[])
-    if guard.rules.approvals.interrupt_mode == "per_call":
+    if guard.runtime.settings.approvals.interrupt_mode == "per_call":
         plan["per_call"] = True
     for call, fault in zip(calls, wrong, strict=True):
         name = call["name"]
-        unasked = name in later or guard.rules.policy(name).read_only
+        unasked = name in later or guard.runtime.settings.policy_for(name).read_only
         one = Planned(
             id=call["id"] or "",
             name=name,
@@ -125,11 +125,11 @@ async def consider_plan(
     session = thread_of(config) or plan["turn"]
     found = await evaluate_calls(
         [asked(plan, one) for one in waiting],
-        guard.rules,
+        guard.runtime.settings,
         ports,
         session=session,
         trajectory=session,
-        fresh=lambda record: tell(guard.announce(record)),
+        on_new=lambda record: tell(guard.runtime.emit_decision(record)),
     )
     for one, record in zip(waiting, found, strict=True):
         one.pop("edit", None)
@@ -155,7 +155,7 @@ def asked(plan: Plan, one: Planned) -> ToolCall | EditedCall:
 
 
 def _next(record: CallRecord, guard: BighubGuard, config: RunnableConfig) -> Next:
-    policy = guard.rules.policy(record.tool)
+    policy = guard.runtime.settings.policy_for(record.tool)
     if record.state is State.UNKNOWN and (policy.probe is not None or policy.idempotent):
         return "execute"  # the tools node looks into it without a person
     match next_step(record):

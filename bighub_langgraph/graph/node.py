@@ -27,8 +27,8 @@ class Node(Runnable[Any, Any]):
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002
         """Run the flow without an event loop."""
-        return run_sync(self._flow(input, config or ensure_config(), self._guard.ports))
+        return run_sync(self._flow(input, config or ensure_config(), self._guard.runtime.ports))
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002
         """Run the flow on the running loop."""
-        return await self._flow(input, config or ensure_config(), self._guard.aports)
+        return await self._flow(input, config or ensure_config(), self._guard.runtime.async_ports)

@@ -153,7 +153,7 @@ class Question:
     def _approval(
         self, given: ApprovalAnswer, call: Planned, known: str | None, at: float
     ) -> Approval:
-        after = self._guard.rules.approvals.expires_after
+        after = self._guard.runtime.settings.approvals.expires_after
         edits = given.arguments is not None and not _changes_nothing(given, call)
         return Approval(
             answer=given.answer if edits or given.arguments is None else Answer.APPROVE,
@@ -172,15 +172,15 @@ def _asked(
 ) -> PendingApproval:
     # Other arguments cannot settle what became of a call in doubt, and it needs all other answers.
     doubtful = record.state is State.UNKNOWN
-    allowed = list(Answer) if doubtful else guard.rules.allowed(call["name"])
+    allowed = list(Answer) if doubtful else guard.runtime.settings.allowed_decisions(call["name"])
     if doubtful or not edits:
         allowed = [one for one in allowed if one is not Answer.EDIT] or [Answer.REJECT]
-    switch = guard.rules.approvals.may_switch_tool
+    switch = guard.runtime.settings.approvals.allow_tool_change
     return PendingApproval(call["id"], call["name"], call["args"], allowed, switch)
 
 
 def _request(call: Planned, record: CallRecord, guard: BighubGuard, unclear: str) -> dict[str, Any]:
-    told = guard.rules.approvals.describe or describe_call
+    told = guard.runtime.settings.approvals.describe or describe_call
     description = told(record, call["args"])
     if unclear:
         description = f"The last answer was not understood: {unclear}\n{description}"
@@ -208,7 +208,7 @@ def _changes_nothing(given: ApprovalAnswer, call: Planned) -> bool:
 def _won(mine: Approval, record: CallRecord) -> bool:
     theirs = record.approval
     same = theirs is not None and theirs.edited_to == mine.edited_to
-    return record.state is State.SUPERSEDED and bool(mine.edited_to) and same
+    return record.state is State.EDITED and bool(mine.edited_to) and same
 
 
 def _edited(

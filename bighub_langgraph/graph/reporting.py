@@ -59,18 +59,18 @@ def going_on(guard: BighubGuard, *, messages_key: str, then: str) -> Node:
 
 async def tell_of(turn: str | None, guard: BighubGuard, ports: Ports) -> None:
     """Start the delivery of what there is to tell; of a turn that is over, of all of it."""
-    if ports is guard.aports:
-        await guard.courier.astart(turn)
+    if ports is guard.runtime.async_ports:
+        await guard.runtime.delivery.deliver_async(turn)
     else:
-        guard.courier.start(turn)
+        guard.runtime.delivery.deliver(turn)
 
 
 def tell_soon(guard: BighubGuard, ports: Ports) -> None:
     """Leave it to the next step, which tells of the whole turn; in a moment, should none come."""
-    if ports is guard.aports:
-        guard.courier.asoon()
+    if ports is guard.runtime.async_ports:
+        guard.runtime.delivery.schedule_async()
     else:
-        guard.courier.soon()
+        guard.runtime.delivery.schedule()
 
 
 def _turn_of(state: Any) -> str | None:

@@ -69,7 +69,7 @@ async def run_once(
     call: ToolCall, key: str, invoke: Invoke, guard: BighubGuard, ports: Ports
 ) -> ExecutionResult:
     """Run a call recorded under a key, or find out what became of it; the streams hear of it."""
-    policy = guard.rules.policy(call.tool)
+    policy = guard.runtime.settings.policy_for(call.tool)
     ran = await execute_or_recover(
         key, policy, call.arguments, ports, _run(call.call_id, invoke, guard)
     )
@@ -113,7 +113,9 @@ def _run(call_id: str, invoke: Invoke, guard: BighubGuard) -> Callable[[CallReco
                 if is_invalid_resume(error):  # its own question got an answer that does not fit
                     return ToolPaused(error)
                 told = f"{type(error).__name__}: {exception_text(error)}"
-                return ToolFinished(ToolFailed(guard.ports.telling.hide_text(told)), error)
+                return ToolFinished(
+                    ToolFailed(guard.runtime.ports.reporting.hide_text(told)), error
+                )
         return ToolFinished(_result(update, call_id))
 
     return run

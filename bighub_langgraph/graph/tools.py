@@ -88,18 +88,18 @@ class GuardedTools(Runnable[Any, Any]):
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **given: Any) -> Any:  # noqa: A002
         """Run the calls of an input, without an event loop."""
-        return run_sync(self._run(input, config, given, self._guard.ports))
+        return run_sync(self._run(input, config, given, self._guard.runtime.ports))
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **given: Any) -> Any:  # noqa: A002
         """Run the calls of an input on the running loop."""
-        return await self._run(input, config, given, self._guard.aports)
+        return await self._run(input, config, given, self._guard.runtime.async_ports)
 
     async def _run(
         self, given: Any, config: RunnableConfig | None, options: dict[str, Any], ports: Ports
     ) -> Any:
         # Called by hand inside a node, it finds that node's config, as a ToolNode does.
         config = config or ensure_config()
-        blocking = ports is not self._guard.aports
+        blocking = ports is not self._guard.runtime.async_ports
         calls = await read_calls(given, config, self._messages_key, blocking=blocking)
         turn = _Turn(
             self._guard,
@@ -160,7 +160,7 @@ class _Turn:
     async def run(self, ports: Ports) -> Any:
         """Run every call that may run, and answer the others."""
         refuse_forgetful(ports.journal, self.config)
-        blocking = ports is not self.guard.aports
+        blocking = ports is not self.guard.runtime.async_ports
         await until_stored(self.config, execution_info(self.config), ports, blocking=blocking)
         ready = await (self._sent(ports) if self.calls.sent else self._evaluated(ports))
         try:
@@ -192,7 +192,7 @@ class _Turn:
         """The messages around the calls."""
         if self.calls.messages is not None:
             return self.calls.messages
-        blocking = ports is not self.guard.aports
+        blocking = ports is not self.guard.runtime.async_ports
         return await messages_around(self.config, self.messages_key, blocking=blocking)
 
     async def _sent(self, ports: Ports) -> Sequence[OneCall | ToolMessage]:
@@ -223,17 +223,17 @@ class _Turn:
     def _unguarded(self, name: str) -> bool:
         """Whether a call needs no decision: it changes nothing, or there is nothing to run."""
         unknown = name not in self.tool_node.tools_by_name and not may_have_wrapper(self.tool_node)
-        return unknown or self.guard.rules.policy(name).read_only
+        return unknown or self.guard.runtime.settings.policy_for(name).read_only
 
     async def _considered(self, one: OneCall, ports: Ports) -> OneCall | ToolMessage:
         session = thread_of(self.config) or self.calls.turn
         [record] = await evaluate_calls(
             [one.call],
-            self.guard.rules,
+            self.guard.runtime.settings,
             ports,
             session=session,
             trajectory=session,
-            fresh=lambda record: tell(self.guard.announce(record)),
+            on_new=lambda record: tell(self.guard.runtime.emit_decision(record)),
         )
         if isinstance(record, RefusedCall):
             return refused(one.name, one.call_id, invalid_call_message(one.name, record.error))
@@ -246,9 +246,9 @@ class _Turn:
             return [one]
         if self._unguarded(one.name):
             return await self._invoked(one, ports)
-        if ports is self.guard.aports and self._blocking(one.name):
+        if ports is self.guard.runtime.async_ports and self._blocking(one.name):
             # Claim, tool and result in one function: a cancelled task cannot part them.
-            return await asyncio.to_thread(run_sync, self._guarded(one, self.guard.ports))
+            return await asyncio.to_thread(run_sync, self._guarded(one, self.guard.runtime.ports))
         return await self._guarded(one, ports)
 
     async def _guarded(self, one: OneCall, ports: Ports) -> Update:
@@ -264,7 +264,7 @@ class _Turn:
 
     async def _invoked(self, one: OneCall, ports: Ports) -> Update:
         given = self.calls.for_tool_node(one.message)
-        if ports is self.guard.aports:
+        if ports is self.guard.runtime.async_ports:
             return await self.tool_node.ainvoke(given, self.config, **self.options)
         return self.tool_node.invoke(given, self.config, **self.options)
 
@@ -275,7 +275,7 @@ class _Turn:
 
 
 # A person has not been and will not be asked about these here.
-ENDED_WITHOUT_TOOL = frozenset({State.BLOCKED, State.ANSWERED, State.SUPERSEDED})
+ENDED_WITHOUT_TOOL = frozenset({State.BLOCKED, State.ANSWERED, State.EDITED})
 
 
 def _combined(parts: Sequence[Any], form: str, messages_key: str) -> Any:

@@ -68,14 +68,14 @@ def wrap(
     async def chain(inner: ToolCallRequest) -> Update:
         return handler(inner)
 
-    return run_sync(_Wrapped(request, chain, guard, guard.ports, told_behind).run())
+    return run_sync(_Wrapped(request, chain, guard, guard.runtime.ports, told_behind).run())
 
 
 async def awrap(
     guard: BighubGuard, request: ToolCallRequest, handler: Chain, *, told_behind: bool = False
 ) -> Any:
     """Guard one call of a ToolNode on the running loop."""
-    flow = _Wrapped(request, handler, guard, guard.aports, told_behind).run()
+    flow = _Wrapped(request, handler, guard, guard.runtime.async_ports, told_behind).run()
     return await (_to_its_end(flow) if only_blocks(request.tool) else flow)
 
 
@@ -105,7 +105,7 @@ class _Wrapped:
         config = self.request.runtime.config
         refuse_forgetful(self.ports.journal, config)
         info = self.request.runtime.execution_info
-        blocking = self.ports is not self.guard.aports
+        blocking = self.ports is not self.guard.runtime.async_ports
         await until_stored(config, info, self.ports, blocking=blocking)
         mine = self.request.tool_call
         message = message_of(self.request.state, mine["id"])
@@ -148,7 +148,7 @@ class _Wrapped:
         self, request: ToolCallRequest, target: ToolCall | EditedCall, plan: Plan
     ) -> Update:
         call = _plain(target)
-        if self.guard.rules.policy(call.tool).read_only:
+        if self.guard.runtime.settings.policy_for(call.tool).read_only:
             door = BeforeTool(self, plan, key_of(call))
             return await self.chain(WatchedRequest.of(request, door))
         if request.tool is None:
@@ -179,7 +179,7 @@ class _Wrapped:
 
     def _edit_to_read(self, record: CallRecord) -> bool:
         """Whether a person's edit was settled in this task, which then began anew."""
-        return record.state is State.SUPERSEDED and was_resumed(self.request.runtime.config)
+        return record.state is State.EDITED and was_resumed(self.request.runtime.config)
 
     async def considered(self, target: ToolCall | EditedCall) -> CallRecord | RefusedCall:
         """What the journal says of a call, after BIGHUB was asked about a new one."""
@@ -188,11 +188,11 @@ class _Wrapped:
         session = thread_of(self.request.runtime.config) or _plain(target).turn
         [record] = await evaluate_calls(
             [target],
-            self.guard.rules,
+            self.guard.runtime.settings,
             self.ports,
             session=session,
             trajectory=session,
-            fresh=lambda record: tell(self.guard.announce(record)),
+            on_new=lambda record: tell(self.guard.runtime.emit_decision(record)),
         )
         return record
 
@@ -208,7 +208,7 @@ class _Wrapped:
         if reason := reason_not_to_pause(self.request):
             return await cancel_call(record, reason, self.ports), None
         asking = plan_to_ask(call)
-        if self.guard.rules.approvals.interrupt_mode == "per_call":
+        if self.guard.runtime.settings.approvals.interrupt_mode == "per_call":
             asking["per_call"] = True
         tools = {one.name: one for one in self.request.runtime.tools}
         question = Question(asking, {record.key: record}, self.guard, tools, edits=edits)

@@ -51,14 +51,14 @@ class Waiting:
     """One undelivered entry.
 
     Attributes:
-        aside: Whether it was set aside and waits for a person.
+        dead_letter: Whether it was set dead_letter and waits for a person.
         error: Why the last try failed.
     """
 
     queued: QueuedReport
     queued_at: float
     due_at: float
-    aside: bool
+    dead_letter: bool
     error: str
 
 
@@ -102,15 +102,15 @@ class Books:
             rows = db.rows(queries.READ_NOTES, key=key)
         return [_note(row) for row in rows]
 
-    def outbox(self, *, aside: bool | None = None, limit: int = 1000) -> list[Waiting]:
-        """What is not delivered, the oldest first; with `aside` only what was set aside, or not."""
-        wanted = [] if aside is None else [f"aside = {int(aside)}"]
+    def outbox(self, *, dead_letter: bool | None = None, limit: int = 1000) -> list[Waiting]:
+        """What is not delivered, the oldest first; with `dead_letter` only what was set dead_letter, or not."""
+        wanted = [] if dead_letter is None else [f"dead_letter = {int(dead_letter)}"]
         with self._db.reading() as db:
             rows = db.rows(queries.list_entries(wanted), most=limit)
         return [_waiting(row) for row in rows]
 
     def retry(self) -> int:
-        """Give everything that was set aside a fresh start; returns how many entries those were."""
+        """Give everything that was set dead_letter a fresh start; returns how many entries those were."""
         with self._db.writing() as db:
             return db.change(queries.RETRY)
 
@@ -155,5 +155,5 @@ def _note(row: Mapping[str, Any]) -> Note:
 
 
 def _waiting(row: Mapping[str, Any]) -> Waiting:
-    aside, error = bool(row["aside"]), row["error"] or ""
-    return Waiting(queued_of(row), row["queued_at"], row["due_at"], aside, error)
+    dead_letter, error = bool(row["dead_letter"]), row["error"] or ""
+    return Waiting(queued_of(row), row["queued_at"], row["due_at"], dead_letter, error)

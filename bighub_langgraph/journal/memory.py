@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from bighub_langgraph.core.errors import RecordNotFound
 from bighub_langgraph.core.lifecycle import Event, apply_event
-from bighub_langgraph.core.models import TERMINAL, CallRecord, State
+from bighub_langgraph.core.models import FINAL_STATES, CallRecord, State
 from bighub_langgraph.core.ports import DELIVERY_LEASE, MEMORY_GRACE, LeasedReport
 from bighub_langgraph.core.redaction import redact
 from bighub_langgraph.core.reporting import (
@@ -42,18 +42,18 @@ class _Slot:
     id: int
     kind: ReportKind
     record: CallRecord
-    telling: ReportingConfig
+    reporting: ReportingConfig
     due_at: float
     said: Report | None = None
     tries: int = 0
     refusals: int = 0
     leased_until: float = 0.0
-    aside: bool = False
+    dead_letter: bool = False
 
     @property
-    def entry(self) -> Report:
+    def report(self) -> Report:
         """What it says."""
-        return self.said or build_report(self.kind, self.record, self.telling)
+        return self.said or build_report(self.kind, self.record, self.reporting)
 
     @property
     def key(self) -> str:
@@ -100,7 +100,7 @@ class MemoryJournal:
         self._of_turn: dict[str, dict[int, _Slot]] = {}
         self._untold: dict[str, int] = {}  # how many entries of a call are not delivered
         self._told: list[str] = []  # the calls that have none left and are not packed
-        self._aside = 0
+        self._dead_letters = 0
         self._last = 0
         self._process = ThisProcess()
         # Records are replaced under a lock: compare-and-set has to hold over threads too.
@@ -117,18 +117,18 @@ class MemoryJournal:
         found = ((key, self._records.get(key)) for key in keys)
         return {key: unpacked(one) for key, one in found if one is not None}
 
-    def of_request(self, request_id: str) -> list[CallRecord]:
+    def find_by_request_id(self, request_id: str) -> list[CallRecord]:
         """The calls of a request."""
         with self._lock:
             kept = reversed(self._records.values())
             return [unpacked(one) for one in kept if request_of(one) == request_id]
 
-    def open(self, records: Sequence[CallRecord], telling: ReportingConfig) -> list[CallRecord]:
+    def insert(self, records: Sequence[CallRecord], reporting: ReportingConfig) -> list[CallRecord]:
         """Store new records; a stored one wins."""
         with self._lock:
-            return [self._opened(record, telling) for record in records]
+            return [self._opened(record, reporting) for record in records]
 
-    def move(self, key: str, event: Event, telling: ReportingConfig) -> CallRecord:
+    def transition(self, key: str, event: Event, reporting: ReportingConfig) -> CallRecord:
         """Advance a record and queue what there is to tell."""
         with self._lock:
             kept = self._records.get(key)
@@ -137,19 +137,19 @@ class MemoryJournal:
             before = unpacked(kept)
             after = apply_event(before, event)
             now = self._clock()
-            if told := report_kinds(before, after, telling):
-                self._queue(told, after, telling, now)
+            if told := report_kinds(before, after, reporting):
+                self._queue(told, after, reporting, now)
             self._records[key] = after
             self._moved_at[key] = now
-            if after.state in TERMINAL:
+            if after.state in FINAL_STATES:
                 self._close(after)
             return after
 
-    def abandoned(self, record: CallRecord) -> bool:
+    def is_owner_dead(self, record: CallRecord) -> bool:
         """Whether the process that runs a call is gone: only after a fork can it be another one."""
         return process_of(record.owner) != self.owner
 
-    def due(
+    def lease_batch(
         self, at: float, limit: int, turn: str | None = None, *, early: bool = False
     ) -> Sequence[LeasedReport]:
         """Lease what is due."""
@@ -160,7 +160,7 @@ class MemoryJournal:
                 held: set[str] = set()
                 for slot in (self._slots if turn is None else self._of_turn.get(turn, {})).values():
                     key = slot.record.key
-                    if slot.aside or key in held:
+                    if slot.dead_letter or key in held:
                         continue
                     over = turn is not None and not slot.tries
                     due = over or (early and not slot.refusals) or slot.due_at <= at
@@ -177,32 +177,32 @@ class MemoryJournal:
             raise
         return leased
 
-    def delivered(self, ids: Sequence[int]) -> None:
+    def ack(self, ids: Sequence[int]) -> None:
         """Forget entries that arrived."""
         with self._lock:
             for number in ids:
                 if (slot := self._slots.pop(number, None)) is not None:
-                    self._aside -= slot.aside
+                    self._dead_letters -= slot.dead_letter
                     of_turn = self._of_turn[slot.record.turn]
                     del of_turn[number]
                     if not of_turn:
                         del self._of_turn[slot.record.turn]
                     self._count_as_told(slot.record.key)
 
-    def give_back(self, ids: Sequence[int]) -> None:
+    def release(self, ids: Sequence[int]) -> None:
         """Let others deliver entries that were leased and not tried."""
         with self._lock:
             for slot in self._found(ids):
                 slot.leased_until = 0.0
 
-    def postpone(
+    def nack(
         self,
         ids: Sequence[int],
         until: float,
-        why: str,  # noqa: ARG002 - for journals that people can read
+        error: str,  # noqa: ARG002 - for journals that people can read
         *,
         refused: bool = False,
-        aside: bool = False,
+        dead_letter: bool = False,
     ) -> None:
         """Try entries again later, or set them apart."""
         with self._lock:
@@ -210,13 +210,13 @@ class MemoryJournal:
                 slot.tries += 1
                 slot.refusals += refused
                 slot.due_at, slot.leased_until = until, 0.0
-                if aside and not slot.aside:
-                    slot.aside = True
-                    self._aside += 1
+                if dead_letter and not slot.dead_letter:
+                    slot.dead_letter = True
+                    self._dead_letters += 1
 
-    def waiting(self, *, aside: bool = False) -> int:
+    def pending_count(self, *, include_dead_letters: bool = False) -> int:
         """How many entries are not delivered."""
-        return len(self._slots) if aside else len(self._slots) - self._aside
+        return len(self._slots) if include_dead_letters else len(self._slots) - self._dead_letters
 
     def prune(self, older_than: float) -> int:
         """Forget settled calls that are older than so many seconds; see `Journal.prune`."""
@@ -228,15 +228,15 @@ class MemoryJournal:
     def close(self) -> None:
         """Nothing to let go of."""
 
-    def _opened(self, record: CallRecord, telling: ReportingConfig) -> CallRecord:
+    def _opened(self, record: CallRecord, reporting: ReportingConfig) -> CallRecord:
         stored = self._records.setdefault(record.key, record)
         if stored is not record:
             return unpacked(stored)
         self._moved_at[record.key] = now = self._clock()
         self._open[record.thread] = self._open.get(record.thread, 0) + 1
-        if record.state in TERMINAL:
-            if told := report_kinds(replace(record, state=State.PROPOSED), record, telling):
-                self._queue(told, record, telling, now)
+        if record.state in FINAL_STATES:
+            if told := report_kinds(replace(record, state=State.PROPOSED), record, reporting):
+                self._queue(told, record, reporting, now)
             self._close(record)
         return record
 
@@ -277,16 +277,16 @@ class MemoryJournal:
             self._told.clear()
 
     def _queue(
-        self, told: Sequence[ReportKind], record: CallRecord, telling: ReportingConfig, now: float
+        self, told: Sequence[ReportKind], record: CallRecord, reporting: ReportingConfig, now: float
     ) -> None:
         of_turn = self._of_turn.setdefault(record.turn, {})
         # What a user's redaction hides may depend on who asks: it is asked where the call was made.
-        later = has_immutable_output(record) and telling.redact is redact
+        later = has_immutable_output(record) and reporting.redact is redact
         slots = {}
         for number, kind in enumerate(told, self._last + 1):
             due_at = now + MEMORY_GRACE if kind is ReportKind.MEMORY else 0.0
-            said = None if later else build_report(kind, record, telling)
-            slots[number] = _Slot(number, kind, record, telling, due_at, said)
+            said = None if later else build_report(kind, record, reporting)
+            slots[number] = _Slot(number, kind, record, reporting, due_at, said)
         queued = len(slots)
         untold = self._untold.get(record.key, 0) + queued
         # All or nothing: where nothing is called, Python looks for no signal.

@@ -17,7 +17,7 @@ class Outbox:
         self._db = database
         self._process = process
 
-    def due(
+    def lease_batch(
         self, at: float, limit: int, turn: str | None = None, *, early: bool = False
     ) -> list[QueuedReport]:
         """Lease what is due; what follows an entry that is not due yet waits for it."""
@@ -34,30 +34,30 @@ class Outbox:
             db.change_each(queries.LEASE, [{"id": row["id"], **lease} for row in rows])
         return [queued_of(row) for row in rows]
 
-    def delivered(self, ids: Sequence[int]) -> None:
+    def ack(self, ids: Sequence[int]) -> None:
         """Forget entries that arrived."""
         with self._db.writing() as db:
             db.change_each(queries.FORGET, [{"id": one} for one in ids])
 
-    def give_back(self, ids: Sequence[int]) -> None:
+    def release(self, ids: Sequence[int]) -> None:
         """Let others deliver entries that were leased and not tried."""
         with self._db.writing() as db:
             db.change_each(queries.GIVE_BACK, [{"id": one} for one in ids])
 
-    def postpone(
-        self, ids: Sequence[int], until: float, why: str, *, refused: bool, aside: bool
+    def nack(
+        self, ids: Sequence[int], until: float, error: str, *, refused: bool, dead_letter: bool
     ) -> None:
         """Try entries again later, or set them apart."""
-        said = {"due_at": until, "error": storable(why), "refused": int(refused)}
+        said = {"due_at": until, "error": storable(error), "refused": int(refused)}
         with self._db.writing() as db:
-            rows = [{"id": one, "aside": int(aside), **said} for one in ids]
+            rows = [{"id": one, "dead_letter": int(dead_letter), **said} for one in ids]
             db.change_each(queries.POSTPONE, rows)
 
-    def waiting(self, *, aside: bool = False) -> int:
+    def pending_count(self, *, include_dead_letters: bool = False) -> int:
         """How many entries are not delivered."""
         with self._db.reading() as db:
             [found] = db.rows(queries.COUNT)
-        return int(found["number"]) - (0 if aside else int(found["aside"]))
+        return int(found["number"]) - (0 if include_dead_letters else int(found["dead_letter"]))
 
     def _end_leases(self, db: Transaction, now: float) -> None:
         """Take over what a process has leased that is known to be gone."""

@@ -32,21 +32,21 @@ class OwedMoves:
     def __bool__(self) -> bool:
         return bool(self._moves)
 
-    def keep(self, key: str, event: Event, telling: ReportingConfig) -> bool:
+    def keep(self, key: str, event: Event, reporting: ReportingConfig) -> bool:
         """Keep a move that only this process can make; says whether it is one."""
         if not isinstance(event, OWN):
             return False
         with self._lock:
-            self._moves.append((key, event, telling))
+            self._moves.append((key, event, reporting))
         return True
 
     def write(self, write: Write) -> None:
         """Write what is owed, in its order, as far as the database takes it."""
         with self._lock:
             while self._moves:
-                key, event, telling = self._moves[0]
+                key, event, reporting = self._moves[0]
                 try:
-                    write(key, event, telling)
+                    write(key, event, reporting)
                     log.warning("call %s: %s is written now", key[:12], type(event).__name__)
                 except JournalError:
                     return

@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import Any
 
 from bighub_langgraph.core.models import (
-    TERMINAL,
+    FINAL_STATES,
     Answer,
     Approval,
     CallRecord,
@@ -31,7 +31,7 @@ Packed = tuple[str, str | None, bytes]
 
 def packed(record: CallRecord) -> CallRecord | Packed:
     """A record in a small space; the record itself where it may move, or is not all our own."""
-    if record.state not in TERMINAL or not has_immutable_output(record):
+    if record.state not in FINAL_STATES or not has_immutable_output(record):
         return record
     decision = record.decision
     result = (record.result.output,) if isinstance(record.result, ToolSucceeded) else record.result
@@ -69,7 +69,7 @@ def unpacked(kept: CallRecord | Packed) -> CallRecord:
     return CallRecord(
         **dict(zip(_RECORD, said[about:], strict=True)),
         state=State(state),
-        proposal=EvaluationRequest(*said[:about]),
+        request=EvaluationRequest(*said[:about]),
         decision=_decision(*decided) if decided else None,
         result=ToolSucceeded(*result) if isinstance(result, tuple) else result,
     )
@@ -96,7 +96,7 @@ def _names(kind: type, *others: str) -> tuple[str, ...]:
 
 # What is packed of each, by its names; of an enum its word.
 _PROPOSAL = _names(EvaluationRequest)
-_RECORD = _names(CallRecord, "state", "proposal", "decision", "result")
+_RECORD = _names(CallRecord, "state", "request", "decision", "result")
 _DECISION = _names(Decision, "recommendation", "mode")
-_of_record = attrgetter("state._value_", *(f"proposal.{one}" for one in _PROPOSAL), *_RECORD)
+_of_record = attrgetter("state._value_", *(f"request.{one}" for one in _PROPOSAL), *_RECORD)
 _of_decision = attrgetter("recommendation._value_", "mode._value_", *_DECISION)

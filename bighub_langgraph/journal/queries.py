@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Table
 
-from bighub_langgraph.core.models import TERMINAL
+from bighub_langgraph.core.models import FINAL_STATES
 from bighub_langgraph.journal.tables import calls, history
 
 
@@ -41,7 +41,7 @@ BEAT = """
 
 ADD_ENTRY = """
     INSERT INTO bighub_outbox
-        (key, turn, kind, body, queued_at, tries, refusals, due_at, leased_until, aside)
+        (key, turn, kind, body, queued_at, tries, refusals, due_at, leased_until, dead_letter)
     VALUES (:key, :turn, :kind, :body, :queued_at, 0, 0, :due_at, 0, 0)"""
 # One worker at a time looks for what is due. Each sees what the one before has leased, so that no
 # two of them bring entries of the same call.
@@ -49,9 +49,9 @@ ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(7264513)"
 # An entry is due when nothing earlier of its call still has to go first.
 READ_DUE = """
     SELECT * FROM bighub_outbox AS one
-    WHERE aside = 0 AND leased_until <= :now AND {ready} {of_turn} AND NOT EXISTS (
+    WHERE dead_letter = 0 AND leased_until <= :now AND {ready} {of_turn} AND NOT EXISTS (
         SELECT 1 FROM bighub_outbox AS earlier
-        WHERE earlier.key = one.key AND earlier.id < one.id AND earlier.aside = 0
+        WHERE earlier.key = one.key AND earlier.id < one.id AND earlier.dead_letter = 0
             AND (earlier.leased_until > :now OR NOT {earlier_ready}))
     ORDER BY id LIMIT :most"""
 LEASE = "UPDATE bighub_outbox SET leased_until = :until, leased_by = :owner WHERE id = :id"
@@ -61,14 +61,14 @@ GIVE_BACK = "UPDATE bighub_outbox SET leased_until = 0 WHERE id = :id"
 FORGET = "DELETE FROM bighub_outbox WHERE id = :id"
 POSTPONE = """
     UPDATE bighub_outbox SET tries = tries + 1, refusals = refusals + :refused, due_at = :due_at,
-        leased_until = 0, error = :error, aside = :aside
+        leased_until = 0, error = :error, dead_letter = :dead_letter
     WHERE id = :id"""
-COUNT = "SELECT count(*) AS number, coalesce(sum(aside), 0) AS aside FROM bighub_outbox"
+COUNT = "SELECT count(*) AS number, coalesce(sum(dead_letter), 0) AS dead_letter FROM bighub_outbox"
 COUNT_STATES = "SELECT state, count(*) AS number FROM bighub_calls GROUP BY state"
 CALLS_FROM = "SELECT * FROM bighub_calls WHERE key >= :key AND key < :end ORDER BY key LIMIT 2"
-RETRY = "UPDATE bighub_outbox SET aside = 0, refusals = 0, due_at = 0 WHERE aside = 1"
+RETRY = "UPDATE bighub_outbox SET dead_letter = 0, refusals = 0, due_at = 0 WHERE dead_letter = 1"
 
-_SETTLED = ", ".join(repr(state.value) for state in sorted(TERMINAL))
+_SETTLED = ", ".join(repr(state.value) for state in sorted(FINAL_STATES))
 # What an entry still tells of stays, and so does every call of a thread that has an open one.
 SETTLED_BEFORE = f"""
     SELECT key FROM bighub_calls AS one WHERE state IN ({_SETTLED}) AND moved_at < :before

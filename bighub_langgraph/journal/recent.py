@@ -32,7 +32,7 @@ class RecentRecords:
         """Keep a record while it is open; what a tool returned is not kept."""
         with self._lock:
             self._records.pop(record.key, None)
-            if not record.terminal:
+            if not record.is_final:
                 self._records[record.key] = record
             if len(self._records) > MOST:
                 self._records.popitem(last=False)

@@ -61,7 +61,7 @@ def record_of(row: Mapping[str, Any]) -> CallRecord:
     return CallRecord(
         key=row["key"],
         **{name: row[name] for name in _NAMES} | body["names"],
-        proposal=EvaluationRequest(**body["proposal"]),
+        request=EvaluationRequest(**body["request"]),
         state=State(row["state"]),
         decision=_decision(body["decision"]),
         approval=_approval(said["approval"]),
@@ -144,7 +144,7 @@ def _note(before: CallRecord | None, after: CallRecord) -> dict[str, Any]:
 def _evidence(decision: Decision) -> dict[str, Any]:
     """What BIGHUB said, in the words that decide; the whole reply stays on the record."""
     return {
-        "recommendation": decision.word,
+        "recommendation": decision.raw_recommendation,
         "enforcement_mode": decision.mode.value,
         "confidence": decision.confidence,
         "risk_score": decision.risk_score,
@@ -155,9 +155,9 @@ def _evidence(decision: Decision) -> dict[str, Any]:
 
 
 def _body(record: CallRecord) -> dict[str, Any]:
-    proposal = record.proposal
+    proposal = record.request
     body: dict[str, Any] = {
-        "proposal": {name: getattr(proposal, name) for name in _PROPOSED},
+        "request": {name: getattr(proposal, name) for name in _PROPOSED},
         "decision": None,
         "edited_from": record.edited_from,
         "names": _unstorable(record),

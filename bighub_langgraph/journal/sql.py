@@ -86,7 +86,7 @@ class SqlJournal:
     @property
     def books(self) -> Books:
         """The journal for people: what ran, who said what, what waits, what may be forgotten."""
-        return Books(self._db, self.abandoned)
+        return Books(self._db, self.is_owner_dead)
 
     def find(self, keys: Sequence[str]) -> dict[str, CallRecord]:
         """The records of these keys."""
@@ -94,17 +94,17 @@ class SqlJournal:
             rows = [row for key in keys for row in db.rows(queries.READ_CALL, key=key)]
         return {row["key"]: self._recent.same(row) or record_of(row) for row in rows}
 
-    def of_request(self, request_id: str) -> list[CallRecord]:
+    def find_by_request_id(self, request_id: str) -> list[CallRecord]:
         """The calls of a request."""
         with self._db.reading() as db:
             rows = db.rows(queries.CALLS_OF_REQUEST, request_id=storable(request_id))
         return [record_of(row) for row in rows]
 
-    def open(self, records: Sequence[CallRecord], telling: ReportingConfig) -> list[CallRecord]:
+    def insert(self, records: Sequence[CallRecord], reporting: ReportingConfig) -> list[CallRecord]:
         """Store new records; a stored one wins."""
         now = self._db.now()
         ready = [
-            (one, row_of(one, now), traces(None, one, "Decided", telling, now))
+            (one, row_of(one, now), traces(None, one, "Decided", reporting, now))
             # In the order of their keys: two workers that store the same ones never cross.
             for one in sorted(records, key=lambda one: one.key)
         ]
@@ -114,14 +114,14 @@ class SqlJournal:
             self._recent.keep(record)
         return [stored[one.key] for one in records]
 
-    def move(self, key: str, event: Event, telling: ReportingConfig) -> CallRecord:
+    def transition(self, key: str, event: Event, reporting: ReportingConfig) -> CallRecord:
         """Advance a record and queue what there is to tell."""
         try:
-            after = self._moved(key, event, telling)
+            after = self._moved(key, event, reporting)
         except RecordNotFound:
             raise
         except JournalError:
-            if self._owed.keep(key, event, telling):
+            if self._owed.keep(key, event, reporting):
                 self._heart.start(OWED_AGAIN)
                 self._heart.beat_now()
             raise
@@ -129,7 +129,7 @@ class SqlJournal:
             self._heart.start(self._lease / 3)
         return after
 
-    def abandoned(self, record: CallRecord) -> bool:
+    def is_owner_dead(self, record: CallRecord) -> bool:
         """Whether the process that runs a call is gone."""
         process = process_of(record.owner)
         if process == self.owner:
@@ -143,35 +143,35 @@ class SqlJournal:
         last: float = max([self._db.failed_at, *(row["beat_at"] for row in beats)])
         return self._db.now() - last > self._lease
 
-    def due(
+    def lease_batch(
         self, at: float, limit: int, turn: str | None = None, *, early: bool = False
     ) -> list[QueuedReport]:
         """Lease what is due; what follows an entry that is not due yet waits for it."""
-        return self._outbox.due(at, limit, turn, early=early)
+        return self._outbox.lease_batch(at, limit, turn, early=early)
 
-    def delivered(self, ids: Sequence[int]) -> None:
+    def ack(self, ids: Sequence[int]) -> None:
         """Forget entries that arrived."""
-        self._outbox.delivered(ids)
+        self._outbox.ack(ids)
 
-    def give_back(self, ids: Sequence[int]) -> None:
+    def release(self, ids: Sequence[int]) -> None:
         """Let others deliver entries that were leased and not tried."""
-        self._outbox.give_back(ids)
+        self._outbox.release(ids)
 
-    def postpone(
+    def nack(
         self,
         ids: Sequence[int],
         until: float,
-        why: str,
+        error: str,
         *,
         refused: bool = False,
-        aside: bool = False,
+        dead_letter: bool = False,
     ) -> None:
         """Try entries again later, or set them apart."""
-        self._outbox.postpone(ids, until, why, refused=refused, aside=aside)
+        self._outbox.nack(ids, until, error, refused=refused, dead_letter=dead_letter)
 
-    def waiting(self, *, aside: bool = False) -> int:
+    def pending_count(self, *, include_dead_letters: bool = False) -> int:
         """How many entries are not delivered."""
-        return self._outbox.waiting(aside=aside)
+        return self._outbox.pending_count(include_dead_letters=include_dead_letters)
 
     def prune(self, older_than: float) -> int:
         """Forget settled calls that are older than so many seconds; returns how many.
@@ -209,26 +209,26 @@ class SqlJournal:
 
         return Heartbeat(beat)
 
-    def _moved(self, key: str, event: Event, telling: ReportingConfig) -> CallRecord:
+    def _moved(self, key: str, event: Event, reporting: ReportingConfig) -> CallRecord:
         """Compare and set: whoever moves a record first wins, and the others look again."""
         if (remembered := self._recent.get(key)) is not None:
             # Somebody else may have moved it since; what is allowed now, the database knows.
             with contextlib.suppress(InvalidTransition):
-                if (after := self._moved_from(remembered, event, telling)) is not None:
+                if (after := self._moved_from(remembered, event, reporting)) is not None:
                     return after
-        while (after := self._moved_from(self._looked_up(key), event, telling)) is None:
+        while (after := self._moved_from(self._looked_up(key), event, reporting)) is None:
             pass
         return after
 
     def _moved_from(
-        self, before: CallRecord, event: Event, telling: ReportingConfig
+        self, before: CallRecord, event: Event, reporting: ReportingConfig
     ) -> CallRecord | None:
         """Make a move, unless the record has moved since."""
         after, now = apply_event(before, event), self._db.now()
         # What is to be written is made first: while a user's `redact` runs, others may write.
         row = {"key": before.key, "before": before.version, "created_at": before.created_at}
         row |= moving_parts(after, now)
-        left = traces(before, after, type(event).__name__, telling, now)
+        left = traces(before, after, type(event).__name__, reporting, now)
         # With the claim, so that there is no claim without a sign of life.
         signs = isinstance(event, ExecutionStarted) and now - self._beaten_at > self._lease / 3
         with self._db.writing() as db:

@@ -83,7 +83,7 @@ outbox = Table(
     Column("due_at", Double, nullable=False),
     Column("leased_until", Double, nullable=False),
     Column("leased_by", Text),
-    Column("aside", Integer, nullable=False),
+    Column("dead_letter", Integer, nullable=False),
     Column("error", Text),
     Index("bighub_outbox_by_key", "key"),
     Index("bighub_outbox_by_lease", "leased_until"),

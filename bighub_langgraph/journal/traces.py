@@ -25,8 +25,8 @@ class Traces:
 
 
 def traces(
-    before: CallRecord | None, after: CallRecord, event: str, telling: ReportingConfig, at: float
+    before: CallRecord | None, after: CallRecord, event: str, reporting: ReportingConfig, at: float
 ) -> Traces:
     """Make the rows before the transaction begins: a user's `redact` may take its time."""
-    told = build_reports(before or replace(after, state=State.PROPOSED), after, telling)
+    told = build_reports(before or replace(after, state=State.PROPOSED), after, reporting)
     return Traces(note_row(before, after, event, at), [entry_row(one, at) for one in told])

@@ -75,7 +75,7 @@ class LocalBighub(BighubClient):
         self.url = url
         # In memory it answers at once: whoever tells it things need not wait, and coroutines ask it
         # in place.
-        self.immediate = self.never_waits = self.engine.store.in_memory
+        self.in_process = self.never_waits = self.engine.store.in_memory
         self._local = LocalTransport(self.engine, closes_engine=engine is None)
         _connect(self, self._local)
         self.decisions = Decisions(self._local, reviews=self.reviews, outcomes=self.outcomes)
@@ -108,7 +108,7 @@ class AsyncLocalBighub(AsyncBighubClient):
         self.engine = engine or Engine(url, settings=settings, clock=clock)
         self.url = url
         # In memory it answers at once, so whoever tells it things need not wait.
-        self.immediate = self.engine.store.in_memory
+        self.in_process = self.engine.store.in_memory
         self._local = AsyncLocalTransport(self.engine, closes_engine=engine is None)
         _connect(self, self._local)
         self.decisions = AsyncDecisions(self._local, reviews=self.reviews, outcomes=self.outcomes)

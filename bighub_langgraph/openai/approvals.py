@@ -117,7 +117,7 @@ async def carry_out(talk: Talk, host: Host) -> Talk:
 
 
 def _refuse_forbidden(call: OpenCall, words: Json, host: Host) -> None:
-    allowed = host.rules.allowed(call.tool)
+    allowed = host.rules.allowed_decisions(call.tool)
     if call.kind == "function" and Answer(words["answer"]) not in {*allowed, Answer.REJECT}:
         listed = ", ".join(one.value for one in allowed)
         raise StateRefused(f"a call of {call.tool!r} may be answered with: {listed}")
@@ -134,7 +134,7 @@ async def _settled(call: OpenCall, words: Json, talk: Talk, host: Host) -> Consi
         return Considered(call, await record_answer(record, approval, host.ports))
     asked = ToolCall(talk.run_id, talk.turn or "", call.call_id, call.tool, words["arguments"])
     record = await record_answer(record, replace(approval, edited_to=asked.key), host.ports)
-    if record.state is not State.SUPERSEDED:  # somebody's other answer came first
+    if record.state is not State.EDITED:  # somebody's other answer came first
         return Considered(call, record)
     if record.approval is None or record.approval.edited_to != asked.key:
         raise StateRefused(
@@ -150,7 +150,14 @@ async def _edited(call: OpenCall, edit: EditedCall, talk: Talk, host: Host) -> C
     """Show BIGHUB the edited arguments; the edit is already the person's yes to them."""
     fresh: list[CallRecord] = []
     about = {"session": host.session, "trajectory": talk.run_id}
-    [known] = await evaluate_calls([edit], host.rules, host.ports, **about, fresh=fresh.append)
+    [known] = await evaluate_calls(
+        [edit],
+        host.rules,
+        host.ports,
+        **about,
+        model=str(talk.settings["model"]),
+        on_new=fresh.append,
+    )
     call = replace(call, arguments=dict(edit.call.arguments), edited=True)
     return Considered(call, known.error if isinstance(known, RefusedCall) else known, bool(fresh))
 

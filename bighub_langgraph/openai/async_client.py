@@ -45,7 +45,7 @@ class AsyncBighubOpenAI(Facade):
     ) -> RunResult:
         """See `BighubOpenAI.run`."""
         talk = self._begun(messages, model, instructions, temperature, extra_create_args)
-        return await self._finished(converse(talk, self._surroundings(talk), streaming=False))
+        return await self._finished(converse(talk, self._surroundings(), streaming=False))
 
     async def run_stream(
         self,
@@ -60,10 +60,10 @@ class AsyncBighubOpenAI(Facade):
         """See `BighubOpenAI.run_stream`."""
         if state is not None:
             talk = self._resumable(state)
-            parts = go_on(talk, self._surroundings(talk), streaming=True, reply=state.reply)
+            parts = go_on(talk, self._surroundings(), streaming=True, reply=state.reply)
         else:
             talk = self._begun(messages, model, instructions, temperature, extra_create_args)
-            parts = converse(talk, self._surroundings(talk), streaming=True)
+            parts = converse(talk, self._surroundings(), streaming=True)
         try:
             async with aclosing(parts) as running:
                 async for part in running:
@@ -88,13 +88,13 @@ class AsyncBighubOpenAI(Facade):
             return await _outcome_of(on_approval_required, context)
 
         asking = None if on_approval_required is None else consult
-        ending, loop = await with_approval(talk, self._surroundings(talk), asking, self._result)
+        ending, loop = await with_approval(talk, self._surroundings(), asking, self._result)
         return await self._told(ending, approval_loop=loop)
 
     async def resume(self, state: RunState) -> RunResult:
         """See `BighubOpenAI.resume`."""
         talk = self._resumable(state)
-        going = go_on(talk, self._surroundings(talk), streaming=False, reply=state.reply)
+        going = go_on(talk, self._surroundings(), streaming=False, reply=state.reply)
         return await self._finished(going)
 
     async def resume_after_approval(
@@ -110,7 +110,7 @@ class AsyncBighubOpenAI(Facade):
         asked = self._resolution(tool_name, arguments, request_id, resolution, comment)
 
         async def tell() -> Any:
-            resolve = self._backing.client.approvals.resolve
+            resolve = self._backing.guard.client.approvals.resolve
             return await _called(resolve, request_id, resolution=resolution, comment=comment)
 
         told = await resolved(asked, self._surroundings(), tell)
@@ -124,8 +124,8 @@ class AsyncBighubOpenAI(Facade):
 
     async def close(self) -> None:
         """See `BighubOpenAI.close`."""
-        if self._backing.on_loop:
-            await self._backing.courier.aflush(AT_EXIT)
+        if self._backing.runtime.clients.on_loop:
+            await self._backing.runtime.delivery.aflush(AT_EXIT)
         await asyncio.to_thread(self._backing.close)
         if self._own_openai:
             await self._openai.close()
@@ -141,9 +141,10 @@ class AsyncBighubOpenAI(Facade):
     ) -> None:
         await self.close()
 
-    def _equipped(self, about: Json) -> tuple[Ports, Runner]:
-        ports, aports = self._backing.telling(about)
-        return aports, async_runner(aports, ports, self._deliver_soon)
+    def _equipped(self) -> tuple[Ports, Runner]:
+        runtime = self._backing.runtime
+        runner = async_runner(runtime.async_ports, runtime.ports, self._deliver_soon)
+        return runtime.async_ports, runner
 
     async def _finished(self, parts: AsyncGenerator[Json | Ending, None]) -> RunResult:
         try:
@@ -164,10 +165,10 @@ class AsyncBighubOpenAI(Facade):
 
     async def _wait(self) -> None:
         timeout = self.settings.memory_ingest_timeout_ms / 1000
-        await self._backing.courier.await_(timeout, own=True)
+        await self._backing.runtime.delivery.wait_async(timeout, own=True)
 
     async def _notice(self, event: Json, record: CallRecord) -> None:
-        self._backing.guard.announce(record)
+        self._backing.guard.runtime.emit_decision(record)
         if self.settings.on_decision is None:
             return
         try:
@@ -176,10 +177,10 @@ class AsyncBighubOpenAI(Facade):
             log.exception("on_decision raised; the call %s goes on", record.key[:12])
 
     async def _deliver(self, turn: str) -> None:
-        await self._backing.courier.astart(turn)
+        await self._backing.runtime.delivery.deliver_async(turn)
 
     def _deliver_soon(self) -> None:
-        self._backing.courier.asoon()
+        self._backing.runtime.delivery.schedule_async()
 
 
 AsyncGuardedOpenAI = AsyncBighubOpenAI

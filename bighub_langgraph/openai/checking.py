@@ -26,6 +26,6 @@ async def checked(tool: Tool, arguments: Json, host: Host, question: str) -> Jso
     call = ToolCall(question, question, question, tool.name, tool.parameters.check(arguments))
     proposal = build_evaluation_request(call, host.rules, session=host.session, trajectory=question)
     decision = await evaluate_request(proposal, call.key, host.rules, host.ports)
-    floor = Verdict.REVIEW if host.rules.policy(tool.name).always_review else Verdict.EXECUTE
+    floor = Verdict.REVIEW if host.rules.policy_for(tool.name).always_review else Verdict.EXECUTE
     verdict = resolve_verdict(decision, floor, host.rules.minimum_mode)
     return {**to_jsonable(decision.reply), "_resolved_action": RESOLVED_ACTIONS[verdict]}

@@ -51,7 +51,7 @@ class BighubOpenAI(Facade):
             extra_create_args: Whatever else `responses.create` takes; it goes into every round.
         """
         talk = self._begun(messages, model, instructions, temperature, extra_create_args)
-        return self._finished(converse(talk, self._surroundings(talk), streaming=False))
+        return self._finished(converse(talk, self._surroundings(), streaming=False))
 
     def run_stream(
         self,
@@ -66,10 +66,10 @@ class BighubOpenAI(Facade):
         """The same with events as they come, `final_response` last; `state=` resumes a run."""
         if state is not None:
             talk = self._resumable(state)
-            parts = go_on(talk, self._surroundings(talk), streaming=True, reply=state.reply)
+            parts = go_on(talk, self._surroundings(), streaming=True, reply=state.reply)
         else:
             talk = self._begun(messages, model, instructions, temperature, extra_create_args)
-            parts = converse(talk, self._surroundings(talk), streaming=True)
+            parts = converse(talk, self._surroundings(), streaming=True)
         return self._streamed(parts)
 
     def run_with_approval(
@@ -89,7 +89,7 @@ class BighubOpenAI(Facade):
         `arguments`; or None to leave the call waiting.
         """
         talk = self._begun(messages, model, instructions, temperature, extra_create_args)
-        host = self._surroundings(talk)
+        host = self._surroundings()
 
         async def consult(context: Json) -> Any:
             return _outcome_of(on_approval_required, context)
@@ -101,7 +101,7 @@ class BighubOpenAI(Facade):
     def resume(self, state: RunState) -> RunResult:
         """Carry out what people answered, and go on; a second time gives the same answer."""
         talk = self._resumable(state)
-        going = go_on(talk, self._surroundings(talk), streaming=False, reply=state.reply)
+        going = go_on(talk, self._surroundings(), streaming=False, reply=state.reply)
         return self._finished(going)
 
     def resume_after_approval(
@@ -117,7 +117,7 @@ class BighubOpenAI(Facade):
         asked = self._resolution(tool_name, arguments, request_id, resolution, comment)
 
         async def tell() -> Any:
-            resolve = self._backing.client.approvals.resolve
+            resolve = self._backing.guard.client.approvals.resolve
             return _waited_for(resolve(request_id, resolution=resolution, comment=comment))
 
         told = run_sync(resolved(asked, self._surroundings(), tell))
@@ -146,8 +146,8 @@ class BighubOpenAI(Facade):
     ) -> None:
         self.close()
 
-    def _equipped(self, about: Json) -> tuple[Ports, Runner]:
-        ports, _ = self._backing.telling(about)
+    def _equipped(self) -> tuple[Ports, Runner]:
+        ports = self._backing.runtime.ports
         return ports, blocking_runner(ports)
 
     def _finished(self, parts: AsyncGenerator[Json | Ending, None]) -> RunResult:
@@ -177,10 +177,10 @@ class BighubOpenAI(Facade):
             self._wait()
 
     def _wait(self) -> None:
-        self._backing.courier.wait(self.settings.memory_ingest_timeout_ms / 1000)
+        self._backing.runtime.delivery.wait(self.settings.memory_ingest_timeout_ms / 1000)
 
     async def _notice(self, event: Json, record: CallRecord) -> None:
-        self._backing.guard.announce(record)
+        self._backing.guard.runtime.emit_decision(record)
         if self.settings.on_decision is None:
             return
         try:
@@ -189,10 +189,10 @@ class BighubOpenAI(Facade):
             log.exception("on_decision raised; the call %s goes on", record.key[:12])
 
     async def _deliver(self, turn: str) -> None:
-        self._backing.courier.start(turn)
+        self._backing.runtime.delivery.deliver(turn)
 
     def _deliver_soon(self) -> None:
-        self._backing.courier.start()
+        self._backing.runtime.delivery.deliver()
 
 
 GuardedOpenAI = BighubOpenAI

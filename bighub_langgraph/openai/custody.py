@@ -42,7 +42,7 @@ async def taken_in(stored: Stored, rules: GuardSettings, ports: Ports, session: 
             "use the journal that the run was started with, or signing_key="
         )
     await _refuse_settled(missing, ports)
-    await ports.open([_record(talk, call, rules, ports, session) for call in missing])
+    await ports.insert([_record(talk, call, rules, ports, session) for call in missing])
     return talk
 
 

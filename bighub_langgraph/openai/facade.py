@@ -35,8 +35,6 @@ from bighub_langgraph.openai.tools import Tool
 __all__ = ["Facade"]
 
 Json = dict[str, Any]
-# For how many models what their runs need is kept ready.
-_MOST_MODELS = 64
 
 
 class Facade(PublishedNames):
@@ -45,8 +43,8 @@ class Facade(PublishedNames):
     _colour: ClassVar[Colour]
 
     @abstractmethod
-    def _equipped(self, about: Json) -> tuple[Ports, Runner]:
-        """Ports that say so much about their calls, and a runner of tools with them."""
+    def _equipped(self) -> tuple[Ports, Runner]:
+        """The ports, and a runner of tools with them."""
 
     @abstractmethod
     async def _notice(self, event: Json, record: CallRecord) -> None:
@@ -180,17 +178,17 @@ class Facade(PublishedNames):
         else:
             self._backing = shared_backing(self.settings, guard, actor=actor, domain=domain)
         self._provider = self._connected()
-        self._equipment: dict[str, tuple[Ports, Runner]] = {}
+        self._equipment = self._equipped()
 
     @property
     def actor(self) -> str:
         """Who acts, in BIGHUB's eyes."""
-        return self._backing.rules.actor
+        return self._backing.runtime.settings.actor
 
     @property
     def domain(self) -> str | None:
         """The domain of the actions."""
-        return self._backing.rules.domain
+        return self._backing.runtime.settings.domain
 
     def state_from_json(self, blob: Any) -> RunState:
         """Take up a run that `to_json` stored, here or in another process.
@@ -200,18 +198,21 @@ class Facade(PublishedNames):
         with it.
         """
         stored = read_state(blob, self._tools, self.settings.key)
-        rules = self._tools.governed(self._backing.rules)
-        talk = run_sync(taken_in(stored, rules, self._backing.ports, self.session_id))
+        rules = self._tools.governed(self._backing.runtime.settings)
+        talk = run_sync(taken_in(stored, rules, self._backing.runtime.ports, self.session_id))
         return self._state(Ending(talk, stored.reply, "interrupted"))
 
     @property
     def _listened_to(self) -> bool:
-        return self.settings.on_decision is not None or self._backing.guard.listened_to
+        return (
+            self.settings.on_decision is not None
+            or self._backing.guard.runtime.has_decision_callback
+        )
 
     @property
     def _bighub(self) -> Any:
         """The client of BIGHUB's SDK; the published adapter keeps it under this name."""
-        return self._backing.client
+        return self._backing.guard.client
 
     def _registered(self, name: str) -> Tool:
         try:
@@ -255,22 +256,15 @@ class Facade(PublishedNames):
         if not self._tools and not settings.get("tools"):
             raise AdapterConfigurationError("no tools are registered: call tool(name, fn) first")
         items = input_items(messages)
-        start = {"run_id": token_hex(16), "settings": settings, "items": items, "fresh": items}
-        return Talk(**start, usage={}, always={})
+        return Talk(token_hex(16), settings=settings, items=items, fresh=items, usage={}, always={})
 
-    def _surroundings(self, talk: Talk | None = None) -> Host:
-        """What the conversation needs; BIGHUB's memory is told which model asked for the calls."""
-        model = "" if talk is None else str(talk.settings["model"])
-        if (equipment := self._equipment.get(model)) is None:
-            if len(self._equipment) >= _MOST_MODELS:
-                self._equipment.clear()
-            equipment = self._equipped({"model": model} if model else {})
-            self._equipment[model] = equipment
-        ports, runner = equipment
+    def _surroundings(self) -> Host:
+        """What the conversation needs."""
+        ports, runner = self._equipment
         return Host(
             provider=self._provider,
             tools=self._tools,
-            rules=self._tools.governed(self._backing.rules),
+            rules=self._tools.governed(self._backing.runtime.settings),
             ports=ports,
             runner=runner,
             session=self.session_id,
@@ -286,7 +280,7 @@ class Facade(PublishedNames):
             ending.talk,
             ending.reply,
             self._tools,
-            clock=self._backing.ports.clock,
+            clock=self._backing.runtime.ports.clock,
             fingerprints=self._fingerprints(ending) if asked is None else asked,
             signing_key=self.settings.key,
         )

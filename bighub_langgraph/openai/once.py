@@ -46,7 +46,7 @@ class Continuation:
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         """Let somebody else ask the model where this attempt was stopped, or failed."""
         if error is not None:
-            self.ports.move_now(self.key, ClaimReleased(self.owner))
+            self.ports.transition_now(self.key, ClaimReleased(self.owner))
 
     async def finish(self, answer: Json) -> None:
         """Keep what the model answered, for whoever resumes the same state; never raises."""
@@ -61,22 +61,22 @@ class Continuation:
 
 async def claim(run_id: str, turn: str, ports: Ports) -> Continuation | Json:
     """Claim the question behind a turn, or give the answer where somebody asked it earlier."""
-    quiet = replace(ports, telling=ReportingConfig(outcomes=False, memory=False))
+    quiet = replace(ports, reporting=ReportingConfig(outcomes=False, memory=False))
     call = ToolCall(run_id, turn, _NAME, _NAME, {})
     record = replace(
         CallRecord.of(call, EvaluationRequest(_NAME, ""), ports.clock()), state=State.ALLOWED
     )
-    [record] = await quiet.open([record])
+    [record] = await quiet.insert([record])
     owner = new_owner_id(ports)
     while not isinstance(record.result, ToolSucceeded):
         try:
-            await quiet.move(record.key, ExecutionStarted(owner, ports.clock()))
+            await quiet.transition(record.key, ExecutionStarted(owner, ports.clock()))
         except InvalidTransition:
             record = await _theirs(record.key, quiet)
         except BaseException:
             # Cancelled while it was being claimed: nobody asks, and somebody else may.
             with suppress(BighubGuardError):  # the claim was not made, or the journal is away
-                quiet.move_now(record.key, ClaimReleased(owner))
+                quiet.transition_now(record.key, ClaimReleased(owner))
             raise
         else:
             return Continuation(record.key, owner, quiet)

@@ -46,7 +46,7 @@ async def resolved(asked: Resolution, host: Host, tell: Callable[[], Awaitable[A
     Another tool or other arguments than were asked about are refused before BIGHUB is told
     anything.
     """
-    known = _meant(asked, await host.ports.of_request(asked.request_id))
+    known = _meant(asked, await host.ports.find_by_request_id(asked.request_id))
     reply = await tell()
     words = reply if isinstance(reply, Mapping) else {}
     approved = {
@@ -67,7 +67,7 @@ async def resolved(asked: Resolution, host: Host, tell: Callable[[], Awaitable[A
         await host.deliver(record.turn)
         return told
     tool = host.tools[asked.tool]
-    policy, bind = host.rules.policy(tool.name), partial(tool.parameters.bind, asked.arguments)
+    policy, bind = host.rules.policy_for(tool.name), partial(tool.parameters.bind, asked.arguments)
     ran = await host.runner.once(tool, policy, asked.arguments, record.key, bind)
     await host.deliver(record.turn)
     match ran.record.result:
@@ -89,7 +89,7 @@ def _meant(asked: Resolution, records: Sequence[CallRecord]) -> CallRecord | Non
     if not records:
         return None
     fitting = [one for one in records if _fits(asked, one)] or [_the_same(asked, records[0])]
-    return next((one for one in fitting if not one.terminal), fitting[0])
+    return next((one for one in fitting if not one.is_final), fitting[0])
 
 
 async def _opened(asked: Resolution, host: Host) -> CallRecord:
@@ -102,7 +102,9 @@ async def _opened(asked: Resolution, host: Host) -> CallRecord:
     record = replace(record, key=key_of_request(asked.request_id), turn=call.key)
     review = {"recommendation": "review_recommended", "requires_approval": True}
     decision = parse_decision({**review, "request_id": asked.request_id})
-    [stored] = await host.ports.open([apply_event(record, DecisionMade(decision, Verdict.REVIEW))])
+    [stored] = await host.ports.insert(
+        [apply_event(record, DecisionMade(decision, Verdict.REVIEW))]
+    )
     return _the_same(asked, stored)
 
 

@@ -69,7 +69,7 @@ async def settle_calls(
     ran = iter(await host.ports.gather(flows))
     settled = [one if isinstance(one, tuple) else next(ran) for one in settling]
     for _, event, record in settled:
-        event["source_version"] = host.ports.telling.source_version
+        event["source_version"] = host.ports.reporting.source_version
         if host.notice is not None and record is not None:
             await host.notice(event, record)
     return [call for call, _, _ in settled], [event for _, event, _ in settled]
@@ -88,7 +88,14 @@ async def _consider(opened: Sequence[Asked], talk: Talk, host: Host) -> list[Con
     ]
     decided: list[CallRecord] = []
     about = {"session": host.session, "trajectory": talk.run_id}
-    found = await evaluate_calls(asked, host.rules, host.ports, **about, fresh=decided.append)
+    found = await evaluate_calls(
+        asked,
+        host.rules,
+        host.ports,
+        **about,
+        model=str(talk.settings["model"]),
+        on_new=decided.append,
+    )
     if talk.always:
         found = [await _allowed(one, talk, host) for one in found]
     known = {call.call_id: _known(one) for call, one in zip(asked, found, strict=True)}
@@ -139,7 +146,7 @@ def _settling(one: Considered, talk: Talk, host: Host) -> Settling:
 
 
 async def _run(one: Considered, record: CallRecord, talk: Talk, host: Host) -> Settled:
-    tool, policy = host.tools[record.tool], host.rules.policy(record.tool)
+    tool, policy = host.tools[record.tool], host.rules.policy_for(record.tool)
     bind = one.bound_to(tool)
     ran = await host.runner.once(tool, policy, one.call.arguments, record.key, bind)
     return _reported(one, ran.record, talk, replayed=ran.replayed)
@@ -210,7 +217,7 @@ def _refuse_shared_id(call: FunctionCall, times: int) -> None:
 
 
 def _reads_only(call: ToolCall, host: Host) -> bool:
-    return host.rules.policy(call.tool).read_only
+    return host.rules.policy_for(call.tool).read_only
 
 
 def _hosted(item: Json, talk: Talk, host: Host) -> OpenCall:
@@ -226,6 +233,6 @@ def _hosted(item: Json, talk: Talk, host: Host) -> OpenCall:
         "error": None,
         "request_id": request_id,
         "server_label": item.get("server_label"),
-        "source_version": host.ports.telling.source_version,
+        "source_version": host.ports.reporting.source_version,
     }
     return OpenCall(request_id, name, arguments, kind="mcp", waiting={**event, **asked})

@@ -93,7 +93,7 @@ def in_doubt_but_not_listed(office: Office) -> list[str]:
     return [
         line.record.key
         for line in lines(office)
-        if not line.record.terminal
+        if not line.record.is_final
         and line.record.state is not State.ALLOWED
         and office.wrote("started", line.record.key)
         and not line.in_doubt
@@ -121,7 +121,7 @@ def took_effect_twice(office: Office) -> list[str]:
 def paid_twice(office: Office) -> dict[tuple[str, str], int]:
     """Orders that were paid by more than one call of their thread."""
     paid = Counter(
-        (line.record.thread, str(line.record.proposal.context["arguments"]))
+        (line.record.thread, str(line.record.request.context["arguments"]))
         for line in lines(office)
         if line.record.tool == "pay" and office.wrote("started", line.record.key)
     )

@@ -26,7 +26,7 @@ def claim_all(database: str, seed: int, go: Any, told: Any) -> None:
     for key in keys:
         began = time.perf_counter()
         try:
-            journal.move(key, ExecutionStarted(f"{journal.owner}/1", 0.0), ReportingConfig())
+            journal.transition(key, ExecutionStarted(f"{journal.owner}/1", 0.0), ReportingConfig())
             won += 1
         except InvalidTransition:
             pass
@@ -39,7 +39,7 @@ def test_every_call_has_one_winner(
     database: str, record_property: Callable[[str, object], None]
 ) -> None:
     journal = Journal(database)
-    journal.open([call(key) for key in KEYS], ReportingConfig())
+    journal.insert([call(key) for key in KEYS], ReportingConfig())
     go, told = fresh.Event(), fresh.Queue()
     processes = [
         fresh.Process(target=claim_all, args=(database, seed, go, told))

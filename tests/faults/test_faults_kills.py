@@ -75,10 +75,10 @@ def check_ends(office: Office) -> None:
     check_starts(office)
     told = lines(office)
     # A message that was never stored leaves calls that no thread knows of, and none of them ran.
-    left = [line.record for line in told if not line.record.terminal]
+    left = [line.record for line in told if not line.record.is_final]
     assert {record.state for record in left} <= {State.ALLOWED, State.AWAITING}
     assert [record.key for record in left if office.wrote("started", record.key)] == []
-    ended = [line.record.key for line in told if line.record.terminal]
+    ended = [line.record.key for line in told if line.record.is_final]
     assert outcomes_told(office) == dict.fromkeys(ended, 1)
 
 

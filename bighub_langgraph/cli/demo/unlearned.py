@@ -18,7 +18,7 @@ def _judged(call: Seen, fresh: BighubGuard) -> Seen:
     return replace(
         call,
         verdict=resolve_verdict(decision),
-        recommendation=decision.word,
+        recommendation=decision.raw_recommendation,
         confidence=decision.confidence or "",
         risk=decision.risk_score,
     )

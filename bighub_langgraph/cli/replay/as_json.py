@@ -36,7 +36,7 @@ def _decision(judged: Judged) -> dict[str, Any]:
         "trajectory": judged.call.trajectory,
         "index": judged.call.index,
         "tool": judged.call.tool,
-        "recommendation": decision.word,
+        "recommendation": decision.raw_recommendation,
         "confidence": decision.confidence,
         "risk_score": decision.risk_score,
         "verdict": judged.opinion.verdict.value,

@@ -108,7 +108,7 @@ def _judge(steps: Steps, db: str | None, *, actor: str, domain: str) -> list[Jud
 
     tools = {step.call.tool for step in steps}
     with embedded_engine(db) as client:
-        engine = open_clients(client).engine(retries=0)
+        engine = open_clients(client).build_engine(retries=0)
         observer = Observer(engine, tools=tools, actor=actor, domain=domain)
         return list(shadow(_watched(steps), ask=observer.ask, tell=observer.tell))
 

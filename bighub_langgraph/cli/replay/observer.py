@@ -48,11 +48,11 @@ class Observer:
 
     async def _decide(self, call: ToolCall) -> Decision:
         return parse_decision(
-            await self._engine.ask(build_evaluation_request(call, self._rules), call.key)
+            await self._engine.evaluate(build_evaluation_request(call, self._rules), call.key)
         )
 
     async def _report(self, outcome: Mapping[str, Any]) -> None:
-        await self._engine.report(outcome)
+        await self._engine.report_outcome(outcome)
 
 
 def _tool_call(call: RecordedCall) -> ToolCall:

@@ -1,0 +1,165 @@
+"""What every host depends on: settings, ports, journal and delivery of one guard."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+from uuid import uuid4
+
+from bighub_langgraph.bighub.client_factory import EngineClients
+from bighub_langgraph.concurrency import (
+    background_loop,
+    call_in_thread,
+    call_inline,
+    gather_in_tasks,
+    gather_in_threads,
+    run_sync,
+)
+from bighub_langgraph.core.execution import evaluate_request
+from bighub_langgraph.core.models import CallRecord, Decision, EvaluationRequest, ToolCall
+from bighub_langgraph.core.policy import GuardSettings, build_evaluation_request
+from bighub_langgraph.core.ports import Journal, Ports
+from bighub_langgraph.core.reporting import ReportingConfig, build_event
+from bighub_langgraph.delivery_worker import DeliveryWorker
+
+log = logging.getLogger("bighub_langgraph")
+
+# How long a run waits at its end for its reports to be delivered, in seconds. The rest follows in
+# the background.
+END_OF_RUN = 0.3
+
+DecisionCallback = Callable[[dict[str, Any]], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class GuardRuntime:
+    """The settings, ports and delivery worker behind a guard.
+
+    Attributes:
+        ports: For callers without an event loop.
+        async_ports: For coroutines.
+        on_decision: The user's callback for decisions.
+    """
+
+    settings: GuardSettings
+    clients: EngineClients
+    ports: Ports
+    async_ports: Ports
+    delivery: DeliveryWorker
+    on_decision: DecisionCallback | None = None
+
+    @classmethod
+    def build(
+        cls,
+        settings: GuardSettings,
+        clients: EngineClients,
+        journal: Journal,
+        reporting: ReportingConfig,
+        *,
+        retries: int,
+        clock: Callable[[], float],
+        on_decision: DecisionCallback | None = None,
+    ) -> Self:
+        """Build the ports over clients and a journal."""
+        ports = Ports(
+            engine=clients.build_engine(retries),
+            journal=journal,
+            reporting=reporting,
+            call=call_inline,
+            gather=gather_in_threads,
+            wait_for=_await_on_background_loop,
+            clock=clock,
+            sleep=_sleep,
+        )
+        async_ports = Ports(
+            engine=clients.build_async_engine(retries),
+            journal=journal,
+            reporting=reporting,
+            call=call_in_thread if journal.blocking else call_inline,
+            gather=gather_in_tasks,
+            wait_for=_await,
+            clock=clock,
+            sleep=asyncio.sleep,
+        )
+        return cls._with_delivery(settings, clients, ports, async_ports, on_decision)
+
+    @classmethod
+    def _with_delivery(
+        cls,
+        settings: GuardSettings,
+        clients: EngineClients,
+        ports: Ports,
+        async_ports: Ports,
+        on_decision: DecisionCallback | None,
+    ) -> Self:
+        worker = DeliveryWorker(ports, async_ports, on_loop=clients.on_loop)
+
+        async def deliver(turn: str | None) -> None:
+            worker.deliver(turn)
+
+        ports = replace(ports, deliver=deliver, schedule_delivery=worker.schedule)
+        async_ports = replace(
+            async_ports, deliver=worker.deliver_async, schedule_delivery=worker.schedule_async
+        )
+        return cls(settings, clients, ports, async_ports, worker, on_decision)
+
+    def derive(self, settings: GuardSettings, reporting: ReportingConfig) -> Self:
+        """Return a runtime with other settings over the same engine and journal."""
+        return self._with_delivery(
+            settings,
+            self.clients,
+            replace(self.ports, reporting=reporting),
+            replace(self.async_ports, reporting=reporting),
+            self.on_decision,
+        )
+
+    @property
+    def journal(self) -> Journal:
+        """The journal of the guard."""
+        return self.ports.journal
+
+    def evaluate(self, tool: str, arguments: Mapping[str, Any], **context: str) -> Decision:
+        """Evaluate a call without running or recording it."""
+        request, key = self._request(tool, arguments, **context)
+        return run_sync(evaluate_request(request, key, self.settings, self.ports))
+
+    async def aevaluate(self, tool: str, arguments: Mapping[str, Any], **context: str) -> Decision:
+        """Evaluate a call without running or recording it, in a coroutine."""
+        request, key = self._request(tool, arguments, **context)
+        return await evaluate_request(request, key, self.settings, self.async_ports)
+
+    def _request(
+        self, tool: str, arguments: Mapping[str, Any], **context: str
+    ) -> tuple[EvaluationRequest, str]:
+        # Each evaluation has a key of its own: two of them are never one call.
+        call = ToolCall("", "", uuid4().hex, tool, arguments)
+        return build_evaluation_request(call, self.settings, **context), call.key
+
+    @property
+    def has_decision_callback(self) -> bool:
+        """Whether the user passed `on_decision`."""
+        return self.on_decision is not None
+
+    def emit_decision(self, record: CallRecord) -> dict[str, Any]:
+        """Call the user's `on_decision` with the event of a new decision, and return the event."""
+        event = build_event("decision", record)
+        if self.on_decision is not None:
+            try:
+                self.on_decision(event)
+            except Exception:
+                log.exception("on_decision raised; the call %s goes on", record.key[:12])
+        return event
+
+
+async def _await(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable
+
+
+async def _await_on_background_loop(awaitable: Awaitable[Any]) -> Any:
+    return background_loop().run(_await(awaitable))
+
+
+async def _sleep(seconds: float) -> None:
+    time.sleep(seconds)  # noqa: ASYNC251 - the blocking side has no loop to keep waiting
