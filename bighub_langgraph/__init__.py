@@ -29,7 +29,7 @@ _HOMES = {
     "add_guard": "graph.embedding",
     "approval_node": "graph.approving",
     "create_guarded_agent": "graph.agent",
-    "current_call": "core.current",
+    "current_call": "core.context",
     "evaluate_node": "graph.evaluating",
     "model_node": "graph.agent",
     "outcome_node": "graph.reporting",

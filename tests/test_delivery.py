@@ -341,7 +341,7 @@ def test_an_outage_takes_no_random_numbers_from_a_program_that_seeded_them(journ
         bighub.away = False
 
 
-@pytest.mark.parametrize("way", ["start", "soon"])
+@pytest.mark.parametrize("way", ["deliver", "schedule"])
 def test_where_no_thread_can_be_started_the_rest_is_told_at_the_end(
     journal: Any, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
@@ -479,8 +479,8 @@ async def test_an_async_client_is_told_from_the_loop_it_lives_on(tmp_path: Path)
 async def test_after_an_outage_the_loop_comes_back_by_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bighub_langgraph.delivery_worker.wait_before", lambda tries: 0.01)
-    monkeypatch.setattr("bighub_langgraph.core.delivery.wait_before", lambda tries: 0.0)
+    monkeypatch.setattr("bighub_langgraph.delivery_worker.retry_delay", lambda tries: 0.01)
+    monkeypatch.setattr("bighub_langgraph.core.delivery.retry_delay", lambda tries: 0.0)
     bighub = AsyncScriptedBighub()
     bighub.told.away = True
     journal = Journal(f"sqlite:///{tmp_path / 'calls.db'}")
@@ -540,7 +540,7 @@ def way(
 async def test_what_an_outage_left_is_told_when_no_other_round_comes(
     way: FarAndNear, journal: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bighub_langgraph.delivery_worker.wait_before", lambda tries: 0.01)
+    monkeypatch.setattr("bighub_langgraph.delivery_worker.retry_delay", lambda tries: 0.01)
     way.told.away = True
     run(journal, call(1))
     await way.ends("message-1")
@@ -556,7 +556,7 @@ async def test_what_an_outage_left_is_told_while_rounds_come_and_go(
     """A round does not count as a try in vain; and where one arrives, the outage is over."""
     # So nobody looks again after a try in vain, unless a round has told that BIGHUB is there.
     monkeypatch.setattr(
-        "bighub_langgraph.delivery_worker.wait_before", lambda tries: 1e6 if tries else 0.0
+        "bighub_langgraph.delivery_worker.retry_delay", lambda tries: 1e6 if tries else 0.0
     )
     way.told.away = True
     for number in range(1, 6):
@@ -572,7 +572,7 @@ async def test_what_an_outage_left_is_told_while_rounds_come_and_go(
 def test_what_an_outage_left_in_a_blocking_client_is_told_while_nothing_runs(
     journal: Any, bighub: Listening, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bighub_langgraph.delivery_worker.wait_before", lambda tries: 0.01)
+    monkeypatch.setattr("bighub_langgraph.delivery_worker.retry_delay", lambda tries: 0.01)
     bighub.in_process = bighub.away = True  # type: ignore[attr-defined]  # answers in process
     run(journal, call(1))
     with BighubGuard(bighub=bighub, journal=journal, clock=clock, retries=0) as guard:
