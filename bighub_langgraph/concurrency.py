@@ -1,4 +1,4 @@
-"""Run the same `async def` with and without an event loop."""
+"""Threads, event loops and forks: the sync driver, concurrent turns, the background loop."""
 
 import asyncio
 import atexit
@@ -11,7 +11,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
 from functools import cache, lru_cache, partial
 from itertools import compress
 from operator import methodcaller
@@ -22,9 +21,23 @@ from bighub_langgraph.core.errors import ConfigurationError
 
 T = TypeVar("T")
 
+# An idle thread of the pool ends after this many seconds.
+IDLE_TIMEOUT = 10.0
+
+# A fork waits at most this many seconds for a lock. A thread that forks while it holds the lock
+# itself would wait for ever.
+FORK_TIMEOUT = 30.0
+
+
+# -- one flow, with and without an event loop ------------------------------------------------------
+
 
 def run_sync(flow: Coroutine[Any, Any, T]) -> T:
-    """Run a flow whose ports never suspend; no event loop is needed, so it works inside one."""
+    """Run a coroutine over blocking ports to its end. It needs no event loop, and may run in one.
+
+    Raises:
+        RuntimeError: The coroutine suspended, so one of its ports is not a blocking one.
+    """
     try:
         flow.send(None)
     except StopIteration as stop:
@@ -35,14 +48,15 @@ def run_sync(flow: Coroutine[Any, Any, T]) -> T:
 
 
 async def call_inline(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-    """Call a function here and now."""
+    """Call a function in the current thread."""
     return function(*args, **kwargs)
 
 
 async def call_in_thread(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-    """Call a function in a thread; a caller that is cancelled still waits until it is done.
+    """Call a function in a thread; a cancelled caller waits until it has returned.
 
-    These are the journal's short transactions: a cancelled caller must know whether they happened.
+    It is used for the journal's short transactions: a cancelled caller must know whether they took
+    effect.
     """
     work = start_in_thread(function, *args, **kwargs)
     try:
@@ -54,39 +68,42 @@ async def call_in_thread(function: Callable[..., T], *args: Any, **kwargs: Any) 
         raise
 
 
-def detects_blocking_calls() -> bool:
-    """Whether somebody may raise where a coroutine blocks, as `langgraph dev` does.
-
-    For them a database in memory blocks like any other.
-    """
-    return "blockbuster" in sys.modules
-
-
 def start_in_thread(function: Callable[..., T], *args: Any, **kwargs: Any) -> asyncio.Future[T]:
-    """What `asyncio.to_thread` awaits, without a task around it: the function runs by itself."""
+    """Start a function in a thread, as `asyncio.to_thread` does, but not as a task."""
     call = partial(contextvars.copy_context().run, function, *args, **kwargs)
     return asyncio.get_running_loop().run_in_executor(None, call)
 
 
+def detects_blocking_calls() -> bool:
+    """Whether blocking calls raise in coroutines, as under `langgraph dev`.
+
+    A database in memory counts as a blocking call there.
+    """
+    return "blockbuster" in sys.modules
+
+
+# -- the calls of a turn, concurrently -------------------------------------------------------------
+
+
 async def gather_in_threads(flows: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """Run flows side by side on the blocking side, each with a copy of the context."""
-    if len(flows) < 2:  # noqa: PLR2004 - one flow needs no help
-        return [await flow for flow in flows]
+    """Run coroutines over blocking ports concurrently, each with a copy of the context."""
+    if len(flows) == 1:
+        return [await flows[0]]
     return ParallelRun(run_sync, flows).results()
 
 
 async def gather_in_tasks(flows: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """Run flows side by side on the running event loop."""
-    if len(flows) < 2:  # noqa: PLR2004 - one flow needs no task
-        return [await flow for flow in flows]
-    loop, me = asyncio.get_running_loop(), asyncio.current_task()
+    """Run coroutines concurrently on the running event loop."""
+    if len(flows) == 1:
+        return [await flows[0]]
+    loop, current = asyncio.get_running_loop(), asyncio.current_task()
     tasks = [loop.create_task(flow) for flow in flows]
-    # All come to their end before one may raise: a tool that runs must be settled first.
+    # All of them end before one may raise: the outcome of a running tool must be recorded first.
     for task in tasks:
         try:
             await task
         except asyncio.CancelledError:
-            if me is not None and me.cancelling():  # and not only a tool that raised it
+            if current is not None and current.cancelling():  # and not only raised by a tool
                 for other in tasks:
                     other.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
@@ -96,116 +113,116 @@ async def gather_in_tasks(flows: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     return [task.result() for task in tasks]
 
 
-# After how many seconds without work a thread ends.
-IDLE = 10.0
-
-
 class ParallelRun(Generic[T]):
-    """Flows that wait to be run, and what came of those that were.
+    """Coroutines that are run by the calling thread together with threads of the pool.
 
-    Whoever asks for the turn works on it too, so that it comes to its end even without help, and
-    turns that are started inside of turns cannot wait for each other. Whoever takes a flow calls
-    for another thread to take the next one: where every flow waits for something all of them soon
-    run side by side, and where none waits one thread has run them all before another is awake.
+    The calling thread works too, so the run ends even without another thread, and runs that start
+    runs cannot wait for each other. A thread that takes a coroutine calls for one more thread to
+    take the next one: where every coroutine waits, all of them soon run concurrently, and where
+    none waits, one thread has run them all before another is awake.
     """
 
     def __init__(
         self, run: Callable[[Coroutine[Any, Any, T]], T], flows: Sequence[Coroutine[Any, Any, T]]
     ) -> None:
         self._run = run
-        self._left = deque((n, contextvars.copy_context(), flow) for n, flow in enumerate(flows))
-        self._ended: list[T | None] = [None] * len(flows)
-        self._raised: dict[int, BaseException] = {}
-        self._open = len(flows)
-        self._called = False
+        self._queue = deque((n, contextvars.copy_context(), flow) for n, flow in enumerate(flows))
+        self._results: list[T | None] = [None] * len(flows)
+        self._errors: dict[int, BaseException] = {}
+        self._unfinished = len(flows)
+        self._helper_is_called = False
         self._lock = threading.Lock()
-        self._over = threading.Event()
+        self._finished = threading.Event()
+        if not flows:
+            self._finished.set()
 
     def results(self) -> list[T]:
-        """Run the flows; raise what the first one raised once all have come to their end."""
+        """Run the coroutines to their ends, then raise the first one's error or return results."""
         self._work()
         try:
-            self._over.wait()
+            self._finished.wait()
         except BaseException:
-            self._over.wait()  # told to stop: what runs is settled first
+            self._finished.wait()  # interrupted: running tools are recorded first
             raise
-        for number in sorted(self._raised):
-            raise self._raised[number]
-        return self._ended  # type: ignore[return-value]  # none is missing once it is over
+        for number in sorted(self._errors):
+            raise self._errors[number]
+        return self._results  # type: ignore[return-value]  # none is missing once it is finished
 
     def _help(self) -> None:
-        self._called = False
+        self._helper_is_called = False
         self._work()
 
     def _work(self) -> None:
-        while self._left:
-            if len(self._left) > 1 and not self._called:
-                self._called = True
-                with contextlib.suppress(
-                    RuntimeError
-                ):  # no more threads: then this one does it all
-                    _crew.call(self._help)
+        while self._queue:
+            if len(self._queue) > 1 and not self._helper_is_called:
+                self._helper_is_called = True
+                with contextlib.suppress(RuntimeError):  # no more threads: this one runs them all
+                    _pool.submit(self._help)
             try:
-                # Last, so that the flows begin in their order.
-                number, context, flow = self._left.popleft()
-            except IndexError:  # other threads were faster
+                # After the call for help, so that coroutines start in their order.
+                number, context, flow = self._queue.popleft()
+            except IndexError:  # another thread took it
                 return
             try:
-                self._ended[number] = context.run(self._run, flow)
-            except BaseException as error:  # noqa: BLE001 - raised again where the turn was asked for
-                self._raised[number] = error
+                self._results[number] = context.run(self._run, flow)
+            except BaseException as error:  # noqa: BLE001 - raised in the calling thread
+                self._errors[number] = error
             with self._lock:
-                self._open -= 1
-                if not self._open:
-                    self._over.set()
+                self._unfinished -= 1
+                if not self._unfinished:
+                    self._finished.set()
 
 
 class ThreadPool:
-    """Threads that wait for work. When none is idle a new one is started, so no work waits.
+    """Threads that wait for work. Where none is idle a new one is started, so no work waits.
 
-    They are daemons, so that idle ones do not hold up the interpreter's end; what is under way is
-    brought to its end before that.
+    The threads are daemons, so that idle ones do not delay the interpreter's exit; running work is
+    finished before it.
     """
 
     def __init__(self) -> None:
-        self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._threads = 0
         self._idle = 0
         self._lock = threading.Lock()
 
-    def call(self, work: Callable[[], None]) -> None:
-        """Have a thread do something that does not raise."""
+    def submit(self, work: Callable[[], None]) -> None:
+        """Run a function that does not raise in a thread.
+
+        Raises:
+            RuntimeError: No thread can be started.
+        """
         with self._lock:
-            idle = self._idle > 0
-            if idle:
+            is_any_idle = self._idle > 0
+            if is_any_idle:
                 self._idle -= 1
             else:
                 self._threads += 1
-        if not idle:
-            self._hire()
-        # A new thread waits for this, too: whoever calls goes on, and what it does begins first.
-        self._calls.put(work)
+        if not is_any_idle:
+            self._start_thread()
+        # Only now, so that the caller's own work starts first.
+        self._queue.put(work)
 
     def finish(self) -> None:
-        """Wait until nothing is under way."""
+        """Wait until no work is running."""
         while self._threads > self._idle:
-            time.sleep(_LOOK_AGAIN)
+            time.sleep(_POLL)
 
-    def _hire(self) -> None:
+    def _start_thread(self) -> None:
         _finish_at_exit()
-        hired = threading.Thread(target=self._go_on, name="bighub-turn", daemon=True)
+        thread = threading.Thread(target=self._run, name="bighub-turn", daemon=True)
         try:
-            hired.start()
+            thread.start()
         except BaseException:
             with self._lock:
                 self._threads -= 1
             raise
 
-    def _go_on(self) -> None:
-        work: Callable[[], None] | None = self._calls.get()
+    def _run(self) -> None:
+        work: Callable[[], None] | None = self._queue.get()
         while work is not None:
             work()
-            work = None  # an idle thread holds on to nothing
+            work = None  # an idle thread keeps nothing alive
             work = self._next()
 
     def _next(self) -> Callable[[], None] | None:
@@ -213,87 +230,48 @@ class ThreadPool:
             self._idle += 1
         while True:
             try:
-                return self._calls.get(timeout=IDLE)
+                return self._queue.get(timeout=IDLE_TIMEOUT)
             except queue.Empty:
                 with self._lock:
                     if self._idle:
                         self._idle -= 1
                         self._threads -= 1
                         return None
-                # Somebody counts on this thread: a call is on its way.
+                # A submit counts on this thread: its work is about to arrive.
 
 
-_LOOK_AGAIN = 0.01
+_POLL = 0.01
 
 
 @cache
 def _finish_at_exit() -> None:
-    # Not before the first thread: what is registered last runs first, and couriers that tell the
-    # rest at the end shall know of what these threads have settled.
-    atexit.register(lambda: _crew.finish())  # noqa: PLW0108 - a forked child has another one
+    # Not before the first thread: exit handlers run in reverse order, and those that deliver the
+    # last reports must run after these threads have recorded theirs.
+    atexit.register(lambda: _pool.finish())  # noqa: PLW0108 - a forked child has another pool
 
 
-_crew = ThreadPool()
+_pool = ThreadPool()
 
 
-def _start_anew_in_child() -> None:
-    """A forked child has none of its parent's threads."""
-    global _crew  # noqa: PLW0603 - one crew a process
-    _crew = ThreadPool()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_anew_in_child)
-
-
-_AT_MOST = 30.0  # seconds; whoever forks while holding one itself would wait for ever
-_locks: WeakSet[threading.Lock] = WeakSet()
-_taken: list[threading.Lock] = []
-_known = threading.Lock()
-
-
-def fork_safe_lock() -> threading.Lock:
-    """A lock that no other thread holds while this process forks; nobody holds two of them."""
-    lock = threading.Lock()
-    with _known:
-        _locks.add(lock)
-    return lock
-
-
-def _take() -> None:
-    _take_all([_known])  # the first, so that none is added meanwhile and no other thread forks
-    _take_all(list(_locks))
-
-
-def _take_all(locks: list[threading.Lock]) -> None:
-    # In one call: where a signal's handler raises behind `acquire`, nobody would know of it.
-    _taken.extend(compress(locks, map(_ACQUIRE, locks)))
-
-
-def _give_back() -> None:
-    taken = _taken[::-1]
-    _taken.clear()
-    for lock in taken:
-        lock.release()
-
-
-_ACQUIRE = methodcaller("acquire", timeout=_AT_MOST)
-
-with suppress(AttributeError):  # Windows does not fork
-    os.register_at_fork(before=_take, after_in_parent=_give_back, after_in_child=_give_back)
+# -- the background loop ---------------------------------------------------------------------------
 
 
 class BackgroundLoop:
-    """An event loop that runs in a daemon thread of its own."""
+    """An event loop in a daemon thread, for async clients and coroutine tools of sync hosts."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="bighub-loop")
-        self._thread.daemon = True
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="bighub-loop", daemon=True
+        )
         self._thread.start()
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine there and wait for what it returns."""
+        """Run a coroutine on the loop and return its result.
+
+        Raises:
+            ConfigurationError: The caller runs on the loop itself and would wait for ever.
+        """
         if threading.current_thread() is self._thread:
             coroutine.close()
             raise ConfigurationError(
@@ -304,10 +282,63 @@ class BackgroundLoop:
 
 
 def background_loop() -> BackgroundLoop:
-    """The process's background loop; a forked child gets one of its own."""
+    """Return the process's background loop; a forked child has its own."""
     return _loop_of(os.getpid())
 
 
 @lru_cache(maxsize=1)
 def _loop_of(_: int) -> BackgroundLoop:
     return BackgroundLoop()
+
+
+# -- forks -----------------------------------------------------------------------------------------
+
+_locks: WeakSet[threading.Lock] = WeakSet()
+_acquired: list[threading.Lock] = []
+_registry_lock = threading.Lock()
+
+
+def fork_safe_lock() -> threading.Lock:
+    """Return a lock that no other thread holds while this process forks.
+
+    Without it a child could inherit a lock that nobody releases. A thread holds at most one.
+    """
+    lock = threading.Lock()
+    with _registry_lock:
+        _locks.add(lock)
+    return lock
+
+
+def _acquire_before_fork() -> None:
+    _acquire_all([_registry_lock])  # first, so that no lock is added and no other thread forks
+    _acquire_all(list(_locks))
+
+
+def _acquire_all(locks: list[threading.Lock]) -> None:
+    # In one call of C code: a signal handler that raises behind `acquire` would leak the lock.
+    _acquired.extend(compress(locks, map(_ACQUIRE, locks)))
+
+
+_ACQUIRE = methodcaller("acquire", timeout=FORK_TIMEOUT)
+
+
+def _release_after_fork() -> None:
+    locks = _acquired[::-1]
+    _acquired.clear()
+    for lock in locks:
+        lock.release()
+
+
+def _reset_in_child() -> None:
+    """Replace the pool: a forked child has none of its parent's threads."""
+    global _pool  # noqa: PLW0603 - one pool per process
+    _pool = ThreadPool()
+    _release_after_fork()
+
+
+if hasattr(os, "register_at_fork"):  # Windows does not fork
+    os.register_at_fork(
+        before=_acquire_before_fork,
+        after_in_parent=_release_after_fork,
+        after_in_child=_reset_in_child,
+    )

@@ -205,13 +205,13 @@ def test_the_guards_own_settings_tighten_too() -> None:
     caution = decision("proceed_with_caution")
     assert resolve_verdict(caution) is EXECUTE
     assert resolve_verdict(caution, REVIEW) is REVIEW
-    assert resolve_verdict(caution, least=Mode.REVIEW) is REVIEW
-    assert resolve_verdict(caution, least=Mode.ADVISORY) is EXECUTE
+    assert resolve_verdict(caution, minimum_mode=Mode.REVIEW) is REVIEW
+    assert resolve_verdict(caution, minimum_mode=Mode.ADVISORY) is EXECUTE
 
 
 def test_a_minimum_mode_that_the_reply_already_has_changes_nothing() -> None:
     bound = decision("review_recommended", enforcement_mode="enforced", enforced_verdict="allowed")
-    assert resolve_verdict(bound, least=Mode.REVIEW) is EXECUTE
+    assert resolve_verdict(bound, minimum_mode=Mode.REVIEW) is EXECUTE
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,7 @@ EXCEPTIONS = (
     ("bighub_langgraph/cli/*", "colours", "of text on a terminal"),
     ("benchmarks/drawing.py", "colour", "of a line in a picture"),
     ("tests/test_*schema*.py", "colour", "a parameter of a tool in a test"),
-    ("tests/test_plain.py", "colour", "a value in a test"),
+    ("tests/test_jsonable.py", "colour", "a value in a test"),
     ("tests/test_jsonable.py", "colour", "a value in a test"),
     ("tests/test_words.py", "*", "the words themselves, as samples"),
 )

@@ -1,4 +1,4 @@
-"""What a person's tool sends back, in every dialect that is around, as answers to calls."""
+"""Approval answers: parse what an approver sends, and build what an approver is shown."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,14 +8,16 @@ from bighub_langgraph.core.errors import BighubGuardError, InvalidCall
 from bighub_langgraph.core.jsonable import to_jsonable, truncate
 from bighub_langgraph.core.models import Answer, CallRecord, Decision, State, digest
 
+MAX_ROWS = 3
+
 
 class InvalidApprovalResponse(BighubGuardError):
-    """An answer that cannot be understood: it settles nothing, and the person is asked again."""
+    """An approval response is unclear: it changes nothing, and the person is asked again."""
 
 
 @dataclass(frozen=True, slots=True)
 class PendingApproval:
-    """One call a person was asked about."""
+    """One call that a person was asked about, and the answers that are allowed."""
 
     call_id: str
     tool: str
@@ -26,11 +28,11 @@ class PendingApproval:
 
 @dataclass(frozen=True, slots=True)
 class ApprovalAnswer:
-    """A person's answer to one call.
+    """A person's answer about one call.
 
     Attributes:
-        text: Reason of a rejection, or the response.
-        tool: The tool an edit names, and `arguments` its new arguments.
+        text: The reason of a rejection, or the response.
+        tool: The tool that an edit names; `arguments` are its new arguments.
     """
 
     call_id: str
@@ -42,114 +44,128 @@ class ApprovalAnswer:
     arguments: Mapping[str, Any] | None = None
 
 
-def parse_answers(said: object, asked: Sequence[PendingApproval]) -> list[ApprovalAnswer]:
-    """Read what came back. Answers to some of the calls are fine, a doubtful one is refused.
+# -- parsing ---------------------------------------------------------------------------------------
 
-    Understood are LangChain's `{"decisions": [...]}` by position or by `tool_call_id`, a single
+
+def parse_answers(response: object, pending: Sequence[PendingApproval]) -> list[ApprovalAnswer]:
+    """Parse an approval response. It may answer only some of the calls.
+
+    Accepted are LangChain's `{"decisions": [...]}` by position or by `tool_call_id`, a single
     decision, Agent Inbox's list, and BIGHUB's `{"resolution", "comment", "approver"}`.
+
+    Raises:
+        InvalidApprovalResponse: Any part of it is unclear; the message says what to send.
     """
-    decisions = _decisions(said)
+    decisions = _parse_decisions(response)
     if not decisions:
         raise InvalidApprovalResponse(
-            f"the answer holds no decision: {_shown(said)}; {_wanted(asked)}"
+            f"the answer holds no decision: {_short_repr(response)}; {_expected(pending)}"
         )
-    calls = _addressed(decisions, asked)
-    return [_given(one, call) for one, call in zip(decisions, calls, strict=True)]
+    calls = _match_calls(decisions, pending)
+    return [_parse_answer(decision, call) for decision, call in zip(decisions, calls, strict=True)]
 
 
-def _decisions(said: object) -> list[Mapping[str, Any]]:
-    if isinstance(said, Mapping):
-        listed = said.get("decisions", said)
-        said = listed if isinstance(listed, list | tuple) else [listed]
-    if not isinstance(said, list | tuple):
+def _parse_decisions(response: object) -> list[Mapping[str, Any]]:
+    if isinstance(response, Mapping):
+        decisions = response.get("decisions", response)
+        response = decisions if isinstance(decisions, list | tuple) else [decisions]
+    if not isinstance(response, list | tuple):
         return []
-    if not all(isinstance(one, Mapping) for one in said):
+    if not all(isinstance(decision, Mapping) for decision in response):
         raise InvalidApprovalResponse(
-            f"each decision is an object, but the answer is {_shown(said)}"
+            f"each decision is an object, but the answer is {_short_repr(response)}"
         )
-    return list(said)
+    return list(response)
 
 
-def _addressed(
-    decisions: Sequence[Mapping[str, Any]], asked: Sequence[PendingApproval]
+def _match_calls(
+    decisions: Sequence[Mapping[str, Any]], pending: Sequence[PendingApproval]
 ) -> list[PendingApproval]:
-    """Which call each decision is about: by `tool_call_id` where there is one, else by position."""
-    ids = [one.get("tool_call_id") for one in decisions]
+    """Return the call of each decision: by `tool_call_id` where given, else by position."""
+    ids = [decision.get("tool_call_id") for decision in decisions]
     if not any(ids):
-        if len(decisions) != len(asked):
+        if len(decisions) != len(pending):
             raise InvalidApprovalResponse(
-                f"{len(decisions)} decisions for {len(asked)}: {_wanted(asked)}"
+                f"{len(decisions)} decisions for {len(pending)}: {_expected(pending)}"
             )
-        return list(asked)
-    by_id = {one.call_id: one for one in asked}
-    unknown = [one for one in ids if not isinstance(one, str) or one not in by_id]
+        return list(pending)
+    by_id = {call.call_id: call for call in pending}
+    unknown = [call_id for call_id in ids if not isinstance(call_id, str) or call_id not in by_id]
     if unknown:
         raise InvalidApprovalResponse(
-            f"no call {_shown(unknown[0])} waits for an answer; {_wanted(asked)}"
+            f"no call {_short_repr(unknown[0])} waits for an answer; {_expected(pending)}"
         )
     if len(set(ids)) != len(ids):
         raise InvalidApprovalResponse("two decisions about one call")
-    return [by_id[str(one)] for one in ids]
+    return [by_id[str(call_id)] for call_id in ids]
 
 
-def _given(one: Mapping[str, Any], call: PendingApproval) -> ApprovalAnswer:
-    answer = _answer(one, call)
+def _parse_answer(decision: Mapping[str, Any], call: PendingApproval) -> ApprovalAnswer:
+    answer = _parse_type(decision, call)
     if answer not in call.allowed:
-        listed = ", ".join(call.allowed)
+        allowed = ", ".join(call.allowed)
         raise InvalidApprovalResponse(
-            f"{answer.value} is not allowed for {call.tool}; allowed: {listed}"
+            f"{answer.value} is not allowed for {call.tool}; allowed: {allowed}"
         )
-    tool, arguments = _edit(one, call) if answer is Answer.EDIT else ("", None)
-    text = _text(one, "message", "args" if answer is Answer.RESPOND else "message", "comment")
-    if answer is Answer.RESPOND and not text:
+    tool, arguments = _parse_edit(decision, call) if answer is Answer.EDIT else ("", None)
+    is_response = answer is Answer.RESPOND
+    text = _first_text(decision, "message", "args" if is_response else "message", "comment")
+    if is_response and not text:
         raise InvalidApprovalResponse(f"a response to {call.tool} needs a message")
     return ApprovalAnswer(
         call_id=call.call_id,
         answer=answer,
         text="" if answer in {Answer.APPROVE, Answer.EDIT} else text,
-        comment=_text(one, "comment", "message"),
-        approver=_text(one, "approver"),
+        comment=_first_text(decision, "comment", "message"),
+        approver=_first_text(decision, "approver"),
         tool=tool,
         arguments=arguments,
     )
 
 
-# LangChain's words, Agent Inbox's, and BIGHUB's.
-_WORDS: Mapping[str, Answer] = {
-    "approve": Answer.APPROVE,
-    "edit": Answer.EDIT,
-    "reject": Answer.REJECT,
-    "respond": Answer.RESPOND,
-    "accept": Answer.APPROVE,
-    "ignore": Answer.REJECT,
-    "response": Answer.RESPOND,
+# By the field that names the answer: LangChain's and Agent Inbox's types, BIGHUB's resolutions.
+_ANSWERS: Mapping[str, Mapping[str, Answer]] = {
+    "type": {
+        "approve": Answer.APPROVE,
+        "edit": Answer.EDIT,
+        "reject": Answer.REJECT,
+        "respond": Answer.RESPOND,
+        "accept": Answer.APPROVE,
+        "ignore": Answer.REJECT,
+        "response": Answer.RESPOND,
+    },
+    "resolution": {"approved": Answer.APPROVE, "denied": Answer.REJECT},
 }
-_RESOLUTIONS: Mapping[str, Answer] = {"approved": Answer.APPROVE, "denied": Answer.REJECT}
 
 
-def _answer(one: Mapping[str, Any], call: PendingApproval) -> Answer:
-    for name, words in (("type", _WORDS), ("resolution", _RESOLUTIONS)):
-        if name in one:
-            word = one[name]
-            if isinstance(word, str) and word in words:
-                return words[word]
-            known = ", ".join(words)
+def _parse_type(decision: Mapping[str, Any], call: PendingApproval) -> Answer:
+    for name, answers in _ANSWERS.items():
+        if name in decision:
+            value = decision[name]
+            if isinstance(value, str) and value in answers:
+                return answers[value]
             raise InvalidApprovalResponse(
-                f"{name} {_shown(word)} for {call.tool} is none of {known}"
+                f"{name} {_short_repr(value)} for {call.tool} is none of {', '.join(answers)}"
             )
-    raise InvalidApprovalResponse(f"a decision about {call.tool} has no type: {_shown(one)}")
+    raise InvalidApprovalResponse(
+        f"a decision about {call.tool} has no type: {_short_repr(decision)}"
+    )
 
 
-def _edit(one: Mapping[str, Any], call: PendingApproval) -> tuple[str, Mapping[str, Any]]:
-    edited = one.get("edited_action", one.get("args"))
-    if not isinstance(edited, Mapping) or not isinstance(edited.get("args"), Mapping):
+def _parse_edit(
+    decision: Mapping[str, Any], call: PendingApproval
+) -> tuple[str, Mapping[str, Any]]:
+    action = decision.get("edited_action", decision.get("args"))
+    if not isinstance(action, Mapping) or not isinstance(action.get("args"), Mapping):
         raise InvalidApprovalResponse(
             f'an edit of {call.tool} is {{"edited_action": {{"name", "args"}}}}'
         )
-    tool = edited.get("name") or edited.get("action") or call.tool
+    tool = action.get("name") or action.get("action") or call.tool
     if tool != call.tool and not call.allow_tool_change:
-        raise InvalidApprovalResponse(f"an edit of {call.tool} may not turn it into {_shown(tool)}")
-    arguments = dict(edited["args"])
+        raise InvalidApprovalResponse(
+            f"an edit of {call.tool} may not turn it into {_short_repr(tool)}"
+        )
+    arguments = dict(action["args"])
     try:
         digest(arguments, of=f"an edit of {call.tool!r}")
     except InvalidCall as error:
@@ -157,10 +173,33 @@ def _edit(one: Mapping[str, Any], call: PendingApproval) -> tuple[str, Mapping[s
     return str(tool), arguments
 
 
+def has_same_arguments(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    """Whether two sets of arguments are the same JSON."""
+    return digest(first) == digest(second)
+
+
+def _first_text(decision: Mapping[str, Any], *names: str) -> str:
+    texts = (decision.get(name) for name in names)
+    return next((text for text in texts if isinstance(text, str) and text), "")
+
+
+def _expected(pending: Sequence[PendingApproval]) -> str:
+    calls = ", ".join(f"{call.tool} ({call.call_id})" for call in pending)
+    return f'send {{"decisions": [...]}} with one decision for each of: {calls}'
+
+
+def _short_repr(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - one line of a terminal
+
+
+# -- what an approver is shown ---------------------------------------------------------------------
+
+
 def build_answer_schema(allowed: Sequence[Answer]) -> dict[str, Any]:
-    """The JSON schema of an answer to one call, for tools that draw a form from it."""
+    """Build the JSON schema of an answer about one call, for tools that render a form."""
     text = {"type": "string"}
-    edited = {
+    action = {
         "type": "object",
         "properties": {"name": text, "args": {"type": "object"}},
         "required": ["args"],
@@ -168,9 +207,9 @@ def build_answer_schema(allowed: Sequence[Answer]) -> dict[str, Any]:
     return {
         "type": "object",
         "properties": {
-            "type": {"type": "string", "enum": [one.value for one in allowed]},
+            "type": {"type": "string", "enum": [answer.value for answer in allowed]},
             "message": text,
-            "edited_action": edited,
+            "edited_action": action,
             "comment": text,
             "approver": text,
         },
@@ -178,60 +217,54 @@ def build_answer_schema(allowed: Sequence[Answer]) -> dict[str, Any]:
     }
 
 
-def has_same_arguments(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two sets of arguments are the same JSON."""
-    return digest(one) == digest(other)
-
-
-def _text(one: Mapping[str, Any], *names: str) -> str:
-    for name in names:
-        said = one.get(name)
-        if isinstance(said, str) and said:
-            return said
-    return ""
-
-
-def _wanted(asked: Sequence[PendingApproval]) -> str:
-    listed = ", ".join(f"{one.tool} ({one.call_id})" for one in asked)
-    return f'send {{"decisions": [...]}} with one decision for each of: {listed}'
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - one line of a terminal
-
-
-MOST_SHOWN = 3
-
-
 def describe_call(record: CallRecord, arguments: Mapping[str, Any]) -> str:
-    """What a person reads before they answer."""
-    lines = [f"{record.tool}({_listed(arguments)})"]
+    """Return the text that a person reads before answering."""
+    shown = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+    lines = [f"{record.tool}({truncate(shown, 600)})"]
     if record.state is State.UNKNOWN:
         lines += [
             f"This call was started, and whether it took effect is not known: {record.reason}.",
             (
-                "Approve: run it again. Reject: it did not take effect and shall not. "
-                "Respond: it did; write what it returned."
+                "Approve: run it again. Reject: it did not take effect and must not. "
+                "Respond: it did; enter what it returned."
             ),
         ]
     if record.decision is not None:
-        lines += _opinion(record.decision)
+        lines += _describe_decision(record.decision)
     return "\n".join(lines)
 
 
+def _describe_decision(decision: Decision) -> list[str]:
+    heading = f"BIGHUB says {decision.raw_recommendation.replace('_', ' ')}"
+    if decision.risk_score is not None:
+        heading += f", risk {decision.risk_score:.2f}"
+    if decision.confidence is not None:
+        heading += f", confidence {decision.confidence}"
+    lines = [f"{heading}.", decision.reason]
+    lines += _describe_rows("Instead", decision.alternatives, "action", "rationale")
+    lines += _describe_rows("Earlier", decision.precedents, "action", "outcome")
+    return [line for line in lines if line]
+
+
+def _describe_rows(title: str, rows: Sequence[Mapping[str, Any]], *names: str) -> list[str]:
+    texts = [
+        ": ".join(str(row[name]) for name in names if row.get(name)) for row in rows[:MAX_ROWS]
+    ]
+    return [f"{title}: {truncate(text, 200)}" for text in texts if text]
+
+
 def build_evidence(record: CallRecord) -> dict[str, Any]:
-    """The same for programs, plain JSON: what stands under the `bighub` key of a request."""
-    decision = record.decision
-    told: dict[str, Any] = {
+    """Build the same for programs: JSON-compatible, under the `bighub` key of a request."""
+    evidence: dict[str, Any] = {
         "tool_call_id": record.call_id,
         "key": record.key,
         "state": record.state.value,
         "expires_at": record.expires_at,
     }
+    decision = record.decision
     if decision is None:
-        return told
-    return told | {
+        return evidence
+    return evidence | {
         "recommendation": decision.raw_recommendation,
         "confidence": decision.confidence,
         "risk_score": decision.risk_score,
@@ -241,28 +274,3 @@ def build_evidence(record: CallRecord) -> dict[str, Any]:
         "trajectory_health": decision.trajectory_health,
         "request_id": decision.request_id,
     }
-
-
-def _opinion(decision: Decision) -> list[str]:
-    heading = f"BIGHUB says {decision.raw_recommendation.replace('_', ' ')}"
-    if decision.risk_score is not None:
-        heading += f", risk {decision.risk_score:.2f}"
-    if decision.confidence is not None:
-        heading += f", confidence {decision.confidence}"
-    lines = [f"{heading}.", decision.reason]
-    lines += _some("Instead", decision.alternatives, "action", "rationale")
-    lines += _some("Earlier", decision.precedents, "action", "outcome")
-    return [line for line in lines if line]
-
-
-def _some(title: str, rows: Sequence[Mapping[str, Any]], *names: str) -> list[str]:
-    told = []
-    for row in rows[:MOST_SHOWN]:
-        words = [str(row[name]) for name in names if row.get(name)]
-        if words:
-            told.append(f"{title}: {truncate(': '.join(words), 200)}")
-    return told
-
-
-def _listed(arguments: Mapping[str, Any]) -> str:
-    return truncate(", ".join(f"{name}={value!r}" for name, value in arguments.items()), 600)

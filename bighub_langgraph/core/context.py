@@ -1,5 +1,7 @@
-"""What a tool can learn of the call it runs for."""
+"""The guarded call that a tool runs for: `current_call()`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -12,9 +14,9 @@ class CurrentCall:
 
     Attributes:
         idempotency_key: The same for every start of this call; pass it to your payment provider.
-        decision: What BIGHUB thinks of the call; None for a tool that is read-only.
-        approver: Who said yes, if somebody was asked and gave a name; see `approver_verified`.
-        approver_verified: Whether a server vouches for that name.
+        decision: BIGHUB's decision; None for a read-only tool.
+        approver: The person who approved the call, where a name was given; see `approver_verified`.
+        approver_verified: Whether a server has authenticated that name.
     """
 
     idempotency_key: str
@@ -31,7 +33,11 @@ class CurrentCall:
 
 
 def current_call() -> CurrentCall:
-    """The guarded call this code runs in; a `LookupError` outside of one."""
+    """Return the guarded call that this code runs in.
+
+    Raises:
+        LookupError: There is none.
+    """
     try:
         record = _current.get()
     except LookupError:
@@ -47,19 +53,14 @@ def current_call() -> CurrentCall:
     )
 
 
-class enter_call:  # noqa: N801 - used like a function
-    """Makes a record's call the current one."""
-
-    __slots__ = ("_record", "_token")
-
-    def __init__(self, record: CallRecord) -> None:
-        self._record = record
-
-    def __enter__(self) -> None:
-        self._token = _current.set(self._record)
-
-    def __exit__(self, *_: object) -> None:
-        _current.reset(self._token)
+@contextmanager
+def enter_call(record: CallRecord) -> Iterator[None]:
+    """Make a record's call the current one within a `with` block."""
+    token = _current.set(record)
+    try:
+        yield
+    finally:
+        _current.reset(token)
 
 
 _current: ContextVar[CallRecord] = ContextVar("bighub_current_call")

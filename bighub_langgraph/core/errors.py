@@ -1,23 +1,25 @@
-"""Every exception of the package.
+"""The exceptions of the package.
 
 BighubGuardError
-    ConfigurationError             what a user passed cannot work
-    EngineError                    BIGHUB gave no decision we may act on
-        EngineUnavailable          away: transport fault, timeout, 429, 5xx; `fail_mode` decides
-        EngineRefused              our own mistake: a 4xx; blocked in every mode
-            NotAuthorized          401, 403: it is the key, not what we sent
-        UnreadableDecision         no reply we may act on; blocked in every mode
-    InvalidCall                    a call that cannot be proposed or run as it stands
-    IllegalMove                    a record cannot make this move
-    CallStillRunning               somebody else runs a call, and takes longer than we wait
+    ConfigurationError             a setting cannot work
+    EngineError                    BIGHUB returned no decision that may be acted on
+        EngineUnavailable          unreachable: transport fault, timeout, 429, 5xx; see `fail_mode`
+        EngineRequestError         BIGHUB refused the request, a 4xx; blocked in every mode
+            EngineAuthError        401 or 403: the key or its rights
+        InvalidDecisionError       the response cannot be parsed; blocked in every mode
+    InvalidCall                    a call cannot be evaluated or run as it is
+    InvalidTransition              a record's state does not allow an event
+    InvalidApprovalResponse        an approval response is unclear (`core.approval_answers`)
+    CallStillRunning               another worker runs a call for longer than we wait
     JournalError                   the journal cannot be used as it is
+        RecordNotFound             the journal has no record of a call
 """
 
 from collections.abc import Sequence
 
 
 class BighubGuardError(Exception):
-    """The base of every exception this package raises."""
+    """The base class of the package's exceptions."""
 
 
 class ConfigurationError(BighubGuardError, ValueError):
@@ -25,7 +27,7 @@ class ConfigurationError(BighubGuardError, ValueError):
 
 
 class EngineError(BighubGuardError):
-    """BIGHUB gave no decision that may be acted on."""
+    """BIGHUB returned no decision that may be acted on."""
 
 
 class EngineUnavailable(EngineError):
@@ -33,40 +35,40 @@ class EngineUnavailable(EngineError):
 
 
 class EngineRequestError(EngineError):
-    """BIGHUB refused the request itself: a wrong key, a missing right, a malformed request."""
+    """BIGHUB refused the request: malformed, or not allowed."""
 
 
 class EngineAuthError(EngineRequestError):
-    """BIGHUB does not take our key; with another one the same request would arrive."""
+    """BIGHUB refused the API key; with another key the same request may succeed."""
 
 
 class InvalidDecisionError(EngineError):
-    """BIGHUB's reply cannot be read, so nothing may run on it."""
+    """BIGHUB's response cannot be parsed, so nothing may run on it."""
 
 
 class InvalidCall(BighubGuardError):
-    """A tool call cannot be proposed or run as it stands; the message tells what to mend."""
+    """A tool call cannot be evaluated or run as it is; the message says what to change."""
 
 
 class InvalidTransition(BighubGuardError):
-    """A call's record cannot make this move from the state it is in."""
+    """The state of a call's record does not allow an event."""
 
-    def __init__(self, key: str, state: str, event: str, why: str = "") -> None:
+    def __init__(self, key: str, state: str, event: str, reason: str = "") -> None:
         self.key = key
         self.state = state
         self.event = event
-        reason = f": {why}" if why else ""
-        super().__init__(f"call {key[:12]} is {state}, which allows no {event}{reason}")
+        suffix = f": {reason}" if reason else ""
+        super().__init__(f"call {key[:12]} is {state}, which does not allow {event}{suffix}")
 
 
 class CallStillRunning(BighubGuardError):
-    """Somebody else runs a call and has not come to its end while we waited."""
+    """Another worker is still running a call."""
 
     def __init__(self, key: str, tool: str) -> None:
         self.key = key
         super().__init__(
             f"call {key[:12]} ({tool}) is still running in another worker; "
-            "go on with this thread later, it will be handed the result"
+            "resume this thread later to get the result"
         )
 
 
@@ -75,7 +77,7 @@ class JournalError(BighubGuardError):
 
 
 class RecordNotFound(JournalError):
-    """The journal holds no record of a call, so nothing may run under its key."""
+    """The journal has no record of a call, so nothing may run under its key."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         self.keys = tuple(keys)

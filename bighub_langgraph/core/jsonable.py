@@ -1,212 +1,187 @@
-"""Any Python value as plain JSON, by a documented fallback that never raises."""
+"""Convert any Python value to JSON-compatible data; a conversion always ends and never raises.
+
+Kept by hand on purpose. `pydantic_core.to_jsonable_python` leaves NaN and infinities, raises for
+unknown types and undecodable text, and does not end in reasonable time for containers that share
+members (60 nested pairs of one list). A tool's output is converted after its side effect, where a
+failure or a hang is not acceptable.
+"""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from itertools import count
 from math import isfinite
 from pathlib import PurePath
 from types import NoneType
 from typing import Any
 from uuid import UUID
 
-# What a mapping is: a dict is found at once, the class of anything else is looked at.
+# For `isinstance`: the exact class first, which is much faster than the abstract one.
 MAPPING = (dict, Mapping)
 
-DEEPEST = 32
-MOST_CONTAINERS = 100_000
-MOST_BITS = 14_000
+# JSON's own containers.
+NESTING = frozenset({dict, list})
+
+MAX_DEPTH = 32
+MAX_CONTAINERS = 100_000
+MAX_INTEGER_BITS = 14_000  # Python refuses to print integers of more than 4,300 digits
 
 
 def to_jsonable(value: object) -> Any:
-    """Say a value in plain JSON.
+    """Return a JSON-compatible copy of a value.
 
     Dates and times become ISO 8601, `Decimal`, `UUID` and paths text, time spans seconds, enums
-    their value, sets and tuples lists, bytes text (or their number), dataclasses, pydantic models
-    and other objects with `model_dump` mappings, NaN and infinities text. What nothing here knows
-    becomes its `repr`. What holds itself ends in `{...}` or `[...]`; so does what lies deeper than
-    32 levels, or in more than the first 100,000 containers that hold others.
+    their value, sets and tuples lists, bytes text (or their length), dataclasses, pydantic models
+    and other objects with `model_dump` mappings, NaN and infinities text. Any other object becomes
+    its `repr`. A container inside itself becomes `{...}` or `[...]`, and so does one deeper than 32
+    levels, or beyond the first 100,000 containers that are nested in others.
     """
-    return _EXACTLY.get(type(value), _other)(value, None)
+    leaf = _LEAVES.get(type(value))
+    return leaf(value) if leaf is not None else _Conversion().convert(value, ())
 
 
 def copy_jsonable(value: Any) -> Any:
-    """A copy of what is plain JSON already."""
+    """Return a deep copy of JSON-compatible data."""
     if type(value) is dict:
-        copy = value.copy()  # of its plain words, and there are mostly no others
-        for key, one in value.items():
-            if type(one) in NESTING:
-                copy[key] = copy_jsonable(one)
-        return copy
+        return {key: copy_jsonable(member) for key, member in value.items()}
     if type(value) is list:
-        return [copy_jsonable(one) if type(one) in NESTING else one for one in value]
+        return [copy_jsonable(member) for member in value]
     return value
 
 
-NESTING = frozenset({dict, list})
-_WORDS = frozenset({bool, NoneType})
-_LARGE = 2**62
-
-
-def truncate(text: str, longest: int) -> str:
-    """Shorten a text to at most `longest` characters and say how much is missing."""
-    if len(text) <= longest:
+def truncate(text: str, max_length: int) -> str:
+    """Return a text of at most `max_length` characters that says how long the whole one is."""
+    if len(text) <= max_length:
         return text
     note = f" [... {len(text)} characters in all]"
-    return text[: max(0, longest - len(note))] + note
-
-
-# A count of the containers that hold others, and the ids of those that a value lies in.
-_Around = list[Any]
-_NO_FURTHER: _Around = [None]
-
-
-def _around(value: object, outer: _Around | None) -> _Around:
-    """What lies around the members of a container, where they are looked into at all."""
-    if outer is None:
-        return [count(), id(value)]
-    if len(outer) >= DEEPEST or next(outer[0]) >= MOST_CONTAINERS:
-        return _NO_FURTHER
-    return [*outer, id(value)]
-
-
-def _is_shut(value: object, around: _Around | None) -> bool:
-    """Whether a container is not looked into: it holds itself, or there would be no end to it."""
-    return around is not None and (around is _NO_FURTHER or id(value) in around)
-
-
-def _other(value: Any, around: _Around | None) -> Any:
-    """What is not JSON already."""
-    try:
-        return _said(value, around)
-    except Exception:  # noqa: BLE001 - a user's object may raise anything from its own methods
-        return _repr(value)
-
-
-def _said(value: object, around: _Around | None) -> Any:
-    if isinstance(value, MAPPING):
-        return _object(value, around)
-    if isinstance(value, list | tuple | set | frozenset):
-        return _array(value, around)
-    for kind, say in _WAYS:
-        if isinstance(value, kind):
-            return say(value, around)
-    return _members(value, around)
-
-
-def _members(value: Any, around: _Around | None) -> Any:
-    fields = dataclasses.is_dataclass(value)
-    dump: Any = getattr(value, "model_dump", None)
-    if isinstance(value, type) or not (fields or callable(dump)):
-        return _repr(value)
-    if _is_shut(value, around):
-        return _SHUT
-    return _any(_fields(value) if fields else dump(), _around(value, around))
-
-
-def _any(value: object, around: _Around | None) -> Any:
-    return _EXACTLY.get(type(value), _other)(value, around)
-
-
-def _fields(value: Any) -> dict[str, Any]:
-    return {one.name: getattr(value, one.name) for one in dataclasses.fields(value)}
-
-
-def _object(value: Mapping[Any, Any], around: _Around | None) -> Any:
-    if around is not None and (around is _NO_FURTHER or id(value) in around):  # as `_is_shut`
-        return _SHUT
-    inner: _Around | None = None  # made where something lies deeper: most mappings hold only words
-    try:
-        return {
-            key if type(key) is str and key.isascii() else replace_surrogates(str(key)): (
-                one  # plain already, as most are
-                if ((kind := type(one)) is str and one.isascii())
-                or kind in _WORDS
-                or (kind is float and isfinite(one))
-                or (kind is int and -_LARGE < one < _LARGE)
-                else _EXACTLY.get(kind, _other)(one, inner or (inner := _around(value, around)))
-            )
-            for key, one in value.items()
-        }
-    except Exception:  # noqa: BLE001 - keys may be a user's objects, and other threads may write
-        return _repr(value)
-
-
-def _array(value: Iterable[Any], around: _Around | None) -> Any:
-    if around is not None and (around is _NO_FURTHER or id(value) in around):
-        return "[...]"
-    inner: _Around | None = None
-    return [
-        one
-        if ((kind := type(one)) is str and one.isascii()) or kind in _WORDS
-        else _EXACTLY.get(kind, _other)(one, inner or (inner := _around(value, around)))
-        for one in value
-    ]
-
-
-_SHUT = "{...}"
+    return text[: max(0, max_length - len(note))] + note
 
 
 def replace_surrogates(text: str) -> str:
-    """A text that UTF-8 can say: half a surrogate, as in odd file names, becomes a `?`."""
+    """Return a text that UTF-8 can encode: lone surrogates, as in odd file names, become `?`."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
-def _float(value: float, _: object) -> float | str:
-    return value if isfinite(value) else str(value)
-
-
-def _int(value: int, _: object) -> int | str:
-    # Python refuses to write whole numbers of more than 4,300 digits.
-    bits = value.bit_length()
-    return int(value) if bits <= MOST_BITS else f"<a number of {bits} bits>"
-
-
-def _text(value: bytes | bytearray, _: object) -> str:
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return f"<{len(value)} bytes>"
-
-
 def exception_text(error: BaseException) -> str:
-    """What an exception says. Its text is the code of whoever raised it, too."""
+    """Return the text of an exception, whose `__str__` may itself raise."""
     try:
         return str(error)
     except Exception:  # noqa: BLE001 - a user's object may raise anything from its own methods
         return "its text cannot be read"
 
 
-def _repr(value: object) -> str:
+class _Conversion:
+    """One conversion, with its count of nested containers."""
+
+    def __init__(self) -> None:
+        self._containers = 0
+
+    def convert(self, value: Any, path: tuple[int, ...]) -> Any:
+        """Convert a value; `path` has the ids of the containers around it."""
+        leaf = _LEAVES.get(type(value))
+        if leaf is not None:
+            return leaf(value)
+        try:
+            return self._convert_other(value, path)
+        except Exception:  # noqa: BLE001 - a user's object may raise anything from its own methods
+            return _safe_repr(value)
+
+    def _convert_other(self, value: Any, path: tuple[int, ...]) -> Any:  # noqa: PLR0911 - by type
+        if isinstance(value, MAPPING):
+            return self._convert_mapping(value, lambda: value, path)
+        if isinstance(value, list | tuple | set | frozenset):
+            if (inner := self._enter(value, path)) is None:
+                return "[...]"
+            return [self.convert(member, inner) for member in value]
+        if isinstance(value, Enum):
+            return self.convert(value.value, path)
+        for kind, convert in _CONVERSIONS:
+            if isinstance(value, kind):
+                return convert(value)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return self._convert_mapping(value, lambda: _fields(value), path)
+        dump = None if isinstance(value, type) else getattr(value, "model_dump", None)
+        return self._convert_mapping(value, dump, path) if callable(dump) else _safe_repr(value)
+
+    def _convert_mapping(
+        self, container: object, read: Callable[[], Any], path: tuple[int, ...]
+    ) -> Any:
+        if (inner := self._enter(container, path)) is None:
+            return "{...}"
+        members = read()
+        if not isinstance(members, MAPPING):
+            return self.convert(members, inner)
+        return {
+            replace_surrogates(str(key)): self.convert(member, inner)
+            for key, member in members.items()
+        }
+
+    def _enter(self, container: object, path: tuple[int, ...]) -> tuple[int, ...] | None:
+        """Return the path of a container's members; None where they are not converted."""
+        self._containers += bool(path)
+        # A container with only leaves is always converted: many rows are no danger.
+        is_bounded = len(path) <= MAX_DEPTH and (
+            self._containers <= MAX_CONTAINERS or not _is_nested(container)
+        )
+        if id(container) in path or not is_bounded:
+            return None
+        return (*path, id(container))
+
+
+def _is_nested(container: object) -> bool:
+    members: Iterable[object] = ()
+    if isinstance(container, MAPPING):
+        members = container.values()
+    elif isinstance(container, list | tuple | set | frozenset):
+        members = container
+    else:
+        return True
+    return any(type(member) not in _LEAVES for member in members)
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+
+
+def _convert_float(value: float) -> float | str:
+    return value if isfinite(value) else str(value)
+
+
+def _convert_int(value: int) -> int | str:
+    bits = value.bit_length()
+    return int(value) if bits <= MAX_INTEGER_BITS else f"<a number of {bits} bits>"
+
+
+def _convert_bytes(value: bytes | bytearray) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return f"<{len(value)} bytes>"
+
+
+def _safe_repr(value: object) -> str:
     try:
         return replace_surrogates(repr(value))
     except Exception:  # noqa: BLE001 - a user's object may raise anything from its own methods
         return f"<{type(value).__name__}>"
 
 
-Say = Callable[[Any, _Around | None], Any]
-
-_WAYS: tuple[tuple[type | tuple[type, ...], Say], ...] = (
-    (Enum, lambda value, around: _any(value.value, around)),
-    (str, lambda value, _: replace_surrogates(str(value))),
-    (int, _int),
-    (float, _float),
-    ((datetime, date, time), lambda value, _: value.isoformat()),
-    (timedelta, lambda value, _: value.total_seconds()),
-    ((Decimal, UUID, PurePath), lambda value, _: str(value)),
-    ((bytes, bytearray), _text),
-)
-
-# Nearly everything is JSON already. Its types are looked up, and not tried one after the other.
-_EXACTLY: dict[type, Say] = {
-    NoneType: lambda value, _: value,
-    bool: lambda value, _: value,
-    str: lambda value, _: value if value.isascii() else replace_surrogates(value),
-    int: _int,
-    float: _float,
-    dict: _object,
-    list: _array,
-    tuple: _array,
+_LEAVES: dict[type, Callable[[Any], Any]] = {
+    NoneType: lambda value: value,
+    bool: lambda value: value,
+    str: replace_surrogates,
+    int: _convert_int,
+    float: _convert_float,
 }
+
+# Subclasses of the above, and other types. The first that fits is used.
+_CONVERSIONS: tuple[tuple[type | tuple[type, ...], Callable[[Any], Any]], ...] = (
+    (str, lambda value: replace_surrogates(str(value))),
+    (int, _convert_int),
+    (float, _convert_float),
+    ((datetime, date, time), lambda value: value.isoformat()),
+    (timedelta, lambda value: value.total_seconds()),
+    ((Decimal, UUID, PurePath), str),
+    ((bytes, bytearray), _convert_bytes),
+)

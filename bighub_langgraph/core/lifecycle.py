@@ -1,18 +1,19 @@
-"""The life of a call as one table: which event moves a record from which state, and where to.
+"""The life of a call as one table: which event leads a record from which state to which.
 
-PROPOSED   --Decided--> ALLOWED | AWAITING | BLOCKED
-AWAITING   --Answered--> ALLOWED (approve) | BLOCKED (reject) | ANSWERED (respond)
-                         | SUPERSEDED (edit; the edited call has a record of its own)
-AWAITING, ALLOWED, PAUSED --Closed--> BLOCKED (expired, superseded, or nobody can be asked)
-ALLOWED, PAUSED --Started--> RUNNING, once the yes behind it is still good
-RUNNING    --Finished--> EXECUTED | TOOL_ERROR    --Interrupted--> PAUSED
-           --Released--> ALLOWED (the tool did not begin)    --Lost--> UNKNOWN
-UNKNOWN    --Finished (by its owner) | Resolved--> EXECUTED | TOOL_ERROR    --Rerun--> ALLOWED
+PROPOSED   --DecisionMade--> ALLOWED | AWAITING | BLOCKED
+AWAITING   --AnswerGiven--> ALLOWED (approve) | BLOCKED (reject) | ANSWERED (respond)
+                            | EDITED (the edited call has a record of its own)
+AWAITING, ALLOWED, PAUSED --CallCancelled--> BLOCKED (expired, stale, or no one can be asked)
+ALLOWED, PAUSED --ExecutionStarted--> RUNNING, unless the approval has expired
+RUNNING    --ExecutionFinished--> EXECUTED | TOOL_ERROR    --ExecutionPaused--> PAUSED
+           --ClaimReleased--> ALLOWED (the tool did not start)    --OwnerLost--> UNKNOWN
+UNKNOWN    --ExecutionFinished (by its owner) | OutcomeResolved--> EXECUTED | TOOL_ERROR
+           --RerunAllowed--> ALLOWED
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, assert_never
+from typing import Any, assert_never
 
 from bighub_langgraph.core.errors import InvalidTransition
 from bighub_langgraph.core.models import (
@@ -28,9 +29,9 @@ from bighub_langgraph.core.models import (
 )
 
 
-# The three that every call goes through are tuples, which are made in half the time.
-class DecisionMade(NamedTuple):
-    """BIGHUB was asked. A person's edit is that person's yes: `approval` carries it here."""
+@dataclass(frozen=True, slots=True)
+class DecisionMade:
+    """BIGHUB evaluated the call. `approval` is that of a person who edited the arguments."""
 
     decision: Decision
     verdict: Verdict
@@ -48,20 +49,22 @@ class AnswerGiven:
 
 @dataclass(frozen=True, slots=True)
 class CallCancelled:
-    """Nobody's yes will come any more: expired, overtaken by a new message, or nobody to ask."""
+    """No answer can come any more: expired, stale after a new message, or no one to ask."""
 
     reason: str
 
 
-class ExecutionStarted(NamedTuple):
-    """A process claims the one start of this call."""
+@dataclass(frozen=True, slots=True)
+class ExecutionStarted:
+    """An attempt claims the one start of this call."""
 
     owner: str
     at: float
 
 
-class ExecutionFinished(NamedTuple):
-    """The tool came to its end in the process that started it."""
+@dataclass(frozen=True, slots=True)
+class ExecutionFinished:
+    """The tool returned or raised in the attempt that started it."""
 
     owner: str
     result: ToolOutcome
@@ -69,21 +72,21 @@ class ExecutionFinished(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ExecutionPaused:
-    """The tool itself asks a person something and will be entered again."""
+    """The tool interrupted to ask a person, and will be entered again."""
 
     owner: str
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimReleased:
-    """The start was cancelled before the tool began."""
+    """The start was cancelled before the tool started."""
 
     owner: str
 
 
 @dataclass(frozen=True, slots=True)
 class OwnerLost:
-    """Whether the tool did its work is not known: its process is gone or was told to stop."""
+    """The process that ran the tool is gone or was stopped: the outcome is unknown."""
 
     owner: str
     reason: str
@@ -91,7 +94,7 @@ class OwnerLost:
 
 @dataclass(frozen=True, slots=True)
 class OutcomeResolved:
-    """A probe or a person found out what became of a call in doubt."""
+    """A probe or a person found out what became of a call whose outcome was unknown."""
 
     result: ToolOutcome
     approval: Approval | None = None
@@ -99,7 +102,7 @@ class OutcomeResolved:
 
 @dataclass(frozen=True, slots=True)
 class RerunAllowed:
-    """A call in doubt may start again: the tool is idempotent, did not run, or a person says so."""
+    """A call may start again: the tool is idempotent, did not run, or a person says so."""
 
     reason: str
     approval: Approval | None = None
@@ -120,17 +123,19 @@ Event = (
 
 
 def apply_event(record: CallRecord, event: Event) -> CallRecord:
-    """The record after an event; an `IllegalMove` where the table has no such row."""
-    move = TRANSITIONS.get((record.state, type(event)))
-    if move is None:
+    """Return the record after an event.
+
+    Raises:
+        InvalidTransition: The record's state does not allow the event.
+    """
+    transition = TRANSITIONS.get((record.state, type(event)))
+    if transition is None:
         raise InvalidTransition(record.key, record.state, type(event).__name__)
-    changes = move(record, event)
-    changes["version"] = record.version + 1
-    return replace(record, **changes)
+    return replace(record, **transition(record, event), version=record.version + 1)
 
 
 def next_step(record: CallRecord) -> Step:
-    """Say what must happen to a call next."""
+    """Return what must happen to a call next."""
     return STEPS[record.state]
 
 
@@ -146,45 +151,43 @@ STEPS: dict[State, Step] = {
     State.TOOL_ERROR: Step.REPORT,
     State.BLOCKED: Step.REPORT,
     State.ANSWERED: Step.REPORT,
-    # The edited call, a record of its own, has the outcome.
+    # The outcome belongs to the record of the edited call.
     State.EDITED: Step.NOTHING,
 }
 
 
 def is_expired(record: CallRecord, at: float) -> bool:
-    """Whether an open request or an unused yes is too old to be used."""
+    """Whether a pending or unused approval is too old to be used."""
     return record.expires_at is not None and at >= record.expires_at
 
 
-# What a move changes in a record, by the names of its fields.
+# The fields that a transition changes in a record.
 Changes = dict[str, Any]
 
 
-def _decided(_: CallRecord, event: DecisionMade) -> Changes:
+def _decide(_: CallRecord, event: DecisionMade) -> Changes:
+    decision, approval = event.decision, event.approval
     match event.verdict:
         case Verdict.EXECUTE:
             state = State.ALLOWED
         case Verdict.REVIEW:
-            state = State.ALLOWED if event.approval else State.AWAITING
+            state = State.ALLOWED if approval else State.AWAITING
         case Verdict.BLOCK:
             state = State.BLOCKED
         case _:
             assert_never(event.verdict)
+    reason = decision.reason or f"BIGHUB says {decision.raw_recommendation}"
     return {
         "state": state,
-        "decision": event.decision,
-        "approval": event.approval,
+        "decision": decision,
+        "approval": approval,
         "edited_from": event.edited_from,
-        "reason": _why(event.decision) if state is State.BLOCKED else "",
-        "expires_at": event.approval.expires_at if event.approval else event.expires_at,
+        "reason": reason if state is State.BLOCKED else "",
+        "expires_at": approval.expires_at if approval else event.expires_at,
     }
 
 
-def _why(decision: Decision) -> str:
-    return decision.reason or f"BIGHUB says {decision.raw_recommendation}"
-
-
-_AFTER = {
+_STATE_AFTER_ANSWER = {
     Answer.APPROVE: State.ALLOWED,
     Answer.REJECT: State.BLOCKED,
     Answer.RESPOND: State.ANSWERED,
@@ -192,12 +195,12 @@ _AFTER = {
 }
 
 
-def _answered(record: CallRecord, event: AnswerGiven) -> Changes:
+def _answer(record: CallRecord, event: AnswerGiven) -> Changes:
     approval = event.approval
     if is_expired(record, approval.at):
         return {"state": State.BLOCKED, "reason": EXPIRED}
     return {
-        "state": _AFTER[approval.answer],
+        "state": _STATE_AFTER_ANSWER[approval.answer],
         "approval": approval,
         "reason": approval.text if approval.answer is Answer.REJECT else "",
         "expires_at": approval.expires_at,
@@ -207,46 +210,46 @@ def _answered(record: CallRecord, event: AnswerGiven) -> Changes:
 EXPIRED = "the time to answer or to use the approval ran out"
 
 
-def _closed(_: CallRecord, event: CallCancelled) -> Changes:
+def _cancel(_: CallRecord, event: CallCancelled) -> Changes:
     return {"state": State.BLOCKED, "reason": event.reason}
 
 
-def _started(record: CallRecord, event: ExecutionStarted) -> Changes:
-    # Expiry is part of the claim: a yes that came in time may still be used too late.
+def _start(record: CallRecord, event: ExecutionStarted) -> Changes:
+    # Expiry is part of the claim: an approval given in time may still be used too late.
     if is_expired(record, event.at):
         return {"state": State.BLOCKED, "reason": EXPIRED}
     return {"state": State.RUNNING, "owner": event.owner, "starts": record.starts + 1}
 
 
-def _resumed(_: CallRecord, event: ExecutionStarted) -> Changes:
+def _start_again(_: CallRecord, event: ExecutionStarted) -> Changes:
     return {"state": State.RUNNING, "owner": event.owner}
 
 
-def _finished(record: CallRecord, event: ExecutionFinished) -> Changes:
-    _owned(record, event)
-    return _ended(event.result)
+def _finish(record: CallRecord, event: ExecutionFinished) -> Changes:
+    _check_owner(record, event)
+    return _complete(event.result)
 
 
-def _interrupted(record: CallRecord, event: ExecutionPaused) -> Changes:
-    _owned(record, event)
+def _pause(record: CallRecord, event: ExecutionPaused) -> Changes:
+    _check_owner(record, event)
     return {"state": State.PAUSED, "owner": None}
 
 
-def _released(record: CallRecord, event: ClaimReleased) -> Changes:
-    _owned(record, event)
+def _release(record: CallRecord, event: ClaimReleased) -> Changes:
+    _check_owner(record, event)
     return {"state": State.ALLOWED, "owner": None, "starts": record.starts - 1}
 
 
-def _lost(record: CallRecord, event: OwnerLost) -> Changes:
-    _owned(record, event)
+def _lose(record: CallRecord, event: OwnerLost) -> Changes:
+    _check_owner(record, event)
     return {"state": State.UNKNOWN, "reason": event.reason}
 
 
-def _resolved(record: CallRecord, event: OutcomeResolved) -> Changes:
-    return {"approval": event.approval or record.approval, **_ended(event.result)}
+def _resolve(record: CallRecord, event: OutcomeResolved) -> Changes:
+    return {"approval": event.approval or record.approval, **_complete(event.result)}
 
 
-def _rerun(record: CallRecord, event: RerunAllowed) -> Changes:
+def _allow_rerun(record: CallRecord, event: RerunAllowed) -> Changes:
     return {
         "state": State.ALLOWED,
         "owner": None,
@@ -256,12 +259,12 @@ def _rerun(record: CallRecord, event: RerunAllowed) -> Changes:
     }
 
 
-def _ended(result: ToolOutcome) -> Changes:
+def _complete(result: ToolOutcome) -> Changes:
     state = State.EXECUTED if isinstance(result, ToolSucceeded) else State.TOOL_ERROR
     return {"state": state, "result": result, "reason": "", "owner": None}
 
 
-def _owned(
+def _check_owner(
     record: CallRecord, event: ExecutionFinished | ExecutionPaused | ClaimReleased | OwnerLost
 ) -> None:
     if event.owner != record.owner:
@@ -269,20 +272,20 @@ def _owned(
         raise InvalidTransition(record.key, record.state, type(event).__name__, why)
 
 
-# Each function takes exactly the event it stands behind; the table cannot say so to a type checker.
+# Each function takes the event of its row, which the type of the table cannot express.
 TRANSITIONS: dict[tuple[State, type], Callable[[CallRecord, Any], Changes]] = {
-    (State.PROPOSED, DecisionMade): _decided,
-    (State.AWAITING, AnswerGiven): _answered,
-    (State.AWAITING, CallCancelled): _closed,
-    (State.ALLOWED, CallCancelled): _closed,
-    (State.PAUSED, CallCancelled): _closed,
-    (State.ALLOWED, ExecutionStarted): _started,
-    (State.PAUSED, ExecutionStarted): _resumed,
-    (State.RUNNING, ExecutionFinished): _finished,
-    (State.RUNNING, ExecutionPaused): _interrupted,
-    (State.RUNNING, ClaimReleased): _released,
-    (State.RUNNING, OwnerLost): _lost,
-    (State.UNKNOWN, ExecutionFinished): _finished,
-    (State.UNKNOWN, OutcomeResolved): _resolved,
-    (State.UNKNOWN, RerunAllowed): _rerun,
+    (State.PROPOSED, DecisionMade): _decide,
+    (State.AWAITING, AnswerGiven): _answer,
+    (State.AWAITING, CallCancelled): _cancel,
+    (State.ALLOWED, CallCancelled): _cancel,
+    (State.PAUSED, CallCancelled): _cancel,
+    (State.ALLOWED, ExecutionStarted): _start,
+    (State.PAUSED, ExecutionStarted): _start_again,
+    (State.RUNNING, ExecutionFinished): _finish,
+    (State.RUNNING, ExecutionPaused): _pause,
+    (State.RUNNING, ClaimReleased): _release,
+    (State.RUNNING, OwnerLost): _lose,
+    (State.UNKNOWN, ExecutionFinished): _finish,
+    (State.UNKNOWN, OutcomeResolved): _resolve,
+    (State.UNKNOWN, RerunAllowed): _allow_rerun,
 }

@@ -1,4 +1,4 @@
-"""The closed vocabularies: BIGHUB's words on the wire, and ours for what becomes of a call."""
+"""The types of the domain: a tool call, its evaluation and decision, and its record."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from bighub_langgraph.core.jsonable import MAPPING
 
 
 class Recommendation(StrEnum):
-    """What BIGHUB recommends. The last two stand for a word we do not know, and for no word."""
+    """BIGHUB's recommendation; UNKNOWN is any other word, MISSING is none."""
 
     PROCEED = "proceed"
     CAUTION = "proceed_with_caution"
@@ -31,7 +31,7 @@ class Mode(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What we do about a call, from loose to tight."""
+    """What we do about a call, from the loosest to the strictest."""
 
     EXECUTE = "execute"
     REVIEW = "review"
@@ -39,7 +39,7 @@ class Verdict(StrEnum):
 
 
 class State(StrEnum):
-    """Where a call is in its life."""
+    """The state of a call."""
 
     PROPOSED = "proposed"
     AWAITING = "awaiting_approval"
@@ -60,7 +60,7 @@ FINAL_STATES = frozenset(
 
 
 class Status(StrEnum):
-    """BIGHUB's four public words for the result of a call."""
+    """BIGHUB's four public statuses of a call."""
 
     EXECUTED = "executed"
     BLOCKED = "blocked"
@@ -79,7 +79,7 @@ class Step(StrEnum):
 
 
 class FailMode(StrEnum):
-    """What to do about a call while BIGHUB cannot be reached."""
+    """What to do about a call while BIGHUB is unreachable."""
 
     CLOSED = "closed"
     REVIEW = "review"
@@ -87,11 +87,11 @@ class FailMode(StrEnum):
 
 
 def strictest(*verdicts: Verdict) -> Verdict:
-    """The most careful of some verdicts."""
-    return max(verdicts, key=_TIGHTNESS.__getitem__)
+    """Return the strictest of some verdicts."""
+    return max(verdicts, key=_STRICTNESS.__getitem__)
 
 
-_TIGHTNESS = {verdict: rank for rank, verdict in enumerate(Verdict)}
+_STRICTNESS = {verdict: rank for rank, verdict in enumerate(Verdict)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +100,10 @@ class ToolCall:
 
     Attributes:
         thread: Thread id of a graph, run id of the facade.
-        turn: Id of the assistant message or response that asked for it.
+        turn: Id of the assistant message or response with the call.
         call_id: The provider's id of the call, unique within the turn.
         tool: The tool's name.
-        arguments: What the model wants to pass, plain JSON.
+        arguments: The arguments as JSON-compatible data.
     """
 
     thread: str
@@ -114,45 +114,43 @@ class ToolCall:
 
     @property
     def key(self) -> str:
-        """Digest of all five parts, 32 hexadecimal digits; the same anywhere."""
+        """Digest of all five parts: 32 hexadecimal digits, the same in every process."""
         parts = (self.thread, self.turn, self.call_id, self.tool, self.arguments)
-        try:
-            return _digest(parts)
-        except _NOT_JSON as error:
-            raise _not_plain(f"call {self.call_id} of {self.tool!r}", error) from error
+        return digest(parts, of=f"call {self.call_id} of {self.tool!r}")
 
 
 def digest(value: object, *, of: str = "value") -> str:
-    """Digest a plain JSON value; what has no canonical JSON is an `InvalidCall`."""
+    """Return the digest of JSON-compatible data.
+
+    Args:
+        value: The data; its members' order does not matter.
+        of: What it is, for the error message.
+
+    Raises:
+        InvalidCall: The value cannot be written as JSON.
+    """
     try:
-        return _digest(value)
-    except _NOT_JSON as error:
-        raise _not_plain(of, error) from error
+        text = _canonical(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidCall(f"the arguments of {of} are not plain JSON: {error}") from error
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _digest(value: object) -> str:
-    return hashlib.sha256(_canonical(value).encode()).hexdigest()[:32]
-
-
-def _not_plain(what: str, error: Exception) -> InvalidCall:
-    return InvalidCall(f"the arguments of {what} are not plain JSON: {error}")
-
-
-_NOT_JSON = (TypeError, ValueError, RecursionError)
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
 
 @dataclass(frozen=True)
 class Decision:
-    """BIGHUB's opinion of one call.
+    """BIGHUB's decision about one call.
 
     Attributes:
-        reply: BIGHUB's own reply, whole; or what stands in for it when there is none.
-        recommendation: Its recommendation; `UNKNOWN` for a word that is none of the four.
-        mode: How binding it is; a missing field is advisory, a word we do not know is review.
-        request_id: BIGHUB's id of the evaluation; None when BIGHUB gave no readable answer.
+        reply: BIGHUB's whole response, or its stand-in where there is none.
+        recommendation: The recommendation; `UNKNOWN` where it is none of the four.
+        mode: How binding it is: advisory where the field is missing, review where it is unknown.
+        request_id: BIGHUB's id of the evaluation; None without a valid response.
         risk_score: From 0 (none) to 1, if given.
-        fault: What stood in the way of an answer: nothing, "unavailable" or "refused".
+        fault: Why there is no valid response: "unavailable" or "refused"; else "".
+        intelligence: The response's `decision_intelligence`.
     """
 
     reply: Mapping[str, Any]
@@ -170,49 +168,45 @@ class Decision:
 
     @property
     def confidence(self) -> str | None:
-        """BIGHUB's confidence: high, medium or low; a number from newer services, as text."""
-        said = self.reply.get("recommendation_confidence", self.reply.get("confidence"))
-        return None if said is None else str(said)
+        """High, medium or low; or a number as text, from newer services."""
+        value = self.reply.get("recommendation_confidence", self.reply.get("confidence"))
+        return None if value is None else str(value)
 
     @property
     def reason(self) -> str:
-        """Why, in BIGHUB's words."""
+        """BIGHUB's rationale."""
         return str(self.intelligence.get("rationale") or self.reply.get("reason") or "")
 
     @property
     def alternatives(self) -> Sequence[Mapping[str, Any]]:
-        """What BIGHUB would rather see done, each with an `action` and perhaps a `rationale`."""
-        listed = _mappings(self.intelligence.get("alternatives"))
+        """Actions that BIGHUB prefers, each with an `action` and perhaps a `rationale`."""
+        rows = _mappings(self.intelligence.get("alternatives"))
         better = self.reply.get("better_action")
-        if better and not any(one.get("action") == better for one in listed):
-            return ({"action": better}, *listed)
-        return listed
+        if better and not any(row.get("action") == better for row in rows):
+            return ({"action": better}, *rows)
+        return rows
 
     @property
     def precedents(self) -> Sequence[Mapping[str, Any]]:
-        """Earlier calls like this one, as far as BIGHUB lists them."""
+        """Earlier calls like this one, where BIGHUB lists them."""
         return _mappings(self.intelligence.get("precedents"))
 
     @property
     def trajectory_health(self) -> str | None:
-        """How the session is going so far, in BIGHUB's word."""
-        said = self.intelligence.get("trajectory_health")
-        if said is None and (older := self.reply.get("intelligence")) is not None:
-            said = older.get("trajectory_health") if isinstance(older, MAPPING) else None
-        return None if said is None else str(said)
+        """The health of the session so far, as BIGHUB names it."""
+        value = self.intelligence.get("trajectory_health")
+        if value is None and isinstance(older := self.reply.get("intelligence"), MAPPING):
+            value = older.get("trajectory_health")
+        return None if value is None else str(value)
 
     def flag(self, *names: str) -> bool:
-        """Whether the reply sets any of these fields to something true."""
-        for name in names:  # noqa: SIM110 - asked several times a call: `any` would cost as much again
-            if self.reply.get(name):
-                return True
-        return False
+        """Whether any of these fields of the response is true."""
+        return any(self.reply.get(name) for name in names)
 
 
 def _mappings(value: object) -> tuple[Mapping[str, Any], ...]:
-    if not isinstance(value, list | tuple):
-        return ()
-    return tuple(one for one in value if isinstance(one, Mapping))
+    rows = value if isinstance(value, list | tuple) else ()
+    return tuple(row for row in rows if isinstance(row, MAPPING))
 
 
 @dataclass(frozen=True)
@@ -239,7 +233,7 @@ class EvaluationRequest:
 
 
 class Answer(StrEnum):
-    """What a person may say to a call that waits for one."""
+    """The answers a person may give about a call."""
 
     APPROVE = "approve"
     EDIT = "edit"
@@ -249,14 +243,14 @@ class Answer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """What a person answered, and who.
+    """A person's answer.
 
     Attributes:
         text: The reason of a rejection, or the response that stands in for the tool's output.
         edited_to: Key of the record with the edited arguments, after an edit.
-        approver: Who says so; only a claim unless `verified`.
-        at: When, in seconds since the epoch.
-        expires_at: Until when a yes may be used; None for no limit.
+        approver: The person's name; only a claim unless `verified`.
+        at: When it was given, in seconds since the epoch.
+        expires_at: When an approval can no longer be used; None for no limit.
     """
 
     answer: Answer
@@ -278,11 +272,11 @@ class ToolSucceeded:
 
 @dataclass(frozen=True, slots=True)
 class ToolFailed:
-    """The tool ran and raised, or said that it failed.
+    """The tool ran and raised, or returned an error.
 
     Attributes:
-        error: One line for the model, secrets redacted.
-        output: What the framework made of the failure, when it made something.
+        error: One line for the model, redacted.
+        output: The framework's own form of the failure, if any.
     """
 
     error: str

@@ -1,4 +1,4 @@
-"""What a user sets: per tool, for approvals, and for the guard as a whole."""
+"""Settings per tool, for approvals and for a guard, and the evaluation request they lead to."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -28,18 +28,19 @@ class ToolPolicy:
     Attributes:
         value_from_args: What is at stake, from the arguments, in your own unit (say, euros).
             Without it a number under `value`, `amount`, `price` or `total` is used, if any.
-        target_from_args: Whom or what the call touches. Without it, a text under `target`.
-        metadata_from_args: Further facts for BIGHUB's `context`.
-        action_name: What BIGHUB calls this action; the tool's name by default.
+        target_from_args: The person or thing the call affects. Without it, a text under
+            `target` is used, if any.
+        metadata_from_args: More facts for BIGHUB's `context`.
+        action_name: The action that BIGHUB sees; the tool's name by default.
         domain: Overrides the guard's domain.
         actor: Overrides the guard's actor.
         decision_mode: "submit" sends fields, "submit_payload" one payload.
         read_only: The tool changes nothing: it runs without an evaluation and is not recorded.
         idempotent: The tool may run again with the same `current_call().idempotency_key`.
         always_review: A person is asked even where BIGHUB would proceed.
-        allowed_decisions: What a person may answer for this tool; the approval policy's by default.
-        probe: Finds out what became of a call in doubt: takes the arguments and the idempotency
-            key, returns the tool's output, or None when the tool did not run.
+        allowed_decisions: The answers a person may give; the approval policy's by default.
+        probe: Finds out whether a call took effect whose outcome is unknown: takes the arguments
+            and the idempotency key, returns the tool's output, or None when it did not run.
     """
 
     value_from_args: Callable[[dict[str, Any]], float | Decimal | None] | None = None
@@ -71,10 +72,10 @@ class ApprovalPolicy:
     Attributes:
         interrupt_mode: "batched" asks once for all calls of a turn (LangChain's `HITLRequest`),
             "per_call" once for each call.
-        allowed_decisions: Which answers are accepted.
-        expires_after: How long a request stays open and a yes stays good, in seconds; or None.
+        allowed_decisions: The answers a person may give.
+        expires_after: How long a request, and an approval, can be used, in seconds; or None.
         allow_tool_change: Whether an edit may name another tool.
-        describe: Writes the text a person reads, from the call's record and its arguments.
+        describe: Returns the text a person reads, from the call's record and its arguments.
     """
 
     interrupt_mode: Literal["batched", "per_call"] = "batched"
@@ -94,7 +95,7 @@ class ApprovalPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardSettings:
-    """What holds for every call of one guard."""
+    """The settings of one guard, for every call."""
 
     actor: str = "AI_AGENT"
     domain: str | None = None
@@ -108,11 +109,11 @@ class GuardSettings:
     redact: Callable[[Any], Any] = redact
 
     def policy_for(self, tool: str) -> ToolPolicy:
-        """The policy of a tool; the defaults for a tool that has none."""
+        """Return the policy of a tool; the defaults for a tool that has none."""
         return self.tools.get(tool, _DEFAULTS)
 
     def allowed_decisions(self, tool: str) -> Sequence[Answer]:
-        """What a person may answer for a call of this tool."""
+        """Return the answers a person may give about a call of this tool."""
         own = self.policy_for(tool).allowed_decisions
         allowed = own if own is not None else self.approvals.allowed_decisions
         return [Answer(answer) for answer in allowed]

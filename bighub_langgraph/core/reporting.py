@@ -1,4 +1,4 @@
-"""What is told to BIGHUB of a call, and when: resolutions, outcomes and memory events, as data."""
+"""What is reported about a call: approvals, outcomes and memory events for BIGHUB, and events."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +27,7 @@ LONGEST_OUTPUT = 4_000
 
 
 class ReportKind(StrEnum):
-    """What an outbox entry tells, in the order in which a call's entries are sent."""
+    """The kinds of reports, in the order in which those of a call are delivered."""
 
     APPROVAL = "approval"
     OUTCOME = "outcome"
@@ -35,12 +35,12 @@ class ReportKind(StrEnum):
 
 
 class Report(NamedTuple):
-    """One thing to tell BIGHUB.
+    """One report to BIGHUB.
 
     Attributes:
-        key: The call's record.
-        turn: The tool round; memory events of one round travel together.
-        body: Plain JSON, redacted.
+        key: The key of the call's record.
+        turn: The turn of the call; memory events of one turn are delivered together.
+        body: JSON-compatible, redacted.
     """
 
     key: str
@@ -51,10 +51,12 @@ class Report(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ReportingConfig:
-    """What of a call is told at all, and how it is redacted.
+    """Which reports are made, and how they are redacted.
 
     Attributes:
-        source: Which host speaks: `langgraph` or `openai_adapter`.
+        outcomes: Whether outcomes are reported.
+        memory: Whether memory events are sent.
+        source: The host that reports: `langgraph` or `openai_adapter`.
     """
 
     outcomes: bool = True
@@ -63,129 +65,249 @@ class ReportingConfig:
     source_version: str = ""
     redact: Callable[[Any], Any] = field(default=redact)
 
-    def hide(self, value: Any) -> Any:
-        """A value redacted, in plain JSON.
+    def redact_value(self, value: Any) -> Any:
+        """Return a redacted, JSON-compatible copy.
 
-        A user's redaction that fails hides everything: the tool has run, nothing may raise now.
+        A user's `redact` that raises redacts the whole value: the tool ran, so nothing may raise.
         """
         try:
-            said = self.redact(
-                value if type(value) is str and value.isascii() else to_jsonable(value)
-            )
-            # Of a user's redaction it may be any object, and is put in words much later.
-            return said if self.redact is redact or type(said) is str else to_jsonable(said)
+            is_ascii = type(value) is str and value.isascii()
+            redacted = self.redact(value if is_ascii else to_jsonable(value))
+            is_jsonable = self.redact is redact or type(redacted) is str
+            return redacted if is_jsonable else to_jsonable(redacted)
         except Exception:
-            log.exception("redact raised; the value is not told at all")
+            log.exception("redact raised; the whole value is redacted")
             return REDACTED
 
-    def hide_text(self, text: str) -> str:
-        """The same of a text, which stays one and is cut."""
-        said = self.hide(text)
-        return truncate(said if isinstance(said, str) else str(said), LONGEST_OUTPUT)
+    def redact_text(self, text: str) -> str:
+        """Return a redacted, truncated text."""
+        redacted = self.redact_value(text)
+        return truncate(redacted if isinstance(redacted, str) else str(redacted), LONGEST_OUTPUT)
+
+
+# -- reports for BIGHUB ----------------------------------------------------------------------------
 
 
 def build_reports(
     before: CallRecord, after: CallRecord, reporting: ReportingConfig
 ) -> Sequence[Report]:
-    """What a move gives us to tell."""
+    """Build the reports of a transition."""
     return [build_report(kind, after, reporting) for kind in report_kinds(before, after, reporting)]
 
 
 def report_kinds(
     before: CallRecord, after: CallRecord, reporting: ReportingConfig
 ) -> Sequence[ReportKind]:
-    """Of what kinds that is, in its order."""
-    answered = before.state is State.AWAITING and after.state is not State.AWAITING
-    settled = after.state in FINAL_STATES and before.state not in FINAL_STATES
-    if not answered and not settled:
-        return ()
-    told: list[ReportKind] = []
-    if answered and after.request_id:
-        told.append(ReportKind.APPROVAL)
-    if settled and after.state is not State.EDITED:
+    """Return the kinds of reports that a transition causes, in their order."""
+    is_answered = before.state is State.AWAITING and after.state is not State.AWAITING
+    is_completed = after.state in FINAL_STATES and before.state not in FINAL_STATES
+    kinds: list[ReportKind] = []
+    if is_answered and after.request_id:
+        kinds.append(ReportKind.APPROVAL)
+    if is_completed and after.state is not State.EDITED:
         if reporting.outcomes and (after.request_id or after.starts):
-            told.append(ReportKind.OUTCOME)
+            kinds.append(ReportKind.OUTCOME)
         if reporting.memory:
-            told.append(ReportKind.MEMORY)
-    return told
+            kinds.append(ReportKind.MEMORY)
+    return kinds
 
 
 def build_report(kind: ReportKind, record: CallRecord, reporting: ReportingConfig) -> Report:
-    """One thing to tell of a call."""
+    """Build one report about a call."""
     return Report(record.key, record.turn, kind, _BODIES[kind](record, reporting))
 
 
 def has_immutable_output(record: CallRecord) -> bool:
-    """Whether what there is to tell of a call can be put in words later: it is all our own.
-
-    What a tool returned may be the framework's or the user's object, and change.
-    """
+    """Whether a report may be built later: no one can change the output meanwhile."""
     result = record.result
-    return not isinstance(result, ToolSucceeded) or type(result.output) in _UNCHANGING
+    return not isinstance(result, ToolSucceeded) or type(result.output) in _IMMUTABLE
 
 
-_UNCHANGING = frozenset({str, int, float, bool, NoneType})
+_IMMUTABLE = frozenset({str, int, float, bool, NoneType})
 
 
 def build_approval_resolution(record: CallRecord, reporting: ReportingConfig) -> dict[str, Any]:
-    """What BIGHUB's approval queue is told. It knows no approver, so the comment opens with it."""
+    """Build the body for BIGHUB's `approvals.resolve`.
+
+    It knows no approver, so the comment starts with the approver's name.
+    """
     approval = record.approval
-    approved = approval is not None and approval.answer is Answer.APPROVE
+    is_approved = approval is not None and approval.answer is Answer.APPROVE
     if approval is None:
         comment = record.reason
     else:
         text = approval.comment or approval.text
-        said = reporting.hide_text(text) if text else approval.answer.value
-        comment = f"{approval.approver}: {said}" if approval.approver else said
+        comment = reporting.redact_text(text) if text else approval.answer.value
+        if approval.approver:
+            comment = f"{approval.approver}: {comment}"
     return {
         "request_id": record.request_id,
-        "resolution": "approved" if approved else "denied",
+        "resolution": "approved" if is_approved else "denied",
         "comment": comment,
     }
 
 
 def build_outcome(record: CallRecord, reporting: ReportingConfig) -> dict[str, Any]:
-    """The outcome of a call, in the words of BIGHUB's `outcomes.report`."""
-    status, description = _told(record)
+    """Build the body for BIGHUB's `outcomes.report`."""
+    status, description = _status_and_description(record)
     body: dict[str, Any] = {
         "status": status,
         "request_id": record.request_id,
-        "description": reporting.hide_text(description),
+        "description": reporting.redact_text(description),
         "production_action": record.tool,
         "reported_by": record.request.actor,
-        "recommendation_followed": recommendation_followed(record),
+        "recommendation_followed": was_recommendation_followed(record),
         "details": {"idempotency_key": record.key, "tool": record.tool},
     }
     if record.approval is not None:
-        answered = record.approval.answer
-        said = record.approval.text if answered is Answer.RESPOND else answered.value
-        body["human_final_action"] = reporting.hide_text(said)
+        answer = record.approval.answer
+        action = record.approval.text if answer is Answer.RESPOND else answer.value
+        body["human_final_action"] = reporting.redact_text(action)
     return body
 
 
-def recommendation_followed(record: CallRecord) -> bool | None:
-    """Whether what happened is what BIGHUB recommended; None where that cannot be said."""
+def _status_and_description(record: CallRecord) -> tuple[str, str]:
+    match record.result:
+        case ToolSucceeded():
+            return "SUCCESS", f"{record.tool} ran"
+        case ToolFailed(error):
+            return "FAILURE", f"{record.tool} failed: {error}"
+        case None if record.state is State.ANSWERED:
+            return "BLOCKED", f"a person answered instead of {record.tool}"
+        case None:
+            return "BLOCKED", f"{record.tool} did not run: {record.reason or 'denied'}"
+
+
+def was_recommendation_followed(record: CallRecord) -> bool | None:
+    """Whether BIGHUB's recommendation was followed; None where that cannot be decided."""
     if record.decision is None or record.decision.fault:
         return None
-    ran = record.state is State.EXECUTED or record.state is State.TOOL_ERROR
-    asked = record.approval is not None
-    return _FOLLOWED[record.decision.recommendation](ran, asked)
+    did_run = record.state in {State.EXECUTED, State.TOOL_ERROR}
+    return _FOLLOWED[record.decision.recommendation](did_run, record.approval is not None)
 
 
+# By recommendation, from whether the tool ran and whether a person answered.
 _FOLLOWED: dict[Recommendation, Callable[[bool, bool], bool | None]] = {
-    Recommendation.PROCEED: lambda ran, _: ran,
-    Recommendation.CAUTION: lambda ran, _: ran,
-    Recommendation.REVIEW: lambda ran, asked: True if asked else (False if ran else None),
-    Recommendation.STOP: lambda ran, _: not ran,
+    Recommendation.PROCEED: lambda did_run, _: did_run,
+    Recommendation.CAUTION: lambda did_run, _: did_run,
+    Recommendation.REVIEW: lambda did_run, answered: answered or (False if did_run else None),
+    Recommendation.STOP: lambda did_run, _: not did_run,
     Recommendation.UNKNOWN: lambda _, __: None,
     Recommendation.MISSING: lambda _, __: None,
 }
 
 
-def public_status(record: CallRecord) -> Status | None:
-    """BIGHUB's public word for where a call stands; None while it is on its way.
+def build_memory_event(record: CallRecord, reporting: ReportingConfig) -> dict[str, Any]:
+    """Build a `DecisionMemoryEvent` of BIGHUB's SDK, redacted and truncated."""
+    event: dict[str, Any] = {
+        "event_id": record.key,
+        "schema_version": 1,
+        "source_version": reporting.source_version,
+        "tool": record.tool,
+        "status": (public_status(record) or record.state).value,
+        "decision": record.decision.reply if record.decision else {},
+        "arguments": record.request.context.get("arguments", {}),
+        "call_id": record.call_id,
+    }
+    match record.result:
+        case ToolSucceeded(output):
+            event["output"] = to_loggable(output, reporting.redact_value)
+        case ToolFailed(error):
+            event["error"] = reporting.redact_text(error)
+        case None if record.reason:
+            event["error"] = reporting.redact_text(record.reason)
+        case None:
+            pass
+    return event
 
-    A call in doubt shows as `tool_error`.
+
+def _memory_body(record: CallRecord, reporting: ReportingConfig) -> dict[str, Any]:
+    """Build the arguments of BIGHUB's `ingest_memory`."""
+    request = record.request
+    about: dict[str, Any] = {
+        "source": reporting.source,
+        "actor": request.actor,
+        "trace_id": request.context.get("trajectory_id", record.thread),
+    }
+    optional = {
+        "source_version": reporting.source_version,
+        "domain": request.domain,
+        "model": request.model,
+    }
+    about |= {name: value for name, value in optional.items() if value}
+    return {"about": about, "event": build_memory_event(record, reporting)}
+
+
+_BODIES: dict[ReportKind, Callable[[CallRecord, ReportingConfig], dict[str, Any]]] = {
+    ReportKind.APPROVAL: build_approval_resolution,
+    ReportKind.OUTCOME: build_outcome,
+    ReportKind.MEMORY: _memory_body,
+}
+
+
+# -- events ----------------------------------------------------------------------------------------
+
+EventName = Literal["decision", "approval", "outcome"]
+
+
+def build_event(name: EventName, record: CallRecord, *, replayed: bool = False) -> dict[str, Any]:
+    """Build the JSON-compatible event that hosts stream and log.
+
+    Keys: `type` ("bighub"), `event`, `tool`, `call_id`, `key`, `status` (one of BIGHUB's four, or
+    None while the call is not complete), `state` (ours), `verdict`, `recommendation`,
+    `confidence`, `risk_score`, `enforcement_mode`, `reason`, `request_id`; and where they apply
+    `approval` (answer, approver, verified, comment), `output` (redacted), `error`, `replayed`,
+    `outcome_unknown`.
+    """
+    event: dict[str, Any] = {
+        "type": "bighub",
+        "event": name,
+        "tool": record.tool,
+        "call_id": record.call_id,
+        "key": record.key,
+        "status": to_jsonable(public_status(record)),
+        "state": record.state.value,
+    }
+    if (decision := record.decision) is not None:
+        event |= {
+            "verdict": _VERDICTS.get(record.state, Verdict.EXECUTE).value,
+            "recommendation": decision.raw_recommendation,
+            "confidence": decision.confidence,
+            "risk_score": decision.risk_score,
+            "enforcement_mode": decision.mode.value,
+            "reason": decision.reason,
+            "request_id": decision.request_id,
+        }
+    if (approval := record.approval) is not None:
+        event["approval"] = {
+            "answer": approval.answer.value,
+            "approver": approval.approver,
+            "verified": approval.verified,
+            "comment": approval.comment or approval.text,
+        }
+    match record.result:
+        case ToolSucceeded(output):
+            event["output"] = to_loggable(output)
+        case ToolFailed(error):
+            event["error"] = error
+        case None if record.reason:
+            event["error"] = record.reason
+        case None:
+            pass
+    if replayed:
+        event["replayed"] = True
+    if record.state is State.UNKNOWN:
+        event["outcome_unknown"] = True
+    return event
+
+
+_VERDICTS = {State.AWAITING: Verdict.REVIEW, State.BLOCKED: Verdict.BLOCK}
+
+
+def public_status(record: CallRecord) -> Status | None:
+    """Return BIGHUB's public status of a call; None while it is not complete.
+
+    A call whose outcome is unknown shows as `tool_error`.
     """
     return PUBLIC_STATUSES.get(record.state)
 
@@ -201,174 +323,43 @@ PUBLIC_STATUSES = {
 }
 
 
-def build_memory_event(record: CallRecord, reporting: ReportingConfig) -> dict[str, Any]:
-    """A `DecisionMemoryEvent` of BIGHUB's SDK, redacted and cut."""
-    build_event: dict[str, Any] = {
-        "event_id": record.key,
-        "schema_version": 1,
-        "source_version": reporting.source_version,
-        "tool": record.tool,
-        "status": (public_status(record) or record.state).value,
-        "decision": record.decision.reply if record.decision else {},
-        "arguments": record.request.context.get("arguments", {}),
-        "call_id": record.call_id,
-    }
-    match record.result:
-        case ToolSucceeded(output):
-            build_event["output"] = to_loggable(output, reporting.hide)
-        case ToolFailed(error):
-            build_event["error"] = reporting.hide_text(error)
-        case None if record.reason:
-            build_event["error"] = reporting.hide_text(record.reason)
-        case None:
-            pass
-    return build_event
+# -- outputs ---------------------------------------------------------------------------------------
 
 
-_BODIES: dict[ReportKind, Callable[[CallRecord, ReportingConfig], dict[str, Any]]] = {
-    ReportKind.APPROVAL: build_approval_resolution,
-    ReportKind.OUTCOME: build_outcome,
-    ReportKind.MEMORY: lambda record, reporting: {
-        "about": _about(record, reporting),
-        "event": build_memory_event(record, reporting),
-    },
-}
-
-
-def _about(record: CallRecord, reporting: ReportingConfig) -> dict[str, Any]:
-    """What BIGHUB's `ingest_memory` takes beside the events."""
-    about: dict[str, Any] = {
-        "source": reporting.source,
-        "actor": record.request.actor,
-        "trace_id": record.request.context.get("trajectory_id", record.thread),
-    }
-    if reporting.source_version:
-        about["source_version"] = reporting.source_version
-    if record.request.domain:
-        about["domain"] = record.request.domain
-    if record.request.model:
-        about["model"] = record.request.model
-    return about
-
-
-def _redacted(value: object) -> Any:
+def _redact_jsonable(value: object) -> Any:
     return redact(to_jsonable(value))
 
 
-def to_loggable(output: object, hide: Callable[[object], Any] = _redacted) -> Any:
-    """An output for memory and logs: plain JSON, redacted, and its `repr` cut when it is large.
+def to_loggable(output: object, redact: Callable[[object], Any] = _redact_jsonable) -> Any:
+    """Return an output for memory and logs: JSON-compatible and redacted.
 
-    Where a framework wrapped what the tool said into messages, only what it said is shown.
+    A large one becomes its truncated `repr`. Of an update that a framework wrapped around the
+    tool's messages only their contents are shown.
     """
-    contents = [] if isinstance(output, str) else _contents(output)
-    told = hide(contents[0] if len(contents) == 1 else contents or output)
-    text = told if isinstance(told, str) else repr(told)
-    return told if len(text) <= LONGEST_OUTPUT else truncate(text, LONGEST_OUTPUT)
+    contents = [] if isinstance(output, str) else _message_contents(output)
+    redacted = redact(contents[0] if len(contents) == 1 else contents or output)
+    text = redacted if isinstance(redacted, str) else repr(redacted)
+    return redacted if len(text) <= LONGEST_OUTPUT else truncate(text, LONGEST_OUTPUT)
 
 
-def _contents(output: object) -> list[object]:
-    """The contents of tool messages in a framework's update, by their shape."""
-    found: list[object] = []
-    seen: dict[int, object] = {}  # what a tool made may hold itself
-    left = [output]
-    while left:
-        one = left.pop()
-        if hasattr(one, "tool_call_id") and hasattr(one, "content"):
-            found.append(one.content)
-        elif id(one) not in seen:
-            seen[id(one)] = one
-            left.extend(reversed(_parts(one)))
-    return found
+def _message_contents(output: object) -> list[object]:
+    """Return the contents of the tool messages in a framework's update, found by their shape."""
+    contents: list[object] = []
+    visited: dict[int, object] = {}  # an output may contain itself
+    stack = [output]
+    while stack:
+        value = stack.pop()
+        if hasattr(value, "tool_call_id") and hasattr(value, "content"):
+            contents.append(value.content)
+        elif id(value) not in visited:
+            visited[id(value)] = value
+            stack.extend(reversed(_parts(value)))
+    return contents
 
 
-def _parts(output: object) -> Sequence[object]:
-    if isinstance(output, Mapping):
-        return list(output.values())
-    if isinstance(output, list | tuple):
-        return output
-    return [output.update] if hasattr(output, "goto") and hasattr(output, "update") else ()
-
-
-def _told(record: CallRecord) -> tuple[str, str]:
-    match record.result:
-        case ToolSucceeded():
-            return "SUCCESS", f"{record.tool} ran"
-        case ToolFailed(error):
-            return "FAILURE", f"{record.tool} failed: {error}"
-        case None if record.state is State.ANSWERED:
-            return "BLOCKED", f"a person answered instead of {record.tool}"
-        case None:
-            return "BLOCKED", f"{record.tool} did not run: {record.reason or 'denied'}"
-
-
-EventName = Literal["decision", "approval", "outcome"]
-
-
-def build_event(name: EventName, record: CallRecord, *, replayed: bool = False) -> dict[str, Any]:
-    """An event as plain JSON.
-
-    Keys: `type` ("bighub"), `event`, `tool`, `call_id`, `key`, `status` (one of BIGHUB's four, or
-    None while the call is on its way), `state` (ours), `verdict`, `recommendation`,
-    `confidence`, `risk_score`, `enforcement_mode`, `reason`, `request_id`; and where they apply
-    `approval` (answer, approver, verified, comment), `output` (redacted), `error`, `replayed`,
-    `in_doubt`.
-    """
-    told: dict[str, Any] = {
-        "type": "bighub",
-        "event": name,
-        "tool": record.tool,
-        "call_id": record.call_id,
-        "key": record.key,
-        "status": to_jsonable(public_status(record)),
-        "state": record.state.value,
-        **_decided(record),
-        **_answered(record),
-        **_ended(record),
-    }
-    if replayed:
-        told["replayed"] = True
-    if record.state is State.UNKNOWN:
-        told["in_doubt"] = True
-    return told
-
-
-def _decided(record: CallRecord) -> dict[str, Any]:
-    decision = record.decision
-    if decision is None:
-        return {}
-    return {
-        "verdict": _VERDICTS.get(record.state, Verdict.EXECUTE).value,
-        "recommendation": decision.raw_recommendation,
-        "confidence": decision.confidence,
-        "risk_score": decision.risk_score,
-        "enforcement_mode": decision.mode.value,
-        "reason": decision.reason,
-        "request_id": decision.request_id,
-    }
-
-
-_VERDICTS = {State.AWAITING: Verdict.REVIEW, State.BLOCKED: Verdict.BLOCK}
-
-
-def _answered(record: CallRecord) -> dict[str, Any]:
-    approval = record.approval
-    if approval is None:
-        return {}
-    return {
-        "approval": {
-            "answer": approval.answer.value,
-            "approver": approval.approver,
-            "verified": approval.verified,
-            "comment": approval.comment or approval.text,
-        }
-    }
-
-
-def _ended(record: CallRecord) -> dict[str, Any]:
-    match record.result:
-        case ToolSucceeded(output):
-            return {"output": to_loggable(output)}
-        case ToolFailed(error):
-            return {"error": error}
-        case None:
-            return {"error": record.reason} if record.reason else {}
+def _parts(value: object) -> Sequence[object]:
+    if isinstance(value, Mapping):
+        return list(value.values())
+    if isinstance(value, list | tuple):
+        return value
+    return [value.update] if hasattr(value, "goto") and hasattr(value, "update") else ()

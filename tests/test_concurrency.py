@@ -62,7 +62,7 @@ def test_each_flow_has_a_copy_of_the_context() -> None:
 
 
 def test_threads_are_used_again_and_wait_for_the_next_call() -> None:
-    crew, done = ThreadPool(), threading.Semaphore(0)
+    pool, done = ThreadPool(), threading.Semaphore(0)
     names = set()
 
     def work() -> None:
@@ -70,13 +70,13 @@ def test_threads_are_used_again_and_wait_for_the_next_call() -> None:
         done.release()
 
     for _ in range(5):
-        crew.call(work)
+        pool.submit(work)
         assert done.acquire(timeout=10)
-        crew.finish()
+        pool.finish()
     assert len(names) == 1
 
 
-def test_a_forked_child_has_a_crew_of_its_own() -> None:
+def test_a_forked_child_has_a_pool_of_its_own() -> None:
     async def flow(number: int) -> int:
         return number
 
@@ -95,7 +95,7 @@ def test_a_forked_child_has_a_crew_of_its_own() -> None:
 
 ENDING = """
 import threading, time
-from bighub_langgraph.concurrency import by_threads, run_sync
+from bighub_langgraph.concurrency import gather_in_threads, run_sync
 
 begun = threading.Barrier(3)
 
@@ -104,7 +104,7 @@ async def flow():
     time.sleep(0.3)
     print("done", flush=True)
 
-threading.Thread(target=lambda: run_sync(by_threads([flow(), flow()])), daemon=True).start()
+threading.Thread(target=lambda: run_sync(gather_in_threads([flow(), flow()])), daemon=True).start()
 begun.wait(10)
 """
 

@@ -142,9 +142,9 @@ def test_arguments_that_are_no_json_have_no_key(arguments: dict[str, Any]) -> No
 @pytest.mark.parametrize(
     ("settings", "wrong"),
     [
-        ({"allowed": []}, "at least one"),
-        ({"allowed": "approve"}, "at least one"),
-        ({"allowed": ["maybe"]}, "not 'maybe'"),
+        ({"allowed_decisions": []}, "at least one"),
+        ({"allowed_decisions": "approve"}, "at least one"),
+        ({"allowed_decisions": ["maybe"]}, "not 'maybe'"),
         ({"interrupt_mode": "twice"}, "interrupt_mode is one of"),
         ({"expires_after": 0}, "positive number of seconds"),
     ],

@@ -127,5 +127,5 @@ def test_who_has_waited_long_enough_is_told_to_come_later(
     async def tool(record: CallRecord) -> ToolFinished:
         raise AssertionError(doubt)
 
-    with pytest.raises(CallStillRunning, match="go on with this thread later"):
+    with pytest.raises(CallStillRunning, match="resume this thread later"):
         run_sync(execute_or_recover(CALL.key, ToolPolicy(), {}, guard.runtime.ports, tool))

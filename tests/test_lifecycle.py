@@ -155,7 +155,7 @@ def test_the_first_answer_wins() -> None:
         decided(Verdict.REVIEW), AnswerGiven(approval(Answer.REJECT, text="too much"))
     )
     assert (denied.state, denied.reason) == (State.BLOCKED, "too much")
-    with pytest.raises(InvalidTransition, match="blocked, which allows no Answered"):
+    with pytest.raises(InvalidTransition, match="blocked, which does not allow AnswerGiven"):
         apply_event(denied, AnswerGiven(approval(Answer.APPROVE)))
 
 
