@@ -114,7 +114,7 @@ def _run(call_id: str, invoke: Invoke, guard: BighubGuard) -> Callable[[CallReco
                     return ToolPaused(error)
                 told = f"{type(error).__name__}: {exception_text(error)}"
                 return ToolFinished(
-                    ToolFailed(guard.runtime.ports.reporting.hide_text(told)), error
+                    ToolFailed(guard.runtime.ports.reporting.redact_text(told)), error
                 )
         return ToolFinished(_result(update, call_id))
 
