@@ -25,12 +25,12 @@ class EngineClients:
     """The clients of a guard; at least one of the two is set.
 
     Attributes:
-        opened: Whether we opened them, and so close them.
+        owned: Whether we opened them, and so close them.
     """
 
     blocking: Any = None
     asynchronous: Any = None
-    opened: bool = False
+    owned: bool = False
 
     @property
     def on_loop(self) -> bool:
@@ -62,7 +62,7 @@ class EngineClients:
 
     def close(self) -> None:
         """Close the clients that we opened."""
-        if not self.opened:
+        if not self.owned:
             return
         if self.blocking is not None:
             self.blocking.close()
@@ -139,7 +139,7 @@ def _from_pair(pair: tuple[Any, ...]) -> EngineClients:
 def _embedded(url: str) -> EngineClients:
     from bighub_langgraph.local import LocalBighub
 
-    return EngineClients(LocalBighub(url), opened=True)
+    return EngineClients(LocalBighub(url), owned=True)
 
 
 def _remote(url: str | None, api_key: str | None, retries: int) -> EngineClients:
@@ -149,7 +149,7 @@ def _remote(url: str | None, api_key: str | None, retries: int) -> EngineClients
     if url:
         options["base_url"] = url
     try:
-        return EngineClients(BighubClient(**options), AsyncBighubClient(**options), opened=True)
+        return EngineClients(BighubClient(**options), AsyncBighubClient(**options), owned=True)
     except ValueError as error:
         raise ConfigurationError(f"bighub={url!r}: {error}") from error
 

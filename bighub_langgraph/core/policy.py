@@ -115,8 +115,8 @@ class GuardSettings:
     def allowed_decisions(self, tool: str) -> Sequence[Answer]:
         """Return the answers a person may give about a call of this tool."""
         own = self.policy_for(tool).allowed_decisions
-        allowed = own if own is not None else self.approvals.allowed_decisions
-        return [Answer(answer) for answer in allowed]
+        answers = own if own is not None else self.approvals.allowed_decisions
+        return [Answer(answer) for answer in answers]
 
 
 _DEFAULTS = ToolPolicy()

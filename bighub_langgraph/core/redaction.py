@@ -1,6 +1,7 @@
-"""Take secrets and personal numbers out of what leaves the process: memory, logs, traces, errors.
+"""Redact secrets and personal numbers in what leaves the process: memory, logs, traces, errors.
 
-Redaction never touches what a tool receives or what a record's key is made of.
+Redaction never changes what a tool receives, or what a record's key is made of. Kept by hand: the
+rules are a security promise of ours, and no library has them.
 """
 
 import re
@@ -26,10 +27,10 @@ SECRET_PAIRS = frozenset({"api key", "access key", "private key", "card number",
 
 
 def redact(value: Any) -> Any:
-    """A copy of a plain JSON value without secrets.
+    """Return a copy of JSON-compatible data without secrets.
 
-    Hidden by the name of their key: passwords, tokens, keys, credentials, card and account
-    numbers. Hidden by pattern in any text: card numbers (Luhn), IBANs (mod 97), e-mail addresses,
+    Redacted by the name of their key: passwords, tokens, keys, credentials, card and account
+    numbers. Redacted by pattern in any text: card numbers (Luhn), IBANs (mod 97), e-mail addresses,
     bearer and API tokens, private keys, passwords in URLs.
     """
     if isinstance(value, str):
@@ -37,9 +38,9 @@ def redact(value: Any) -> Any:
     if type(value) in _HARMLESS:
         return value
     if isinstance(value, MAPPING):
-        return _hidden(value.items())
+        return {redact_text(str(key)): _redact_member(key, member) for key, member in value.items()}
     if isinstance(value, list | tuple):
-        return [redact(one) for one in value]
+        return [redact(member) for member in value]
     if type(value) is int and len(str(abs(value))) in _CARD_LENGTHS:
         return redact_number(value)
     return value
@@ -49,54 +50,40 @@ _HARMLESS = frozenset({float, bool, NoneType})
 
 
 def redact_text(text: str) -> str:
-    """A text with the patterns of `redact` hidden."""
-    if (length := len(text)) < _SHORTEST:
+    """Return a text with the patterns of `redact` replaced."""
+    length = len(text)
+    if length < _SHORTEST:
         return text
     if (_TRACE if length >= _SHORT else _TRACE_IN_SHORT).search(text) is None:
         return text
-    for least, cue, pattern, hide in _PATTERNS:
-        if length >= least and cue in text:
-            text = pattern.sub(hide, text)
+    for min_length, cue, pattern, replacement in _PATTERNS:
+        if length >= min_length and cue in text:
+            text = pattern.sub(replacement, text)
     return text
 
 
 def redact_exception(error: BaseException) -> str:
-    """The name of an exception and what it says, with the patterns of `redact` hidden."""
+    """Return the class name and text of an exception with the patterns of `redact` replaced."""
     return redact_text(f"{type(error).__name__}: {exception_text(error)}")
 
 
 def redact_number(number: int) -> int | str:
-    """A whole number, or the mark when it is a card number."""
-    return REDACTED if _luhn(str(abs(number))) else number
+    """Return an integer, or `REDACTED` where it is a card number."""
+    return REDACTED if _is_card_number(str(abs(number))) else number
 
 
-def _named(key: str) -> tuple[str, bool]:
-    """How a key is shown, and whether what stands under it is a secret."""
-    return redact_text(key), _names_secret(key)
+def _redact_member(key: object, value: Any) -> Any:
+    if value not in (None, "", False, True) and _is_secret_name(str(key)):
+        return REDACTED
+    return redact(value)
 
 
-# The names in calls and replies are the same ones again and again; what is long may be text.
-_LONGEST_NAME = 64
-_known_name = lru_cache(maxsize=1024)(_named)
-
-
-def _hidden(members: Iterable[tuple[object, Any]]) -> dict[str, Any]:
-    shown: dict[str, Any] = {}
-    for key, value in members:
-        text = str(key)
-        name, secret = _known_name(text) if len(text) <= _LONGEST_NAME else _named(text)
-        if secret and value not in (None, "", False, True):
-            shown[name] = REDACTED
-        else:
-            shown[name] = value if type(value) in _HARMLESS else redact(value)
-    return shown
-
-
-def _names_secret(key: str) -> bool:
+@lru_cache(maxsize=1024)
+def _is_secret_name(key: str) -> bool:
     words = [word.lower() for word in _WORD.findall(key)]
     if not SECRET_WORDS.isdisjoint(words):
         return True
-    return any(f"{one} {two}" in SECRET_PAIRS for one, two in pairwise(words))
+    return any(f"{first} {second}" in SECRET_PAIRS for first, second in pairwise(words))
 
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[A-Z]+")
@@ -104,28 +91,28 @@ _SHORTEST = 6
 _CARD_LENGTHS = range(13, 20)
 
 
-def _luhn(digits: str) -> bool:
+def _is_card_number(digits: str) -> bool:
     if len(digits) not in _CARD_LENGTHS or len(set(digits)) == 1:
         return False
     doubled = (int(digit) * (2 if place % 2 else 1) for place, digit in enumerate(reversed(digits)))
     return sum(number - 9 if number > 9 else number for number in doubled) % 10 == 0  # noqa: PLR2004 - Luhn
 
 
-def _card(found: re.Match[str]) -> str:
-    return REDACTED if _luhn(re.sub(r"\D", "", found[0])) else found[0]
+def _redact_card(match: re.Match[str]) -> str:
+    return REDACTED if _is_card_number(re.sub(r"\D", "", match[0])) else match[0]
 
 
-def _iban(found: re.Match[str]) -> str:
-    letters = found[0].replace(" ", "").upper()
+def _redact_iban(match: re.Match[str]) -> str:
+    letters = match[0].replace(" ", "").upper()
     number = "".join(str(int(letter, 36)) for letter in letters[4:] + letters[:4])
-    return REDACTED if int(number) % 97 == 1 else found[0]
+    return REDACTED if int(number) % 97 == 1 else match[0]
 
 
-def _behind(found: re.Match[str]) -> str:
-    return f"{found[1]}{REDACTED}"
+def _keep_prefix(match: re.Match[str]) -> str:
+    return f"{match[1]}{REDACTED}"
 
 
-# In texts of at least so many characters that hold this, there may be something to be found.
+# Rows apply to texts of at least the given length that contain the given cue.
 _PATTERNS: tuple[tuple[int, str, re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     (
         27,
@@ -133,9 +120,9 @@ _PATTERNS: tuple[tuple[int, str, re.Pattern[str], str | Callable[[re.Match[str]]
         re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*-----|\Z)", re.DOTALL),
         REDACTED,
     ),
-    (7, "://", re.compile(r"\b(\w[\w+.-]{0,30}://[^\s/:@]*:)[^\s/@]+(?=@)"), _behind),
+    (7, "://", re.compile(r"\b(\w[\w+.-]{0,30}://[^\s/:@]*:)[^\s/@]+(?=@)"), _keep_prefix),
     (5, "@", re.compile(r"\b[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+"), REDACTED),
-    (14, "", re.compile(r"(?i)\b(bearer\s+|basic\s+)[\w.~+/=-]{8,}"), _behind),
+    (14, "", re.compile(r"(?i)\b(bearer\s+|basic\s+)[\w.~+/=-]{8,}"), _keep_prefix),
     (
         18,
         "",
@@ -153,15 +140,15 @@ _PATTERNS: tuple[tuple[int, str, re.Pattern[str], str | Callable[[re.Match[str]]
             r"[\"']?\s*[:=]\s*)"
             r"(?:\"[^\"]*\"|'[^']*'|[^\s,;&\"']+)"
         ),
-        _behind,
+        _keep_prefix,
     ),
     (
         12,
         "",
         re.compile(r"\b[A-Za-z]{2}\d{2}(?: ?[A-Za-z0-9]{4}){2,7}(?: ?[A-Za-z0-9]{1,3})?\b"),
-        _iban,
+        _redact_iban,
     ),
-    (13, "", re.compile(r"(?<![\w.-])\d(?:[ -]?\d){12,18}(?![\w-])"), _card),
+    (13, "", re.compile(r"(?<![\w.-])\d(?:[ -]?\d){12,18}(?![\w-])"), _redact_card),
 )
 
 # What every one of the patterns has in it somewhere. Most texts have none of it, and are done.
