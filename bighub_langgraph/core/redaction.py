@@ -5,8 +5,7 @@ rules are a security promise of ours, and no library has them.
 """
 
 import re
-from collections.abc import Callable, Iterable
-from functools import lru_cache
+from collections.abc import Callable
 from itertools import pairwise
 from types import NoneType
 from typing import Any
@@ -78,7 +77,6 @@ def _redact_member(key: object, value: Any) -> Any:
     return redact(value)
 
 
-@lru_cache(maxsize=1024)
 def _is_secret_name(key: str) -> bool:
     words = [word.lower() for word in _WORD.findall(key)]
     if not SECRET_WORDS.isdisjoint(words):
@@ -151,7 +149,7 @@ _PATTERNS: tuple[tuple[int, str, re.Pattern[str], str | Callable[[re.Match[str]]
     (13, "", re.compile(r"(?<![\w.-])\d(?:[ -]?\d){12,18}(?![\w-])"), _redact_card),
 )
 
-# What every one of the patterns has in it somewhere. Most texts have none of it, and are done.
+# Every pattern contains one of these. Most texts contain none, and are returned at once.
 _TRACE = re.compile(r"[@:=]|\d[ -]?\d|\w{16}|-----|eyJ|(?i:bearer|basic)")
 _SHORT = 12
 _TRACE_IN_SHORT = re.compile(r"[@:=]")
