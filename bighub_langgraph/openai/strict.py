@@ -1,137 +1,150 @@
-"""JSON Schemas in the form that OpenAI's strict mode takes."""
+"""JSON Schemas in the form that OpenAI's strict mode accepts.
+
+The conversion is kept here on purpose. The OpenAI SDK has one for pydantic models only; it keeps
+what the API refuses: `default`, `uniqueItems`, `minLength` and mappings with free keys. Here a
+schema is either converted without a change of its meaning, or refused with the parameter's name.
+"""
 
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["NotSayable", "strict_fault", "strictly", "unsayable", "without_filler_nulls"]
+__all__ = [
+    "StrictSchemaError",
+    "find_strict_violation",
+    "find_unsupported_parameter",
+    "remove_filler_nulls",
+    "to_strict_schema",
+]
 
 Schema = dict[str, Any]
 
-# https://platform.openai.com/docs/guides/structured-outputs: what is not named here is refused
-# there. Limits that are left out (a string's length, unique items) are still checked here before a
-# call goes on.
-_KEPT = {
-    "any": ("title", "description", "type", "enum", "const"),
+# The keywords of https://platform.openai.com/docs/guides/structured-outputs, by type. Others, such
+# as a string's length, are left out of the request and still checked before a call is evaluated.
+_NUMBER_KEYWORDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
+_KEYWORDS = {
     "string": ("pattern", "format"),
-    "number": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
-    "integer": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
+    "number": _NUMBER_KEYWORDS,
+    "integer": _NUMBER_KEYWORDS,
     "array": ("minItems", "maxItems"),
 }
+_KEYWORDS_OF_ANY_TYPE = ("title", "description", "type", "enum", "const")
 _FORMATS = frozenset(
     ("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid")
 )
-_MEANINGS = frozenset(("type", "enum", "const", "anyOf", "oneOf"))
-_NULL: Schema = {"type": "null"}
+_CONSTRAINTS = frozenset(("type", "enum", "const", "anyOf", "oneOf", "allOf", "$ref"))
 
 
-class NotSayable(ValueError):  # a verdict on a schema
-    """A schema says something that strict mode cannot."""
+class StrictSchemaError(ValueError):
+    """A schema cannot be expressed in strict mode."""
 
 
-def strictly(schema: Mapping[str, Any]) -> Schema:
-    """Say a schema strictly; raise `NotSayable` where that would change what it means.
+def to_strict_schema(schema: Any) -> Schema:
+    """Convert a schema to strict form.
 
-    Every object is closed and all its properties are required. A property that may be left out may
-    be null instead; `without_filler_nulls` takes those nulls out again.
+    Every object is closed and all its properties are required. An optional property becomes
+    nullable; `remove_filler_nulls` removes the nulls that the model sends for it.
+
+    Raises:
+        StrictSchemaError: The conversion would change what the schema means.
     """
+    if isinstance(schema, bool):
+        raise StrictSchemaError("it may be anything")
     if "$ref" in schema:
-        return _reference(schema)
+        return _convert_reference(schema)
     if branches := schema.get("anyOf") or schema.get("oneOf"):
-        return {**_description(schema), "anyOf": [strictly(branch) for branch in branches]}
+        branches = [to_strict_schema(branch) for branch in branches]
+        return {**_copy_description(schema), "anyOf": branches}
     if len(merged := schema.get("allOf", ())) == 1:
-        return strictly({**merged[0], **{k: v for k, v in schema.items() if k != "allOf"}})
-    said = {key: value for key, value in schema.items() if key in _kept(schema)}
-    if "object" in _types(schema):
-        said |= _object(schema)
-    if "array" in _types(schema):
-        said |= _array(schema)
-    if not said.keys() & {"type", "enum", "const"} or merged:
-        raise NotSayable("it may be anything")
-    if said.get("format") not in _FORMATS:
-        said.pop("format", None)
-    if "(?" in said.get("pattern", ""):  # look-around is not part of their regular expressions
-        del said["pattern"]
-    return said | _definitions(schema)
+        return to_strict_schema({**merged[0], **{k: v for k, v in schema.items() if k != "allOf"}})
+    types = _types_of(schema)
+    keywords = {*_KEYWORDS_OF_ANY_TYPE}.union(*(_KEYWORDS.get(name, ()) for name in types))
+    converted = {keyword: value for keyword, value in schema.items() if keyword in keywords}
+    if "object" in types:
+        converted |= _convert_object(schema)
+    if "array" in types:
+        converted |= _convert_array(schema)
+    if not converted.keys() & {"type", "enum", "const"} or merged:
+        raise StrictSchemaError("it may be anything")
+    if converted.get("format") not in _FORMATS:
+        converted.pop("format", None)
+    if "(?" in converted.get("pattern", ""):  # their regular expressions have no look-around
+        del converted["pattern"]
+    return converted
 
 
-def unsayable(schema: Mapping[str, Any]) -> str:
-    """Name the parameter that strict mode cannot say, and why."""
+def find_unsupported_parameter(schema: Mapping[str, Any]) -> str:
+    """Name the parameter that strict mode cannot express, and why."""
     if schema.get("additionalProperties", False) is not False:
         return "arguments of any name"
     for name, item in schema.get("properties", {}).items():
-        for part in _reachable(item, schema):
-            try:
-                strictly(part)
-            except NotSayable as fault:
-                return f"parameter {name!r}: {fault}"
+        try:
+            for part in _find_reachable_schemas(item, schema):
+                to_strict_schema(part)
+        except StrictSchemaError as error:
+            return f"parameter {name!r}: {error}"
     return "the schema"
 
 
-def strict_fault(schema: Mapping[str, Any]) -> str | None:
-    """Name what keeps a hand-written schema from being sent as strict, or nothing."""
+def find_strict_violation(schema: Mapping[str, Any]) -> str | None:
+    """Name what prevents a hand-written schema from being sent as strict, if anything does."""
     try:
-        if strictly(schema) == schema:
+        if to_strict_schema(schema) == schema:
             return None
-    except NotSayable:
-        return unsayable(schema)
+    except StrictSchemaError:
+        return find_unsupported_parameter(schema)
     required = schema.get("required", ())
     for name, item in schema.get("properties", {}).items():
         if name not in required:
             return f"parameter {name!r}, which is not required"
-        if any(strictly(part) != part for part in _reachable(item, schema)):
+        if any(to_strict_schema(part) != part for part in _find_reachable_schemas(item, schema)):
             return f"parameter {name!r}, which is not closed or uses keywords of no effect there"
     return "the schema, which must close its object and use no other keywords"
 
 
-def without_filler_nulls(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
-    """Take out the nulls that stand for nothing; `schema` is the one before `strictly`."""
-    schema = _resolved(schema, root)
+def remove_filler_nulls(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
+    """Remove the nulls that stand for omitted properties.
+
+    Args:
+        value: What the model sent.
+        schema: The schema of the value before its conversion to strict form.
+        root: The schema that holds the definitions.
+    """
+    schema = _resolve(schema, root)
     if branches := schema.get("anyOf") or schema.get("oneOf"):
-        fitting: Mapping[str, Any] = next(
-            (b for b in branches if _shaped_like(value, _resolved(b, root))), {}
-        )
-        return without_filler_nulls(value, fitting, root) if fitting else value
+        resolved = (_resolve(branch, root) for branch in branches)
+        matching = next((branch for branch in resolved if _has_shape(value, branch)), None)
+        return value if matching is None else remove_filler_nulls(value, matching, root)
     if isinstance(value, dict) and "properties" in schema:
+        properties: Mapping[str, Any] = schema["properties"]
+        optional = properties.keys() - set(schema.get("required", ()))
         return {
-            name: without_filler_nulls(item, schema["properties"].get(name, {}), root)
+            name: remove_filler_nulls(item, properties.get(name, {}), root)
             for name, item in value.items()
-            if not _is_filler(name, item, schema, root)
+            if item is not None or name not in optional or _admits_null(properties[name], root)
         }
     if isinstance(value, list) and isinstance(schema.get("items"), Mapping):
-        return [without_filler_nulls(item, schema["items"], root) for item in value]
+        return [remove_filler_nulls(item, schema["items"], root) for item in value]
     return value
 
 
-def _admits_null(schema: Mapping[str, Any], root: Mapping[str, Any] | None = None) -> bool:
-    """Say whether null is a value of the schema in its own right; references only with a root."""
-    schema = _resolved(schema, root) if root else schema
-    branches = schema.get("anyOf") or schema.get("oneOf") or ()
-    anything = not schema.keys() & {*_MEANINGS, "allOf", "$ref"}
-    return (
-        anything
-        or "null" in _types(schema)
-        or None in schema.get("enum", ())
-        or any(_admits_null(branch, root) for branch in branches)
-    )
-
-
-def _reference(schema: Mapping[str, Any]) -> Schema:
+def _convert_reference(schema: Mapping[str, Any]) -> Schema:
     reference: Schema = {"$ref": schema["$ref"]}
-    # Strict mode takes nothing beside a reference, so that a description needs a place of its own.
-    if described := _description(schema):
-        return {**described, "anyOf": [reference]}
-    return reference | _definitions(schema)
+    # Strict mode allows no keyword beside a reference, so a description wraps it.
+    description = _copy_description(schema)
+    return {**description, "anyOf": [reference]} if description else reference
 
 
-def _object(schema: Mapping[str, Any]) -> Schema:
+def _convert_object(schema: Mapping[str, Any]) -> Schema:
     if schema.get("additionalProperties", False) is not False or "patternProperties" in schema:
-        raise NotSayable("it is a mapping with any keys")
+        raise StrictSchemaError("it is a mapping with any keys")
     properties: Mapping[str, Schema] = schema.get("properties", {})
     required = schema.get("required", ())
+    definitions = {name: to_strict_schema(item) for name, item in schema.get("$defs", {}).items()}
     return {
+        **({"$defs": definitions} if "$defs" in schema else {}),
         "properties": {
-            name: strictly(item) if name in required else _nullable(item)
+            name: to_strict_schema(item) if name in required else _make_nullable(item)
             for name, item in properties.items()
         },
         "required": list(properties),
@@ -139,89 +152,87 @@ def _object(schema: Mapping[str, Any]) -> Schema:
     }
 
 
-def _array(schema: Mapping[str, Any]) -> Schema:
+def _convert_array(schema: Mapping[str, Any]) -> Schema:
     places = schema.get("prefixItems", ())
     if places and any(place != places[0] for place in places):
-        raise NotSayable("it is a list with a different kind of item in each place")
+        raise StrictSchemaError("it is a list with a different kind of item in each place")
     items = places[0] if places else schema.get("items")
     if not isinstance(items, Mapping):
-        raise NotSayable("it is a list of anything")
-    return {"items": strictly(items)}
+        raise StrictSchemaError("it is a list of anything")
+    return {"items": to_strict_schema(items)}
 
 
-def _nullable(schema: Schema) -> Schema:
-    said = strictly(schema)
-    hint = _default_hint(schema)
+def _make_nullable(schema: Schema) -> Schema:
+    converted = to_strict_schema(schema)
     if _admits_null(schema):
-        return said
-    described = " ".join(filter(None, (said.pop("description", ""), hint)))
-    branches = said["anyOf"] if said.keys() == {"anyOf"} else [said]
-    return {**({"description": described} if described else {}), "anyOf": [*branches, _NULL]}
-
-
-def _default_hint(schema: Schema) -> str:
+        return converted
     default = schema.get("default")
-    return "" if default is None else f"(null: the default, {json.dumps(default)})"
+    hint = "" if default is None else f"(null: the default, {json.dumps(default)})"
+    description = " ".join(filter(None, (converted.pop("description", ""), hint)))
+    branches = converted["anyOf"] if converted.keys() == {"anyOf"} else [converted]
+    return {
+        **({"description": description} if description else {}),
+        "anyOf": [*branches, {"type": "null"}],
+    }
 
 
-def _definitions(schema: Mapping[str, Any]) -> Schema:
-    if "$defs" not in schema:
-        return {}
-    return {"$defs": {name: strictly(item) for name, item in schema["$defs"].items()}}
+def _admits_null(schema: Mapping[str, Any], root: Mapping[str, Any] | None = None) -> bool:
+    """Whether the schema itself allows null. References are followed only with a `root`."""
+    schema = _resolve(schema, root) if root else schema
+    branches = schema.get("anyOf") or schema.get("oneOf") or ()
+    return (
+        not schema.keys() & _CONSTRAINTS
+        or "null" in _types_of(schema)
+        or None in schema.get("enum", ())
+        or any(_admits_null(branch, root) for branch in branches)
+    )
 
 
-def _description(schema: Mapping[str, Any]) -> Schema:
+def _has_shape(value: Any, schema: Mapping[str, Any]) -> bool:
+    if isinstance(value, dict):
+        return "object" in _types_of(schema) and value.keys() <= schema.get("properties", {}).keys()
+    return isinstance(value, list) and "array" in _types_of(schema)
+
+
+def _copy_description(schema: Mapping[str, Any]) -> Schema:
     return {"description": schema["description"]} if "description" in schema else {}
 
 
-def _kept(schema: Mapping[str, Any]) -> set[str]:
-    return {key for kind in ("any", *_types(schema)) for key in _KEPT.get(kind, ())}
-
-
-def _types(schema: Mapping[str, Any]) -> list[str]:
+def _types_of(schema: Mapping[str, Any]) -> list[str]:
     types = schema.get("type", [])
     return [types] if isinstance(types, str) else list(types)
 
 
-def _reachable(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """A schema and every definition that it leads to."""
-    seen, waiting = set[str](), [schema]
-    while waiting:
-        part = waiting.pop()
+def _find_reachable_schemas(schema: Any, root: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield a schema and every definition that it refers to."""
+    references, schemas = set[str](), [schema]
+    while schemas:
+        part = schemas.pop()
         yield part
-        for reference in _references(part):
-            if reference not in seen:
-                seen.add(reference)
-                waiting.append(_resolved({"$ref": reference}, root))
+        new = set(_find_references(part)) - references
+        references |= new
+        schemas.extend(_resolve({"$ref": reference}, root) for reference in new)
 
 
-def _references(part: Any) -> Iterator[str]:
+def _find_references(part: Any) -> Iterator[str]:
     if isinstance(part, Mapping):
         if isinstance(part.get("$ref"), str):
             yield part["$ref"]
-        for item in part.values():
-            yield from _references(item)
-    elif isinstance(part, list):
+        part = list(part.values())
+    if isinstance(part, list):
         for item in part:
-            yield from _references(item)
+            yield from _find_references(item)
 
 
-def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
+def _resolve(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
+    visited = list[str]()
     while "$ref" in schema:
-        found: Any = root
-        for step in schema["$ref"].removeprefix("#").strip("/").split("/"):
-            found = found[step] if step else found
-        schema = found
+        reference = schema["$ref"]
+        target: Any = root
+        for step in reference.removeprefix("#").strip("/").split("/"):
+            target = target.get(step) if step and isinstance(target, Mapping) else target
+        if not isinstance(target, Mapping) or reference in visited:
+            raise StrictSchemaError(f"it refers to {reference!r}")
+        visited.append(reference)
+        schema = target
     return schema
-
-
-def _shaped_like(value: Any, schema: Mapping[str, Any]) -> bool:
-    if isinstance(value, dict):
-        return "object" in _types(schema) and value.keys() <= schema.get("properties", {}).keys()
-    return isinstance(value, list) and "array" in _types(schema)
-
-
-def _is_filler(name: str, item: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> bool:
-    if item is not None or name in schema.get("required", ()) or name not in schema["properties"]:
-        return False
-    return not _admits_null(schema["properties"][name], root)

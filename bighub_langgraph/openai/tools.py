@@ -1,29 +1,53 @@
-"""The tools of one client: what the model may call, and what BIGHUB is told of it."""
+"""The tools of one client: what the model may call, and what BIGHUB learns about each call."""
 
 import inspect
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from bighub_langgraph.core.decision import resolve_verdict
 from bighub_langgraph.core.errors import ConfigurationError, InvalidCall
-from bighub_langgraph.core.models import digest
-from bighub_langgraph.core.policy import GuardSettings, ToolPolicy
-from bighub_langgraph.openai.docstrings import described
+from bighub_langgraph.core.execution import evaluate_request
+from bighub_langgraph.core.jsonable import to_jsonable
+from bighub_langgraph.core.models import ToolCall, Verdict, digest
+from bighub_langgraph.core.policy import (
+    DecisionMode,
+    GuardSettings,
+    ToolPolicy,
+    build_evaluation_request,
+)
+from bighub_langgraph.openai.arguments import Parameters
 from bighub_langgraph.openai.errors import AdapterConfigurationError
-from bighub_langgraph.openai.schemas import Parameters, from_schema, from_signature
 
-__all__ = ["Tool", "Tools", "make_tool"]
+if TYPE_CHECKING:
+    from bighub_langgraph.openai.host import Host
+
+__all__ = [
+    "RESOLVED_ACTIONS",
+    "Tool",
+    "ToolRegistration",
+    "ToolRegistry",
+    "check_tool_call",
+    "make_tool",
+]
 
 Json = dict[str, Any]
+Function = TypeVar("Function", bound=Callable[..., Any])
+FromArguments = Callable[[Json], Any]
+
+RESOLVED_ACTIONS = {
+    Verdict.EXECUTE: "execute",
+    Verdict.REVIEW: "approval_required",
+    Verdict.BLOCK: "blocked",
+}
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A function that the model may ask for.
+    """A function that the model may call.
 
     Attributes:
         on_loop: Whether it is a coroutine function, which an event loop runs by itself.
@@ -43,16 +67,16 @@ class Tool:
 
     @property
     def definition(self) -> Json:
-        """What the Responses API is told."""
-        return {"type": "function", **self._described}
+        """The tool in the form of the Responses API."""
+        return {"type": "function", **self._function}
 
     @property
     def listing(self) -> Json:
-        """The same in the shape of Chat Completions."""
-        return {"type": "function", "function": self._described}
+        """The tool in the form of Chat Completions."""
+        return {"type": "function", "function": self._function}
 
     @property
-    def _described(self) -> Json:
+    def _function(self) -> Json:
         return {
             "name": self.name,
             "description": self.description,
@@ -61,61 +85,17 @@ class Tool:
         }
 
 
-def make_tool(
-    name: str,
-    fn: Callable[..., Any],
-    *,
-    description: str | None,
-    parameters_schema: Json | None,
-    strict: bool,
-    policy: Mapping[str, Any],
-) -> Tool:
-    """Check what a user registers: what cannot work is refused here, not in a run."""
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise AdapterConfigurationError(
-            f"a tool's name has 1 to 64 letters, digits, _ and -, unlike {name!r}"
-        )
-    if not callable(fn):
-        raise AdapterConfigurationError(f"tool {name!r}: fn must be callable, not {fn!r}")
-    called = _called(fn)
-    if inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called):
-        raise AdapterConfigurationError(
-            f"tool {name!r}: a generator would return before it ran; collect what it yields"
-        )
-    if parameters_schema is None:
-        parameters = from_signature(fn, name, strict=strict)
-    else:
-        parameters = from_schema(parameters_schema, fn, name, strict=strict)
-    said = description or described(fn)[0] or f"Execute {name}"
-    return Tool(name, fn, said, parameters, _policy(name, policy), is_coroutine_function(fn))
-
-
-def is_coroutine_function(fn: Any) -> bool:
-    """Whether calling a function gives a coroutine, as far as one can see before."""
-    return inspect.iscoroutinefunction(_called(fn))
-
-
-def _called(fn: Any) -> Any:
-    """The function behind partials and objects that can be called."""
-    while isinstance(fn, partial):
-        fn = fn.func
-    return fn if inspect.isroutine(fn) else type(fn).__call__
-
-
-class Tools:
-    """A client's tools by name. Threads may register while others run."""
+class ToolRegistry:
+    """A client's tools by name. Threads may add tools while others run."""
 
     def __init__(self) -> None:
         self._tools: dict[str, Tool] = {}
-        self._definitions: list[Json] = []
         self._lock = threading.Lock()
-        self._governed: tuple[dict[str, Tool], GuardSettings, GuardSettings] | None = None
 
     def add(self, tool: Tool) -> None:
-        """Add a tool; one of the same name gives way."""
+        """Add a tool. It replaces one of the same name."""
         with self._lock:
             self._tools = {**self._tools, tool.name: tool}
-            self._definitions = [one.definition for one in self]
 
     def __iter__(self) -> Iterator[Tool]:
         return iter(self._tools.values())
@@ -125,40 +105,186 @@ class Tools:
 
     def __getitem__(self, name: str) -> Tool:
         if (tool := self._tools.get(name)) is None:
-            known = ", ".join(sorted(self._tools)) or "none"
-            raise InvalidCall(f"there is no tool named {name!r}; the tools are: {known}")
+            names = ", ".join(sorted(self._tools)) or "none"
+            raise InvalidCall(f"there is no tool named {name!r}; the tools are: {names}")
         return tool
 
     @property
     def definitions(self) -> list[Json]:
-        """What the Responses API is told of them all."""
-        return [dict(one) for one in self._definitions]
+        """The tools in the form of the Responses API."""
+        return [tool.definition for tool in self]
 
-    def governed(self, rules: GuardSettings) -> GuardSettings:
-        """Rules with the policies of these tools; a guard's own stand where a tool says nothing."""
-        tools, known = self._tools, self._governed
-        if known is None or known[0] is not tools or known[1] is not rules:
-            own = {name: tool.policy for name, tool in tools.items() if tool.policy != ToolPolicy()}
-            governed = replace(rules, tools={**rules.tools, **own})
-            self._governed = known = (tools, rules, governed)
-        return known[2]
+    def merge_policies(self, rules: GuardSettings) -> GuardSettings:
+        """Return the rules with the policies of these tools, where they have one."""
+        policies = {tool.name: tool.policy for tool in self if tool.policy != ToolPolicy()}
+        return replace(rules, tools={**rules.tools, **policies})
 
 
-def _policy(name: str, options: Mapping[str, Any]) -> ToolPolicy:
-    given = {option: value for option, value in options.items() if value is not None}
-    if value_from_args := given.get("value_from_args"):
-        given["value_from_args"] = _numeric(value_from_args)
+class ToolRegistration:
+    """The methods that register and list a client's tools."""
+
+    def __init__(self) -> None:
+        self._tools = ToolRegistry()
+
+    def register_tool(  # noqa: PLR0917 - the published adapter's signature
+        self,
+        name: str,
+        fn: Callable[..., Any],
+        description: str | None = None,
+        parameters_schema: Json | None = None,
+        value_from_args: FromArguments | None = None,
+        target_from_args: FromArguments | None = None,
+        action_name: str | None = None,
+        domain: str | None = None,
+        actor: str | None = None,
+        metadata_from_args: FromArguments | None = None,
+        decision_mode: DecisionMode | None = None,
+        strict: bool = True,  # noqa: FBT001, FBT002 - the published adapter takes it by position
+        **policy: Any,
+    ) -> None:
+        """Let the model call a function, and set what BIGHUB learns about each call.
+
+        Args:
+            name: The tool's name for the model.
+            fn: The function, blocking or async.
+            description: For the model; the docstring by default.
+            parameters_schema: A JSON Schema (Draft 2020-12) instead of the one made from the
+                signature. References to other documents are not loaded.
+            value_from_args: Computes what is at stake from the JSON arguments.
+            target_from_args: Computes whom or what the call affects.
+            action_name: The action's name for BIGHUB; the tool's name by default.
+            domain: Overrides the client's domain.
+            actor: Overrides the client's actor.
+            metadata_from_args: Computes further facts for BIGHUB.
+            decision_mode: Overrides the client's decision mode.
+            strict: Whether to use OpenAI's strict mode where it can express the parameters.
+            policy: More of `ToolPolicy`: read_only, idempotent, always_review, allowed, probe.
+
+        Raises:
+            AdapterConfigurationError: The tool cannot work as it is registered.
+        """
+        policy |= {
+            "value_from_args": value_from_args,
+            "target_from_args": target_from_args,
+            "metadata_from_args": metadata_from_args,
+            "action_name": action_name,
+            "domain": domain,
+            "actor": actor,
+            "decision_mode": decision_mode,
+        }
+        tool = make_tool(name, fn, description, parameters_schema, strict=strict, policy=policy)
+        self._tools.add(tool)
+
+    def tool(self, name: str, fn: Callable[..., Any], **options: Any) -> None:
+        """Register a tool; see `register_tool`."""
+        self.register_tool(name, fn, **options)
+
+    def action(
+        self,
+        *,
+        system: str | None = None,
+        risk: str = "",
+        environment: str = "",
+        name: str | None = None,
+        **options: Any,
+    ) -> Callable[[Function], Function]:
+        """Decorate a function to register it; BIGHUB receives these facts with each call.
+
+        Args:
+            system: What the action affects; also the domain, unless one is passed.
+            risk: How risky it is, in your own words.
+            environment: Where it acts, for example "production".
+            name: The tool's name; the function's by default.
+            options: More for `register_tool`.
+        """
+        facts = {"system": system, "risk": risk, "environment": environment}
+        facts = {key: value for key, value in facts.items() if value}
+        own_metadata: FromArguments | None = options.pop("metadata_from_args", None)
+
+        def metadata(arguments: Json) -> Mapping[str, Any]:
+            return {**((own_metadata(arguments) if own_metadata else None) or {}), **facts}
+
+        def register(fn: Function) -> Function:
+            domain = options.get("domain") or system
+            changed = {**options, "domain": domain, "metadata_from_args": metadata}
+            self.register_tool(name or fn.__name__, fn, **changed)
+            return fn
+
+        return register
+
+    def list_tools(self) -> Sequence[Json]:
+        """Return the registered tools in the form of Chat Completions."""
+        return [tool.listing for tool in self._tools]
+
+
+def make_tool(
+    name: str,
+    fn: Callable[..., Any],
+    description: str | None,
+    parameters_schema: Json | None,
+    *,
+    strict: bool,
+    policy: Mapping[str, Any],
+) -> Tool:
+    """Make a tool of what a user registers.
+
+    Raises:
+        AdapterConfigurationError: It cannot work; better reported here than during a run.
+    """
+    # Late, because pydantic, griffe and jsonschema are slow to load and only tools need them.
+    from bighub_langgraph.openai.function_schema import (
+        parameters_from_signature,
+        read_docstring,
+        unwrap_function,
+    )
+
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise AdapterConfigurationError(
+            f"a tool's name has 1 to 64 letters, digits, _ and -, unlike {name!r}"
+        )
+    if not callable(fn):
+        raise AdapterConfigurationError(f"tool {name!r}: fn must be callable, not {fn!r}")
+    function = unwrap_function(fn)
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise AdapterConfigurationError(
+            f"tool {name!r}: a generator function returns before it runs; return a list instead"
+        )
+    if parameters_schema is None:
+        parameters: Parameters = parameters_from_signature(fn, name, strict=strict)
+    else:
+        from bighub_langgraph.openai.parameters_schema import parameters_from_schema
+
+        parameters = parameters_from_schema(parameters_schema, fn, name, strict=strict)
+    description = description or read_docstring(fn).description or f"Execute {name}"
+    is_async = inspect.iscoroutinefunction(function)
+    return Tool(name, fn, description, parameters, _make_policy(name, policy), is_async)
+
+
+async def check_tool_call(tool: Tool, arguments: Json, host: "Host", call_id: str) -> Json:
+    """Evaluate a call without running it; return BIGHUB's response and the action it leads to."""
+    call = ToolCall(call_id, call_id, call_id, tool.name, tool.parameters.check(arguments))
+    request = build_evaluation_request(call, host.rules, session=host.session, trajectory=call_id)
+    decision = await evaluate_request(request, call.key, host.rules, host.ports)
+    floor = Verdict.REVIEW if host.rules.policy_for(tool.name).always_review else Verdict.EXECUTE
+    verdict = resolve_verdict(decision, floor, host.rules.minimum_mode)
+    return {**to_jsonable(decision.reply), "_resolved_action": RESOLVED_ACTIONS[verdict]}
+
+
+def _make_policy(name: str, options: Mapping[str, Any]) -> ToolPolicy:
+    options = {option: value for option, value in options.items() if value is not None}
+    if value_from_args := options.get("value_from_args"):
+        options["value_from_args"] = _accept_text(value_from_args)
     try:
-        return ToolPolicy(**given)
+        return ToolPolicy(**options)
     except (ConfigurationError, TypeError) as error:
         raise AdapterConfigurationError(f"tool {name!r}: {error}") from error
 
 
-def _numeric(function: Callable[[Json], Any]) -> Callable[[Json], Any]:
-    """Let a function give a number as text: a `Decimal` parameter is text among JSON arguments."""
+def _accept_text(value_from_args: FromArguments) -> FromArguments:
+    """Let a function return a number as text, as a `Decimal` is among JSON arguments."""
 
     def value(arguments: Json) -> Any:
-        found = function(arguments)
-        return float(found) if isinstance(found, str) else found
+        number = value_from_args(arguments)
+        return float(number) if isinstance(number, str) else number
 
     return value

@@ -1,4 +1,4 @@
-"""What the model is shown of a tool, and what is done with what it sends."""
+"""The schema that the model receives for a function, and the values the function receives."""
 
 from __future__ import annotations
 
@@ -17,14 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
-from bighub_langgraph.core.errors import InvalidCall
+from bighub_langgraph.openai.arguments import SignatureParameters
 from bighub_langgraph.openai.errors import AdapterConfigurationError
-from bighub_langgraph.openai.schemas import (
-    Parameters,
+from bighub_langgraph.openai.function_schema import (
     SchemaWarning,
-    from_schema,
-    from_signature,
-    read_arguments,
+    parameters_from_signature,
+    read_docstring,
 )
 from tests.openai_rules import strict_faults
 
@@ -85,7 +83,7 @@ def everything(  # noqa: PLR0917 - everything
     return dict(locals())
 
 
-GIVEN = {
+SENT = {
     "number": "4",
     "share": 0.5,
     "words": ["a"],
@@ -107,26 +105,26 @@ GIVEN = {
 }
 
 
-def called(fn: Callable[..., Any], arguments: dict[str, Any], **options: Any) -> Any:
-    parameters = from_signature(fn, "tool", **options)
+def call(fn: Callable[..., Any], arguments: dict[str, Any], **options: Any) -> Any:
+    parameters = parameters_from_signature(fn, "tool", **options)
     positional, named = parameters.bind(parameters.check(arguments))
     return fn(*positional, **named)
 
 
-def warned(make: Callable[[], Parameters]) -> tuple[Parameters, str]:
+def record_warning(make: Callable[[], SignatureParameters]) -> tuple[SignatureParameters, str]:
     with pytest.warns(SchemaWarning) as seen:
         parameters = make()
     return parameters, str(seen[0].message)
 
 
-def test_ordinary_types_are_said_strictly() -> None:
-    parameters = from_signature(everything, "tool")
+def test_ordinary_types_are_expressed_strictly() -> None:
+    parameters = parameters_from_signature(everything, "tool")
     assert parameters.strict
     assert list(strict_faults(parameters.schema, ())) == []
 
 
 def test_arguments_arrive_as_the_signature_says() -> None:
-    assert called(everything, GIVEN) == {
+    assert call(everything, SENT) == {
         "number": 4,
         "share": 0.5,
         "words": ["a"],
@@ -149,40 +147,40 @@ def test_arguments_arrive_as_the_signature_says() -> None:
 
 
 def test_checking_twice_changes_nothing() -> None:
-    check = from_signature(everything, "tool").check
-    assert check(check(GIVEN)) == check(GIVEN)
+    check = parameters_from_signature(everything, "tool").check
+    assert check(check(SENT)) == check(SENT)
 
 
 def test_descriptions_come_from_docstring_and_annotation() -> None:
-    properties = from_signature(everything, "tool").schema["properties"]
+    properties = parameters_from_signature(everything, "tool").schema["properties"]
     assert properties["number"]["description"] == "how many"
     assert properties["share"]["description"] == "which part, told in two lines"
     assert properties["ratio"]["description"] == "in percent (null: the default, 3)"
 
 
-def test_a_default_is_filled_in_before_anybody_is_asked() -> None:
+def test_a_default_is_filled_in_before_the_call_is_evaluated() -> None:
     def pay(amount: float, currency: str = "EUR") -> None: ...
 
-    assert from_signature(pay, "pay").check({"amount": 5, "currency": None}) == {
+    assert parameters_from_signature(pay, "pay").check({"amount": 5, "currency": None}) == {
         "amount": 5.0,
         "currency": "EUR",
     }
 
 
-def test_a_default_that_json_cannot_say_is_left_to_the_function() -> None:
+def test_a_default_that_json_cannot_express_is_left_to_the_function() -> None:
     missing = object()
 
     def find(name: str, limit: int = missing) -> Any:  # type: ignore[assignment]  # a sentinel
         return limit
 
-    assert called(find, {"name": "a", "limit": None}) is missing
+    assert call(find, {"name": "a", "limit": None}) is missing
 
 
-def test_what_strict_mode_cannot_say_is_sent_loosely_and_named() -> None:
+def test_what_strict_mode_cannot_express_is_sent_loosely_and_named() -> None:
     def note(labels: dict[str, str]) -> dict[str, str]:
         return labels
 
-    parameters, message = warned(lambda: from_signature(note, "note"))
+    parameters, message = record_warning(lambda: parameters_from_signature(note, "note"))
     assert not parameters.strict
     assert "parameter 'labels'" in message
     assert parameters.check({"labels": {"a": "b"}}) == {"labels": {"a": "b"}}
@@ -191,13 +189,13 @@ def test_what_strict_mode_cannot_say_is_sent_loosely_and_named() -> None:
 def test_a_parameter_behind_a_definition_is_named_too() -> None:
     def carry(weight: int, bag: Bag) -> None: ...
 
-    assert "parameter 'bag'" in warned(lambda: from_signature(carry, "carry"))[1]
+    assert "parameter 'bag'" in record_warning(lambda: parameters_from_signature(carry, "carry"))[1]
 
 
-def test_a_loose_schema_that_was_asked_for_warns_of_nothing() -> None:
+def test_a_requested_loose_schema_does_not_warn() -> None:
     def note(labels: dict[str, str]) -> None: ...
 
-    assert not from_signature(note, "note", strict=False).strict
+    assert not parameters_from_signature(note, "note", strict=False).strict
 
 
 def test_parameters_of_every_kind_reach_the_function() -> None:
@@ -206,8 +204,8 @@ def test_parameters_of_every_kind_reach_the_function() -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SchemaWarning)
-        got = called(gather, {"first": 1, "second": 2, "rest": [3, 4], "last": 5, "other": 6})
-    assert got == (1, 2, (3, 4), 5, {"other": 6})
+        values = call(gather, {"first": 1, "second": 2, "rest": [3, 4], "last": 5, "other": 6})
+    assert values == (1, 2, (3, 4), 5, {"other": 6})
 
 
 def test_a_partial_and_a_callable_object_are_read_like_functions() -> None:
@@ -218,19 +216,19 @@ def test_a_partial_and_a_callable_object_are_read_like_functions() -> None:
         def __call__(self, amount: int) -> int:
             return amount
 
-    assert called(partial(pay, currency="EUR"), {"amount": 1, "currency": None}) == (1, "EUR")
-    assert called(Pay(), {"amount": "2"}) == 2
+    assert call(partial(pay, currency="EUR"), {"amount": 1, "currency": None}) == (1, "EUR")
+    assert call(Pay(), {"amount": "2"}) == 2
 
 
 class Connection:
-    """Nothing JSON could say."""
+    """Nothing that JSON can express."""
 
 
 def test_a_required_parameter_that_no_json_fills_is_refused() -> None:
     def query(sql: str, connection: Connection) -> None: ...
 
     with pytest.raises(AdapterConfigurationError, match="'connection'"):
-        from_signature(query, "query")
+        parameters_from_signature(query, "query")
 
 
 def test_an_optional_parameter_that_no_json_fills_keeps_its_default() -> None:
@@ -239,84 +237,16 @@ def test_an_optional_parameter_that_no_json_fills_keeps_its_default() -> None:
     def query(sql: str, connection: Connection = here) -> Connection:
         return connection
 
-    parameters, message = warned(lambda: from_signature(query, "query"))
+    parameters, message = record_warning(lambda: parameters_from_signature(query, "query"))
     assert "'connection' keeps its default" in message
     assert list(parameters.schema["properties"]) == ["sql"]
-
-
-def test_arguments_that_do_not_fit_are_told_one_by_one() -> None:
-    def pay(amount: float, order: str) -> None: ...
-
-    with pytest.raises(InvalidCall) as raised:
-        from_signature(pay, "pay").check({"amount": "much", "extra": 1})
-    told = str(raised.value)
-    assert "amount: " in told
-    assert "order: Field required" in told
-    assert "extra: " in told
-
-
-@pytest.mark.parametrize(
-    ("raw", "told"),
-    [("{", "not JSON"), ("[1]", "a JSON object"), ('{"a": NaN}', "NaN"), ("nonsense", "not JSON")],
-)
-def test_arguments_that_are_no_json_object_are_refused(raw: str, told: str) -> None:
-    with pytest.raises(InvalidCall, match=told):
-        read_arguments(raw, "pay")
-
-
-def test_empty_arguments_are_no_arguments() -> None:
-    assert read_arguments("", "pay") == read_arguments(None, "pay") == {}
-
-
-HAND = {
-    "type": "object",
-    "properties": {"loan_id": {"type": "string"}, "amount": {"type": "number", "minimum": 0}},
-    "required": ["loan_id", "amount"],
-    "additionalProperties": False,
-}
-
-
-def approve_loan(loan_id: Any, amount: Any) -> Any:
-    return loan_id, amount
-
-
-def test_a_schema_by_hand_is_sent_as_it_is_and_enforced() -> None:
-    parameters = from_schema(HAND, approve_loan, "approve_loan")
-    assert parameters.schema is HAND
-    assert parameters.strict
-    with pytest.raises(InvalidCall, match="amount must be at least 0"):
-        parameters.check({"loan_id": "l", "amount": -1})
-
-
-def test_a_schema_by_hand_that_strict_mode_refuses_is_sent_loosely_and_named() -> None:
-    loose = {**HAND, "required": ["loan_id"]}
-
-    def approve(loan_id: str, amount: float = 0) -> None: ...
-
-    parameters, message = warned(lambda: from_schema(loose, approve, "approve"))
-    assert not parameters.strict
-    assert "parameter 'amount'" in message
-
-
-@pytest.mark.parametrize(
-    ("schema", "told"),
-    [
-        ([], "type 'object'"),
-        ({"type": "array"}, "type 'object'"),
-        ({**HAND, "dependentSchemas": {}}, "dependentSchemas"),
-        ({**HAND, "properties": {"other": {}}, "required": []}, "do not go together"),
-    ],
-)
-def test_a_schema_by_hand_that_cannot_work_is_refused(schema: Any, told: str) -> None:
-    with pytest.raises(AdapterConfigurationError, match=told):
-        from_schema(schema, approve_loan, "approve_loan")
 
 
 def test_an_annotation_that_names_nothing_is_refused() -> None:
     def pay(amount: Unknown) -> None: ...  # type: ignore[name-defined]  # noqa: F821
 
     with pytest.raises(AdapterConfigurationError, match="Unknown"):
-        from_signature(pay, "pay")
+        parameters_from_signature(pay, "pay")
 
 
 PLAIN = st.sampled_from([int, float, bool, str, date, Decimal, UUID, Colour, Item, Node])
@@ -332,7 +262,7 @@ HINTS: st.SearchStrategy[Any] = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from("abcd"), HINTS, min_size=1), st.data())
-def test_whatever_is_said_strictly_keeps_every_rule_of_strict_mode(
+def test_every_strict_schema_keeps_the_rules_of_strict_mode(
     hints: dict[str, Any], data: st.DataObject
 ) -> None:
     namespace: dict[str, Any] = {}
@@ -343,6 +273,85 @@ def test_whatever_is_said_strictly_keeps_every_rule_of_strict_mode(
         f"def tool(*, {listed}): return dict(locals())", namespace
     )  # a signature made up on the spot
     namespace["tool"].__annotations__ = hints
-    parameters = from_signature(namespace["tool"], "tool")
+    parameters = parameters_from_signature(namespace["tool"], "tool")
     assert parameters.strict
     assert list(strict_faults(parameters.schema, ())) == []
+
+
+GOOGLE = """Pay an order.
+
+Rules:
+    Only orders of today.
+
+Args:
+    order (str): which
+        order
+    *notes: more
+    amount: how much
+
+Returns:
+    A receipt.
+"""
+NUMPY = """Pay an order.
+
+Parameters
+----------
+order : str
+    which
+    order
+amount
+    how much
+
+Returns
+-------
+str
+    A receipt.
+"""
+SPHINX = """Pay an order.
+
+:param str order: which
+    order
+:param amount: how much"""
+
+
+@pytest.mark.parametrize("text", [GOOGLE, NUMPY, SPHINX], ids=["google", "numpy", "sphinx"])
+def test_docstrings_of_each_style_describe_the_parameters(
+    text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def pay() -> None: ...
+
+    pay.__doc__ = text
+    documentation = read_docstring(pay)
+    assert documentation.description.startswith("Pay an order.")
+    assert "receipt" not in documentation.description
+    assert documentation.parameters["order"] == "which order"
+    assert documentation.parameters["amount"] == "how much"
+    assert caplog.records == []
+
+
+def test_the_description_keeps_what_belongs_to_no_parameter() -> None:
+    def pay() -> None: ...
+
+    pay.__doc__ = GOOGLE
+    assert read_docstring(pay).description == "Pay an order.\n\nRules:\nOnly orders of today."
+    assert read_docstring(pay).parameters["notes"] == "more"
+
+
+@pytest.mark.parametrize("text", ["Pay.\n\nRefunds: see\n  refund().", "Pay: now.\n\n- once", ""])
+def test_a_docstring_without_sections_is_the_description(text: str) -> None:
+    def pay() -> None: ...
+
+    pay.__doc__ = text
+    assert read_docstring(pay) == (text, {})
+
+
+def test_a_partial_and_a_callable_object_are_described_by_their_function() -> None:
+    def pay(amount: int, currency: str) -> None:
+        """Pay."""
+
+    class Pay:
+        def __call__(self, amount: int) -> None:
+            """Pay as well."""
+
+    assert read_docstring(partial(pay, currency="EUR")).description == "Pay."
+    assert read_docstring(Pay()).description == "Pay as well."

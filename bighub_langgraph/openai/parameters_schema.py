@@ -1,0 +1,99 @@
+"""Parameters of a tool that come from a JSON Schema written by hand (`parameters_schema=`)."""
+
+from collections.abc import Callable, Iterator, Mapping
+from fractions import Fraction
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped]  # it brings no types
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+from referencing.jsonschema import DRAFT202012
+
+from bighub_langgraph.openai.arguments import SchemaParameters, find_binding_fault, shorten_message
+from bighub_langgraph.openai.errors import AdapterConfigurationError
+from bighub_langgraph.openai.function_schema import warn_about_schema
+from bighub_langgraph.openai.strict import find_strict_violation
+
+__all__ = ["parameters_from_schema"]
+
+Json = dict[str, Any]
+# Keywords that describe, or that the validator of another keyword reads.
+_OTHER_KEYWORDS = frozenset(
+    (
+        *("$schema", "$id", "$comment", "$defs", "definitions", "title", "description", "default"),
+        *("example", "examples", "deprecated", "readOnly", "writeOnly", "discriminator"),
+        *("contentMediaType", "contentEncoding", "then", "else", "minContains", "maxContains"),
+    )
+)
+
+
+def parameters_from_schema(
+    schema: Any, fn: Callable[..., Any], tool: str, *, strict: bool = True
+) -> SchemaParameters:
+    """Use a JSON Schema (Draft 2020-12) as it is.
+
+    Raises:
+        AdapterConfigurationError: It is not a valid schema of an object, uses what is not checked
+            here, or does not match the function.
+    """
+    if not isinstance(schema, dict) or schema.get("type") != "object":
+        raise AdapterConfigurationError(
+            f"tool {tool!r}: parameters_schema must be a JSON Schema with type 'object'"
+        )
+    try:
+        jsonschema.Draft202012Validator.check_schema(schema)
+    except jsonschema.SchemaError as error:
+        place = ".".join(map(str, error.absolute_path)) or "its root"
+        raise AdapterConfigurationError(
+            f"tool {tool!r}: parameters_schema is not a valid JSON Schema at {place}: "
+            f"{shorten_message(error)}"
+        ) from error
+    if faults := sorted(set(_find_unchecked(schema))):
+        raise AdapterConfigurationError(
+            f"tool {tool!r}: parameters_schema uses {', '.join(faults)}, "
+            "which is not checked here; leave it out, or check it in the tool"
+        )
+    if fault := find_binding_fault(fn, schema.get("properties", {})):
+        raise AdapterConfigurationError(
+            f"tool {tool!r}: parameters_schema does not match the function: {fault}"
+        )
+    violation = find_strict_violation(schema) if strict else None
+    if violation:
+        warn_about_schema(tool, f"strict mode refuses {violation}; sent with strict: false")
+    # `$schema` could select another draft. With an empty registry no document is ever fetched.
+    rules = {keyword: value for keyword, value in schema.items() if keyword != "$schema"}
+    validator = _Validator(rules, registry=Registry())
+    return SchemaParameters(tool, schema, strict and not violation, fn, validator)
+
+
+def _find_unchecked(schema: Json) -> Iterator[str]:
+    """Yield the keywords that nothing checks and the references that lead nowhere."""
+    root = DRAFT202012.create_resource(schema)
+    parts, visited = [(schema, Registry().resolver_with_root(root))], set[int]()
+    while parts:
+        part, resolver = parts.pop()
+        if id(part) in visited or not isinstance(part, Mapping):
+            continue
+        visited.add(id(part))
+        resolver = resolver.in_subresource(DRAFT202012.create_resource(part))
+        yield from map(str, part.keys() - _Validator.VALIDATORS.keys() - _OTHER_KEYWORDS)
+        for keyword in part.keys() & {"$ref", "$dynamicRef"}:
+            try:
+                target = resolver.lookup(part[keyword])
+            except Unresolvable:
+                yield f"the reference {part[keyword]!r}"
+            else:
+                parts.append((target.contents, target.resolver))
+        parts.extend((subschema, resolver) for subschema in DRAFT202012.subresources_of(part))
+
+
+def _check_multiple(_: Any, divisor: float, value: Any, __: Json) -> Iterator[Exception]:
+    # Exact in the decimal numbers that JSON shows: as floats, 19.99 is no multiple of 0.01.
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and Fraction(str(value)) % Fraction(str(divisor)):
+        yield jsonschema.ValidationError(f"{value!r} is not a multiple of {divisor!r}")
+
+
+_Validator = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator, {"multipleOf": _check_multiple}
+)
