@@ -248,6 +248,6 @@ SCHEMAS = st.fixed_dictionaries({}, optional=_keywords(SIMPLE))
 def test_a_value_fits_exactly_when_the_reference_says_so(
     schema: Json, other: Json, value: Any
 ) -> None:
-    whole = {"type": "object", "properties": {"a": schema}, "$defs": {"other": other}}
-    parameters = parameters_from_schema(whole, accept, "tool", strict=False)
-    assert fits(parameters, {"a": value}) == Draft202012Validator(whole).is_valid({"a": value})
+    complete = {"type": "object", "properties": {"a": schema}, "$defs": {"other": other}}
+    parameters = parameters_from_schema(complete, accept, "tool", strict=False)
+    assert fits(parameters, {"a": value}) == Draft202012Validator(complete).is_valid({"a": value})
