@@ -23,7 +23,13 @@ PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     (
         "the model's arguments checked against the tool",
-        ("openai/signature", "openai/checking", "openai/once", "openai/schemas", "openai/tools"),
+        (
+            "openai/arguments",
+            "openai/function_schema",
+            "openai/once",
+            "openai/parameters_schema",
+            "openai/tools",
+        ),
     ),
     ("the conversation with the model", ("openai/",)),
     ("nodes, edges and hooks of the graph", ("graph/", "middleware", "guard")),

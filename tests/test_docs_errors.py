@@ -50,7 +50,7 @@ def messages() -> Iterator[tuple[str, str]]:
 
 
 # Caught by us before anybody sees them, or a sign of a mistake of ours.
-INTERNAL = {"AssertionError", "NotSayable", "AttributeError", "RuntimeError", "OSError"}
+INTERNAL = {"AssertionError", "StrictSchemaError", "AttributeError", "RuntimeError", "OSError"}
 
 
 def fixed(node: ast.expr) -> str:

@@ -23,7 +23,7 @@ from bighub_langgraph import (
     LocalBighub,
     ToolPolicy,
 )
-from bighub_langgraph.openai.schemas import SchemaWarning
+from bighub_langgraph.openai.function_schema import SchemaWarning
 from tests.openai_answers import calls, says
 from tests.openai_bighub import PROCEED, REVIEW, AsyncScriptedBighub, ScriptedBighub
 from tests.openai_runtime import COLOURS, runtime

@@ -15,13 +15,15 @@ from pydantic import AfterValidator
 from bighub_langgraph import AsyncBighubOpenAI, BighubGuard, BighubOpenAI, current_call
 from bighub_langgraph.core.errors import InvalidCall, JournalError
 from bighub_langgraph.core.lifecycle import ExecutionFinished
+from bighub_langgraph.openai.arguments import parse_arguments
 from bighub_langgraph.openai.errors import (
     AdapterConfigurationError,
     ProviderResponseError,
     StateRefused,
 )
+from bighub_langgraph.openai.function_schema import parameters_from_signature
+from bighub_langgraph.openai.parameters_schema import parameters_from_schema
 from bighub_langgraph.openai.replies import read_reply
-from bighub_langgraph.openai.schemas import from_schema, from_signature, read_arguments
 from bighub_langgraph.openai.talk import Talk
 from tests.openai_answers import calls, fails, says
 from tests.openai_bighub import PROCEED, REVIEW, AsyncScriptedBighub, ScriptedBighub
@@ -153,8 +155,10 @@ def test_a_validator_that_does_not_leave_its_own_work_alone_is_refused_by_name()
     def pay(cents: Annotated[int, AfterValidator(hundredfold)], names: set[str]) -> None: ...
 
     with pytest.raises(InvalidCall, match="checking cents twice"):
-        from_signature(pay, "pay").check({"cents": 5, "names": ["a", "b"]})
-    assert from_signature(pay, "pay").check({"cents": 0, "names": ["a", "b"]})["cents"] == 0
+        parameters_from_signature(pay, "pay").check({"cents": 5, "names": ["a", "b"]})
+    assert (
+        parameters_from_signature(pay, "pay").check({"cents": 0, "names": ["a", "b"]})["cents"] == 0
+    )
 
 
 @pytest.mark.parametrize("later", ["approve", "reject", "edit"])
@@ -250,8 +254,8 @@ def test_whatever_arguments_the_model_sends_the_run_goes_on(
 
 
 def test_integers_beyond_floats_are_integers() -> None:
-    whole = from_schema(WHOLE, number, "count")
-    assert whole.check(read_arguments('{"n": 3' + "0" * 400 + "}", "count"))["n"] == 3 * 10**400
+    whole = parameters_from_schema(WHOLE, number, "count")
+    assert whole.check(parse_arguments('{"n": 3' + "0" * 400 + "}", "count"))["n"] == 3 * 10**400
 
 
 class Mute(Exception):

@@ -16,7 +16,7 @@ from bighub_langgraph.core.models import Answer, Approval, CallRecord, State, St
 from bighub_langgraph.openai.errors import StateRefused
 from bighub_langgraph.openai.host import Host
 from bighub_langgraph.openai.talk import OpenCall, Talk
-from bighub_langgraph.openai.tools import Tools
+from bighub_langgraph.openai.tools import ToolRegistry
 from bighub_langgraph.openai.turn import Considered, settle_calls
 
 __all__ = ["carry_out", "denial", "edited", "read_answer", "said"]
@@ -56,7 +56,7 @@ def read_answer(given: Any, call: OpenCall, host: Host) -> Json:
     return record_answer
 
 
-def _read(given: Any, call: OpenCall, tools: Tools, at: float) -> Json:
+def _read(given: Any, call: OpenCall, tools: ToolRegistry, at: float) -> Json:
     if not isinstance(given, Mapping) or given.get("resolution") not in _RESOLUTIONS:
         return denial(
             f"the approval callback answered {given!r:.80} instead of a mapping with a resolution, "
@@ -75,7 +75,7 @@ def _read(given: Any, call: OpenCall, tools: Tools, at: float) -> Json:
 
 
 def edited(
-    call: OpenCall, arguments: Any, tools: Tools, at: float, words: Mapping[str, str]
+    call: OpenCall, arguments: Any, tools: ToolRegistry, at: float, words: Mapping[str, str]
 ) -> Json:
     """The answer that approves other arguments; an edit that changes nothing is a plain yes."""
     if not isinstance(arguments, Mapping):

@@ -13,7 +13,6 @@ from uuid import uuid4
 from bighub_langgraph.core.models import CallRecord
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.delivery_worker import AT_EXIT
-from bighub_langgraph.openai.checking import checked
 from bighub_langgraph.openai.conversation import Ending, converse, go_on
 from bighub_langgraph.openai.facade import Facade
 from bighub_langgraph.openai.models import ASYNCHRONOUS
@@ -22,6 +21,7 @@ from bighub_langgraph.openai.result import RunResult
 from bighub_langgraph.openai.running import Runner, async_runner
 from bighub_langgraph.openai.runs import ended, with_approval
 from bighub_langgraph.openai.state import RunState
+from bighub_langgraph.openai.tools import check_tool_call
 
 __all__ = ["AsyncBighubOpenAI", "AsyncGuardedOpenAI"]
 
@@ -120,7 +120,7 @@ class AsyncBighubOpenAI(Facade):
     async def check_tool(self, tool_name: str, arguments: Mapping[str, Any]) -> Json:
         """See `BighubOpenAI.check_tool`."""
         tool = self._registered(tool_name)
-        return await checked(tool, dict(arguments), self._surroundings(), uuid4().hex)
+        return await check_tool_call(tool, dict(arguments), self._surroundings(), uuid4().hex)
 
     async def close(self) -> None:
         """See `BighubOpenAI.close`."""

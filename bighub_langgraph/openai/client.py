@@ -11,7 +11,6 @@ from uuid import uuid4
 from bighub_langgraph.concurrency import background_loop, run_sync
 from bighub_langgraph.core.models import CallRecord
 from bighub_langgraph.core.ports import Ports
-from bighub_langgraph.openai.checking import checked
 from bighub_langgraph.openai.conversation import Ending, converse, go_on
 from bighub_langgraph.openai.facade import Facade
 from bighub_langgraph.openai.models import BLOCKING
@@ -20,6 +19,7 @@ from bighub_langgraph.openai.result import RunResult
 from bighub_langgraph.openai.running import Runner, blocking_runner
 from bighub_langgraph.openai.runs import ended, with_approval
 from bighub_langgraph.openai.state import RunState
+from bighub_langgraph.openai.tools import check_tool_call
 
 __all__ = ["BighubOpenAI", "GuardedOpenAI"]
 
@@ -127,7 +127,7 @@ class BighubOpenAI(Facade):
     def check_tool(self, tool_name: str, arguments: Mapping[str, Any]) -> Json:
         """Ask BIGHUB about a call and run nothing; `_resolved_action` says what would be done."""
         tool = self._registered(tool_name)
-        return run_sync(checked(tool, dict(arguments), self._surroundings(), uuid4().hex))
+        return run_sync(check_tool_call(tool, dict(arguments), self._surroundings(), uuid4().hex))
 
     def close(self) -> None:
         """Tell BIGHUB what waits, for a few seconds, and close what this client opened."""

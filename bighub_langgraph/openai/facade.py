@@ -198,7 +198,7 @@ class Facade(PublishedNames):
         with it.
         """
         stored = read_state(blob, self._tools, self.settings.key)
-        rules = self._tools.governed(self._backing.runtime.settings)
+        rules = self._tools.merge_policies(self._backing.runtime.settings)
         talk = run_sync(taken_in(stored, rules, self._backing.runtime.ports, self.session_id))
         return self._state(Ending(talk, stored.reply, "interrupted"))
 
@@ -264,7 +264,7 @@ class Facade(PublishedNames):
         return Host(
             provider=self._provider,
             tools=self._tools,
-            rules=self._tools.governed(self._backing.runtime.settings),
+            rules=self._tools.merge_policies(self._backing.runtime.settings),
             ports=ports,
             runner=runner,
             session=self.session_id,

@@ -10,7 +10,7 @@ from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.openai.provider import Provider
 from bighub_langgraph.openai.running import Runner
 from bighub_langgraph.openai.talk import Talk
-from bighub_langgraph.openai.tools import Tools
+from bighub_langgraph.openai.tools import ToolRegistry
 
 __all__ = ["Host"]
 
@@ -30,7 +30,7 @@ class Host:
     """
 
     provider: Provider
-    tools: Tools
+    tools: ToolRegistry
     rules: GuardSettings
     ports: Ports
     runner: Runner

@@ -6,11 +6,10 @@ from typing import Any
 
 from bighub_langgraph.core.decision import parse_decision, resolve_verdict
 from bighub_langgraph.core.jsonable import to_jsonable
-from bighub_langgraph.openai.checking import RESOLVED_ACTIONS
 from bighub_langgraph.openai.events import dumped
-from bighub_langgraph.openai.registering import Registering
 from bighub_langgraph.openai.replies import read_reply, serialized
 from bighub_langgraph.openai.streaming import Stream, translated
+from bighub_langgraph.openai.tools import RESOLVED_ACTIONS, ToolRegistration
 
 __all__ = ["PublishedNames", "ToolResult"]
 
@@ -45,7 +44,7 @@ class ToolResult:
     safe_novelty_lane: Json | None = None
 
 
-class PublishedNames(Registering):
+class PublishedNames(ToolRegistration):
     """Private methods of the published adapter that tests of its users call."""
 
     def _openai_tools(self) -> list[Json]:

@@ -17,13 +17,13 @@ from bighub_langgraph.core.models import CallRecord, ToolFailed, ToolOutcome, To
 from bighub_langgraph.core.policy import ToolPolicy
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.core.redaction import redact_text
-from bighub_langgraph.openai.schemas import Bound
+from bighub_langgraph.openai.arguments import BoundArguments
 from bighub_langgraph.openai.tools import Tool
 
 __all__ = ["Runner", "async_runner", "blocking_runner"]
 
 Json = dict[str, Any]
-Bind = Callable[[], Bound]
+Bind = Callable[[], BoundArguments]
 Waiter = Callable[[Any], Any]
 LONGEST_ERROR = 4_000
 

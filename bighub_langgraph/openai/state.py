@@ -13,7 +13,7 @@ from bighub_langgraph.openai.approvals import edited, said
 from bighub_langgraph.openai.errors import StateRefused
 from bighub_langgraph.openai.replies import Reply
 from bighub_langgraph.openai.talk import OpenCall, Talk, talk_from_json, talk_in_json
-from bighub_langgraph.openai.tools import Tools
+from bighub_langgraph.openai.tools import ToolRegistry
 
 __all__ = ["VERSION", "RunState", "Stored", "fingerprints", "read_state", "refuse_changed"]
 
@@ -33,7 +33,7 @@ class RunState:
         self,
         talk: Talk,
         reply: Reply,
-        tools: Tools,
+        tools: ToolRegistry,
         *,
         clock: Callable[[], float],
         fingerprints: Mapping[str, str],
@@ -127,7 +127,7 @@ class Stored:
     signed: bool
 
 
-def read_state(blob: Any, tools: Tools, signing_key: bytes | None) -> Stored:
+def read_state(blob: Any, tools: ToolRegistry, signing_key: bytes | None) -> Stored:
     """Read what `to_json` wrote; refuse a newer, a changed or a forged one."""
     said_ = _parsed(blob)
     if said_.get("format") != _FORMAT or not isinstance(said_.get("version"), int):
@@ -150,7 +150,7 @@ def read_state(blob: Any, tools: Tools, signing_key: bytes | None) -> Stored:
     return Stored(talk, reply, signing_key is not None)
 
 
-def fingerprints(calls: Sequence[OpenCall], tools: Tools) -> dict[str, str]:
+def fingerprints(calls: Sequence[OpenCall], tools: ToolRegistry) -> dict[str, str]:
     """The fingerprints of the tools that some calls want to run."""
     wanted = {call.tool for call in calls if call.kind == "function"}
     return {tool.name: tool.fingerprint for tool in tools if tool.name in wanted}
@@ -169,7 +169,7 @@ def _parsed(blob: Any) -> Json:
     return dict(said_)
 
 
-def refuse_changed(talk: Talk, stored: Any, tools: Tools) -> None:
+def refuse_changed(talk: Talk, stored: Any, tools: ToolRegistry) -> None:
     """Refuse a run whose waiting calls want tools that are not the ones asked about."""
     now = fingerprints(talk.pending, tools)
     known = stored if isinstance(stored, Mapping) else {}

@@ -19,10 +19,10 @@ from bighub_langgraph.core.models import (
     ToolCall,
     ToolSucceeded,
 )
+from bighub_langgraph.openai.arguments import BoundArguments, parse_arguments
 from bighub_langgraph.openai.events import event_of, failure, refusal, told
 from bighub_langgraph.openai.host import Host
 from bighub_langgraph.openai.replies import FunctionCall, Reply
-from bighub_langgraph.openai.schemas import Bound, read_arguments
 from bighub_langgraph.openai.talk import OpenCall, Talk
 from bighub_langgraph.openai.tools import Tool
 
@@ -43,9 +43,9 @@ class Considered(NamedTuple):
     call: OpenCall
     known: CallRecord | InvalidCall | None
     fresh: bool = False
-    bind: Callable[[], Bound] | None = None
+    bind: Callable[[], BoundArguments] | None = None
 
-    def bound_to(self, tool: Tool) -> Callable[[], Bound]:
+    def bound_to(self, tool: Tool) -> Callable[[], BoundArguments]:
         """What binds the arguments to the tool."""
         return self.bind or partial(tool.parameters.bind, self.call.arguments)
 
@@ -75,7 +75,7 @@ async def settle_calls(
     return [call for call, _, _ in settled], [event for _, event, _ in settled]
 
 
-Asked = tuple[OpenCall, ToolCall | InvalidCall, Callable[[], Bound] | None]
+Asked = tuple[OpenCall, ToolCall | InvalidCall, Callable[[], BoundArguments] | None]
 # A call, its event, and its record where its decision is one to tell of.
 Settled = tuple[OpenCall, Json, CallRecord | None]
 Settling = Settled | Coroutine[Any, Any, Settled]
@@ -203,8 +203,8 @@ def _checked(call: FunctionCall, talk: Talk, host: Host, times: int) -> Asked:
     try:
         _refuse_shared_id(call, times)
         tool = host.tools[call.name]
-        arguments = read_arguments(call.arguments, call.name)
-        checked = tool.parameters.read(arguments)
+        arguments = parse_arguments(call.arguments, call.name)
+        checked = tool.parameters.validate(arguments)
     except InvalidCall as error:
         return OpenCall(call.call_id, call.name, arguments), error, None
     opened = OpenCall(call_id=call.call_id, tool=call.name, arguments=checked.arguments)
@@ -224,7 +224,7 @@ def _hosted(item: Json, talk: Talk, host: Host) -> OpenCall:
     """A hosted MCP server's wish to run a tool of its own, for a person to allow."""
     name, request_id = str(item.get("name")), str(item.get("id"))
     try:
-        arguments = read_arguments(item.get("arguments"), name)
+        arguments = parse_arguments(item.get("arguments"), name)
     except InvalidCall:
         arguments = {"unreadable": item.get("arguments")}
     event = refusal(name, request_id, arguments, "", talk.run_id)
