@@ -17,7 +17,7 @@ from bighub_langgraph.concurrency import (
     gather_in_threads,
     run_sync,
 )
-from bighub_langgraph.core.execution import evaluate_request
+from bighub_langgraph.core.evaluation import evaluate_request
 from bighub_langgraph.core.models import CallRecord, Decision, EvaluationRequest, ToolCall
 from bighub_langgraph.core.policy import GuardSettings, build_evaluation_request
 from bighub_langgraph.core.ports import Journal, Ports

@@ -10,7 +10,7 @@ from bighub import AsyncBighubClient, BighubClient
 from bighub_langgraph import BighubGuard, ToolPolicy
 from bighub_langgraph.concurrency import run_sync
 from bighub_langgraph.core.errors import ConfigurationError
-from bighub_langgraph.core.execution import evaluate_calls
+from bighub_langgraph.core.evaluation import evaluate_calls
 from bighub_langgraph.core.models import Decision, State, ToolCall
 from tests.calls import reply
 from tests.engines import Answer, AsyncScriptedBighub, ScriptedBighub, service

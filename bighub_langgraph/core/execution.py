@@ -1,4 +1,4 @@
-"""The flows of a tool call: evaluate it, record an answer, execute it at most once, recover it.
+"""The flows behind a decision: record an answer, execute a call at most once, recover it.
 
 Each flow is written once, for sync and async callers; see `bighub_langgraph.core.ports`.
 """
@@ -8,23 +8,19 @@ import copy
 import inspect
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bighub_langgraph.core.decision import fallback_decision, parse_decision, resolve_verdict
 from bighub_langgraph.core.errors import (
     BighubGuardError,
     CallStillRunning,
-    EngineError,
-    InvalidCall,
     InvalidTransition,
 )
 from bighub_langgraph.core.lifecycle import (
     AnswerGiven,
     CallCancelled,
     ClaimReleased,
-    DecisionMade,
     Event,
     ExecutionFinished,
     ExecutionPaused,
@@ -38,16 +34,12 @@ from bighub_langgraph.core.models import (
     Answer,
     Approval,
     CallRecord,
-    Decision,
-    EvaluationRequest,
     State,
-    ToolCall,
     ToolFailed,
     ToolOutcome,
     ToolSucceeded,
-    Verdict,
 )
-from bighub_langgraph.core.policy import GuardSettings, ToolPolicy, build_evaluation_request
+from bighub_langgraph.core.policy import ToolPolicy
 from bighub_langgraph.core.ports import Ports
 
 log = logging.getLogger("bighub_langgraph")
@@ -56,23 +48,6 @@ log = logging.getLogger("bighub_langgraph")
 OWNER_TIMEOUT = 10.0
 FIRST_POLL = 0.005
 LONGEST_POLL = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class RefusedCall:
-    """A call that cannot be evaluated: the model gets the error, and nothing runs."""
-
-    call: ToolCall
-    error: InvalidCall
-
-
-@dataclass(frozen=True, slots=True)
-class EditedCall:
-    """A call with arguments that a person wrote, and that person's approval of them."""
-
-    call: ToolCall
-    approval: Approval
-    edited_from: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,122 +81,6 @@ class ExecutionResult:
     record: CallRecord
     replayed: bool = False
     signal: BaseException | None = None
-
-
-# -- evaluate --------------------------------------------------------------------------------------
-
-
-async def evaluate_calls(
-    calls: Sequence[ToolCall | EditedCall],
-    settings: GuardSettings,
-    ports: Ports,
-    *,
-    session: str | None = None,
-    trajectory: str | None = None,
-    model: str | None = None,
-    on_new: Callable[[CallRecord], object] = lambda _: None,
-) -> list[CallRecord | RefusedCall]:
-    """Evaluate the calls of a turn concurrently and record the decisions.
-
-    A call that was decided before keeps its decision; `on_new` sees only the new ones.
-    """
-    proposed = [
-        _propose(call, settings, ports.clock(), session=session, trajectory=trajectory, model=model)
-        for call in calls
-    ]
-    records = await ports.find([item.key for item in proposed if isinstance(item, CallRecord)])
-    undecided = [
-        (record, call)
-        for record, call in zip(proposed, calls, strict=True)
-        if isinstance(record, CallRecord) and record.key not in records
-    ]
-    decided = await _decide_all(undecided, settings, ports)
-    stored = await ports.insert(decided) if decided else []
-    for new_record, record in zip(decided, stored, strict=True):
-        records[record.key] = record
-        if record is new_record:
-            on_new(record)
-    return [records[item.key] if isinstance(item, CallRecord) else item for item in proposed]
-
-
-async def evaluate_request(
-    request: EvaluationRequest, key: str, settings: GuardSettings, ports: Ports
-) -> Decision:
-    """Evaluate one request. Every failure becomes a decision that gives it as its reason."""
-    try:
-        response = await ports.engine.evaluate(request, key)
-    except EngineError as error:
-        response = error
-    return _decision_from(response, request, settings)
-
-
-def _decision_from(
-    response: object, request: EvaluationRequest, settings: GuardSettings
-) -> Decision:
-    try:
-        if isinstance(response, EngineError):
-            raise response
-        return parse_decision(response)
-    except EngineError as error:
-        decision = fallback_decision(error, settings.fail_mode)
-        level = logging.WARNING if decision.fault == "unavailable" else logging.ERROR
-        log.log(level, "%s of %s: %s", request.action, request.actor, decision.reason)
-        return decision
-
-
-def _propose(
-    item: ToolCall | EditedCall, settings: GuardSettings, at: float, **context: str | None
-) -> CallRecord | RefusedCall:
-    call = item.call if isinstance(item, EditedCall) else item
-    try:
-        return CallRecord.of(call, build_evaluation_request(call, settings, **context), at)
-    except InvalidCall as error:
-        return RefusedCall(call, error)
-
-
-async def _decide_all(
-    undecided: Sequence[tuple[CallRecord, ToolCall | EditedCall]],
-    settings: GuardSettings,
-    ports: Ports,
-) -> list[CallRecord]:
-    evaluate_batch = ports.engine.evaluate_batch
-    requests = [(record.request, record.key) for record, _ in undecided]
-    one_by_one = len(requests) < 2 or any(request.as_payload for request, _ in requests)  # noqa: PLR2004 - a batch
-    if evaluate_batch is None or one_by_one:
-        decisions = await ports.gather(
-            [evaluate_request(*request, settings, ports) for request in requests]
-        )
-    else:
-        responses = await evaluate_batch(requests)
-        decisions = [
-            _decision_from(response, request, settings)
-            for response, (request, _) in zip(responses, requests, strict=True)
-        ]
-    return [
-        _with_decision(record, item, decision, settings, ports.clock())
-        for (record, item), decision in zip(undecided, decisions, strict=True)
-    ]
-
-
-def _with_decision(
-    record: CallRecord,
-    item: ToolCall | EditedCall,
-    decision: Decision,
-    settings: GuardSettings,
-    at: float,
-) -> CallRecord:
-    always_review = settings.policy_for(record.tool).always_review
-    floor = Verdict.REVIEW if always_review else Verdict.EXECUTE
-    edit = item if isinstance(item, EditedCall) else None
-    lifetime = settings.approvals.expires_after
-    made = DecisionMade(
-        decision,
-        resolve_verdict(decision, floor, settings.minimum_mode),
-        approval=edit.approval if edit else None,
-        edited_from=edit.edited_from if edit else None,
-        expires_at=at + lifetime if lifetime else None,
-    )
-    return apply_event(record, made)
 
 
 # -- approve ---------------------------------------------------------------------------------------

@@ -6,7 +6,8 @@ from typing import Any, Protocol
 from langgraph.errors import GraphBubbleUp
 
 from bighub_langgraph.core.errors import InvalidCall
-from bighub_langgraph.core.execution import EditedCall, ExecutionResult, RefusedCall
+from bighub_langgraph.core.evaluation import EditedCall, RefusedCall
+from bighub_langgraph.core.execution import ExecutionResult
 from bighub_langgraph.core.model_messages import invalid_call_message
 from bighub_langgraph.core.models import CallRecord, State, ToolCall
 from bighub_langgraph.graph.answering import answered, refused

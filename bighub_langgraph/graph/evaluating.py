@@ -6,7 +6,8 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 
-from bighub_langgraph.core.execution import EditedCall, RefusedCall, cancel_call, evaluate_calls
+from bighub_langgraph.core.evaluation import EditedCall, RefusedCall, evaluate_calls
+from bighub_langgraph.core.execution import cancel_call
 from bighub_langgraph.core.lifecycle import next_step
 from bighub_langgraph.core.model_messages import invalid_call_message
 from bighub_langgraph.core.models import Answer, Approval, CallRecord, State, Step, ToolCall

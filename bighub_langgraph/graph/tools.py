@@ -14,7 +14,8 @@ from langgraph.types import Command
 
 from bighub_langgraph.concurrency import run_sync
 from bighub_langgraph.core.errors import ConfigurationError
-from bighub_langgraph.core.execution import RefusedCall, cancel_call, evaluate_calls
+from bighub_langgraph.core.evaluation import RefusedCall, evaluate_calls
+from bighub_langgraph.core.execution import cancel_call
 from bighub_langgraph.core.model_messages import invalid_call_message
 from bighub_langgraph.core.models import State
 from bighub_langgraph.core.ports import Ports

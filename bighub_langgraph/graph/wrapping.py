@@ -12,13 +12,8 @@ from langchain_core.tools import BaseTool
 from langgraph.prebuilt.tool_node import ToolCallRequest
 
 from bighub_langgraph.concurrency import run_sync
-from bighub_langgraph.core.execution import (
-    EditedCall,
-    ExecutionResult,
-    RefusedCall,
-    cancel_call,
-    evaluate_calls,
-)
+from bighub_langgraph.core.evaluation import EditedCall, RefusedCall, evaluate_calls
+from bighub_langgraph.core.execution import ExecutionResult, cancel_call
 from bighub_langgraph.core.model_messages import invalid_call_message
 from bighub_langgraph.core.models import CallRecord, State, ToolCall
 from bighub_langgraph.core.ports import Ports

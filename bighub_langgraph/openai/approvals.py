@@ -5,13 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from bighub_langgraph.core.errors import InvalidCall, RecordNotFound
-from bighub_langgraph.core.execution import (
-    EditedCall,
-    RefusedCall,
-    evaluate_calls,
-    record_answer,
-    resolve_unknown,
-)
+from bighub_langgraph.core.evaluation import EditedCall, RefusedCall, evaluate_calls
+from bighub_langgraph.core.execution import record_answer, resolve_unknown
 from bighub_langgraph.core.models import Answer, Approval, CallRecord, State, Status, ToolCall
 from bighub_langgraph.openai.errors import StateRefused
 from bighub_langgraph.openai.host import Host

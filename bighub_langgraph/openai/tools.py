@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from bighub_langgraph.core.decision import resolve_verdict
 from bighub_langgraph.core.errors import ConfigurationError, InvalidCall
-from bighub_langgraph.core.execution import evaluate_request
+from bighub_langgraph.core.evaluation import evaluate_request
 from bighub_langgraph.core.jsonable import to_jsonable
 from bighub_langgraph.core.models import ToolCall, Verdict, digest
 from bighub_langgraph.core.policy import (

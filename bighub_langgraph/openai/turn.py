@@ -6,7 +6,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from bighub_langgraph.core.errors import InvalidCall
-from bighub_langgraph.core.execution import RefusedCall, evaluate_calls, record_answer
+from bighub_langgraph.core.evaluation import RefusedCall, evaluate_calls
+from bighub_langgraph.core.execution import record_answer
 from bighub_langgraph.core.lifecycle import next_step
 from bighub_langgraph.core.models import (
     Answer,
