@@ -44,9 +44,12 @@ def to_jsonable(value: object) -> Any:
 def copy_jsonable(value: Any) -> Any:
     """Return a deep copy of JSON-compatible data."""
     if type(value) is dict:
-        return {key: copy_jsonable(member) for key, member in value.items()}
+        return {
+            key: copy_jsonable(member) if type(member) in NESTING else member
+            for key, member in value.items()
+        }
     if type(value) is list:
-        return [copy_jsonable(member) for member in value]
+        return [copy_jsonable(member) if type(member) in NESTING else member for member in value]
     return value
 
 
