@@ -1,7 +1,7 @@
 """The embedded engine in memory by itself: one decision, and training on its outcome.
 
-This is the engine's own share of a guarded turn. The alternative is one row written to a bare SQLite
-database in memory.
+This is the engine's own share of a guarded turn. The alternative is one row written to a bare
+SQLite database in memory.
 """
 
 import sqlite3

@@ -1,4 +1,4 @@
-"""Decisions per second of `bighub-langgraph serve` over many connections, and of the engine alone."""
+"""Decisions per second of `bighub-langgraph serve` on many connections, and of the engine alone."""
 
 import socket
 import tempfile
