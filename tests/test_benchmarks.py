@@ -294,9 +294,7 @@ def test_an_unknown_name_is_rejected_with_the_list_of_names() -> None:
     assert "import-facade" in process.stderr
 
 
-def test_a_quick_partial_run_writes_its_page_to_the_output_directory(
-    tmp_path: Path,
-) -> None:
+def test_a_quick_partial_run_writes_its_page_to_the_output_directory(tmp_path: Path) -> None:
     process = run("--quick", "--only", "import", "--out", str(tmp_path))
     assert process.returncode == 0, process.stderr
     assert "import, round 1 of 2" in process.stderr
