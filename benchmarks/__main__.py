@@ -1,4 +1,4 @@
-"""Measure everything side by side in one go, and write the page with the figures."""
+"""Measure the package side by side with its alternatives, and write the page with the figures."""
 
 import argparse
 import sys
@@ -7,24 +7,29 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.drawing import draw
+from benchmarks.drawing import draw_charts
+from benchmarks.environments import EnvironmentNotInstalled, default_directory, describe_machine
 from benchmarks.experiments import EXPERIMENTS
-from benchmarks.machine import facts
-from benchmarks.measuring import CHECKOUT, Bench, Measured, NotMeasured, figure
-from benchmarks.page import HEADER, Result, render, row
-from benchmarks.rooms import NotInstalled, default_home
-from benchmarks.targets import Target, chosen, known
+from benchmarks.measuring import (
+    CHECKOUT,
+    ExperimentRunner,
+    Measurement,
+    ProgramFailed,
+    compute_figure,
+)
+from benchmarks.page import HEADER, Result, render_page, render_row
+from benchmarks.targets import Target, select_targets, target_names
 
 PAGE = "RESULTS.md"
-HERE = CHECKOUT / "benchmarks"
+DEFAULT_OUT = CHECKOUT / "benchmarks"
 MEASURED, MISSED, UNMEASURED = 0, 1, 3
 
 EXAMPLES = f"""\
 examples:
-  python -m benchmarks                            all of it, for about half an hour; writes {PAGE}
-  python -m benchmarks --list                     the names, and what stands against what
-  python -m benchmarks --only facade,journal      some of it, shown on the terminal
-  python -m benchmarks --quick --out DIR          small sizes, to see that it works; written to DIR
+  python -m benchmarks                            everything, in about 30 minutes; writes {PAGE}
+  python -m benchmarks --list                     names, descriptions and alternatives
+  python -m benchmarks --only facade,journal      some targets, printed to the terminal
+  python -m benchmarks --quick --out DIR          small sizes, to check that it works; writes to DIR
 
 exit codes:
   {MEASURED} measured          {MISSED} a target is missed, with --check
@@ -33,66 +38,76 @@ exit codes:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line asks for; the exit code."""
-    asked = _parsed(arguments)
-    targets = chosen(asked.only)
-    if asked.list:
-        print(
-            *(f"{each.name:<26} {each.what}; against {each.against}" for each in targets), sep="\n"
-        )
+    """Run the command line; returns the exit code."""
+    options = _parse_options(arguments)
+    targets = select_targets(options.only)
+    if options.list:
+        for target in targets:
+            print(f"{target.name:<26} {target.description}; against {target.alternative}")
         return MEASURED
-    bench = Bench(asked.rooms, asked.quick, _clock())
-    before = facts(asked.rooms, [EXPERIMENTS[each.experiment] for each in targets])
-    measured, failures = _measured(bench, targets)
-    results = [_result(bench, each, measured, failures) for each in targets]
-    if asked.out is None:
-        print(HEADER, *map(row, results), sep="\n")
+    runner = ExperimentRunner(options.environments, options.quick, _progress_printer())
+    environments = dict.fromkeys(
+        program.environment
+        for target in targets
+        for program in EXPERIMENTS[target.experiment].programs
+        if program.environment is not None
+    )
+    facts = describe_machine(options.environments, environments)
+    measurements, failures = _measure(runner, targets)
+    results = [_build_result(runner, target, measurements, failures) for target in targets]
+    if options.out is None:
+        print(HEADER, *map(render_row, results), sep="\n")
     else:
-        page = render(
+        page = render_page(
             results,
-            command=asked.command,
+            command=options.command,
             date=f"{datetime.now(UTC):%d %B %Y}",
-            facts=before,
-            pictures=draw(results, measured, asked.out),
-            quick=asked.quick,
+            facts=facts,
+            pictures=draw_charts(results, measurements, options.out),
+            quick=options.quick,
         )
-        (asked.out / PAGE).write_text(page, encoding="utf-8")
-        bench.say(f"{PAGE} is written")
-    return ending(results, check=asked.check)
+        (options.out / PAGE).write_text(page, encoding="utf-8")
+        runner.report_progress(f"wrote {PAGE}")
+    return exit_code(results, check=options.check)
 
 
-def ending(results: Sequence[Result], *, check: bool) -> int:
-    """The exit code."""
-    if any(each.figure is None for each in results):
+def exit_code(results: Sequence[Result], *, check: bool) -> int:
+    """The exit code for these results; a missed target matters only with `check`."""
+    if any(result.figure is None for result in results):
         return UNMEASURED
-    return MISSED if check and any(each.met is False for each in results) else MEASURED
+    return MISSED if check and any(result.is_met is False for result in results) else MEASURED
 
 
-def _measured(
-    bench: Bench, targets: Sequence[Target]
-) -> tuple[dict[str, Measured], dict[str, str]]:
-    """The experiments that the targets need, and why some of them failed."""
-    measured, failures = {}, {}
+def _measure(
+    runner: ExperimentRunner, targets: Sequence[Target]
+) -> tuple[dict[str, Measurement], dict[str, str]]:
+    """The measurements of the experiments that the targets need, and the reasons of failures."""
+    measurements, failures = {}, {}
     for name in dict.fromkeys(target.experiment for target in targets):
         try:
-            measured[name] = bench.measure(name, EXPERIMENTS[name])
-        except (NotMeasured, NotInstalled) as failure:
-            failures[name] = str(failure)
-            bench.say(f"{name} failed: {failure}")
-    return measured, failures
+            measurements[name] = runner.run(name, EXPERIMENTS[name])
+        except (ProgramFailed, EnvironmentNotInstalled) as error:
+            failures[name] = str(error)
+            runner.report_progress(f"{name} failed: {error}")
+    return measurements, failures
 
 
-def _result(
-    bench: Bench, target: Target, measured: dict[str, Measured], failures: dict[str, str]
+def _build_result(
+    runner: ExperimentRunner,
+    target: Target,
+    measurements: dict[str, Measurement],
+    failures: dict[str, str],
 ) -> Result:
     if target.experiment in failures:
         return Result(target, None, failure=failures[target.experiment])
-    found = measured[target.experiment]
-    made = figure(target, found)
-    return Result(target, made, bench.profile(target, found) if made.met is False else None)
+    measurement = measurements[target.experiment]
+    figure = compute_figure(target, measurement)
+    return Result(
+        target, figure, runner.profile(target, measurement) if figure.is_met is False else None
+    )
 
 
-def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+def _parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=__doc__,
@@ -101,33 +116,40 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     option = parser.add_argument
     option("--only", default="", metavar="NAME,...", help="groups or names from --list")
-    option("--list", action="store_true", help="show what there is to measure, and measure nothing")
+    option("--list", action="store_true", help="list the targets and measure nothing")
     option("--quick", action="store_true", help="smaller sizes and fewer rounds")
-    option("--check", action="store_true", help=f"end with {MISSED} if a target is missed")
-    option("--out", type=Path, metavar="DIR", help=f"write {PAGE} there; a full run: benchmarks/")
+    option("--check", action="store_true", help=f"exit with {MISSED} if a target is missed")
+    option("--out", type=Path, metavar="DIR", help=f"write {PAGE} to DIR; a full run: benchmarks/")
     option(
-        "--rooms", type=Path, metavar="DIR", default=default_home(), help="keep competitors there"
+        "--environments",
+        type=Path,
+        metavar="DIR",
+        default=default_directory(),
+        help="install the environments of competitors in DIR",
     )
-    asked = parser.parse_args(arguments)
-    asked.only = [name.strip() for name in asked.only.split(",") if name.strip()]
-    if unknown := set(asked.only) - set(known()):
-        parser.error(f"nothing is named {', '.join(sorted(unknown))}; known: {', '.join(known())}")
-    size = ["--quick"] if asked.quick else []
-    part = ["--only", ",".join(asked.only)] if asked.only else []
-    asked.command = " ".join(["python -m benchmarks", *size, *part])
-    # A quick look, or a part, does not take the place of the page.
-    asked.out = asked.out or (None if size or part else HERE)
-    return asked
+    options = parser.parse_args(arguments)
+    options.only = [name.strip() for name in options.only.split(",") if name.strip()]
+    if unknown := set(options.only) - set(target_names()):
+        parser.error(
+            f"no target or group is named {', '.join(sorted(unknown))};"
+            f" choose from {', '.join(target_names())}"
+        )
+    size = ["--quick"] if options.quick else []
+    selection = ["--only", ",".join(options.only)] if options.only else []
+    options.command = " ".join(["python -m benchmarks", *size, *selection])
+    # A quick or partial run does not overwrite the page of a full run.
+    options.out = options.out or (None if size or selection else DEFAULT_OUT)
+    return options
 
 
-def _clock() -> Callable[[str], None]:
-    """Says things on stderr, with the seconds since now."""
-    began = time.monotonic()
+def _progress_printer() -> Callable[[str], None]:
+    """A function that prints text to stderr with the seconds since this call."""
+    start = time.monotonic()
 
-    def say(what: str) -> None:
-        print(f"[{time.monotonic() - began:7.1f} s] {what}", file=sys.stderr, flush=True)
+    def report_progress(text: str) -> None:
+        print(f"[{time.monotonic() - start:7.1f} s] {text}", file=sys.stderr, flush=True)
 
-    return say
+    return report_progress
 
 
 if __name__ == "__main__":

@@ -1,107 +1,115 @@
-"""Pictures of the figures, as SVG on a card of their own, so that they read on light and dark."""
+"""Charts of the figures as SVG, with a background that is readable on light and dark pages."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.measuring import Measured
-from benchmarks.page import Result, found, wanted
-from benchmarks.targets import Of
+from benchmarks.measuring import Measurement
+from benchmarks.page import Result, format_limit, format_measured
+from benchmarks.targets import Basis
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Drawing
+    from matplotlib.figure import Figure as Chart
 
-CARD, INK, QUIET, MET, MISSED = "#fbfaf7", "#24292f", "#8c959f", "#1a7f64", "#bc4c00"
-LEAST = 0.01  # the left end of the axis
+BACKGROUND, INK, GREY, MET, MISSED = "#fbfaf7", "#24292f", "#8c959f", "#1a7f64", "#bc4c00"
+MIN_USAGE = 0.01  # the left end of the axis
 STYLE: Any = {  # matplotlib types its keys as literals
     "svg.hashsalt": "benchmarks",
     "font.size": 9,
     "text.color": INK,
     "axes.labelcolor": INK,
-    "axes.edgecolor": QUIET,
-    "axes.facecolor": CARD,
-    "figure.facecolor": CARD,
+    "axes.edgecolor": GREY,
+    "axes.facecolor": BACKGROUND,
+    "figure.facecolor": BACKGROUND,
     "xtick.color": INK,
     "ytick.color": INK,
 }
-GROWTHS = {
+GROWTH_LABELS = {
     "growth-facade": "facade, journal in memory",
     "growth-journal": "journal on a file",
     "growth-engine": "embedded engine on a file",
 }
 
 
-def draw(results: Sequence[Result], measured: Mapping[str, Measured], out: Path) -> dict[str, str]:
-    """Draw what there is to draw into `out/pictures`; the paths from there and what they show."""
+def draw_charts(
+    results: Sequence[Result], measurements: Mapping[str, Measurement], out: Path
+) -> dict[str, str]:
+    """Draw the charts that have data into `out/pictures`; their paths below `out`, described."""
     import matplotlib as mpl
 
     mpl.use("agg")
-    drawn: dict[str, str] = {}
+    charts: dict[str, str] = {}
     (out / "pictures").mkdir(parents=True, exist_ok=True)
     with mpl.rc_context(STYLE):
-        for name, shows, drawing in (
-            ("overview", "How much of each target's limit is used up", _overview(results)),
-            ("memory", "Memory over a long run of calls", _memory(measured)),
+        for name, description, chart in (
+            ("overview", "How much of each target's limit is used up", _draw_limit_usage(results)),
+            ("memory", "Memory over a long run of calls", _draw_memory(measurements)),
         ):
-            if drawing is not None:
+            if chart is not None:
                 path = f"pictures/{name}.svg"
-                drawing.savefig(out / path, metadata={"Date": None})
-                drawn[path] = shows
-    return drawn
+                chart.savefig(out / path, metadata={"Date": None})
+                charts[path] = description
+    return charts
 
 
-def _overview(results: Sequence[Result]) -> "Drawing | None":
-    from matplotlib.figure import Figure as Drawing
+def _draw_limit_usage(results: Sequence[Result]) -> "Chart | None":
+    from matplotlib.figure import Figure as Chart
     from matplotlib.ticker import LogLocator, NullLocator
 
-    shown = [each for each in reversed(results) if each.figure and each.figure.used is not None]
+    shown = [
+        result
+        for result in reversed(results)
+        if result.figure and result.figure.limit_usage is not None
+    ]
     if not shown:
         return None
-    drawing = Drawing(figsize=(9, 1 + 0.24 * len(shown)), layout="constrained")
-    axes = drawing.subplots()
+    chart = Chart(figsize=(9, 1 + 0.24 * len(shown)), layout="constrained")
+    axes = chart.subplots()
     axes.set_xscale("log")
-    for place, result in enumerate(shown):
-        _mark(axes, place, result)
+    for position, result in enumerate(shown):
+        _draw_result(axes, position, result)
     axes.axvline(1, color=INK, linewidth=1)
     axes.set_yticks(range(len(shown)), [result.target.name for result in shown])
     axes.set_ylim(-0.8, len(shown) - 0.2)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(lambda used, _: f"{used:g}")
+    axes.xaxis.set_major_formatter(lambda usage, _: f"{usage:g}")
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel("share of the limit that is used: up to 1 the target is met")
+    axes.set_xlabel("used share of the limit: the target is met up to 1")
     axes.spines[["top", "right"]].set_visible(False)
-    return drawing
+    return chart
 
 
-def _mark(axes: Any, place: int, result: Result) -> None:
-    """How far a figure is from its limit, the quartiles of its ratio, and both in words."""
+def _draw_result(axes: Any, position: int, result: Result) -> None:
+    """Draw the used share of a limit, the quartiles of the ratio, and both in words."""
     target, figure = result.target, result.figure
-    if target.limit is None or figure is None or figure.used is None:
+    if target.limit is None or figure is None or figure.limit_usage is None:
         return
-    colour, used = MET if figure.met else MISSED, max(figure.used, LEAST)
-    axes.hlines(place, min(1, used), max(1, used), color=colour, linewidth=1.5)
-    if target.limit.of is Of.RATIO and figure.quartiles:
-        low, high = map(target.limit.used, figure.quartiles)
-        axes.hlines(place, low, high, color=colour, linewidth=6, alpha=0.35)
-    axes.plot(used, place, "o", color=colour)
-    said = f"{found(target, figure)}; {wanted(target)}"
+    colour, usage = MET if figure.is_met else MISSED, max(figure.limit_usage, MIN_USAGE)
+    axes.hlines(position, min(1, usage), max(1, usage), color=colour, linewidth=1.5)
+    if target.limit.basis is Basis.RATIO and figure.quartiles:
+        low, high = map(target.limit.usage_of, figure.quartiles)
+        axes.hlines(position, low, high, color=colour, linewidth=6, alpha=0.35)
+    axes.plot(usage, position, "o", color=colour)
+    label = f"{format_measured(target, figure)}; {format_limit(target)}"
     beside = axes.get_yaxis_transform()
-    axes.text(1.02, place, said, transform=beside, va="center", color=colour)
+    axes.text(1.02, position, label, transform=beside, va="center", color=colour)
 
 
-def _memory(measured: Mapping[str, Measured]) -> "Drawing | None":
-    from matplotlib.figure import Figure as Drawing
+def _draw_memory(measurements: Mapping[str, Measurement]) -> "Chart | None":
+    from matplotlib.figure import Figure as Chart
 
-    held = {name: measured[name].rounds[0]["held"] for name in GROWTHS if name in measured}
+    held = {
+        name: measurements[name].rounds[0]["held"] for name in GROWTH_LABELS if name in measurements
+    }
     if not held:
         return None
-    drawing = Drawing(figsize=(6, 3), layout="constrained")
-    axes = drawing.subplots()
+    chart = Chart(figsize=(6, 3), layout="constrained")
+    axes = chart.subplots()
     for (name, megabytes), colour in zip(held.items(), (MET, INK, MISSED), strict=False):
-        over = [100 * number / len(megabytes) for number in range(1, len(megabytes) + 1)]
-        grown = [now - megabytes[0] for now in megabytes]
-        axes.plot(over, grown, color=colour, label=GROWTHS[name])
-    axes.set(xlabel="calls that are over, %", ylabel="MB more than after the first hundredth")
+        finished = [100 * number / len(megabytes) for number in range(1, len(megabytes) + 1)]
+        growth = [size - megabytes[0] for size in megabytes]
+        axes.plot(finished, growth, color=colour, label=GROWTH_LABELS[name])
+    axes.set(xlabel="finished calls, %", ylabel="MB above the size after 1 % of the calls")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    return drawing
+    return chart

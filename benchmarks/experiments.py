@@ -1,16 +1,16 @@
-"""Which programs measure, where, how often and with which options."""
+"""The experiments: their programs, environments, rounds and options."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-from benchmarks.rooms import Room
+from benchmarks.environments import Environment
 
-PUBLISHED = Room("bighub-openai-0.1.0b5", ("bighub-openai==0.1.0b5",))
+PUBLISHED = Environment("bighub-openai-0.1.0b5", ("bighub-openai==0.1.0b5",))
 ADAPTERS = {"bighub_langgraph": None, "bighub_openai": PUBLISHED}
-COLOURS, CALLS = ("sync", "async"), (1, 10)
-BOTH_WAYS = tuple(product(COLOURS, CALLS))
+APIS, CALLS = ("sync", "async"), (1, 10)
+APIS_AND_CALLS = tuple(product(APIS, CALLS))
 AGENTS = ("bare", "guarded", "middleware", "middleware-embedded", "hooks", "stock")
 
 NO_WAITS = dict.fromkeys(("model", "evaluate", "tool", "report", "ingest"), 0.0)
@@ -19,52 +19,56 @@ WAITS = {"model": 0.4, "evaluate": 0.03, "tool": 0.05, "report": 0.03, "ingest":
 
 @dataclass(frozen=True)
 class Program:
-    """A module of `benchmarks.workers` with its options; `quick` says what is smaller if asked.
+    """A module of `benchmarks.workers` with its options.
 
-    It runs in the room's environment, or without one in that of the benchmark itself.
+    Attributes:
+        quick: Options that replace `options` in a quick run.
+        environment: Where the program runs; None for the environment of the benchmark itself.
     """
 
     worker: str
     options: Mapping[str, Any]
     quick: Mapping[str, Any] = field(default_factory=dict)
-    room: Room | None = None
+    environment: Environment | None = None
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """Programs that run in turn, round after round, each time in a fresh interpreter."""
+    """Programs that run in turn, round after round, each time in a new interpreter."""
 
     programs: tuple[Program, ...]
     rounds: int = 5
 
 
-def _timed(worker: str, runs: int, room: Room | None = None, **options: Any) -> Program:
-    return Program(worker, {"runs": runs, **options}, {"runs": max(3, runs // 10)}, room)
+def _timed(
+    worker: str, runs: int, environment: Environment | None = None, **options: Any
+) -> Program:
+    return Program(worker, {"runs": runs, **options}, {"runs": max(3, runs // 10)}, environment)
 
 
-def _facade(colour: str, calls: int, adapter: str, runs: int, **options: Any) -> Program:
+def _facade(api: str, calls: int, adapter: str, runs: int, **options: Any) -> Program:
     also: Sequence[str] = options.pop("also", ())
-    talk = {"colour": colour, "calls": calls, "adapter": adapter, "also": also}
-    return _timed("facade", runs, ADAPTERS[adapter], **talk, **options)
+    arguments = {"api": api, "calls": calls, "adapter": adapter, "also": also}
+    return _timed("facade", runs, ADAPTERS[adapter], **arguments, **options)
 
 
-def _at_once(colour: str, calls: int) -> Experiment:
+def _without_waits(api: str, calls: int) -> Experiment:
     runs = 3_000 // calls
     return Experiment(
-        tuple(_facade(colour, calls, adapter, runs, waits=NO_WAITS) for adapter in ADAPTERS)
+        tuple(_facade(api, calls, adapter, runs, waits=NO_WAITS) for adapter in ADAPTERS)
     )
 
 
-def _at_work(colour: str) -> Experiment:
-    ours = _facade(colour, 10, "bighub_langgraph", runs=4, waits=WAITS, also=["floor"])
-    return Experiment((ours, _facade(colour, 10, "bighub_openai", runs=4, waits=WAITS)))
+def _with_waits(api: str) -> Experiment:
+    ours = _facade(api, 10, "bighub_langgraph", runs=4, waits=WAITS, also=["floor"])
+    return Experiment((ours, _facade(api, 10, "bighub_openai", runs=4, waits=WAITS)))
 
 
-def _agent(colour: str, calls: int) -> Experiment:
-    # Each in an interpreter of its own: what a guard does in the background hits nobody else.
+def _agent(api: str, calls: int) -> Experiment:
+    # Each agent has its own interpreter, so that background work of a guard affects no other agent.
     return Experiment(
         tuple(
-            _timed("graph", 300 // (1 + calls // 2), colour=colour, calls=calls, agent=agent)
+            _timed("graph", 300 // (1 + calls // 2), api=api, calls=calls, agent=agent)
             for agent in AGENTS
         )
     )
@@ -75,10 +79,10 @@ _HISTORIES = {"10 thousand": 10_000, "1 million": 1_000_000}
 _SHORT = {"10 thousand": 1_000, "1 million": 10_000}
 
 EXPERIMENTS = {
-    **{f"facade-{colour}-{calls}": _at_once(colour, calls) for colour, calls in BOTH_WAYS},
-    **{f"parallel-{colour}": _at_work(colour) for colour in COLOURS},
+    **{f"facade-{api}-{calls}": _without_waits(api, calls) for api, calls in APIS_AND_CALLS},
+    **{f"parallel-{api}": _with_waits(api) for api in APIS},
     "crowd": Experiment((_CROWD,)),
-    **{f"agent-{colour}-{calls}": _agent(colour, calls) for colour, calls in BOTH_WAYS},
+    **{f"agent-{api}-{calls}": _agent(api, calls) for api, calls in APIS_AND_CALLS},
     **{
         f"journal-{on}": Experiment((_timed("journal", runs, on=on),))
         for on, runs in {"memory": 5_000, "sqlite": 500, "postgres": 500}.items()
@@ -87,7 +91,7 @@ EXPERIMENTS = {
         (Program("engine", {"cases": _HISTORIES, "turns": 60}, {"cases": _SHORT, "turns": 10}),),
         rounds=1,
     ),
-    "lesson": Experiment((_timed("lesson", 2_000),)),
+    "engine-memory": Experiment((_timed("engine_memory", 2_000),)),
     "server": Experiment(
         (Program("server", {"connections": 32, "seconds": 8}, {"seconds": 2}),), rounds=3
     ),

@@ -1,4 +1,4 @@
-"""Runs experiments, and makes a figure with its spread of the samples of all rounds."""
+"""Runs experiments, and computes a figure with its spread from the samples of all rounds."""
 
 import json
 import subprocess
@@ -10,118 +10,146 @@ from statistics import median, quantiles
 from typing import Any
 
 from benchmarks.experiments import Experiment, Program
-from benchmarks.targets import Of, Target
+from benchmarks.targets import Basis, Target
 
 CHECKOUT = Path(__file__).parents[1]
 QUICK_ROUNDS = 2
-CUTS = 5
+SLICES = 5
 Samples = dict[str, list[float]]
 Json = dict[str, Any]
 
 
-class NotMeasured(Exception):
-    """A program failed; what it said is on stderr."""
+class ProgramFailed(Exception):
+    """A program of an experiment failed; its error output is on stderr."""
 
 
 @dataclass
-class Measured:
-    """What came of an experiment: the samples of each round, and which program gives a series."""
+class Measurement:
+    """The samples of an experiment.
+
+    Attributes:
+        rounds: The samples of each round, by series.
+        programs: The program that produces each series.
+        profiles: The profiles that programs returned, by series.
+    """
 
     rounds: list[Samples] = field(default_factory=list)
-    origins: dict[str, Program] = field(default_factory=dict)
+    programs: dict[str, Program] = field(default_factory=dict)
     profiles: Json = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Bench:
-    """Where rooms are, whether sizes are small, and who hears of progress."""
+class ExperimentRunner:
+    """Runs experiments and profiles.
 
-    rooms: Path
+    Attributes:
+        environments: The directory of the environments.
+        quick: Whether to use smaller sizes and fewer rounds.
+        report_progress: Called with a line of text.
+    """
+
+    environments: Path
     quick: bool
-    say: Callable[[str], None]
+    report_progress: Callable[[str], None]
 
-    def measure(self, name: str, experiment: Experiment) -> Measured:
-        """Run all rounds of an experiment; programs take turns at going first."""
+    def run(self, name: str, experiment: Experiment) -> Measurement:
+        """Run all rounds of an experiment; the order of the programs alternates.
+
+        Raises:
+            ProgramFailed: A program ended with an error.
+            EnvironmentNotInstalled: The environment of a program could not be created.
+        """
         rounds = min(experiment.rounds, QUICK_ROUNDS) if self.quick else experiment.rounds
-        found = Measured()
+        measurement = Measurement()
         for number in range(rounds):
-            self.say(f"{name}, round {number + 1} of {rounds}")
+            self.report_progress(f"{name}, round {number + 1} of {rounds}")
             samples: Samples = {}
-            turn = experiment.programs if number % 2 else experiment.programs[::-1]
-            for program in turn:
-                said = self._run(program)
-                for series, times in said["samples"].items():
+            programs = experiment.programs if number % 2 else experiment.programs[::-1]
+            for program in programs:
+                output = self._run_program(program)
+                for series, times in output["samples"].items():
                     samples.setdefault(series, []).extend(times)
-                    found.origins[series] = program
-                found.profiles |= said.get("profiles", {})
-            found.rounds.append(samples)
-        return found
+                    measurement.programs[series] = program
+                measurement.profiles |= output.get("profiles", {})
+            measurement.rounds.append(samples)
+        return measurement
 
-    def profile(self, target: Target, measured: Measured) -> Json | None:
-        """Where the time, or the memory, of our side goes; None if the profile failed."""
-        if target.ours not in measured.profiles:
-            self.say(f"{target.name}, a profile")
+    def profile(self, target: Target, measurement: Measurement) -> Json | None:
+        """A profile of our side, of time or memory; None if profiling failed."""
+        if target.ours not in measurement.profiles:
+            self.report_progress(f"{target.name}, a profile")
+            program = measurement.programs[target.ours]
             try:
-                said = self._run(measured.origins[target.ours], profile=target.ours)
-            except NotMeasured as failure:
-                self.say(str(failure))
+                output = self._run_program(program, profile=target.ours)
+            except ProgramFailed as error:
+                self.report_progress(str(error))
                 return None
-            measured.profiles |= said["profiles"]
-        found: Json = measured.profiles[target.ours]
-        return found
+            measurement.profiles |= output["profiles"]
+        profile: Json = measurement.profiles[target.ours]
+        return profile
 
-    def _run(self, program: Program, **more: Any) -> Json:
-        python = program.room.python(self.rooms) if program.room else sys.executable
-        options = {**program.options, **(program.quick if self.quick else {}), **more}
+    def _run_program(self, program: Program, **extra_options: Any) -> Json:
+        python: str | Path = sys.executable
+        if program.environment is not None:
+            python = program.environment.python(self.environments)
+        options = {**program.options, **(program.quick if self.quick else {}), **extra_options}
         command = [python, "-m", f"benchmarks.workers.{program.worker}", json.dumps(options)]
-        ran = subprocess.run(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True, check=False)
-        if ran.returncode:
-            raise NotMeasured(f"`{program.worker}` ended with {ran.returncode}")
-        said: Json = json.loads(ran.stdout.splitlines()[-1])
-        return said
+        process = subprocess.run(
+            command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True, check=False
+        )
+        if process.returncode:
+            raise ProgramFailed(f"`{program.worker}` ended with exit code {process.returncode}")
+        output: Json = json.loads(process.stdout.splitlines()[-1])
+        return output
 
 
 @dataclass(frozen=True)
 class Figure:
-    """The medians of both sides, their ratio with its quartiles, and whether it is enough."""
+    """The medians of both sides and their ratio.
+
+    Attributes:
+        excess: How much ours is above theirs.
+        quartiles: The lower and the upper quartile of the ratio; None for a single sample.
+        limit_usage: How much of the limit is used up, see `Limit.usage_of`; None without a limit.
+    """
 
     ours: float
     theirs: float
     excess: float
     ratio: float
     quartiles: tuple[float, float] | None
-    used: float | None
+    limit_usage: float | None
 
     @property
-    def met(self) -> bool | None:
-        """Whether the target is met; None where there is nothing to meet."""
-        return None if self.used is None else self.used <= 1
+    def is_met(self) -> bool | None:
+        """Whether the target is met; None without a limit."""
+        return None if self.limit_usage is None else self.limit_usage <= 1
 
 
-def figure(target: Target, measured: Measured) -> Figure:
-    """Take a target's figure of the samples: everything is the median over paired rounds."""
-    pairs = _pairs(target, measured.rounds)
+def compute_figure(target: Target, measurement: Measurement) -> Figure:
+    """The figure of a target: each value is the median over paired rounds."""
+    pairs = _pair_rounds(target, measurement.rounds)
     ratios = [ours / theirs for ours, theirs in pairs]
     ours, theirs = (median(side) for side in zip(*pairs, strict=True))
     excess, ratio = median(ours - theirs for ours, theirs in pairs), median(ratios)
-    judged = {Of.RATIO: ratio, Of.ITSELF: ours, Of.EXCESS: excess}
-    used = target.limit.used(judged[target.limit.of]) if target.limit else None
-    return Figure(ours, theirs, excess, ratio, _quartiles(ratios), used)
+    values = {Basis.RATIO: ratio, Basis.OURS: ours, Basis.EXCESS: excess}
+    usage = target.limit.usage_of(values[target.limit.basis]) if target.limit else None
+    return Figure(ours, theirs, excess, ratio, _quartiles(ratios), usage)
 
 
-def _pairs(
+def _pair_rounds(
     target: Target, rounds: Sequence[Mapping[str, list[float]]]
 ) -> list[tuple[float, float]]:
     series = [(samples[target.ours], samples[target.theirs]) for samples in rounds]
     if len(series) == 1:
-        series = list(zip(*map(_cut, series[0]), strict=True))
-    return [(target.at(ours), target.at(theirs)) for ours, theirs in series]
+        series = list(zip(*map(_split, series[0]), strict=True))
+    return [(target.statistic(ours), target.statistic(theirs)) for ours, theirs in series]
 
 
-def _cut(samples: list[float]) -> list[list[float]]:
-    """Samples of a single round in parts that stand for rounds, where there are enough."""
-    size = len(samples) // CUTS
-    return [samples[n * size :][:size] for n in range(CUTS)] if size else [samples]
+def _split(samples: list[float]) -> list[list[float]]:
+    """The samples of a single round in slices that stand for rounds, if there are enough."""
+    size = len(samples) // SLICES
+    return [samples[n * size :][:size] for n in range(SLICES)] if size else [samples]
 
 
 def _quartiles(ratios: list[float]) -> tuple[float, float] | None:

@@ -1,47 +1,49 @@
-"""What the package spends its time on, in words a user knows: modules by what they are for."""
+"""The parts of the package that a profile is broken down by: modules grouped by purpose."""
 
 PACKAGE = "bighub_langgraph"
-REST = "everything else of the package"
+REST = "the rest of the package"
 
-# The first row that fits counts.
+# Part -> prefixes of its modules. The first part that matches counts.
 PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
-        "a record of every call, its claim and its end",
-        ("journal/", "core/record", "core/transitions", "core/flows", "core/ports"),
+        "call records: claims, results and their history",
+        ("journal/", "core/models", "core/lifecycle", "core/execution", "core/ports"),
     ),
     (
-        "what BIGHUB is told: outcomes and memory events, kept until they arrive",
-        ("core/outcome", "core/delivery", "core/messages", "courier"),
+        "reporting: outcomes and memory events, stored until they are delivered",
+        ("core/reporting", "core/delivery", "delivery_worker"),
     ),
+    ("copies and redaction of arguments and results", ("core/jsonable", "core/redaction")),
     (
-        "what ran is what was asked about: copies, keys, redaction",
-        ("core/plain", "core/redaction", "core/changing", "core/call"),
-    ),
-    (
-        "what BIGHUB is asked, its reply read strictly, and the verdict",
-        ("core/", "bighub/"),
-    ),
-    (
-        "the model's arguments checked against the tool",
+        "the arguments of the model, validated against the tool's schema",
         (
             "openai/arguments",
             "openai/function_schema",
-            "openai/once",
             "openai/parameters_schema",
+            "openai/strict",
             "openai/tools",
         ),
     ),
-    ("the conversation with the model", ("openai/",)),
+    ("the conversation with the model", ("openai/", "core/model_messages")),
+    (
+        "evaluation: the request to BIGHUB, its parsed response, and the verdict",
+        ("core/", "bighub/"),
+    ),
     ("nodes, edges and hooks of the graph", ("graph/", "middleware", "guard")),
-    ("the embedded engine: scores and what they learn", ("local/scoring/", "local/learning")),
-    ("the embedded engine: requests, replies and its store", ("local/",)),
+    ("the embedded engine: scores and training", ("local/scoring/", "local/trainer")),
+    ("the embedded engine: requests, responses and storage", ("local/",)),
+    ("SQL connections and transactions", ("sqldb",)),
+    ("thread pools and event loops", ("concurrency",)),
 )
 
 
 def part_of(place: str) -> str | None:
-    """The part that a place in a profile belongs to, `bighub_langgraph/file.py: name`."""
-    package, _, inner = place.partition("/")
+    """The part of a place in a profile, such as `bighub_langgraph/file.py: name`.
+
+    None for a place outside the package.
+    """
+    package, _, module = place.partition("/")
     if package != PACKAGE:
         return None
-    fits = (part for part, modules in PARTS if inner.startswith(modules))
-    return next(fits, REST)
+    matches = (part for part, prefixes in PARTS if module.startswith(prefixes))
+    return next(matches, REST)

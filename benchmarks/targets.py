@@ -1,4 +1,4 @@
-"""What is measured against what, and how much it may take: one row a target."""
+"""The targets: what is measured, against which alternative, and with which limit."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -6,55 +6,54 @@ from enum import StrEnum
 from itertools import product
 from statistics import median
 
-from benchmarks.experiments import BOTH_WAYS, COLOURS
+from benchmarks.experiments import APIS, APIS_AND_CALLS
 
 
-class Of(StrEnum):
-    """Which figure a limit is set to: ours over theirs, ours itself, or ours above theirs."""
+class Basis(StrEnum):
+    """The value that a limit applies to: ours divided by theirs, ours, or ours minus theirs."""
 
     RATIO = "ratio"
-    ITSELF = "itself"
+    OURS = "ours"
     EXCESS = "excess"
 
 
 @dataclass(frozen=True)
 class Limit:
-    """How much a figure may be at most, or has to be at least."""
+    """The maximum of a value, or its minimum with `at_least`."""
 
     bound: float
-    of: Of = Of.RATIO
+    basis: Basis = Basis.RATIO
     at_least: bool = False
 
-    def used(self, figure: float) -> float:
-        """How much of the limit a figure uses up: 1 at the limit, more beyond it."""
-        return self.bound / figure if self.at_least else figure / self.bound
+    def usage_of(self, value: float) -> float:
+        """How much of the limit a value uses up: 1 at the limit, more beyond it."""
+        return self.bound / value if self.at_least else value / self.bound
 
 
 def p99(samples: Sequence[float]) -> float:
-    """What one of a hundred samples exceeds."""
+    """The 99th percentile."""
     return sorted(samples)[int(0.99 * len(samples))]
 
 
 @dataclass(frozen=True)
 class Target:
-    """One figure of ours beside that of a named alternative, both from one experiment.
+    """A figure of ours beside that of a named alternative, both from one experiment.
 
     Attributes:
-        ours: Which samples of the experiment are ours, and `theirs` the alternative's.
-        against: The alternative in words.
-        limit: None where the figure is only stated.
-        at: What is taken of the samples of a round.
+        ours: The series of the experiment that is ours; `theirs` is that of the alternative.
+        limit: None for a figure without a limit.
+        statistic: Reduces the samples of a round to one value.
     """
 
     name: str
-    what: str
+    description: str
     experiment: str
     ours: str
-    against: str
+    alternative: str
     theirs: str
     limit: Limit | None = None
     unit: str = "ms"
-    at: Callable[[Sequence[float]], float] = median
+    statistic: Callable[[Sequence[float]], float] = median
 
     @property
     def group(self) -> str:
@@ -62,69 +61,77 @@ class Target:
         return self.name.partition("-")[0]
 
 
-_PUBLISHED, _US = "bighub-openai 0.1.0b5", "bighub_langgraph"
-_NUMBER = {1: "one call", 10: "10 calls"}
-_WORKING = "10 parallel calls, model 400 ms twice, evaluate 30, tool 50, report 30, ingest 30"
+_PUBLISHED, _PACKAGE = "bighub-openai 0.1.0b5", "bighub_langgraph"
+_CALL_COUNTS = {1: "one call", 10: "10 calls"}
+_WAITING = "10 parallel calls, model 400 ms twice, evaluate 30, tool 50, report 30, ingest 30"
 
 
-def _facade(colour: str, calls: int) -> Target:
-    name = f"facade-{colour}-{calls}"
-    what = f"facade, fakes that answer at once, {_NUMBER[calls]}, {colour}"
-    return Target(name, what, name, _US, _PUBLISHED, "bighub_openai", Limit(1.0))
+def _facade(api: str, calls: int) -> Target:
+    name = f"facade-{api}-{calls}"
+    description = f"facade, fakes that respond at once, {_CALL_COUNTS[calls]}, {api}"
+    return Target(name, description, name, _PACKAGE, _PUBLISHED, "bighub_openai", Limit(1.0))
 
 
-def _parallel(colour: str) -> tuple[Target, ...]:
-    name = f"parallel-{colour}"
-    what = f"facade, {_WORKING}, {colour}"
+def _parallel(api: str) -> tuple[Target, ...]:
+    name = f"parallel-{api}"
+    description = f"facade, {_WAITING}, {api}"
     return (
-        Target(name, what, name, _US, "the floor: nothing but these waits", "floor", Limit(1.04)),
-        Target(f"{name}-published", what, name, _US, _PUBLISHED, "bighub_openai"),
+        Target(
+            name,
+            description,
+            name,
+            _PACKAGE,
+            "the floor: nothing but these waits",
+            "floor",
+            Limit(1.04),
+        ),
+        Target(f"{name}-published", description, name, _PACKAGE, _PUBLISHED, "bighub_openai"),
     )
 
 
-_STOCK = "HumanInTheLoopMiddleware that asks nobody"
+_STOCK = "HumanInTheLoopMiddleware that lets every call run"
 _EMBEDDED = "the embedded engine in memory"
 _OURS = "create_agent with BighubMiddleware"
-# The middleware with a client that answers at once shows its own cost; with an engine, all of it.
+# With a client that responds at once, the middleware's own cost; with the engine, the total cost.
 _TURNS = (
     ("agent", f"create_guarded_agent, {_EMBEDDED}", "create_agent without a guard", 1.5),
-    ("middleware", f"{_OURS}, a client that answers at once", _STOCK, 1.25),
+    ("middleware", f"{_OURS}, a client that responds at once", _STOCK, 1.25),
     ("middleware-embedded", f"{_OURS}, {_EMBEDDED}", _STOCK, 1.25),
     ("hooks", "create_agent with a middleware of the same hooks, empty", _STOCK, None),
 )
 
 
 def _turns() -> Iterator[Target]:
-    for (name, what, against, most), (colour, calls) in product(_TURNS, BOTH_WAYS):
-        size = f"{colour}-{calls}"
-        turn = f"a turn of {what}, no checkpointer, {_NUMBER[calls]}, {colour}"
+    for (name, description, alternative, maximum), (api, calls) in product(_TURNS, APIS_AND_CALLS):
+        size = f"{api}-{calls}"
+        turn = f"a turn of {description}, no checkpointer, {_CALL_COUNTS[calls]}, {api}"
         ours, theirs = ("guarded", "bare") if name == "agent" else (name, "stock")
-        limit = None if most is None else Limit(most)
-        yield Target(f"{name}-{size}", turn, f"agent-{size}", ours, against, theirs, limit)
+        limit = None if maximum is None else Limit(maximum)
+        yield Target(f"{name}-{size}", turn, f"agent-{size}", ours, alternative, theirs, limit)
 
 
 def _engine(cases: str) -> tuple[Target, ...]:
-    what = f"embedded engine on a file, one decision with its commit, after {cases} cases"
+    description = f"embedded engine on a file, one decision with its commit, after {cases} cases"
     name, bare = f"engine-{cases.replace(' ', '-')}", "a bare SQLite commit"
-    half = Limit(0.5, Of.ITSELF)
+    half = Limit(0.5, Basis.OURS)
     return (
-        Target(f"{name}-p50", f"{what}, p50", "engine", cases, bare, "bare", half),
-        Target(f"{name}-p99", f"{what}, p99", "engine", cases, bare, "bare", at=p99),
+        Target(f"{name}-p50", f"{description}, p50", "engine", cases, bare, "bare", half),
+        Target(f"{name}-p99", f"{description}, p99", "engine", cases, bare, "bare", statistic=p99),
     )
 
 
-_FLAT = Limit(1.0, Of.EXCESS)
+_FLAT = Limit(1.0, Basis.EXCESS)
 
 TARGETS = (
-    *(_facade(colour, calls) for colour, calls in BOTH_WAYS),
-    *(target for colour in COLOURS for target in _parallel(colour)),
+    *(_facade(api, calls) for api, calls in APIS_AND_CALLS),
+    *(target for api in APIS for target in _parallel(api)),
     Target(
         "crowd",
-        f"100 runs at once, {_WORKING}, async, one process",
+        f"100 runs at once, {_WAITING}, async, one process",
         "crowd",
         "crowd",
         "one such run",
-        _US,
+        _PACKAGE,
         Limit(1.15),
     ),
     *_turns(),
@@ -135,7 +142,7 @@ TARGETS = (
         "journal",
         "a dictionary write",
         "dictionary",
-        Limit(0.02, Of.ITSELF),
+        Limit(0.02, Basis.OURS),
     ),
     Target(
         "journal-sqlite",
@@ -168,8 +175,8 @@ TARGETS = (
     ),
     Target(
         "engine-memory",
-        "embedded engine in memory, one decision and what it learns of its outcome",
-        "lesson",
+        "embedded engine in memory, one decision and training on its outcome",
+        "engine-memory",
         "engine",
         "one row in a bare SQLite database in memory",
         "bare",
@@ -178,11 +185,11 @@ TARGETS = (
         "server-rate",
         "server on a file, 32 connections, load from the same machine",
         "server",
-        "served a second",
+        "served per second",
         "the engine in process",
-        "alone a second",
-        Limit(1_000, Of.ITSELF, at_least=True),
-        unit="decisions a second",
+        "alone per second",
+        Limit(1_000, Basis.OURS, at_least=True),
+        unit="decisions per second",
     ),
     Target(
         "server-p99",
@@ -191,8 +198,8 @@ TARGETS = (
         "served",
         "the engine in process",
         "alone",
-        Limit(50, Of.ITSELF),
-        at=p99,
+        Limit(50, Basis.OURS),
+        statistic=p99,
     ),
     Target(
         "import-package",
@@ -201,7 +208,7 @@ TARGETS = (
         "package",
         "a bare interpreter",
         "interpreter",
-        Limit(20, Of.EXCESS),
+        Limit(20, Basis.EXCESS),
     ),
     Target(
         "import-facade",
@@ -217,7 +224,7 @@ TARGETS = (
         "10,000 pending calls in the journal in memory",
         "pending",
         "in memory",
-        "their words as dictionaries",
+        "their data as dictionaries",
         "dictionaries",
         unit="MB",
     ),
@@ -226,7 +233,7 @@ TARGETS = (
         "10,000 pending calls in a journal on SQLite, its file",
         "pending",
         "file",
-        "their words as lines of JSON",
+        "their data as lines of JSON",
         "lines",
         unit="MB",
     ),
@@ -235,7 +242,7 @@ TARGETS = (
         "10,000 pending calls in a journal on SQLite, this process",
         "pending",
         "beside a file",
-        "their words as dictionaries",
+        "their data as dictionaries",
         "dictionaries",
         unit="MB",
     ),
@@ -290,11 +297,11 @@ TARGETS = (
 )
 
 
-def chosen(names: Sequence[str]) -> list[Target]:
-    """The targets of these names and groups; all of them without any."""
+def select_targets(names: Sequence[str]) -> list[Target]:
+    """The targets with these names or groups; all targets if there are no names."""
     return [target for target in TARGETS if not names or {target.name, target.group} & set(names)]
 
 
-def known() -> list[str]:
-    """The names of groups and targets, as one may choose them."""
-    return list(dict.fromkeys(name for each in TARGETS for name in (each.group, each.name)))
+def target_names() -> list[str]:
+    """The names of all groups and targets."""
+    return list(dict.fromkeys(name for target in TARGETS for name in (target.group, target.name)))

@@ -1,1 +1,1 @@
-"""Programs that measure: each runs in an interpreter of its own and prints its samples as JSON."""
+"""The programs that measure. Each runs in its own interpreter and prints its samples as JSON."""

@@ -1,7 +1,7 @@
-"""Decisions of the embedded engine on a file, with little history and with much, turn by turn.
+"""Decisions of the embedded engine on a file, alternately after a short and after a long history.
 
-Each history is filled by a process of its own, so that this one's memory tells what an engine holds
-and not what filling took.
+A separate process fills each history, so that the memory of this process is that of the engines
+alone.
 """
 
 import tempfile
@@ -13,69 +13,77 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from benchmarks.engine_load import bare_commit, database_mb, decide, fill, memory_mb
-from benchmarks.workers.profiler import profile, summary
-from benchmarks.workers.stopwatch import asked, say, tell
+from benchmarks.engine_load import (
+    database_mb,
+    fill_store,
+    memory_mb,
+    time_bare_commits,
+    time_decisions,
+)
+from benchmarks.workers.profiler import profile_threads, summarize_times
+from benchmarks.workers.stopwatch import print_result, read_options, report_progress
 from bighub_langgraph.local import LocalBighub
 
-EACH = 50
-OFTEN = 10.0  # seconds between lines of progress
+DECISIONS_PER_TURN = 50
+PROGRESS_INTERVAL = 10.0  # seconds
 
 
 def measure(cases: dict[str, int], turns: int) -> dict[str, Any]:
-    """The samples of every history in `cases`, a bare commit beside them, and sizes in MB."""
+    """Samples of every history in `cases` and of bare commits, sizes in megabytes, and profiles."""
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        held, stores = [memory_mb()], {}
+        memory, engines = [memory_mb()], {}
         for name, size in cases.items():
             url = f"sqlite:///{home / name}.db"
-            _filled(url, size)
-            stores[name] = stack.enter_context(LocalBighub(url))
-            decide(stores[name], EACH)
-            held.append(memory_mb())
+            _fill_in_process(url, size)
+            engines[name] = stack.enter_context(LocalBighub(url))
+            time_decisions(engines[name], DECISIONS_PER_TURN)
+            memory.append(memory_mb())
         samples: dict[str, list[float]] = {name: [] for name in (*cases, "bare")}
         for _ in range(turns):
-            for name, bighub in stores.items():
-                samples[name] += decide(bighub, EACH)[0]
-            samples["bare"] += bare_commit(home / "bare.db", EACH)
-        grown = dict(zip(cases, pairwise(held), strict=True))
-        for name, (before, after) in grown.items():
+            for name, bighub in engines.items():
+                samples[name] += time_decisions(bighub, DECISIONS_PER_TURN)[0]
+            samples["bare"] += time_bare_commits(home / "bare.db", DECISIONS_PER_TURN)
+        changes = dict(zip(cases, pairwise(memory), strict=True))
+        for name, (before, after) in changes.items():
             samples[f"{name} memory"] = [after - before]
-            samples[f"{name} file"] = [database_mb(stores[name])]
-        return {"samples": samples, "profiles": {name: _profiled(stores[name]) for name in cases}}
+            samples[f"{name} file"] = [database_mb(engines[name])]
+        return {"samples": samples, "profiles": {name: _profile(engines[name]) for name in cases}}
 
 
-def _filled(url: str, cases: int) -> None:
-    filling = get_context("spawn").Process(target=_fill, args=(url, cases))
-    filling.start()
-    filling.join()
-    if filling.exitcode:
-        raise RuntimeError(f"filling a store ended with {filling.exitcode}")
+def _fill_in_process(url: str, cases: int) -> None:
+    process = get_context("spawn").Process(target=_fill, args=(url, cases))
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise RuntimeError(
+            f"the process that fills a store ended with exit code {process.exitcode}"
+        )
 
 
 def _fill(url: str, cases: int) -> None:
     with LocalBighub(url) as bighub:
-        fill(bighub, cases, _progress(cases))
+        fill_store(bighub, cases, _progress_reporter(cases))
 
 
-def _progress(cases: int) -> Callable[[int], None]:
-    """Tell how far it is, every few seconds."""
-    told = monotonic()
+def _progress_reporter(cases: int) -> Callable[[int], None]:
+    """A function that reports progress every few seconds."""
+    last_report = monotonic()
 
-    def tell_now(stored: int) -> None:
-        nonlocal told
-        if monotonic() - told > OFTEN or stored >= cases:
-            told = monotonic()
-            say(f"{stored:,} of {cases:,} cases")
+    def report(stored: int) -> None:
+        nonlocal last_report
+        if monotonic() - last_report > PROGRESS_INTERVAL or stored >= cases:
+            last_report = monotonic()
+            report_progress(f"{stored:,} of {cases:,} cases")
 
-    return tell_now
+    return report
 
 
-def _profiled(bighub: LocalBighub) -> dict[str, Any]:
-    with profile() as seen:
-        decide(bighub, EACH)
-    return summary(seen, runs=EACH)
+def _profile(bighub: LocalBighub) -> dict[str, Any]:
+    with profile_threads() as profiles:
+        time_decisions(bighub, DECISIONS_PER_TURN)
+    return summarize_times(profiles, runs=DECISIONS_PER_TURN)
 
 
 if __name__ == "__main__":
-    tell(**measure(**asked()))
+    print_result(**measure(**read_options()))

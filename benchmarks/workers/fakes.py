@@ -1,6 +1,6 @@
-"""An OpenAI client and a BIGHUB client that answer at once, or after a set time, in both colours.
+"""Sync and async fakes of the OpenAI and BIGHUB clients that respond after a set time, or at once.
 
-The model asks for a number of calls, and is content when it sees their results.
+The model requests a number of tool calls, and finishes when it sees their results.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from typing import Any
 Waits = Mapping[str, float]
 Json = dict[str, Any]
 
-REPLY = {
+RESPONSE = {
     "request_id": "request",
     "validation_id": "validation",
     "recommendation": "proceed",
@@ -30,37 +30,37 @@ REPLY = {
 }
 
 
-def coloured(colour: str, seconds: float, does: Callable[..., Any]) -> Callable[..., Any]:
-    """A function, or a coroutine function, that takes its time and then answers."""
+def make_method(api: str, seconds: float, respond: Callable[..., Any]) -> Callable[..., Any]:
+    """A function, or a coroutine function for "async", that waits and then responds."""
 
-    def blocking(*given: Any, **named: Any) -> Any:
+    def blocking(*args: Any, **kwargs: Any) -> Any:
         if seconds:
             time.sleep(seconds)
-        return does(*given, **named)
+        return respond(*args, **kwargs)
 
-    async def coroutine(*given: Any, **named: Any) -> Any:
+    async def coroutine(*args: Any, **kwargs: Any) -> Any:
         if seconds:
             await asyncio.sleep(seconds)
-        return does(*given, **named)
+        return respond(*args, **kwargs)
 
-    return coroutine if colour == "async" else blocking
+    return coroutine if api == "async" else blocking
 
 
-class Model:
-    """OpenAI's client as far as adapters use it; counts the calls it wished for."""
+class FakeOpenAI:
+    """The part of OpenAI's client that adapters use; counts the tool calls that it requests."""
 
-    def __init__(self, colour: str, calls: int, waits: Waits) -> None:
-        self.wished = self._answers = 0
-        self._calls = [_call(number) for number in range(calls)]
-        self.responses = SimpleNamespace(create=coloured(colour, waits["model"], self._answer))
+    def __init__(self, api: str, calls: int, waits: Waits) -> None:
+        self.requested = self._responses = 0
+        self._calls = [_build_call(number) for number in range(calls)]
+        self.responses = SimpleNamespace(create=make_method(api, waits["model"], self._respond))
 
-    def _answer(self, **asked: Any) -> Any:
-        last = asked["input"][-1]
+    def _respond(self, **request: Any) -> Any:
+        last = request["input"][-1]
         done = isinstance(last, dict) and last.get("type") == "function_call_output"
-        self._answers += 1
-        self.wished += 0 if done else len(self._calls)
+        self._responses += 1
+        self.requested += 0 if done else len(self._calls)
         return SimpleNamespace(
-            id=f"response-{self._answers}",
+            id=f"response-{self._responses}",
             output=[] if done else list(self._calls),
             output_text="done" if done else "",
             status="completed",
@@ -68,7 +68,7 @@ class Model:
         )
 
 
-def _call(number: int) -> Any:
+def _build_call(number: int) -> Any:
     return SimpleNamespace(
         type="function_call",
         id=f"item-{number}",
@@ -79,23 +79,23 @@ def _call(number: int) -> Any:
     )
 
 
-class Bighub:
-    """BIGHUB's client as far as adapters use it; counts the outcomes it is told."""
+class FakeBighub:
+    """The part of BIGHUB's client that adapters use; counts the outcomes that are reported."""
 
-    def __init__(self, colour: str, waits: Waits) -> None:
-        self.told = 0
-        evaluate = coloured(colour, waits["evaluate"], lambda *_, **__: dict(REPLY))
+    def __init__(self, api: str, waits: Waits) -> None:
+        self.reported = 0
+        evaluate = make_method(api, waits["evaluate"], lambda *_, **__: dict(RESPONSE))
         self.actions = SimpleNamespace(
             submit=evaluate,
             submit_payload=evaluate,
             evaluate=evaluate,
-            ingest_memory=coloured(colour, waits["ingest"], lambda **_: {"accepted": 1}),
-            memory_context=coloured(colour, 0, lambda **_: {}),
+            ingest_memory=make_method(api, waits["ingest"], lambda **_: {"accepted": 1}),
+            memory_context=make_method(api, 0, lambda **_: {}),
         )
-        self.outcomes = SimpleNamespace(report=coloured(colour, waits["report"], self._report))
+        self.outcomes = SimpleNamespace(report=make_method(api, waits["report"], self._report))
         self.approvals = SimpleNamespace()
-        self.close = self.aclose = coloured(colour, 0, lambda: None)
+        self.close = self.aclose = make_method(api, 0, lambda: None)
 
     def _report(self, **_: Any) -> Json:
-        self.told += 1
+        self.reported += 1
         return {"ok": True}

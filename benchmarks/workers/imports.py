@@ -1,4 +1,4 @@
-"""What an import costs: a fresh interpreter from its start to its end, with and without it."""
+"""The time of an import: a new interpreter from start to end, with and without the import."""
 
 import re
 import subprocess
@@ -6,10 +6,10 @@ import sys
 from contextlib import asynccontextmanager
 from typing import Any
 
-from benchmarks.workers.profiler import PYTHON, Place, told
-from benchmarks.workers.stopwatch import Side, Sides, answer
+from benchmarks.workers.profiler import STANDARD_LIBRARY, Place, summarize
+from benchmarks.workers.stopwatch import Side, Sides, run_program
 
-TOLD = re.compile(r"^import time: +(\d+) \| +\d+ \| +(\S+)$", re.MULTILINE)
+IMPORT_TIME = re.compile(r"^import time: +(\d+) \| +\d+ \| +(\S+)$", re.MULTILINE)
 PROGRAMS = {
     "interpreter": "pass",
     "package": "import bighub_langgraph",
@@ -20,29 +20,30 @@ PROGRAMS = {
 
 @asynccontextmanager
 async def sides(*, runs: int) -> Sides:
-    """Each program, after a first run that leaves compiled files behind."""
+    """Each program, after a first run that compiles the modules."""
     del runs
-    table = {name: _interpreter(program) for name, program in PROGRAMS.items()}
+    table = {name: _start_interpreter(program) for name, program in PROGRAMS.items()}
     for side in table.values():
         side()
     yield table
 
 
-def _interpreter(program: str) -> Side:
+def _start_interpreter(program: str) -> Side:
     return lambda: subprocess.run([sys.executable, "-c", program], check=True)
 
 
-def profiled(name: str) -> dict[str, Any]:
-    """The modules and packages with the most own time, as the interpreter itself tells it."""
+def profile_imports(name: str) -> dict[str, Any]:
+    """The modules and packages with the most own time, measured by the interpreter itself."""
     command = [sys.executable, "-X", "importtime", "-c", PROGRAMS[name]]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stderr
-    return told("ms", ((_placed(module), int(own) / 1e3) for own, module in TOLD.findall(said)))
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stderr
+    times = ((_locate_module(name), int(own) / 1e3) for own, name in IMPORT_TIME.findall(output))
+    return summarize("ms", times)
 
 
-def _placed(module: str) -> Place:
+def _locate_module(module: str) -> Place:
     package = module.partition(".")[0]
-    return (PYTHON if package in sys.stdlib_module_names else package), module
+    return (STANDARD_LIBRARY if package in sys.stdlib_module_names else package), module
 
 
 if __name__ == "__main__":
-    answer(sides, profiled)
+    run_program(sides, profile_imports)

@@ -1,7 +1,7 @@
-"""Where the time goes: cProfile over all threads, by function and by package.
+"""Profiles of all threads with cProfile, by function and by package.
 
-Time in a lock, a queue, a selector or a sleep is no work and counts nowhere; that of the first
-thread is told beside it.
+Time in a lock, a queue, a selector or a sleep is waiting, not work, and is left out. The waiting
+time of the first thread is stated separately.
 """
 
 import cProfile
@@ -16,75 +16,91 @@ from typing import Any
 
 from benchmarks.parts import part_of
 
-TOP = 10
+MAX_PLACES = 10
 CHECKOUT = Path(__file__).parents[2]
-PYTHON, SQLITE = "Python's own library", "SQLite"
+STANDARD_LIBRARY, SQLITE = "Python's own library", "SQLite"
 BUILT_IN = "~"
 WAITS = ("'acquire'", "'__enter__' of '_thread", "SimpleQueue", "time.sleep", "'poll'", "select.")
 Function = tuple[str, int, str]
 Place = tuple[str, str]
 
 
-class Seen:
-    """What the profilers of all threads saw."""
+class ThreadProfiles:
+    """The profiles of all threads."""
 
     def __init__(self, clock: Callable[[], float] | None) -> None:
         self.profiles: list[cProfile.Profile] = []
         self._clock = clock
 
-    def join_in(self, *_: object) -> None:
-        """Profile this thread from here on."""
-        mine = cProfile.Profile(self._clock) if self._clock else cProfile.Profile()
+    def profile_this_thread(self, *_: object) -> None:
+        """Profile the current thread from here on."""
+        profile = cProfile.Profile(self._clock) if self._clock else cProfile.Profile()
         with suppress(ValueError):  # from Python 3.12 on there is one profile for all threads
-            mine.enable()
-            self.profiles.append(mine)
+            profile.enable()
+            self.profiles.append(profile)
 
 
 @contextmanager
-def profile(*, here: bool = True, clock: Callable[[], float] | None = None) -> Iterator[Seen]:
-    """Profile all threads that start in the block, and this one unless told otherwise.
+def profile_threads(
+    *, current: bool = True, clock: Callable[[], float] | None = None
+) -> Iterator[ThreadProfiles]:
+    """Profile all threads that start in the block, and the current thread with `current`.
 
-    The clock on the wall costs least. Where threads wait in `with lock`, which a profiler does not
-    see, `time.thread_time` leaves that out.
+    The default clock, wall time, has the lowest overhead. `time.thread_time` leaves out the time
+    that threads wait in `with lock`, which a profiler cannot recognize as waiting.
     """
-    seen = Seen(clock)
-    threading.setprofile(seen.join_in)
-    if here:
-        seen.join_in()
+    profiles = ThreadProfiles(clock)
+    threading.setprofile(profiles.profile_this_thread)
+    if current:
+        profiles.profile_this_thread()
     try:
-        yield seen
+        yield profiles
     finally:
         threading.setprofile(None)
-        for one in seen.profiles:
-            one.disable()
+        for profile in profiles.profiles:
+            profile.disable()
 
 
-def summary(seen: Seen, *, runs: int) -> dict[str, Any]:
-    """The functions and packages with the most own time, in milliseconds a run."""
-    each = 1e3 / runs
-    worked = ((place, own * each) for place, own in _worked(_stats(*seen.profiles)))
-    waited = sum(row[2] for name, row in _stats(seen.profiles[0]).items() if _is_wait(name))
-    return told("ms", worked, waited * each)
+def summarize_times(profiles: ThreadProfiles, *, runs: int) -> dict[str, Any]:
+    """The functions, packages and parts with the most own time, in milliseconds per run."""
+    factor = 1e3 / runs
+    times = ((place, own * factor) for place, own in _own_times(_stats(*profiles.profiles)))
+    first_thread = _stats(profiles.profiles[0])
+    waited = sum(row[2] for function, row in first_thread.items() if _is_wait(function))
+    return summarize("ms", times, waited * factor)
 
 
-def told(unit: str, own: Iterable[tuple[Place, float]], waited: float = 0.0) -> dict[str, Any]:
-    """A profile as programs print it."""
-    spots: dict[str, float] = defaultdict(float)
+def summarize(
+    unit: str, amounts: Iterable[tuple[Place, float]], waited: float = 0.0
+) -> dict[str, Any]:
+    """A profile as programs print it: amounts by place, package and part, largest first."""
+    places: dict[str, float] = defaultdict(float)
     packages: dict[str, float] = defaultdict(float)
     parts: dict[str, float] = defaultdict(float)
-    for (package, where), amount in own:
-        spots[where] += amount
+    for (package, place), amount in amounts:
+        places[place] += amount
         packages[package] += amount
-        if (part := part_of(where)) is not None:
+        if (part := part_of(place)) is not None:
             parts[part] += amount
     return {
         "unit": unit,
         "total": sum(packages.values()),
         "waited": waited,
-        "spots": _largest_first(spots)[:TOP],
+        "places": _largest_first(places)[:MAX_PLACES],
         "packages": _largest_first(packages),
         "parts": _largest_first(parts),
     }
+
+
+def locate(function: Function) -> Place:
+    """The package of a function, and its place within it, without paths of this machine."""
+    file, _, name = function
+    path = Path(file)
+    for home in (*_libraries(), CHECKOUT):
+        if path.is_relative_to(home):
+            relative = path.relative_to(home)
+            return relative.parts[0].removesuffix(".py"), f"{relative.as_posix()}: {name}"
+    return STANDARD_LIBRARY, f"{path.name}: {name}"
 
 
 def _stats(*profiles: cProfile.Profile) -> dict[Function, Any]:
@@ -92,31 +108,23 @@ def _stats(*profiles: cProfile.Profile) -> dict[Function, Any]:
     return stats
 
 
-def _worked(stats: dict[Function, Any]) -> Iterator[tuple[Place, float]]:
-    """Own seconds by place; what is written in C counts to the Python function that calls it."""
+def _own_times(stats: dict[Function, Any]) -> Iterator[tuple[Place, float]]:
+    """Own seconds by place; functions written in C count for the Python function that calls them.
+
+    Functions of SQLite have their own places.
+    """
     for function, (_, _, own, _, callers) in stats.items():
         if function[0] != BUILT_IN:
-            yield located(function), own
+            yield locate(function), own
         elif SQLITE.lower() in function[2]:
             yield (SQLITE, function[2].strip("<>")), own
         elif not _is_wait(function):
             for caller, (_, _, share, _) in callers.items():
-                yield located(caller), share
+                yield locate(caller), share
 
 
 def _is_wait(function: Function) -> bool:
-    return function[0] == BUILT_IN and any(word in function[2] for word in WAITS)
-
-
-def located(function: Function) -> Place:
-    """The package of a function, and its place within it, without paths of this machine."""
-    file, _, name = function
-    path = Path(file)
-    for home in (*_libraries(), CHECKOUT):
-        if path.is_relative_to(home):
-            inner = path.relative_to(home)
-            return inner.parts[0].removesuffix(".py"), f"{inner.as_posix()}: {name}"
-    return PYTHON, f"{path.name}: {name}"
+    return function[0] == BUILT_IN and any(name in function[2] for name in WAITS)
 
 
 def _libraries() -> list[Path]:
@@ -124,4 +132,4 @@ def _libraries() -> list[Path]:
 
 
 def _largest_first(amounts: dict[str, float]) -> list[tuple[str, float]]:
-    return sorted(amounts.items(), key=lambda each: -each[1])
+    return sorted(amounts.items(), key=lambda item: -item[1])

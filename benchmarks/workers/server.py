@@ -1,4 +1,4 @@
-"""Decisions a second of `bighub-langgraph serve` over many connections, and of the engine alone."""
+"""Decisions per second of `bighub-langgraph serve` on many connections, and of the engine alone."""
 
 import socket
 import tempfile
@@ -7,37 +7,37 @@ from threading import Thread
 from time import thread_time
 from typing import Any
 
-from benchmarks.engine_load import decide
-from benchmarks.server_load import Address, load, serving
-from benchmarks.workers.profiler import profile, summary
-from benchmarks.workers.stopwatch import asked, tell
+from benchmarks.engine_load import time_decisions
+from benchmarks.server_load import Address, run_server, send_load
+from benchmarks.workers.profiler import profile_threads, summarize_times
+from benchmarks.workers.stopwatch import print_result, read_options
 from bighub_langgraph.local import Engine, LocalBighub
 from bighub_langgraph.local.keys import create_key
 
-WARM = 1.0
-ALONE = 1_000
+WARMUP_SECONDS = 1.0
+DECISIONS = 1_000
 
 
 def measure(home: Path, connections: int, seconds: float) -> dict[str, list[float]]:
-    """Latencies and decisions a second, of the server and in this process, each on a file."""
-    with serving(home / "served.db", keys=connections) as address:
-        load(address, seconds=WARM, connections=connections)
-        came = load(address, seconds=seconds, connections=connections)
-    if came.refused:
-        raise RuntimeError(f"the server refused {came.refused} of {len(came.latencies)}")
+    """Latencies and decisions per second, of the server and in this process, each on a file."""
+    with run_server(home / "served.db", keys=connections) as address:
+        send_load(address, seconds=WARMUP_SECONDS, connections=connections)
+        result = send_load(address, seconds=seconds, connections=connections)
+    if result.errors:
+        raise RuntimeError(f"{result.errors} of {len(result.latencies)} requests failed")
     with LocalBighub(f"sqlite:///{home / 'alone.db'}") as bighub:
-        decide(bighub, ALONE // 10)
-        alone = decide(bighub, ALONE)[0]
+        time_decisions(bighub, DECISIONS // 10)
+        alone = time_decisions(bighub, DECISIONS)[0]
     return {
-        "served": came.latencies,
-        "served a second": [came.a_second],
+        "served": result.latencies,
+        "served per second": [result.rate],
         "alone": alone,
-        "alone a second": [1e3 * len(alone) / sum(alone)],
+        "alone per second": [1e3 * len(alone) / sum(alone)],
     }
 
 
-def profiled(home: Path, connections: int, seconds: float) -> dict[str, Any]:
-    """A decision of a server in this process; the thread that loads it is not counted."""
+def profile_server(home: Path, connections: int, seconds: float) -> dict[str, Any]:
+    """A profile of a server in this process, without the thread that sends the load."""
     import uvicorn
 
     from bighub_langgraph.local.server import create_app
@@ -47,25 +47,25 @@ def profiled(home: Path, connections: int, seconds: float) -> dict[str, Any]:
         server = uvicorn.Server(
             uvicorn.Config(create_app(engine), log_level="warning", access_log=False)
         )
-        listening = socket.create_server(("127.0.0.1", 0))
-        address = Address("127.0.0.1", listening.getsockname()[1], keys)
-        with profile(here=False, clock=thread_time) as seen:
-            serving = Thread(target=server.run, args=([listening],))
-            serving.start()
-            came = load(address, seconds=seconds, connections=connections)
+        listener = socket.create_server(("127.0.0.1", 0))
+        address = Address("127.0.0.1", listener.getsockname()[1], keys)
+        with profile_threads(current=False, clock=thread_time) as profiles:
+            thread = Thread(target=server.run, args=([listener],))
+            thread.start()
+            result = send_load(address, seconds=seconds, connections=connections)
             server.should_exit = True
-            serving.join()
-    return summary(seen, runs=len(came.latencies))
+            thread.join()
+    return summarize_times(profiles, runs=len(result.latencies))
 
 
 def main(options: dict[str, Any]) -> None:
     series = options.pop("profile", None)
     with tempfile.TemporaryDirectory() as home:
         if series is None:
-            tell(samples=measure(Path(home), **options))
+            print_result(samples=measure(Path(home), **options))
         else:
-            tell(profiles={series: profiled(Path(home), **options)})
+            print_result(profiles={series: profile_server(Path(home), **options)})
 
 
 if __name__ == "__main__":
-    main(asked())
+    main(read_options())

@@ -1,8 +1,8 @@
-"""What most programs here do: time their sides in turn, call by call, and print the samples.
+"""What most programs here share: time their sides alternately, and print the samples.
 
     python -m benchmarks.workers.NAME '{"runs": 100, ...}'
 
-A side is a function, blocking or a coroutine function. The last line on stdout is the JSON object
+A side is a function or a coroutine function. The last line on stdout is the JSON object
 `{"samples": {side: [milliseconds, ...]}}`. With `"profile": SIDE` in the options only that side
 runs, under a profiler, and the object is `{"profiles": {side: ...}}`.
 """
@@ -23,81 +23,81 @@ Sides = AsyncIterator[Mapping[str, Side]]
 Samples = dict[str, list[float]]
 T = TypeVar("T")
 
-WARM = 0.1  # the first part of the samples, which is thrown away
+WARMUP_SHARE = 0.1  # this share of the samples, the first ones, is discarded
 
 
-def answer(
+def run_program(
     sides: Callable[..., AbstractAsyncContextManager[Mapping[str, Side]]],
-    profiled: Callable[[str], Any] | None = None,
+    profile_side: Callable[[str], Any] | None = None,
 ) -> None:
-    """Run the sides that the options ask for; `profiled` profiles a side in a way of its own."""
-    options = asked()
+    """Run the sides that the options name; `profile_side` replaces the profiler."""
+    options = read_options()
     if (name := options.pop("profile", None)) is None:
-        work = _timed(sides, options)
-    elif profiled is None:
-        work = _profiled(sides, name, options)
+        coroutine = _time_sides(sides, options)
+    elif profile_side is None:
+        coroutine = _profile_side(sides, name, options)
     else:
-        return tell(profiles={name: profiled(name)})
-    said = asyncio.run(work) if options.get("colour") == "async" else without_loop(work)
-    return tell(**said)
+        return print_result(profiles={name: profile_side(name)})
+    is_async = options.get("api") == "async"
+    return print_result(**(asyncio.run(coroutine) if is_async else run_without_loop(coroutine)))
 
 
-def asked() -> dict[str, Any]:
+def read_options() -> dict[str, Any]:
     """The options on the command line."""
     options: dict[str, Any] = json.loads(sys.argv[1])
     return options
 
 
-def say(what: str) -> None:
-    """Tell whoever waits how far it is."""
-    print(f"    {what}", file=sys.stderr, flush=True)
+def report_progress(text: str) -> None:
+    """Print a line of progress to stderr."""
+    print(f"    {text}", file=sys.stderr, flush=True)
 
 
-def tell(**said: Any) -> None:
-    """Print the answer of a program: its `samples`, its `profiles`, or both."""
-    print(json.dumps(said))
+def print_result(**result: Any) -> None:
+    """Print the result of a program: its `samples`, its `profiles`, or both."""
+    print(json.dumps(result))
 
 
-def without_loop(coroutine: Coroutine[Any, Any, T]) -> T:
+def run_without_loop(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine that never suspends."""
     try:
         coroutine.send(None)
     except StopIteration as end:
-        done: T = end.value
-        return done
-    raise RuntimeError("a blocking side suspended")
+        result: T = end.value
+        return result
+    raise RuntimeError("a sync side suspended")
 
 
-async def _timed(sides: Any, options: dict[str, Any]) -> dict[str, Samples]:
+async def _time_sides(sides: Any, options: dict[str, Any]) -> dict[str, Samples]:
     async with sides(**options) as table:
         samples: Samples = {name: [] for name in table}
         gc.collect()
         for number in range(options["runs"]):
-            # Sides take turns at going first: what one leaves behind hits the next.
-            turn = list(table) if number % 2 else list(reversed(table))
-            for name in turn:
+            # The order alternates, because garbage of a side delays the side that runs next.
+            names = list(table) if number % 2 else list(reversed(table))
+            for name in names:
                 samples[name].append(await _milliseconds(table[name]))
-    return {"samples": {name: _warmed(times) for name, times in samples.items()}}
+    return {"samples": {name: _without_warmup(times) for name, times in samples.items()}}
 
 
 async def _milliseconds(side: Side) -> float:
-    began = time.perf_counter()
-    made = side()
-    ended = time.perf_counter()
-    if isinstance(made, Coroutine):
-        await made
-        ended = time.perf_counter()
-    return (ended - began) * 1e3
+    start = time.perf_counter()
+    result = side()
+    end = time.perf_counter()
+    if isinstance(result, Coroutine):
+        await result
+        end = time.perf_counter()
+    return (end - start) * 1e3
 
 
-def _warmed(times: list[float]) -> list[float]:
-    return times[max(1, int(len(times) * WARM)) :]
+def _without_warmup(times: list[float]) -> list[float]:
+    return times[max(1, int(len(times) * WARMUP_SHARE)) :]
 
 
-async def _profiled(sides: Any, name: str, options: dict[str, Any]) -> dict[str, Any]:
+async def _profile_side(sides: Any, name: str, options: dict[str, Any]) -> dict[str, Any]:
     async with sides(**options) as table:
         await _milliseconds(table[name])
-        with profiler.profile() as seen:
+        with profiler.profile_threads() as profiles:
             for _ in range(options["runs"] - 1):
                 await _milliseconds(table[name])
-    return {"profiles": {name: profiler.summary(seen, runs=options["runs"] - 1)}}
+    return {"profiles": {name: profiler.summarize_times(profiles, runs=options["runs"] - 1)}}
