@@ -2,8 +2,8 @@
 
     python notebooks/record_sample.py notebooks/support_desk_runs.jsonl
 
-A scripted model stands in for an LLM there, and the troubles are part of the script: the sample
-shows how recordings look and lets the notebook run; it measures nothing.
+A scripted model replaces the LLM, and the late outcomes are part of the script: the sample shows
+how recordings look and lets the notebook run; it measures nothing.
 """
 
 import json
@@ -14,45 +14,43 @@ from typing import Any
 from langgraph.checkpoint.memory import InMemorySaver
 
 from bighub_langgraph import BighubGuard, create_guarded_agent
-from bighub_langgraph.cli.demo.models import chat_model
-from bighub_langgraph.cli.demo.requests import REQUESTS
-from bighub_langgraph.cli.demo.seen import Seen
-from bighub_langgraph.cli.demo.stock import open_shop
-from bighub_langgraph.cli.demo.story import story
-from bighub_langgraph.cli.demo.tools import POLICIES, shop_tools
+from bighub_langgraph.cli.demo.scenario import REQUESTS, create_shop
+from bighub_langgraph.cli.demo.scripted_model import scripted_model
+from bighub_langgraph.cli.demo.shop import POLICIES, create_tools
+from bighub_langgraph.cli.demo.support_desk import DemoCall, serve_request
 
 
-def recorded() -> list[dict[str, Any]]:
-    """Every request of the demo with the calls it led to and how they ended."""
-    runs: list[dict[str, Any]] = [
-        {"trajectory_id": f"desk-{number}", "request": request.text, "calls": []}
-        for number, request in enumerate(REQUESTS, start=1)
-    ]
+def record_runs() -> list[dict[str, Any]]:
+    """Every request of the demo with the calls it led to and their outcomes."""
+    runs: list[dict[str, Any]] = []
     with BighubGuard(bighub="local", domain="shop", tools=POLICIES) as guard:
-        saver = InMemorySaver()
         agent = create_guarded_agent(
-            chat_model(None), shop_tools(open_shop()), guard, checkpointer=saver
+            scripted_model, create_tools(create_shop()), guard, checkpointer=InMemorySaver()
         )
-        # A call comes out when it has ended; those of one turn in an order of their own.
-        told = story(REQUESTS, agent=agent, guard=guard, approve=lambda *_: True, run="sample")
-        seen = [step for step in told if isinstance(step, Seen)]
-    for call in sorted(seen, key=lambda one: (one.request, one.verdict is not None, str(one))):
-        runs[call.request - 1]["calls"].append(compact(call))
+        for number, request in enumerate(REQUESTS, start=1):
+            name = f"desk-{number}"
+            served = serve_request(agent, number, request, thread_id=name, approve=lambda _: True)
+            # Calls of one turn end in any order: reads first, then by their fields.
+            calls = sorted(
+                served, key=lambda call: (call.verdict is not None, call.tool, str(call.arguments))
+            )
+            compact = [to_compact(call) for call in calls]
+            runs.append({"trajectory_id": name, "request": request.text, "calls": compact})
     return runs
 
 
-def compact(call: Seen) -> dict[str, Any]:
+def to_compact(call: DemoCall) -> dict[str, Any]:
     """One call with its labels."""
-    changes = call.verdict is not None
+    state_changing = call.verdict is not None
     return {
         "tool": call.tool,
         "arguments": dict(call.arguments),
-        "state_changing": changes,
+        "state_changing": state_changing,
         "error": call.outcome == "FAILURE",
-        "as_intended": not call.bad if changes else None,
+        "as_intended": not call.is_bad if state_changing else None,
     }
 
 
 if __name__ == "__main__":
-    lines = [json.dumps(run) for run in recorded()]
+    lines = [json.dumps(run) for run in record_runs()]
     Path(sys.argv[1]).write_text("\n".join(lines) + "\n", encoding="utf-8")

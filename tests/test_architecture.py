@@ -106,8 +106,8 @@ INTERNALS = {"bighub_langgraph.graph.langgraph_internals"}
 # What looks private and is not: our own objects, fields of our own, names of the standard library.
 ALLOWED = {
     "bighub_langgraph.cli.calls": {"_at"},  # how our names of times end
-    "bighub_langgraph.cli.demo.lines": {"_id"},  # how the demo's arguments end
-    "bighub_langgraph.cli.replay.obvious": {"_id"},
+    "bighub_langgraph.cli.demo.run": {"_id"},  # how the demo's arguments end
+    "bighub_langgraph.cli.replay.shadow": {"_id"},
     "bighub_langgraph.core.changing": {"__new__"},  # of our own frozen records
     "bighub_langgraph.core.context": {"_record", "_token"},  # its own slots
     "bighub_langgraph.journal.memory": {"_lock"},  # of journals, in a forked child

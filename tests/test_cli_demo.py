@@ -29,7 +29,7 @@ def approved() -> Result:
 
 def test_the_demo_serves_two_dozen_requests_and_ends_well(approved: Result) -> None:
     assert approved.exit_code == 0
-    assert "a script, no LLM" in approved.stdout
+    assert "scripted, no LLM" in approved.stdout
     assert len(re.findall(r"^ ?\d+/24 ", approved.stdout, re.MULTILINE)) == 24
 
 
@@ -37,39 +37,39 @@ def test_every_line_fits_a_narrow_terminal(approved: Result) -> None:
     assert max(len(line.rstrip()) for line in approved.stdout.splitlines()) <= 80
 
 
-def test_every_call_shows_what_was_recommended_done_and_came_of_it(approved: Result) -> None:
+def test_every_call_shows_recommendation_verdict_and_outcome(approved: Result) -> None:
     (first,) = re.findall(r"^ refund_payment O-1001 .*$", approved.stdout, re.MULTILINE)
     assert re.fullmatch(
         r" refund_payment O-1001 +24\.90 \w+ +(high|medium|low) +\d\.\d\d \w+( ✓)? +SUCCESS", first
     )
 
 
-def test_frauds_and_mistakes_come_to_light_later(approved: Result) -> None:
-    found = re.findall(r"(FRAUD|ROLLBACK) (\w+) of request (\d+)", approved.stdout)
-    assert ("FRAUD", "refund_payment", "1") in found
-    assert ("ROLLBACK", "delete_account", "5") in found
+def test_frauds_and_mistakes_are_reported_later(approved: Result) -> None:
+    reports = re.findall(r"(FRAUD|ROLLBACK) (\w+) of request (\d+)", approved.stdout)
+    assert ("FRAUD", "refund_payment", "1") in reports
+    assert ("ROLLBACK", "delete_account", "5") in reports
     at = approved.stdout.index
     assert at("refund_payment of request 1:") > at(" 2/24 ")
 
 
 def test_outcomes_make_the_last_third_differ_from_the_first(approved: Result) -> None:
-    first, last, unlearned = map(float, row(approved, "mean risk of bad ones"))
+    first, last, no_outcomes = map(float, row(approved, "mean risk of bad calls"))
     assert last > first
-    assert last > unlearned
-    _, last, unlearned = map(float, row(approved, "mean risk of good ones"))
-    assert last < unlearned
+    assert last > no_outcomes
+    _, last, no_outcomes = map(float, row(approved, "mean risk of good calls"))
+    assert last < no_outcomes
 
 
-def test_people_are_asked_less_because_of_outcomes(approved: Result) -> None:
-    _, last, unlearned = map(int, row(approved, "a person was asked"))
-    assert last < unlearned
+def test_people_review_fewer_calls_because_of_outcomes(approved: Result) -> None:
+    _, last, no_outcomes = map(int, row(approved, "reviewed by a person"))
+    assert last < no_outcomes
 
 
-def test_what_a_person_denies_does_not_run(approved: Result) -> None:
-    denied = demo("--approve", "no")
-    assert denied.exit_code == 0
-    assert "review ✗" in denied.stdout
-    assert "FRAUD" not in denied.stdout
+def test_a_rejected_call_does_not_run(approved: Result) -> None:
+    rejected = demo("--approve", "no")
+    assert rejected.exit_code == 0
+    assert "review ✗" in rejected.stdout
+    assert "FRAUD" not in rejected.stdout
 
 
 def test_a_person_answers_in_the_terminal() -> None:
@@ -79,22 +79,22 @@ def test_a_person_answers_in_the_terminal() -> None:
     assert result.stdout.count("review ✗") == 1
 
 
-def test_without_a_terminal_the_answer_is_yes_and_that_is_said() -> None:
+def test_without_a_terminal_everything_is_approved_and_the_introduction_says_so() -> None:
     result = demo()
-    assert "all approved (--approve yes), as there is no terminal to ask in" in result.stdout
+    assert "all approved (--approve yes), because there is no terminal" in result.stdout
 
 
-def test_nobody_at_the_terminal_is_no_yes() -> None:
+def test_no_answer_at_the_terminal_is_no_approval() -> None:
     result = demo("--approve", "ask", typed="")
     assert result.exit_code == 2
-    assert "nobody answers on stdin" in result.stderr
+    assert "no answer on stdin" in result.stderr
 
 
-def test_a_second_run_over_the_same_database_starts_wiser(tmp_path: Path) -> None:
+def test_a_second_run_over_the_same_database_needs_fewer_reviews(tmp_path: Path) -> None:
     first, second = (demo("--approve", "yes", "--db", tmp_path / "demo.db") for _ in range(2))
     assert (first.exit_code, second.exit_code) == (0, 0)
-    asked = [int(row(result, "a person was asked")[0]) for result in (first, second)]
-    assert asked[1] < asked[0]
+    reviews = [int(row(result, "reviewed by a person")[0]) for result in (first, second)]
+    assert reviews[1] < reviews[0]
 
 
 def test_a_real_model_needs_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +104,7 @@ def test_a_real_model_needs_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "OPENAI_API_KEY" in result.stderr
 
 
-def test_a_real_model_that_cannot_be_reached_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_real_model_that_cannot_be_reached_ends_with_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-none")
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
     result = demo("--model", "some-model", "--approve", "yes")
@@ -112,15 +112,15 @@ def test_a_real_model_that_cannot_be_reached_is_said_so(monkeypatch: pytest.Monk
     assert "the model failed" in result.stderr
 
 
-def test_a_terminal_without_unicode_is_no_obstacle() -> None:
+def test_the_demo_runs_in_a_terminal_without_unicode() -> None:
     program = "from bighub_langgraph.cli import main; main()"
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-W", "error", "-c", program, "demo", "--approve", "yes"],
         env={**os.environ, "PYTHONIOENCODING": "ascii"},
         capture_output=True,
         check=True,
     )
-    assert b"review ?" in done.stdout
+    assert b"review ?" in result.stdout
 
 
 def test_a_database_that_cannot_be_opened_is_bad_usage(tmp_path: Path) -> None:

@@ -44,39 +44,41 @@ def write(folder: Path, lines: list[str]) -> Path:
     return file
 
 
-def test_every_call_is_judged_and_counted_by_tool(recording: Path) -> None:
-    found = document(recording)
-    assert (found["calls"], found["trajectories"]) == (24, 8)
-    tools = {tool["tool"]: tool for tool in found["tools"]}
+def test_every_call_is_evaluated_and_counted_by_tool(recording: Path) -> None:
+    report = document(recording)
+    assert (report["calls"], report["trajectories"]) == (24, 8)
+    tools = {tool["tool"]: tool for tool in report["tools"]}
     assert (tools["refund"]["bad"], tools["refund"]["good"]) == (8, 8)
     assert (tools["look"]["state_changing"], tools["look"]["bad"]) == (False, 0)
     assert all(t["execute"] + t["review"] + t["block"] == t["calls"] for t in tools.values())
 
 
-def test_plain_policies_stand_beside_the_engine(recording: Path) -> None:
+def test_the_engine_is_compared_with_simple_policies(recording: Path) -> None:
     policies = document(recording)["policies"]["change_state"]
     assert policies["execute_everything"]["caught"] == 0
     assert policies["review_everything"]["held_up"] == policies["review_everything"]["good"]
     assert policies["this_engine"]["calls"] == 16
 
 
-def test_the_first_calls_are_judged_without_knowing_any_outcome(recording: Path) -> None:
+def test_the_first_calls_are_evaluated_without_any_outcome(recording: Path) -> None:
     first, second = (d for d in document(recording)["decisions"][:3] if d["tool"] == "refund")
     assert [first["outcome"], second["outcome"]] == ["SUCCESS", "ROLLBACK"]
     assert first["verdict"] == second["verdict"] == "review"
 
 
-def test_the_engine_tells_good_calls_from_bad_ones_once_it_knows_outcomes(recording: Path) -> None:
+def test_the_engine_separates_good_calls_from_bad_ones_once_it_knows_outcomes(
+    recording: Path,
+) -> None:
     last = [d for d in document(recording)["decisions"] if d["trajectory"] == "run-7"]
     small, large = (d["risk_score"] for d in last if d["tool"] == "refund")
     assert small < large
 
 
-def test_people_get_tables(recording: Path) -> None:
+def test_tables_are_printed_by_default(recording: Path) -> None:
     result = replay(recording)
     assert result.exit_code == 0
-    for words in ("24 calls of 8 trajectories", "refund", "execute everything", "16 that change"):
-        assert words in result.stdout
+    for text in ("24 calls of 8 trajectories", "refund", "execute everything", "all that change"):
+        assert text in result.stdout
     assert max(len(line) for line in result.stdout.splitlines()) <= 80
 
 
@@ -87,14 +89,14 @@ def test_replaying_again_into_the_same_database_changes_nothing(
     assert first == second
 
 
-def test_what_was_learned_from_one_recording_is_kept_for_the_next(
+def test_what_the_engine_learns_from_one_recording_is_kept_for_the_next(
     recording: Path, tmp_path: Path
 ) -> None:
     replay(recording, "--db", tmp_path / "seen.db")
-    fresh = run_of(99) | {"trajectory_id": "other"}
-    (later := tmp_path / "later.json").write_text(json.dumps(fresh), encoding="utf-8")
-    wise, naive = document(later, "--db", tmp_path / "seen.db"), document(later)
-    assert wise["decisions"][2]["risk_score"] > naive["decisions"][2]["risk_score"]
+    other = run_of(99) | {"trajectory_id": "other"}
+    (later := tmp_path / "later.json").write_text(json.dumps(other), encoding="utf-8")
+    learned, new = document(later, "--db", tmp_path / "seen.db"), document(later)
+    assert learned["decisions"][2]["risk_score"] > new["decisions"][2]["risk_score"]
 
 
 def test_a_bad_line_is_reported_on_stderr_and_skipped(tmp_path: Path) -> None:
@@ -134,13 +136,13 @@ def test_a_database_that_cannot_be_opened_is_bad_usage(recording: Path, tmp_path
     assert "--db" in result.stderr
 
 
-def test_arguments_the_engine_refuses_are_blocked_and_the_replay_goes_on(tmp_path: Path) -> None:
+def test_arguments_the_engine_rejects_are_blocked_and_the_replay_continues(tmp_path: Path) -> None:
     deep: Any = "bottom"
     for _ in range(60):
         deep = [deep]
     calls = [{"tool": "a", "arguments": {"deep": deep}}, {"tool": "a", "arguments": {}}]
-    found = document(write(tmp_path, [json.dumps({"calls": calls})]))
-    assert [decision["verdict"] for decision in found["decisions"]] == ["block", "review"]
+    report = document(write(tmp_path, [json.dumps({"calls": calls})]))
+    assert [decision["verdict"] for decision in report["decisions"]] == ["block", "review"]
 
 
 def test_secrets_in_arguments_do_not_reach_the_database(tmp_path: Path) -> None:
@@ -155,8 +157,8 @@ def test_secrets_in_arguments_do_not_reach_the_database(tmp_path: Path) -> None:
 def test_the_installed_command_answers(recording: Path) -> None:
     program = "from bighub_langgraph.cli import main; main()"
     command = [sys.executable, "-W", "error", "-c", program, "replay", str(recording), "--json"]
-    done = subprocess.run(command, capture_output=True, check=True, text=True)
-    assert (json.loads(done.stdout)["calls"], done.stderr) == (24, "")
+    result = subprocess.run(command, capture_output=True, check=True, text=True)
+    assert (json.loads(result.stdout)["calls"], result.stderr) == (24, "")
 
 
 def test_a_tools_name_is_printed_as_it_is(tmp_path: Path) -> None:

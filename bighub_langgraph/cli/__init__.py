@@ -7,10 +7,10 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command line; what it exits with is said in each command's `--help`."""
+    """Run the command line. The `--help` of each command lists its exit codes."""
     from bighub_langgraph.cli.app import app
 
-    # A terminal that knows no tick mark gets a question mark in its place, not a traceback.
+    # A terminal whose encoding lacks a character prints a question mark instead of failing.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")

@@ -1,4 +1,4 @@
-"""The commands by name. Each is one module; whatever it needs it imports when it is called."""
+"""The table of commands. Each command imports what it needs when it is called."""
 
 from typing import Annotated
 
@@ -14,7 +14,6 @@ from bighub_langgraph.cli.serve import keys, serve
 
 app = typer.Typer(
     name="bighub-langgraph",
-    help="Ask BIGHUB before an agent's tool call runs, and learn from what really happened.",
     epilog="Try first: bighub-langgraph demo",
     no_args_is_help=True,
     add_completion=False,
@@ -30,19 +29,19 @@ app.add_typer(outbox, name="outbox")
 app.command("doctor")(doctor)
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(value: bool) -> None:
+    if value:
         print(f"bighub-langgraph {__version__}")
         raise typer.Exit
 
 
 @app.callback()
-def common(
+def main(
     _version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version and leave."
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
         ),
     ] = False,
 ) -> None:
-    """Ask BIGHUB before an agent's tool call runs, and learn from what really happened."""
+    """Ask BIGHUB before an agent's tool call runs, and learn from the outcomes."""

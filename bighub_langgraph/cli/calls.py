@@ -1,4 +1,4 @@
-"""`calls`: what ran, who said so, and what a person knows of a call in doubt."""
+"""The `calls` commands: list, show, resolve and prune the calls in a guard's journal."""
 
 import getpass
 import time
@@ -6,42 +6,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bighub_langgraph.cli.console import plain_table, stderr, stdout, stop
-from bighub_langgraph.cli.journal import (
-    DEFAULT,
-    JournalOption,
-    JsonOption,
-    call_as_json,
-    moment,
-    note_as_json,
-    opened_journal,
-    print_json,
-    status_of,
-)
+from bighub_langgraph.cli import console
+from bighub_langgraph.cli.options import DEFAULT_JOURNAL, JournalOption, JsonOption, open_journal
+from bighub_langgraph.core.models import State
 
 if TYPE_CHECKING:
     from bighub_langgraph.core.models import Approval
     from bighub_langgraph.journal.books import Line, Note
     from bighub_langgraph.journal.journal import Journal
 
-REFUSED = 1
-IN_DOUBT = "in_doubt"
-DAY = 86_400.0
-SHORT = 12
+NOT_RESOLVED = 1
+SECONDS_PER_DAY = 86_400.0
 
-calls = typer.Typer(help="List calls, show one, settle one in doubt.", no_args_is_help=True)
-Key = Annotated[str, typer.Argument(help="The call's key, or how it begins.")]
+calls = typer.Typer(help="List, show, resolve and prune calls.", no_args_is_help=True)
+KeyArgument = Annotated[str, typer.Argument(help="The call's key, or its first characters.")]
 
 
 @calls.command("list")
 def list_calls(  # noqa: PLR0917 - typer makes options of them
-    journal: JournalOption = DEFAULT,
+    location: JournalOption = DEFAULT_JOURNAL,
     thread: Annotated[str | None, typer.Option(help="Only calls of this thread.")] = None,
     tool: Annotated[str | None, typer.Option(help="Only calls of this tool.")] = None,
-    status: Annotated[
-        str | None, typer.Option(help="Only calls in this state; `in_doubt` for those in doubt.")
-    ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest first.")] = 50,
+    status: Annotated[State | None, typer.Option(help="Only calls in this state.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many calls to list.")] = 50,
     json: JsonOption = False,
 ) -> None:
     """List calls, the newest first.
@@ -49,35 +36,36 @@ def list_calls(  # noqa: PLR0917 - typer makes options of them
     **Examples**
 
     ```
-    bighub-langgraph calls list --journal calls.db
-    bighub-langgraph calls list --status in_doubt
+    bighub-langgraph calls list --status unknown
     bighub-langgraph calls list --thread order-17 --tool refund --json
     ```
 
     Exit codes: 0 done, 2 for bad usage or a journal that cannot be opened.
     """
-    with opened_journal(journal) as opened:
-        if status == IN_DOUBT:
-            found = opened.books.in_doubt(thread=thread, tool=tool)[:limit]
+    with open_journal(location) as journal:
+        if status is State.UNKNOWN:
+            views = journal.books.in_doubt(thread=thread, tool=tool)[:limit]
         else:
-            states = [] if status is None else [_state(status)]
-            found = opened.books.calls(thread=thread, tool=tool, states=states, limit=limit)
+            states = [] if status is None else [status]
+            views = journal.books.calls(thread=thread, tool=tool, states=states, limit=limit)
     if json:
-        print_json([call_as_json(line) for line in found])
+        console.print_json([_call_to_json(view) for view in views])
         return
-    table = plain_table(f"{len(found)} calls")
-    for name in ("key", "status", "tool", "thread", "since (UTC)"):
-        table.add_column(name, overflow="fold")
-    for line in found:
-        record = line.record
-        row = (record.key[:SHORT], status_of(line), record.tool, record.thread)
-        table.add_row(*row, moment(line.moved_at))
-    stdout().print(table)
+    table = console.create_table(
+        f"{len(views)} calls", "key", "status", "tool", "thread", "since (UTC)"
+    )
+    for view in views:
+        record = view.record
+        row = (record.key[: console.SHORT_KEY], _status_of(view), record.tool, record.thread)
+        table.add_row(*row, console.format_time(view.moved_at))
+    console.stdout().print(table)
 
 
-@calls.command()
-def show(key: Key, journal: JournalOption = DEFAULT, json: JsonOption = False) -> None:
-    """Show one call and everything that happened to it.
+@calls.command("show")
+def show_call(
+    key: KeyArgument, location: JournalOption = DEFAULT_JOURNAL, json: JsonOption = False
+) -> None:
+    """Show one call and its history.
 
     **Examples**
 
@@ -86,75 +74,77 @@ def show(key: Key, journal: JournalOption = DEFAULT, json: JsonOption = False) -
     bighub-langgraph calls show 4f1c09ab --journal postgresql+psycopg://me@db/agents --json
     ```
 
-    Exit codes: 0 done, 2 for bad usage or a call that is not there.
+    Exit codes: 0 done, 2 for bad usage or a call that does not exist.
     """
-    with opened_journal(journal) as opened:
-        line = _only(opened, key)
-        notes = opened.books.history(line.record.key)
+    with open_journal(location) as journal:
+        view = _find_call(journal, key)
+        history = journal.books.history(view.record.key)
     if json:
-        print_json({**call_as_json(line), "history": [note_as_json(note) for note in notes]})
+        entries = [_entry_to_json(entry) for entry in history]
+        console.print_json({**_call_to_json(view), "history": entries})
         return
-    for name, value in call_as_json(line).items():
+    for name, value in _call_to_json(view).items():
         if value not in (None, ""):
-            stdout().print(f"{name:>12}  {_said(name, value)}", markup=False)
-    table = plain_table("\nHistory")
-    for name in ("at (UTC)", "event", "state", "said"):
-        table.add_column(name, overflow="fold")
-    for note in notes:
-        table.add_row(moment(note.at), note.event, note.state.value, _summary(note))
-    stdout().print(table)
+            text = console.format_time(value) if name.endswith("_at") else str(value)
+            console.stdout().print(f"{name:>12}  {text}", markup=False)
+    table = console.create_table("\nHistory", "at (UTC)", "event", "state", "details")
+    for entry in history:
+        time_text = console.format_time(entry.at)
+        table.add_row(time_text, entry.event, entry.state.value, _summarize(entry))
+    console.stdout().print(table)
 
 
-@calls.command()
-def resolve(  # noqa: PLR0917 - typer makes options of them
-    key: Key,
-    journal: JournalOption = DEFAULT,
-    executed: Annotated[bool, typer.Option("--executed", help="It took effect.")] = False,
-    failed: Annotated[bool, typer.Option("--failed", help="It did not, and shall not.")] = False,
-    run_again: Annotated[
-        bool, typer.Option("--run-again", help="It did not; the thread may run it again.")
-    ] = False,
-    text: Annotated[
-        str, typer.Option(help="What the model shall read: the tool's output, or why it failed.")
-    ] = "",
-    by: Annotated[str, typer.Option(help="Who says so; your login by default.")] = "",
+@calls.command("resolve")
+def resolve_call(  # noqa: PLR0917 - typer makes options of them
+    key: KeyArgument,
+    location: JournalOption = DEFAULT_JOURNAL,
+    executed: Annotated[bool, typer.Option("--executed", help="The call took effect.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="No effect; do not run it.")] = False,
+    run_again: Annotated[bool, typer.Option("--run-again", help="No effect; run it.")] = False,
+    text: Annotated[str, typer.Option(help="The output or error that the model reads.")] = "",
+    by: Annotated[str, typer.Option(help="Who decides; your login by default.")] = "",
 ) -> None:
-    """Settle a call in doubt: say what really became of it. Look first, at the payment provider.
+    """Resolve a call whose outcome is unknown. First check what happened, e.g. at the provider.
 
-    Its outcome is queued for BIGHUB. The thread goes on when it is resumed; where a person was
-    asked about this call there, what was said here counts.
+    The outcome is queued for delivery to BIGHUB. The thread continues when it is resumed; if it
+    also asks a person about this call, the resolution recorded here counts.
 
     **Examples**
 
     ```
     bighub-langgraph calls resolve 4f1c09ab --executed --text "refunded, see receipt 88"
     bighub-langgraph calls resolve 4f1c09ab --failed --by alice
-    bighub-langgraph calls resolve 4f1c09ab --run-again
     ```
 
-    Exit codes: 0 done, 1 when the call is not in doubt, 2 for bad usage.
+    Exit codes: 0 done, 1 if the call's outcome is not unknown, 2 for bad usage.
     """
     from bighub_langgraph.core.models import Answer, Approval
 
-    said = [Answer.RESPOND] * executed + [Answer.REJECT] * failed + [Answer.APPROVE] * run_again
-    if len(said) != 1:
-        stop("say exactly one of --executed, --failed and --run-again")
-    approval = Approval(said[0], time.time(), text=text, approver=by or getpass.getuser())
-    with opened_journal(journal) as opened:
-        line = _settled(opened, _only(opened, key), approval)
-    stdout().print(f"{line.record.tool} {line.record.key[:SHORT]} is {status_of(line)} now")
+    answers = [Answer.RESPOND] * executed + [Answer.REJECT] * failed + [Answer.APPROVE] * run_again
+    if len(answers) != 1:
+        console.fail("pass exactly one of --executed, --failed and --run-again")
+    approval = Approval(answers[0], time.time(), text=text, approver=by or getpass.getuser())
+    with open_journal(location) as journal:
+        view = _find_call(journal, key)
+        name = f"{view.record.tool} {view.record.key[: console.SHORT_KEY]}"
+        if not view.in_doubt:
+            message = f"{name} is {_status_of(view)}; only an unknown outcome can be resolved"
+            console.fail(message, NOT_RESOLVED)
+        _record_resolution(journal, view, approval)
+        status = _status_of(_find_call(journal, view.record.key))
+    console.stdout().print(f"{name} is now {status}")
 
 
-@calls.command()
-def prune(
+@calls.command("prune")
+def prune_calls(
     older_than: Annotated[float, typer.Option(min=0.0, help="Age in days.")],
-    journal: JournalOption = DEFAULT,
+    location: JournalOption = DEFAULT_JOURNAL,
 ) -> None:
-    """Forget settled calls that are older than so many days.
+    """Delete completed calls older than this many days.
 
-    Calls that are open, in doubt or not told to BIGHUB yet stay, and so do all calls of their
-    threads. Prune the checkpoints of old threads first: a thread that is resumed after its calls
-    were forgotten runs them as new ones.
+    Calls that are open, have an unknown outcome or are not delivered to BIGHUB yet are kept, and
+    so are all calls of their threads. Prune the checkpoints of old threads first: a thread that is
+    resumed after its calls were deleted runs them again.
 
     **Example**
 
@@ -164,63 +154,76 @@ def prune(
 
     Exit codes: 0 done, 2 for bad usage or a journal that cannot be opened.
     """
-    with opened_journal(journal) as opened:
-        forgotten = opened.prune(older_than * DAY)
-    stdout().print(f"{forgotten} calls forgotten")
+    with open_journal(location) as journal:
+        count = journal.prune(older_than * SECONDS_PER_DAY)
+    console.stdout().print(f"{count} calls deleted")
 
 
-def _state(word: str) -> Any:
-    from bighub_langgraph.core.models import State
-
-    if word not in set(State):
-        stop(f"--status is one of {', '.join([*State, IN_DOUBT])}, not {word!r}")
-    return State(word)
-
-
-def _only(journal: "Journal", key: str) -> "Line":
-    found = journal.books.matching(key)
-    if len(found) != 1:
-        several = "more than one call" if found else "no call"
-        stop(f"there is {several} whose key begins with {key!r}")
-    return found[0]
+def _find_call(journal: "Journal", key: str) -> "Line":
+    matches = journal.books.matching(key)
+    if len(matches) != 1:
+        number = "more than one call has" if matches else "no call has"
+        console.fail(f"{number} a key that begins with {key!r}; see `calls list`")
+    return matches[0]
 
 
-def _settled(journal: "Journal", line: "Line", approval: "Approval") -> "Line":
-    """What the journal says after a person's word; it refuses one about a call not in doubt."""
+def _record_resolution(journal: "Journal", view: "Line", approval: "Approval") -> None:
+    """Record what a person found out about a call, and first that its process is gone."""
     from bighub_langgraph.core.errors import InvalidTransition
     from bighub_langgraph.core.execution import event_for_answer
     from bighub_langgraph.core.lifecycle import OwnerLost
-    from bighub_langgraph.core.models import State
     from bighub_langgraph.core.reporting import ReportingConfig
 
-    record, told = line.record, ReportingConfig()
-    if not line.in_doubt:
-        stderr().print(f"{record.tool} {record.key[:SHORT]} is {status_of(line)}, not in doubt")
-        raise typer.Exit(REFUSED)
+    record, reporting = view.record, ReportingConfig()
     try:
         if record.state is State.RUNNING:
-            gone = OwnerLost(record.owner or "", "the process that ran it is gone")
-            journal.transition(record.key, gone, told)
-        journal.transition(record.key, event_for_answer(approval), told)
+            lost = OwnerLost(record.owner or "", "the process that ran it is gone")
+            journal.transition(record.key, lost, reporting)
+        journal.transition(record.key, event_for_answer(approval), reporting)
     except InvalidTransition as error:
-        stderr().print(f"somebody was faster: {error}")
-        raise typer.Exit(REFUSED) from error
-    return _only(journal, record.key)
+        console.fail(f"the call was resolved by somebody else: {error}", NOT_RESOLVED)
 
 
-def _said(name: str, value: Any) -> str:
-    return moment(value) if name.endswith("_at") else str(value)
+def _status_of(view: "Line") -> str:
+    # A call is also unknown while its journal entry still says "running" for a dead process.
+    return (State.UNKNOWN if view.in_doubt else view.record.state).value
 
 
-def _summary(note: "Note") -> str:
-    """Who said what, and on which evidence, in a few words."""
-    said = note.said
+def _call_to_json(view: "Line") -> dict[str, Any]:
+    record = view.record
+    return {
+        "key": record.key,
+        "status": _status_of(view),
+        "state": record.state.value,
+        "tool": record.tool,
+        "thread": record.thread,
+        "turn": record.turn,
+        "call_id": record.call_id,
+        "created_at": record.created_at,
+        "updated_at": view.moved_at,
+        "starts": record.starts,
+        "reason": record.reason,
+        "request_id": record.request_id,
+        "edited_from": record.edited_from,
+        "arguments": record.request.context.get("arguments"),
+        "value": record.request.value,
+    }
+
+
+def _entry_to_json(entry: "Note") -> dict[str, Any]:
+    head = {"at": entry.at, "event": entry.event, "state": entry.state.value}
+    return {**head, "version": entry.version, **entry.said}
+
+
+def _summarize(entry: "Note") -> str:
+    """Summarize who decided what, and why."""
+    details = entry.said
     parts = []
-    if decision := said.get("decision"):
+    if decision := details.get("decision"):
         parts.append(f"BIGHUB: {decision['recommendation']} ({decision['request_id']})")
-    if approval := said.get("approval"):
-        sure = "verified" if approval["verified"] else "not verified"
-        parts.append(f"{approval['answer']} by {approval['approver'] or 'nobody named'} ({sure})")
+    if approval := details.get("approval"):
+        identity = "verified" if approval["verified"] else "not verified"
+        parts.append(f"{approval['answer']} by {approval['approver'] or 'unnamed'} ({identity})")
         parts.append(approval["comment"] or approval["text"])
-    parts += [said.get("reason", ""), said.get("error", "")]
+    parts += [details.get("reason", ""), details.get("error", "")]
     return "; ".join(part for part in parts if part)

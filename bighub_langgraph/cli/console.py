@@ -1,25 +1,17 @@
-"""What the commands print with: results on stdout, everything about the run on stderr."""
+"""How the commands print: results go to stdout, progress and errors to stderr."""
 
-from typing import NoReturn
+import json
+from datetime import UTC, datetime
+from typing import Any, NoReturn
 
 import typer
 from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 BAD_USAGE = 2
-
-COLOURS = {
-    "proceed": "green",
-    "proceed_with_caution": "yellow",
-    "review_recommended": "dark_orange",
-    "do_not_proceed": "red",
-    "execute": "green",
-    "review": "dark_orange",
-    "block": "red",
-}
+SHORT_KEY = 12  # characters that suffice to find a call
 
 
 def stdout() -> Console:
@@ -32,18 +24,9 @@ def stderr() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-def progress(console: Console, *, wanted: bool = True) -> Progress:
-    """A progress bar that is gone when it is done; where there is no terminal, nothing."""
-    shown = wanted and console.is_terminal
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    if not shown:  # older releases of rich end a disabled bar with an empty line
-        console = Console(quiet=True)
-    return Progress(*columns, console=console, transient=True, disable=not shown)
-
-
-def plain_table(title: str) -> Table:
-    """A table without walls, 80 columns wide."""
-    return Table(
+def create_table(title: str, *columns: str) -> Table:
+    """A table without borders, 80 columns wide."""
+    table = Table(
         title=title,
         title_justify="left",
         title_style="bold",
@@ -52,9 +35,22 @@ def plain_table(title: str) -> Table:
         show_edge=False,
         width=80,
     )
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
 
 
-def stop(reason: str, code: int = BAD_USAGE) -> NoReturn:
-    """Say what is wrong and what to change, and leave; with exit code 2 unless told otherwise."""
-    stderr().print(f"[bold red]error:[/] {escape(reason)}", soft_wrap=True)
+def print_json(value: Any) -> None:
+    """Print a value as indented JSON."""
+    print(json.dumps(value, indent=2))
+
+
+def format_time(timestamp: float) -> str:
+    """Format seconds since the epoch as a date and time in UTC."""
+    return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def fail(message: str, code: int = BAD_USAGE) -> NoReturn:
+    """Print an error to stderr and exit, by default with the code for bad usage."""
+    stderr().print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
     raise typer.Exit(code)

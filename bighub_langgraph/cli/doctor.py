@@ -1,162 +1,151 @@
-"""`doctor`: whether everything is as it should be, and what needs a person."""
+"""The `doctor` command: check the setup and list what needs a person's attention."""
 
 import os
-import platform
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
+from platform import python_version
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bighub_langgraph.cli.console import stdout
-from bighub_langgraph.cli.journal import (
-    DEFAULT,
-    JournalOption,
-    JsonOption,
-    moment,
-    opened_journal,
-    print_json,
-)
+from bighub_langgraph.cli import console
+from bighub_langgraph.cli.options import DEFAULT_JOURNAL, JournalOption, JsonOption, open_journal
 
 if TYPE_CHECKING:
     from bighub_langgraph.journal.journal import Journal
 
-NEEDS_A_PERSON = 1
-PARTS = (
+PROBLEM_FOUND = 1
+DISTRIBUTIONS = (
     *("bighub-langgraph", "bighub", "langgraph", "langgraph-prebuilt", "langgraph-checkpoint"),
     *("langchain-core", "langchain", "openai", "SQLAlchemy", "psycopg"),
 )
-SKEW = 5.0
-LATE = 3600.0
+MAX_CLOCK_SKEW = 5.0
+MAX_DELIVERY_DELAY = 3600.0
 
-Health = Literal["fine", "note", "needs a person"]
+Health = Literal["ok", "warning", "problem"]
+STYLES: dict[Health, str] = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
+class CheckResult:
+    """The result of one check; a problem needs a person."""
 
-    what: str
+    subject: str
     health: Health
-    said: str
+    details: str
 
 
 def doctor(
-    journal: JournalOption = DEFAULT,
-    bighub: Annotated[
-        str | None, typer.Option(help="BIGHUB's URL; BIGHUB_BASE_URL by default.")
-    ] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Ask BIGHUB nothing.")] = False,
+    location: JournalOption = DEFAULT_JOURNAL,
+    bighub: Annotated[str | None, typer.Option(help="Instead of BIGHUB_BASE_URL.")] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Do not contact BIGHUB.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Look at the keys, BIGHUB, the journal, its clock, calls in doubt and the outbox.
+    """Check the keys, BIGHUB, the journal, its clock, calls with unknown outcomes, the outbox.
 
-    Calls that wait for an approval are listed and are no reason to worry: their threads ask for it.
+    Calls that wait for an approval are counted, but are no problem.
 
     **Examples**
 
     ```
-    bighub-langgraph doctor --journal calls.db
     bighub-langgraph doctor --journal postgresql+psycopg://me@db/agents --json
     ```
 
-    Exit codes: 0 when all is well, 1 when something needs a person, 2 for bad usage.
+    Exit codes: 0 when there is no problem, 1 when a problem needs a person, 2 for bad usage.
     """
-    with opened_journal(journal) as opened:
-        found = [*_versions(), *_service(bighub, offline=offline), *_books(opened)]
+    with open_journal(location) as journal:
+        results = [_check_versions(), *_check_service(bighub, offline=offline)]
+        results += [*_check_journal(journal), *_check_calls(journal), *_check_outbox(journal)]
     if json:
-        print_json([asdict(one) for one in found])
+        console.print_json([asdict(result) for result in results])
     else:
-        for one in found:
-            colour = {"fine": "green", "note": "yellow", "needs a person": "bold red"}[one.health]
-            stdout().print(f"[{colour}]{one.health:>14}[/]  {one.what}: ", end="")
-            stdout().print(one.said, markup=False, soft_wrap=True)
-    raise typer.Exit(NEEDS_A_PERSON if any(one.health == "needs a person" for one in found) else 0)
+        for result in results:
+            style = STYLES[result.health]
+            console.stdout().print(f"[{style}]{result.health:>7}[/]  {result.subject}: ", end="")
+            console.stdout().print(result.details, markup=False, soft_wrap=True)
+    has_problem = any(result.health == "problem" for result in results)
+    raise typer.Exit(PROBLEM_FOUND if has_problem else 0)
 
 
-def _versions() -> Iterator[Finding]:
-    found = [f"Python {platform.python_version()}"]
-    for part in PARTS:
-        try:
-            found.append(f"{part} {version(part)}")
-        except PackageNotFoundError:
-            continue
-    yield Finding("versions", "fine", ", ".join(found))
+def _check_versions() -> CheckResult:
+    installed = {distribution.name: distribution.version for distribution in distributions()}
+    versions = [f"{name} {installed[name]}" for name in DISTRIBUTIONS if name in installed]
+    return CheckResult("versions", "ok", ", ".join([f"Python {python_version()}", *versions]))
 
 
-def _service(url: str | None, *, offline: bool) -> Iterator[Finding]:
+def _check_service(url: str | None, *, offline: bool) -> Iterator[CheckResult]:
     key = os.environ.get("BIGHUB_API_KEY")
     url = url or os.environ.get("BIGHUB_BASE_URL")
     if not key and not url:
-        said = "neither BIGHUB_API_KEY nor BIGHUB_BASE_URL is set; guards here need bighub=..."
-        yield Finding("keys", "note", said)
+        message = "neither BIGHUB_API_KEY nor BIGHUB_BASE_URL is set; pass bighub= to each guard"
+        yield CheckResult("keys", "warning", message)
         return
-    yield Finding("keys", "fine", "BIGHUB_API_KEY is set" if key else "no BIGHUB_API_KEY is set")
+    yield CheckResult("keys", "ok", f"BIGHUB_API_KEY is {'set' if key else 'not set'}")
     if not offline:
-        yield _asked(url)
+        yield _contact_service(url)
 
 
-def _asked(url: str | None) -> Finding:
-    """Whether BIGHUB answers, and takes our key: by asking for the open approvals."""
+def _contact_service(url: str | None) -> CheckResult:
+    """List the open approvals, to check that BIGHUB responds and accepts the key."""
     from bighub_langgraph.bighub.client_factory import open_clients
     from bighub_langgraph.bighub.sdk_engine import classify_error
     from bighub_langgraph.core.errors import ConfigurationError, EngineAuthError, EngineUnavailable
 
-    began = time.monotonic()
+    started_at = time.monotonic()
     try:
-        both = open_clients(url, retries=0)
+        pair = open_clients(url, retries=0)
     except ConfigurationError as error:
-        return Finding("BIGHUB", "needs a person", str(error))
+        return CheckResult("BIGHUB", "problem", str(error))
     try:
-        both.blocking.approvals.list(limit=1)
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding
-        found = classify_error(error)
-        if isinstance(found, EngineUnavailable | EngineAuthError):
-            return Finding("BIGHUB", "needs a person", str(found))
+        pair.blocking.approvals.list(limit=1)
+    except Exception as error:  # noqa: BLE001 - every failure is a result
+        engine_error = classify_error(error)
+        if isinstance(engine_error, EngineUnavailable | EngineAuthError):
+            return CheckResult("BIGHUB", "problem", str(engine_error))
     finally:
-        both.close()
-    milliseconds = (time.monotonic() - began) * 1000
-    return Finding("BIGHUB", "fine", f"answers in {milliseconds:.0f} ms")
+        pair.close()
+    milliseconds = (time.monotonic() - started_at) * 1000
+    return CheckResult("BIGHUB", "ok", f"responds in {milliseconds:.0f} ms")
 
 
-def _books(journal: "Journal") -> Iterator[Finding]:
-    name = f"{journal.name}, schema version {journal.schema_version}"
-    yield Finding("journal", "fine", name)
+def _check_journal(journal: "Journal") -> Iterator[CheckResult]:
+    yield CheckResult("journal", "ok", f"{journal.name}, schema version {journal.schema_version}")
     skew = journal.clock_skew
-    health: Health = "fine" if abs(skew) < SKEW else "needs a person"
-    yield Finding("clock", health, f"the database's is {skew:+.1f} seconds ahead of this machine's")
-    if complaint := journal.unsafe:
-        yield Finding("durability", "needs a person", complaint)
-    counts = {state.value: number for state, number in journal.books.counts().items()}
-    listed = ", ".join(f"{number} {state}" for state, number in sorted(counts.items()))
-    yield Finding("calls", "fine", listed or "none yet")
-    yield from _in_doubt(journal)
-    yield from _undelivered(journal)
+    health: Health = "ok" if abs(skew) < MAX_CLOCK_SKEW else "problem"
+    details = f"the database's clock is {skew:+.1f} seconds ahead of this machine's"
+    yield CheckResult("clock", health, details)
+    if reason := journal.unsafe:
+        yield CheckResult("durability", "problem", reason)
 
 
-def _in_doubt(journal: "Journal") -> Iterator[Finding]:
-    for line in journal.books.in_doubt():
-        record = line.record
-        said = (
-            f"{record.key[:12]} in thread {record.thread} since {moment(line.moved_at)}: "
+def _check_calls(journal: "Journal") -> Iterator[CheckResult]:
+    counts = {state.value: count for state, count in journal.books.counts().items()}
+    listing = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+    yield CheckResult("calls", "ok", listing or "none yet")
+    for view in journal.books.in_doubt():
+        record = view.record
+        since = console.format_time(view.moved_at)
+        details = (
+            f"{record.key[: console.SHORT_KEY]} in thread {record.thread} since {since}: "
             f"{record.reason or 'its process is gone'}; see `calls show`, then `calls resolve`"
         )
-        yield Finding(f"{record.tool} is in doubt", "needs a person", said)
+        yield CheckResult(f"outcome of {record.tool} is unknown", "problem", details)
 
 
-def _undelivered(journal: "Journal") -> Iterator[Finding]:
-    waiting = journal.books.outbox(dead_letter=False, limit=1)
-    number = journal.pending_count()
-    health: Health = "fine"
-    said = "everything is delivered"
-    if waiting:
-        late = time.time() - waiting[0].queued_at > LATE
-        health = "needs a person" if late else "note"
-        said = f"{number} entries wait, the oldest since {moment(waiting[0].queued_at)}"
-        said += f": {waiting[0].error}" if waiting[0].error else ""
-    yield Finding("outbox", health, said)
-    if aside := journal.pending_count(include_dead_letters=True) - number:
-        said = f"{aside} entries were refused eight times; see `outbox state`, then `outbox retry`"
-        yield Finding("set aside", "needs a person", said)
+def _check_outbox(journal: "Journal") -> Iterator[CheckResult]:
+    pending = journal.pending_count()
+    health: Health = "ok"
+    details = "everything is delivered"
+    for entry in journal.books.outbox(dead_letter=False, limit=1):
+        is_late = time.time() - entry.queued_at > MAX_DELIVERY_DELAY
+        health = "problem" if is_late else "warning"
+        since = console.format_time(entry.queued_at)
+        details = (
+            f"{pending} entries pending, the oldest since {since}: {entry.error or 'not tried'}"
+        )
+    yield CheckResult("outbox", health, details)
+    if count := journal.pending_count(include_dead_letters=True) - pending:
+        details = f"{count} entries were refused eight times; see `outbox list`, `outbox requeue`"
+        yield CheckResult("dead letters", "problem", details)

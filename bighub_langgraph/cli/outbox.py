@@ -1,115 +1,119 @@
-"""`outbox`: what BIGHUB has not been told yet, and why."""
+"""The `outbox` commands: list, flush and requeue what is not delivered to BIGHUB yet."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bighub_langgraph.cli.console import plain_table, stdout, stop
-from bighub_langgraph.cli.database import database_url
-from bighub_langgraph.cli.journal import (
-    DEFAULT,
-    JournalOption,
-    JsonOption,
-    entry_as_json,
-    moment,
-    opened_journal,
-    print_json,
+from bighub_langgraph.cli import console, options
+from bighub_langgraph.cli.options import DEFAULT_JOURNAL, JournalOption, JsonOption, open_journal
+
+if TYPE_CHECKING:
+    from bighub_langgraph.journal.books import Waiting
+
+ENTRIES_PENDING = 1
+
+outbox = typer.Typer(
+    help="List, deliver and requeue what is not delivered to BIGHUB yet.", no_args_is_help=True
 )
 
-LEFT = 1
-SHORT = 12
 
-outbox = typer.Typer(help="See and deliver what BIGHUB has not been told.", no_args_is_help=True)
-
-
-@outbox.command()
-def state(
-    journal: JournalOption = DEFAULT,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many, the oldest first.")] = 50,
+@outbox.command("list")
+def list_entries(
+    location: JournalOption = DEFAULT_JOURNAL,
+    limit: Annotated[int, typer.Option(min=1, help="How many entries to list.")] = 50,
     json: JsonOption = False,
 ) -> None:
-    """List what waits, and what was set aside after BIGHUB had refused it eight times.
+    """List pending entries and dead letters (refused by BIGHUB eight times), the oldest first.
 
     **Examples**
 
     ```
-    bighub-langgraph outbox state
-    bighub-langgraph outbox state --journal postgresql+psycopg://me@db/agents --json
+    bighub-langgraph outbox list --journal postgresql+psycopg://me@db/agents --json
     ```
 
     Exit codes: 0 done, 2 for bad usage or a journal that cannot be opened.
     """
-    with opened_journal(journal) as opened:
-        found = opened.books.outbox(limit=limit)
-        waiting, everything = (
-            opened.pending_count(),
-            opened.pending_count(include_dead_letters=True),
-        )
+    with open_journal(location) as journal:
+        entries = journal.books.outbox(limit=limit)
+        pending = journal.pending_count()
+        dead_letters = journal.pending_count(include_dead_letters=True) - pending
     if json:
-        entries = [entry_as_json(one) for one in found]
-        print_json({"waiting": waiting, "aside": everything - waiting, "entries": entries})
+        rows = [_entry_to_json(entry) for entry in entries]
+        console.print_json({"pending": pending, "dead_letters": dead_letters, "entries": rows})
         return
-    table = plain_table(f"{waiting} wait, {everything - waiting} are set aside")
-    for name in ("id", "call", "tells", "since (UTC)", "tries", "next", "last error"):
-        table.add_column(name, overflow="fold")
-    for one in found:
-        queued = one.queued
-        due = "set aside" if one.dead_letter else moment(one.due_at) if one.due_at else "now"
-        about = (str(queued.id), queued.report.key[:SHORT], queued.report.kind.value)
-        table.add_row(*about, moment(one.queued_at), str(queued.tries), due, one.error)
-    stdout().print(table)
+    table = console.create_table(
+        f"{pending} pending, {dead_letters} dead letters",
+        *("id", "call", "kind", "since (UTC)", "tries", "next", "last error"),
+    )
+    for entry in entries:
+        queued = entry.queued
+        next_try = console.format_time(entry.due_at) if entry.due_at else "now"
+        table.add_row(
+            *(str(queued.id), queued.report.key[: console.SHORT_KEY], queued.report.kind.value),
+            *(console.format_time(entry.queued_at), str(queued.tries)),
+            *("dead letter" if entry.dead_letter else next_try, entry.error),
+        )
+    console.stdout().print(table)
 
 
-@outbox.command()
-def flush(
-    journal: JournalOption = DEFAULT,
-    bighub: Annotated[
-        str | None,
-        typer.Option(
-            help="Whom to tell: an https URL, or the embedded engine's database. "
-            "By default BIGHUB_API_KEY and BIGHUB_BASE_URL say."
-        ),
-    ] = None,
-    timeout: Annotated[float, typer.Option(min=0.0, help="Seconds to go on trying.")] = 30.0,
+@outbox.command("flush")
+def flush_entries(
+    location: JournalOption = DEFAULT_JOURNAL,
+    bighub: Annotated[str | None, typer.Option(help="Instead of BIGHUB_BASE_URL.")] = None,
+    timeout: Annotated[float, typer.Option(min=0.0, help="Seconds to keep trying.")] = 30.0,
 ) -> None:
-    """Deliver what waits, now.
+    """Deliver pending entries now.
 
     **Examples**
 
     ```
-    bighub-langgraph outbox flush
     bighub-langgraph outbox flush --bighub bighub.db --timeout 5
     ```
 
-    Exit codes: 0 when nothing waits any more, 1 when something does, 2 for bad usage.
+    Exit codes: 0 when nothing is pending any more, 1 when something is, 2 for bad usage.
     """
     from bighub_langgraph.core.errors import ConfigurationError
     from bighub_langgraph.guard import BighubGuard
 
-    whom = None if bighub is None else bighub if "://" in bighub else database_url(bighub)
-    with opened_journal(journal) as opened:
+    service = None if bighub is None else options.database_url(bighub)
+    with open_journal(location) as journal:
         try:
-            guard = BighubGuard(bighub=whom, journal=opened)
+            guard = BighubGuard(bighub=service, journal=journal)
         except ConfigurationError as error:
-            stop(str(error))
-        left = guard.flush(timeout)
+            console.fail(str(error))
+        pending = guard.flush(timeout)
         guard.close()
-    stdout().print(f"{left} entries wait" if left else "everything is delivered")
-    raise typer.Exit(LEFT if left else 0)
+    console.stdout().print(f"{pending} entries pending" if pending else "everything is delivered")
+    raise typer.Exit(ENTRIES_PENDING if pending else 0)
 
 
-@outbox.command()
-def retry(journal: JournalOption = DEFAULT) -> None:
-    """Give what was set aside a fresh start, once the reason it was refused for is mended.
+@outbox.command("requeue")
+def requeue_entries(location: JournalOption = DEFAULT_JOURNAL) -> None:
+    """Make dead letters pending again, once the reason for BIGHUB's refusal is fixed.
 
     **Example**
 
     ```
-    bighub-langgraph outbox retry && bighub-langgraph outbox flush
+    bighub-langgraph outbox requeue && bighub-langgraph outbox flush
     ```
 
     Exit codes: 0 done, 2 for bad usage or a journal that cannot be opened.
     """
-    with opened_journal(journal) as opened:
-        again = opened.books.retry()
-    stdout().print(f"{again} entries wait for delivery again")
+    with open_journal(location) as journal:
+        count = journal.books.retry()
+    console.stdout().print(f"{count} entries requeued")
+
+
+def _entry_to_json(entry: "Waiting") -> dict[str, Any]:
+    queued = entry.queued
+    return {
+        "id": queued.id,
+        "key": queued.report.key,
+        "kind": queued.report.kind.value,
+        "queued_at": entry.queued_at,
+        "due_at": entry.due_at,
+        "tries": queued.tries,
+        "refusals": queued.refusals,
+        "dead_letter": entry.dead_letter,
+        "error": entry.error,
+    }

@@ -1,34 +1,30 @@
-"""`serve` and `keys`: the embedded engine over HTTP, and who may ask it."""
+"""The `serve` and `keys` commands: the embedded engine over HTTP, and its API keys."""
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Annotated, Any
+from contextlib import suppress
+from typing import Annotated, Any, Literal
 
 import typer
 
-from bighub_langgraph.cli.console import plain_table, stdout, stop
-from bighub_langgraph.cli.database import database_url
+from bighub_langgraph.cli import console
+from bighub_langgraph.cli.options import JsonOption, database_url, exit_on_database_error
 
-if TYPE_CHECKING:
-    from bighub_langgraph.local import Engine
+LogLevel = Literal["debug", "info", "warning", "error"]
+DEFAULT_DATABASE = "bighub.db"
+DatabaseOption = Annotated[str, typer.Option("--db", help="A SQLite file or a URL.")]
 
-Database = Annotated[
-    str,
-    typer.Option("--db", help="What the engine knows: the path of a SQLite file, or a URL."),
-]
+keys = typer.Typer(help="Create, list and revoke API keys for `serve`.", no_args_is_help=True)
 
 
 def serve(
-    db: Database = "bighub.db",
+    location: DatabaseOption = DEFAULT_DATABASE,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on.")] = 8787,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_level: Annotated[LogLevel, typer.Option(help="The server's log level.")] = "info",
 ) -> None:
-    """Serve the embedded engine by BIGHUB's own API, until Ctrl-C.
+    """Serve the embedded engine over BIGHUB's HTTP API, until Ctrl-C.
 
-    Other programs ask it with `BIGHUB_BASE_URL=http://127.0.0.1:8787`. An address that other
-    machines can reach is refused until a key was made with `bighub-langgraph keys create`.
+    Other programs reach it with `BIGHUB_BASE_URL=http://127.0.0.1:8787`. To listen on an address
+    that other machines can reach, first create a key with `bighub-langgraph keys create`.
 
     **Examples**
 
@@ -39,34 +35,26 @@ def serve(
     """
     try:
         from bighub_langgraph.local.server import PublicWithoutKeys
-        from bighub_langgraph.local.server import serve as run
+        from bighub_langgraph.local.server import serve as run_server
     except ImportError:
-        stop("serving needs the server extra: pip install 'bighub-langgraph[server]'")
-    if log_level not in _LOG_LEVELS:
-        stop(f"--log-level is one of {', '.join(_LOG_LEVELS)}, not {log_level!r}")
+        console.fail("serving needs the server extra: pip install 'bighub-langgraph[server]'")
     try:
-        with _database(db), suppress(KeyboardInterrupt):
-            run(database_url(db), host=host, port=port, log_level=log_level)
+        with exit_on_database_error(location), suppress(KeyboardInterrupt):
+            run_server(database_url(location), host=host, port=port, log_level=log_level)
     except PublicWithoutKeys as error:
-        stop(str(error))
-
-
-keys = typer.Typer(help="Make, list and revoke the keys of `serve`.", no_args_is_help=True)
-
-_LOG_LEVELS = ("debug", "info", "warning", "error")
+        console.fail(str(error))
 
 
 @keys.command("create")
-def create(
+def create_api_key(
     label: Annotated[str, typer.Argument(help="What the key is for.")],
-    db: Database = "bighub.db",
+    location: DatabaseOption = DEFAULT_DATABASE,
     scope: Annotated[
-        list[str] | None,
-        typer.Option(help="read, decide or control; several times for several. All by default."),
+        list[str] | None, typer.Option(help="read, decide or control. All by default.")
     ] = None,
-    days: Annotated[float | None, typer.Option(help="How long it is good, in days.")] = None,
+    days: Annotated[float | None, typer.Option(help="Days until the key expires.")] = None,
 ) -> None:
-    """Make a key and print it: the only time that it can be read.
+    """Create a key and print it. It cannot be shown again.
 
     **Example**
 
@@ -74,21 +62,19 @@ def create(
     bighub-langgraph keys create "support desk" --scope decide --scope read --days 90
     ```
     """
+    from bighub_langgraph.local import Engine
     from bighub_langgraph.local.keys import SCOPES, create_key
 
-    with _opened(db) as engine:
+    with exit_on_database_error(location), Engine(database_url(location)) as engine:
         try:
-            made = create_key(engine, label=label, scopes=tuple(scope or SCOPES), days=days)
+            key = create_key(engine, label=label, scopes=tuple(scope or SCOPES), days=days)
         except ValueError as error:
-            stop(str(error))
-    print(made["key"])
+            console.fail(str(error))
+    print(key["key"])
 
 
 @keys.command("list")
-def listed(
-    db: Database = "bighub.db",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
-) -> None:
+def list_api_keys(location: DatabaseOption = DEFAULT_DATABASE, json: JsonOption = False) -> None:
     """List the keys, without their secrets.
 
     **Example**
@@ -97,28 +83,27 @@ def listed(
     bighub-langgraph keys list --db bighub.db
     ```
     """
+    from bighub_langgraph.local import Engine
     from bighub_langgraph.local.keys import list_keys
 
-    with _opened(db) as engine:
-        found = list_keys(engine)
-    if as_json:
-        print(json.dumps(found, indent=2))
+    with exit_on_database_error(location), Engine(database_url(location)) as engine:
+        api_keys = list_keys(engine)
+    if json:
+        console.print_json(api_keys)
         return
-    table = plain_table("Keys")
-    names = list(found[0]) if found else ["key_id"]
-    for name in names:
-        table.add_column(name.replace("_", " "), overflow="fold")
-    for one in found:
-        table.add_row(*[_cell(one[name]) for name in names])
-    stdout().print(table)
+    names = list(api_keys[0]) if api_keys else ["key_id"]
+    table = console.create_table("Keys", *(name.replace("_", " ") for name in names))
+    for key in api_keys:
+        table.add_row(*[_format_cell(key[name]) for name in names])
+    console.stdout().print(table)
 
 
 @keys.command("revoke")
-def revoke(
+def revoke_api_key(
     key_id: Annotated[str, typer.Argument(help="The key's id, as `keys list` shows it.")],
-    db: Database = "bighub.db",
+    location: DatabaseOption = DEFAULT_DATABASE,
 ) -> None:
-    """End a key at once.
+    """Revoke a key, effective immediately.
 
     **Example**
 
@@ -126,37 +111,19 @@ def revoke(
     bighub-langgraph keys revoke key_0123456789ab
     ```
     """
+    from bighub_langgraph.local import Engine
     from bighub_langgraph.local.faults import Refused
     from bighub_langgraph.local.keys import revoke_key
 
-    with _opened(db) as engine:
+    with exit_on_database_error(location), Engine(database_url(location)) as engine:
         try:
             revoke_key(engine, key_id)
         except Refused:
-            stop(f"no key has the id {key_id!r}; see `bighub-langgraph keys list`")
+            console.fail(f"no key has the id {key_id!r}; see `bighub-langgraph keys list`")
     print(f"{key_id} is revoked")
 
 
-@contextmanager
-def _opened(db: str) -> "Iterator[Engine]":
-    from bighub_langgraph.local import Engine
-
-    with _database(db), Engine(database_url(db)) as engine:
-        yield engine
-
-
-@contextmanager
-def _database(db: str) -> Iterator[None]:
-    """Turn what a database refuses into one line and exit code 2."""
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except (SQLAlchemyError, ImportError, OSError) as error:
-        stop(f"--db {db}: {str(error).splitlines()[0]}")
-
-
-def _cell(value: Any) -> str:
+def _format_cell(value: Any) -> str:
     if isinstance(value, list | tuple):
         return " ".join(map(str, value))
     return "" if value is None else str(value)

@@ -1,1 +1,1 @@
-"""A support desk that learns: `bighub-langgraph demo`."""
+"""The `demo` command: the agent of a shop's support desk, guarded by an engine that learns."""

@@ -1,66 +1,68 @@
-"""`bighub-langgraph demo`: a support desk that learns from what its tool calls lead to."""
+"""The `demo` command: run a guarded support desk that learns from outcomes."""
 
+import os
 import sys
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from bighub_langgraph.cli.console import stop
-from bighub_langgraph.cli.demo.approving import Approve, NobodyAnswers
+from bighub_langgraph.cli import console
+
+MODEL_FAILED = 1
+Approve = Literal["yes", "no", "ask"]
 
 
 def demo(
     *,
     model: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="A real model, by OPENAI_API_KEY and OPENAI_BASE_URL."),
+        typer.Option(metavar="NAME", help="An OpenAI model; needs langchain-openai and a key."),
     ] = None,
     approve: Annotated[
         Approve | None,
-        typer.Option(
-            help="Who answers reviews: you, or always yes, or always no.",
-            show_default="ask in a terminal, else yes",
-        ),
+        typer.Option(help="Who decides about reviews.", show_default="ask in a terminal, else yes"),
     ] = None,
     db: Annotated[
         str | None,
-        typer.Option(
-            metavar="FILE", help="Keep state between runs: a SQLite file or database URL."
-        ),
+        typer.Option(metavar="FILE", help="Keep state in a SQLite file or a database's URL."),
     ] = None,
 ) -> None:
-    """Watch a support desk's agent being guarded, and learning.
+    """Watch the agent of a support desk being guarded, and the guard learning.
 
-    Two dozen customers write to a small shop that lives in memory. The agent's tools refund,
-    cancel, redirect, delete and send mail. Before each call that changes something the embedded
-    BIGHUB is asked; what it wants reviewed, you approve or deny. Some calls turn out wrong later
-    (fraud, a wrong order) and are reported then. At the end: what the outcomes changed.
+    Two dozen customers write to a small shop in memory. The agent's tools refund, cancel, redirect,
+    delete and send mail. The embedded BIGHUB evaluates each call that changes something; you
+    approve or reject the calls that need a review. Some calls turn out to be wrong later (fraud, a
+    wrong order) and are reported then. The last table compares the decisions before and after.
 
-    No account, no key and no network are needed: a scripted model stands in for the LLM. `--model`
-    takes a real one. With `--db` the second run starts wiser than the first.
+    No account, key or network is needed: a scripted model replaces the LLM. `--model` uses a real
+    one. With `--db` a second run starts with what the first one learned.
 
     Exit codes: 0 done; 1 the model failed; 2 bad usage.
 
     **Examples**
 
     ```
-    bighub-langgraph demo
-    bighub-langgraph demo --approve yes
-    bighub-langgraph demo --db demo.db
+    bighub-langgraph demo --approve yes --db demo.db
     bighub-langgraph demo --model gpt-5-mini
     ```
     """
-    from bighub_langgraph.cli.demo.models import ModelFailed
-    from bighub_langgraph.cli.demo.show import show
-    from bighub_langgraph.core.errors import JournalError
+    from langgraph.errors import GraphRecursionError
+    from openai import OpenAIError
 
-    in_terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    how = approve or (Approve.ASK if in_terminal else Approve.YES)
+    from bighub_langgraph.cli.demo.run import run_demo
+    from bighub_langgraph.core.errors import ConfigurationError, JournalError
+
+    if model and not os.environ.get("OPENAI_API_KEY"):
+        console.fail("--model needs OPENAI_API_KEY (and OPENAI_BASE_URL for your own server)")
+    is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    answer: Approve = approve or ("ask" if is_terminal else "yes")
     try:
-        show(model=model, approve=how, chosen=approve is not None, db=db)
-    except NobodyAnswers:
-        stop("nobody answers on stdin; pass --approve yes or --approve no")
+        run_demo(model, answer, is_default=approve is None, db=db)
+    except EOFError:
+        console.fail("no answer on stdin; pass --approve yes or --approve no")
+    except (ImportError, ConfigurationError) as error:
+        console.fail(str(error))
     except JournalError as error:
-        stop(f"--db {db}: {error}")
-    except ModelFailed as failure:
-        stop(f"the model failed: {failure}", code=1)
+        console.fail(f"--db {db}: {error}")
+    except (OpenAIError, GraphRecursionError) as error:
+        console.fail(f"the model failed: {error}", MODEL_FAILED)

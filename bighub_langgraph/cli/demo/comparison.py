@@ -1,67 +1,73 @@
-"""What changed because of outcomes, as a table."""
+"""Compare the demo's first and last calls, and both with an engine without outcomes."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from bighub_langgraph.cli.console import plain_table
-from bighub_langgraph.cli.demo.seen import Measures, Seen, measure
+from bighub_langgraph import BighubGuard
+from bighub_langgraph.cli.console import create_table
+from bighub_langgraph.cli.demo.support_desk import DemoCall
+from bighub_langgraph.core.decision import resolve_verdict
+from bighub_langgraph.core.models import Verdict
 
+Calls = Sequence[DemoCall]
 
-def comparison(
-    first: Sequence[Seen], last: Sequence[Seen], unlearned: Sequence[Seen]
-) -> RenderableType:
-    """Set the first third beside the last, and the last beside an engine that learned nothing."""
-    table = plain_table("What the outcomes changed")
-    table.add_column("", ratio=1)
-    for title in (
-        _requests("first third", first),
-        _requests("last third", last),
-        "last third,\nunlearned",
-    ):
-        table.add_column(title, justify="right", min_width=16)
-    groups = (first, last, unlearned)
-    for name, show in _ROWS.items():
-        table.add_row(name, *(show(measure(calls)) for calls in groups))
-    table.add_section()
-    for tool in _tools([*first, *last]):
-        table.add_row(Text(f"risk of {tool}"), *(_risks(tool, calls) for calls in groups))
-    return Group(table, "", Text(_LEGEND, "dim"))
-
-
-_ROWS: dict[str, Callable[[Measures], str]] = {
-    "calls BIGHUB was asked about": lambda m: str(m.calls),
-    "ran without a person": lambda m: str(m.unasked),
-    "a person was asked": lambda m: str(m.asked),
-    "blocked at once": lambda m: str(m.blocked),
-    "bad ones that ran unasked": lambda m: f"{m.bad_unasked} of {m.bad}",
-    "mean risk of good ones": lambda m: _shown(m.risk_of_good),
-    "mean risk of bad ones": lambda m: _shown(m.risk_of_bad),
-}
-
-_LEGEND = (
-    "Unlearned: the same calls put to an engine that was told no outcome. Bad: it failed, or it was"
-    " found out later to be fraud or a mistake, or would have been had it run."
+LEGEND = (
+    "No outcomes: the same calls, evaluated by an engine that received no outcomes. Bad: the call"
+    " failed, or was fraud or a mistake, or would have been if it had been executed."
 )
 
 
-def _requests(title: str, calls: Sequence[Seen]) -> str:
-    numbers = [call.request for call in calls]
-    return f"{title},\nrequests {min(numbers)}-{max(numbers)}" if numbers else title
+def compare_thirds(calls: Calls, requests: int, new_guard: BighubGuard) -> RenderableType:
+    """Get a table of the requests' first third, their last, and the last without outcomes."""
+    size = requests // 3
+    evaluated = [call for call in calls if call.verdict is not None]
+    first = [call for call in evaluated if call.request <= size]
+    last = [call for call in evaluated if call.request > requests - size]
+    groups = {
+        f"first third,\nrequests 1-{size}": first,
+        f"last third,\nrequests {requests - size + 1}-{requests}": last,
+        "last third,\nno outcomes": [_evaluate_again(call, new_guard) for call in last],
+    }
+    table = create_table("What the outcomes changed")
+    table.add_column("", ratio=1)
+    for title in groups:
+        table.add_column(title, justify="right", min_width=14)
+    for name, summarize in ROWS.items():
+        table.add_row(name, *map(summarize, groups.values()))
+    return Group(table, "", Text(LEGEND, "dim"))
 
 
-def _tools(calls: Sequence[Seen]) -> list[str]:
-    return list(dict.fromkeys(call.tool for call in calls if call.verdict is not None))
+def _evaluate_again(call: DemoCall, guard: BighubGuard) -> DemoCall:
+    decision = guard.evaluate(call.tool, call.arguments, session=f"no-outcomes-{call.request}")
+    return replace(call, verdict=resolve_verdict(decision), risk=decision.risk_score)
 
 
-def _risks(tool: str, calls: Sequence[Seen]) -> str:
-    risks = [call.risk for call in calls if call.tool == tool and call.risk is not None]
-    if not risks:
-        return "."
-    low, high = min(risks), max(risks)
-    return f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to {high:.2f}"
+def _count(verdict: Verdict) -> Callable[[Calls], str]:
+    return lambda calls: str(sum(call.verdict is verdict for call in calls))
 
 
-def _shown(risk: float | None) -> str:
-    return "." if risk is None else f"{risk:.2f}"
+def _bad_without_approval(calls: Calls) -> str:
+    bad = [call for call in calls if call.is_bad]
+    return f"{sum(call.verdict is Verdict.EXECUTE for call in bad)} of {len(bad)}"
+
+
+def _mean_risk(*, is_bad: bool) -> Callable[[Calls], str]:
+    def mean(calls: Calls) -> str:
+        risks = [call.risk for call in calls if call.risk is not None and call.is_bad is is_bad]
+        return f"{sum(risks) / len(risks):.2f}" if risks else "."
+
+    return mean
+
+
+ROWS: dict[str, Callable[[Calls], str]] = {
+    "calls evaluated": lambda calls: str(len(calls)),
+    "executed without approval": _count(Verdict.EXECUTE),
+    "reviewed by a person": _count(Verdict.REVIEW),
+    "blocked": _count(Verdict.BLOCK),
+    "bad calls executed without approval": _bad_without_approval,
+    "mean risk of good calls": _mean_risk(is_bad=False),
+    "mean risk of bad calls": _mean_risk(is_bad=True),
+}

@@ -1,16 +1,16 @@
 """The demo's agent as a graph for a LangGraph server: `langgraph dev` finds it in langgraph.json.
 
-Importing this module opens the journal: `calls.db` in the working directory, or the database that
-BIGHUB_JOURNAL names. BIGHUB_DEMO_MODEL names a real model; else the demo's script plays its part.
-The server brings the checkpointer.
+Importing this module opens the journal: `calls.db` in the working directory, or the database in
+BIGHUB_JOURNAL. BIGHUB_DEMO_MODEL selects a real model instead of the scripted one. The server
+provides the checkpointer.
 """
 
 import os
 
 from bighub_langgraph import BighubGuard, Journal, create_guarded_agent
-from bighub_langgraph.cli.demo.models import chat_model
-from bighub_langgraph.cli.demo.stock import open_shop
-from bighub_langgraph.cli.demo.tools import POLICIES, shop_tools
+from bighub_langgraph.cli.demo.scenario import create_shop
+from bighub_langgraph.cli.demo.scripted_model import scripted_model
+from bighub_langgraph.cli.demo.shop import POLICIES, create_tools
 
 guard = BighubGuard(
     bighub="local",
@@ -19,6 +19,6 @@ guard = BighubGuard(
     tools=POLICIES,
     journal=Journal(os.environ.get("BIGHUB_JOURNAL", "sqlite:///calls.db")),
 )
-graph = create_guarded_agent(
-    chat_model(os.environ.get("BIGHUB_DEMO_MODEL")), shop_tools(open_shop()), guard, name="desk"
-)
+model = os.environ.get("BIGHUB_DEMO_MODEL")
+chat_model = f"openai:{model}" if model else scripted_model
+graph = create_guarded_agent(chat_model, create_tools(create_shop()), guard, name="desk")

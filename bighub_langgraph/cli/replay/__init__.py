@@ -1,1 +1,1 @@
-"""Shadow mode over recorded runs: `bighub-langgraph replay`."""
+"""The `replay` command: evaluate recorded agent runs in shadow mode."""

@@ -1,51 +1,32 @@
-"""`bighub-langgraph replay`: what would BIGHUB have said to the calls an agent once made?"""
+"""The `replay` command: what would BIGHUB have decided about an agent's recorded calls?"""
 
-import json
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bighub_langgraph.cli.console import progress, stderr, stdout, stop
-from bighub_langgraph.cli.database import embedded_engine
+from bighub_langgraph.cli import console
+from bighub_langgraph.cli.options import JsonOption, open_local_bighub
 from bighub_langgraph.cli.replay.formats import Format, read_steps
-from bighub_langgraph.cli.replay.recording import Known, Proposed
-from bighub_langgraph.cli.replay.records import BadLine
-from bighub_langgraph.cli.replay.shadow import Judged
-
-Steps = Sequence[Proposed | Known]
+from bighub_langgraph.cli.replay.recording import InvalidEntry, Step
 
 
 def replay(
-    file: Annotated[
-        Path,
-        typer.Argument(metavar="FILE", help="The recording.", exists=True, dir_okay=False),
-    ],
+    file: Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False)],
     *,
-    form: Annotated[
-        Format | None,
-        typer.Option("--format", help="Read it as this format instead of telling by its shape."),
-    ] = None,
-    db: Annotated[
-        str | None,
-        typer.Option(help="Keep what the engine learns: a database URL or a SQLite file."),
-    ] = None,
-    actor: Annotated[str, typer.Option(help="Who acted, for the engine.")] = "AI_AGENT",
-    domain: Annotated[str, typer.Option(help="The domain the engine learns in.")] = "replay",
-    as_document: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document instead of tables.")
-    ] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Stop at the first line that cannot be read.")
-    ] = False,
+    form: Annotated[Format | None, typer.Option("--format", help="Detected by default.")] = None,
+    db: Annotated[str | None, typer.Option(help="Keep what the engine learns.")] = None,
+    actor: Annotated[str, typer.Option(help="The actor of the calls.")] = "AI_AGENT",
+    domain: Annotated[str, typer.Option(help="The domain in which the engine learns.")] = "replay",
+    json: JsonOption = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at an unreadable line.")] = False,
 ) -> None:
     """Replay recorded agent runs in shadow mode.
 
-    Asks the embedded engine about every recorded tool call in time order, runs none of them, and
-    tells it each recorded outcome only after its call was judged. Prints by tool what would have
-    been executed, reviewed and blocked, how many bad calls that catches and how many good ones it
-    holds up, next to executing everything and reviewing everything.
+    The embedded engine evaluates every recorded tool call in time order. No call is executed, and
+    each recorded outcome is reported only after its call was evaluated. The table shows by tool
+    what would have been executed, reviewed and blocked, how many bad calls that catches and how
+    many good ones it holds up, compared with executing everything and reviewing everything.
 
     FILE holds JSON lines or one JSON document, in one of three formats:
 
@@ -55,68 +36,55 @@ def replay(
     - **responses**: OpenAI Responses items, a list or `{"input": [...]}` and `{"output": [...]}`
 
     A line that cannot be read is reported and skipped. Exit codes: 0 done; 2 bad usage, nothing
-    readable, or a bad line under `--strict`.
+    readable, or an unreadable line with `--strict`.
 
     **Examples**
 
     ```
-    bighub-langgraph replay runs.jsonl
     bighub-langgraph replay runs.jsonl --json > report.json
     bighub-langgraph replay chat.json --format chat --db seen.db --domain support
     ```
     """
-    steps, bad_lines = _read(file, form, strict=strict)
-    judged = _judge(steps, db, actor=actor, domain=domain)
-    if as_document:
-        from bighub_langgraph.cli.replay.as_json import as_json
+    from rich.progress import track
 
-        print(json.dumps(as_json(judged, bad_lines)))
+    from bighub_langgraph import BighubGuard, ToolPolicy
+    from bighub_langgraph.cli.replay.report import create_document, format_report
+    from bighub_langgraph.cli.replay.shadow import evaluate_steps, find_target, find_value
+
+    steps, invalid_entries = _read_file(file, form, strict=strict)
+    policy = ToolPolicy(value_from_args=find_value, target_from_args=find_target)
+    tools = dict.fromkeys((step.call.tool for step in steps), policy)
+    with (
+        open_local_bighub(db) as client,
+        BighubGuard(bighub=client, actor=actor, domain=domain, tools=tools, retries=0) as guard,
+    ):
+        stderr = console.stderr()
+        bar = track(steps, "steps", console=stderr, transient=True) if stderr.is_terminal else steps
+        calls = list(evaluate_steps(bar, guard))
+    if json:
+        console.print_json(create_document(calls, invalid_entries))
     else:
-        from bighub_langgraph.cli.replay.table import tables
-
-        stdout().print(tables(judged))
+        console.stdout().print(format_report(calls))
 
 
-def _read(file: Path, form: Format | None, *, strict: bool) -> tuple[Steps, list[BadLine]]:
-    steps: list[Proposed | Known] = []
-    bad_lines: list[BadLine] = []
-    for step in read_steps(_text(file), name=file.stem, forced=form):
-        if not isinstance(step, BadLine):
+def _read_file(
+    file: Path, form: Format | None, *, strict: bool
+) -> tuple[list[Step], list[InvalidEntry]]:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        console.fail(f"{file}: {error}")
+    steps: list[Step] = []
+    invalid_entries: list[InvalidEntry] = []
+    for step in read_steps(text, name=file.stem, form=form):
+        if not isinstance(step, InvalidEntry):
             steps.append(step)
             continue
-        bad_lines.append(step)
-        report = f"{file}:{step.line}: {step.reason}"
+        invalid_entries.append(step)
+        message = f"{file}:{step.line}: {step.reason}"
         if strict:
-            stop(report)
-        stderr().print(f"skipped {report}", markup=False, soft_wrap=True)
+            console.fail(message)
+        console.stderr().print(f"skipped {message}", markup=False, soft_wrap=True)
     if not steps:
-        stop(f"{file}: no tool call could be read")
-    return steps, bad_lines
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        stop(f"{file}: {error}")
-
-
-def _judge(steps: Steps, db: str | None, *, actor: str, domain: str) -> list[Judged]:
-    from bighub_langgraph.bighub.client_factory import open_clients
-    from bighub_langgraph.cli.replay.observer import Observer
-    from bighub_langgraph.cli.replay.shadow import shadow
-
-    tools = {step.call.tool for step in steps}
-    with embedded_engine(db) as client:
-        engine = open_clients(client).build_engine(retries=0)
-        observer = Observer(engine, tools=tools, actor=actor, domain=domain)
-        return list(shadow(_watched(steps), ask=observer.ask, tell=observer.tell))
-
-
-def _watched(steps: Steps) -> Iterator[Proposed | Known]:
-    """Show on a terminal how far the replay is."""
-    with progress(stderr()) as bar:
-        task = bar.add_task("calls", total=sum(isinstance(step, Proposed) for step in steps))
-        for step in steps:
-            yield step
-            bar.advance(task, isinstance(step, Proposed))
+        console.fail(f"{file}: no tool call could be read")
+    return steps, invalid_entries

@@ -1,61 +1,193 @@
-"""The formats a recording may have, and the steps of a file in any of them."""
+"""Read recordings in three formats: compact, OpenAI chat messages, OpenAI Responses items."""
 
-from collections.abc import Callable, Iterator
+import json
+from collections import defaultdict, deque
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any
 
-from bighub_langgraph.cli.replay.chat import is_chat, read_chat
-from bighub_langgraph.cli.replay.compact import is_compact, read_compact
-from bighub_langgraph.cli.replay.recording import Flaw, Known, Proposed, Steps
-from bighub_langgraph.cli.replay.records import BadLine, Record, read_records
-from bighub_langgraph.cli.replay.responses import is_responses, read_responses
+from bighub_langgraph.cli.replay.json_records import DECODER, JsonRecord, read_records
+from bighub_langgraph.cli.replay.recording import InvalidEntry, RecordedCall, Steps, Trajectory
+
+LABELS = ("state_changing", "error", "as_intended")
+NAME_KEYS = ("trajectory_id", "thread_id", "session_id", "conversation", "id")
 
 
 class Format(StrEnum):
-    """How a recording is written."""
+    """The format of a recording."""
 
     COMPACT = "compact"
     CHAT = "chat"
     RESPONSES = "responses"
 
 
-class Reader(NamedTuple):
-    """How to tell a format, and how to read it."""
+def read_steps(text: str, *, name: str, form: Format | None = None) -> Steps:
+    """Read JSON lines or one JSON document.
 
-    recognises: Callable[[Any], bool]
-    read: Callable[[Any, str], Steps]
-
-
-# Asked in this order: Responses items may have roles too, chat messages never have their types.
-READERS = {
-    Format.COMPACT: Reader(is_compact, read_compact),
-    Format.RESPONSES: Reader(is_responses, read_responses),
-    Format.CHAT: Reader(is_chat, read_chat),
-}
-
-
-def read_steps(
-    text: str, *, name: str, forced: Format | None = None
-) -> Iterator[Proposed | Known | BadLine]:
-    """Read a file's text; conversations without a name of their own are numbered after `name`."""
+    Conversations without a name are called `name` and a number. Without `form` the format is
+    detected for each conversation.
+    """
     for number, record in enumerate(read_records(text), start=1):
-        if isinstance(record, BadLine):
+        if isinstance(record, InvalidEntry):
             yield record
-        else:
-            yield from _steps(record, f"{name}-{number}", forced)
+            continue
+        match form or detect_format(record.value):
+            case Format.COMPACT:
+                yield from _read_compact(record, f"{name}-{number}")
+            case Format.CHAT:
+                yield from _read_items(record, _chat_items(record.value), f"{name}-{number}")
+            case Format.RESPONSES:
+                yield from _read_items(record, _responses_items(record.value), f"{name}-{number}")
+            case None:
+                yield record.invalid(f"none of the formats {', '.join(Format)}")
 
 
-def detect(value: Any) -> Format | None:
-    """Tell which format a record has."""
-    return next((form for form, reader in READERS.items() if reader.recognises(value)), None)
+def detect_format(value: Any) -> Format | None:
+    """Detect a conversation's format."""
+    if isinstance(value, Mapping) and isinstance(value.get("calls"), list):
+        return Format.COMPACT
+    # Responses items may have roles too, but chat messages never have the items' types.
+    types = ("function_call", "function_call_output")
+    items = _responses_items(value)
+    if any(isinstance(item, Mapping) and item.get("type") in types for item in items):
+        return Format.RESPONSES
+    messages = _list_in(value, "messages")
+    has_role = any(isinstance(message, Mapping) and "role" in message for message in messages)
+    return Format.CHAT if has_role else None
 
 
-def _steps(
-    record: Record, name: str, forced: Format | None
-) -> Iterator[Proposed | Known | BadLine]:
-    form = forced or detect(record.value)
-    if form is None:
-        yield BadLine(record.line, f"none of the formats {', '.join(Format)}")
+def _read_compact(record: JsonRecord, name: str) -> Steps:
+    """Read `{"trajectory_id": ..., "calls": [{"tool", "arguments", ...}]}`."""
+    if not isinstance(record.value, Mapping) or not isinstance(record.value.get("calls"), list):
+        yield record.invalid('expected an object with a list "calls"')
         return
-    for step in READERS[form].read(record.value, name):
-        yield BadLine(record.line, step.reason) if isinstance(step, Flaw) else step
+    trajectory = Trajectory(str(record.value.get("trajectory_id") or name))
+    for number, entry in enumerate(record.value["calls"], start=1):
+        if (problem := _find_problem(entry)) is not None:
+            yield record.invalid(f"call {number}: {problem}")
+            continue
+        state_changing, error, as_intended = map(entry.get, LABELS)
+        step = trajectory.propose(entry["tool"], entry["arguments"], state_changing=state_changing)
+        yield step
+        yield from trajectory.complete(step.call, error=error, as_intended=as_intended)
+    yield from trajectory.final_outcomes
+
+
+def _find_problem(entry: Any) -> str | None:
+    if not isinstance(entry, Mapping):
+        return "not an object"
+    if not isinstance(entry.get("tool"), str) or not entry["tool"]:
+        return '"tool" must be the name of a tool'
+    if not isinstance(entry.get("arguments"), Mapping):
+        return '"arguments" must be an object'
+    wrong = (label for label in LABELS if not isinstance(entry.get(label), bool | None))
+    return next((f'"{label}" must be true, false or null' for label in wrong), None)
+
+
+def _read_items(record: JsonRecord, items: list[Any], name: str) -> Steps:
+    """Read Responses items: `function_call`, and `function_call_output` with the same id."""
+    if not items:
+        yield record.invalid('expected a list, alone or under "messages", "input" or "output"')
+        return
+    trajectory = Trajectory(_find_name(record.value) or name)
+    open_calls: defaultdict[str, deque[RecordedCall]] = defaultdict(deque)
+    for item in items:
+        if not isinstance(item, Mapping):
+            yield record.invalid("a message or an item is not an object")
+            continue
+        call_id = str(item.get("call_id"))
+        if item.get("type") == "function_call":
+            try:
+                step = trajectory.propose(*_parse_call(item))
+            except (TypeError, ValueError, RecursionError) as error:
+                yield record.invalid(f"call {call_id}: {error}")
+                continue
+            yield step
+            open_calls[call_id].append(step.call)
+        elif item.get("type") == "function_call_output" and open_calls[call_id]:
+            call = open_calls[call_id].popleft()
+            as_intended = _label(item, "as_intended")
+            yield from trajectory.complete(call, error=_is_error(item), as_intended=as_intended)
+    yield from trajectory.final_outcomes
+
+
+def _parse_call(item: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    tool = item.get("name")
+    if not isinstance(tool, str) or not tool:
+        raise ValueError("no name of a tool")
+    try:
+        arguments = DECODER.decode(item.get("arguments") or "{}")
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"arguments of {tool}: {error}") from error
+    if not isinstance(arguments, dict):
+        raise TypeError(f"arguments of {tool}: not an object")
+    return tool, arguments
+
+
+def _responses_items(value: Any) -> list[Any]:
+    # The model reads `input` before it writes `output`.
+    if isinstance(value, list):
+        return value
+    return _list_in(value, "input") + _list_in(value, "output")
+
+
+def _chat_items(value: Any) -> list[Any]:
+    """Convert chat messages to Responses items."""
+    return [item for message in _list_in(value, "messages") for item in _convert_message(message)]
+
+
+def _convert_message(message: Any) -> Iterator[Any]:
+    if not isinstance(message, Mapping):
+        yield message
+    elif message.get("role") == "tool":
+        call_id, content = message.get("tool_call_id"), message.get("content")
+        yield {**message, "type": "function_call_output", "call_id": call_id, "output": content}
+    elif message.get("role") == "assistant":
+        for call in _list_in(message, "tool_calls"):
+            fields = call if isinstance(call, Mapping) else {}
+            function = fields.get("function")
+            arguments = function if isinstance(function, Mapping) else {}
+            yield {**arguments, "type": "function_call", "call_id": fields.get("id")}
+    else:
+        yield message
+
+
+def _list_in(value: Any, key: str) -> list[Any]:
+    """Get a list, or an object's list with this key; an empty list if it is neither."""
+    items = value.get(key) if isinstance(value, Mapping) else value
+    return items if isinstance(items, list) else []
+
+
+def _find_name(value: Any) -> str | None:
+    names = [value.get(key) for key in NAME_KEYS] if isinstance(value, Mapping) else []
+    return next((name for name in names if isinstance(name, str) and name), None)
+
+
+def _is_error(result: Mapping[str, Any]) -> bool:
+    """Whether a call failed: by its label, else by how tools usually return an error."""
+    if (label := _label(result, "error")) is not None:
+        return label
+    if result.get("status") == "error":
+        return True
+    text = _text_of(result.get("output")).strip()
+    if text.lower().startswith("error"):
+        return True
+    try:
+        parsed = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(parsed, dict) and bool(parsed.get("error"))
+
+
+def _text_of(content: Any) -> str:
+    """Get the text of a message: a string, or a list of parts."""
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else []
+    texts = [part["text"] for part in parts if isinstance(part, Mapping) and "text" in part]
+    return "\n".join(text for text in texts if isinstance(text, str))
+
+
+def _label(result: Mapping[str, Any], name: str) -> bool | None:
+    label = result.get(name)
+    return label if isinstance(label, bool) else None

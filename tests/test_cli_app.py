@@ -1,4 +1,4 @@
-"""The command line as a whole: help, version, exit codes, and how little it loads."""
+"""The command line as a whole: help, version, exit codes, and what it imports."""
 
 import subprocess
 import sys

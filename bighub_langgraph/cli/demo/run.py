@@ -1,0 +1,162 @@
+"""Run the demo and print it in lines of at most 80 columns."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import uuid4
+
+from langgraph.checkpoint.memory import InMemorySaver
+from rich.console import Console
+from rich.text import Text
+
+from bighub_langgraph import BighubGuard, create_guarded_agent
+from bighub_langgraph.cli.console import stdout
+from bighub_langgraph.cli.demo.command import Approve
+from bighub_langgraph.cli.demo.comparison import compare_thirds
+from bighub_langgraph.cli.demo.scenario import REQUESTS, Request, create_shop
+from bighub_langgraph.cli.demo.scripted_model import scripted_model
+from bighub_langgraph.cli.demo.shop import POLICIES, create_tools
+from bighub_langgraph.cli.demo.support_desk import (
+    DemoCall,
+    create_approver,
+    report_late_outcomes,
+    serve_request,
+)
+from bighub_langgraph.cli.options import database_url, open_local_bighub
+from bighub_langgraph.local import DomainSettings, Settings
+
+# Looser than the default, so that two dozen requests are enough for some calls to run without
+# approval. All requests take only seconds, so the age of a success says nothing.
+SETTINGS = DomainSettings(max_bad_rate=0.25, assurance=0.7, correction_delay=0.0)
+
+PROMPT = (
+    "You are the support desk of a small shop. The customer's number stands before each message. "
+    "Look the order or the customer up first, then do what is asked with your tools, then write to "
+    "the customer by send_mail. Ask nothing back. When a tool is refused, say so and stop."
+)
+
+HEADER = (
+    f" {'tool':<14} {'on':<6} {'value':>7} {'recommendation':<20} {'conf.':<6} {'risk':>4} "
+    f"{'verdict':<8} outcome"
+)
+STYLES = {
+    **dict.fromkeys(("proceed", "execute", "SUCCESS"), "green"),
+    **dict.fromkeys(("proceed_with_caution", "BLOCKED"), "yellow"),
+    **dict.fromkeys(("review_recommended", "review"), "dark_orange"),
+    **dict.fromkeys(("do_not_proceed", "block", "FAILURE"), "red"),
+}
+
+
+def run_demo(model: str | None, approve: Approve, *, is_default: bool, db: str | None) -> None:
+    """Serve all requests, print each call, and compare the first with the last ones."""
+    console = stdout()
+    calls: list[DemoCall] = []
+    with _open_guard(db) as guard:
+        chat_model = f"openai:{model}" if model else scripted_model
+        tools, saver = create_tools(create_shop()), InMemorySaver()
+        agent = create_guarded_agent(chat_model, tools, guard, prompt=PROMPT, checkpointer=saver)
+        approver, run_id = create_approver(approve, console), uuid4().hex
+        console.print(format_introduction(model, approve, is_default=is_default, db=db))
+        print_line(console, Text(HEADER, "dim"))
+        for number, request in enumerate(REQUESTS, start=1):
+            console.print()
+            print_line(console, format_request(number, request))
+            thread = f"{run_id}-{number}"
+            for call in serve_request(agent, number, request, thread_id=thread, approve=approver):
+                calls.append(call)
+                print_line(console, format_call(call))
+            due = [call for call in calls if number == _discovery_number(call)]
+            report_late_outcomes(due, guard)
+            for call in due:
+                print_line(console, format_late_outcome(call))
+    with _open_guard(None) as new_guard:
+        console.print("", compare_thirds(calls, len(REQUESTS), new_guard), sep="\n")
+    if db is not None:
+        console.print(f"\nThe engine keeps what it learned in {db} for the next run.")
+
+
+def _discovery_number(call: DemoCall) -> int | None:
+    """Get the number of the request after which an executed call's late outcome is discovered."""
+    if call.late_outcome is None or call.outcome != "SUCCESS":
+        return None
+    return min(call.request + call.late_outcome.delay, len(REQUESTS))
+
+
+@contextmanager
+def _open_guard(db: str | None) -> Iterator[BighubGuard]:
+    """Open a guard over the embedded engine; they share the database if there is one."""
+    journal = None if db is None else database_url(db)
+    with (
+        open_local_bighub(db, Settings(default=SETTINGS)) as client,
+        BighubGuard(
+            bighub=client, actor="support-agent", domain="shop", tools=POLICIES, journal=journal
+        ) as guard,
+    ):
+        yield guard
+
+
+def format_introduction(
+    model: str | None, approve: Approve, *, is_default: bool, db: str | None
+) -> Text:
+    """Get the text that explains the run and its options."""
+    approvals = {
+        "ask": "you decide",
+        "yes": "all approved (--approve yes)",
+        "no": "all rejected (--approve no)",
+    }[approve]
+    if is_default and approve == "yes":
+        approvals += ", because there is no terminal"
+    return Text.assemble(
+        ("A support desk that learns\n\n", "bold"),
+        f"{len(REQUESTS)} customers write to a small shop. The embedded BIGHUB evaluates each\n"
+        "call that changes something, and receives its outcome afterwards. It lets\n"
+        f"calls run without approval while it is {SETTINGS.assurance:.0%} confident that at most\n"
+        f"{SETTINGS.max_bad_rate or 1:.0%} of them go wrong.\n\n",
+        (f"{'model':<15}", "dim"),
+        f"{model}, a real one\n" if model else "scripted, no LLM; --model NAME uses one\n",
+        (f"{'approvals':<15}", "dim"),
+        f"{approvals}\n",
+        (f"{'learning':<15}", "dim"),
+        f"kept in {db}\n" if db else "discarded at the end; --db FILE keeps it\n",
+    )
+
+
+def print_line(console: Console, line: Text) -> None:
+    """Print one line, cut at the width of the terminal."""
+    console.print(line, no_wrap=True, overflow="ellipsis")
+
+
+def format_request(number: int, request: Request) -> Text:
+    """Format a customer's request."""
+    progress = (f"{number:>2}/{len(REQUESTS)} ", "dim")
+    return Text.assemble(progress, (f"{request.customer}: ", "bold cyan"), request.text)
+
+
+def format_call(call: DemoCall) -> Text:
+    """Format a call: BIGHUB's recommendation, the verdict and the outcome."""
+    target = next((str(v) for key, v in call.arguments.items() if key.endswith("_id")), "")
+    outcome = (call.outcome, STYLES.get(call.outcome, ""))
+    if call.verdict is None:
+        if call.outcome == "FAILURE":
+            return Text.assemble((f" {call.tool} {target}  not evaluated  ", "dim"), outcome)
+        return Text(f" {call.tool} {target}  read-only, not evaluated", "dim")
+    value = call.arguments.get("amount")
+    amount = f"{value:.2f}" if isinstance(value, int | float) else ""
+    risk = "" if call.risk is None else f"{call.risk:.2f}"
+    answer = {None: "", True: " ✓", False: " ✗"}[call.approved]
+    return Text.assemble(
+        f" {call.tool:<14.14} ",
+        (f"{target:<6.6} ", "cyan"),
+        f"{amount:>7} ",
+        (f"{call.recommendation:<20.20} ", STYLES.get(call.recommendation, "")),
+        f"{call.confidence:<6.6} {risk:>4} ",
+        (f"{call.verdict + answer:<8} ", STYLES.get(call.verdict, "")),
+        outcome,
+    )
+
+
+def format_late_outcome(call: DemoCall) -> Text:
+    """Format what was discovered about an earlier call."""
+    if call.late_outcome is None:
+        return Text()
+    line = Text.assemble(("  ↯ ", "red"), (call.late_outcome.status, "bold red"))
+    return line.append(f" {call.tool} of request {call.request}: {call.late_outcome.reason}")
