@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from engine_load import decide, fill
+from engine_load import fill_store, time_decisions
 
 from bighub_langgraph.local import LocalBighub
 
@@ -21,8 +21,8 @@ def measure(sizes: Sequence[int] = SIZES) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     with LocalBighub() as bighub:
         for size in sizes:
-            fill(bighub, size)
-            walls, owns = decide(bighub, TIMES)
+            fill_store(bighub, size)
+            walls, owns = time_decisions(bighub, TIMES)
             figures[str(size)] = {
                 "p50_ms": round(median(walls), 4),
                 "p50_thread_ms": round(median(owns), 4),

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from benchmarks.workers.fakes import REPLY
+from benchmarks.workers.fakes import RESPONSE
 from bighub_langgraph.core.decision import parse_decision
 from bighub_langgraph.core.lifecycle import (
     DecisionMade,
@@ -27,7 +27,7 @@ def words(number: int) -> dict[str, Any]:
         "id": f"call-{number}",
         "name": "refund",
         "args": {"order": f"order-{number}", "amount": 12.5},
-        "decision": {**REPLY, "request_id": f"request-{number}"},
+        "decision": {**RESPONSE, "request_id": f"request-{number}"},
     }
 
 

@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 from importlib import import_module
 from typing import Any
 
-from benchmarks.workers.fakes import Bighub, Model, Waits, coloured
-from benchmarks.workers.stopwatch import Side, Sides, answer
+from benchmarks.workers.fakes import FakeBighub, FakeOpenAI, Waits, make_method
+from benchmarks.workers.stopwatch import Side, Sides, run_program
 
 CROWD = 100
 CLIENTS = {"sync": "BighubOpenAI", "async": "AsyncBighubOpenAI"}
@@ -21,16 +21,16 @@ ASKED = {"messages": [{"role": "user", "content": "refund"}], "model": "m"}
 
 @asynccontextmanager
 async def sides(
-    *, adapter: str, colour: str, calls: int, runs: int, waits: Waits, also: list[str]
+    *, adapter: str, api: str, calls: int, runs: int, waits: Waits, also: list[str]
 ) -> Sides:
     """The adapter's run under the adapter's name; `floor` and `crowd` where asked for."""
     del runs
-    tool, model = Tool(waits["tool"]), Model(colour, calls, waits)
-    client = getattr(import_module(adapter), CLIENTS[colour])(
-        openai_client=model, bighub=Bighub(colour, waits), actor="agent", domain="shop"
+    tool, model = Tool(waits["tool"]), FakeOpenAI(api, calls, waits)
+    client = getattr(import_module(adapter), CLIENTS[api])(
+        openai_client=model, bighub=FakeBighub(api, waits), actor="agent", domain="shop"
     )
-    client.tool("refund", tool.of(colour), value_from_args=lambda given: given["amount"])
-    floor, stop = _floor(colour, calls, waits)
+    client.tool("refund", tool.of(api), value_from_args=lambda given: given["amount"])
+    floor, stop = _floor(api, calls, waits)
     table: dict[str, Side] = {
         adapter: lambda: client.run(**ASKED),
         "floor": floor,
@@ -40,8 +40,10 @@ async def sides(
     stop()
     if inspect.isawaitable(closing := getattr(client, "close", lambda: None)()):
         await closing
-    if tool.ran != model.wished:
-        raise RuntimeError(f"{tool.ran} calls ran of the {model.wished} that the model wished for")
+    if tool.ran != model.requested:
+        raise RuntimeError(
+            f"{tool.ran} calls ran of the {model.requested} that the model requested"
+        )
 
 
 class Tool:
@@ -49,11 +51,9 @@ class Tool:
 
     def __init__(self, seconds: float) -> None:
         self.ran = 0
-        self._work = {
-            colour: coloured(colour, seconds, self._count) for colour in ("sync", "async")
-        }
+        self._work = {api: make_method(api, seconds, self._count) for api in ("sync", "async")}
 
-    def of(self, colour: str) -> Callable[..., Any]:
+    def of(self, api: str) -> Callable[..., Any]:
         """The tool as an adapter gets it."""
 
         def refund(order: str, amount: float) -> str:
@@ -62,7 +62,7 @@ class Tool:
         async def arefund(order: str, amount: float) -> str:
             return f"{order}: {await self._work['async'](amount)}"
 
-        return arefund if colour == "async" else refund
+        return arefund if api == "async" else refund
 
     def _count(self, amount: float) -> float:
         self.ran += 1
@@ -73,9 +73,9 @@ async def _crowd(client: Any) -> None:
     await asyncio.gather(*(client.run(**ASKED) for _ in range(CROWD)))
 
 
-def _floor(colour: str, calls: int, waits: Waits) -> tuple[Side, Callable[[], None]]:
+def _floor(api: str, calls: int, waits: Waits) -> tuple[Side, Callable[[], None]]:
     """What cannot be had for less: the model, all calls at once, the model; and how to end it."""
-    pause = {name: coloured(colour, waits[name], lambda: None) for name in waits}
+    pause = {name: make_method(api, waits[name], lambda: None) for name in waits}
     pool = ThreadPoolExecutor(calls)
 
     def call(_: int) -> None:
@@ -96,8 +96,8 @@ def _floor(colour: str, calls: int, waits: Waits) -> tuple[Side, Callable[[], No
         await asyncio.gather(*(acall() for _ in range(calls)))
         await pause["model"]()
 
-    return coroutine if colour == "async" else blocking, pool.shutdown
+    return coroutine if api == "async" else blocking, pool.shutdown
 
 
 if __name__ == "__main__":
-    answer(sides)
+    run_program(sides)

@@ -17,8 +17,8 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.tools import tool
 
-from benchmarks.workers.fakes import Bighub
-from benchmarks.workers.stopwatch import Side, Sides, answer
+from benchmarks.workers.fakes import FakeBighub
+from benchmarks.workers.stopwatch import Side, Sides, run_program
 from bighub_langgraph import BighubGuard, BighubMiddleware, create_guarded_agent
 from bighub_langgraph.local import DomainSettings, LocalBighub, Settings
 
@@ -58,12 +58,12 @@ class Model(BaseChatModel):
 
 
 @asynccontextmanager
-async def sides(*, colour: str, calls: int, runs: int, agent: str) -> Sides:
+async def sides(*, api: str, calls: int, runs: int, agent: str) -> Sides:
     """The agent that is asked for, under its name."""
     del runs
     make, asking = MADE[agent]
-    with asking(colour) as guard:
-        yield {agent: _turn(make(Model(calls=calls), guard), colour, calls)}
+    with asking(api) as guard:
+        yield {agent: _turn(make(Model(calls=calls), guard), api, calls)}
 
 
 @contextmanager
@@ -73,9 +73,9 @@ def _nobody(_: str) -> Iterator[None]:
 
 
 @contextmanager
-def _at_once(colour: str) -> Iterator[BighubGuard]:
+def _at_once(api: str) -> Iterator[BighubGuard]:
     """A guard over a client that has the same answer for every call, at once."""
-    bighub = Bighub(colour, dict.fromkeys(("evaluate", "report", "ingest"), 0.0))
+    bighub = FakeBighub(api, dict.fromkeys(("evaluate", "report", "ingest"), 0.0))
     with BighubGuard(bighub=bighub, actor="agent", domain="shop") as guard:
         yield guard
 
@@ -139,13 +139,13 @@ MADE: dict[str, tuple[Callable[[Model, Any], Any], Callable[[str], Any]]] = {
 }
 
 
-def _turn(agent: Any, colour: str, calls: int) -> Side:
+def _turn(agent: Any, api: str, calls: int) -> Side:
     """A turn of an agent, after one that shows that its calls run."""
     messages = agent.invoke(ASKED)["messages"]
     if sum(str(said.content).startswith("refunded") for said in messages) != calls:
         raise RuntimeError(f"not all calls ran: {messages[-2].content}")
-    return (lambda: agent.ainvoke(ASKED)) if colour == "async" else (lambda: agent.invoke(ASKED))
+    return (lambda: agent.ainvoke(ASKED)) if api == "async" else (lambda: agent.invoke(ASKED))
 
 
 if __name__ == "__main__":
-    answer(sides)
+    run_program(sides)

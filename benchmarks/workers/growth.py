@@ -15,11 +15,11 @@ from statistics import median
 from time import time
 from typing import Any
 
-from benchmarks.engine_load import live, memory_mb
+from benchmarks.engine_load import evaluate_and_report, memory_mb
 from benchmarks.workers.calls import claim_and_finish, opened
-from benchmarks.workers.fakes import Bighub, Model
-from benchmarks.workers.profiler import Place, located, told
-from benchmarks.workers.stopwatch import asked, say, tell
+from benchmarks.workers.fakes import FakeBighub, FakeOpenAI
+from benchmarks.workers.profiler import Place, locate, summarize
+from benchmarks.workers.stopwatch import print_result, read_options, report_progress
 from bighub_langgraph import BighubOpenAI, Journal
 from bighub_langgraph.core.models import Verdict
 from bighub_langgraph.local import LocalBighub
@@ -36,8 +36,8 @@ NO_WAITS = dict.fromkeys(("model", "evaluate", "tool", "report", "ingest"), 0.0)
 @contextmanager
 def facade() -> Iterator[Work]:
     """Runs calls through the facade, with its journal in memory."""
-    model = Model("sync", A_CONVERSATION, NO_WAITS)
-    client = BighubOpenAI(openai_client=model, bighub=Bighub("sync", NO_WAITS))
+    model = FakeOpenAI("sync", A_CONVERSATION, NO_WAITS)
+    client = BighubOpenAI(openai_client=model, bighub=FakeBighub("sync", NO_WAITS))
     client.tool("refund", _refund, value_from_args=lambda given: given["amount"])
 
     def converse(calls: int) -> None:
@@ -68,7 +68,7 @@ def journal() -> Iterator[Work]:
 def engine() -> Iterator[Work]:
     """Has the embedded engine decide on calls, and tells it what came of them."""
     with _file() as url, LocalBighub(url) as bighub:
-        yield lambda calls: live(bighub, calls)
+        yield lambda calls: evaluate_and_report(bighub, calls)
 
 
 @contextmanager
@@ -92,7 +92,7 @@ def measure(work: Work, calls: int) -> dict[str, list[float]]:
         work(calls // PARTS)
         held.append(memory_mb())
         if part % OFTEN == 0:
-            say(f"{part * calls // PARTS:,} of {calls:,} calls")
+            report_progress(f"{part * calls // PARTS:,} of {calls:,} calls")
     third = PARTS // 3
     middle, last = held[third : 2 * third], held[-third:]
     return {"held": held, "middle": [median(middle)], "last": [median(last)]}
@@ -103,13 +103,13 @@ def profile(work: Work, calls: int) -> dict[str, Any]:
     work(calls // OFTEN)
     tracemalloc.start()
     work(calls // OFTEN)
-    return told("MB", _left(tracemalloc.take_snapshot()))
+    return summarize("MB", _left(tracemalloc.take_snapshot()))
 
 
 def _left(snapshot: tracemalloc.Snapshot) -> Iterator[tuple[Place, float]]:
     for left in snapshot.statistics("lineno"):
         at = left.traceback[0]
-        yield located((at.filename, at.lineno, f"line {at.lineno}")), left.size / 1e6
+        yield locate((at.filename, at.lineno, f"line {at.lineno}")), left.size / 1e6
 
 
 def _refund(order: str, amount: float) -> str:
@@ -119,11 +119,11 @@ def _refund(order: str, amount: float) -> str:
 def main(of: str, calls: int, profiled: str | None) -> None:
     with WORKS[of]() as work:
         if profiled is None:
-            tell(samples=measure(work, calls))
+            print_result(samples=measure(work, calls))
         else:
-            tell(profiles={profiled: profile(work, calls)})
+            print_result(profiles={profiled: profile(work, calls)})
 
 
 if __name__ == "__main__":
-    options = asked()
+    options = read_options()
     main(options["of"], options["calls"], options.get("profile"))

@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.workers.calls import claim_and_finish, opened
 from benchmarks.workers.databases import Database, databases
-from benchmarks.workers.stopwatch import Side, Sides, answer
+from benchmarks.workers.stopwatch import Side, Sides, run_program
 from bighub_langgraph import Journal
 from bighub_langgraph.core.models import Verdict
 
@@ -117,4 +117,4 @@ def _by_key(rows: list[Row]) -> dict[str, list[Row]]:
 
 
 if __name__ == "__main__":
-    answer(sides)
+    run_program(sides)

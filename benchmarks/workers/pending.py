@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from benchmarks.workers.calls import opened, words
-from benchmarks.workers.stopwatch import asked, tell
+from benchmarks.workers.stopwatch import print_result, read_options
 from bighub_langgraph import Journal
 from bighub_langgraph.core.models import Verdict
 
@@ -47,4 +47,4 @@ def _allocated(make: Callable[[], object]) -> int:
 
 
 if __name__ == "__main__":
-    tell(samples=measure(**asked()))
+    print_result(samples=measure(**read_options()))
