@@ -41,7 +41,7 @@ def _parse(response: object) -> Decision:
         raise InvalidDecisionError(
             f"BIGHUB's reply is not a JSON object but {_short_repr(response)}"
         )
-    if all(response.get(name) is None for name in VERDICT_FIELDS):
+    if not any(response.get(name) is not None for name in VERDICT_FIELDS):
         raise InvalidDecisionError(
             f"BIGHUB's reply says nothing about the call: {_short_repr(response)}"
         )
@@ -90,20 +90,24 @@ _FALLBACKS = {
 def _parse_recommendation(value: object) -> Recommendation:
     if value is None:
         return Recommendation.MISSING
-    is_known = isinstance(value, str) and value in _RECOMMENDATIONS
-    return Recommendation(str(value)) if is_known else Recommendation.UNKNOWN
+    unknown = Recommendation.UNKNOWN
+    return _RECOMMENDATIONS.get(value, unknown) if isinstance(value, str) else unknown
 
 
-_RECOMMENDATIONS = frozenset(Recommendation) - {Recommendation.UNKNOWN, Recommendation.MISSING}
+_RECOMMENDATIONS: Mapping[str, Recommendation] = {
+    recommendation.value: recommendation
+    for recommendation in Recommendation
+    if recommendation not in {Recommendation.UNKNOWN, Recommendation.MISSING}
+}
 
 
 def _parse_mode(value: object) -> Mode:
     if value is None:
         return Mode.ADVISORY
-    return Mode(value) if isinstance(value, str) and value in _MODES else Mode.REVIEW
+    return _MODES.get(value, Mode.REVIEW) if isinstance(value, str) else Mode.REVIEW
 
 
-_MODES = frozenset(Mode)
+_MODES: Mapping[str, Mode] = {mode.value: mode for mode in Mode}
 
 
 def _parse_request_id(response: Mapping[str, Any]) -> str:

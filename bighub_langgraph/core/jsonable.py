@@ -37,8 +37,9 @@ def to_jsonable(value: object) -> Any:
     its `repr`. A container inside itself becomes `{...}` or `[...]`, and so does one deeper than 32
     levels, or beyond the first 100,000 containers that are nested in others.
     """
-    leaf = _LEAVES.get(type(value))
-    return leaf(value) if leaf is not None else _Conversion().convert(value, ())
+    if (kind := type(value)) in _LEAVES:
+        return _LEAVES[kind](value)
+    return _Conversion().convert(value, ())
 
 
 def copy_jsonable(value: Any) -> Any:
@@ -82,9 +83,8 @@ class _Conversion:
 
     def convert(self, value: Any, path: tuple[int, ...]) -> Any:
         """Convert a value; `path` has the ids of the containers around it."""
-        leaf = _LEAVES.get(type(value))
-        if leaf is not None:
-            return leaf(value)
+        if (kind := type(value)) in _LEAVES:
+            return _LEAVES[kind](value)
         try:
             return self._convert_other(value, path)
         except Exception:  # noqa: BLE001 - a user's object may raise anything from its own methods
@@ -92,7 +92,7 @@ class _Conversion:
 
     def _convert_other(self, value: Any, path: tuple[int, ...]) -> Any:  # noqa: PLR0911 - by type
         if isinstance(value, MAPPING):
-            return self._convert_mapping(value, lambda: value, path)
+            return self._convert_members(value, value, path)
         if isinstance(value, list | tuple | set | frozenset):
             if (inner := self._enter(value, path)) is None:
                 return "[...]"
@@ -103,31 +103,30 @@ class _Conversion:
             if isinstance(value, kind):
                 return convert(value)
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            return self._convert_mapping(value, lambda: _fields(value), path)
+            return self._convert_members(value, _fields(value), path)
         dump = None if isinstance(value, type) else getattr(value, "model_dump", None)
-        return self._convert_mapping(value, dump, path) if callable(dump) else _safe_repr(value)
+        return self._convert_members(value, dump(), path) if callable(dump) else _safe_repr(value)
 
-    def _convert_mapping(
-        self, container: object, read: Callable[[], Any], path: tuple[int, ...]
-    ) -> Any:
+    def _convert_members(self, container: object, members: Any, path: tuple[int, ...]) -> Any:
         if (inner := self._enter(container, path)) is None:
             return "{...}"
-        members = read()
         if not isinstance(members, MAPPING):
             return self.convert(members, inner)
         return {
-            replace_surrogates(str(key)): self.convert(member, inner)
+            replace_surrogates(str(key)): _LEAVES[kind](member)
+            if (kind := type(member)) in _LEAVES
+            else self.convert(member, inner)
             for key, member in members.items()
         }
 
     def _enter(self, container: object, path: tuple[int, ...]) -> tuple[int, ...] | None:
         """Return the path of a container's members; None where they are not converted."""
-        self._containers += bool(path)
+        if not path:
+            return (id(container),)
+        self._containers += 1
         # A container with only leaves is always converted: many rows are no danger.
-        is_bounded = len(path) <= MAX_DEPTH and (
-            self._containers <= MAX_CONTAINERS or not _is_nested(container)
-        )
-        if id(container) in path or not is_bounded:
+        is_over_limit = self._containers > MAX_CONTAINERS and _is_nested(container)
+        if id(container) in path or len(path) > MAX_DEPTH or is_over_limit:
             return None
         return (*path, id(container))
 
