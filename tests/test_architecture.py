@@ -280,8 +280,7 @@ ALLOWED = {
     "bighub_langgraph.cli.demo.run": {"_id"},  # how the demo's arguments end
     "bighub_langgraph.cli.replay.shadow": {"_id"},
     "bighub_langgraph.core.context": {"_record", "_token"},  # its own slots
-    "bighub_langgraph.journal.memory_journal": {"_lock"},  # of journals, in a forked child
-    "bighub_langgraph.journal.sql": {"_beat", "_after_fork"},  # of journals that still exist
+    "bighub_langgraph.journal.sql": {"_beat"},  # of journals that still exist
     "bighub_langgraph.openai.tools": {"_resolved_action"},  # a key of the published adapter
 }
 # Private by their spelling, public by the documentation of `collections.namedtuple`.
