@@ -279,7 +279,6 @@ ALLOWED = {
     "bighub_langgraph.cli.calls": {"_at"},  # how our names of times end
     "bighub_langgraph.cli.demo.run": {"_id"},  # how the demo's arguments end
     "bighub_langgraph.cli.replay.shadow": {"_id"},
-    "bighub_langgraph.core.context": {"_record", "_token"},  # its own slots
     "bighub_langgraph.journal.sql": {"_beat"},  # of journals that still exist
     "bighub_langgraph.openai.tools": {"_resolved_action"},  # a key of the published adapter
 }
