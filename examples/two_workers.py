@@ -1,9 +1,9 @@
-"""Two workers, one PostgreSQL: LangGraph's checkpoints and our journal in the same database.
+"""Two workers, one PostgreSQL: LangGraph's checkpoints and the journal in the same database.
 
     python examples/two_workers.py postgresql://me@localhost/agents
 
-Ten threads wait for an approval. Both workers are told to go on with all of them, as a double click
-or a redelivered message would, so each refund is wanted twice. Each is paid once.
+Ten threads wait for an approval. Both workers resume all of them, as after a double click or a
+redelivered message, so each refund is requested twice. Each is paid once.
 """
 
 import multiprocessing
@@ -36,16 +36,16 @@ THREADS: list[RunnableConfig] = [
 
 
 class ScriptedModel(BaseChatModel):
-    """Stands in for an LLM: wants one refund, then says that it is done."""
+    """Replaces an LLM: makes one refund call, then ends."""
 
     def bind_tools(self, tools: Any, **_: Any) -> "ScriptedModel":
         return self
 
     def _generate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
         call = {"name": "refund", "args": {"amount": 40.0}, "id": uuid4().hex}
-        done = any(message.type == "tool" for message in messages)
-        said = AIMessage("done") if done else AIMessage("", tool_calls=[call])
-        return ChatResult(generations=[ChatGeneration(message=said)])
+        is_done = any(message.type == "tool" for message in messages)
+        answer = AIMessage("done") if is_done else AIMessage("", tool_calls=[call])
+        return ChatResult(generations=[ChatGeneration(message=answer)])
 
     @property
     def _llm_type(self) -> str:
@@ -53,22 +53,22 @@ class ScriptedModel(BaseChatModel):
 
 
 @contextmanager
-def opened_agent(url: str) -> Iterator[CompiledStateGraph[Any, Any, Any, Any]]:
-    """The agent as every worker opens it: one URL for the checkpoints and for the journal."""
+def open_agent(url: str) -> Iterator[CompiledStateGraph[Any, Any, Any, Any]]:
+    """Open the agent, with one URL for the checkpoints and for the journal."""
 
     def refund(amount: float) -> str:
         """Pay money back."""
         with psycopg.connect(url, autocommit=True) as bank:
-            # A real provider takes the key, too, as its own idempotency key.
+            # Pass the key to a real provider as its idempotency key.
             key = current_call().idempotency_key
             bank.execute("INSERT INTO payments VALUES (%s, %s)", (key, amount))
         return f"refunded {amount}"
 
-    alchemy = url.replace("postgresql://", "postgresql+psycopg://", 1)
+    journal_url = url.replace("postgresql://", "postgresql+psycopg://", 1)
     with (
         BighubGuard(
-            bighub=alchemy,  # the embedded engine; an https URL or None asks BIGHUB
-            journal=Journal(alchemy),
+            bighub=journal_url,  # the embedded engine; an https URL or None uses BIGHUB
+            journal=Journal(journal_url),
             tools={"refund": ToolPolicy(always_review=True)},
         ) as guard,
         PostgresSaver.from_conn_string(url) as checkpointer,
@@ -77,25 +77,27 @@ def opened_agent(url: str) -> Iterator[CompiledStateGraph[Any, Any, Any, Any]]:
         yield create_guarded_agent(ScriptedModel(), [refund], guard, checkpointer=checkpointer)
 
 
-def worker(url: str, name: str) -> None:
-    """Go on with every thread; where the other worker was faster, its result is handed out."""
-    yes: Command[Any] = Command(resume={"decisions": [{"type": "approve"}]})
-    with opened_agent(url) as agent:
+def run_worker(url: str, name: str) -> None:
+    """Resume every thread; where the other worker was faster, its result is returned."""
+    approve: Command[Any] = Command(resume={"decisions": [{"type": "approve"}]})
+    with open_agent(url) as agent:
         for thread in THREADS:
-            agent.invoke(yes, thread)
+            agent.invoke(approve, thread)
         print(f"{name} went through {len(THREADS)} threads")
 
 
 def main(url: str) -> None:
-    """Bring ten threads to their approval, and let two workers go on with all of them."""
+    """Run ten threads up to their approval, and let two workers resume all of them."""
     with psycopg.connect(url, autocommit=True) as bank:
         bank.execute("DROP TABLE IF EXISTS payments")
         bank.execute("CREATE TABLE payments (key text, amount float)")
-    with opened_agent(url) as agent:
+    with open_agent(url) as agent:
         for thread in THREADS:
             agent.invoke({"messages": [("user", "My chair is broken.")]}, thread)
-    fresh = multiprocessing.get_context("spawn")
-    workers = [fresh.Process(target=worker, args=(url, f"worker {number}")) for number in (1, 2)]
+    context = multiprocessing.get_context("spawn")
+    workers = [
+        context.Process(target=run_worker, args=(url, f"worker {number}")) for number in (1, 2)
+    ]
     for process in workers:
         process.start()
     for process in workers:

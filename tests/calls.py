@@ -1,4 +1,4 @@
-"""Calls, decisions and records that tests begin with, and strategies for hypothesis."""
+"""Calls, decisions and records for tests, and strategies for hypothesis."""
 
 from typing import Any
 
@@ -36,24 +36,29 @@ REFUND = ToolCall("thread-1", "message-1", "call-1", "refund", {"order_id": "o1"
 
 
 def reply(recommendation: str | None = "proceed", **fields: Any) -> dict[str, Any]:
-    """A reply of BIGHUB."""
-    said = {"request_id": "req-1", "risk_score": 0.2, "recommendation_confidence": "high", **fields}
-    return said if recommendation is None else {"recommendation": recommendation, **said}
+    """A response of BIGHUB."""
+    response = {
+        "request_id": "req-1",
+        "risk_score": 0.2,
+        "recommendation_confidence": "high",
+        **fields,
+    }
+    return response if recommendation is None else {"recommendation": recommendation, **response}
 
 
 def decision(recommendation: str = "proceed", **fields: Any) -> Decision:
-    """A decision, read from a reply."""
+    """A decision, parsed from a response."""
     return parse_decision(reply(recommendation, **fields))
 
 
-def proposed(call: ToolCall = REFUND) -> CallRecord:
-    """A record of a call that nobody has evaluated."""
+def proposed_record(call: ToolCall = REFUND) -> CallRecord:
+    """The record of a call that is not evaluated yet."""
     return CallRecord.of(call, build_evaluation_request(call, GuardSettings()), 0.0)
 
 
-def decided(verdict: Verdict = Verdict.EXECUTE, **fields: Any) -> CallRecord:
-    """A record of a call that BIGHUB was asked about."""
-    return apply_event(proposed(), DecisionMade(decision(), verdict, **fields))
+def decided_record(verdict: Verdict = Verdict.EXECUTE, **fields: Any) -> CallRecord:
+    """The record of a call that BIGHUB evaluated."""
+    return apply_event(proposed_record(), DecisionMade(decision(), verdict, **fields))
 
 
 def approval(answer: Answer = Answer.APPROVE, at: float = 0.0, **fields: Any) -> Approval:
@@ -71,7 +76,8 @@ APPROVALS = st.builds(
     expires_at=st.none() | TIMES,
 )
 DECISIONS = st.sampled_from(
-    [decision(word) for word in Recommendation] + [decision("proceed", needs_review=True)]
+    [decision(recommendation) for recommendation in Recommendation]
+    + [decision("proceed", needs_review=True)]
 )
 EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.builds(

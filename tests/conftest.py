@@ -1,4 +1,4 @@
-"""What tests of several files share: databases, and how hard to try."""
+"""Fixtures and options that several test files share."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 
 from tests import postgres
 
-# How long an example takes says nothing about it on a machine that does other things, too.
+# No deadline: the machine may be busy with other things.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
 

@@ -1,4 +1,4 @@
-"""Documentation as a program: its code blocks, and how a page is run from top to bottom."""
+"""The code blocks of the documentation, and a runner for the blocks of a page."""
 
 import doctest
 import io
@@ -36,53 +36,53 @@ def blocks(page: Path) -> list[Block]:
     return [
         Block(
             page,
-            text.count("\n", 0, found.start()) + 2,
-            found[2],
-            re.sub(rf"^{found[1]}", "", found[3], flags=re.MULTILINE),
+            text.count("\n", 0, match.start()) + 2,
+            match[2],
+            re.sub(rf"^{match[1]}", "", match[3], flags=re.MULTILINE),
         )
-        for found in _FENCE.finditer(text)
+        for match in _FENCE.finditer(text)
     ]
 
 
 def runnable(page: Path) -> list[tuple[Block, Block | None]]:
-    """The Python blocks of a page, each with the block that shows its output, if one does.
+    """The Python blocks of a page, each with the block that shows its output, or None.
 
-    That is a `text` block which comes next, whatever prose stands in between.
+    The output is the next block, if it is a `text` block; prose may be between them.
     """
-    all_ = blocks(page)
+    page_blocks = blocks(page)
     return [
-        (one, after if after is not None and after.language == "text" else None)
-        for one, after in zip_longest(all_, all_[1:])
-        if one.language == "python"
+        (block, following if following is not None and following.language == "text" else None)
+        for block, following in zip_longest(page_blocks, page_blocks[1:])
+        if block.language == "python"
     ]
 
 
-def run_page(page: Path, swaps: Mapping[str, str] | None = None, **given: Any) -> None:
-    """Run the Python blocks of a page in order, in one session; compare the outputs it shows.
+def run_page(page: Path, swaps: Mapping[str, str] | None = None, **names: Any) -> None:
+    """Run the Python blocks of a page in order, in one session, and compare the outputs.
 
-    `...` in an output stands for anything.
+    `...` in an output matches anything.
 
     Args:
         page: The page.
-        swaps: What to put for what, such as a real database's URL for the one the page names.
-        given: Names that the page leaves to its reader.
+        swaps: Replacements, such as the URL of a real database for the one on the page.
+        names: Names that the page expects its reader to define.
     """
-    session: dict[str, Any] = {"__name__": "__main__", **given}
-    for block, shown in runnable(page):
+    session: dict[str, Any] = {"__name__": "__main__", **names}
+    for block, output in runnable(page):
         printed = io.StringIO()
-        # Padded, so that a traceback points into the page.
+        # Padded, so that the line numbers of a traceback are those of the page.
         text = block.body
-        for named, real in (swaps or {}).items():
-            text = text.replace(named, real)
+        for shown_text, replacement in (swaps or {}).items():
+            text = text.replace(shown_text, replacement)
         code = compile("\n" * (block.line - 1) + text, str(block.page), "exec")
         with redirect_stdout(printed):
             exec(code, session)
-        if shown is not None:
-            compare(shown, printed.getvalue())
+        if output is not None:
+            compare(output, printed.getvalue())
 
 
 def compare(shown: Block, printed: str) -> None:
-    """Compare an output with what a page shows of it."""
+    """Compare a printed output with the block that shows it."""
     checker = doctest.OutputChecker()
     options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     assert checker.check_output(shown.body, printed, options), (

@@ -1,8 +1,8 @@
-"""Stand-ins for BIGHUB: a client with the SDK's methods, and a service on loopback."""
+"""Fakes of BIGHUB: a client with the SDK's methods, and a service on loopback."""
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,51 +10,52 @@ from typing import Any
 
 from tests.calls import reply
 
-Says = Callable[[Mapping[str, Any]], Any]
-
 
 class ScriptedBighub:
-    """A blocking client that answers from a script and remembers what it was told.
+    """A blocking client that answers from a script and records its requests.
 
     Args:
-        says: The reply to an evaluation's fields; a word, a reply, or an exception, by action or
-            for all actions.
+        response: The response to an evaluation: a recommendation, a reply or an exception, by
+            action or for all actions.
     """
 
-    def __init__(self, says: Any = "proceed") -> None:
-        self.asked: list[dict[str, Any]] = []
-        self.outcomes_told: list[dict[str, Any]] = []
+    def __init__(self, response: Any = "proceed") -> None:
+        self.evaluations: list[dict[str, Any]] = []
+        self.reported_outcomes: list[dict[str, Any]] = []
         self.batches: list[int] = []
         self.resolutions: list[dict[str, Any]] = []
         self.rounds: list[dict[str, Any]] = []
-        self.says = says
+        self.response = response
         self.away = False
         self.actions = self
         self.outcomes = self
         self.approvals = self
 
     def submit(self, **fields: Any) -> Any:
-        self.asked.append(fields)
+        self.evaluations.append(fields)
         self._check()
-        says = self.says.get(fields["action"]) if isinstance(self.says, dict) else self.says
-        if isinstance(says, Exception):
-            raise says
-        if not isinstance(says, str):
-            return says
-        asks = says == "review_recommended"
-        return reply(says, request_id=f"req-{len(self.asked)}", requires_approval=asks)
+        response = self.response
+        if isinstance(response, dict):
+            response = response.get(fields["action"])
+        if isinstance(response, Exception):
+            raise response
+        if not isinstance(response, str):
+            return response
+        is_review = response == "review_recommended"
+        request_id = f"req-{len(self.evaluations)}"
+        return reply(response, request_id=request_id, requires_approval=is_review)
 
     def submit_payload(self, *, payload: dict[str, Any], idempotency_key: str) -> Any:
-        return self.submit(**payload, idempotency_key=idempotency_key, whole=True)
+        return self.submit(**payload, idempotency_key=idempotency_key, as_payload=True)
 
     def report(self, **outcome: Any) -> None:
         self._check()
-        self.outcomes_told.append(outcome)
+        self.reported_outcomes.append(outcome)
 
     def report_batch(self, outcomes: list[dict[str, Any]]) -> dict[str, Any]:
         self._check()
         self.batches.append(len(outcomes))
-        self.outcomes_told += outcomes
+        self.reported_outcomes += outcomes
         return {"accepted": len(outcomes)}
 
     def resolve(self, request_id: str, **resolution: Any) -> dict[str, Any]:
@@ -68,8 +69,8 @@ class ScriptedBighub:
 
     @property
     def statuses(self) -> list[str]:
-        """The statuses of the outcomes it was told, in order."""
-        return [one["status"] for one in self.outcomes_told]
+        """The statuses of the reported outcomes, in order."""
+        return [outcome["status"] for outcome in self.reported_outcomes]
 
     def _check(self) -> None:
         if self.away:
@@ -79,23 +80,23 @@ class ScriptedBighub:
 class AsyncScriptedBighub:
     """The same as coroutines."""
 
-    def __init__(self, says: Any = "proceed") -> None:
-        self.told = ScriptedBighub(says)
+    def __init__(self, response: Any = "proceed") -> None:
+        self.blocking = ScriptedBighub(response)
         self.actions = self
         self.outcomes = self
         self.approvals = self
 
     async def submit(self, **fields: Any) -> Any:
-        return self.told.submit(**fields)
+        return self.blocking.submit(**fields)
 
     async def report(self, **outcome: Any) -> None:
-        self.told.report(**outcome)
+        self.blocking.report(**outcome)
 
     async def resolve(self, request_id: str, **resolution: Any) -> dict[str, Any]:
-        return self.told.resolve(request_id, **resolution)
+        return self.blocking.resolve(request_id, **resolution)
 
     async def ingest_memory(self, **round_: Any) -> None:
-        self.told.ingest_memory(**round_)
+        self.blocking.ingest_memory(**round_)
 
 
 @dataclass
@@ -113,7 +114,7 @@ class Answer:
 
 
 class Service:
-    """What a loopback service was asked, and what it answers: a script, then its last line."""
+    """A loopback service: records its requests, answers from a script, then with its last line."""
 
     def __init__(self, answers: list[Answer]) -> None:
         self.requests: list[tuple[str, dict[str, str], Any]] = []
@@ -130,13 +131,15 @@ class Service:
 @contextmanager
 def service(*answers: Answer) -> Iterator[Service]:
     """A BIGHUB service on loopback that answers from a script."""
-    told = Service(list(answers))
+    scripted = Service(list(answers))
 
-    class OneRequest(BaseHTTPRequestHandler):
+    class RequestHandler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             length = int(self.headers.get("Content-Length", 0))
             body = json.loads(self.rfile.read(length) or b"null")
-            answer = told.answer(self.path, {k.lower(): v for k, v in self.headers.items()}, body)
+            answer = scripted.answer(
+                self.path, {k.lower(): v for k, v in self.headers.items()}, body
+            )
             if answer.hold is not None:
                 answer.hold.wait(10)
             try:
@@ -146,17 +149,17 @@ def service(*answers: Answer) -> Iterator[Service]:
                 self.end_headers()
                 self.wfile.write(answer.raw)
             except (BrokenPipeError, ConnectionResetError):
-                pass  # the client would not wait
+                pass  # the client did not wait
 
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), OneRequest)
-    told.url = f"http://127.0.0.1:{server.server_address[1]}"
+    server = ThreadingHTTPServer(("127.0.0.1", 0), RequestHandler)
+    scripted.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield told
+        yield scripted
     finally:
         server.shutdown()
         thread.join()

@@ -1,4 +1,4 @@
-"""Runs notebooks from a clean kernel and keeps what they print.
+"""Runs notebooks from a clean kernel and stores their outputs.
 
 python -m tests.refresh_notebooks               # all of them
 BIGHUB_RUNS=RUNS.jsonl python -m tests.refresh_notebooks 04
@@ -19,22 +19,22 @@ KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
 def main() -> None:
-    """Run the notebooks that begin with what was asked for."""
-    wanted = tuple(sys.argv[1:]) or ("",)
+    """Run the notebooks whose names begin with an argument, or all."""
+    prefixes = tuple(sys.argv[1:]) or ("",)
     if runs := os.environ.get("BIGHUB_RUNS"):
         os.environ["BIGHUB_RUNS"] = str(Path(runs).resolve())
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
-        if path.name.startswith(wanted):
+        if path.name.startswith(prefixes):
             refresh(path)
             print(path.name)  # noqa: T201 - a program, not a test
 
 
 def refresh(path: Path) -> None:
-    """Run one notebook, and keep no more of the run than its outputs."""
+    """Run one notebook, and store only its outputs."""
     notebook: Any = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
-    place = {"metadata": {"path": str(path.parent)}}
+    resources = {"metadata": {"path": str(path.parent)}}
     nbclient.NotebookClient(
-        notebook, timeout=180, kernel_name="python3", record_timing=False, resources=place
+        notebook, timeout=180, kernel_name="python3", record_timing=False, resources=resources
     ).execute()
     notebook.metadata = {"kernelspec": KERNEL, "language_info": LANGUAGE}
     nbformat.write(notebook, path)  # type: ignore[no-untyped-call]

@@ -1,28 +1,28 @@
-"""Brings the demo's lines in the README up to date: `python -m tests.refresh_readme`.
+"""Updates the demo's lines in the README: `python -m tests.refresh_readme`.
 
-A line that is no longer printed is replaced by the one that begins alike.
+A line that is no longer printed is replaced by the printed line with the same beginning.
 """
 
 import subprocess
 import sys
 
 from tests.documents import README
-from tests.test_readme import is_among, shown_behind
+from tests.test_readme import is_among, output_after
 
-ALIKE = 22
+SAME_START = 22
 
 
 def main() -> None:
-    """Run the demo and replace what has changed."""
+    """Run the demo and replace the changed lines."""
     command = "from bighub_langgraph.cli import main; main()"
     printed = subprocess.check_output(
         [sys.executable, "-c", command, "demo"], text=True
     ).splitlines()
     text = README.read_text(encoding="utf-8")
-    for line in shown_behind("bighub-langgraph demo").body.splitlines():
+    for line in output_after("bighub-langgraph demo").body.splitlines():
         if line.strip(" .") and not is_among(line, printed):
-            [fresh] = [one for one in printed if one[:ALIKE] == line[:ALIKE]]
-            text = text.replace(line, fresh.rstrip())
+            [new_line] = [row for row in printed if row[:SAME_START] == line[:SAME_START]]
+            text = text.replace(line, new_line.rstrip())
     README.write_text(text, encoding="utf-8")
 
 

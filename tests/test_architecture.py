@@ -1,4 +1,4 @@
-"""The shape of the house: layers, pure modules, light imports, modules one can read."""
+"""The architecture: layers, a pure core, few imports at start, modules of a readable length."""
 
 import ast
 import re
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -16,21 +16,28 @@ import bighub_langgraph
 PACKAGE = Path(bighub_langgraph.__file__).parent
 NAME = "bighub_langgraph"
 
-# From the ground up; a module may import from its own layer and from those before it.
+# From the lowest to the highest; a module may import from its own layer and from lower ones.
 LAYERS = (
-    ("core",),
+    ("core", "concurrency"),
+    ("sqldb",),
     ("journal", "bighub", "local"),
-    ("courier",),
-    ("guard",),
+    ("delivery_worker",),
+    ("guard_runtime",),
     ("graph", "openai"),
+    ("guard",),
     ("middleware",),
     ("cli",),
 )
-PURE = [
-    *("words", "errors", "call", "decision", "verdict", "record", "transitions", "outcome"),
-    *("policy", "proposing", "messages", "answers", "asking", "events", "redaction", "plain"),
-]
-IMPURE = {"asyncio", "time", "threading", "random", "os", "httpx", "openai", "sqlalchemy", "socket"}
+# Signatures of the hosts may name the guard's type; they use `guard.runtime` only.
+TYPE_ONLY = {"graph": f"{NAME}.guard", "openai": f"{NAME}.guard"}
+# The core has no clock, client, thread, database or framework.
+IMPURE = {
+    *("asyncio", "concurrent", "multiprocessing", "os", "random", "select", "signal", "socket"),
+    *("sqlite3", "subprocess", "threading", "time"),
+    *("bighub", "httpx", "langchain", "langchain_core", "langgraph", "numpy", "openai"),
+    *("psycopg", "sqlalchemy"),
+}
+IMPURE_IMPORTS = {f"{NAME}.core.delivery": {"random"}}  # jitter between two tries
 LONGEST_MODULE = 400
 
 
@@ -43,31 +50,132 @@ def dotted(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports(path: Path, *, late: bool = True) -> set[str]:
-    """What a module imports; without `late` only at its top, and not for type checkers."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    nodes = ast.walk(tree) if late else iter(tree.body)
-    found: set[str] = set()
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            found.update(one.name for one in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-    return found
+CORE_MODULES = [path for path in modules() if path.is_relative_to(PACKAGE / "core")]
+
+
+@cache
+def module_names() -> frozenset[str]:
+    return frozenset(map(dotted, modules()))
+
+
+# -- imports ---------------------------------------------------------------------------------------
+
+
+class Import(NamedTuple):
+    """An import of a module.
+
+    Attributes:
+        module: The dotted name; "?" where it is not known before the program runs.
+        function: The function that imports; "" for imports at the top.
+        for_types: Whether it is for type checkers only.
+    """
+
+    module: str
+    function: str
+    for_types: bool
+
+
+class ImportVisitor(ast.NodeVisitor):
+    """Collects the imports of a module, also those in functions and by `import_module`."""
+
+    def __init__(self, module: str, *, is_package: bool) -> None:
+        self.imports: list[Import] = []
+        self._module = module
+        self._package = module if is_package else module.rpartition(".")[0]
+        self._functions: list[str] = []
+        self._for_types = False
+
+    def visit_Import(self, node: ast.Import) -> None:
+        for alias in node.names:
+            self._add(alias.name)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        module = self._absolute("." * node.level + (node.module or ""))
+        self._add(module)
+        for alias in node.names:
+            if f"{module}.{alias.name}" in module_names():
+                self._add(f"{module}.{alias.name}")
+            elif module == NAME and alias.name in bighub_langgraph.__all__:
+                self._add(getattr(bighub_langgraph, alias.name).__module__)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        called = ast.unparse(node.func).rpartition(".")[2]
+        if called in {"import_module", "__import__"}:
+            match node.args[0] if node.args else None:
+                case ast.Constant(value=str(name)):
+                    self._add(self._absolute(name))
+                case ast.JoinedStr(values=[ast.FormattedValue(value=ast.Name(id="__name__")), *_]):
+                    self._add(self._module)  # a module below this one
+                case _:
+                    self._add("?")
+        self.generic_visit(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        self._functions.append(node.name)
+        self.generic_visit(node)
+        self._functions.pop()
+
+    visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815 - as `ast` names it
+
+    def visit_If(self, node: ast.If) -> None:
+        was_for_types = self._for_types
+        self._for_types |= ast.unparse(node.test).endswith("TYPE_CHECKING")
+        for statement in node.body:
+            self.visit(statement)
+        self._for_types = was_for_types
+        for statement in [ast.Expr(node.test), *node.orelse]:
+            self.visit(statement)
+
+    def _add(self, module: str) -> None:
+        function = self._functions[-1] if self._functions else ""
+        self.imports.append(Import(module, function, self._for_types))
+
+    def _absolute(self, name: str) -> str:
+        relative = name.lstrip(".")
+        level = len(name) - len(relative)
+        if not level:
+            return name
+        parents = self._package.split(".")
+        return ".".join([*parents[: len(parents) - level + 1], *filter(None, [relative])])
+
+
+def imports_of(source: str, module: str, *, is_package: bool = False) -> list[Import]:
+    visitor = ImportVisitor(module, is_package=is_package)
+    visitor.visit(ast.parse(source))
+    return visitor.imports
+
+
+def imports(path: Path) -> list[Import]:
+    is_package = path.name == "__init__.py"
+    return imports_of(path.read_text(encoding="utf-8"), dotted(path), is_package=is_package)
+
+
+def own_imports(path: Path) -> list[Import]:
+    """The imports of our own modules, without the package itself, which holds the version."""
+    return [item for item in imports(path) if item.module.startswith(f"{NAME}.")]
 
 
 def layer(module: str) -> int | None:
-    part = module.removeprefix(f"{NAME}.").split(".", maxsplit=1)[0]
+    part = top_level(module)
     return next((number for number, names in enumerate(LAYERS) if part in names), None)
+
+
+def top_level(module: str) -> str:
+    return module.removeprefix(f"{NAME}.").split(".", maxsplit=1)[0]
 
 
 @pytest.mark.parametrize("path", modules(), ids=dotted)
 def test_imports_run_downwards(path: Path) -> None:
     own = layer(dotted(path))
-    if own is None:  # the package itself gives out the public names, and imports none at its top
+    if own is None:  # the package itself exports the public names, and imports none at its top
         return
-    ours = {name for name in imports(path) if name.startswith(f"{NAME}.")}
-    assert {name for name in ours if (layer(name) or 0) > own} == set()
+    upwards = {item for item in own_imports(path) if (layer(item.module) or 0) > own}
+    allowed = {
+        item
+        for item in upwards
+        if item.for_types and item.module == TYPE_ONLY.get(top_level(dotted(path)))
+    }
+    assert upwards - allowed == set()
 
 
 @pytest.mark.parametrize("path", modules(), ids=dotted)
@@ -75,11 +183,48 @@ def test_every_module_belongs_to_a_layer(path: Path) -> None:
     assert dotted(path) in {NAME, f"{NAME}.__main__"} or layer(dotted(path)) is not None
 
 
-def test_there_are_no_circles() -> None:
-    known = {dotted(path): path for path in modules()}
+def test_every_name_of_a_layer_is_a_module() -> None:
+    assert {f"{NAME}.{name}" for names in LAYERS for name in names} - module_names() == set()
+
+
+@pytest.mark.parametrize("path", CORE_MODULES, ids=dotted)
+def test_the_core_imports_nothing_else_of_the_package(path: Path) -> None:
+    own = {item.module for item in imports(path) if top_level(item.module) == NAME}
+    own |= {item.module for item in own_imports(path)}
+    assert {module for module in own if not module.startswith(f"{NAME}.core")} == set()
+
+
+@pytest.mark.parametrize("path", CORE_MODULES, ids=dotted)
+def test_the_core_imports_no_clock_client_thread_database_or_framework(path: Path) -> None:
+    impure = {item.module.split(".", maxsplit=1)[0] for item in imports(path)} & IMPURE
+    assert impure == IMPURE_IMPORTS.get(dotted(path), set())
+
+
+def test_concurrency_imports_only_the_exceptions_of_the_core() -> None:
+    own = {item.module for item in own_imports(PACKAGE / "concurrency.py")}
+    assert own <= {f"{NAME}.core.errors"}
+
+
+def test_the_guard_imports_graphs_only_to_wrap_a_tool_call() -> None:
+    functions = {
+        item.function
+        for item in own_imports(PACKAGE / "guard.py")
+        if top_level(item.module) == "graph"
+    }
+    assert functions == {"wrap_tool_call", "awrap_tool_call"}
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
     graph = {
-        name: {one for one in imports(path, late=False) if one in known and one != name}
-        for name, path in known.items()
+        dotted(path): {
+            item.module
+            for item in imports(path)
+            if item.module in module_names()
+            and item.module != dotted(path)
+            and not item.function
+            and not item.for_types
+        }
+        for path in modules()
     }
     done: set[str] = set()
     while ready := {name for name, needs in graph.items() if name not in done and needs <= done}:
@@ -87,10 +232,9 @@ def test_there_are_no_circles() -> None:
     assert set(graph) - done == set()
 
 
-@pytest.mark.parametrize("name", PURE)
-def test_a_pure_module_imports_no_client_no_clock_and_no_loop(name: str) -> None:
-    found = {one.split(".", maxsplit=1)[0] for one in imports(PACKAGE / "core" / f"{name}.py")}
-    assert found & IMPURE == set()
+@pytest.mark.parametrize("path", modules(), ids=dotted)
+def test_every_import_names_its_module(path: Path) -> None:
+    assert "?" not in {item.module for item in imports(path)}
 
 
 @pytest.mark.parametrize("path", modules(), ids=dotted)
@@ -98,22 +242,44 @@ def test_a_module_can_be_read_in_one_sitting(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_MODULE
 
 
-# -- private parts of other people's packages ------------------------------------------------------
+SAMPLE = f"{NAME}.core.sample"
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("import os.path", ("os.path", "", False)),
+        ("def f():\n    import time", ("time", "f", False)),
+        ("class A:\n    async def f(self):\n        import time", ("time", "f", False)),
+        (f"from {NAME}.core import errors", (f"{NAME}.core.errors", "", False)),
+        (f"from {NAME} import BighubGuard", (f"{NAME}.guard", "", False)),
+        ("from . import errors", (f"{NAME}.core.errors", "", False)),
+        ("from ..guard import BighubGuard", (f"{NAME}.guard", "", False)),
+        ("if TYPE_CHECKING:\n    import httpx", ("httpx", "", True)),
+        ("if typing.TYPE_CHECKING:\n    ...\nelse:\n    import httpx", ("httpx", "", False)),
+        (f"import_module('{NAME}.guard')", (f"{NAME}.guard", "", False)),
+        ("importlib.import_module('..guard', package=name)", (f"{NAME}.guard", "", False)),
+        ("def f():\n    return __import__('time')", ("time", "f", False)),
+        ("import_module(f'{__name__}.{name}')", (SAMPLE, "", False)),
+        ("import_module(name)", ("?", "", False)),
+        ("import_module(f'{other}.{name}')", ("?", "", False)),
+    ],
+)
+def test_an_import_is_found(code: str, expected: tuple[str, str, bool]) -> None:
+    assert Import(*expected) in imports_of(code, SAMPLE)
+
+
+# -- private parts of other packages -------------------------------------------------------------
 
 # The modules that may touch private or undocumented parts of a framework. A contract test of each
-# says what is relied on.
+# documents what they rely on.
 INTERNALS = {"bighub_langgraph.graph.langgraph_internals"}
-# What looks private and is not: our own objects, fields of our own, names of the standard library.
+# Looks private and is not: our own objects, our own fields, names of the standard library.
 ALLOWED = {
     "bighub_langgraph.cli.calls": {"_at"},  # how our names of times end
     "bighub_langgraph.cli.demo.run": {"_id"},  # how the demo's arguments end
     "bighub_langgraph.cli.replay.shadow": {"_id"},
-    "bighub_langgraph.core.changing": {"__new__"},  # of our own frozen records
-    "bighub_langgraph.core.context": {"_record", "_token"},  # its own slots
-    "bighub_langgraph.journal.memory": {"_lock"},  # of journals, in a forked child
-    "bighub_langgraph.journal.packing": {"_value_"},  # `enum` documents it
-    "bighub_langgraph.journal.sql": {"_beat", "_after_fork"},  # of journals that still exist
-    "bighub_langgraph.local.scoring.features": {"_seen"},  # of a copy that it makes
+    "bighub_langgraph.journal.sql": {"_beat"},  # of journals that still exist
     "bighub_langgraph.openai.tools": {"_resolved_action"},  # a key of the published adapter
 }
 # Private by their spelling, public by the documentation of `collections.namedtuple`.
@@ -139,7 +305,7 @@ UNDOCUMENTED |= {f"langgraph_{part}" for part in ("node", "path", "step", "trigg
 
 
 def is_private(name: str) -> bool:
-    """Whether a name, or the last part of a dotted one, is somebody's private affair."""
+    """Whether a name, or the last part of a dotted name, is private."""
     if name in UNDOCUMENTED or name.startswith("__pregel"):
         return True
     if re.fullmatch(r"__\w+__", name):
@@ -168,7 +334,7 @@ def own_names(tree: ast.AST) -> set[str]:
 
 
 def names_touched(node: Any) -> Iterator[tuple[str, bool]]:
-    """The names that a piece of code takes from an object, and whether the object is its own."""
+    """The names that a node takes from an object, and whether the object is its own."""
     match node:
         case ast.Attribute(value=ast.Name(id="object"), attr="__new__"):
             yield "__new__", False
@@ -178,24 +344,24 @@ def names_touched(node: Any) -> Iterator[tuple[str, bool]]:
             yield text, False  # for `getattr`, `attrgetter`, `import_module`, `vars(x)[...]`
         case ast.ImportFrom(module=module, names=names):
             yield module or "", False
-            yield from ((one.name, False) for one in names)
+            yield from ((alias.name, False) for alias in names)
         case ast.Import(names=names):
-            yield from ((one.name, False) for one in names)
+            yield from ((alias.name, False) for alias in names)
 
 
 @cache
 def our_names() -> frozenset[str]:
-    """What our classes may inherit from each other."""
+    """The names that our classes may inherit from each other."""
     trees = [ast.parse(path.read_text("utf-8")) for path in modules()]
     return frozenset(name for tree in trees for name in own_names(tree))
 
 
 def private_accesses(source: str, inherited: frozenset[str] = frozenset()) -> list[str]:
-    """Every access of a module to what is private to somebody else, with its line."""
+    """Every access of a module to private parts of other packages, with its line."""
     tree = ast.parse(source)
     own = inherited | own_names(tree)
     classes = {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
-    found = [
+    accesses = [
         (getattr(node, "lineno", 0), name)
         for node in ast.walk(tree)
         for name, is_own_object in names_touched(node)
@@ -203,22 +369,26 @@ def private_accesses(source: str, inherited: frozenset[str] = frozenset()) -> li
         and not (is_own_object and name in own)
         and name not in classes  # an annotation in quotes
     ]
-    return [f"line {line}: {name}" for line, name in sorted(found)]
+    return [f"line {line}: {name}" for line, name in sorted(accesses)]
+
+
+def accessed_name(access: str) -> str:
+    return re.split(r"[ .]", access)[-1]
 
 
 @pytest.mark.parametrize("path", modules(), ids=dotted)
-def test_nothing_touches_the_private_parts_of_a_framework(path: Path) -> None:
+def test_no_module_uses_private_parts_of_a_framework(path: Path) -> None:
     allowed = ALLOWED.get(dotted(path), set())
     accesses = private_accesses(path.read_text("utf-8"), our_names())
-    foreign = [one for one in accesses if re.split(r"[ .]", one)[-1] not in allowed]
+    foreign = [access for access in accesses if accessed_name(access) not in allowed]
     assert dotted(path) in INTERNALS or foreign == []
 
 
-def test_the_exceptions_are_needed() -> None:
+def test_every_exception_is_needed() -> None:
     for name in [*ALLOWED, *INTERNALS]:
         path = PACKAGE.parent / Path(*name.split(".")).with_suffix(".py")
         accesses = private_accesses(path.read_text("utf-8"), our_names())
-        touched = {re.split(r"[ .]", one)[-1] for one in accesses}
+        touched = set(map(accessed_name, accesses))
         assert touched, name
         assert ALLOWED.get(name, set()) <= touched, name
 
@@ -251,7 +421,7 @@ def test_a_private_access_is_found(line: str) -> None:
     assert private_accesses(line) != []
 
 
-def test_what_is_ours_or_pythons_is_no_private_access() -> None:
+def test_own_names_and_names_of_python_are_no_private_access() -> None:
     source = """
 from __future__ import annotations
 from bighub_langgraph import __version__
@@ -264,11 +434,11 @@ print(_module_constant)
     assert private_accesses(source) == []
 
 
-# -- what is imported, and when --------------------------------------------------------------------
+# -- what an import loads --------------------------------------------------------------------------
 
 
 def loaded_by(statement: str) -> set[str]:
-    """The top-level packages that a fresh interpreter has loaded after a statement."""
+    """The top-level packages that a new interpreter has loaded after a statement."""
     code = f"{statement}\nimport sys\nprint(*{{name.split('.')[0] for name in sys.modules}})"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(ran.stdout.split())
@@ -286,7 +456,7 @@ def test_the_package_itself_loads_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize("name", ["BighubOpenAI", "AsyncBighubOpenAI", "RunState"])
-def test_the_facade_loads_what_its_tools_and_its_clients_need_when_they_come(name: str) -> None:
+def test_the_openai_client_loads_its_dependencies_on_first_use(name: str) -> None:
     loaded = loaded_by(f"from bighub_langgraph import {name}")
     others = {"openai", "pydantic", "bighub", "httpx", "httpx2", "sqlalchemy", "numpy"}
     others |= {"jsonschema", "griffe"}
@@ -309,7 +479,7 @@ from bighub_langgraph import *
 import bighub_langgraph
 
 help(bighub_langgraph)
-for use in ("BighubMiddleware(None)", "class Mine(BighubMiddleware): pass"):
+for use in ("BighubMiddleware(None)", "class Own(BighubMiddleware): pass"):
     try:
         exec(use)
     except ImportError as error:
@@ -328,6 +498,6 @@ def test_every_public_name_is_there_without_the_extras(langchain: str) -> None:
     assert ran.stderr.splitlines() == [missing] * 2
 
 
-def test_an_unknown_name_is_an_attribute_error() -> None:
+def test_an_unknown_name_raises_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="nothing_of_the_kind"):
         _ = bighub_langgraph.nothing_of_the_kind

@@ -1,4 +1,4 @@
-"""The real SDK over HTTP on loopback, and look-alikes: what they say becomes a decision."""
+"""The real SDK over HTTP on loopback, and other clients: their responses become decisions."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -19,23 +19,25 @@ ARGUMENTS = {"order_id": "o1", "amount": 40, "password": "hunter2"}
 
 
 @pytest.fixture(params=["blocking", "async"])
-def colour(request: pytest.FixtureRequest) -> str:
+def client_kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def ask(url: str, colour: str, *, timeout: float = 5.0, **options: Any) -> Decision:
-    """Ask a service about a refund by the SDK's client of one colour, without an event loop."""
+def evaluate(url: str, client_kind: str, *, timeout: float = 5.0, **options: Any) -> Decision:
+    """Evaluate a refund with a blocking or an async client of the SDK, without an event loop."""
     settings: dict[str, Any] = {"base_url": url, "timeout": timeout, "max_retries": 0}
-    client = BighubClient(**settings) if colour == "blocking" else AsyncBighubClient(**settings)
+    client = (
+        BighubClient(**settings) if client_kind == "blocking" else AsyncBighubClient(**settings)
+    )
     with BighubGuard(bighub=client, **options) as guard:
         return guard.evaluate("refund", ARGUMENTS)
 
 
-def test_the_sdk_is_asked_with_an_idempotency_key_and_without_secrets(colour: str) -> None:
+def test_the_sdk_gets_an_idempotency_key_and_no_secrets(client_kind: str) -> None:
     with service(Answer()) as bighub:
-        asked = ask(bighub.url, colour, actor="bot", domain="payments")
+        decision = evaluate(bighub.url, client_kind, actor="bot", domain="payments")
     [(path, headers, body)] = bighub.requests
-    assert asked.request_id == "req-1"
+    assert decision.request_id == "req-1"
     assert path == "/actions/evaluate"
     assert len(headers["idempotency-key"]) == 32
     assert (body["action"], body["value"], body["actor"]) == ("refund", 40, "bot")
@@ -46,11 +48,11 @@ def test_the_sdk_is_asked_with_an_idempotency_key_and_without_secrets(colour: st
 def test_every_evaluation_has_a_key_of_its_own() -> None:
     with service(Answer()) as bighub:
         for _ in range(3):
-            ask(bighub.url, "blocking")
+            evaluate(bighub.url, "blocking")
     assert len({headers["idempotency-key"] for _, headers, _ in bighub.requests}) == 3
 
 
-UNREADABLE = [
+UNPARSABLE = [
     Answer(body="<html>busy</html>", kind="text/html"),
     Answer(body="{", kind="application/json"),
     Answer(body="[]"),
@@ -59,47 +61,47 @@ UNREADABLE = [
     Answer(body='{"recommendation": "proceed", "request_id": "r", "risk_score": NaN}'),
 ]
 REFUSED = [Answer(status, {"detail": "no"}) for status in (400, 401, 403, 404, 409, 422)]
-AWAY = [Answer(status, {"detail": "later"}) for status in (408, 429, 500, 502, 503, 504)]
+UNREACHABLE = [Answer(status, {"detail": "later"}) for status in (408, 429, 500, 502, 503, 504)]
 
 
 @pytest.mark.parametrize(
-    "answer", [*UNREADABLE, *REFUSED], ids=lambda one: f"{one.status}{one.raw!r}"
+    "answer", [*UNPARSABLE, *REFUSED], ids=lambda answer: f"{answer.status}{answer.raw!r}"
 )
 @pytest.mark.parametrize("fail_mode", ["closed", "open", "review"])
-def test_unreadable_and_refusing_replies_block_in_every_mode(
-    answer: Answer, fail_mode: str, colour: str
+def test_unparsable_responses_and_refusals_block_in_every_mode(
+    answer: Answer, fail_mode: str, client_kind: str
 ) -> None:
     with service(answer) as bighub:
-        asked = ask(bighub.url, colour, fail_mode=fail_mode)
-    assert (asked.raw_recommendation, asked.fault) == ("do_not_proceed", "refused")
-    assert asked.request_id is None
+        decision = evaluate(bighub.url, client_kind, fail_mode=fail_mode)
+    assert (decision.raw_recommendation, decision.fault) == ("do_not_proceed", "refused")
+    assert decision.request_id is None
 
 
-@pytest.mark.parametrize("answer", AWAY, ids=lambda one: str(one.status))
+@pytest.mark.parametrize("answer", UNREACHABLE, ids=lambda answer: str(answer.status))
 @pytest.mark.parametrize(
-    ("fail_mode", "word"),
+    ("fail_mode", "recommendation"),
     [("closed", "do_not_proceed"), ("open", "proceed"), ("review", "review_recommended")],
 )
-def test_while_bighub_is_away_the_fail_mode_decides(
-    answer: Answer, fail_mode: str, word: str, colour: str
+def test_while_bighub_is_unreachable_the_fail_mode_decides(
+    answer: Answer, fail_mode: str, recommendation: str, client_kind: str
 ) -> None:
     with service(answer) as bighub:
-        asked = ask(bighub.url, colour, fail_mode=fail_mode)
-    assert (asked.raw_recommendation, asked.fault) == (word, "unavailable")
+        decision = evaluate(bighub.url, client_kind, fail_mode=fail_mode)
+    assert (decision.raw_recommendation, decision.fault) == (recommendation, "unavailable")
 
 
-def test_a_service_that_is_not_there_is_away(colour: str) -> None:
+def test_a_service_that_is_not_running_is_unreachable(client_kind: str) -> None:
     with service() as bighub:
         url = bighub.url
-    assert ask(url, colour).fault == "unavailable"
+    assert evaluate(url, client_kind).fault == "unavailable"
 
 
-def test_a_reply_after_the_timeout_counts_for_nothing(colour: str) -> None:
-    late = threading.Event()
-    with service(Answer(hold=late)) as bighub:
-        asked = ask(bighub.url, colour, timeout=0.05)
-        late.set()
-    assert (asked.raw_recommendation, asked.fault) == ("do_not_proceed", "unavailable")
+def test_a_response_after_the_timeout_is_ignored(client_kind: str) -> None:
+    release = threading.Event()
+    with service(Answer(hold=release)) as bighub:
+        decision = evaluate(bighub.url, client_kind, timeout=0.05)
+        release.set()
+    assert (decision.raw_recommendation, decision.fault) == ("do_not_proceed", "unavailable")
 
 
 def test_the_sdks_own_retries_are_the_only_ones() -> None:
@@ -112,45 +114,45 @@ def test_the_sdks_own_retries_are_the_only_ones() -> None:
     assert len({headers["idempotency-key"] for _, headers, _ in bighub.requests}) == 1
 
 
-@pytest.mark.parametrize(("retries", "asked"), [(0, 1), (1, 2)])
-def test_a_look_alike_that_is_away_is_asked_again(retries: int, asked: int) -> None:
+@pytest.mark.parametrize(("retries", "requests"), [(0, 1), (1, 2)])
+def test_an_evaluation_by_another_client_is_tried_again(retries: int, requests: int) -> None:
     client = ScriptedBighub(RuntimeError("down"))
     with BighubGuard(bighub=client, retries=retries) as guard:
         assert guard.evaluate("refund", ARGUMENTS).fault == "unavailable"
-    assert len(client.asked) == asked
+    assert len(client.evaluations) == requests
 
 
-class Mute(Exception):
+class ErrorWithoutText(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no text")
 
 
 def test_an_exception_without_a_readable_text_is_a_fault_like_any_other() -> None:
-    client = ScriptedBighub(Mute())
+    client = ScriptedBighub(ErrorWithoutText())
     with BighubGuard(bighub=client, retries=0, fail_mode="open") as guard:
-        asked = guard.evaluate("refund", ARGUMENTS)
-    assert (asked.fault, asked.raw_recommendation) == ("unavailable", "proceed")
-    assert "Mute: its text cannot be read" in asked.reason
+        decision = guard.evaluate("refund", ARGUMENTS)
+    assert (decision.fault, decision.raw_recommendation) == ("unavailable", "proceed")
+    assert "ErrorWithoutText: its text cannot be read" in decision.reason
 
 
-def test_a_look_alike_that_does_not_fit_is_our_own_mistake_and_not_asked_again() -> None:
+def test_a_client_with_another_signature_is_a_refusal_and_not_tried_again() -> None:
     client = ScriptedBighub(TypeError("unexpected keyword"))
     with BighubGuard(bighub=client, fail_mode="open") as guard:
         assert guard.evaluate("refund", ARGUMENTS).fault == "refused"
-    assert len(client.asked) == 1
+    assert len(client.evaluations) == 1
 
 
-def test_a_whole_payload_is_submitted_where_the_policy_says_so() -> None:
+def test_a_policy_may_submit_one_payload() -> None:
     client = ScriptedBighub()
     policy = ToolPolicy(decision_mode="submit_payload")
     with BighubGuard(bighub=client, tools={"refund": policy}) as guard:
         guard.evaluate("refund", ARGUMENTS)
         guard.evaluate("look_up", {})
-    assert [one.get("whole", False) for one in client.asked] == [True, False]
+    assert [fields.get("as_payload", False) for fields in client.evaluations] == [True, False]
 
 
-class Older:
-    """A client of the first days: its methods know no idempotency key."""
+class OlderClient:
+    """An older client, whose methods have no parameter for an idempotency key."""
 
     class actions:  # noqa: N801 - as the SDK names it
         @staticmethod
@@ -158,8 +160,8 @@ class Older:
             return reply("proceed", echo=[action, actor, value, list(context)])
 
 
-def test_a_client_that_knows_no_idempotency_key_is_asked_without_one() -> None:
-    with BighubGuard(bighub=Older()) as guard:
+def test_a_client_without_an_idempotency_key_gets_none() -> None:
+    with BighubGuard(bighub=OlderClient()) as guard:
         assert guard.evaluate("refund", ARGUMENTS).reply["echo"][0] == "refund"
 
 
@@ -181,7 +183,7 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_environment")
-def test_with_nothing_to_ask_the_error_says_what_to_set() -> None:
+def test_without_any_engine_the_error_names_the_settings() -> None:
     with pytest.raises(ConfigurationError, match=r'BIGHUB_API_KEY.*bighub="local"'):
         BighubGuard()
 
@@ -199,7 +201,7 @@ def test_the_environment_names_the_service(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     "wrong", ["locale", "ftp://x", "http://example.org", object(), (ScriptedBighub(),), 42]
 )
-def test_what_cannot_be_asked_is_refused_at_once(wrong: Any) -> None:
+def test_a_value_that_is_no_engine_is_refused_at_once(wrong: Any) -> None:
     with pytest.raises(ConfigurationError):
         BighubGuard(bighub=wrong)
 
@@ -218,19 +220,19 @@ def test_settings_that_cannot_work_are_refused_at_once(settings: dict[str, Any])
         BighubGuard(bighub=ScriptedBighub(), **settings)
 
 
-class Together(ScriptedBighub):
-    """A client that evaluates several calls at once, like the embedded one."""
+class BatchBighub(ScriptedBighub):
+    """A client that evaluates several calls at once, as the embedded engine does."""
 
-    def __init__(self, says: Any) -> None:
-        super().__init__(says)
-        self.turns: list[int] = []
+    def __init__(self, response: Any) -> None:
+        super().__init__(response)
+        self.batch_sizes: list[int] = []
         self.decisions = self
 
     def evaluate_together(self, calls: Sequence[Mapping[str, Any]]) -> list[Any]:
-        self.turns.append(len(calls))
-        return [self._evaluated(**each) for each in calls]
+        self.batch_sizes.append(len(calls))
+        return [self._evaluate(**call) for call in calls]
 
-    def _evaluated(self, raw: bool, **fields: Any) -> Any:
+    def _evaluate(self, raw: bool, **fields: Any) -> Any:
         assert raw
         try:
             return self.submit(**fields)
@@ -238,42 +240,44 @@ class Together(ScriptedBighub):
             return error
 
 
-def considered(bighub: ScriptedBighub, *names: str, **guard: Any) -> list[Any]:
-    """What becomes of the calls of a turn."""
+def evaluate_turn(bighub: ScriptedBighub, *names: str, **settings: Any) -> list[Any]:
+    """Return the records of the calls of a turn."""
     calls = [ToolCall("t", "m", name, name, {"amount": 1}) for name in names]
-    with BighubGuard(bighub=bighub, **guard) as made:
-        return run_sync(evaluate_calls(calls, made.runtime.settings, made.runtime.ports))
+    with BighubGuard(bighub=bighub, **settings) as guard:
+        return run_sync(evaluate_calls(calls, guard.runtime.settings, guard.runtime.ports))
 
 
-def test_a_client_that_can_is_asked_about_a_turn_at_once() -> None:
-    bighub = Together({"refund": "proceed", "ship": "do_not_proceed"})
-    found = considered(bighub, "refund", "ship")
-    assert [one.state for one in found] == [State.ALLOWED, State.BLOCKED]
-    assert bighub.turns == [2]
-    assert [one["idempotency_key"] for one in bighub.asked] == [one.key for one in found]
+def test_the_calls_of_a_turn_are_evaluated_at_once_where_the_client_can() -> None:
+    bighub = BatchBighub({"refund": "proceed", "ship": "do_not_proceed"})
+    records = evaluate_turn(bighub, "refund", "ship")
+    assert [record.state for record in records] == [State.ALLOWED, State.BLOCKED]
+    assert bighub.batch_sizes == [2]
+    assert [fields["idempotency_key"] for fields in bighub.evaluations] == [
+        record.key for record in records
+    ]
 
 
-def test_what_fails_among_calls_asked_about_at_once_fails_alone() -> None:
-    found = considered(
-        Together({"refund": "proceed", "ship": OSError("away"), "bill": {"nothing": 1}}),
+def test_a_failed_evaluation_of_a_turn_does_not_affect_the_others() -> None:
+    records = evaluate_turn(
+        BatchBighub({"refund": "proceed", "ship": OSError("away"), "bill": {"nothing": 1}}),
         *("refund", "ship", "bill"),
         fail_mode="open",
     )
-    assert [one.state for one in found] == [State.ALLOWED, State.ALLOWED, State.BLOCKED]
-    assert [one.decision.fault for one in found] == ["", "unavailable", "refused"]
+    assert [record.state for record in records] == [State.ALLOWED, State.ALLOWED, State.BLOCKED]
+    assert [record.decision.fault for record in records] == ["", "unavailable", "refused"]
 
 
-def test_a_client_that_cannot_answer_at_once_answers_for_none() -> None:
-    class Away(Together):
+def test_a_failed_batch_fails_every_call_of_the_turn() -> None:
+    class UnreachableBighub(BatchBighub):
         def evaluate_together(self, calls: Sequence[Mapping[str, Any]]) -> list[Any]:
             raise OSError(f"away, with {len(calls)} calls")
 
-    found = considered(Away("proceed"), "refund", "ship")
-    assert [one.decision.fault for one in found] == ["unavailable", "unavailable"]
+    records = evaluate_turn(UnreachableBighub("proceed"), "refund", "ship")
+    assert [record.decision.fault for record in records] == ["unavailable", "unavailable"]
 
 
-def test_a_payload_that_goes_whole_is_asked_about_by_itself() -> None:
-    bighub = Together("proceed")
-    considered(bighub, "refund", "ship", decision_mode="submit_payload")
-    assert bighub.turns == []
-    assert [one["whole"] for one in bighub.asked] == [True, True]
+def test_a_call_that_is_sent_as_one_payload_is_evaluated_by_itself() -> None:
+    bighub = BatchBighub("proceed")
+    evaluate_turn(bighub, "refund", "ship", decision_mode="submit_payload")
+    assert bighub.batch_sizes == []
+    assert [fields["as_payload"] for fields in bighub.evaluations] == [True, True]

@@ -1,4 +1,4 @@
-"""Flows of a turn run side by side, in the thread that asks and in others that help it."""
+"""Flows of a turn run in parallel, in the calling thread and in threads of the pool."""
 
 import asyncio
 import os
@@ -13,29 +13,29 @@ import pytest
 from bighub_langgraph.concurrency import ThreadPool, gather_in_tasks, gather_in_threads, run_sync
 
 
-def test_flows_that_wait_for_each_other_run_side_by_side() -> None:
-    together = threading.Barrier(10)
+def test_flows_that_wait_for_each_other_run_in_parallel() -> None:
+    barrier = threading.Barrier(10)
 
     async def flow(number: int) -> int:
-        together.wait(10)
+        barrier.wait(10)
         return number
 
     assert run_sync(gather_in_threads([flow(number) for number in range(10)])) == list(range(10))
 
 
-def test_turns_inside_of_turns_do_not_wait_for_a_thread() -> None:
-    together = threading.Barrier(64)
+def test_nested_turns_do_not_wait_for_a_thread() -> None:
+    barrier = threading.Barrier(64)
 
     async def flow(depth: int) -> int:
         if not depth:
-            together.wait(10)
+            barrier.wait(10)
             return 1
         return sum(await gather_in_threads([flow(depth - 1) for _ in range(4)]))
 
     assert run_sync(flow(3)) == 64
 
 
-def test_all_flows_come_to_their_end_before_the_first_error_is_raised() -> None:
+def test_all_flows_end_before_the_first_error_is_raised() -> None:
     ended = []
 
     async def flow(number: int) -> None:
@@ -61,7 +61,7 @@ def test_each_flow_has_a_copy_of_the_context() -> None:
     assert name.get() == "outside"
 
 
-def test_threads_are_used_again_and_wait_for_the_next_call() -> None:
+def test_threads_are_reused() -> None:
     pool, done = ThreadPool(), threading.Semaphore(0)
     names = set()
 
@@ -76,42 +76,42 @@ def test_threads_are_used_again_and_wait_for_the_next_call() -> None:
     assert len(names) == 1
 
 
-def test_a_forked_child_has_a_pool_of_its_own() -> None:
+def test_a_forked_child_has_its_own_pool() -> None:
     async def flow(number: int) -> int:
         return number
 
     run_sync(gather_in_threads([flow(number) for number in range(4)]))
     child = os.fork()
     if child == 0:
-        together = threading.Barrier(2)
+        barrier = threading.Barrier(2)
 
-        async def meeting() -> int:
-            return together.wait(10)
+        async def wait_at_barrier() -> int:
+            return barrier.wait(10)
 
-        met = run_sync(gather_in_threads([meeting(), meeting()]))
-        os._exit(0 if sorted(met) == [0, 1] else 1)
+        positions = run_sync(gather_in_threads([wait_at_barrier(), wait_at_barrier()]))
+        os._exit(0 if sorted(positions) == [0, 1] else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-ENDING = """
+PROGRAM = """
 import threading, time
 from bighub_langgraph.concurrency import gather_in_threads, run_sync
 
-begun = threading.Barrier(3)
+barrier = threading.Barrier(3)
 
 async def flow():
-    begun.wait(10)
+    barrier.wait(10)
     time.sleep(0.3)
     print("done", flush=True)
 
 threading.Thread(target=lambda: run_sync(gather_in_threads([flow(), flow()])), daemon=True).start()
-begun.wait(10)
+barrier.wait(10)
 """
 
 
-def test_what_helpers_are_at_is_brought_to_its_end_before_the_program_ends() -> None:
+def test_flows_in_threads_of_the_pool_end_before_the_program_ends() -> None:
     ran = subprocess.run(
-        [sys.executable, "-c", ENDING],
+        [sys.executable, "-c", PROGRAM],
         capture_output=True,
         text=True,
         check=True,
@@ -120,7 +120,7 @@ def test_what_helpers_are_at_is_brought_to_its_end_before_the_program_ends() -> 
     assert "done" in ran.stdout
 
 
-async def test_tasks_that_are_cancelled_come_to_their_end_first() -> None:
+async def test_cancelled_tasks_end_before_the_cancellation_is_raised() -> None:
     ended = []
 
     async def flow(number: int) -> None:
@@ -138,7 +138,7 @@ async def test_tasks_that_are_cancelled_come_to_their_end_first() -> None:
     assert sorted(ended) == [0, 1, 2]
 
 
-async def test_an_error_of_one_task_is_raised_once_the_others_have_ended() -> None:
+async def test_an_error_of_one_task_is_raised_after_the_others_ended() -> None:
     ended = []
 
     async def flow(number: int) -> None:

@@ -1,4 +1,4 @@
-"""What BIGHUB says is read in one place; what cannot be read is never a permission."""
+"""BIGHUB's responses are parsed in one place; an unparsable one is never a permission."""
 
 import json
 from typing import Any
@@ -19,7 +19,7 @@ from tests.calls import decision, reply
 
 EXECUTE, REVIEW, BLOCK = Verdict.EXECUTE, Verdict.REVIEW, Verdict.BLOCK
 
-# The newer shape, cut down to what decides and what explains.
+# The newer shape, reduced to the fields for the verdict and its explanation.
 NEWER = {
     "request_id": "VAL_1010",
     "allowed": False,
@@ -42,24 +42,24 @@ NEWER = {
 }
 
 
-def test_a_reply_of_the_newer_sdk_is_read() -> None:
-    read = parse_decision(NEWER)
-    assert (read.recommendation, read.mode) == (Recommendation.REVIEW, Mode.ADVISORY)
-    assert (read.request_id, read.risk_score, read.confidence) == ("VAL_1010", 0.68, "high")
-    assert read.reason == "The scope is broader than necessary."
-    assert [one["action"] for one in read.alternatives] == [NEWER["better_action"]]
-    assert resolve_verdict(read) is REVIEW
+def test_a_response_of_the_newer_sdk_is_parsed() -> None:
+    parsed = parse_decision(NEWER)
+    assert (parsed.recommendation, parsed.mode) == (Recommendation.REVIEW, Mode.ADVISORY)
+    assert (parsed.request_id, parsed.risk_score, parsed.confidence) == ("VAL_1010", 0.68, "high")
+    assert parsed.reason == "The scope is broader than necessary."
+    assert [row["action"] for row in parsed.alternatives] == [NEWER["better_action"]]
+    assert resolve_verdict(parsed) is REVIEW
 
 
-def test_a_reply_of_the_older_sdk_is_read() -> None:
+def test_a_response_of_the_older_sdk_is_parsed() -> None:
     older = {"allowed": True, "result": "allowed", "reason": "ok", "request_id": "req_1"}
-    read = parse_decision(older)
-    assert (read.recommendation, read.reason) == (Recommendation.MISSING, "ok")
-    assert resolve_verdict(read) is EXECUTE
+    parsed = parse_decision(older)
+    assert (parsed.recommendation, parsed.reason) == (Recommendation.MISSING, "ok")
+    assert resolve_verdict(parsed) is EXECUTE
 
 
 @pytest.mark.parametrize(
-    "said",
+    "response",
     [
         None,
         [],
@@ -78,45 +78,47 @@ def test_a_reply_of_the_older_sdk_is_read() -> None:
         reply(intelligence={"deep": [{"score": float("-inf")}]}),
     ],
 )
-def test_what_cannot_be_read_is_an_error(said: Any) -> None:
+def test_an_unparsable_response_is_an_error(response: Any) -> None:
     with pytest.raises(InvalidDecisionError, match="BIGHUB's"):
-        parse_decision(said)
+        parse_decision(response)
 
 
-class Unreadable(dict[str, Any]):
-    """A client's reply whose methods raise what cannot even be put in words."""
+class RaisingResponse(dict[str, Any]):
+    """A client's response whose methods raise an exception without a text."""
 
     def get(self, *_: Any) -> Any:
-        raise Mute
+        raise ErrorWithoutText
 
     def __repr__(self) -> str:
-        raise Mute
+        raise ErrorWithoutText
 
 
-class Mute(Exception):
+class ErrorWithoutText(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no text")
 
 
-@pytest.mark.parametrize("said", [Unreadable(), {"recommendation": None, "x": Unreadable()}])
-def test_a_reply_that_raises_is_an_error_like_any_other(said: Any) -> None:
-    with pytest.raises(InvalidDecisionError, match="BIGHUB's reply cannot be read: Mute"):
-        parse_decision(said)
+@pytest.mark.parametrize(
+    "response", [RaisingResponse(), {"recommendation": None, "x": RaisingResponse()}]
+)
+def test_a_response_that_raises_is_an_unparsable_one(response: Any) -> None:
+    with pytest.raises(
+        InvalidDecisionError, match="BIGHUB's reply cannot be read: ErrorWithoutText"
+    ):
+        parse_decision(response)
 
 
 @pytest.mark.parametrize("word", ["PROCEED", "proceed ", "allow", "", "yes", 1, True, ["proceed"]])
 @pytest.mark.parametrize("mode", [None, "advisory", "review", "enforced", "strict", 7])
-def test_a_recommendation_that_is_none_of_the_four_words_is_never_a_permission(
-    word: Any, mode: Any
-) -> None:
-    read = parse_decision(
+def test_an_unknown_recommendation_is_never_a_permission(word: Any, mode: Any) -> None:
+    parsed = parse_decision(
         reply(word, enforcement_mode=mode, enforced_verdict="allowed", allowed=True)
     )
-    assert resolve_verdict(read) in {REVIEW, BLOCK}
+    assert resolve_verdict(parsed) in {REVIEW, BLOCK}
 
 
 @pytest.mark.parametrize("mode", ["strict", "ADVISORY", "", 3, ["advisory"]])
-def test_a_mode_we_do_not_know_is_read_as_review(mode: Any) -> None:
+def test_an_unknown_mode_counts_as_review(mode: Any) -> None:
     assert decision(enforcement_mode=mode).mode is Mode.REVIEW
 
 
@@ -177,7 +179,7 @@ NEWER_FIELDS = [
 
 
 @pytest.mark.parametrize(("fields", "verdict"), NEWER_FIELDS)
-def test_newer_fields_tighten(fields: dict[str, Any], verdict: Verdict) -> None:
+def test_newer_fields_make_the_verdict_stricter(fields: dict[str, Any], verdict: Verdict) -> None:
     assert resolve_verdict(decision("proceed", **fields)) is verdict
 
 
@@ -194,14 +196,16 @@ def test_newer_fields_tighten(fields: dict[str, Any], verdict: Verdict) -> None:
         },
     ),
 )
-def test_newer_fields_never_loosen(word: str, mode: str, fields: dict[str, Any]) -> None:
+def test_newer_fields_never_make_the_verdict_looser(
+    word: str, mode: str, fields: dict[str, Any]
+) -> None:
     order = list(Verdict)
     without = resolve_verdict(decision(word, enforcement_mode=mode))
-    within = resolve_verdict(decision(word, enforcement_mode=mode, **fields))
-    assert order.index(within) >= order.index(without)
+    with_fields = resolve_verdict(decision(word, enforcement_mode=mode, **fields))
+    assert order.index(with_fields) >= order.index(without)
 
 
-def test_the_guards_own_settings_tighten_too() -> None:
+def test_settings_of_the_guard_make_the_verdict_stricter() -> None:
     caution = decision("proceed_with_caution")
     assert resolve_verdict(caution) is EXECUTE
     assert resolve_verdict(caution, REVIEW) is REVIEW
@@ -209,7 +213,7 @@ def test_the_guards_own_settings_tighten_too() -> None:
     assert resolve_verdict(caution, minimum_mode=Mode.ADVISORY) is EXECUTE
 
 
-def test_a_minimum_mode_that_the_reply_already_has_changes_nothing() -> None:
+def test_a_minimum_mode_that_the_response_already_has_changes_nothing() -> None:
     bound = decision("review_recommended", enforcement_mode="enforced", enforced_verdict="allowed")
     assert resolve_verdict(bound, minimum_mode=Mode.REVIEW) is EXECUTE
 
@@ -222,22 +226,22 @@ def test_a_minimum_mode_that_the_reply_already_has_changes_nothing() -> None:
         (FailMode.OPEN, EXECUTE, "proceed"),
     ],
 )
-def test_while_bighub_is_away_the_fail_mode_decides_and_says_so(
+def test_while_bighub_is_unreachable_the_fail_mode_decides_and_the_reason_names_it(
     mode: FailMode, verdict: Verdict, word: str
 ) -> None:
-    stand_in = fallback_decision(EngineUnavailable("connection refused"), mode)
-    assert resolve_verdict(stand_in) is verdict
-    assert stand_in.reply["recommendation"] == word
-    assert stand_in.reply["enforcement_mode"] == "advisory"
-    assert "connection refused" in stand_in.reason
-    assert mode.value in stand_in.reason
-    assert stand_in.request_id is None
-    json.dumps(stand_in.reply)
+    fallback = fallback_decision(EngineUnavailable("connection refused"), mode)
+    assert resolve_verdict(fallback) is verdict
+    assert fallback.reply["recommendation"] == word
+    assert fallback.reply["enforcement_mode"] == "advisory"
+    assert "connection refused" in fallback.reason
+    assert mode.value in fallback.reason
+    assert fallback.request_id is None
+    json.dumps(fallback.reply)
 
 
 @pytest.mark.parametrize("error", [EngineRequestError("401"), InvalidDecisionError("<html>")])
 @pytest.mark.parametrize("mode", list(FailMode))
-def test_our_own_mistakes_and_unreadable_replies_block_in_every_mode(
+def test_refused_requests_and_unparsable_responses_block_in_every_mode(
     error: Any, mode: FailMode
 ) -> None:
     assert resolve_verdict(fallback_decision(error, mode)) is BLOCK
@@ -258,11 +262,11 @@ FIELDS = [
 @given(
     JSON | st.dictionaries(st.sampled_from(FIELDS), JSON | st.sampled_from(["proceed", "review"]))
 )
-def test_any_json_is_a_verdict_or_an_error_and_never_a_crash(said: Any) -> None:
+def test_any_json_leads_to_a_verdict_or_an_error_and_never_to_a_crash(response: Any) -> None:
     try:
-        read = parse_decision(said)
+        parsed = parse_decision(response)
     except InvalidDecisionError:
         return
-    assert resolve_verdict(read) in Verdict
-    assert isinstance(read.reason, str)
-    assert isinstance(list(read.alternatives), list)
+    assert resolve_verdict(parsed) in Verdict
+    assert isinstance(parsed.reason, str)
+    assert isinstance(list(parsed.alternatives), list)

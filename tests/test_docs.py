@@ -1,4 +1,4 @@
-"""The documentation is true: its code runs, and nothing that exists is missing from it."""
+"""The documentation is correct and complete: its code runs, and it covers every name and option."""
 
 import ast
 import json
@@ -24,7 +24,7 @@ DOCS = ROOT / "docs"
 WORKERS = DOCS / "workers.md"
 SAMPLE = ROOT / "notebooks" / "support_desk_runs.jsonl"
 PROGRAM = "bighub-langgraph"
-# Started elsewhere, or for ever, or for something that must be there first.
+# Not run here: they run until stopped, or need data that other commands create.
 ONLY_READ = ("serve", "keys revoke", "calls", "outbox", "doctor")
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -45,17 +45,17 @@ def test_every_python_block_of_a_page_runs_one_after_the_other(
 def test_the_page_on_workers_runs_on_a_real_postgresql(
     postgres_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("BIGHUB_API_KEY", "asked for nothing")
+    monkeypatch.setenv("BIGHUB_API_KEY", "not used")
     with postgres.database(postgres_server) as url:
-        named = "postgresql+psycopg://me@db/agents"
-        swaps = {named: url, postgres.plain(named): postgres.plain(url)}
+        shown_url = "postgresql+psycopg://me@db/agents"
+        swaps = {shown_url: url, postgres.plain(shown_url): postgres.plain(url)}
         run_page(WORKERS, swaps, model=ScriptedModel(script=[]), tools=Shop().tools())
 
 
 @pages
-def test_every_block_says_what_it_is(page: Path) -> None:
-    known = {"python", "text", "console", "json", "mermaid", "sql", "toml", "yaml"}
-    assert {block.language for block in blocks(page)} <= known
+def test_every_block_has_a_known_language(page: Path) -> None:
+    languages = {"python", "text", "console", "json", "mermaid", "sql", "toml", "yaml"}
+    assert {block.language for block in blocks(page)} <= languages
 
 
 @pages
@@ -65,12 +65,12 @@ def test_every_json_block_is_json(page: Path) -> None:
             json.loads(block.body)
 
 
-def test_every_page_is_reached_from_the_menu() -> None:
+def test_every_page_is_in_the_menu() -> None:
     menu = set(re.findall(r": ([\w/]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE))
     assert menu == {str(page.relative_to(DOCS)) for page in PAGES if page != README}
 
 
-def test_no_link_between_pages_leads_nowhere() -> None:
+def test_every_link_between_pages_has_a_target() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
@@ -85,7 +85,7 @@ def test_every_public_name_is_in_the_reference() -> None:
     assert missing == []
 
 
-def test_the_reference_names_nothing_that_is_not_there() -> None:
+def test_every_name_in_the_reference_exists() -> None:
     for name in re.findall(r"^::: ([\w.]+)$", (DOCS / "reference.md").read_text(), re.MULTILINE):
         module, _, attribute = name.rpartition(".")
         __import__(module)
@@ -108,32 +108,32 @@ def test_every_public_name_and_method_has_a_docstring(name: str) -> None:
 # The command line
 
 
-def leaves(command: Any, *path: str) -> Iterator[tuple[str, Any]]:
-    """Every command that does something, with its name."""
+def find_commands(command: Any, *path: str) -> Iterator[tuple[str, Any]]:
+    """Every command without subcommands, with its name."""
     for name, inner in getattr(command, "commands", {}).items():
-        yield from leaves(inner, *path, name)
+        yield from find_commands(inner, *path, name)
     if not hasattr(command, "commands"):
         yield " ".join(path), command
 
 
-LEAVES = dict(leaves(typer.main.get_command(app)))
+COMMANDS = dict(find_commands(typer.main.get_command(app)))
 
 
-@pytest.mark.parametrize("name", LEAVES)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_and_option_is_documented(name: str) -> None:
     text = (DOCS / "cli.md").read_text(encoding="utf-8")
     section = re.search(
         rf"^## {name.split(maxsplit=1)[0]}$(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL
     )
     assert section, f"docs/cli.md has no section about {name}"
-    for parameter in LEAVES[name].params:
-        word = parameter.opts[0]
-        if word != "--help":
-            shown = word if word.startswith("--") else (parameter.name or "").upper()
-            assert shown in section[1], f"{name} {word}"
+    for parameter in COMMANDS[name].params:
+        option = parameter.opts[0]
+        if option != "--help":
+            shown = option if option.startswith("--") else (parameter.name or "").upper()
+            assert shown in section[1], f"{name} {option}"
 
 
-@pytest.mark.parametrize("name", LEAVES)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_the_help_of_every_command_has_an_example(name: str) -> None:
     shown = CliRunner().invoke(app, [*name.split(), "--help"]).output
     assert "Example" in shown
@@ -141,13 +141,13 @@ def test_the_help_of_every_command_has_an_example(name: str) -> None:
 
 
 def shown_commands() -> list[tuple[Block, str]]:
-    """What pages tell people to type, without installing."""
-    found = []
+    """The commands of this program that pages show."""
+    shown = []
     for page in PAGES:
         for block, line in commands(page):
             parts = [part.strip() for part in line.split("&&")]
-            found += [(block, part) for part in parts if part.startswith(f"{PROGRAM} ")]
-    return found
+            shown += [(block, part) for part in parts if part.startswith(f"{PROGRAM} ")]
+    return shown
 
 
 @pytest.mark.parametrize(("block", "line"), shown_commands(), ids=str)
@@ -158,32 +158,32 @@ def test_every_command_that_a_page_shows_works(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs.jsonl").write_bytes(SAMPLE.read_bytes())
     if " ".join(words).startswith(ONLY_READ):
-        words = understood(words)
+        words = check_options(words)
     ran = CliRunner().invoke(app, words)
     assert ran.exit_code == 0, f"{block}: {ran.output}"
 
 
-def understood(words: list[str]) -> list[str]:
-    """The command with its options, but to show its help: refused if an option is unknown."""
-    name = max((one for one in LEAVES if " ".join(words).startswith(one)), key=len)
-    known = {option for parameter in LEAVES[name].params for option in parameter.opts}
+def check_options(words: list[str]) -> list[str]:
+    """Check that a command has the options, and return the command that shows its help."""
+    name = max((name for name in COMMANDS if " ".join(words).startswith(name)), key=len)
+    options = {option for parameter in COMMANDS[name].params for option in parameter.opts}
     used = {word.partition("=")[0] for word in words if word.startswith("--")}
-    assert used <= known, f"{name} has no {used - known}"
+    assert used <= options, f"{name} has no {used - options}"
     return [*name.split(), "--help"]
 
 
-@pytest.mark.parametrize("name", LEAVES)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_the_examples_of_a_command_use_options_that_it_has(name: str) -> None:
-    text = LEAVES[name].callback.__doc__ or ""
+    text = COMMANDS[name].callback.__doc__ or ""
     shown = [line.strip() for line in text.splitlines() if line.strip().startswith(f"{PROGRAM} ")]
     assert shown
     for line in shown:
         for part in line.split("&&"):
-            understood(shlex.split(part)[1:])
+            check_options(shlex.split(part)[1:])
 
 
 def test_the_examples_in_docstrings_run() -> None:
-    """There are none in Python yet; whoever writes the first one has it run."""
+    """There are none in Python yet; the first one will be run."""
     for path in sorted(Path(bighub_langgraph.__file__).parent.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
@@ -193,7 +193,7 @@ def test_the_examples_in_docstrings_run() -> None:
                     exec(compile(code, str(path), "exec"), {})
 
 
-def test_the_script_behind_the_picture_of_learning_runs(tmp_path: Path) -> None:
+def test_the_script_of_the_picture_of_learning_runs(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     script, picture = DOCS / "pictures" / "learning.py", tmp_path / "learning.svg"
     ran = subprocess.run(

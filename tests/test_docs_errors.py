@@ -1,4 +1,4 @@
-"""Every error says what to do, and the page on troubleshooting says more."""
+"""The page on troubleshooting lists every exception and every message."""
 
 import ast
 import importlib
@@ -15,49 +15,51 @@ from tests.documents import ROOT
 
 PACKAGE = Path(bighub_langgraph.__file__).parent
 PAGE = " ".join((ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8").split())
-# Answers of the embedded engine's API have a table of their own; the demo's shop is a play.
-ELSEWHERE = ("cli/demo", "cli/replay", "local/")
-LEAST = 12
+# The answers of the embedded engine's API have their own table; the demo's shop is an example.
+OTHER_FOLDERS = ("cli/demo", "cli/replay", "local/")
+SHORTEST_WORDING = 12
 
 
 def subclasses(cls: type[BaseException]) -> set[type[BaseException]]:
-    return {cls}.union(*(subclasses(one) for one in cls.__subclasses__()))
+    return {cls}.union(*(subclasses(subclass) for subclass in cls.__subclasses__()))
 
 
 def errors() -> list[type[BaseException]]:
     """Every exception of ours."""
     for module in pkgutil.walk_packages(bighub_langgraph.__path__, "bighub_langgraph."):
-        # To import the demo for LangGraph's server opens a journal, for all test processes at once.
+        # The import of the demo for LangGraph's server opens a journal.
         if not module.name.endswith(("__main__", "demo.studio")):
             importlib.import_module(module.name)
     return sorted(subclasses(BighubGuardError), key=lambda cls: cls.__name__)
 
 
 def messages() -> Iterator[tuple[str, str]]:
-    """The place and the longest fixed words of each message that we raise an exception with."""
+    """The place and the longest constant wording of each message of an exception."""
     for path in sorted(PACKAGE.rglob("*.py")):
         place = str(path.relative_to(PACKAGE))
-        if place.startswith(ELSEWHERE):
+        if place.startswith(OTHER_FOLDERS):
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Raise) or not isinstance(node.exc, ast.Call):
                 continue
             if getattr(node.exc.func, "id", "") in INTERNAL or not node.exc.args:
                 continue
-            words = fixed(node.exc.args[0])
-            if len(words) >= LEAST:
+            words = constant_wording(node.exc.args[0])
+            if len(words) >= SHORTEST_WORDING:
                 yield f"{place}:{node.lineno}", words
 
 
-# Caught by us before anybody sees them, or a sign of a mistake of ours.
-INTERNAL = {"AssertionError", "StrictSchemaError", "AttributeError", "RuntimeError", "OSError"}
+# Caught inside the package, or a sign of a bug in it.
+INTERNAL = {"AssertionError", "NotSayable", "AttributeError", "RuntimeError", "OSError"}
 
 
-def fixed(node: ast.expr) -> str:
-    """The longest stretch of a message that does not depend on the case."""
+def constant_wording(node: ast.expr) -> str:
+    """The longest part of a message that is constant."""
     parts = node.values if isinstance(node, ast.JoinedStr) else [node]
     texts = [
-        one.value for one in parts if isinstance(one, ast.Constant) and isinstance(one.value, str)
+        part.value
+        for part in parts
+        if isinstance(part, ast.Constant) and isinstance(part.value, str)
     ]
     return max((" ".join(text.split()) for text in texts), key=len, default="").strip(" ,;:.")
 
@@ -70,4 +72,4 @@ def test_every_exception_is_on_the_page(error: type[BaseException]) -> None:
 
 @pytest.mark.parametrize(("place", "words"), list(messages()))
 def test_every_message_is_on_the_page(place: str, words: str) -> None:
-    assert words in PAGE, f"{place} raises {words!r}, and docs/troubleshooting.md does not say it"
+    assert words in PAGE, f"{place} raises {words!r}, which is not in docs/troubleshooting.md"

@@ -1,4 +1,4 @@
-"""The example with two workers does what its page says."""
+"""The example with two workers prints the output that its page shows."""
 
 import re
 import subprocess
@@ -19,7 +19,7 @@ def test_two_workers_pay_each_refund_once(postgres_server: str) -> None:
             check=True,
         )
     assert ran.stdout.splitlines()[-1] == "payments: 10, of different calls: 10"
-    # Two processes print: where a line ends another one may have begun.
+    # Two processes print, so their lines may be mixed.
     assert sorted(re.findall(r"worker \d went through \d+ threads", ran.stdout)) == [
         "worker 1 went through 10 threads",
         "worker 2 went through 10 threads",

@@ -1,4 +1,4 @@
-"""Several want the same call: one runs it, and the others are handed what came of it."""
+"""Several workers execute the same call: one runs it, and the others get its result."""
 
 import threading
 from collections.abc import Iterator
@@ -10,7 +10,6 @@ import pytest
 
 from bighub_langgraph import BighubGuard, Journal, ToolPolicy
 from bighub_langgraph.concurrency import run_sync
-from bighub_langgraph.core import execution as doubt
 from bighub_langgraph.core.errors import CallStillRunning
 from bighub_langgraph.core.execution import (
     ExecutionResult,
@@ -27,11 +26,11 @@ from bighub_langgraph.core.lifecycle import (
 )
 from bighub_langgraph.core.models import CallRecord, State, ToolSucceeded
 from bighub_langgraph.core.reporting import ReportingConfig
-from tests.calls import decided
+from tests.calls import decided_record
 from tests.engines import ScriptedBighub
 
 REPORTING = ReportingConfig()
-CALL = replace(decided(), key="a" * 32, created_at=1.0)
+CALL = replace(decided_record(), key="a" * 32, created_at=1.0)
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -43,59 +42,65 @@ def guard(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BighubGuar
     journal.close()
 
 
-def all_at_once(guard: BighubGuard, policy: ToolPolicy, starts: list[str]) -> list[ExecutionResult]:
-    """Eight threads want the same call."""
+def execute_in_threads(
+    guard: BighubGuard, policy: ToolPolicy, starts: list[str]
+) -> list[ExecutionResult]:
+    """Execute the same call in eight threads at once."""
     ready = threading.Barrier(8)
-    ran: list[ExecutionResult] = []
+    results: list[ExecutionResult] = []
 
     async def tool(record: CallRecord) -> ToolFinished:
         starts.append(record.owner or "")
-        threading.Event().wait(0.05)  # long enough for the others to come too late
+        threading.Event().wait(0.05)  # long enough for the others to be second
         return ToolFinished(ToolSucceeded("done"))
 
-    def want() -> None:
+    def execute() -> None:
         ready.wait()
-        ran.append(run_sync(execute_or_recover(CALL.key, policy, {}, guard.runtime.ports, tool)))
+        results.append(
+            run_sync(execute_or_recover(CALL.key, policy, {}, guard.runtime.ports, tool))
+        )
 
-    threads = [threading.Thread(target=want) for _ in range(8)]
+    threads = [threading.Thread(target=execute) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return ran
+    return results
 
 
-def test_one_of_eight_runs_it_and_all_get_its_result(guard: BighubGuard) -> None:
+def test_one_of_eight_runs_the_call_and_all_get_its_result(guard: BighubGuard) -> None:
     starts: list[str] = []
-    ran = all_at_once(guard, ToolPolicy(), starts)
+    results = execute_in_threads(guard, ToolPolicy(), starts)
     assert len(starts) == 1
-    assert [one.record.result for one in ran] == [ToolSucceeded("done")] * 8
-    assert sorted(one.replayed for one in ran) == [False] + [True] * 7
+    assert [result.record.result for result in results] == [ToolSucceeded("done")] * 8
+    assert sorted(result.replayed for result in results) == [False] + [True] * 7
 
 
 @pytest.mark.parametrize(
     "policy", [ToolPolicy(idempotent=True), ToolPolicy(probe=lambda arguments, key: None)]
 )
-def test_one_of_eight_runs_a_lost_call_again(guard: BighubGuard, policy: ToolPolicy) -> None:
+def test_one_of_eight_runs_a_call_again_whose_owner_is_gone(
+    guard: BighubGuard, policy: ToolPolicy
+) -> None:
     guard.journal.transition(CALL.key, ExecutionStarted("gone/1", 0.0), REPORTING)
     guard.journal.transition(CALL.key, OwnerLost("gone/1", "gone"), REPORTING)
     starts: list[str] = []
-    ran = all_at_once(guard, policy, starts)
+    results = execute_in_threads(guard, policy, starts)
     assert len(starts) == 1
-    assert [one.record.result for one in ran] == [ToolSucceeded("done")] * 8
+    assert [result.record.result for result in results] == [ToolSucceeded("done")] * 8
 
 
-def test_a_call_that_paused_meanwhile_is_entered_again(guard: BighubGuard) -> None:
+def test_a_call_that_paused_while_others_waited_is_entered_again(guard: BighubGuard) -> None:
     owner = f"{guard.journal.owner}/1"
     running = guard.journal.transition(CALL.key, ExecutionStarted(owner, 0.0), REPORTING)
     guard.journal.transition(CALL.key, ExecutionPaused(owner), REPORTING)
     assert run_sync(wait_for_owner(running, guard.runtime.ports)).state is State.PAUSED
     starts: list[str] = []
-    ran = all_at_once(guard, ToolPolicy(), starts)
-    assert (len(starts), len(ran)) == (1, 8)
+    results = execute_in_threads(guard, ToolPolicy(), starts)
+    assert (len(starts), len(results)) == (1, 8)
 
 
-def test_a_lost_call_that_somebody_faster_runs_again_is_waited_for(guard: BighubGuard) -> None:
+def test_a_worker_waits_for_a_call_that_another_worker_runs_again(guard: BighubGuard) -> None:
     lost = guard.journal.transition(CALL.key, ExecutionStarted("gone/1", 0.0), REPORTING)
     guard.journal.transition(CALL.key, OwnerLost("gone/1", "gone"), REPORTING)
     guard.journal.transition(CALL.key, RerunAllowed("idempotent"), REPORTING)
@@ -118,14 +123,14 @@ def test_a_lost_call_that_somebody_faster_runs_again_is_waited_for(guard: Bighub
     assert len(slept) == 1
 
 
-def test_who_has_waited_long_enough_is_told_to_come_later(
+def test_a_worker_that_waited_long_enough_raises_an_error_that_names_the_next_step(
     guard: BighubGuard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(wait_for_owner, "__defaults__", (0.0,))
     guard.journal.transition(CALL.key, ExecutionStarted(f"{guard.journal.owner}/1", 0.0), REPORTING)
 
     async def tool(record: CallRecord) -> ToolFinished:
-        raise AssertionError(doubt)
+        raise AssertionError(f"{record.tool} was started twice")
 
     with pytest.raises(CallStillRunning, match="resume this thread later"):
         run_sync(execute_or_recover(CALL.key, ToolPolicy(), {}, guard.runtime.ports, tool))

@@ -1,4 +1,4 @@
-"""Whatever a tool returns can be said in JSON."""
+"""Every output of a tool becomes JSON-compatible data."""
 
 import dataclasses
 import json
@@ -35,22 +35,22 @@ class Person:
     friends: list["Person"] = dataclasses.field(default_factory=list)
 
 
-class Endless:
+class InfiniteModel:
     def model_dump(self) -> dict[str, Any]:
-        return {"left": Endless(), "right": Endless()}
+        return {"left": InfiniteModel(), "right": InfiniteModel()}
 
 
-class Awkward:
+class RaisingRepr:
     def __repr__(self) -> str:
         raise RuntimeError("no")
 
 
-class Closed:
+class ClosedModel:
     def model_dump(self) -> dict[str, Any]:
         raise RuntimeError("closed")
 
     def __repr__(self) -> str:
-        return "Closed()"
+        return "ClosedModel()"
 
 
 SELF: list[Any] = []
@@ -76,17 +76,17 @@ SELF.append(SELF)
         ({1: Colour.RED}, {"1": "red"}),
         (Point(1, date(2026, 1, 2)), {"x": 1, "when": "2026-01-02"}),
         (Order(total=Decimal("9.9")), {"total": "9.9"}),
-        (Awkward(), "<Awkward>"),
-        (Closed(), "Closed()"),
+        (RaisingRepr(), "<RaisingRepr>"),
+        (ClosedModel(), "ClosedModel()"),
         (2**80, 2**80),
     ],
 )
-def test_a_value_is_said_in_plain_json(value: object, expected: object) -> None:
+def test_a_value_becomes_json_compatible(value: object, expected: object) -> None:
     assert to_jsonable(value) == expected
     json.dumps(to_jsonable(value), allow_nan=False)
 
 
-def test_what_holds_itself_ends_where_it_comes_up_again() -> None:
+def test_a_value_that_contains_itself_ends_at_the_repetition() -> None:
     root: dict[str, Any] = {"name": "root"}
     root["children"] = [{"name": name, "parent": root} for name in "abcd"]
     person = Person("Ada")
@@ -99,28 +99,28 @@ def test_what_holds_itself_ends_where_it_comes_up_again() -> None:
     assert to_jsonable(person)["friends"][3] == {"name": "Eve", "friends": ["{...}"]}
 
 
-def test_what_lies_in_two_places_is_said_in_both() -> None:
+def test_a_value_in_two_places_is_written_in_both() -> None:
     address = {"city": "Ulm"}
     assert to_jsonable([address, {"home": address}]) == [{"city": "Ulm"}, {"home": {"city": "Ulm"}}]
 
 
-def test_where_each_thing_refers_to_every_other_there_is_an_end() -> None:
-    everybody: list[Any] = [[] for _ in range(12)]
-    for one in everybody:
-        one.extend(everybody)
+def test_values_that_refer_to_each_other_have_a_limited_size() -> None:
+    lists: list[Any] = [[] for _ in range(12)]
+    for inner in lists:
+        inner.extend(lists)
     doubled: list[Any] = []
     for _ in range(60):
         doubled = [doubled, doubled]
-    for value in (everybody, doubled, Endless()):
+    for value in (lists, doubled, InfiniteModel()):
         assert len(json.dumps(to_jsonable(value))) < 20_000_000
 
 
-def test_many_rows_are_all_said() -> None:
+def test_many_rows_are_all_written() -> None:
     rows = [{"row": number} for number in range(150_000)]
     assert to_jsonable(rows) == rows
 
 
-def test_a_long_text_is_cut_and_says_so() -> None:
+def test_a_long_text_is_truncated_and_ends_with_its_length() -> None:
     short = truncate("x" * 1000, 100)
     assert len(short) == 100
     assert short.endswith("[... 1000 characters in all]")

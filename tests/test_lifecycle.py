@@ -1,4 +1,4 @@
-"""The life of a call: no order of events breaks a promise."""
+"""The life of a call: the promises hold for every order of events."""
 
 from typing import Any
 
@@ -35,31 +35,31 @@ from bighub_langgraph.core.models import (
     Verdict,
 )
 from bighub_langgraph.core.reporting import ReportingConfig, ReportKind, build_reports
-from tests.calls import EVENTS, approval, decided, decision, proposed
+from tests.calls import EVENTS, approval, decided_record, decision, proposed_record
 
-RAN = ToolSucceeded("done")
+SUCCEEDED = ToolSucceeded("done")
 
 
-def life(events: list[Event]) -> list[tuple[CallRecord, Event, CallRecord]]:
-    """The moves that a record really makes when these events befall it."""
-    record = proposed()
-    moves = []
+def transitions_of(events: list[Event]) -> list[tuple[CallRecord, Event, CallRecord]]:
+    """The transitions of a record under these events; events that it does not allow are skipped."""
+    record = proposed_record()
+    transitions = []
     for event in events:
         try:
             after = apply_event(record, event)
         except InvalidTransition:
             continue
-        moves.append((record, event, after))
+        transitions.append((record, event, after))
         record = after
-    return moves
+    return transitions
 
 
 @given(st.lists(EVENTS, max_size=30))
-def test_a_call_is_started_once_unless_somebody_says_that_it_did_not_run(
+def test_a_call_is_started_once_unless_a_person_reports_that_it_did_not_run(
     events: list[Event],
 ) -> None:
     running = 0
-    for before, event, after in life(events):
+    for before, event, after in transitions_of(events):
         if isinstance(event, ExecutionStarted) and before.state is State.ALLOWED:
             running += after.state is State.RUNNING
         if isinstance(event, ClaimReleased | RerunAllowed):
@@ -68,71 +68,73 @@ def test_a_call_is_started_once_unless_somebody_says_that_it_did_not_run(
 
 
 @given(st.lists(EVENTS, max_size=30))
-def test_nothing_starts_without_an_allowing_verdict_or_a_yes_that_is_still_good(
+def test_nothing_starts_without_an_execute_verdict_or_a_valid_approval(
     events: list[Event],
 ) -> None:
     permitted = False
-    for _, event, after in life(events):
+    for _, event, after in transitions_of(events):
         match event:
             case DecisionMade(verdict=verdict, approval=edit):
                 permitted = verdict is Verdict.EXECUTE or (
                     verdict is Verdict.REVIEW and edit is not None
                 )
-            case AnswerGiven(approval=given_):
-                permitted = given_.answer is Answer.APPROVE and after.state is State.ALLOWED
+            case AnswerGiven(approval=answer):
+                permitted = answer.answer is Answer.APPROVE and after.state is State.ALLOWED
             case CallCancelled():
                 permitted = False
             case ExecutionStarted(at=at) if after.state is State.RUNNING:
                 assert permitted
-                fresh = after.expires_at is None or at < after.expires_at
-                assert fresh or after.starts == 0 or before_pause(events)
+                is_valid = after.expires_at is None or at < after.expires_at
+                assert is_valid or after.starts == 0 or has_pause(events)
             case _:
                 pass
 
 
-def before_pause(events: list[Event]) -> bool:
-    """Whether a tool paused by itself: it is entered again without a second look at the clock."""
-    return any(isinstance(one, ExecutionPaused) for one in events)
+def has_pause(events: list[Event]) -> bool:
+    """Whether the tool paused: it is entered again without a second check of the expiry."""
+    return any(isinstance(event, ExecutionPaused) for event in events)
 
 
-def test_an_output_that_holds_itself_is_told_all_the_same() -> None:
+def test_an_output_that_contains_itself_is_reported() -> None:
     root: dict[str, Any] = {"name": "root"}
     root["children"] = [{"name": name, "parent": root} for name in "abcd"]
-    running = apply_event(decided(), ExecutionStarted("me", 0.0))
+    running = apply_event(decided_record(), ExecutionStarted("me", 0.0))
     ended = apply_event(running, ExecutionFinished("me", ToolSucceeded(root)))
     [memory] = [
-        one
-        for one in build_reports(running, ended, ReportingConfig())
-        if one.kind is ReportKind.MEMORY
+        report
+        for report in build_reports(running, ended, ReportingConfig())
+        if report.kind is ReportKind.MEMORY
     ]
     assert memory.body["event"]["output"]["children"][3] == {"name": "d", "parent": "{...}"}
 
 
 @given(st.lists(EVENTS, max_size=30))
 def test_no_call_ends_without_an_outcome_to_report(events: list[Event]) -> None:
-    told = [
-        entry.kind
-        for before, _, after in life(events)
-        for entry in build_reports(before, after, ReportingConfig())
+    kinds = [
+        report.kind
+        for before, _, after in transitions_of(events)
+        for report in build_reports(before, after, ReportingConfig())
     ]
-    ended = [after.state for _, _, after in life(events) if after.is_final]
+    ended = [after.state for _, _, after in transitions_of(events) if after.is_final]
     expected = [state for state in ended[:1] if state is not State.EDITED]
-    assert told.count(ReportKind.OUTCOME) == len(expected)
-    assert told.count(ReportKind.MEMORY) == len(expected)
+    assert kinds.count(ReportKind.OUTCOME) == len(expected)
+    assert kinds.count(ReportKind.MEMORY) == len(expected)
 
 
 @given(st.lists(EVENTS, max_size=30))
-def test_what_has_ended_stays_as_it_is(events: list[Event]) -> None:
-    for before, _, _ in life(events):
+def test_a_final_record_does_not_change(events: list[Event]) -> None:
+    for before, _, _ in transitions_of(events):
         assert not before.is_final
 
 
 @given(st.lists(EVENTS, max_size=30))
-def test_every_move_counts_one_version_up(events: list[Event]) -> None:
-    assert [after.version for _, _, after in life(events)] == list(range(1, len(life(events)) + 1))
+def test_every_transition_increments_the_version(events: list[Event]) -> None:
+    assert [after.version for _, _, after in transitions_of(events)] == list(
+        range(1, len(transitions_of(events)) + 1)
+    )
 
 
-def test_every_state_has_a_next_step_and_only_what_ended_has_no_move() -> None:
+def test_every_state_has_a_next_step_and_every_state_that_is_not_final_has_a_transition() -> None:
     assert set(STEPS) == set(State)
     assert {state for state, _ in TRANSITIONS} == set(State) - FINAL_STATES
 
@@ -145,77 +147,83 @@ def test_every_state_has_a_next_step_and_only_what_ended_has_no_move() -> None:
         (Verdict.BLOCK, Step.REPORT),
     ],
 )
-def test_a_verdict_says_what_comes_next(verdict: Verdict, step: Step) -> None:
-    assert next_step(proposed()) is Step.EVALUATE
-    assert next_step(decided(verdict)) is step
+def test_the_verdict_determines_the_next_step(verdict: Verdict, step: Step) -> None:
+    assert next_step(proposed_record()) is Step.EVALUATE
+    assert next_step(decided_record(verdict)) is step
 
 
 def test_the_first_answer_wins() -> None:
     denied = apply_event(
-        decided(Verdict.REVIEW), AnswerGiven(approval(Answer.REJECT, text="too much"))
+        decided_record(Verdict.REVIEW), AnswerGiven(approval(Answer.REJECT, text="too much"))
     )
     assert (denied.state, denied.reason) == (State.BLOCKED, "too much")
     with pytest.raises(InvalidTransition, match="blocked, which does not allow AnswerGiven"):
         apply_event(denied, AnswerGiven(approval(Answer.APPROVE)))
 
 
-def test_a_later_evaluation_cannot_overrule_a_no() -> None:
-    denied = apply_event(decided(Verdict.REVIEW), AnswerGiven(approval(Answer.REJECT)))
+def test_a_later_evaluation_cannot_overrule_a_rejection() -> None:
+    denied = apply_event(decided_record(Verdict.REVIEW), AnswerGiven(approval(Answer.REJECT)))
     with pytest.raises(InvalidTransition):
         apply_event(denied, DecisionMade(decision("proceed"), Verdict.EXECUTE))
 
 
-def test_a_yes_that_comes_too_late_is_a_no() -> None:
-    waiting = decided(Verdict.REVIEW, expires_at=10.0)
+def test_an_approval_after_the_expiry_is_a_rejection() -> None:
+    waiting = decided_record(Verdict.REVIEW, expires_at=10.0)
     late = apply_event(waiting, AnswerGiven(approval(at=10.0)))
     assert (late.state, late.reason) == (State.BLOCKED, EXPIRED)
 
 
-def test_a_yes_that_is_used_too_late_starts_nothing() -> None:
-    approved = apply_event(decided(Verdict.REVIEW), AnswerGiven(approval(at=0.0, expires_at=5.0)))
+def test_an_approval_that_is_used_after_its_expiry_starts_nothing() -> None:
+    approved = apply_event(
+        decided_record(Verdict.REVIEW), AnswerGiven(approval(at=0.0, expires_at=5.0))
+    )
     late = apply_event(approved, ExecutionStarted("a", at=6.0))
     assert (late.state, late.starts) == (State.BLOCKED, 0)
 
 
-def test_an_edit_is_a_yes_to_a_review_of_the_new_arguments_but_not_to_a_block() -> None:
+def test_an_edit_approves_a_review_of_the_new_arguments_but_not_a_block() -> None:
     edit = approval(Answer.EDIT)
-    assert decided(Verdict.REVIEW, approval=edit).state is State.ALLOWED
-    assert decided(Verdict.BLOCK, approval=edit).state is State.BLOCKED
+    assert decided_record(Verdict.REVIEW, approval=edit).state is State.ALLOWED
+    assert decided_record(Verdict.BLOCK, approval=edit).state is State.BLOCKED
 
 
-def test_an_edited_call_is_superseded_and_has_nothing_more_to_do() -> None:
-    edited = apply_event(decided(Verdict.REVIEW), AnswerGiven(approval(Answer.EDIT)))
+def test_an_edited_call_is_final_and_has_no_next_step() -> None:
+    edited = apply_event(decided_record(Verdict.REVIEW), AnswerGiven(approval(Answer.EDIT)))
     assert edited.state is State.EDITED
     assert next_step(edited) is Step.NOTHING
 
 
-def test_a_response_stands_in_for_the_tool() -> None:
+def test_a_response_replaces_the_output_of_the_tool() -> None:
     responded = apply_event(
-        decided(Verdict.REVIEW), AnswerGiven(approval(Answer.RESPOND, text="no need"))
+        decided_record(Verdict.REVIEW), AnswerGiven(approval(Answer.RESPOND, text="no need"))
     )
     assert responded.state is State.ANSWERED
 
 
-def test_the_owner_who_comes_back_settles_a_call_in_doubt() -> None:
-    running = apply_event(decided(), ExecutionStarted("a", 0.0))
+def test_an_owner_that_returns_completes_a_call_with_an_unknown_outcome() -> None:
+    running = apply_event(decided_record(), ExecutionStarted("a", 0.0))
     lost = apply_event(running, OwnerLost("a", "no sign of life"))
     assert next_step(lost) is Step.ASK
-    assert apply_event(lost, ExecutionFinished("a", RAN)).state is State.EXECUTED
+    assert apply_event(lost, ExecutionFinished("a", SUCCEEDED)).state is State.EXECUTED
 
 
-def test_nobody_else_can_finish_a_call() -> None:
-    running = apply_event(decided(), ExecutionStarted("a", 0.0))
+def test_only_the_owner_can_finish_a_call() -> None:
+    running = apply_event(decided_record(), ExecutionStarted("a", 0.0))
     with pytest.raises(InvalidTransition, match="belongs to a, not to b"):
-        apply_event(running, ExecutionFinished("b", RAN))
+        apply_event(running, ExecutionFinished("b", SUCCEEDED))
 
 
-def test_a_call_in_doubt_is_settled_by_what_was_found_out() -> None:
-    lost = apply_event(apply_event(decided(), ExecutionStarted("a", 0.0)), OwnerLost("a", "killed"))
-    assert apply_event(lost, OutcomeResolved(RAN)).state is State.EXECUTED
+def test_an_unknown_outcome_is_resolved_or_the_call_may_run_again() -> None:
+    lost = apply_event(
+        apply_event(decided_record(), ExecutionStarted("a", 0.0)), OwnerLost("a", "killed")
+    )
+    assert apply_event(lost, OutcomeResolved(SUCCEEDED)).state is State.EXECUTED
     assert apply_event(lost, RerunAllowed("it did not run")).state is State.ALLOWED
 
 
-def test_a_tool_that_pauses_is_entered_again_by_its_claim() -> None:
-    paused = apply_event(apply_event(decided(), ExecutionStarted("a", 0.0)), ExecutionPaused("a"))
+def test_a_tool_that_paused_is_entered_again_under_its_claim() -> None:
+    paused = apply_event(
+        apply_event(decided_record(), ExecutionStarted("a", 0.0)), ExecutionPaused("a")
+    )
     again = apply_event(paused, ExecutionStarted("b", 1.0))
     assert (again.state, again.owner, again.starts) == (State.RUNNING, "b", 1)

@@ -1,4 +1,4 @@
-"""The notebooks run from a clean kernel, and what they keep is what they print.
+"""The notebooks run from a clean kernel and print their stored outputs.
 
 The last two start and kill a dozen processes; they run when BIGHUB_NOTEBOOKS is "all".
 """
@@ -23,14 +23,14 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LONG = ("05_", "06_")
 ALL = os.environ.get("BIGHUB_NOTEBOOKS") == "all"
 LONGEST = 180
-# Its kept outputs are of runs that are not in this repository.
+# Its stored outputs are of runs that are not in this repository.
 OTHER_INPUT = "04_"
 
 notebooks = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
 @notebooks
-def test_a_notebook_runs_and_prints_what_it_keeps(
+def test_a_notebook_runs_and_prints_its_stored_outputs(
     path: Path, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if path.name.startswith(LONG) and not ALL:
@@ -40,14 +40,14 @@ def test_a_notebook_runs_and_prints_what_it_keeps(
     monkeypatch.delenv("BIGHUB_RUNS", raising=False)
     for other in path.parent.glob("*.jsonl"):
         shutil.copy(other, tmp_path)
-    kept = nbformat.read(path, as_version=4)
-    fresh = nbformat.read(path, as_version=4)
-    place = {"metadata": {"path": str(tmp_path)}}
+    stored = nbformat.read(path, as_version=4)
+    executed = nbformat.read(path, as_version=4)
+    resources = {"metadata": {"path": str(tmp_path)}}
     nbclient.NotebookClient(
-        fresh, timeout=LONGEST, kernel_name="python3", resources=place
+        executed, timeout=LONGEST, kernel_name="python3", resources=resources
     ).execute()
     if not path.name.startswith(OTHER_INPUT):
-        assert printed(fresh) == printed(kept)
+        assert printed(executed) == printed(stored)
 
 
 @pytest.fixture
@@ -59,18 +59,18 @@ def notebook_database(request: pytest.FixtureRequest) -> Any:
 
 
 def printed(notebook: Any) -> list[str]:
-    """What each cell prints, but for numbers and names that differ from run to run."""
+    """The output of each cell, without numbers and ids that differ from run to run."""
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    return ["".join(told(output) for output in cell.outputs) for cell in cells]
+    return ["".join(stable_text(output) for output in cell.outputs) for cell in cells]
 
 
-def told(output: Any) -> str:
+def stable_text(output: Any) -> str:
     text = output.get("text") or output.get("data", {}).get("text/plain", "")
     return re.sub(r"\b(?:req_)?[0-9a-f]{32}\b|\d+(?:\.\d+)*", "#", text)
 
 
 @notebooks
-def test_a_notebook_is_kept_with_its_outputs_and_without_traces_of_a_machine(path: Path) -> None:
+def test_a_notebook_is_stored_with_its_outputs_and_without_paths_of_a_machine(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
@@ -81,12 +81,12 @@ def test_a_notebook_is_kept_with_its_outputs_and_without_traces_of_a_machine(pat
     assert not re.search(r"/(?:home|root|tmp|Users|work|opt)/", path.read_text(encoding="utf-8"))
 
 
-def test_there_are_six() -> None:
+def test_there_are_six_notebooks() -> None:
     assert [path.name[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04", "05", "06"]
 
 
 @notebooks
-def test_a_notebook_starts_by_saying_what_it_shows(path: Path) -> None:
+def test_a_notebook_starts_with_a_title(path: Path) -> None:
     first = json.loads(path.read_text(encoding="utf-8"))["cells"][0]
     assert first["cell_type"] == "markdown"
     assert "".join(first["source"]).startswith("# ")

@@ -1,4 +1,4 @@
-"""What BIGHUB is told of a call, and the key that binds a record to it."""
+"""The evaluation request of a call, and the key that binds a record to it."""
 
 from dataclasses import replace
 from decimal import Decimal
@@ -17,17 +17,17 @@ from bighub_langgraph.core.policy import (
 from tests.calls import REFUND
 
 
-def told(policy: ToolPolicy | None = None, **arguments: Any) -> Any:
+def evaluation_request(policy: ToolPolicy | None = None, **arguments: Any) -> Any:
     call = replace(REFUND, arguments=arguments)
     return build_evaluation_request(
         call, GuardSettings(actor="bot", tools={"refund": policy} if policy else {})
     )
 
 
-def test_a_call_without_a_policy_is_told_with_the_defaults() -> None:
-    proposal = told(order_id="o1")
-    assert (proposal.action, proposal.actor, proposal.value) == ("refund", "bot", None)
-    assert proposal.context == {
+def test_a_call_without_a_policy_is_evaluated_with_the_defaults() -> None:
+    request = evaluation_request(order_id="o1")
+    assert (request.action, request.actor, request.value) == ("refund", "bot", None)
+    assert request.context == {
         "objective": "better_decision",
         "model_selection": "auto",
         "session_id": "thread-1",
@@ -36,7 +36,7 @@ def test_a_call_without_a_policy_is_told_with_the_defaults() -> None:
     }
 
 
-def test_a_policy_says_value_target_metadata_and_names() -> None:
+def test_a_policy_sets_value_target_metadata_and_names() -> None:
     policy = ToolPolicy(
         value_from_args=lambda a: a["cents"] / 100,
         target_from_args=lambda a: a["customer"],
@@ -45,28 +45,28 @@ def test_a_policy_says_value_target_metadata_and_names() -> None:
         domain="payments",
         actor="teller",
     )
-    proposal = told(policy, cents=1250, customer="c7")
-    assert (proposal.action, proposal.domain, proposal.actor) == ("payout", "payments", "teller")
-    assert (proposal.value, proposal.target) == (12.5, "c7")
-    assert proposal.context["priority"] == "high"
+    request = evaluation_request(policy, cents=1250, customer="c7")
+    assert (request.action, request.domain, request.actor) == ("payout", "payments", "teller")
+    assert (request.value, request.target) == (12.5, "c7")
+    assert request.context["priority"] == "high"
 
 
 @pytest.mark.parametrize("name", ["value", "amount", "price", "total"])
 def test_an_obvious_value_is_sent_without_a_policy(name: str) -> None:
-    assert told(None, **{name: 12}).value == 12.0
-    assert told(None, **{name: "12"}).value is None
-    assert told(None, **{name: True}).value is None
+    assert evaluation_request(None, **{name: 12}).value == 12.0
+    assert evaluation_request(None, **{name: "12"}).value is None
+    assert evaluation_request(None, **{name: True}).value is None
 
 
 def test_a_decimal_is_a_number_and_none_is_no_value() -> None:
-    assert told(ToolPolicy(value_from_args=lambda _: Decimal("1.5"))).value == 1.5
-    assert told(ToolPolicy(value_from_args=lambda _: None), amount=3).value is None
+    assert evaluation_request(ToolPolicy(value_from_args=lambda _: Decimal("1.5"))).value == 1.5
+    assert evaluation_request(ToolPolicy(value_from_args=lambda _: None), amount=3).value is None
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**400, "12", True, []])
-def test_a_value_that_is_no_finite_number_is_refused(value: Any) -> None:
+def test_a_value_that_is_not_a_finite_number_is_refused(value: Any) -> None:
     with pytest.raises(InvalidCall, match="'refund' is"):
-        told(ToolPolicy(value_from_args=lambda _: value))
+        evaluation_request(ToolPolicy(value_from_args=lambda _: value))
 
 
 @pytest.mark.parametrize("name", ["value_from_args", "target_from_args", "metadata_from_args"])
@@ -75,10 +75,10 @@ def test_a_function_of_the_policy_that_raises_is_named(name: str) -> None:
         return arguments["missing"]
 
     with pytest.raises(InvalidCall, match=f"{name} of 'refund' raised KeyError"):
-        told(ToolPolicy(**dict[str, Any]({name: broken})))
+        evaluation_request(ToolPolicy(**dict[str, Any]({name: broken})))
 
 
-def test_arguments_are_told_without_secrets_and_the_key_is_made_of_the_real_ones() -> None:
+def test_arguments_are_sent_without_secrets_and_the_key_is_of_the_real_ones() -> None:
     first = replace(REFUND, arguments={"password": "a"})
     second = replace(REFUND, arguments={"password": "b"})
     assert build_evaluation_request(first, GuardSettings()).context["arguments"] == {
@@ -88,7 +88,7 @@ def test_arguments_are_told_without_secrets_and_the_key_is_made_of_the_real_ones
 
 
 def test_a_key_is_the_digest_of_every_part() -> None:
-    parts = [
+    calls = [
         REFUND,
         replace(REFUND, thread="thread-2"),
         replace(REFUND, turn="message-2"),
@@ -96,51 +96,53 @@ def test_a_key_is_the_digest_of_every_part() -> None:
         replace(REFUND, tool="transfer"),
         replace(REFUND, arguments={"order_id": "o1", "amount": 40.5}),
     ]
-    assert len({one.key for one in parts}) == len(parts)
+    assert len({call.key for call in calls}) == len(calls)
     other_order = {"amount": 40, "order_id": "o1"}
     assert replace(REFUND, arguments=other_order).key == REFUND.key
 
 
-def test_a_redaction_that_works_in_place_changes_only_what_is_told() -> None:
-    def hide(said: Any) -> Any:
-        said["card"]["number"] = "***"
-        return said
+def test_a_redaction_in_place_changes_only_what_is_sent() -> None:
+    def redact_in_place(value: Any) -> Any:
+        value["card"]["number"] = "***"
+        return value
 
     call = replace(REFUND, arguments={"card": {"number": "4242"}})
     policy = ToolPolicy(metadata_from_args=dict)
     context = build_evaluation_request(
-        call, GuardSettings(redact=hide, tools={"refund": policy})
+        call, GuardSettings(redact=redact_in_place, tools={"refund": policy})
     ).context
     assert context["arguments"]["card"] == context["card"] == {"number": "***"}
     assert call.arguments == {"card": {"number": "4242"}}
 
 
-def test_what_a_redaction_gives_is_told_in_plain_json() -> None:
-    rules = GuardSettings(redact=lambda said: {"kinds": {type(one) for one in said.values()}})
-    assert isinstance(build_evaluation_request(REFUND, rules).context["arguments"]["kinds"], list)
+def test_the_result_of_a_redaction_is_sent_as_json() -> None:
+    settings = GuardSettings(redact=lambda arguments: {"kinds": set(map(type, arguments.values()))})
+    assert isinstance(
+        build_evaluation_request(REFUND, settings).context["arguments"]["kinds"], list
+    )
 
 
-def test_a_redaction_that_raises_lets_nothing_run() -> None:
-    def broken(said: Any) -> Any:
-        raise LookupError(f"no rule for card 4111 1111 1111 1111 in {len(said)}")
+def test_a_redaction_that_raises_prevents_the_call() -> None:
+    def broken(value: Any) -> Any:
+        raise LookupError(f"no rule for card 4111 1111 1111 1111 in {len(value)}")
 
     with pytest.raises(InvalidCall, match=r"redact of 'refund' raised LookupError.*\[redacted\]"):
         build_evaluation_request(REFUND, GuardSettings(redact=broken))
 
 
-def test_metadata_that_are_no_mapping_are_refused() -> None:
+def test_metadata_that_is_not_a_mapping_is_refused() -> None:
     with pytest.raises(InvalidCall, match="metadata_from_args of 'refund' gave"):
-        told(ToolPolicy(metadata_from_args=lambda _: ["a", "b"]))  # type: ignore[arg-type, return-value]
+        evaluation_request(ToolPolicy(metadata_from_args=lambda _: ["a", "b"]))  # type: ignore[arg-type, return-value]
 
 
 @pytest.mark.parametrize("arguments", [{"x": float("nan")}, {"x": float("inf")}, {"x": object()}])
-def test_arguments_that_are_no_json_have_no_key(arguments: dict[str, Any]) -> None:
+def test_arguments_that_are_not_json_have_no_key(arguments: dict[str, Any]) -> None:
     with pytest.raises(InvalidCall, match="call-1 of 'refund' are not plain JSON"):
         _ = ToolCall("t", "m", "call-1", "refund", arguments).key
 
 
 @pytest.mark.parametrize(
-    ("settings", "wrong"),
+    ("settings", "message"),
     [
         ({"allowed_decisions": []}, "at least one"),
         ({"allowed_decisions": "approve"}, "at least one"),
@@ -150,13 +152,13 @@ def test_arguments_that_are_no_json_have_no_key(arguments: dict[str, Any]) -> No
     ],
 )
 def test_an_approval_policy_that_cannot_work_is_refused(
-    settings: dict[str, Any], wrong: str
+    settings: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(ConfigurationError, match=wrong):
+    with pytest.raises(ConfigurationError, match=message):
         ApprovalPolicy(**settings)
 
 
-def test_arguments_that_hold_themselves_have_no_key() -> None:
+def test_arguments_that_contain_themselves_have_no_key() -> None:
     arguments: dict[str, Any] = {}
     arguments["self"] = arguments
     with pytest.raises(InvalidCall, match="not plain JSON"):

@@ -1,4 +1,4 @@
-"""What the README shows is what one gets."""
+"""The README's examples run and print what it shows."""
 
 import re
 import subprocess
@@ -17,12 +17,12 @@ TESTS = '$ pip install ".[test]" && pytest'
 NUMBER = re.compile(r"\b[01]\.\d\d\b")
 
 
-def shown_behind(marker: str) -> Block:
-    """The text block behind the block that holds a marker."""
+def output_after(marker: str) -> Block:
+    """The text block after the block that contains a marker."""
     position = next(n for n, block in enumerate(BLOCKS) if marker in block.body)
-    behind = BLOCKS[position + 1]
-    assert behind.language == "text"
-    return behind
+    output = BLOCKS[position + 1]
+    assert output.language == "text"
+    return output
 
 
 def run(*command: str) -> str:
@@ -54,10 +54,10 @@ def test_the_examples_can_be_pasted_into_the_plain_interpreter(tmp_path: Path) -
 def test_the_first_example_is_short_and_prints_what_is_shown() -> None:
     assert len([line for line in FIRST.splitlines() if line.strip()]) < 25
     printed = run(sys.executable, "-W", "error", "-c", FIRST)
-    compare(shown_behind("from langchain_core.language_models"), printed)
+    compare(output_after("from langchain_core.language_models"), printed)
 
 
-def test_the_picture_of_the_graph_is_what_the_code_draws() -> None:
+def test_the_picture_of_the_graph_is_the_one_that_the_code_draws() -> None:
     [picture] = [block.body for block in BLOCKS if block.language == "mermaid"]
     printed = run(sys.executable, "-c", f"{FIRST}\nprint(agent.get_graph().draw_mermaid())")
     # Older releases of langgraph draw the list of a node's tools as Python prints it.
@@ -65,19 +65,19 @@ def test_the_picture_of_the_graph_is_what_the_code_draws() -> None:
 
 
 def test_the_demo_prints_what_is_shown() -> None:
-    """The README cuts the demo's output with lines of dots; every other line is printed.
+    """The README abridges the demo's output with lines of dots; every other line is printed.
 
-    A risk may differ by a hair: calls of one turn are judged side by side.
+    A risk may differ slightly, because the calls of one turn are evaluated in parallel.
     """
     command = "from bighub_langgraph.cli import main; main()"
     printed = run(sys.executable, "-c", command, "demo").splitlines()
-    shown = shown_behind("bighub-langgraph demo").body.splitlines()
+    shown = output_after("bighub-langgraph demo").body.splitlines()
     missing = [line for line in shown if line.strip(" .") and not is_among(line, printed)]
     assert missing == []
 
 
 def is_among(shown: str, printed: list[str]) -> bool:
-    """Whether a line was printed, but for a hair's difference in its risk."""
+    """Whether a line was printed; its risk may differ slightly."""
 
     def risks(line: str) -> list[float]:
         return [float(number) for number in NUMBER.findall(line)]
@@ -89,7 +89,7 @@ def is_among(shown: str, printed: list[str]) -> bool:
     )
 
 
-def test_the_two_commands_stand_on_the_first_screen() -> None:
+def test_the_two_commands_are_on_the_first_screen() -> None:
     screen = "\n".join(TEXT.splitlines()[:80])
     assert DEMO in screen
     assert TESTS in screen
@@ -99,6 +99,6 @@ def test_the_two_commands_stand_on_the_first_screen() -> None:
     ]
 
 
-def test_every_file_the_readme_leads_to_is_there() -> None:
+def test_every_file_that_the_readme_links_to_exists() -> None:
     targets = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", TEXT)
-    assert [one for one in targets if not (README.parent / one).exists()] == []
+    assert [target for target in targets if not (README.parent / target).exists()] == []

@@ -1,4 +1,4 @@
-"""Secrets do not leave the process; what a tool gets and a record's key stay as they are."""
+"""Secrets do not leave the process; a tool's arguments and a record's key do not change."""
 
 from typing import Any
 
@@ -15,13 +15,13 @@ from bighub_langgraph.core.redaction import REDACTED, redact
     ["password", "PASSWORD", "userPassword", "api_key", "apiKey", "X-Api-Key", "access_token",
      "Authorization", "client-secret", "card_number", "cvv", "iban", "privateKey"],
 )  # fmt: skip
-def test_values_under_secret_names_are_hidden(key: str) -> None:
+def test_values_under_secret_names_are_redacted(key: str) -> None:
     assert redact({key: "hunter2"}) == {key: REDACTED}
     assert redact({"deep": [{key: {"any": "thing"}}]}) == {"deep": [{key: REDACTED}]}
 
 
 @pytest.mark.parametrize("key", ["author", "tokenizer", "pinned", "keyboard", "secretary", "order"])
-def test_names_that_only_look_alike_are_left_alone(key: str) -> None:
+def test_values_under_similar_names_are_not_redacted(key: str) -> None:
     assert redact({key: "Ada"}) == {key: "Ada"}
 
 
@@ -40,7 +40,7 @@ def test_names_that_only_look_alike_are_left_alone(key: str) -> None:
         ("password=hunter2&x=1", f"password={REDACTED}&x=1"),
     ],
 )
-def test_patterns_are_hidden_in_any_text(text: str, expected: str) -> None:
+def test_patterns_are_redacted_in_any_text(text: str, expected: str) -> None:
     assert redact(text) == expected
 
 
@@ -48,39 +48,39 @@ def test_patterns_are_hidden_in_any_text(text: str, expected: str) -> None:
     "text",
     ["order 4111 1111 1111 1112", "1234567890123", "tracking 00000000000000", "DE00 1234 5678"],
 )
-def test_numbers_that_fail_their_checksum_are_left_alone(text: str) -> None:
+def test_numbers_with_a_wrong_checksum_are_not_redacted(text: str) -> None:
     assert redact(text) == text
 
 
-def test_card_numbers_are_hidden_as_numbers_too() -> None:
+def test_card_numbers_are_redacted_as_numbers_too() -> None:
     assert redact({"n": 4111111111111111, "m": 4111111111111112}) == {
         "n": REDACTED,
         "m": 4111111111111112,
     }
 
 
-PLAIN: st.SearchStrategy[Any] = st.recursive(
+JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=20,
 )
 
 
-@given(PLAIN)
-def test_redaction_works_on_any_json_and_twice_is_once(value: Any) -> None:
+@given(JSON)
+def test_redaction_works_on_any_json_and_is_idempotent(value: Any) -> None:
     assert redact(redact(value)) == redact(value)
 
 
-@given(st.dictionaries(st.text(min_size=1), PLAIN))
-def test_redaction_never_changes_what_it_is_given(value: dict[str, Any]) -> None:
+@given(st.dictionaries(st.text(min_size=1), JSON))
+def test_redaction_never_changes_its_argument(value: dict[str, Any]) -> None:
     before = repr(value)
     redact(value)
     assert repr(value) == before
 
 
 @given(st.text(alphabet="aA1 4@:=-._/eyJskpwdBearer\"'\n", min_size=6, max_size=60))
-def test_a_text_that_is_let_pass_at_a_glance_has_nothing_to_hide(text: str) -> None:
-    looked_through = text
-    for _, _, pattern, hide in redaction._PATTERNS:
-        looked_through = pattern.sub(hide, looked_through)
-    assert redaction.redact_text(text) == looked_through
+def test_a_text_without_any_hint_of_a_secret_contains_none(text: str) -> None:
+    expected = text
+    for _, _, pattern, replacement in redaction._PATTERNS:
+        expected = pattern.sub(replacement, expected)
+    assert redaction.redact_text(text) == expected

@@ -125,7 +125,6 @@ EXCEPTIONS = (
     ("benchmarks/drawing.py", "colour", "of a line in a picture"),
     ("tests/test_*schema*.py", "colour", "a parameter of a tool in a test"),
     ("tests/test_jsonable.py", "colour", "a value in a test"),
-    ("tests/test_jsonable.py", "colour", "a value in a test"),
     ("tests/test_words.py", "*", "the words themselves, as samples"),
 )
 # Keys and values that users of an API of ours read.

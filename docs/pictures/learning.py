@@ -1,10 +1,10 @@
-"""Draws what the embedded engine learns from recorded agent runs.
+"""Draw what the embedded engine learns from recorded agent runs.
 
     python docs/pictures/learning.py RUNS.jsonl docs/pictures/learning.svg
 
-RUNS.jsonl is in the compact form that `bighub-langgraph replay --help` describes, in time order,
-with `state_changing`, `error` and `as_intended` for each call. Every call that changes state is put
-to a fresh engine; how it ended is told only when its conversation is over. Needs matplotlib.
+RUNS.jsonl is in the compact format that `bighub-langgraph replay --help` describes, in time order,
+with `state_changing`, `error` and `as_intended` for each call. A new engine evaluates every call
+that changes state; its outcome is reported only when the conversation is over. Needs matplotlib.
 """
 # ruff: noqa: INP001, T201 - a script, which prints
 
@@ -26,8 +26,8 @@ GOOD, BAD, PLAIN = "#2a7f62", "#c0392b", "#8a8a8a"
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """One recorded call: what was thought of it beforehand, and whether it was right."""
+class EvaluatedCall:
+    """One recorded call: its risk before the call, and whether it was bad."""
 
     tool: str
     value: float
@@ -35,13 +35,13 @@ class Judged:
     bad: bool
 
 
-def judged(runs: Path) -> Iterator[Judged]:
-    """Put every state-changing call of some runs to a fresh engine, in time order."""
+def evaluate_runs(runs: Path) -> Iterator[EvaluatedCall]:
+    """Evaluate every state-changing call of some runs with a new engine, in time order."""
     conversations = [json.loads(line) for line in runs.read_text(encoding="utf-8").splitlines()]
-    changing = {call["tool"]: policy() for run in conversations for call in run["calls"]}
-    # The recordings tell no times. A clock that ticks when it is read makes the drawing repeatable.
+    policies = {call["tool"]: create_policy() for run in conversations for call in run["calls"]}
+    # The recordings have no times; with a clock that advances at every read, runs are repeatable.
     engine = LocalBighub(clock=itertools.count(1_700_000_000.0).__next__)
-    with engine, BighubGuard(bighub=engine, domain="airline", tools=changing) as guard:
+    with engine, BighubGuard(bighub=engine, domain="airline", tools=policies) as guard:
         for run in conversations:
             ended: list[tuple[str | None, bool]] = []
             for call in run["calls"]:
@@ -53,14 +53,14 @@ def judged(runs: Path) -> Iterator[Judged]:
                 bad = bool(call.get("error")) or not call.get("as_intended")
                 ended.append((decision.request_id, bad))
                 value = value_of(call["arguments"]) or 0.0
-                yield Judged(call["tool"], value, decision.risk_score or 0.0, bad)
+                yield EvaluatedCall(call["tool"], value, decision.risk_score or 0.0, bad)
             for request_id, bad in ended:
                 status = "ROLLBACK" if bad else "SUCCESS"
                 guard.client.outcomes.report(request_id=request_id, status=status)
 
 
-def policy() -> ToolPolicy:
-    """What the engine is told of a call besides its name."""
+def create_policy() -> ToolPolicy:
+    """The policy of every tool: value and target from the arguments."""
     return ToolPolicy(
         value_from_args=value_of,
         target_from_args=lambda args: args.get("reservation_id") or args.get("user_id"),
@@ -71,23 +71,23 @@ def value_of(arguments: Json) -> float | None:
     """The amount at stake, where the arguments name one."""
     if "amount" in arguments:
         return float(arguments["amount"])
-    paid = [one.get("amount") for one in arguments.get("payment_methods", [])]
-    return float(sum(paid)) if paid else None
+    amounts = [method.get("amount") for method in arguments.get("payment_methods", [])]
+    return float(sum(amounts)) if amounts else None
 
 
 def caught_and_held_up(
-    calls: Sequence[Judged], scores: Sequence[float]
+    calls: Sequence[EvaluatedCall], scores: Sequence[float]
 ) -> tuple[list[float], list[float]]:
-    """For every limit on a score: the shares of good calls held up, of bad calls caught."""
+    """The shares of good calls held up and of bad calls caught, for every limit on a score."""
     bad = [score for call, score in zip(calls, scores, strict=True) if call.bad]
     good = [score for call, score in zip(calls, scores, strict=True) if not call.bad]
     limits = [*sorted(set(scores), reverse=True), float("-inf")]
-    held_up = [sum(one >= limit for one in good) / len(good) for limit in limits]
-    caught = [sum(one >= limit for one in bad) / len(bad) for limit in limits]
+    held_up = [sum(score >= limit for score in good) / len(good) for limit in limits]
+    caught = [sum(score >= limit for score in bad) / len(bad) for limit in limits]
     return [0.0, *held_up], [0.0, *caught]
 
 
-def running_mean(calls: Sequence[Judged], *, bad: bool) -> tuple[list[int], list[float]]:
+def running_mean(calls: Sequence[EvaluatedCall], *, bad: bool) -> tuple[list[int], list[float]]:
     """The mean risk of the bad or of the good calls among the last few, over time."""
     at, means = [], []
     for end in range(WINDOW, len(calls) + 1):
@@ -98,7 +98,7 @@ def running_mean(calls: Sequence[Judged], *, bad: bool) -> tuple[list[int], list
     return at, means
 
 
-def draw(calls: Sequence[Judged], to: Path) -> None:
+def draw(calls: Sequence[EvaluatedCall], path: Path) -> None:
     """Draw both panels."""
     mpl.use("svg")
     mpl.rcParams.update({"svg.hashsalt": "learning", "font.size": 9, "axes.grid": True})
@@ -118,14 +118,14 @@ def draw(calls: Sequence[Judged], to: Path) -> None:
     right.set(xlabel="good calls held up", ylabel="bad calls caught", xlim=(0, 1), ylim=(0, 1.02))
     right.set(title="What a limit on the risk would catch")
     right.legend(frameon=False, loc="lower right")
-    figure.savefig(to, metadata={"Date": None})
+    figure.savefig(path, metadata={"Date": None})
 
 
 def main() -> None:
-    """Read, judge, draw, and print what is drawn in a sentence."""
-    runs, to = map(Path, sys.argv[1:3])
-    calls = list(judged(runs))
-    draw(calls, to)
+    """Evaluate the calls, draw the picture, and print its figures."""
+    runs, path = map(Path, sys.argv[1:3])
+    calls = list(evaluate_runs(runs))
+    draw(calls, path)
     held_up, caught = caught_and_held_up(calls, [call.risk for call in calls])
     area = sum(
         (right - left) * (low + high) / 2
