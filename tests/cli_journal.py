@@ -16,7 +16,7 @@ from bighub_langgraph.core.lifecycle import (
 )
 from bighub_langgraph.core.models import CallRecord, State, ToolSucceeded, Verdict
 from bighub_langgraph.core.reporting import ReportingConfig
-from tests.calls import approval, decided
+from tests.calls import approval, decided_record
 
 REPORTING = ReportingConfig()
 EXECUTED, UNKNOWN, AWAITING = "d" * 32, "e" * 32, "f" * 32
@@ -28,13 +28,13 @@ def invoke(*arguments: Any) -> Result:
 
 
 def create_record(key: str, **fields: Any) -> CallRecord:
-    return replace(decided(), key=key, created_at=2.0, **fields)
+    return replace(decided_record(), key=key, created_at=2.0, **fields)
 
 
 def create_journal(folder: Path) -> Journal:
     """A journal with one executed call, one with an unknown outcome, and one awaiting approval."""
     journal = Journal(f"sqlite:///{folder / FILE}")
-    reviewed = replace(decided(Verdict.REVIEW), key=EXECUTED, created_at=1.0)
+    reviewed = replace(decided_record(Verdict.REVIEW), key=EXECUTED, created_at=1.0)
     waiting = create_record(AWAITING, state=State.AWAITING)
     journal.insert([reviewed, create_record(UNKNOWN, tool="pay"), waiting], REPORTING)
     yes = approval(at=2.0, approver="alice", verified=True, comment="checked")

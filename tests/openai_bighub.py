@@ -25,7 +25,7 @@ class ScriptedBighub:
     def __init__(self, reply: Json | Callable[[Json], Json] = PROCEED) -> None:
         self._reply = reply
         self._numbers = itertools.count(1)
-        self.asked: list[Json] = []
+        self.evaluations: list[Json] = []
         self.reported: list[Json] = []
         self.resolved: list[Json] = []
         self.memories: list[Json] = []
@@ -40,7 +40,7 @@ class ScriptedBighub:
         self.closed = True
 
     def _evaluate(self, **asked: Any) -> Json:
-        self.asked.append(asked)
+        self.evaluations.append(asked)
         reply = self._reply(asked) if callable(self._reply) else self._reply
         return {"request_id": f"req_{next(self._numbers)}", **reply}
 

@@ -29,7 +29,7 @@ from bighub_langgraph.core.models import CallRecord, State, ToolSucceeded, Verdi
 from bighub_langgraph.core.ports import DELIVERY_LEASE, LeasedReport
 from bighub_langgraph.core.reporting import ReportingConfig, ReportKind
 from bighub_langgraph.journal.memory import MemoryJournal
-from tests.calls import approval, decided
+from tests.calls import approval, decided_record
 from tests.engines import Answer, AsyncScriptedBighub, ScriptedBighub, service
 from tests.local_engine import Signal
 
@@ -62,7 +62,7 @@ def journal(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Ite
 
 
 def call(number: int, turn: str = "message-1") -> CallRecord:
-    fresh = decided(Verdict.REVIEW)
+    fresh = decided_record(Verdict.REVIEW)
     return replace(fresh, key=f"{number:032x}", turn=turn, created_at=1.0)
 
 
@@ -297,7 +297,7 @@ def _interrupted(guard: BighubGuard, number: int) -> bool:
         sys.setprofile(Signal("/bighub_langgraph/", number))
         return ended
 
-    guard.journal.insert([replace(decided(), key=call(1).key, turn="message-1")], REPORTING)
+    guard.journal.insert([replace(decided_record(), key=call(1).key, turn="message-1")], REPORTING)
     try:
         run_sync(claim_and_execute(call(1).key, guard.runtime.ports, tool))
         guard.runtime.delivery.deliver("message-1")
@@ -471,7 +471,7 @@ async def test_an_async_client_is_told_from_the_loop_it_lives_on(tmp_path: Path)
     guard = BighubGuard(bighub=bighub, journal=journal, retries=0)
     await guard.runtime.delivery.deliver_async("message-1")
     assert await guard.runtime.delivery.wait_async(10)
-    assert (bighub.told.statuses, journal.pending_count()) == (["SUCCESS"], 0)
+    assert (bighub.blocking.statuses, journal.pending_count()) == (["SUCCESS"], 0)
     guard.close()
     journal.close()
 
@@ -482,14 +482,14 @@ async def test_after_an_outage_the_loop_comes_back_by_itself(
     monkeypatch.setattr("bighub_langgraph.delivery_worker.retry_delay", lambda tries: 0.01)
     monkeypatch.setattr("bighub_langgraph.core.delivery.retry_delay", lambda tries: 0.0)
     bighub = AsyncScriptedBighub()
-    bighub.told.away = True
+    bighub.blocking.away = True
     journal = Journal(f"sqlite:///{tmp_path / 'calls.db'}")
     run(journal, call(1))
     guard = BighubGuard(bighub=bighub, journal=journal, retries=0)
     await guard.runtime.delivery.deliver_async("message-1")
     assert await guard.runtime.delivery.wait_async(10)
     assert journal.pending_count() == 3
-    bighub.told.away = False
+    bighub.blocking.away = False
     for _ in range(1_000):
         if not journal.pending_count():
             break
@@ -510,7 +510,7 @@ class FarAndNear:
     def __init__(self, way: str, journal: Any, clock: Clock) -> None:
         client: Any = AsyncScriptedBighub() if "loop" in way else ScriptedBighub()
         client.in_process = "in place" in way
-        self.told: ScriptedBighub = client.told if "loop" in way else client
+        self.blocking: ScriptedBighub = client.blocking if "loop" in way else client
         self.guard = BighubGuard(bighub=client, journal=journal, clock=clock, retries=0)
         self._journal = journal
 
@@ -533,7 +533,7 @@ def way(
     monkeypatch.setattr("bighub_langgraph.delivery_worker.AT_EXIT", 0.2)
     made = FarAndNear(request.param, journal, clock)
     yield made
-    made.told.away = False
+    made.blocking.away = False
     made.guard.close()
 
 
@@ -541,11 +541,11 @@ async def test_what_an_outage_left_is_told_when_no_other_round_comes(
     way: FarAndNear, journal: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bighub_langgraph.delivery_worker.retry_delay", lambda tries: 0.01)
-    way.told.away = True
+    way.blocking.away = True
     run(journal, call(1))
     await way.ends("message-1")
     assert journal.pending_count() == 3
-    way.told.away = False
+    way.blocking.away = False
     clock.now += 10.0
     assert await way.is_told_everything()
 
@@ -558,11 +558,11 @@ async def test_what_an_outage_left_is_told_while_rounds_come_and_go(
     monkeypatch.setattr(
         "bighub_langgraph.delivery_worker.retry_delay", lambda tries: 1e6 if tries else 0.0
     )
-    way.told.away = True
+    way.blocking.away = True
     for number in range(1, 6):
         run(journal, call(number, f"message-{number}"))
         await way.ends(f"message-{number}")
-    way.told.away = False
+    way.blocking.away = False
     clock.now += 400.0
     run(journal, call(6, "message-6"))
     await way.ends("message-6")

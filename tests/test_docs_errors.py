@@ -50,7 +50,7 @@ def messages() -> Iterator[tuple[str, str]]:
 
 
 # Caught inside the package, or a sign of a bug in it.
-INTERNAL = {"AssertionError", "NotSayable", "AttributeError", "RuntimeError", "OSError"}
+INTERNAL = {"AssertionError", "StrictSchemaError", "AttributeError", "RuntimeError", "OSError"}
 
 
 def constant_wording(node: ast.expr) -> str:

@@ -59,7 +59,7 @@ def test_a_call_that_bighub_lets_proceed_runs_and_is_reported(runner: Runner) ->
     desk.guard.flush()
     assert state["messages"][-1].content == "Done."
     assert desk.shop.ran == [("refund", 40)]
-    [outcome] = desk.bighub.outcomes_told
+    [outcome] = desk.bighub.reported_outcomes
     assert (outcome["status"], outcome["request_id"]) == ("SUCCESS", "req-1")
     assert (outcome["production_action"], outcome["recommendation_followed"]) == ("refund", True)
     [told] = desk.bighub.rounds
@@ -100,7 +100,7 @@ def test_an_approval_runs_the_call_once_and_bighub_hears_of_both(runner: Runner)
         {"request_id": "req-1", "resolution": "approved", "comment": "ada: known customer"}
     ]
     assert desk.bighub.statuses == ["SUCCESS"]
-    assert len(desk.bighub.asked) == 1
+    assert len(desk.bighub.evaluations) == 1
 
 
 def test_a_rejection_runs_nothing_and_tells_the_model_why(runner: Runner) -> None:
@@ -121,7 +121,7 @@ def test_a_response_stands_in_for_the_tool(runner: Runner) -> None:
     desk.guard.flush()
     assert desk.shop.ran == []
     assert answers(state) == {"call-1": "I paid it myself"}
-    [outcome] = desk.bighub.outcomes_told
+    [outcome] = desk.bighub.reported_outcomes
     assert (outcome["status"], outcome["human_final_action"]) == ("BLOCKED", "I paid it myself")
 
 
@@ -131,17 +131,17 @@ def test_edited_arguments_are_seen_by_bighub_before_they_run(runner: Runner) -> 
     edit = {"name": "refund", "args": {"order_id": "o1", "amount": 10}}
     state = runner.run(desk.agent, resume({"type": "edit", "edited_action": edit}))
     desk.guard.flush()
-    assert [one["value"] for one in desk.bighub.asked] == [40, 10]
+    assert [one["value"] for one in desk.bighub.evaluations] == [40, 10]
     assert desk.shop.ran == [("refund", 10)]
     assert "refund(order_id='o1', amount=10)" in answers(state)["call-1"]
     assert desk.bighub.statuses == ["SUCCESS"]
-    assert desk.bighub.outcomes_told[0]["request_id"] == "req-2"
+    assert desk.bighub.reported_outcomes[0]["request_id"] == "req-2"
 
 
 def test_an_edit_that_bighub_blocks_does_not_run(runner: Runner) -> None:
     desk = Desk(asks_for(REFUND), "Sorry.", says="review_recommended")
     runner.run(desk.agent, PLEASE)
-    desk.bighub.says = "do_not_proceed"
+    desk.bighub.response = "do_not_proceed"
     edit = {"name": "refund", "args": {"order_id": "o1", "amount": 4000}}
     runner.run(desk.agent, resume({"type": "edit", "edited_action": edit}))
     assert desk.shop.ran == []
@@ -202,7 +202,7 @@ def test_an_answer_that_is_not_understood_is_asked_again_and_poisons_nothing(
     assert desk.shop.ran == []
     runner.run(desk.agent, resume({"type": "approve"}))
     assert desk.shop.ran == [("refund", 40)]
-    assert len(desk.bighub.asked) == 1
+    assert len(desk.bighub.evaluations) == 1
 
 
 DIALECTS = [
@@ -258,7 +258,7 @@ def test_a_call_that_cannot_be_run_is_answered_and_nobody_is_asked(
     desk = Desk(asks_for(*calls), "Sorry.")
     state = runner.run(desk.agent, PLEASE)
     assert desk.shop.ran == []
-    assert desk.bighub.asked == []
+    assert desk.bighub.evaluations == []
     assert all(wrong in content for content in answers(state).values())
     assert state["messages"][-1].content == "Sorry."
 
@@ -277,9 +277,9 @@ def test_a_tool_that_raises_is_a_failure_and_keeps_no_secrets(runner: Runner) ->
     desk.guard.flush()
     [message] = [one for one in state["messages"] if isinstance(one, ToolMessage)]
     assert message.status == "error"
-    [outcome] = desk.bighub.outcomes_told
+    [outcome] = desk.bighub.reported_outcomes
     assert outcome["status"] == "FAILURE"
-    assert "sk-live" not in str(desk.bighub.outcomes_told) + str(desk.bighub.rounds)
+    assert "sk-live" not in str(desk.bighub.reported_outcomes) + str(desk.bighub.rounds)
 
 
 def test_a_read_only_tool_runs_without_an_evaluation(runner: Runner) -> None:
@@ -291,7 +291,7 @@ def test_a_read_only_tool_runs_without_an_evaluation(runner: Runner) -> None:
     )
     runner.run(desk.agent, PLEASE)
     assert desk.shop.ran == [("look_up", "o1")]
-    assert desk.bighub.asked == []
+    assert desk.bighub.evaluations == []
 
 
 def test_a_tool_that_is_always_reviewed_is_asked_about_even_when_bighub_proceeds(
@@ -329,10 +329,10 @@ def test_an_outage_is_settled_by_the_fail_mode_and_reported_when_it_is_over(
     desk.bighub.away = False
     assert desk.guard.flush() == 0
     assert desk.bighub.statuses == ["SUCCESS"] * ran
-    asked = [one for one in desk.bighub.asked if one["context"].get("unasked")]
+    asked = [one for one in desk.bighub.evaluations if one["context"].get("unasked")]
     late = {one["idempotency_key"] for one in asked}
     assert len(late) == ran
-    assert all(one["request_id"] for one in desk.bighub.outcomes_told)
+    assert all(one["request_id"] for one in desk.bighub.reported_outcomes)
     assert len(desk.bighub.rounds) == 1
 
 
@@ -345,7 +345,7 @@ def test_a_new_message_closes_what_was_waiting_and_keeps_the_history_whole(runne
     assert desk.shop.ran == []
     desk.guard.flush()
     assert desk.bighub.statuses == ["BLOCKED"]
-    assert "a new message came" in desk.bighub.outcomes_told[0]["description"]
+    assert "a new message came" in desk.bighub.reported_outcomes[0]["description"]
 
 
 def test_an_old_checkpoint_that_is_resumed_gets_the_stored_result(runner: Runner) -> None:
@@ -376,7 +376,7 @@ def test_a_tool_knows_the_call_it_runs_for(runner: Runner) -> None:
     runner.run(agent, PLEASE)
     runner.run(agent, resume({"type": "approve", "approver": "ada"}))
     [current] = seen
-    assert current.idempotency_key == bighub.asked[0]["idempotency_key"]
+    assert current.idempotency_key == bighub.evaluations[0]["idempotency_key"]
     assert (current.approver, current.approver_verified) == ("ada", False)
     assert current.decision.raw_recommendation == "review_recommended"
 
@@ -407,7 +407,7 @@ def test_an_async_client_serves_both_colours(runner: Runner) -> None:
     desk = Desk(asks_for(REFUND), "Done.", bighub=bighub)
     runner.run(desk.agent, PLEASE)
     assert desk.shop.ran == [("refund", 40)]
-    assert bighub.told.statuses == ["SUCCESS"]
+    assert bighub.blocking.statuses == ["SUCCESS"]
 
 
 def test_on_decision_sees_every_decision_and_may_raise(runner: Runner) -> None:
@@ -427,7 +427,7 @@ def test_turning_reports_off_turns_them_off(runner: Runner) -> None:
     desk = Desk(asks_for(REFUND), "Done.", outcome_reporting=False, memory_enabled=False)
     runner.run(desk.agent, PLEASE)
     assert desk.guard.flush() == 0
-    assert (desk.bighub.outcomes_told, desk.bighub.rounds) == ([], [])
+    assert (desk.bighub.reported_outcomes, desk.bighub.rounds) == ([], [])
 
 
 def test_the_state_the_guard_adds_is_not_shown(runner: Runner) -> None:

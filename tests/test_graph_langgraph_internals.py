@@ -317,7 +317,7 @@ def test_an_unknown_run_blocks_the_calls_of_a_tools_node(
     ]
     for state in states:
         assert names_the_releases(answers(state)["call-1"])
-    assert (shop.ran, bighub.asked) == ([], [])
+    assert (shop.ran, bighub.evaluations) == ([], [])
     assert "Pass the node's own `config` on to the guard" in caplog.text
 
 
@@ -332,7 +332,7 @@ def test_an_unknown_run_blocks_the_calls_that_a_graph_would_evaluate() -> None:
 
     graph = one_node(node, MessagesState, checkpointer=InMemorySaver())
     assert names_the_releases(answers(graph.invoke(GIVEN, THREAD))["call-1"])
-    assert (shop.ran, bighub.asked) == ([], [])
+    assert (shop.ran, bighub.evaluations) == ([], [])
 
 
 def test_an_unknown_run_blocks_a_call_that_was_evaluated_before() -> None:
@@ -367,7 +367,7 @@ def test_an_unknown_run_blocks_a_call_that_is_evaluated_again() -> None:
 
     graph = one_node(node, MessagesState, checkpointer=InMemorySaver())
     assert names_the_releases(answers(graph.invoke(GIVEN, THREAD))["call-1"])
-    assert bighub.asked == []
+    assert bighub.evaluations == []
 
 
 @pytest.mark.parametrize("says", ["proceed", "review_recommended"])
@@ -382,7 +382,7 @@ def test_an_unknown_run_blocks_a_wrapped_call(says: str) -> None:
     node = ToolNode(shop.tools(), wrap_tool_call=wrap)
     graph = one_node(node, MessagesState, checkpointer=InMemorySaver())
     assert names_the_releases(answers(graph.invoke(GIVEN, THREAD))["call-1"])
-    assert (shop.ran, bighub.asked) == ([], [])
+    assert (shop.ran, bighub.evaluations) == ([], [])
 
 
 def test_an_unknown_run_blocks_the_calls_of_an_agent() -> None:
@@ -409,7 +409,7 @@ def test_an_unknown_run_blocks_the_calls_of_an_agent() -> None:
     )
     state = graph.invoke({"messages": [HumanMessage("please")]}, THREAD)
     assert names_the_releases(answers(state)["call-1"])
-    assert (shop.ran, bighub.asked) == ([], [])
+    assert (shop.ran, bighub.evaluations) == ([], [])
 
 
 class Scratchpad:

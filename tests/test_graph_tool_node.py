@@ -234,7 +234,7 @@ def test_unknown_tools_get_langgraphs_answer(runner: Runner) -> None:
     bighub = guard()
     state = runner.run(graph(tools_node(bighub, Shop().tools())), given(call("fly")))
     assert "fly is not a valid tool" in said(state)[0]
-    assert bighub.client.asked == []
+    assert bighub.client.evaluations == []
 
 
 def test_own_wrappers_run_inside_the_guard_and_may_bring_tools(runner: Runner) -> None:
@@ -248,7 +248,7 @@ def test_own_wrappers_run_inside_the_guard_and_may_bring_tools(runner: Runner) -
     state = runner.run(graph(node), given(REFUND, call("fly", "call-2")))
     assert shop.ran == []
     assert "made up" in said(state)
-    assert len(bighub.client.asked) == 2
+    assert len(bighub.client.evaluations) == 2
 
 
 def test_a_call_that_needs_a_person_is_blocked_and_the_message_says_what_to_use(
@@ -382,7 +382,7 @@ def test_an_empty_target_is_no_target(runner: Runner) -> None:
     policy = ToolPolicy(target_from_args=lambda arguments: arguments["order_id"])
     bighub = guard(tools={"look_up": policy})
     runner.run(graph(tools_node(bighub, Shop().tools())), given(call("look_up", order_id="")))
-    assert "target" not in bighub.client.asked[0]
+    assert "target" not in bighub.client.evaluations[0]
 
 
 class InProcess(ScriptedBighub):

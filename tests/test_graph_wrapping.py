@@ -80,7 +80,7 @@ def test_one_call_alone_waits_for_a_person(runner: Runner) -> None:
     assert question.value["action_requests"][0]["name"] == "refund"
     runner.run(desk.graph, Command(resume=YES))
     assert desk.shop.ran == [("refund", 40)]
-    assert len(desk.bighub.asked) == 1
+    assert len(desk.bighub.evaluations) == 1
 
 
 def test_calls_that_are_sent_one_by_one_wait_each_for_its_own_answer(runner: Runner) -> None:
@@ -121,7 +121,7 @@ def test_a_read_only_tool_is_not_asked_about(runner: Runner) -> None:
     desk = Desk("do_not_proceed", tools={"look_up": ToolPolicy(read_only=True)})
     runner.run(desk.graph, given(LOOK_UP))
     assert desk.shop.ran == [("look_up", "o1")]
-    assert desk.bighub.asked == []
+    assert desk.bighub.evaluations == []
 
 
 def test_calls_with_the_same_id_are_refused(runner: Runner) -> None:
@@ -138,7 +138,7 @@ def test_an_edit_in_the_task_is_evaluated_and_runs(runner: Runner) -> None:
     edit = {"type": "edit", "edited_action": {"name": "refund", "args": args}}
     state = runner.run(desk.graph, Command(resume={"decisions": [edit]}))
     assert desk.shop.ran == [("refund", 5)]
-    assert [one["value"] for one in desk.bighub.asked] == [40, 5]
+    assert [one["value"] for one in desk.bighub.evaluations] == [40, 5]
     assert "What ran: refund(order_id='o1', amount=5)" in said(state)["call-1"]
 
 

@@ -20,30 +20,30 @@ from bighub_langgraph.core.lifecycle import (
 from bighub_langgraph.core.models import Answer, CallRecord, ToolFailed, ToolSucceeded, Verdict
 from bighub_langgraph.core.reporting import ReportingConfig, ReportKind
 from bighub_langgraph.journal.memory import PACKED_AT_ONCE, MemoryJournal
-from tests.calls import approval, decided, decision, proposed
+from tests.calls import approval, decided_record, decision, proposed_record
 
 REPORTING = ReportingConfig()
 ENDS: dict[str, tuple[CallRecord, list[Event]]] = {
     "executed": (
-        decided(),
+        decided_record(),
         [ExecutionStarted("me", 1.0), ExecutionFinished("me", ToolSucceeded("done"))],
     ),
     "failed": (
-        decided(),
+        decided_record(),
         [ExecutionStarted("me", 1.0), ExecutionFinished("me", ToolFailed("no", output="why"))],
     ),
-    "closed": (decided(), [CallCancelled("nobody can be asked")]),
+    "closed": (decided_record(), [CallCancelled("nobody can be asked")]),
     "rejected": (
-        decided(Verdict.REVIEW),
+        decided_record(Verdict.REVIEW),
         [AnswerGiven(approval(Answer.REJECT, text="no", approver="ann", verified=True))],
     ),
     "answered": (
-        decided(Verdict.REVIEW),
+        decided_record(Verdict.REVIEW),
         [AnswerGiven(approval(Answer.RESPOND, text="ask again"))],
     ),
     "newer reply": (
         apply_event(
-            proposed(),
+            proposed_record(),
             DecisionMade(
                 decision(decision_intelligence={"rationale": "so", "precedents": [{"a": 1}]}),
                 Verdict.EXECUTE,
@@ -63,7 +63,7 @@ def moved(journal: MemoryJournal, record: CallRecord, events: list[Event]) -> Ca
 
 def tell_all(journal: MemoryJournal) -> None:
     """Deliver everything, and so many other calls that the first ones are packed."""
-    others = replace(decided(), decision=decision(request_id="of others"))
+    others = replace(decided_record(), decision=decision(request_id="of others"))
     for number in range(PACKED_AT_ONCE):
         moved(journal, replace(others, key=f"{number:032}"), [CallCancelled("over")])
     journal.ack([one.id for one in journal.lease_batch(2e12, 10 * PACKED_AT_ONCE)])
@@ -95,7 +95,7 @@ def test_an_output_of_somebody_elses_making_stays_the_object_it_is() -> None:
     journal, output = MemoryJournal(), object()
     settled = moved(
         journal,
-        decided(),
+        decided_record(),
         [ExecutionStarted("me", 1.0), ExecutionFinished("me", ToolSucceeded(output))],
     )
     tell_all(journal)
@@ -108,7 +108,7 @@ def test_what_is_told_is_what_the_tool_returned_whatever_becomes_of_it() -> None
     journal, output = MemoryJournal(), ["first"]
     moved(
         journal,
-        decided(),
+        decided_record(),
         [ExecutionStarted("me", 1.0), ExecutionFinished("me", ToolSucceeded(output))],
     )
     output.append("second")
@@ -129,7 +129,7 @@ def test_a_redaction_that_makes_no_text_of_a_text_loses_nothing(
     redact: Callable[[Any], Any],
 ) -> None:
     journal, reporting = MemoryJournal(), ReportingConfig(redact=redact)
-    [record] = journal.insert([decided()], reporting)
+    [record] = journal.insert([decided_record()], reporting)
     journal.transition(record.key, ExecutionStarted("me", 1.0), reporting)
     journal.transition(record.key, ExecutionFinished("me", ToolFailed("no")), reporting)
     [outcome, remembered] = journal.lease_batch(2e12, 100)
@@ -148,7 +148,7 @@ class Declined(Exception):
 def test_what_a_failed_tool_left_is_given_back_as_it_was() -> None:
     journal, left = MemoryJournal(), Declined("51", bank="x")
     end = ExecutionFinished("me", ToolFailed("declined", output=left))
-    settled = moved(journal, decided(), [ExecutionStarted("me", 1.0), end])
+    settled = moved(journal, decided_record(), [ExecutionStarted("me", 1.0), end])
     tell_all(journal)
     found = journal.find([settled.key])[settled.key].result
     assert isinstance(found, ToolFailed)
@@ -165,7 +165,7 @@ class Masked(str):
 
 
 def test_what_a_redaction_left_in_a_proposal_does_not_keep_a_call_from_being_found() -> None:
-    asked = decided()
+    asked = decided_record()
     context = {**asked.request.context, "arguments": {"order": Masked("order", "***")}}
     journal = MemoryJournal()
     hidden = replace(asked, request=replace(asked.request, context=context))

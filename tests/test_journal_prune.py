@@ -14,7 +14,7 @@ from bighub_langgraph.core.lifecycle import ExecutionFinished, ExecutionStarted,
 from bighub_langgraph.core.models import CallRecord, State, ToolSucceeded
 from bighub_langgraph.core.reporting import ReportingConfig
 from bighub_langgraph.journal.memory import MemoryJournal
-from tests.calls import decided
+from tests.calls import decided_record
 
 QUIET = ReportingConfig(outcomes=False, memory=False)
 DAY = 86_400.0
@@ -52,7 +52,7 @@ def journal(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Ite
 
 
 def call(letter: str, thread: str, **fields: Any) -> CallRecord:
-    return replace(decided(), key=letter * 32, thread=thread, created_at=1.0, **fields)
+    return replace(decided_record(), key=letter * 32, thread=thread, created_at=1.0, **fields)
 
 
 def settle(journal: Any, record: CallRecord, reporting: ReportingConfig = QUIET) -> None:

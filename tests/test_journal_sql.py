@@ -35,7 +35,7 @@ from bighub_langgraph.core.models import CallRecord, State, ToolFailed, ToolSucc
 from bighub_langgraph.core.reporting import ReportingConfig, ReportKind
 from bighub_langgraph.journal.owners import presence
 from bighub_langgraph.journal.tables import STEPS, migrate
-from tests.calls import decided
+from tests.calls import decided_record
 from tests.faults.killing import fresh
 from tests.local_engine import Signal
 
@@ -44,7 +44,7 @@ REPORTING = ReportingConfig()
 
 def call(key: str = "a" * 32, **fields: Any) -> CallRecord:
     """A call that may run."""
-    return replace(decided(), key=key, created_at=1.0, **fields)
+    return replace(decided_record(), key=key, created_at=1.0, **fields)
 
 
 def ran(journal: Journal, record: CallRecord, at: float = 0.0) -> CallRecord:

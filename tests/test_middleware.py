@@ -92,7 +92,7 @@ def test_all_calls_of_a_turn_wait_for_the_answer_and_the_model_goes_on_once(runn
     runner.run(agent.graph, resume(YES))
     assert sorted(agent.shop.ran) == [("look_up", "o1"), ("refund", 40)]
     assert len(agent.model.shown) == 2
-    assert len(agent.bighub.asked) == 2
+    assert len(agent.bighub.evaluations) == 2
 
 
 def test_a_rejected_call_does_not_run_and_the_model_reads_why(runner: Runner) -> None:
@@ -122,7 +122,7 @@ def test_an_edited_call_is_evaluated_before_it_runs(runner: Runner) -> None:
     state = runner.run(agent.graph, resume(edit(5)))
     agent.guard.flush()
     assert agent.shop.ran == [("refund", 5)]
-    assert [one["value"] for one in agent.bighub.asked] == [40, 5]
+    assert [one["value"] for one in agent.bighub.evaluations] == [40, 5]
     assert "What ran: refund(order_id='o1', amount=5)" in answers(state)["call-1"]
     assert agent.bighub.statuses == ["SUCCESS"]
 
@@ -130,7 +130,7 @@ def test_an_edited_call_is_evaluated_before_it_runs(runner: Runner) -> None:
 def test_an_edit_that_bighub_stops_does_not_run(runner: Runner) -> None:
     agent = Agent(asks_for(REFUND), "Sorry.", says=REVIEW)
     runner.run(agent.graph, PLEASE)
-    agent.bighub.says = "do_not_proceed"
+    agent.bighub.response = "do_not_proceed"
     runner.run(agent.graph, resume(edit(5)))
     assert agent.shop.ran == []
 
@@ -235,7 +235,7 @@ def test_a_call_that_cannot_be_run_is_answered_and_nobody_is_asked(
     agent = Agent(asks_for(*calls), "Sorry.")
     state = runner.run(agent.graph, PLEASE)
     assert agent.shop.ran == []
-    assert agent.bighub.asked == []
+    assert agent.bighub.evaluations == []
     assert all(wrong in content for content in answers(state).values())
     assert state["messages"][-1].content == "Sorry."
 
@@ -245,7 +245,7 @@ def test_a_read_only_tool_runs_without_an_evaluation(runner: Runner) -> None:
     agent = Agent(asks_for(LOOK_UP), "Done.", says="do_not_proceed", tools=tools)
     runner.run(agent.graph, PLEASE)
     assert agent.shop.ran == [("look_up", "o1")]
-    assert agent.bighub.asked == []
+    assert agent.bighub.evaluations == []
 
 
 def test_one_question_a_call_lets_the_others_run_meanwhile(runner: Runner) -> None:
@@ -369,4 +369,4 @@ async def test_a_copy_asks_its_own_guard() -> None:
     graph: Any = create_agent(model, shop.tools(), middleware=[copied])
     graph.invoke(PLEASE)
     await graph.ainvoke(PLEASE)
-    assert (len(strict.asked), shop.ran) == (2, [])
+    assert (len(strict.evaluations), shop.ran) == (2, [])

@@ -102,7 +102,7 @@ def test_a_no_of_langchains_reviewer_is_reported(place: Place, runner: Runner) -
     agent.guard.flush()
     assert agent.shop.ran == []
     assert agent.bighub.statuses == ["BLOCKED"]
-    assert "another middleware answered it" in agent.bighub.outcomes_told[0]["description"]
+    assert "another middleware answered it" in agent.bighub.reported_outcomes[0]["description"]
 
 
 @pytest.mark.parametrize("mode", ["batched", "per_call"])
@@ -115,7 +115,7 @@ def test_what_langchains_reviewer_edits_is_evaluated_again(
     state = runner.run(agent.graph, said)
     agent.guard.flush()
     assert agent.shop.ran == [("refund", 7)]
-    assert [one["value"] for one in agent.bighub.asked] == [40, 7]
+    assert [one["value"] for one in agent.bighub.evaluations] == [40, 7]
     assert "refunded 7" in answers(state)["call-1"]
     assert sorted(agent.bighub.statuses) == ["BLOCKED", "SUCCESS"]
 
@@ -123,7 +123,7 @@ def test_what_langchains_reviewer_edits_is_evaluated_again(
 def test_an_edit_that_bighub_stops_does_not_run(place: Place, runner: Runner) -> None:
     agent = place(ask(), asks_for(REFUND), "Sorry.")
     runner.run(agent.graph, PLEASE)
-    agent.bighub.says = "do_not_proceed"
+    agent.bighub.response = "do_not_proceed"
     state = runner.run(agent.graph, resume(EDIT))
     assert agent.shop.ran == []
     assert "Do not repeat this call" in answers(state)["call-1"]
@@ -134,7 +134,7 @@ def test_an_edit_that_needs_a_person_is_asked_about_where_it_runs(
 ) -> None:
     agent = place(ask(), asks_for(REFUND), "Done.")
     runner.run(agent.graph, PLEASE)
-    agent.bighub.says = "review_recommended"
+    agent.bighub.response = "review_recommended"
     state = runner.run(agent.graph, resume(EDIT))
     [question] = state["__interrupt__"]
     assert question.value["action_requests"][0]["args"]["amount"] == 7
@@ -166,7 +166,7 @@ def test_a_call_that_is_changed_after_the_model_runs_only_as_bighub_sees_it(
         state = runner.run(agent.graph, resume(YES))
     assert shown == 1000
     assert agent.shop.ran == [("refund", 1000)]
-    assert agent.bighub.asked[-1]["value"] == 1000
+    assert agent.bighub.evaluations[-1]["value"] == 1000
 
 
 class Filler(AgentMiddleware[Any, Any, Any]):
@@ -304,7 +304,7 @@ def test_a_tool_that_is_found_late_is_guarded_too(
     agent = place(Late(), asks_for(call("late", amount=3)), "Done.", says=word)
     state = runner.run(agent.graph, PLEASE)
     assert Late.ran == ran
-    assert len(agent.bighub.asked) == 1
+    assert len(agent.bighub.evaluations) == 1
     assert [one.name for one in state["messages"] if isinstance(one, ToolMessage)] == ["late"]
 
 

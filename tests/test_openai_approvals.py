@@ -123,7 +123,7 @@ def test_an_edit_is_checked_shown_to_bighub_and_run(server: ResponsesServer, col
         client.tool("refund", refund)
         edit = {**YES, "arguments": {"order": "2", "amount": "4"}}
         client.run_with_approval(lambda _: edit)
-        arguments = [asked["context"]["arguments"]["amount"] for asked in client.bighub.asked]
+        arguments = [asked["context"]["arguments"]["amount"] for asked in client.bighub.evaluations]
         assert [one["status"] for one in client.bighub.reported] == ["SUCCESS", "SUCCESS"]
     assert arguments == [5.0, 6.0, 4.0]
     said = outputs(server)[1]

@@ -161,7 +161,7 @@ def test_an_action_tells_bighub_its_facts(server: ResponsesServer) -> None:
             return "reset"
 
         client.run()
-        [asked] = client.bighub.asked
+        [asked] = client.bighub.evaluations
     assert asked["domain"] == "okta"
     facts = {"system": "okta", "risk": "high", "environment": "production"}
     assert facts.items() <= asked["context"].items()
@@ -349,7 +349,7 @@ def test_a_client_with_decisions_is_asked_there_and_raw(server: ResponsesServer)
     with runtime("blocking", server, bighub=bighub) as client:
         client.tool("look", look)
         client.client.check_tool("look", {"place": "here"})
-    [asked] = bighub.asked
+    [asked] = bighub.evaluations
     assert asked["raw"] is True
     assert asked["context"]["objective"] == "better_decision"
     assert asked["context"]["model_selection"] == "auto"

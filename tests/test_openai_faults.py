@@ -91,7 +91,7 @@ def test_a_broken_stream_before_the_call_runs_no_tool(faults: LLMock, fault: str
     with Refunds(faults, provider_max_retries=0) as client:
         with pytest.raises(BrokenStream):
             list(client.runtime.run_stream(**RUN))
-        assert (client.orders, client.bighub.asked) == ([], [])
+        assert (client.orders, client.bighub.evaluations) == ([], [])
 
 
 @pytest.mark.parametrize("fault", ["disconnect", "truncate", "corrupt"])
@@ -135,7 +135,7 @@ async def test_an_async_stream_breaks_as_typed(faults: LLMock) -> None:
         with pytest.raises(BrokenStream):
             async for _ in runtime.run_stream(**RUN):
                 pass
-        assert bighub.asked == []
+        assert bighub.evaluations == []
     await model.close()
 
 

@@ -179,7 +179,7 @@ def test_calls_of_an_answer_that_is_not_whole_do_not_run(
     with runtime(colour, server) as client:
         client.tool("look", look)
         answer = client.run()
-        assert client.bighub.asked == []
+        assert client.bighub.evaluations == []
     assert answer.status == status
     assert error in str(answer.error)
 

@@ -89,7 +89,7 @@ def test_a_stored_run_goes_on_in_another_client(
     with runtime(colour, server, REVIEW, journal=journal) as client:
         client.tool("refund", refund)
         answer = client.resume(client.client.state_from_json(blob))
-        assert client.bighub.asked == []
+        assert client.bighub.evaluations == []
         assert [one["status"] for one in client.bighub.reported] == ["SUCCESS", "SUCCESS"]
         assert [one["request_id"] for one in client.bighub.resolved] == ["req_1", "req_2"]
     assert answer["output_text"] == "All refunded."
@@ -434,7 +434,7 @@ def test_an_edited_call_runs_with_the_new_arguments_in_another_client(
         client.tool("refund", refund)
         for _ in range(2):
             answer = client.resume(client.client.state_from_json(blob))
-        assert len(client.bighub.asked) == 1
+        assert len(client.bighub.evaluations) == 1
     outputs = [event["output"] for event in answer["execution"]["events"] if event["output"]]
     assert outputs == ["refunded 7"]
 

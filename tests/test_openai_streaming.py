@@ -125,7 +125,7 @@ def test_a_stream_that_breaks_is_an_error_and_its_calls_do_not_run(
         client.tool("look", look)
         with pytest.raises(BrokenStream):
             client.stream()
-        assert client.bighub.asked == []
+        assert client.bighub.evaluations == []
 
 
 def test_what_ran_before_a_break_is_told_and_reported(server: ResponsesServer, colour: str) -> None:
@@ -137,7 +137,7 @@ def test_what_ran_before_a_break_is_told_and_reported(server: ResponsesServer, c
         assert [event["status"] for event in raised.value.events] == ["executed"]
         assert [outcome["status"] for outcome in client.bighub.reported] == ["SUCCESS"]
         assert client.resume(raised.value.state)["output_text"] == "Seen."
-        assert len(client.bighub.asked) == 1
+        assert len(client.bighub.evaluations) == 1
 
 
 def test_a_stream_that_nobody_reads_to_its_end_is_closed(server: ResponsesServer) -> None:
@@ -147,7 +147,7 @@ def test_a_stream_that_nobody_reads_to_its_end_is_closed(server: ResponsesServer
         events = client.client.run_stream(messages="Go.", model="gpt-5")
         assert next(events)["type"] == "output_item_added"
         events.close()
-        assert client.bighub.asked == []
+        assert client.bighub.evaluations == []
 
 
 def event(kind: str, **fields: Any) -> SimpleNamespace:

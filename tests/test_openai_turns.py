@@ -103,7 +103,7 @@ def test_a_call_that_does_not_fit_is_told_what_to_mend_before_bighub_is_asked(
     with runtime(colour, server) as client:
         client.tool("refund", refund)
         last = client.run()["execution"]["last"]
-        assert client.bighub.asked == []
+        assert client.bighub.evaluations == []
     assert last["status"] == "tool_error"
     assert told in last["error"]
     assert outputs(server) == [{"status": "tool_error", "error": last["error"]}]
@@ -134,7 +134,7 @@ def test_a_tool_without_a_value_is_evaluated_without_one(
     with runtime(colour, server) as client:
         client.tool("ping", lambda host: host, parameters_schema=PING, strict=False)
         client.run()
-        [asked] = client.bighub.asked
+        [asked] = client.bighub.evaluations
     assert "value" not in asked
 
 
@@ -229,7 +229,7 @@ def test_a_tool_that_only_reads_runs_unasked(server: ResponsesServer, colour: st
     with runtime(colour, server, STOP) as client:
         client.tool("refund", refund, read_only=True)
         last = client.run()["execution"]["last"]
-        assert (client.bighub.asked, client.bighub.reported) == ([], [])
+        assert (client.bighub.evaluations, client.bighub.reported) == ([], [])
     assert (last["status"], last["output"]) == ("executed", "refunded 1")
 
 
@@ -242,7 +242,7 @@ def test_calls_that_share_an_id_are_answered_and_never_run(
     with runtime(colour, server) as client:
         client.tool("refund", refund)
         answer = client.run()
-        assert client.bighub.asked == []
+        assert client.bighub.evaluations == []
     assert [event["status"] for event in answer["execution"]["events"]] == ["tool_error"]
 
 
@@ -280,7 +280,7 @@ def test_one_run_is_one_trajectory_of_one_session(server: ResponsesServer, colou
     with runtime(colour, server, session_id="s1") as client:
         client.tool("refund", refund)
         answer, _ = client.run(), client.run()
-        contexts = [asked["context"] for asked in client.bighub.asked]
+        contexts = [asked["context"] for asked in client.bighub.evaluations]
     assert {context["session_id"] for context in contexts} == {"s1"}
     first, second, third = (context["trajectory_id"] for context in contexts)
     assert first == second != third

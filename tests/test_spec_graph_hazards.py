@@ -67,7 +67,7 @@ def test_a_no_stays_a_no_when_bighub_changes_its_mind(make: Make) -> None:
     files.start()
     waiting = files.graph.get_state(CONFIG).config
     files.answer(NO)
-    files.bighub.says = "proceed"
+    files.bighub.response = "proceed"
     again = make(says="proceed")
     again.answer(YES, config=waiting)
     assert files.trace.count("refund 40") == 0
@@ -79,7 +79,7 @@ def test_the_decision_is_made_once_however_often_the_thread_is_resumed(make: Mak
     waiting = files.graph.get_state(CONFIG).config
     for _ in range(3):
         files.answer(YES, config=waiting)
-    assert len(files.bighub.asked) == 1
+    assert len(files.bighub.evaluations) == 1
     assert files.trace.count("refund 40") == 1
 
 
@@ -221,7 +221,7 @@ def test_a_fork_with_other_arguments_is_another_call(make: Make) -> None:
     fork = files.graph.update_state(waiting.config, {"messages": [other]}, as_node="model")
     state = files.run(None, fork)
     assert "__interrupt__" in state
-    assert len(files.bighub.asked) == 2
+    assert len(files.bighub.evaluations) == 2
     assert files.trace.count("refund 41") == 0
     files.answer(YES)
     assert files.trace.count("refund 41") == 1
@@ -244,5 +244,5 @@ def test_every_outcome_arrives_once(make: Make) -> None:
     files.answer(YES)
     files.guard.flush()
     assert sorted(files.bighub.statuses) == ["SUCCESS", "SUCCESS"]
-    keys = [one["details"]["idempotency_key"] for one in files.bighub.outcomes_told]
+    keys = [one["details"]["idempotency_key"] for one in files.bighub.reported_outcomes]
     assert len(set(keys)) == 2

@@ -60,7 +60,7 @@ def test_a_redaction_that_raises_hides_everything_and_loses_nothing() -> None:
     with BighubGuard(bighub=bighub, redact=broken) as guard:
         paid(guard)
         guard.flush()
-    [outcome] = bighub.outcomes_told
+    [outcome] = bighub.reported_outcomes
     assert (outcome["status"], outcome["description"]) == ("SUCCESS", "[redacted]")
 
 
@@ -162,5 +162,5 @@ def test_a_redaction_hides_what_is_to_be_hidden_where_the_call_was_made() -> Non
         token = HIDE.set("Ada")
         paid(guard, notes=["Ada"])
         HIDE.reset(token)
-    assert len(bighub.outcomes_told) == 1
-    assert "Ada" not in str([bighub.outcomes_told, bighub.rounds])
+    assert len(bighub.reported_outcomes) == 1
+    assert "Ada" not in str([bighub.reported_outcomes, bighub.rounds])
