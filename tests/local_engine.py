@@ -1,4 +1,4 @@
-"""What the tests of the embedded engine share: a clock to turn, and calls that come again."""
+"""What the tests of the embedded engine share: a settable clock, signals, and example calls."""
 
 import gc
 import sys
@@ -15,7 +15,7 @@ DAY = 86_400.0
 
 @dataclass
 class Clock:
-    """A clock that moves when it is told to, and a second at every look."""
+    """A clock that can be set, and advances by a step at each call."""
 
     now: float = 1_700_000_000.0
     step: float = field(default=1.0)

@@ -1,4 +1,4 @@
-"""The embedded engine on PostgreSQL: processes that learn from each other."""
+"""The embedded engine on PostgreSQL, with several processes and threads."""
 
 import multiprocessing
 import random
@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from bighub import BighubAPIError
 
-from bighub_langgraph.local import LocalBighub, learning
+from bighub_langgraph.local import LocalBighub, trainer
 from tests import postgres
 from tests.local_engine import engine, live, refund
 
@@ -42,9 +42,9 @@ def test_two_processes_learn_from_each_others_outcomes(url: str) -> None:
         assert good < bad / 2
 
 
-def test_all_that_comes_at_the_same_moment_is_taken_in_and_counted(url: str) -> None:
+def test_concurrent_requests_are_all_processed_and_counted(url: str) -> None:
     clients = [LocalBighub(url) for _ in range(2)]
-    known: list[str] = []
+    request_ids: list[str] = []
     sessions = [f"at once {number}" for number in range(8)]
 
     def work(number: int) -> int:
@@ -58,42 +58,42 @@ def test_all_that_comes_at_the_same_moment_is_taken_in_and_counted(url: str) -> 
                     bighub.actions.evaluate_batch(actions=calls)
                 case 1:
                     replies = bighub.decisions.evaluate_together(calls)
-                    assert not [one for one in replies if isinstance(one, Exception)]
+                    assert not [reply for reply in replies if isinstance(reply, Exception)]
                 case _:
                     calls = calls[:1]
-                    known.append(refund(bighub, context=contexts[0])["request_id"])
+                    request_ids.append(refund(bighub, context=contexts[0])["request_id"])
                     try:
-                        bighub.approvals.resolve(known[-1], resolution="approved")
+                        bighub.approvals.resolve(request_ids[-1], resolution="approved")
                     except BighubAPIError as refused:
-                        assert refused.status_code == 409  # noqa: PT017 - somebody was faster
-                    some = chance.sample(known, min(5, len(known)))
+                        assert refused.status_code == 409  # noqa: PT017 - another thread was faster
+                    some = chance.sample(request_ids, min(5, len(request_ids)))
                     reports = [{"request_id": each, "status": "FRAUD"} for each in some]
                     assert bighub.outcomes.report_batch(reports)["failed"] == 0
-                    bighub.outcomes.report(request_id=known[-1], status="SUCCESS")
+                    bighub.outcomes.report(request_id=request_ids[-1], status="SUCCESS")
             decided += len(calls)
         return decided
 
     with ThreadPoolExecutor(6) as threads:
         decided = sum(threads.map(work, range(6)))
     with clients[0].engine.store.transaction() as tx:
-        counted = [clients[0].engine.sessions.read(tx, each).calls for each in sessions]
+        counted = [clients[0].engine.sessions.find(tx, each).calls for each in sessions]
     for client in clients:
         client.close()
     assert sum(counted) == decided
 
 
-def test_nobody_waits_for_a_snapshot_that_another_process_is_writing(
+def test_an_evaluation_does_not_wait_for_a_snapshot_of_another_process(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(learning, "_BETWEEN_SNAPSHOTS", 1)
-    with engine(url) as one, engine(url) as other:
-        live(one, 2)
-        with one.engine.store.transaction():
-            refund(one)
-            asked = threading.Thread(target=refund, args=(other,), daemon=True)
-            asked.start()
-            asked.join(20)
-            assert not asked.is_alive()
+    monkeypatch.setattr(trainer, "SNAPSHOT_INTERVAL", 1)
+    with engine(url) as first, engine(url) as second:
+        live(first, 2)
+        with first.engine.store.transaction():
+            refund(first)
+            thread = threading.Thread(target=refund, args=(second,), daemon=True)
+            thread.start()
+            thread.join(20)
+            assert not thread.is_alive()
 
 
 def test_every_query_runs_there_too(url: str) -> None:

@@ -1,7 +1,8 @@
-"""The pure parts of scoring, each by what it promises."""
+"""The parts of the risk model, one by one."""
 
 import ast
 import itertools
+import json
 import random
 from pathlib import Path
 
@@ -10,14 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bighub_langgraph.local import DomainSettings, Settings
-from bighub_langgraph.local.scoring import bounds, drift, session
-from bighub_langgraph.local.scoring.action import Action, Past, describe, facts_of
+from bighub_langgraph.local.scoring import confidence_bounds
+from bighub_langgraph.local.scoring.drift import DriftDetector
+from bighub_langgraph.local.scoring.embedding import embed_action
 from bighub_langgraph.local.scoring.evidence import Evidence, Label
-from bighub_langgraph.local.scoring.logistic import Logistic
+from bighub_langgraph.local.scoring.features import Action, SessionHistory, extract_facts
+from bighub_langgraph.local.scoring.logistic import LogisticRegression
 from bighub_langgraph.local.scoring.model import Model
-from bighub_langgraph.local.scoring.precedents import KEPT, Precedents, embed
+from bighub_langgraph.local.scoring.precedents import MAX_PRECEDENTS, PrecedentIndex
+from bighub_langgraph.local.scoring.session import Session, SessionCall, assess_health
 
-SCORING = Path(bounds.__file__).parent
+SCORING = Path(confidence_bounds.__file__).parent
 IMPURE = {
     "asyncio",
     "time",
@@ -32,7 +36,7 @@ IMPURE = {
 
 
 @pytest.mark.parametrize("path", sorted(SCORING.glob("*.py")), ids=lambda path: path.stem)
-def test_scoring_knows_no_clock_no_chance_and_no_database(path: Path) -> None:
+def test_scoring_imports_no_clock_no_random_numbers_and_no_database(path: Path) -> None:
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -43,53 +47,70 @@ def test_scoring_knows_no_clock_no_chance_and_no_database(path: Path) -> None:
 
 
 @given(st.integers(0, 500), st.integers(1, 500), st.floats(0.5, 0.99))
-def test_the_upper_bound_lies_above_what_was_seen(bad: int, good: int, assurance: float) -> None:
+def test_the_observed_rate_lies_between_its_bounds(
+    bad: int, good: int, confidence_level: float
+) -> None:
     total = bad + good
-    upper = bounds.upper_bound(bad, total, assurance)
-    lower = bounds.lower_bound(bad, total, assurance)
+    upper = confidence_bounds.upper_bound(bad, total, confidence_level)
+    lower = confidence_bounds.lower_bound(bad, total, confidence_level)
     assert 0 <= lower <= bad / total <= upper <= 1
 
 
 @given(st.integers(0, 60), st.integers(1, 600), st.floats(0.01, 0.5), st.integers(1, 14))
-def test_what_stays_below_a_limit_has_its_upper_bound_there(
+def test_a_rate_below_a_limit_has_its_upper_bound_there(
     bad: int, good: int, limit: float, tries: int
 ) -> None:
-    if bounds.stays_below(limit, bad, bad + good, 0.95, tries=tries):
-        assert bounds.upper_bound(bad, bad + good, 0.95) <= limit
+    if confidence_bounds.is_rate_below(limit, bad, bad + good, 0.95, tries=tries):
+        assert confidence_bounds.upper_bound(bad, bad + good, 0.95) <= limit
 
 
-@pytest.mark.parametrize("assurance", [0.8, 0.95])
-def test_a_coin_on_the_limit_is_hardly_ever_believed_to_be_below_however_often_one_looks(
-    assurance: float,
+@pytest.mark.parametrize("confidence_level", [0.8, 0.95])
+def test_a_rate_on_the_limit_is_rarely_taken_to_be_below_however_often_it_is_checked(
+    confidence_level: float,
 ) -> None:
-    chance, believed = random.Random(4), 0
+    chance, accepted = random.Random(4), 0
     for _ in range(300):
         tosses = itertools.accumulate(chance.random() < 0.1 for _ in range(600))
-        looks = (
-            bounds.stays_below(0.1, bad, total, assurance) for total, bad in enumerate(tosses, 1)
+        checks = (
+            confidence_bounds.is_rate_below(0.1, bad, total, confidence_level)
+            for total, bad in enumerate(tosses, 1)
         )
-        believed += any(looks)
-    assert believed / 300 <= 1 - assurance
+        accepted += any(checks)
+    assert accepted / 300 <= 1 - confidence_level
+
+
+@pytest.mark.parametrize(("limit", "confidence_level"), [(0.1, 0.95), (0.2, 0.8), (0.01, 0.99)])
+def test_about_as_many_outcomes_as_estimated_show_a_rate_below_the_limit(
+    limit: float, confidence_level: float
+) -> None:
+    needed = confidence_bounds.estimate_outcomes_needed(limit, confidence_level)
+    assert confidence_bounds.is_rate_below(limit, 0, needed + 1, confidence_level)
+    assert not confidence_bounds.is_rate_below(limit, 0, needed - 1, confidence_level)
 
 
 def test_without_a_bad_case_the_bound_is_clopper_and_pearsons() -> None:
-    assert bounds.upper_bound(0, 28, 0.95) == pytest.approx(1 - 0.05 ** (1 / 28), abs=1e-6)
+    assert confidence_bounds.upper_bound(0, 28, 0.95) == pytest.approx(
+        1 - 0.05 ** (1 / 28), abs=1e-6
+    )
 
 
-def test_nothing_counted_bounds_nothing() -> None:
-    assert (bounds.upper_bound(0, 0, 0.95), bounds.lower_bound(0, 0, 0.95)) == (1.0, 0.0)
+def test_without_counts_every_rate_is_possible() -> None:
+    assert (
+        confidence_bounds.upper_bound(0, 0, 0.95),
+        confidence_bounds.lower_bound(0, 0, 0.95),
+    ) == (1.0, 0.0)
 
 
-def test_a_rise_is_noticed_and_a_steady_rate_is_not() -> None:
+def test_a_rise_raises_an_alarm_and_a_steady_rate_does_not() -> None:
     chance = random.Random(7)
-    watch = drift.Drift()
-    steady = [watch.add(bad=chance.random() < 0.05, at=0.0) for _ in range(1_000)]
+    detector = DriftDetector()
+    steady = [detector.add(bad=chance.random() < 0.05, at=0.0) for _ in range(1_000)]
     assert not any(steady)
-    assert any(watch.add(bad=chance.random() < 0.20, at=0.0) for _ in range(200))
-    assert watch.present
+    assert any(detector.add(bad=chance.random() < 0.20, at=0.0) for _ in range(200))
+    assert detector.is_drifting
 
 
-def test_facts_name_what_is_in_the_arguments() -> None:
+def test_arguments_are_flattened_to_named_facts() -> None:
     context = {
         "session_id": "s",
         "arguments": {
@@ -99,7 +120,7 @@ def test_facts_name_what_is_in_the_arguments() -> None:
             "rush": True,
         },
     }
-    assert facts_of(context) == {
+    assert extract_facts(context) == {
         "amount": 5.0,
         "items.#": 2.0,
         "items[].price": 5.0,
@@ -110,62 +131,62 @@ def test_facts_name_what_is_in_the_arguments() -> None:
     }
 
 
-def test_a_session_remembers_a_bounded_past() -> None:
-    summary = session.Session()
+def test_the_summary_of_a_session_has_a_bounded_size() -> None:
+    summary = Session()
     for number in range(500):
         words = tuple(f"word{number}-{each}" for each in range(5))
-        call = session.Call(f"action{number}", f"digest{number}", 1.0, words, float(number))
-        summary = summary.proposed(call).ended(action=call.action, bad=number % 2 == 0)
-    assert len(str(summary.to_json())) < 8_000
+        call = SessionCall(f"action{number}", f"digest{number}", 1.0, words, float(number))
+        summary = summary.with_call(call).with_outcome(action=call.action, bad=number % 2 == 0)
+    text = json.dumps(summary)
+    assert len(text) < 8_000
     assert (summary.calls, summary.errors) == (500, 250)
-    assert session.Session.from_json(summary.to_json()) == summary
+    assert Session.from_json(json.loads(text)) == summary
 
 
 @pytest.mark.parametrize(
-    ("past", "health"),
+    ("history", "health"),
     [
-        (Past(), None),
-        (Past(known=True, calls=4), "healthy"),
-        (Past(known=True, calls=9, errors_in_a_row=1), "strained"),
-        (Past(known=True, calls=9, repeats=3), "poor"),
+        (SessionHistory(), None),
+        (SessionHistory(has_session=True, calls=4), "healthy"),
+        (SessionHistory(has_session=True, calls=9, errors_in_a_row=1), "strained"),
+        (SessionHistory(has_session=True, calls=9, repeats=3), "poor"),
     ],
 )
-def test_health_is_read_from_the_past(past: Past, health: str | None) -> None:
-    assert session.health_of(past) == health
+def test_health_follows_from_the_history(history: SessionHistory, health: str | None) -> None:
+    assert assess_health(history) == health
 
 
 def action(number: int, **changed: object) -> Action:
-    given = {"domain": "d", "name": "pay", "actor": "a", "target": f"t{number}", "value": 5.0}
-    return Action(**{**given, **changed})  # type: ignore[arg-type]
+    fields = {"domain": "d", "name": "pay", "actor": "a", "target": f"t{number}", "value": 5.0}
+    return Action(**{**fields, **changed})  # type: ignore[arg-type]
 
 
 def evidence(number: int, label: Label = Label.GOOD, **changed: object) -> Evidence:
-    given = action(number, **changed)
-    return Evidence(f"r{number}", given, 0.0, 0.0, label, None, 0.0, 0.3, {})
+    parts = {"beta": 0.3, "near": 0.3, "logistic": 0.3, "scarcity": 1.0, "closeness": 0.0}
+    about = action(number, **changed)
+    return Evidence(f"r{number}", about, 0.0, 0.0, label, None, 0.0, 0.3, parts)
 
 
-def test_an_action_is_described_in_a_few_words() -> None:
-    assert describe(action(1)) == "pay of 5 for t1"
-
-
-def test_precedents_keep_a_bounded_number_and_find_the_same_call_again() -> None:
-    known = Precedents()
-    for number in range(KEPT + 50):
-        known.remember(evidence(number))
-    assert len(known) == KEPT
-    (first, *_) = known.nearest(action(KEPT)).shown(1)
-    assert first.request_id == f"r{KEPT}"
+def test_the_index_keeps_a_bounded_number_of_calls_and_finds_the_same_call_again() -> None:
+    index = PrecedentIndex()
+    for number in range(MAX_PRECEDENTS + 50):
+        index.add(evidence(number))
+    assert len(index) == MAX_PRECEDENTS
+    (first, *_) = index.find_nearest(action(MAX_PRECEDENTS)).to_precedents(1)
+    assert first.request_id == f"r{MAX_PRECEDENTS}"
+    assert first.summary == f"pay of 5 for t{MAX_PRECEDENTS}"
     assert first.similarity == pytest.approx(1.0, abs=1e-3)
 
 
-def test_like_calls_point_the_same_way() -> None:
-    near, far = action(1, value=5.5), action(2, value=9_000.0)
-    here = embed(action(1))
-    assert here @ embed(near) > here @ embed(far)
+def test_similar_calls_have_similar_embeddings() -> None:
+    similar, different = action(1, value=5.5), action(2, value=9_000.0)
+    vector = embed_action(action(1)).to_dense()
+    similarity = vector @ embed_action(similar).to_dense()
+    assert similarity > vector @ embed_action(different).to_dense()
 
 
-def test_regression_learns_which_feature_tells() -> None:
-    model = Logistic(variance=1.0, most=10, means={"base": 0.0})
+def test_the_regression_learns_which_feature_predicts_the_outcome() -> None:
+    model = LogisticRegression(variance=1.0, max_weights=10, means={"base": 0.0})
     for number in range(60):
         bad = number % 2 == 0
         model.learn({"base": 1.0, "risky" if bad else "safe": 1.0}, bad=bad)
@@ -173,31 +194,33 @@ def test_regression_learns_which_feature_tells() -> None:
     assert model.predict({"base": 1.0, "safe": 1.0}) < 0.2
 
 
-def test_labels_that_wait_to_be_subtracted_count_already() -> None:
-    model = Logistic(variance=1.0, most=10, means={"base": 0.0})
+def test_a_regression_is_restored_from_its_state() -> None:
+    model = LogisticRegression(variance=1.0, max_weights=10, means={"base": 0.0})
     features = {"base": 1.0, "number": 0.5}
     for number in range(40):
         model.learn(features, bad=number % 3 == 0)
         expected = model.predict(features)
-        twin = Logistic(variance=1.0, most=10).restored(model.state())
+        twin = LogisticRegression(variance=1.0, max_weights=10)
+        twin.load_state(model.dump_state())
         assert twin.predict(features) == pytest.approx(expected, rel=1e-12)
 
 
-def test_an_identifier_that_comes_once_takes_no_place() -> None:
-    model = Logistic(variance=1.0, most=4, means={"base": 0.0})
+def test_an_identifier_that_occurs_once_takes_no_weight() -> None:
+    model = LogisticRegression(variance=1.0, max_weights=4, means={"base": 0.0})
     for number in range(100):
         model.learn({"base": 1.0, f"order-{number}": 1.0, "kind": 1.0}, bad=False)
-    assert model.state()["places"] == ["base", "kind"]
+    assert model.dump_state()["features"] == ["base", "kind"]
 
 
-def test_a_model_comes_back_from_what_it_kept() -> None:
-    settings = Settings(default=DomainSettings(correction_delay=0.0))
+def test_a_model_is_restored_from_its_state() -> None:
+    settings = Settings(default=DomainSettings(label_delay=0.0))
     model = Model(settings)
     for number in range(50):
         label = Label.BAD if number % 5 == 0 else Label.GOOD
         model.learn(evidence(number % 40, label, facts={"kind": "a", "n": float(number)}))
-    again = Model(settings).restored(model.state())
+    again = Model(settings)
+    again.load_state(json.loads(json.dumps(model.dump_state())))
     proposed = action(3, facts={"kind": "a", "n": 4.0})
     before, after = model.assess(proposed, 1.0), again.assess(proposed, 1.0)
     assert after.risk == pytest.approx(before.risk, abs=1e-3)
-    assert (after.cutoff, after.evidence) == (before.cutoff, before.evidence)
+    assert (after.risk_limit, after.evidence) == (before.risk_limit, before.evidence)

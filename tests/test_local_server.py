@@ -1,4 +1,4 @@
-"""The embedded engine over HTTP: the real SDK, keys, limits, health and numbers."""
+"""The embedded engine over HTTP: the real SDK, keys, limits, health and metrics."""
 
 import asyncio
 import json
@@ -21,9 +21,10 @@ from bighub import (
 )
 
 from bighub_langgraph.local import Engine
-from bighub_langgraph.local.keys import create_key, list_keys, revoke_key
-from bighub_langgraph.local.server import PublicWithoutKeys, is_loopback, serve
-from bighub_langgraph.local.server_limits import Limits
+from bighub_langgraph.local.api_keys import create_key, list_keys, revoke_key
+from bighub_langgraph.local.errors import ApiError
+from bighub_langgraph.local.routes import ROUTES, handle_request
+from bighub_langgraph.local.server import PublicWithoutKeys, ServerLimits, is_loopback, serve
 from tests.local_engine import Clock
 from tests.local_server import serving
 
@@ -32,8 +33,8 @@ BODY: dict[str, Any] = {"action": "refund", "value": 20.0, "domain": "shop"}
 
 @pytest.fixture
 def engine() -> Iterator[Engine]:
-    with Engine(clock=Clock()) as made:
-        yield made
+    with Engine(clock=Clock()) as engine:
+        yield engine
 
 
 @pytest.fixture
@@ -82,6 +83,33 @@ def test_errors_are_the_sdks(address: str) -> None:
             bighub.insights.learn()
         assert missing.value.status_code == 501
         assert "does not offer GET /insights/patterns/learn" in str(missing.value.detail)
+
+
+REFUSED: list[tuple[str, str, Any, Any]] = [
+    ("POST", "/actions/evaluate", {}, {"action": "", "value": "12", "domain": "a\x00"}),
+    ("POST", "/outcomes/report", {}, {"status": "WONDERFUL", "tags": ["", 7]}),
+    ("POST", "/approvals/req_1/resolve", {}, {"resolution": "maybe"}),
+    ("POST", "/rules", {}, {"name": "n", "domain": "d", "max_valu": 1}),
+    ("POST", "/rules", {}, {"name": "n", "domain": "d", "min_value": 2, "max_value": 1}),
+    ("GET", "/approvals", {"status": "waiting", "limit": "1001"}, None),
+    ("GET", "/events", {"limit": "1.5", "offset": "-1", "severity": ""}, None),
+    ("GET", "/cases", {"has_outcome": "maybe", "min_risk_score": "nan"}, None),
+    ("GET", "/outcomes/analytics/summary", {"since": "yesterday"}, None),
+    ("GET", "/outcomes/nobody", {}, None),
+    ("GET", "/nowhere", {}, None),
+]
+
+
+@pytest.mark.parametrize("request_", REFUSED, ids=lambda request: request[1])
+def test_a_request_is_refused_alike_in_process_and_over_http(
+    engine: Engine, address: str, request_: tuple[str, str, Any, Any]
+) -> None:
+    method, path, params, body = request_
+    with pytest.raises(ApiError) as refused:
+        handle_request(engine, method, path, params=params, body=body)
+    response = httpx.request(method, f"{address}{path}", params=params, json=body)
+    assert response.status_code == refused.value.status
+    assert response.json() == {"detail": refused.value.detail}
 
 
 def test_once_a_key_was_made_every_request_needs_one(engine: Engine, address: str) -> None:
@@ -144,30 +172,30 @@ def test_unknown_scopes_are_refused(engine: Engine) -> None:
 
 def test_a_body_that_is_too_large_is_refused(address: str) -> None:
     huge = json.dumps({**BODY, "context": {"text": "x" * 10_000_000}})
-    told = httpx.post(
+    response = httpx.post(
         f"{address}/actions/evaluate", content=huge, headers={"content-type": "application/json"}
     )
-    assert told.status_code == 413
+    assert response.status_code == 413
 
 
 @pytest.mark.parametrize(
     "raw", ["{", "NaN", "[1]", '{"action": "a", "value": NaN}', "[" * 100_000, "\x00", '"text"']
 )
 def test_what_is_not_a_json_object_is_refused(address: str, raw: str) -> None:
-    told = httpx.post(
+    response = httpx.post(
         f"{address}/actions/evaluate", content=raw, headers={"content-type": "application/json"}
     )
-    assert told.status_code == 422
-    assert isinstance(told.json()["detail"], list)
+    assert response.status_code == 422
+    assert isinstance(response.json()["detail"], list)
 
 
 def test_another_content_type_is_refused(address: str) -> None:
-    told = httpx.post(f"{address}/actions/evaluate", content=json.dumps(BODY))
-    assert told.status_code == 415
+    response = httpx.post(f"{address}/actions/evaluate", content=json.dumps(BODY))
+    assert response.status_code == 415
 
 
-def test_who_asks_too_often_is_told_when_to_come_back(engine: Engine) -> None:
-    with serving(engine, limits=Limits(requests_per_minute=2)) as url, client(url) as bighub:
+def test_a_caller_above_the_rate_limit_is_told_how_long_to_wait(engine: Engine) -> None:
+    with serving(engine, limits=ServerLimits(requests_per_minute=2)) as url, client(url) as bighub:
         for _ in range(2):
             bighub.actions.status()
         with pytest.raises(BighubRateLimitError) as refused:
@@ -175,31 +203,31 @@ def test_who_asks_too_often_is_told_when_to_come_back(engine: Engine) -> None:
         assert 1 <= float(refused.value.retry_after_seconds or 0) <= 30
 
 
-async def ask(url: str, numbers: range, **changed: Any) -> list[httpx.Response]:
-    """Many decisions at once, each over a connection of its own."""
+async def post_decisions(url: str, numbers: range, **changed: Any) -> list[httpx.Response]:
+    """Make many decisions at once, each over its own connection."""
     async with httpx.AsyncClient(base_url=url, timeout=30) as connections:
         bodies = ({**BODY, "target": f"order-{number}", **changed} for number in numbers)
-        asked = (connections.post("/actions/evaluate", json=body) for body in bodies)
-        return await asyncio.gather(*asked)
+        posts = (connections.post("/actions/evaluate", json=body) for body in bodies)
+        return await asyncio.gather(*posts)
 
 
-class Counting(Engine):
-    """An engine that counts its commits for several requests."""
+class CountingEngine(Engine):
+    """An engine that counts its commits."""
 
     commits = 0
 
     @contextmanager
-    def together(self) -> Iterator[Any]:
+    def batch_transaction(self) -> Iterator[Any]:
         self.commits += 1
-        with super().together() as tx:
+        with super().batch_transaction() as tx:
             yield tx
 
 
-async def test_what_is_asked_at_once_is_decided_together(tmp_path: Path) -> None:
-    with Counting(f"sqlite:///{tmp_path / 'bighub.db'}") as engine, serving(engine) as url:
-        told = await ask(url, range(60))
-        assert {each.status_code for each in told} == {200}
-        assert len({each.json()["request_id"] for each in told}) == 60
+async def test_simultaneous_requests_share_commits(tmp_path: Path) -> None:
+    with CountingEngine(f"sqlite:///{tmp_path / 'bighub.db'}") as engine, serving(engine) as url:
+        response = await post_decisions(url, range(60))
+        assert {each.status_code for each in response} == {200}
+        assert len({each.json()["request_id"] for each in response}) == 60
         with client(url) as bighub:
             assert bighub.actions.status()["decisions"] == 60
         assert engine.commits < 60
@@ -207,7 +235,8 @@ async def test_what_is_asked_at_once_is_decided_together(tmp_path: Path) -> None
 
 async def test_one_request_that_is_refused_does_not_hold_up_the_others(address: str) -> None:
     good, bad = await asyncio.gather(
-        ask(address, range(20)), ask(address, range(20), action="", value=-1.0)
+        post_decisions(address, range(20)),
+        post_decisions(address, range(20), action="", value=-1.0),
     )
     assert {each.status_code for each in good} == {200}
     assert {each.status_code for each in bad} == {422}
@@ -215,40 +244,40 @@ async def test_one_request_that_is_refused_does_not_hold_up_the_others(address: 
         assert bighub.actions.status()["decisions"] == 20
 
 
-class OnABadDisk(Engine):
-    """An engine whose next commit fails."""
+class FailingEngine(Engine):
+    """An engine whose commits fail on demand."""
 
-    bad = False
+    fails = False
 
     @contextmanager
-    def together(self) -> Iterator[Any]:
-        with super().together() as tx:
+    def batch_transaction(self) -> Iterator[Any]:
+        with super().batch_transaction() as tx:
             yield tx
-            if self.bad:
+            if self.fails:
                 raise sqlite3.OperationalError("disk I/O error")
 
 
-def test_a_commit_that_fails_is_told_to_whoever_waits_for_it() -> None:
-    with OnABadDisk() as engine, serving(engine) as url, client(url) as bighub:
-        engine.bad = True
+def test_a_failed_commit_is_an_error_for_every_request_in_it() -> None:
+    with FailingEngine() as engine, serving(engine) as url, client(url) as bighub:
+        engine.fails = True
         with pytest.raises(BighubAPIError, match="503"):
             bighub.actions.evaluate(**BODY)
-        engine.bad = False
+        engine.fails = False
         assert bighub.actions.status()["decisions"] == 0
 
 
-def test_health_needs_no_key_and_numbers_do(engine: Engine, address: str) -> None:
+def test_health_needs_no_key_and_metrics_do(engine: Engine, address: str) -> None:
     key = create_key(engine, label="scraper", scopes=("read",))["key"]
     assert httpx.get(f"{address}/healthz").json() == {"status": "ok"}
     assert httpx.get(f"{address}/metrics").status_code == 401
     with client(address, create_key(engine, label="agent")["key"]) as agent:
         agent.actions.evaluate(**BODY)
-    numbers = httpx.get(f"{address}/metrics", headers={"x-api-key": key}).text
-    assert 'bighub_recommendations_total{recommendation="review_recommended"} 1' in numbers
-    assert 'route="/actions/evaluate",status="200"' in numbers
+    metrics = httpx.get(f"{address}/metrics", headers={"x-api-key": key}).text
+    assert 'bighub_recommendations_total{recommendation="review_recommended"} 1' in metrics
+    assert 'route="/actions/evaluate",status="200"' in metrics
 
 
-def test_the_log_tells_what_was_asked_but_not_what_was_said(
+def test_the_log_has_routes_and_statuses_but_no_contents(
     address: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "bighub_langgraph.server")
@@ -263,9 +292,22 @@ def test_the_log_tells_what_was_asked_but_not_what_was_said(
 
 def test_openapi_describes_every_route(address: str) -> None:
     document = httpx.get(f"{address}/openapi.json").json()
-    evaluate = document["paths"]["/actions/evaluate"]["post"]
-    schema = evaluate["requestBody"]["content"]["application/json"]["schema"]
-    assert "action" in schema["required"]
+    schemas = document["components"]["schemas"]
+    for route in ROUTES:
+        operation = document["paths"][route.path][route.method.lower()]
+        assert [parameter["name"] for parameter in operation.get("parameters", [])] == [
+            *route.path_names,
+            *(route.query.model_fields if route.query else ()),
+        ]
+        assert ("requestBody" in operation) is (route.body is not None)
+        assert operation["responses"]["200"]["content"]["application/json"]["schema"]
+        assert [set(scheme) for scheme in operation["security"]] == [
+            {"APIKeyHeader"},
+            {"HTTPBearer"},
+        ]
+    assert "action" in schemas["EvaluateRequest"]["required"]
+    assert schemas["EvaluationResponse"]["properties"]["recommendation"]["enum"]
+    assert set(document["components"]["securitySchemes"]) == {"APIKeyHeader", "HTTPBearer"}
 
 
 def test_another_host_name_is_refused_where_no_key_protects(engine: Engine) -> None:
@@ -284,5 +326,5 @@ def test_a_public_address_without_keys_is_refused() -> None:
     ("host", "loopback"),
     [("127.0.0.1", True), ("localhost", True), ("::1", True), ("10.0.0.1", False), ("x.y", False)],
 )
-def test_loopback_is_told_from_the_rest(host: str, loopback: bool) -> None:
+def test_loopback_hosts_are_recognized(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback

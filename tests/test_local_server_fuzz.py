@@ -7,15 +7,18 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 from bighub_langgraph.local import Engine
-from bighub_langgraph.local.server import create_app
-from bighub_langgraph.local.server_limits import Limits
+from bighub_langgraph.local.server import ServerLimits, create_app
 
 schemathesis = pytest.importorskip("schemathesis")
 checks = pytest.importorskip("schemathesis.specs.openapi.checks")
 
 ENGINE = Engine()
-NO_LIMIT = Limits(requests_per_minute=10_000_000)
-SCHEMA = schemathesis.openapi.from_asgi("/openapi.json", create_app(ENGINE, limits=NO_LIMIT))
+NO_LIMIT = ServerLimits(requests_per_minute=10_000_000)
+CONFIG = schemathesis.Config()
+CONFIG.projects.default.generation.update(with_security_parameters=False)  # nobody has a key
+SCHEMA = schemathesis.openapi.from_asgi(
+    "/openapi.json", create_app(ENGINE, limits=NO_LIMIT), config=CONFIG
+)
 CHECKS = [
     schemathesis.checks.not_a_server_error,
     checks.negative_data_rejection,

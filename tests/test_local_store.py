@@ -17,7 +17,7 @@ from bighub import (
     RuleCreateModel,
 )
 
-from bighub_langgraph.local import AsyncLocalBighub, LocalBighub, learning, retention
+from bighub_langgraph.local import AsyncLocalBighub, LocalBighub, repository, trainer
 from tests.local_engine import Clock, Signal, engine, live, refund
 
 BODY: dict[str, Any] = {"action": "refund", "value": 20.0, "domain": "shop"}
@@ -61,7 +61,7 @@ def test_who_opens_a_store_later_expects_what_those_expect_who_were_there(tmp_pa
 def test_a_snapshot_stands_in_for_the_whole_history(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(learning, "_BETWEEN_SNAPSHOTS", 25)
+    monkeypatch.setattr(trainer, "SNAPSHOT_INTERVAL", 25)
     url = f"sqlite:///{tmp_path / 'engine.db'}"
     clock = Clock()
     with engine(url, clock=clock) as bighub:
@@ -110,8 +110,8 @@ def test_threads_report_and_decide_at_once() -> None:
 def test_an_engine_in_memory_forgets_the_oldest_rows_but_not_what_they_taught(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(retention, "KEPT", 10)
-    monkeypatch.setattr("bighub_langgraph.local.engine.EVERY", 5)
+    monkeypatch.setattr(repository, "MAX_DECISIONS_IN_MEMORY", 10)
+    monkeypatch.setattr("bighub_langgraph.local.engine.RETENTION_INTERVAL", 5)
     with engine() as bighub:
         (first, *_) = live(bighub, 60, context={"session_id": "s"})
         with pytest.raises(BighubAPIError, match="404"):
@@ -123,8 +123,8 @@ def test_an_engine_in_memory_forgets_the_oldest_rows_but_not_what_they_taught(
 
 
 def test_what_forgotten_rows_taught_outlasts_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retention, "KEPT", 10)
-    monkeypatch.setattr("bighub_langgraph.local.engine.EVERY", 5)
+    monkeypatch.setattr(repository, "MAX_DECISIONS_IN_MEMORY", 10)
+    monkeypatch.setattr("bighub_langgraph.local.engine.RETENTION_INTERVAL", 5)
     with engine() as bighub:
         live(bighub, 60)
         with pytest.raises(KeyboardInterrupt), Signal("scoring/logistic.py", 1).comes():
@@ -143,7 +143,7 @@ def test_a_store_that_fails_is_the_services_fault_and_not_the_callers() -> None:
 
 
 def learn_and_undo(bighub: LocalBighub, request_id: str) -> None:
-    with bighub.engine.together():
+    with bighub.engine.batch_transaction():
         bighub.outcomes.report(request_id=request_id, status="FRAUD")
         bighub.rules.create(RuleCreateModel("small", "shop", 10, 1.0))
         told = refund(bighub)

@@ -12,7 +12,7 @@ from benchmarks.server_load import Address, run_server, send_load
 from benchmarks.workers.profiler import profile_threads, summarize_times
 from benchmarks.workers.stopwatch import print_result, read_options
 from bighub_langgraph.local import Engine, LocalBighub
-from bighub_langgraph.local.keys import create_key
+from bighub_langgraph.local.api_keys import create_key
 
 WARMUP_SECONDS = 1.0
 DECISIONS = 1_000

@@ -63,7 +63,7 @@ def create_api_key(
     ```
     """
     from bighub_langgraph.local import Engine
-    from bighub_langgraph.local.keys import SCOPES, create_key
+    from bighub_langgraph.local.api_keys import SCOPES, create_key
 
     with exit_on_database_error(location), Engine(database_url(location)) as engine:
         try:
@@ -84,7 +84,7 @@ def list_api_keys(location: DatabaseOption = DEFAULT_DATABASE, json: JsonOption 
     ```
     """
     from bighub_langgraph.local import Engine
-    from bighub_langgraph.local.keys import list_keys
+    from bighub_langgraph.local.api_keys import list_keys
 
     with exit_on_database_error(location), Engine(database_url(location)) as engine:
         api_keys = list_keys(engine)
@@ -112,13 +112,13 @@ def revoke_api_key(
     ```
     """
     from bighub_langgraph.local import Engine
-    from bighub_langgraph.local.faults import Refused
-    from bighub_langgraph.local.keys import revoke_key
+    from bighub_langgraph.local.api_keys import revoke_key
+    from bighub_langgraph.local.errors import ApiError
 
     with exit_on_database_error(location), Engine(database_url(location)) as engine:
         try:
             revoke_key(engine, key_id)
-        except Refused:
+        except ApiError:
             console.fail(f"no key has the id {key_id!r}; see `bighub-langgraph keys list`")
     print(f"{key_id} is revoked")
 

@@ -1,64 +1,61 @@
-"""Approvals: what waits for a person, and what the person said."""
+"""Approvals: decisions that wait for a person, and people's answers."""
 
-from typing import Any
+from typing import Any, Literal
 
-from sqlalchemy import Row, select, text, update
+from sqlalchemy import Row, select, text
 
-from bighub_langgraph.local.checking import check
 from bighub_langgraph.local.engine import Engine
-from bighub_langgraph.local.faults import Refused, invalid
+from bighub_langgraph.local.errors import ApiError
 from bighub_langgraph.local.outcomes import find_decision
-from bighub_langgraph.local.reply import stored_reply
-from bighub_langgraph.local.requests import Resolution
+from bighub_langgraph.local.repository import DecisionRow
+from bighub_langgraph.local.response import load_response
+from bighub_langgraph.local.schemas.requests import ApprovalResolution
+from bighub_langgraph.local.schemas.wire_format import Limit, format_timestamp
 from bighub_langgraph.local.scoring.evidence import Label
 from bighub_langgraph.local.tables import decisions
-from bighub_langgraph.local.times import iso
 
-_STATUSES = ("pending", "approved", "denied", "settled")
+ApprovalStatus = Literal["pending", "approved", "denied", "settled", "all"]
 _LABELS = {"approved": Label.APPROVED, "denied": Label.DENIED}
+_HAS_APPROVAL = text("approval <> ''")  # the condition of the index
 
 
-def list_approvals(engine: Engine, *, status: str, limit: int) -> list[dict[str, Any]]:
-    """The approvals with a status, oldest first."""
-    wanted = _STATUSES if status == "all" else (status,)
-    if wanted[0] not in _STATUSES:
-        raise invalid("query.status", f"one of {', '.join(_STATUSES)} or all")
-    query = select(decisions).where(_ASKED, decisions.c.approval.in_(wanted))
+def list_approvals(
+    engine: Engine, *, status: ApprovalStatus = "pending", limit: Limit = 100
+) -> list[dict[str, Any]]:
+    """Return the approvals with a status, or `all`, oldest first."""
+    query = select(decisions).where(_HAS_APPROVAL)
+    if status != "all":
+        query = query.where(decisions.c.approval == status)
     with engine.store.transaction() as tx:
-        return [
-            approval_view(row) for row in tx.execute(query.order_by(decisions.c.id).limit(limit))
-        ]
+        rows = tx.execute(query.order_by(decisions.c.id).limit(limit))
+        return [_approval_view(row) for row in rows]
 
 
-_ASKED = text("approval <> ''")  # as the index has it
-
-
-def resolve(engine: Engine, request_id: str, body: object) -> dict[str, Any]:
-    """Take in a person's answer; the first one stands, the same again changes nothing."""
-    answer = check(Resolution, body)
+def resolve(engine: Engine, request_id: str, body: ApprovalResolution) -> dict[str, Any]:
+    """Record a person's answer. The first one stands; the same answer again changes nothing."""
     with engine.store.transaction() as tx:
-        engine.numbers.take_turn(tx)
-        decision = find_decision(tx, request_id=request_id)
+        engine.sequences.lock(tx)
+        decision = find_decision(engine, tx, request_id)
         if decision.approval in _LABELS:
-            return _again(decision, answer.resolution)
+            if decision.approval != body.resolution:
+                message = f"{decision.request_id} is {decision.approval} already"
+                raise ApiError(409, message)
+            return _approval_view(decision)
         at = engine.clock()
-        changes: dict[str, Any] = {
-            "approval": answer.resolution,
-            "comment": answer.comment,
-            "resolved_at": at,
-        }
-        # What happened weighs more than what somebody thought of it before.
-        if decision.label is None:
-            changes |= engine.learned.add(tx, decision, _LABELS[answer.resolution], at)
-        chosen = update(decisions).where(decisions.c.request_id == decision.request_id)
-        tx.execute(chosen.values(**changes))
-        return approval_view(find_decision(tx, request_id=decision.request_id))
+        engine.decisions.update(
+            tx,
+            decision,
+            # An outcome weighs more than an earlier opinion.
+            label=_LABELS[body.resolution] if decision.label is None else None,
+            at=at,
+            approval=body.resolution,
+            comment=body.comment,
+            resolved_at=at,
+        )
+        return _approval_view(find_decision(engine, tx, decision.request_id))
 
 
-def approval_view(decision: Row[Any]) -> dict[str, Any]:
-    """An approval as the API shows it."""
-    resolved = decision.approval in _LABELS
-    intelligence = stored_reply(decision)["decision_intelligence"]
+def _approval_view(decision: DecisionRow | Row[Any]) -> dict[str, Any]:
     return {
         "request_id": decision.request_id,
         "validation_id": decision.request_id,
@@ -68,17 +65,11 @@ def approval_view(decision: Row[Any]) -> dict[str, Any]:
         "domain": decision.domain,
         "value": decision.value,
         "status": decision.approval,
-        "resolution": decision.approval if resolved else None,
+        "resolution": decision.approval if decision.approval in _LABELS else None,
         "comment": decision.comment,
         "risk_score": decision.risk,
         "recommendation": decision.recommendation,
-        "reason": intelligence["rationale"],
-        "created_at": iso(decision.at),
-        "resolved_at": iso(decision.resolved_at),
+        "reason": load_response(decision)["reason"],
+        "created_at": format_timestamp(decision.at),
+        "resolved_at": format_timestamp(decision.resolved_at),
     }
-
-
-def _again(decision: Row[Any], resolution: str) -> dict[str, Any]:
-    if decision.approval != resolution:
-        raise Refused(409, f"{decision.request_id} was {decision.approval} before")
-    return approval_view(decision)

@@ -1,87 +1,104 @@
-"""Cases: decisions as things to look up, list and report on."""
+"""Cases: decisions to look up, list and report on."""
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, select
+from sqlalchemy import Row, select
 
-from bighub_langgraph.local.checking import check
-from bighub_langgraph.local.deciding import evaluate
 from bighub_langgraph.local.engine import Engine
+from bighub_langgraph.local.evaluate import evaluate
 from bighub_langgraph.local.outcomes import (
     case_id,
     decision_context,
     find_decision,
-    report,
+    report_outcome,
     request_id_of,
 )
-from bighub_langgraph.local.reply import stored_reply
-from bighub_langgraph.local.requests import Case
+from bighub_langgraph.local.repository import DecisionRow
+from bighub_langgraph.local.response import load_response
+from bighub_langgraph.local.schemas.requests import CaseRequest, EvaluateRequest, OutcomeReport
+from bighub_langgraph.local.schemas.wire_format import (
+    Flag,
+    Fraction,
+    Limit,
+    Offset,
+    QueryText,
+    format_timestamp,
+    validate,
+)
 from bighub_langgraph.local.tables import decisions
-from bighub_langgraph.local.times import iso
 
 
-def create(engine: Engine, body: object) -> dict[str, Any]:
-    """Take in a decision made elsewhere, so that its outcome can be reported and learned from."""
-    case = check(Case, body)
-    told = {"verdict": case.verdict, "goal": case.goal_summary, "tags": list(case.tags)}
+def create(engine: Engine, body: CaseRequest) -> dict[str, Any]:
+    """Store a decision made elsewhere, so that its outcome can be reported and learned from."""
     proposed = {
-        "action": case.action.action,
-        "target": case.action.target,
-        "value": case.action.value,
-        "domain": case.domain,
-        "actor": case.actor_id or case.actor_type,
+        "action": body.action.action,
+        "target": body.action.target,
+        "value": body.action.value,
+        "domain": body.domain,
+        "actor": body.actor_id or body.actor_type,
         "context": {
-            **case.context,
-            "arguments": case.action.arguments,
-            "case": told,
-            "unasked": True,
+            **body.context,
+            "arguments": body.action.arguments,
+            "case": {
+                "verdict": body.verdict,
+                "goal": body.goal_summary,
+                "tags": list(body.tags),
+            },
+            "auto_executed": True,
         },
     }
-    return get(engine, str(evaluate(engine, proposed)["request_id"]))
+    decision = evaluate(engine, validate(EvaluateRequest, proposed))
+    return get(engine, decision["request_id"])
 
 
-def get(engine: Engine, name: str) -> dict[str, Any]:
-    """One case, by its id or its request's."""
+def get(engine: Engine, case_or_request_id: str) -> dict[str, Any]:
+    """Return one case, by its id or its request's."""
     with engine.store.transaction() as tx:
-        return _view(find_decision(tx, request_id=name))
+        return _case_view(find_decision(engine, tx, case_or_request_id))
 
 
 def list_cases(
-    engine: Engine, *, filters: Mapping[str, Any], limit: int, offset: int
+    engine: Engine,
+    *,
+    domain: QueryText | None = None,
+    tool: QueryText | None = None,
+    action: QueryText | None = None,
+    verdict: QueryText | None = None,
+    outcome_status: QueryText | None = None,
+    has_outcome: Flag | None = None,
+    min_risk_score: Fraction | None = None,
+    max_risk_score: Fraction | None = None,
+    limit: Limit = 50,
+    offset: Offset = 0,
 ) -> dict[str, Any]:
-    """Cases that match, newest first."""
-    where = [_FILTERS[name](wanted) for name, wanted in filters.items() if wanted is not None]
+    """Return the cases that match every filter, newest first."""
+    filters = (
+        (domain, decisions.c.domain == domain),
+        (tool, decisions.c.action == tool),
+        (action, decisions.c.action == action),
+        (verdict, decisions.c.recommendation == verdict),
+        (outcome_status, decisions.c.outcome == (outcome_status or "").upper()),
+        (has_outcome, decisions.c.outcome.is_not(None) == has_outcome),
+        (min_risk_score, decisions.c.risk >= (min_risk_score or 0.0)),
+        (max_risk_score, decisions.c.risk <= (max_risk_score or 0.0)),
+    )
+    where = [condition for value, condition in filters if value is not None]
     query = select(decisions).where(*where).order_by(decisions.c.id.desc())
     with engine.store.transaction() as tx:
         rows = tx.execute(query.limit(limit).offset(offset)).all()
-    return {"cases": [_view(row) for row in rows], "limit": limit, "offset": offset}
+    return {"cases": [_case_view(row) for row in rows], "limit": limit, "offset": offset}
 
 
-def report_outcome(engine: Engine, name: str, body: object) -> dict[str, Any]:
-    """Report what became of a case."""
-    told = dict(body) if isinstance(body, Mapping) else {}
-    return report(engine, {**told, "request_id": request_id_of(name)})
+def report_case_outcome(
+    engine: Engine, case_or_request_id: str, body: OutcomeReport
+) -> dict[str, Any]:
+    """Report the outcome of a case."""
+    request_id = request_id_of(case_or_request_id)
+    return report_outcome(engine, body.model_copy(update={"request_id": request_id}))
 
 
-def _has_outcome(yes: bool) -> ColumnElement[bool]:  # noqa: FBT001 - a filter's value
-    return decisions.c.outcome.is_not(None) if yes else decisions.c.outcome.is_(None)
-
-
-_FILTERS: dict[str, Callable[[Any], ColumnElement[bool]]] = {
-    "domain": lambda name: decisions.c.domain == name,
-    "tool": lambda name: decisions.c.action == name,
-    "action": lambda name: decisions.c.action == name,
-    "verdict": lambda word: decisions.c.recommendation == word,
-    "outcome_status": lambda word: decisions.c.outcome == word.upper(),
-    "has_outcome": _has_outcome,
-    "min_risk_score": lambda share: decisions.c.risk >= share,
-    "max_risk_score": lambda share: decisions.c.risk <= share,
-}
-
-
-def _view(row: Row[Any]) -> dict[str, Any]:
-    reply = stored_reply(row)
+def _case_view(row: DecisionRow | Row[Any]) -> dict[str, Any]:
+    response = load_response(row)
     return {
         "case_id": case_id(row.request_id),
         "request_id": row.request_id,
@@ -95,14 +112,14 @@ def _view(row: Row[Any]) -> dict[str, Any]:
         "actor_id": row.actor,
         "verdict": {
             "recommendation": row.recommendation,
-            "result": reply["result"],
+            "result": response["result"],
             "risk_score": row.risk,
-            "rationale": reply["decision_intelligence"]["rationale"],
+            "rationale": response["reason"],
         },
         "decision_context": decision_context(row),
         "approval": row.approval or None,
         "outcome_status": row.outcome,
         "has_outcome": row.outcome is not None,
-        "created_at": iso(row.at),
-        "outcome_at": iso(row.outcome_at),
+        "created_at": format_timestamp(row.at),
+        "outcome_at": format_timestamp(row.outcome_at),
     }

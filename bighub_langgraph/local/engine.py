@@ -8,30 +8,32 @@ from typing import NamedTuple, Self
 
 from sqlalchemy import Connection
 
-from bighub_langgraph.local.controls import Controls, load_controls
-from bighub_langgraph.local.decided import Decisions
-from bighub_langgraph.local.learning import Learned
-from bighub_langgraph.local.numbers import Numbers
-from bighub_langgraph.local.retention import EVERY, forget_oldest, is_crowded
+from bighub_langgraph.local.constraints import ActiveConstraints, load_constraints
+from bighub_langgraph.local.repository import (
+    RETENTION_INTERVAL,
+    DecisionRepository,
+    SessionRepository,
+)
 from bighub_langgraph.local.scoring.model import Model
-from bighub_langgraph.local.sessions import Sessions
+from bighub_langgraph.local.sequences import Sequences
 from bighub_langgraph.local.settings import Settings
 from bighub_langgraph.local.store import Store
+from bighub_langgraph.local.trainer import Trainer
 
 
 def _new_id() -> str:
     return secrets.token_hex(16)
 
 
-class Present(NamedTuple):
-    """What holds at the moment of a decision."""
+class CurrentState(NamedTuple):
+    """The limits and the newest evidence at the moment of a decision."""
 
-    controls: Controls
+    constraints: ActiveConstraints
     newest_evidence: int
 
 
 class Engine:
-    """Decides and learns over one store; threads and processes may share the store."""
+    """Decides and learns over one store. Threads and processes may share the store."""
 
     def __init__(
         self,
@@ -45,51 +47,49 @@ class Engine:
         self.clock = clock
         self.new_id = new_id
         self.store = Store(url)
-        self.numbers = Numbers(self.store)
-        self.learned = Learned(self.store, self.settings, self.numbers)
-        self.decisions = Decisions(self.store)
-        self.sessions = Sessions(self.store)
-        self._controls = Controls()
-        self._decided = 0
+        self.sequences = Sequences(self.store)
+        self.trainer = Trainer(self.store, self.settings)
+        self.decisions = DecisionRepository(self.store, self.sequences)
+        self.sessions = SessionRepository(self.store)
+        self._constraints = ActiveConstraints()
+        self._decision_count = 0
 
-    def present(self, tx: Connection) -> Present:
-        """Look up what holds now; the limits are read again only when they changed."""
-        numbers = self.numbers.latest(tx)
-        if numbers["controls"] != self._controls.revision:
-            self._controls = load_controls(tx, numbers["controls"])
-        return Present(self._controls, numbers["evidence"])
+    def current_state(self, tx: Connection) -> CurrentState:
+        """Return what holds now. The limits are read again only after they changed."""
+        values = self.sequences.current_values(tx)
+        if values["controls"] != self._constraints.revision:
+            self._constraints = load_constraints(tx, values["controls"])
+        return CurrentState(self._constraints, values["evidence"])
 
     @contextmanager
-    def knowledge(self) -> Iterator[Model]:
-        """Everything learned up to now, to look things up in."""
+    def current_model(self) -> Iterator[Model]:
+        """Give read access to everything learned up to now."""
         with self.store.transaction() as tx:
-            newest = self.present(tx).newest_evidence
-            with self.learned.reading(tx, newest, self.clock()) as model:
+            newest = self.current_state(tx).newest_evidence
+            with self.trainer.current_model(tx, newest, self.clock()) as model:
                 yield model
 
     @contextmanager
-    def together(self) -> Iterator[Connection]:
-        """One transaction for several requests; each of theirs becomes a part of it."""
+    def batch_transaction(self) -> Iterator[Connection]:
+        """Open one transaction for several requests; each request's own becomes a part of it."""
         try:
-            with self.store.transaction() as tx, self.sessions.held(tx):
+            with self.store.transaction() as tx:
                 yield tx
         except BaseException:
-            # What was learned may be undone now, and its numbers given to something else.
-            self.learned = Learned(self.store, self.settings, self.numbers)
-            self._controls = Controls()
+            # What was learned in it is undone, and its sequence numbers are used again.
+            self.trainer = Trainer(self.store, self.settings)
+            self._constraints = ActiveConstraints()
             raise
 
-    def decided(self, tx: Connection) -> None:
-        """Count a decision; now and then, an engine in memory makes room."""
-        self._decided += 1
-        if self._decided % EVERY == 0:
-            if is_crowded(self.store, tx):
-                self.learned.keep(tx, self.clock())  # whoever begins anew finds it there
-                forget_oldest(self.store, tx)
-            self.sessions.clear()
+    def count_decision(self, tx: Connection) -> None:
+        """Count a decision. An engine in memory drops its oldest ones now and then."""
+        self._decision_count += 1
+        if self._decision_count % RETENTION_INTERVAL == 0 and self.decisions.has_surplus(tx):
+            self.trainer.save_snapshot(tx, self.clock())  # before its labels are deleted
+            self.decisions.delete_surplus(tx)
 
     def close(self) -> None:
-        """Let go of the store."""
+        """Close the store's connections."""
         self.store.close()
 
     def __enter__(self) -> Self:

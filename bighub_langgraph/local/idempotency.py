@@ -1,4 +1,4 @@
-"""What a request under an Idempotency-Key was answered, so that it may safely come again."""
+"""Responses stored under an Idempotency-Key, so that a request can safely be sent again."""
 
 import json
 from collections.abc import Callable
@@ -8,76 +8,78 @@ from typing import Any
 from sqlalchemy import bindparam, delete, select, update
 
 from bighub_langgraph.local.engine import Engine
-from bighub_langgraph.local.faults import Refused, invalid
+from bighub_langgraph.local.errors import ApiError, invalid_field
+from bighub_langgraph.local.schemas.wire_format import AgeInHours, Flag, PositiveLimit
 from bighub_langgraph.local.tables import answers
 
-_LONGEST_KEY = 255
+_MAX_KEY_LENGTH = 255
 
 
-def once(engine: Engine, key: str, asked: object, change: Callable[[], Any]) -> Any:
-    """Make a change and keep its answer, in one transaction; under a known key only the answer.
+def run_once(engine: Engine, key: str, request: object, change: Callable[[], Any]) -> Any:
+    """Make a change and store its response in one transaction; for a known key only load it.
 
-    `asked` is what the key stands for: another request under the same key is refused. A change
-    that is refused leaves nothing behind, so its key is free for the mended request.
+    `request` is what the key stands for: another request under the same key is refused. A change
+    that fails stores nothing, so its key can be used for the corrected request.
     """
     check_key(key)
-    digest = _digest(asked)
+    digest = _digest(request)
     with engine.store.transaction() as tx:
-        # Claim the key first: a request at the same time waits here and then gets this answer.
+        # Insert the key first: a simultaneous request waits here and then loads this response.
         row = {"idempotency_key": key, "digest": digest, "at": engine.clock()}
         claim = engine.store.insert(answers).on_conflict_do_nothing()
         if tx.execute(claim, row).rowcount:
-            answer = change()
-            tx.execute(_KEEP, {"key": key, "answer": json.dumps(answer)})
-            return answer
-        known = tx.execute(_KNOWN, {"key": key}).one()
-    if known.digest != digest:
-        raise mismatch()
-    return json.loads(known.answer)
+            response = change()
+            tx.execute(_STORE, {"key": key, "answer": json.dumps(response)})
+            return response
+        stored = tx.execute(_FIND, {"key": key}).one()
+    if stored.digest != digest:
+        raise key_mismatch()
+    return json.loads(stored.answer)
 
 
-def purge(engine: Engine, *, only_expired: bool, older_than: float, limit: int) -> dict[str, Any]:
-    """Forget answers, the oldest first; `older_than` is in seconds."""
+def purge_responses(
+    engine: Engine,
+    *,
+    only_expired: Flag = True,
+    older_than_hours: AgeInHours = 24,
+    limit: PositiveLimit = 1_000,
+) -> dict[str, Any]:
+    """Delete stored responses, the oldest first."""
     oldest = select(answers.c.idempotency_key).order_by(answers.c.at).limit(limit)
     if only_expired:
-        oldest = oldest.where(answers.c.at < engine.clock() - older_than)
+        oldest = oldest.where(answers.c.at < engine.clock() - older_than_hours * 3_600.0)
     with engine.store.transaction() as tx:
-        gone = tx.execute(delete(answers).where(answers.c.idempotency_key.in_(oldest)))
-    return {"purged": gone.rowcount}
+        deleted = tx.execute(delete(answers).where(answers.c.idempotency_key.in_(oldest)))
+    return {"purged": deleted.rowcount}
 
 
 def check_key(key: str) -> None:
-    """Refuse a key that nobody can read."""
-    if not (0 < len(key) <= _LONGEST_KEY and key.isprintable()):
-        raise invalid("header.Idempotency-Key", "1 to 255 printable characters")
+    """Refuse a key that is empty, too long or not printable."""
+    if not (0 < len(key) <= _MAX_KEY_LENGTH and key.isprintable()):
+        raise invalid_field("header.Idempotency-Key", "1 to 255 printable characters")
 
 
-def mismatch() -> Refused:
-    """The refusal of a key that stands for another request."""
-    return Refused(
-        422,
-        [
-            {
-                "loc": ["header", "Idempotency-Key"],
-                "msg": "this key was used before with another body",
-                "type": "idempotency_mismatch",
-            }
-        ],
+def key_mismatch() -> ApiError:
+    """Return the error for a key that was used for another request."""
+    return invalid_field(
+        "header.Idempotency-Key",
+        "this key was used before with another body",
+        kind="idempotency_mismatch",
     )
 
 
-def _digest(asked: object) -> str:
+def _digest(request: object) -> str:
     try:
-        text = json.dumps(asked, sort_keys=True, default=repr)
+        text = json.dumps(request, sort_keys=True, default=repr)
     except (TypeError, ValueError, RecursionError) as error:
-        raise invalid("body", "JSON that is not too deep") from error
+        raise invalid_field("body", "JSON that is not too deep") from error
     return sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
-_KNOWN = select(answers.c.digest, answers.c.answer).where(
+_FIND = select(answers.c.digest, answers.c.answer).where(
     answers.c.idempotency_key == bindparam("key")
 )
-_KEEP = (
+_STORE = (
     update(answers)
     .where(answers.c.idempotency_key == bindparam("key"))
     .values(answer=bindparam("answer"))

@@ -1,48 +1,106 @@
-"""Outcomes: what really happened, and what it teaches."""
+"""Outcomes of decisions: reporting what really happened, and reading it back."""
 
 import json
-from functools import cache
+from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select, update
+from sqlalchemy import Connection, Row, func, select
 
-from bighub_langgraph.local.checking import check
-from bighub_langgraph.local.decided import Decided
 from bighub_langgraph.local.engine import Engine
-from bighub_langgraph.local.faults import Refused, invalid, not_found
-from bighub_langgraph.local.requests import Outcome, OutcomeBatch
+from bighub_langgraph.local.enums import TAXONOMY, OutcomeMeaning
+from bighub_langgraph.local.errors import ApiError, invalid_field, not_found
+from bighub_langgraph.local.repository import DecisionRow
+from bighub_langgraph.local.response import load_response
+from bighub_langgraph.local.schemas.requests import OutcomeReport, OutcomeReportBatch
+from bighub_langgraph.local.schemas.wire_format import (
+    AgeInHours,
+    Limit,
+    format_timestamp,
+    to_json_text,
+    validate,
+)
 from bighub_langgraph.local.scoring.evidence import Label
-from bighub_langgraph.local.store import Prepared
-from bighub_langgraph.local.tables import decisions, outcomes
-from bighub_langgraph.local.times import iso
-from bighub_langgraph.local.words import TAXONOMY, Meaning
+from bighub_langgraph.local.tables import decisions, evidence, outcomes
 
 
-def report(engine: Engine, body: object) -> dict[str, Any]:
-    """Take in one outcome."""
-    outcome = check(Outcome, body)
+def report_outcome(engine: Engine, body: OutcomeReport) -> dict[str, Any]:
+    """Report one outcome."""
     with engine.store.transaction() as tx:
-        engine.numbers.take_turn(tx)
-        return _report(engine, tx, outcome)
+        engine.sequences.lock(tx)
+        return _apply_report(engine, tx, body)
 
 
-def report_batch(engine: Engine, body: object) -> dict[str, Any]:
-    """Take in up to a hundred outcomes; a bad one does not hold up the others."""
-    batch = check(OutcomeBatch, body)
-    taken: list[dict[str, Any]] = []
+def report_outcomes(engine: Engine, body: OutcomeReportBatch) -> dict[str, Any]:
+    """Report up to a hundred outcomes; an invalid one does not affect the others."""
+    views: list[dict[str, Any]] = []
     errors: list[dict[str, Any]] = []
-    with engine.store.transaction() as tx, engine.sessions.held(tx), engine.numbers.held(tx):
-        engine.numbers.take_turn(tx)
-        for index, each in enumerate(batch.outcomes):
-            try:  # whatever is refused is refused before anything is written
-                taken.append(_report(engine, tx, check(Outcome, each)))
-            except Refused as refusal:
+    with engine.store.transaction() as tx:
+        engine.sequences.lock(tx)
+        for index, item in enumerate(body.outcomes):
+            try:  # an outcome is refused before anything of it is written
+                views.append(_apply_report(engine, tx, validate(OutcomeReport, item)))
+            except ApiError as refusal:
                 errors.append({"index": index, "status": refusal.status, "detail": refusal.detail})
-    return {"reported": len(taken), "failed": len(errors), "outcomes": taken, "errors": errors}
+    return {"reported": len(views), "failed": len(errors), "outcomes": views, "errors": errors}
 
 
-def taxonomy() -> dict[str, Any]:
-    """Every status that may be reported, and what it says."""
+def get_outcome(engine: Engine, request_id: str) -> dict[str, Any]:
+    """Return the outcome that counts for a decision: the worst one reported."""
+    with engine.store.transaction() as tx:
+        decision = find_decision(engine, tx, request_id)
+        reports = _list_reports(tx, decision)
+    if not reports:
+        raise not_found("outcome", request_id)
+    worst = next((row for row in reports if row.at == decision.outcome_at), reports[0])
+    return _report_view(decision, worst)
+
+
+def get_timeline(engine: Engine, request_id: str) -> dict[str, Any]:
+    """Return everything that happened to a decision, in order."""
+    with engine.store.transaction() as tx:
+        decision = find_decision(engine, tx, request_id)
+        reports = _list_reports(tx, decision)
+    events = [
+        {"type": "decision", "at": format_timestamp(decision.at), **decision_context(decision)}
+    ]
+    if decision.resolved_at is not None:
+        answer = {"resolution": decision.approval, "comment": decision.comment}
+        events.append({"type": "approval", "at": format_timestamp(decision.resolved_at), **answer})
+    events += [
+        {"type": "outcome", "at": format_timestamp(row.at), "outcome": _report_view(decision, row)}
+        for row in reports
+    ]
+    return {
+        "request_id": decision.request_id,
+        "case_id": case_id(decision.request_id),
+        "current_status": decision.outcome,
+        "events": sorted(events, key=lambda event: str(event["at"])),
+    }
+
+
+def list_pending(
+    engine: Engine, *, min_age_hours: AgeInHours = 0, limit: Limit = 50
+) -> dict[str, Any]:
+    """Return decisions without a reported outcome, oldest first."""
+    before = engine.clock() - min_age_hours * 3_600.0
+    pending = (decisions.c.outcome.is_(None), decisions.c.at <= before)
+    with engine.store.transaction() as tx:
+        total = tx.execute(select(func.count()).select_from(decisions).where(*pending)).scalar_one()
+        query = select(decisions).where(*pending).order_by(decisions.c.id).limit(limit)
+        views = [
+            {
+                "request_id": row.request_id,
+                "case_id": case_id(row.request_id),
+                **decision_context(row),
+                "decision_at": format_timestamp(row.at),
+            }
+            for row in tx.execute(query)
+        ]
+    return {"pending": views, "total": total, "limit": limit}
+
+
+def list_statuses(_engine: Engine) -> dict[str, Any]:
+    """Return every status that may be reported, with its meaning."""
     return {
         "statuses": [
             {"status": status, "category": meaning.category, "severity": meaning.severity}
@@ -51,33 +109,74 @@ def taxonomy() -> dict[str, Any]:
     }
 
 
-def find_decision(tx: Connection, *, request_id: str) -> Row[Any]:
-    """A decision by its id, in the form of a request, a validation or a case."""
-    wanted = request_id_of(request_id)
-    query = select(decisions).where(decisions.c.request_id == wanted).with_for_update()
-    row = tx.execute(query).one_or_none()
-    if row is None:
-        raise not_found("decision", request_id)
-    return row
+def verify_validation(engine: Engine, request_id: str) -> dict[str, Any]:
+    """Return whether a decision exists, with hashes of its request and of its stored reply."""
+    with engine.store.transaction() as tx:
+        decision = find_decision(engine, tx, request_id)
+    reply = load_response(decision)
+    return {
+        "valid": reply["request_id"] == decision.request_id,
+        "validation_id": decision.request_id,
+        "validation_hash": decision.digest,
+        "computed_hash": sha256(to_json_text(reply).encode()).hexdigest(),
+        "validated_at": format_timestamp(decision.at),
+        "allowed": reply["allowed"],
+        "result": reply["result"],
+        "message": f"{decision.action} was decided as {decision.recommendation}",
+    }
+
+
+def get_status(engine: Engine) -> dict[str, Any]:
+    """Return that the engine is available, and the numbers of decisions and labels."""
+    with engine.store.transaction() as tx:
+        last_decision = tx.execute(select(func.max(decisions.c.id))).scalar_one()
+        last_label = tx.execute(select(func.max(evidence.c.seq))).scalar_one()
+    return {
+        "status": "ok",
+        "engine": "embedded",
+        "decisions": last_decision or 0,
+        "evidence": last_label or 0,
+        "time": format_timestamp(engine.clock()),
+    }
+
+
+def find_decision(engine: Engine, tx: Connection, name: str) -> DecisionRow:
+    """Return a decision by the id of its request, validation or case; it is locked."""
+    decision = engine.decisions.find(tx, request_id_of(name))
+    if decision is None:
+        raise not_found("decision", name)
+    return decision
 
 
 def request_id_of(name: str) -> str:
-    """The request of a case, or of itself."""
+    """Return the id of a case's request; the id of a request stays as it is."""
     return "req_" + name.removeprefix("case_") if name.startswith("case_") else name
 
 
 def case_id(request_id: str) -> str:
-    """The case of a request."""
+    """Return the id of a request's case."""
     return "case_" + request_id.removeprefix("req_")
 
 
-def _report(engine: Engine, tx: Connection, outcome: Outcome) -> dict[str, Any]:
-    named = outcome.request_id or outcome.validation_id or outcome.case_id
-    if named is None:
-        raise invalid("body.request_id", "request_id, validation_id or case_id is required")
-    decision = _decided(engine, tx, named)
+def decision_context(decision: DecisionRow | Row[Any]) -> dict[str, Any]:
+    """Return a decision as outcomes and cases show it."""
+    return {
+        "domain": decision.domain,
+        "tool": decision.action,
+        "action": decision.action,
+        "actor_type": decision.actor,
+        "verdict_was": decision.recommendation,
+        "risk_score_was": decision.risk,
+    }
+
+
+def _apply_report(engine: Engine, tx: Connection, outcome: OutcomeReport) -> dict[str, Any]:
+    name = outcome.request_id or outcome.validation_id or outcome.case_id
+    if name is None:
+        raise invalid_field("body.request_id", "request_id, validation_id or case_id is required")
+    decision = find_decision(engine, tx, name)
     at = engine.clock()
-    written = engine.store.prepared(outcomes, returning="id").rows(
+    rows = engine.store.prepared(outcomes, returning="id").rows(
         tx,
         request_id=decision.request_id,
         idempotency_key=outcome.idempotency_key,
@@ -85,85 +184,71 @@ def _report(engine: Engine, tx: Connection, outcome: Outcome) -> dict[str, Any]:
         status=outcome.status,
         report=outcome.model_dump_json(exclude_defaults=True),
     )
-    if not written:
-        return {**outcome_view(decision, outcome), "duplicate": True}
-    changes = _settle(engine, tx, decision, outcome, at)
-    if changes:
-        _changing(*changes).write(tx, this=decision.request_id, **changes)
-        engine.decisions.changed(decision.request_id)
-    if "outcome" in changes:
-        _tell_session(engine, tx, decision, bad=_meaning(outcome).bad, at=at)
-    view = outcome_view(decision, outcome, at)
-    return {**view, "outcome_id": f"out_{written[0][0]}", "duplicate": False}
+    if not rows:
+        return {**_outcome_view(decision, outcome), "duplicate": True}
+    _update_decision(engine, tx, decision, outcome, at)
+    view = _outcome_view(decision, outcome, at)
+    return {**view, "outcome_id": f"out_{rows[0][0]}", "duplicate": False}
 
 
-def _decided(engine: Engine, tx: Connection, named: str) -> Decided:
-    found = engine.decisions.find(tx, request_id_of(named))
-    if found is None:
-        raise not_found("decision", named)
-    return found
-
-
-@cache
-def _changing(*names: str) -> Prepared:
-    """An UPDATE of some columns of one decision."""
-    chosen = update(decisions).where(decisions.c.request_id == bindparam("this"))
-    return Prepared(chosen, columns=names)
-
-
-def _settle(
-    engine: Engine, tx: Connection, decision: Decided, outcome: Outcome, at: float
-) -> dict[str, object]:
-    """What an outcome changes in the decision it belongs to. The worst report stands."""
+def _update_decision(
+    engine: Engine, tx: Connection, decision: DecisionRow, outcome: OutcomeReport, at: float
+) -> None:
+    """Apply an outcome to its decision, label and session. The worst report counts."""
     meaning = _meaning(outcome)
-    changes: dict[str, object] = {}
+    label = None
+    changes: dict[str, Any] = {}
     if decision.approval == "pending":
         changes["approval"] = "settled"
     if outcome.recommendation_followed is not None:
         changes["followed"] = outcome.recommendation_followed
-    if not _stands(decision, meaning):
-        return changes
-    changes |= {"outcome": outcome.status, "severity": meaning.severity, "outcome_at": at}
-    if meaning.bad is not None:
-        label = Label.BAD if meaning.bad else Label.GOOD
-        if decision.label != label:
-            changes |= engine.learned.add(tx, decision, label, at)
-    return changes
+    if _is_worse(meaning, decision):
+        changes |= {"outcome": outcome.status, "severity": meaning.severity, "outcome_at": at}
+        if meaning.bad is not None:
+            label = Label.BAD if meaning.bad else Label.GOOD
+            if decision.session_id:
+                session = engine.sessions.find(tx, decision.session_id)
+                after = session.with_outcome(action=decision.action, bad=meaning.bad)
+                engine.sessions.save(tx, decision.session_id, after, at)
+    new_label = None if label == decision.label else label
+    engine.decisions.update(tx, decision, label=new_label, at=at, **changes)
 
 
-def _meaning(outcome: Outcome) -> Meaning:
-    reported = TAXONOMY[outcome.status]
-    undone = TAXONOMY["ROLLBACK"]
-    # A success that had to be undone was none.
-    return (
-        undone if outcome.rollback_performed and undone.severity > reported.severity else reported
-    )
-
-
-def _stands(decision: Decided, meaning: Meaning) -> bool:
-    """Whether a report replaces what was known; a later, milder one does not."""
+def _is_worse(meaning: OutcomeMeaning, decision: DecisionRow) -> bool:
+    """Whether a report replaces the outcome so far, if there is one."""
     if decision.outcome is None:
         return True
     if meaning.bad is None:
         return False
-    known = TAXONOMY[decision.outcome]
-    return known.bad is None or meaning.severity > decision.severity
+    return TAXONOMY[decision.outcome].bad is None or meaning.severity > decision.severity
 
 
-def _tell_session(
-    engine: Engine, tx: Connection, decision: Decided, *, bad: bool | None, at: float
-) -> None:
-    if decision.session_id and bad is not None:
-        session = engine.sessions.read(tx, decision.session_id)
-        after = session.ended(action=decision.action, bad=bad)
-        engine.sessions.save(tx, decision.session_id, after, at)
+def _meaning(outcome: OutcomeReport) -> OutcomeMeaning:
+    meaning, rollback = TAXONOMY[outcome.status], TAXONOMY["ROLLBACK"]
+    # A success that had to be rolled back is none.
+    is_worse = outcome.rollback_performed and rollback.severity > meaning.severity
+    return rollback if is_worse else meaning
 
 
-def outcome_view(
-    decision: Decided | Row[Any], outcome: Outcome, at: float | None = None
+def _list_reports(tx: Connection, decision: DecisionRow) -> list[Row[Any]]:
+    query = select(outcomes).where(outcomes.c.request_id == decision.request_id)
+    return list(tx.execute(query.order_by(outcomes.c.id)).all())
+
+
+def _report_view(decision: DecisionRow, row: Row[Any]) -> dict[str, Any]:
+    outcome = OutcomeReport.model_validate(json.loads(row.report))
+    return {**_outcome_view(decision, outcome, row.at), "outcome_id": f"out_{row.id}"}
+
+
+def _outcome_view(
+    decision: DecisionRow, outcome: OutcomeReport, at: float | None = None
 ) -> dict[str, Any]:
-    """One report as the API shows it."""
     meaning = _meaning(outcome)
+    calibration: dict[str, Any] = {"error": None, "prediction_correct": None}
+    if meaning.bad is not None:
+        error = abs(float(meaning.bad) - decision.risk)
+        is_correct = round(decision.risk) == meaning.bad
+        calibration = {"error": round(error, 6), "prediction_correct": is_correct}
     return {
         "request_id": decision.request_id,
         "validation_id": decision.request_id,
@@ -171,13 +256,13 @@ def outcome_view(
         "status": outcome.status,
         "category": meaning.category,
         "severity": meaning.severity,
-        "reported_at": iso(at),
+        "reported_at": format_timestamp(at),
         "reported_by": outcome.reported_by,
         "description": outcome.description,
         "details": outcome.details,
         "actual_impact": outcome.actual_impact,
         "decision_context": decision_context(decision),
-        "decision_at": iso(decision.at),
+        "decision_at": format_timestamp(decision.at),
         "observed_at": outcome.observed_at,
         "time_to_outcome_s": None if at is None else max(0.0, at - decision.at),
         "correction": {
@@ -191,30 +276,6 @@ def outcome_view(
             "customer_impact_count": outcome.customer_impact_count,
             "support_tickets_created": outcome.support_tickets_created,
         },
-        "calibration": _calibration(decision, meaning),
+        "calibration": calibration,
         "tags": list(outcome.tags),
     }
-
-
-def decision_context(decision: Decided | Row[Any]) -> dict[str, Any]:
-    """What was decided, as outcomes and cases show it."""
-    return {
-        "domain": decision.domain,
-        "tool": decision.action,
-        "action": decision.action,
-        "actor_type": decision.actor,
-        "verdict_was": decision.recommendation,
-        "risk_score_was": decision.risk,
-    }
-
-
-def _calibration(decision: Decided | Row[Any], meaning: Meaning) -> dict[str, Any]:
-    if meaning.bad is None:
-        return {"error": None, "prediction_correct": None}
-    error = abs(float(meaning.bad) - decision.risk)
-    return {"error": round(error, 6), "prediction_correct": round(decision.risk) == meaning.bad}
-
-
-def stored_outcome(row: Row[Any]) -> Outcome:
-    """A report as it was stored."""
-    return Outcome.model_validate(json.loads(row.report))

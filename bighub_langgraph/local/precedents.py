@@ -1,89 +1,83 @@
-"""Precedents over the API: the calls most like one that is described."""
+"""Precedents in the API: the labelled calls most similar to a described one."""
 
 from typing import Any
 
-from bighub_langgraph.local.checking import check
 from bighub_langgraph.local.engine import Engine
-from bighub_langgraph.local.requests import CasePrecedents, PrecedentQuery
-from bighub_langgraph.local.scoring.action import Action, facts_of
+from bighub_langgraph.local.evaluate import DEFAULT_DOMAIN
+from bighub_langgraph.local.schemas.requests import CasePrecedentQuery, PrecedentQuery
+from bighub_langgraph.local.schemas.wire_format import format_timestamp
+from bighub_langgraph.local.scoring.features import Action, extract_facts
 from bighub_langgraph.local.scoring.precedents import Precedent
-from bighub_langgraph.local.times import iso
 
-_MOST = 100
+_MAX_RESULTS, _MAX_WARNINGS = 100, 5
 _LOW, _HIGH = 0.1, 0.3
 
 
-def query(engine: Engine, body: object) -> dict[str, Any]:
-    """The calls most like an action, the most alike first."""
-    wanted = check(PrecedentQuery, body)
-    found = [
-        each
-        for each in _nearest(engine, _described(wanted))
-        if each.similarity >= wanted.min_similarity
-        and (each.label.outcome or not wanted.require_outcome)
-    ]
-    return {"precedents": [view(each) for each in found[: wanted.max_results]], **_signals(found)}
+def query_precedents(engine: Engine, body: PrecedentQuery) -> dict[str, Any]:
+    """Return the calls most similar to an action, the most similar first."""
+    matches = _find_similar(engine, _described_action(body), body.min_similarity)
+    if body.require_outcome:
+        matches = [precedent for precedent in matches if precedent.label.outcome]
+    return _view(matches, body.max_results)
 
 
-def signals(engine: Engine, body: object) -> dict[str, Any]:
-    """What the calls most like an action add up to."""
-    wanted = check(PrecedentQuery, body)
-    found = _nearest(engine, _described(wanted))
-    return _signals([each for each in found if each.similarity >= wanted.min_similarity])
+def get_signals(engine: Engine, body: PrecedentQuery) -> dict[str, Any]:
+    """Return a summary of the calls most similar to an action."""
+    return _summarize(_find_similar(engine, _described_action(body), body.min_similarity))
 
 
-def for_case(engine: Engine, body: object) -> dict[str, Any]:
-    """The calls most like a proposed case."""
-    wanted = check(CasePrecedents, body)
-    proposed = wanted.action
+def find_for_case(engine: Engine, body: CasePrecedentQuery) -> dict[str, Any]:
+    """Return the calls most similar to a proposed case."""
     action = Action(
-        wanted.domain or "general",
-        proposed.action,
-        "AI_AGENT",
-        proposed.target,
-        proposed.value,
-        facts_of({"arguments": proposed.arguments}),
+        domain=body.domain or DEFAULT_DOMAIN,
+        name=body.action.action,
+        actor="AI_AGENT",
+        target=body.action.target,
+        value=body.action.value,
+        facts=extract_facts({"arguments": body.action.arguments}),
     )
-    found = [each for each in _nearest(engine, action) if each.similarity >= wanted.min_similarity]
-    return {"precedents": [view(each) for each in found[: wanted.limit]], **_signals(found)}
+    return _view(_find_similar(engine, action, body.min_similarity), body.limit)
 
 
-def stats(engine: Engine) -> dict[str, Any]:
-    """How many precedents are held in memory."""
-    with engine.knowledge() as model:
+def get_stats(engine: Engine) -> dict[str, Any]:
+    """Return how many precedents the model has."""
+    with engine.current_model() as model:
         return {"total_precedents": len(model.precedents)}
 
 
-def view(precedent: Precedent) -> dict[str, Any]:
-    """A precedent as the API shows it."""
+def _described_action(request: PrecedentQuery) -> Action:
+    facts = extract_facts({"arguments": request.axes})
+    return Action(request.domain, request.action, request.actor_type, facts=facts)
+
+
+def _find_similar(engine: Engine, action: Action, min_similarity: float) -> list[Precedent]:
+    with engine.current_model() as model:
+        nearest = model.precedents.find_nearest(action, _MAX_RESULTS).to_precedents(_MAX_RESULTS)
+    return [precedent for precedent in nearest if precedent.similarity >= min_similarity]
+
+
+def _view(precedents: list[Precedent], limit: int) -> dict[str, Any]:
+    shown = [
+        {
+            "request_id": precedent.request_id,
+            "similarity": precedent.similarity,
+            "outcome": precedent.label.name,
+            "at": format_timestamp(precedent.at),
+            "summary": precedent.summary,
+        }
+        for precedent in precedents[:limit]
+    ]
+    return {"precedents": shown, **_summarize(precedents)}
+
+
+def _summarize(precedents: list[Precedent]) -> dict[str, Any]:
+    bad = [precedent for precedent in precedents if precedent.label.bad]
+    rate = len(bad) / len(precedents) if precedents else 0.0
     return {
-        "request_id": precedent.request_id,
-        "similarity": precedent.similarity,
-        "outcome": precedent.label.name,
-        "at": iso(precedent.at),
-        "summary": precedent.summary,
-    }
-
-
-def _described(wanted: PrecedentQuery) -> Action:
-    facts = facts_of({"arguments": wanted.axes})
-    return Action(wanted.domain, wanted.action, wanted.actor_type, facts=facts)
-
-
-def _nearest(engine: Engine, action: Action) -> list[Precedent]:
-    with engine.knowledge() as model:
-        return model.precedents.nearest(action, _MOST).shown(_MOST)
-
-
-def _signals(found: list[Precedent]) -> dict[str, Any]:
-    outcomes = [each for each in found if each.label.outcome]
-    bad = sum(each.label.bad for each in found)
-    rate = bad / len(found) if found else 0.0
-    return {
-        "total_precedents": len(found),
-        "with_outcomes": len(outcomes),
-        "success_rate": round(1 - rate, 4) if found else 0.0,
+        "total_precedents": len(precedents),
+        "with_outcomes": sum(precedent.label.outcome for precedent in precedents),
+        "success_rate": round(1 - rate, 4) if precedents else 0.0,
         "negative_rate": round(rate, 4),
         "risk_level": "low" if rate < _LOW else "medium" if rate < _HIGH else "high",
-        "warnings": [each.summary for each in found if each.label.bad][:5],
+        "warnings": [precedent.summary for precedent in bad][:_MAX_WARNINGS],
     }

@@ -1,276 +1,220 @@
-"""Every path of BIGHUB's API that the embedded engine answers, and the scope it takes."""
+"""Every endpoint of BIGHUB's API that the engine offers, in one table, and how it is called.
+
+The in-process client and the HTTP server call the same functions through this table.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from pydantic import BaseModel, create_model
 
 from bighub_langgraph.local import (
     analytics,
     approvals,
     calibration,
-    calls,
     cases,
-    deciding,
-    events,
-    memory,
+    constraints,
+    decision_memory,
+    idempotency,
     outcomes,
     precedents,
-    reading,
-    requests,
-    rules,
-    switches,
 )
-from bighub_langgraph.local.answering import CONTROL, DECIDE, READ, Route, Router
+from bighub_langgraph.local import evaluate as evaluation
+from bighub_langgraph.local.api_keys import CONTROL, DECIDE, READ
+from bighub_langgraph.local.engine import Engine
+from bighub_langgraph.local.errors import ApiError, store_unavailable
+from bighub_langgraph.local.schemas.responses import (
+    ApprovalResponse,
+    CaseResponse,
+    ConstraintResponse,
+    EvaluationResponse,
+    JsonResponse,
+    KillSwitchResponse,
+    OutcomeResponse,
+)
+from bighub_langgraph.local.schemas.wire_format import Body, Query, validate
 
-ROUTER = Router(
-    [
-        Route(
-            "POST",
-            "/actions/evaluate",
-            DECIDE,
-            calls.evaluate,
-            body=requests.Evaluate,
-            keeps_key=True,
-        ),
-        Route(
-            "POST",
-            "/actions/evaluate/batch",
-            DECIDE,
-            calls.with_body(deciding.evaluate_batch),
-            body=requests.EvaluateBatch,
-        ),
-        Route("GET", "/actions/status", READ, calls.plain(reading.status)),
-        Route(
-            "GET",
-            "/actions/validations/{validation_id}/verify",
-            READ,
-            calls.named("validation_id", reading.verify),
-        ),
-        Route(
-            "POST",
-            "/actions/memory/ingest",
-            DECIDE,
-            calls.with_body(memory.ingest),
-            body=requests.MemoryBatch,
-        ),
-        Route(
-            "GET",
-            "/actions/memory/context",
-            READ,
-            calls.memory_context,
-            query=("window_hours", "limit_recent", "tool", "domain", "actor", "source"),
-        ),
-        Route(
-            "POST",
-            "/actions/memory/recommendations",
-            READ,
-            calls.with_body(memory.recommendations),
-            body=requests.MemoryAdvice,
-        ),
-        Route("POST", "/actions/memory/refresh-aggregates", READ, calls.refreshed),
-        Route(
-            "POST",
-            "/outcomes/report",
-            DECIDE,
-            calls.with_body(outcomes.report),
-            body=requests.Outcome,
-        ),
-        Route(
-            "POST",
-            "/outcomes/report/batch",
-            DECIDE,
-            calls.with_body(outcomes.report_batch),
-            body=requests.OutcomeBatch,
-        ),
-        Route("GET", "/outcomes/taxonomy", READ, calls.taxonomy),
-        Route(
-            "GET", "/outcomes/pending/list", READ, calls.pending, query=("min_age_hours", "limit")
-        ),
-        Route(
-            "GET",
-            "/outcomes/analytics/summary",
-            READ,
-            calls.summary,
-            query=("domain", "since", "until"),
-        ),
-        Route(
-            "GET",
-            "/outcomes/analytics/recommendation-quality",
-            READ,
-            calls.quality,
-            query=("domain", "since", "until"),
-        ),
-        Route(
-            "GET",
-            "/outcomes/analytics/partner-view/{domain}",
-            READ,
-            calls.named("domain", analytics.partner_view),
-        ),
-        Route(
-            "GET",
-            "/outcomes/by-validation/{request_id}",
-            READ,
-            calls.named("request_id", reading.outcome_of),
-        ),
-        Route(
-            "GET", "/outcomes/by-case/{case_id}", READ, calls.named("case_id", reading.outcome_of)
-        ),
-        Route("GET", "/outcomes/{request_id}", READ, calls.named("request_id", reading.outcome_of)),
-        Route(
-            "GET",
-            "/outcomes/{request_id}/timeline",
-            READ,
-            calls.named("request_id", reading.timeline),
-        ),
-        Route("GET", "/approvals", READ, calls.list_approvals, query=("status", "limit")),
-        Route(
-            "POST",
-            "/approvals/{request_id}/resolve",
-            DECIDE,
-            calls.named_body("request_id", approvals.resolve),
-            body=requests.Resolution,
-        ),
-        Route(
-            "POST",
-            "/precedents/query",
-            READ,
-            calls.with_body(precedents.query),
-            body=requests.PrecedentQuery,
-        ),
-        Route(
-            "POST",
-            "/precedents/signals",
-            READ,
-            calls.with_body(precedents.signals),
-            body=requests.PrecedentQuery,
-        ),
-        Route("GET", "/precedents/stats", READ, calls.plain(precedents.stats)),
-        Route(
-            "GET", "/calibration/report", READ, calls.report, query=("domain", "tool", "risk_band")
-        ),
-        Route("GET", "/calibration/reliability", READ, calls.reliability, query=("domain", "tool")),
-        Route("GET", "/calibration/drift", READ, calls.drift, query=("window_days", "domain")),
-        Route("GET", "/calibration/quality-history", READ, calls.history, query=("days", "domain")),
-        Route(
-            "POST",
-            "/calibration/observe",
-            READ,
-            calls.with_body(calibration.observe),
-            body=requests.Observation,
-        ),
-        Route(
-            "GET",
-            "/calibration/breakdown",
-            READ,
-            calls.breakdown,
-            query=("by",),
-        ),
-        Route(
-            "GET",
-            "/calibration/feedback",
-            READ,
-            calls.feedback,
-            query=("domain",),
-        ),
-        Route(
-            "GET",
-            "/cases",
-            READ,
-            calls.list_cases,
-            query=(
-                "domain",
-                "tool",
-                "action",
-                "verdict",
-                "outcome_status",
-                "has_outcome",
-                "min_risk_score",
-                "max_risk_score",
-                "limit",
-                "offset",
-            ),
-        ),
-        Route("POST", "/cases", DECIDE, calls.with_body(cases.create), body=requests.Case),
-        Route(
-            "POST",
-            "/cases/precedents",
-            READ,
-            calls.with_body(precedents.for_case),
-            body=requests.CasePrecedents,
-        ),
-        Route(
-            "GET", "/cases/calibration", READ, calls.report, query=("domain", "tool", "risk_band")
-        ),
-        Route("GET", "/cases/{case_id}", READ, calls.named("case_id", cases.get)),
-        Route(
-            "POST",
-            "/cases/{case_id}/outcome",
-            DECIDE,
-            calls.named_body("case_id", cases.report_outcome),
-            body=requests.Outcome,
-        ),
-        Route(
-            "GET",
-            "/events",
-            READ,
-            calls.list_events,
-            query=("event_type", "severity", "limit", "offset"),
-        ),
-        Route("GET", "/events/stats", READ, calls.plain(events.stats)),
-        Route("GET", "/kill-switch/status", READ, calls.plain(switches.status)),
-        Route(
-            "POST",
-            "/kill-switch/activate",
-            CONTROL,
-            calls.with_body(switches.activate),
-            body=requests.Switch,
-        ),
-        Route(
-            "POST",
-            "/kill-switch/deactivate/{switch_id}",
-            CONTROL,
-            calls.named("switch_id", switches.deactivate),
-        ),
-        Route(
-            "GET", "/rules", READ, calls.list_rules, query=("status", "domain", "limit", "offset")
-        ),
-        Route("POST", "/rules", CONTROL, calls.with_body(rules.create), body=requests.Rule),
-        Route(
-            "POST",
-            "/rules/dry-run",
-            READ,
-            calls.trial,
-            body=requests.Rule,
-        ),
-        Route(
-            "POST",
-            "/rules/validate",
-            READ,
-            calls.with_body(rules.validate),
-            body=requests.RuleTrial,
-        ),
-        Route(
-            "POST",
-            "/rules/validate/dry-run",
-            READ,
-            calls.with_body(rules.validate),
-            body=requests.RuleTrial,
-        ),
-        Route("GET", "/rules/domains", READ, calls.plain(rules.domains)),
-        Route("GET", "/rules/{rule_id}", READ, calls.named("rule_id", rules.get)),
-        Route(
-            "PATCH",
-            "/rules/{rule_id}",
-            CONTROL,
-            calls.named_body("rule_id", rules.change),
-            body=requests.RuleChange,
-        ),
-        Route("DELETE", "/rules/{rule_id}", CONTROL, calls.named("rule_id", rules.remove)),
-        Route("POST", "/rules/{rule_id}/pause", CONTROL, calls.named("rule_id", rules.pause)),
-        Route("POST", "/rules/{rule_id}/resume", CONTROL, calls.named("rule_id", rules.resume)),
-        Route(
-            "POST",
-            "/rules/admin/idempotency/purge",
-            CONTROL,
-            calls.purge,
-            query=("only_expired", "older_than_hours", "limit"),
-        ),
-        Route("GET", "/rules/{rule_id}/versions", READ, calls.rule_versions, query=("limit",)),
-    ]
+Handler = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One endpoint.
+
+    The handler takes the engine, the variable parts of the path, a `body`, and query parameters by
+    keyword. `body` and `query` are the models that validate the latter, if it takes any.
+    """
+
+    method: str
+    path: str
+    scope: str
+    handler: Handler
+    response: Any
+    body: type[Body] | None
+    query: type[Query] | None
+    takes_idempotency_key: bool
+
+    @property
+    def path_names(self) -> list[str]:
+        """The names of the variable parts of the path."""
+        return re.findall(r"{(\w+)}", self.path)
+
+
+def handle_request(
+    engine: Engine,
+    method: str,
+    path: str,
+    *,
+    params: Mapping[str, Any] | None = None,
+    body: object = None,
+    idempotency_key: str | None = None,
+) -> Any:
+    """Validate a request, and return the response's JSON.
+
+    Raises:
+        ApiError: The request is refused; 501 if there is no such endpoint.
+    """
+    route, path_values = find_route(method, path)
+    query = None
+    if route.query is not None:
+        present = {name: value for name, value in (params or {}).items() if value is not None}
+        query = validate(route.query, present, "query")
+    content = None if route.body is None else validate(route.body, body)
+    return call_route(
+        engine, route, path_values, query=query, body=content, idempotency_key=idempotency_key
+    )
+
+
+def find_route(method: str, path: str) -> tuple[Route, tuple[str, ...]]:
+    """Return the route of a path, and the values of the variable parts of the path."""
+    route = _FIXED_ROUTES.get((method, path))
+    if route is not None:
+        return route, ()
+    for route, pattern in _PATTERN_ROUTES:
+        if route.method == method and (match := pattern.fullmatch(path)):
+            return route, match.groups()
+    raise not_offered(method, path)
+
+
+def not_offered(method: str, path: str) -> ApiError:
+    """Return the error for an endpoint that the engine does not have."""
+    return ApiError(501, f"the embedded engine does not offer {method} {path}")
+
+
+def call_route(
+    engine: Engine,
+    route: Route,
+    path_values: Iterable[str],
+    *,
+    query: BaseModel | None = None,
+    body: BaseModel | None = None,
+    idempotency_key: str | None = None,
+) -> Any:
+    """Return the response's JSON to a validated request; see `handle_request`."""
+    arguments = [*path_values] if body is None else [*path_values, body]
+    options = {} if query is None else dict(query)
+    try:
+        if route.takes_idempotency_key:
+            return route.handler(engine, *arguments, idempotency_key=idempotency_key)
+        if idempotency_key is None or route.scope == READ:
+            return route.handler(engine, *arguments, **options)
+        content = {} if body is None else dict(body)
+        request = [route.method, route.path, *path_values, options, content]
+        change = partial(route.handler, engine, *arguments, **options)
+        return idempotency.run_once(engine, idempotency_key, request, change)
+    except engine.store.faults as error:
+        raise store_unavailable(f"{route.method} {route.path}", error) from error
+
+
+def _route(
+    method: str, path: str, scope: str, handler: Handler, response: Any = JsonResponse
+) -> Route:
+    parameters = inspect.signature(handler).parameters
+    fields: dict[str, Any] = {
+        name: (parameter.annotation, parameter.default)
+        for name, parameter in parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    query = create_model(f"{handler.__name__} query", __base__=Query, **fields) if fields else None
+    body = parameters["body"].annotation if "body" in parameters else None
+    return Route(
+        method, path, scope, handler, response, body, query, "idempotency_key" in parameters
+    )
+
+
+_get = partial(_route, "GET")
+_post = partial(_route, "POST")
+
+ROUTES = (
+    _post("/actions/evaluate", DECIDE, evaluation.evaluate, EvaluationResponse),
+    _post("/actions/evaluate/batch", DECIDE, evaluation.evaluate_batch, list[EvaluationResponse]),
+    _get("/actions/status", READ, outcomes.get_status),
+    _get("/actions/validations/{validation_id}/verify", READ, outcomes.verify_validation),
+    _post("/actions/memory/ingest", DECIDE, decision_memory.ingest),
+    _get("/actions/memory/context", READ, decision_memory.summarize),
+    _post("/actions/memory/recommendations", READ, decision_memory.recommend),
+    _post("/actions/memory/refresh-aggregates", READ, decision_memory.refresh),
+    _post("/outcomes/report", DECIDE, outcomes.report_outcome, OutcomeResponse),
+    _post("/outcomes/report/batch", DECIDE, outcomes.report_outcomes),
+    _get("/outcomes/taxonomy", READ, outcomes.list_statuses),
+    _get("/outcomes/pending/list", READ, outcomes.list_pending),
+    _get("/outcomes/analytics/summary", READ, analytics.summarize),
+    _get("/outcomes/analytics/recommendation-quality", READ, analytics.recommendation_quality),
+    _get("/outcomes/analytics/partner-view/{domain}", READ, analytics.partner_view),
+    _get("/outcomes/by-validation/{request_id}", READ, outcomes.get_outcome, OutcomeResponse),
+    _get("/outcomes/by-case/{case_id}", READ, outcomes.get_outcome, OutcomeResponse),
+    _get("/outcomes/{request_id}", READ, outcomes.get_outcome, OutcomeResponse),
+    _get("/outcomes/{request_id}/timeline", READ, outcomes.get_timeline),
+    _get("/approvals", READ, approvals.list_approvals, list[ApprovalResponse]),
+    _post("/approvals/{request_id}/resolve", DECIDE, approvals.resolve, ApprovalResponse),
+    _post("/precedents/query", READ, precedents.query_precedents),
+    _post("/precedents/signals", READ, precedents.get_signals),
+    _get("/precedents/stats", READ, precedents.get_stats),
+    _get("/calibration/report", READ, calibration.get_report),
+    _get("/calibration/reliability", READ, calibration.get_reliability_curve),
+    _get("/calibration/drift", READ, calibration.get_drift),
+    _get("/calibration/quality-history", READ, calibration.get_quality_history, list[JsonResponse]),
+    _post("/calibration/observe", READ, calibration.compare_prediction),
+    _get("/calibration/breakdown", READ, calibration.get_breakdown),
+    _get("/calibration/feedback", READ, calibration.get_feedback),
+    _get("/cases", READ, cases.list_cases),
+    _post("/cases", DECIDE, cases.create, CaseResponse),
+    _post("/cases/precedents", READ, precedents.find_for_case),
+    _get("/cases/calibration", READ, calibration.get_report),
+    _get("/cases/{case_id}", READ, cases.get, CaseResponse),
+    _post("/cases/{case_id}/outcome", DECIDE, cases.report_case_outcome, OutcomeResponse),
+    _get("/events", READ, analytics.list_events),
+    _get("/events/stats", READ, analytics.count_events),
+    _get("/kill-switch/status", READ, constraints.kill_switch_status),
+    _post("/kill-switch/activate", CONTROL, constraints.activate_kill_switch, KillSwitchResponse),
+    _post(
+        "/kill-switch/deactivate/{switch_id}",
+        CONTROL,
+        constraints.deactivate_kill_switch,
+        KillSwitchResponse,
+    ),
+    _get("/rules", READ, constraints.list_constraints, list[ConstraintResponse]),
+    _post("/rules", CONTROL, constraints.create, ConstraintResponse),
+    _post("/rules/dry-run", READ, constraints.preview),
+    _post("/rules/validate", READ, constraints.check_action),
+    _post("/rules/validate/dry-run", READ, constraints.check_action),
+    _get("/rules/domains", READ, constraints.list_domains, list[JsonResponse]),
+    _get("/rules/{rule_id}", READ, constraints.get, ConstraintResponse),
+    _route("PATCH", "/rules/{rule_id}", CONTROL, constraints.change, ConstraintResponse),
+    _route("DELETE", "/rules/{rule_id}", CONTROL, constraints.delete_constraint),
+    _post("/rules/{rule_id}/pause", CONTROL, constraints.pause, ConstraintResponse),
+    _post("/rules/{rule_id}/resume", CONTROL, constraints.resume, ConstraintResponse),
+    _post("/rules/admin/idempotency/purge", CONTROL, idempotency.purge_responses),
+    _get("/rules/{rule_id}/versions", READ, constraints.list_versions, list[JsonResponse]),
 )
+
+_FIXED_ROUTES = {(route.method, route.path): route for route in ROUTES if "{" not in route.path}
+_PATTERN_ROUTES = [
+    (route, re.compile(re.sub(r"{\w+}", "([^/]+)", route.path)))
+    for route in ROUTES
+    if "{" in route.path
+]

@@ -26,7 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from bighub_langgraph.journal.connections import switch_to_wal
-from bighub_langgraph.local.tables import OBSOLETE, heads, metadata
+from bighub_langgraph.local.tables import heads, metadata
 from bighub_langgraph.local.transactions import Pooled, Turns
 
 _WAIT_FOR_LOCK = 30.0
@@ -139,8 +139,6 @@ class Store:
             if not self.sqlite:
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_PREPARING})")
             metadata.create_all(connection)
-            for index in OBSOLETE:
-                connection.exec_driver_sql(f"DROP INDEX IF EXISTS {index}")
             rows = [{"name": "evidence", "number": 0}, {"name": "controls", "number": 0}]
             connection.execute(self.insert(heads).on_conflict_do_nothing(), rows)
 

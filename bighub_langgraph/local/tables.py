@@ -16,11 +16,9 @@ from sqlalchemy import (
 )
 
 metadata = MetaData()
-# Indexes of earlier versions: every decision paid for them, and hardly any query used them.
-OBSOLETE = ("bighub_decisions_by_domain",)
 
 
-def _index_of(name: str, *columns: str, where: str) -> Index:
+def _partial_index(name: str, *columns: str, where: str) -> Index:
     """An index of the rows that fulfil a condition."""
     return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
 
@@ -50,7 +48,7 @@ decisions = Table(
     Column("session_id", Text),
     Column("risk", Float, nullable=False),
     Column("recommendation", Text, nullable=False),
-    Column("unasked", Boolean, nullable=False),
+    Column("auto_executed", Boolean, nullable=False),
     Column("parts", Text, nullable=False),
     Column("seen", Text, nullable=False),
     Column("reply", Text, nullable=False),
@@ -65,9 +63,9 @@ decisions = Table(
     Column("label_at", Float),
     Column("label_seq", BigInteger),
     Index("bighub_decisions_by_time", "at"),
-    # Of what waits only, so that most decisions need not be entered and taken out again.
-    _index_of("bighub_decisions_with_approval", "approval", "id", where="approval <> ''"),
-    _index_of("bighub_decisions_awaited", "at", where="outcome IS NULL"),
+    # Of pending decisions only, so that others are not inserted and deleted again.
+    _partial_index("bighub_decisions_with_approval", "approval", "id", where="approval <> ''"),
+    _partial_index("bighub_decisions_without_outcome", "at", where="outcome IS NULL"),
 )
 
 outcomes = Table(
@@ -111,7 +109,7 @@ sessions = Table(
     Column("session_id", Text, primary_key=True),
     Column("at", Float, nullable=False),
     Column("summary", Text, nullable=False),
-    sqlite_with_rowid=False,  # one tree to write to, not two
+    sqlite_with_rowid=False,  # one B-tree to write to instead of two
 )
 
 memory = Table(

@@ -26,7 +26,7 @@ from bighub_langgraph.local import DomainSettings, Settings
 
 # Looser than the default, so that two dozen requests are enough for some calls to run without
 # approval. All requests take only seconds, so the age of a success says nothing.
-SETTINGS = DomainSettings(max_bad_rate=0.25, assurance=0.7, correction_delay=0.0)
+SETTINGS = DomainSettings(max_bad_rate=0.25, confidence_level=0.7, label_delay=0.0)
 
 PROMPT = (
     "You are the support desk of a small shop. The customer's number stands before each message. "
@@ -109,7 +109,7 @@ def format_introduction(
         ("A support desk that learns\n\n", "bold"),
         f"{len(REQUESTS)} customers write to a small shop. The embedded BIGHUB evaluates each\n"
         "call that changes something, and receives its outcome afterwards. It lets\n"
-        f"calls run without approval while it is {SETTINGS.assurance:.0%} confident that at most\n"
+        f"calls run without approval while it is {SETTINGS.confidence_level:.0%} confident that at most\n"
         f"{SETTINGS.max_bad_rate or 1:.0%} of them go wrong.\n\n",
         (f"{'model':<15}", "dim"),
         f"{model}, a real one\n" if model else "scripted, no LLM; --model NAME uses one\n",

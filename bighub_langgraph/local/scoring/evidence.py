@@ -1,15 +1,14 @@
-"""What is learned from: an outcome or a person's verdict on an earlier decision."""
+"""Evidence: the label that an outcome or a person's answer gives to an earlier decision."""
 
 from collections.abc import Mapping
 from enum import IntEnum
 from typing import NamedTuple
 
-from bighub_langgraph.local.scoring.action import Action
-from bighub_langgraph.local.scoring.features import Traits
+from bighub_langgraph.local.scoring.features import Action
 
 
 class Label(IntEnum):
-    """What became of a decision: an outcome, or what a person thought of it."""
+    """What became of a decision: an outcome, or a person's answer to it."""
 
     GOOD = 0
     BAD = 1
@@ -17,13 +16,12 @@ class Label(IntEnum):
     DENIED = 3
 
     def __init__(self, _number: int) -> None:
-        # Attributes, not properties: what learns asks for them again and again.
-        self.bad = self.name in ("BAD", "DENIED")  # speaks against the action
-        self.outcome = self.name in ("GOOD", "BAD")  # happened, rather than being an opinion
+        self.bad = self.name in ("BAD", "DENIED")
+        self.outcome = self.name in ("GOOD", "BAD")  # it happened and is not an opinion
 
 
 class Evidence(NamedTuple):
-    """One label for one earlier decision; `replaces` is the label it takes back."""
+    """One label of one earlier decision; `replaces` is the label it corrects."""
 
     request_id: str
     action: Action
@@ -34,4 +32,3 @@ class Evidence(NamedTuple):
     replaced_at: float
     risk: float
     parts: Mapping[str, float]
-    traits: Traits | None = None  # of the action, where they are known already

@@ -1,33 +1,31 @@
-"""The model: what it expects of an action, and how it learns from what became of it."""
+"""The risk model: what it expects of an action, and how it learns from outcomes."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Self
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
 
-from bighub_langgraph.local.scoring.action import Action
-from bighub_langgraph.local.scoring.beta import PRIOR_RISK, BetaCounts
-from bighub_langgraph.local.scoring.drift import Drift
+from bighub_langgraph.local.scoring.beta_counts import PRIOR_RISK, BetaCounts
+from bighub_langgraph.local.scoring.drift import DriftDetector
 from bighub_langgraph.local.scoring.evidence import Evidence
 from bighub_langgraph.local.scoring.features import (
+    Action,
     Features,
     Scales,
-    Traits,
-    features,
+    extract_features,
     size_class,
-    size_mark,
-    traits_of,
+    size_feature,
 )
-from bighub_langgraph.local.scoring.logistic import Logistic
-from bighub_langgraph.local.scoring.odds import logit
-from bighub_langgraph.local.scoring.precedents import Precedent, Precedents
-from bighub_langgraph.local.scoring.promise import Track
+from bighub_langgraph.local.scoring.logistic import LogisticRegression, logit
+from bighub_langgraph.local.scoring.precedents import Precedent, PrecedentIndex
+from bighub_langgraph.local.scoring.risk_limit import RiskLimit
 from bighub_langgraph.local.settings import Settings
 
 SHOWN_PRECEDENTS = 5
-_MOST_WEIGHTS = 320
-_MOST_ACTIONS = 5_000
-# How much each part counts with much evidence on an action; what is added while there is little;
-# and what is added when a call almost like this one is known.
-_SHARES = {
+_MAX_WEIGHTS = 320
+_MAX_ACTIONS = 5_000
+# The prior weight of each estimate with much evidence on an action, what is added while there is
+# little ("scarce"), and what is added when an almost identical call is known ("close").
+_STACK_WEIGHTS = {
     "base": 0.0,
     "beta": 0.15,
     "near": 0.15,
@@ -39,25 +37,36 @@ _SHARES = {
     "close near": 0.6,
     "close logistic": -0.3,
 }
-_CLOSE = 0.7
-_ENOUGH = 3
-_FEW, _MOSTLY, _CORRECTIONS = 5, 0.9, 64  # when, and from how many, a delay is learned
+_CLOSE_SIMILARITY = 0.7
+_MIN_CASES_OF_A_SIZE = 3
+_MIN_CORRECTIONS, _MAX_CORRECTIONS, _DELAY_QUANTILE = 5, 64, 0.9
 
 
 class Assessment(NamedTuple):
-    """What the model expects of an action, and why."""
+    """What the model expects of an action, and why.
+
+    `evidence` and `bad` are the faded counts of the action, `age` the seconds since the latest.
+    """
 
     risk: float
     evidence: float
     bad: float
     age: float
-    cutoff: float
+    risk_limit: float
     parts: dict[str, float]
     precedents: list[Precedent]
     novelties: tuple[str, ...]
     smaller_value: float | None
     drifting: bool
-    traits: Traits
+
+
+@dataclass(slots=True)
+class DomainState:
+    """What is learned by domain."""
+
+    risk_limit: RiskLimit = field(default_factory=RiskLimit)
+    drift: DriftDetector = field(default_factory=DriftDetector)
+    correction_delays: list[float] = field(default_factory=list)  # seconds
 
 
 class Model:
@@ -67,172 +76,162 @@ class Model:
         self._settings = settings
         self._scales = Scales()
         self._counts = BetaCounts(
-            verdict_weight=settings.verdict_weight, half_life=settings.default.half_life
+            human_label_weight=settings.human_label_weight, half_life=settings.default.half_life
         )
-        self._regression = Logistic(
-            variance=0.2, most=_MOST_WEIGHTS, means={"base": logit(PRIOR_RISK)}
+        self._regression = LogisticRegression(
+            variance=0.2, max_weights=_MAX_WEIGHTS, means={"base": logit(PRIOR_RISK)}
         )
-        self._stack = Logistic(variance=0.02, most=len(_SHARES), means=_SHARES)
-        self.precedents = Precedents()
-        self.tracks: dict[str, Track] = {}
-        self.drifts: dict[str, Drift] = {}
-        self._largest: dict[str, float] = {}
-        self._corrections: dict[str, list[float]] = {}
+        self._stack = LogisticRegression(
+            variance=0.02, max_weights=len(_STACK_WEIGHTS), means=_STACK_WEIGHTS
+        )
+        self.precedents = PrecedentIndex()
+        self.domains: dict[str, DomainState] = {}
+        self._largest_good_values: dict[str, float] = {}
 
     def assess(self, action: Action, at: float) -> Assessment:
-        """Say what to expect of an action."""
-        settings = self._settings.of(action.domain)
-        traits = traits_of(action)
-        seen = features(traits, self._scales)
-        estimate = self._counts.estimate(traits, seen, action.domain, at)
-        neighbours = self.precedents.around(traits.own, traits.place)
-        inputs = _inputs(traits.own, seen)
+        """Return what to expect of an action: its risk is stacked from three estimates."""
+        settings, key = self._settings.for_domain(action.domain), action.key
+        features = self._scales.scale(extract_features(action))
+        estimate = self._counts.estimate(action.domain, features, at)
+        neighbors = self.precedents.find_nearest(action)
+        inputs = _regression_inputs(features)
+        closeness = (neighbors.max_similarity - _CLOSE_SIMILARITY) / (1 - _CLOSE_SIMILARITY)
         parts = {
             "beta": estimate.risk,
-            "near": neighbours.risk(estimate.risk),
+            "near": neighbors.estimate_risk(estimate.risk),
             "logistic": self._regression.predict(inputs),
+            # A regression needs more outcomes than it has features before it beats counting.
+            "scarcity": len(inputs) / (len(inputs) + estimate.total),
+            "closeness": max(0.0, closeness) ** 2,
         }
-        # A regression needs more outcomes than it has features before it beats counting.
-        parts["scarcity"] = len(inputs) / (len(inputs) + estimate.total)
-        parts["closeness"] = max(0.0, (neighbours.closest - _CLOSE) / (1 - _CLOSE)) ** 2
-        risk = self._stack.predict(_stacked(parts))
+        risk = self._stack.predict(_stack_inputs(parts))
+        domain = self._domain(action.domain)
+        novelties = []
+        if estimate.total < (needed := settings.min_evidence):
+            known = f"{estimate.total:.0f} of the {needed} outcomes it needs"
+            novelties.append(f"{action.name} has {known}")
+        largest, value = self._largest_good_values.get(key), action.value
+        if value is not None and largest is not None and value > 2 * largest + 1:
+            novelties.append(f"{value:g} is more than twice the {largest:g} that went well")
         return Assessment(
             risk=risk,
             evidence=estimate.total,
             bad=estimate.bad,
             age=estimate.age,
-            cutoff=self._track(action.domain).cutoff(settings),
+            risk_limit=1.0 if settings.max_bad_rate is None else domain.risk_limit.limit,
             parts=parts,
-            precedents=neighbours.shown(SHOWN_PRECEDENTS),
-            novelties=self._novelties(action, traits.own, estimate.total, settings.min_evidence),
-            smaller_value=self._smaller_value(action.value, traits.own, at, risk),
-            drifting=self._drift(action.domain).present,
-            traits=traits,
+            precedents=neighbors.to_precedents(SHOWN_PRECEDENTS),
+            novelties=tuple(novelties),
+            smaller_value=self._find_smaller_value(key, value, at, risk),
+            drifting=domain.drift.is_drifting,
         )
 
     def learn(self, evidence: Evidence) -> None:
-        """Take in what became of an earlier decision."""
-        action = evidence.action
-        traits = evidence.traits or traits_of(action)
+        """Learn from the label of an earlier decision."""
+        action, label = evidence.action, evidence.label
+        settings, domain = self._settings.for_domain(action.domain), self._domain(action.domain)
+        features = extract_features(action)
         if evidence.replaces is None:
-            self._scales.add(traits.numbers)
-        seen = features(traits, self._scales)
-        self._counts.count(evidence, traits.own, seen)
-        self.precedents.remember(evidence)
-        self._track(action.domain).add(evidence, self._settings.of(action.domain))
-        self._regress(evidence, _inputs(traits.own, seen))
-        self._watch(evidence)
-        if action.value is not None and not evidence.label.bad:
-            own = traits.own
-            self._largest[own] = max(action.value, self._largest.pop(own, 0.0))
-            if len(self._largest) > _MOST_ACTIONS:
-                del self._largest[next(iter(self._largest))]
+            self._scales.update(features.numbers)
+        features = self._scales.scale(features)
+        self._counts.add(evidence, features)
+        self.precedents.add(evidence)
+        domain.risk_limit.add(evidence, settings)
+        self._update_regressions(evidence, _regression_inputs(features))
+        # A correction is a bad outcome that came late.
+        if label.outcome and domain.drift.add(bad=label.bad, at=evidence.at):
+            domain.risk_limit.discount(settings)
+            self._regression.widen(2.0)
+        if action.value is not None and not label.bad:
+            largest = self._largest_good_values
+            largest[action.key] = max(action.value, largest.pop(action.key, 0.0))
+            if len(largest) > _MAX_ACTIONS:
+                del largest[next(iter(largest))]
 
-    def delay(self, domain: str) -> float:
-        """How old a good outcome must be before it is believed: as set, or as corrections came."""
-        settings = self._settings.of(domain)
-        if settings.correction_delay is not None:
-            return settings.correction_delay
-        took = sorted(self._corrections.get(domain, ()))
-        return took[int(_MOSTLY * (len(took) - 1))] if len(took) >= _FEW else 0.0
+    def label_delay(self, domain: str) -> float:
+        """Return how old a good outcome must be before it counts: as set, or as learned."""
+        delay = self._settings.for_domain(domain).label_delay
+        if delay is not None:
+            return delay
+        delays = sorted(self._domain(domain).correction_delays)
+        if len(delays) < _MIN_CORRECTIONS:
+            return 0.0
+        return delays[int(_DELAY_QUANTILE * (len(delays) - 1))]
 
-    def corrected(self, domain: str, took: float) -> None:
-        """Note how long a correction took."""
-        earlier = self._corrections.get(domain, [])
-        self._corrections[domain] = [*earlier, max(0.0, took)][-_CORRECTIONS:]
+    def record_correction(self, domain: str, delay: float) -> None:
+        """Record after how many seconds a good outcome was corrected."""
+        state = self._domain(domain)
+        delays = [*state.correction_delays, max(0.0, delay)]
+        state.correction_delays = delays[-_MAX_CORRECTIONS:]
 
-    def state(self) -> dict[str, Any]:
-        """Everything learned, as plain JSON."""
+    def dump_state(self) -> dict[str, Any]:
+        """Return everything learned as JSON-compatible data."""
         return {
-            "scales": self._scales.state(),
-            "counts": self._counts.state(),
-            "regression": self._regression.state(),
-            "stack": self._stack.state(),
-            "precedents": self.precedents.state(),
-            "tracks": {domain: track.state() for domain, track in self.tracks.items()},
-            "drifts": {domain: drift.state() for domain, drift in self.drifts.items()},
-            "largest": self._largest,
-            "corrections": self._corrections,
+            "scales": self._scales.moments,
+            "counts": self._counts.nodes,
+            "regression": self._regression.dump_state(),
+            "stack": self._stack.dump_state(),
+            "precedents": self.precedents.dump_state(),
+            "domains": {name: asdict(domain) for name, domain in self.domains.items()},
+            "largest_good_values": self._largest_good_values,
         }
 
-    def restored(self, state: dict[str, Any]) -> Self:
-        """This model with what `state` described."""
-        self._scales = Scales.restored(state["scales"])
-        self._counts.restored(state["counts"])
-        self._regression.restored(state["regression"])
-        self._stack.restored(state["stack"])
-        self.precedents.restored(state["precedents"])
-        self.tracks = {domain: Track(**kept) for domain, kept in state["tracks"].items()}
-        self.drifts = {domain: Drift(**kept) for domain, kept in state["drifts"].items()}
-        self._largest = dict(state["largest"])
-        self._corrections = {domain: list(took) for domain, took in state["corrections"].items()}
-        return self
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Replace everything learned by what `dump_state` returned."""
+        self._scales.moments = state["scales"]
+        self._counts.nodes = state["counts"]
+        self._regression.load_state(state["regression"])
+        self._stack.load_state(state["stack"])
+        self.precedents.load_state(state["precedents"])
+        self.domains = {
+            name: DomainState(
+                RiskLimit(**domain["risk_limit"]),
+                DriftDetector(**domain["drift"]),
+                domain["correction_delays"],
+            )
+            for name, domain in state["domains"].items()
+        }
+        self._largest_good_values = state["largest_good_values"]
 
-    def _regress(self, evidence: Evidence, inputs: Mapping[str, float]) -> None:
-        label, before = evidence.label, evidence.replaces
-        weight = 1.0 if label.outcome else self._settings.verdict_weight
-        stacked = _stacked(evidence.parts) if evidence.parts else None
-        if before is None:
-            self._regression.learn(inputs, bad=label.bad, weight=weight)
-            if stacked:
-                self._stack.learn(stacked, bad=label.bad, weight=weight)
-        elif before.bad != label.bad:
-            self._regression.correct(inputs, bad=label.bad, weight=weight)
-            if stacked:
-                self._stack.correct(stacked, bad=label.bad, weight=weight)
+    def _update_regressions(self, evidence: Evidence, inputs: Mapping[str, float]) -> None:
+        label, replaced = evidence.label, evidence.replaces
+        weight = 1.0 if label.outcome else self._settings.human_label_weight
+        updates = ((self._regression, inputs), (self._stack, _stack_inputs(evidence.parts)))
+        for regression, values in updates:
+            if replaced is None:
+                regression.learn(values, bad=label.bad, weight=weight)
+            elif replaced.bad != label.bad:
+                regression.correct(values, bad=label.bad, weight=weight)
 
-    def _watch(self, evidence: Evidence) -> None:
-        """Look for drift in real outcomes; a correction is a bad outcome that came late."""
-        if not evidence.label.outcome:
-            return
-        domain = evidence.action.domain
-        if self._drift(domain).add(bad=evidence.label.bad, at=evidence.at):
-            self._track(domain).doubt()
-            self._regression.widen(2.0)
+    def _domain(self, name: str) -> DomainState:
+        return self.domains.get(name) or self.domains.setdefault(name, DomainState())
 
-    def _track(self, domain: str) -> Track:
-        return self.tracks.get(domain) or self.tracks.setdefault(domain, Track())
-
-    def _drift(self, domain: str) -> Drift:
-        return self.drifts.get(domain) or self.drifts.setdefault(domain, Drift())
-
-    def _novelties(self, action: Action, own: str, evidence: float, enough: int) -> tuple[str, ...]:
-        found = []
-        if evidence < enough:
-            found.append(f"{action.name} has {evidence:.0f} of the {enough} outcomes it needs")
-        largest = self._largest.get(own)
-        if action.value is not None and largest is not None and action.value > 2 * largest + 1:
-            found.append(f"{action.value:g} is more than twice the {largest:g} that went well")
-        return tuple(found)
-
-    def _smaller_value(self, value: float | None, own: str, at: float, risk: float) -> float | None:
-        """The largest smaller size of value that has done clearly better."""
+    def _find_smaller_value(
+        self, action_key: str, value: float | None, at: float, risk: float
+    ) -> float | None:
+        """The largest smaller value whose size class has clearly better outcomes."""
         if value is None:
             return None
         for size in range(size_class(value) - 1, 0, -1):
-            bad, total = self._counts.counted_mark(own, size_mark(own, size), at)
-            if total >= _ENOUGH and bad / total < risk / 2:
+            feature = size_feature(action_key, size)
+            bad, total = self._counts.get_feature_counts(action_key, feature, at)
+            if total >= _MIN_CASES_OF_A_SIZE and bad / total < risk / 2:
                 return float(int(2 ** (size + 0.5) - 1))
         return None
 
 
-def _inputs(own: str, seen: Features) -> dict[str, float]:
-    """An action as one sparse vector, without what is about one thing only."""
-    return {"base": 1.0, own: 1.0, **dict.fromkeys(seen.marks, 1.0), **seen.numbers}
-
-
-def _stacked(parts: Mapping[str, float]) -> dict[str, float]:
-    beta, near, logistic = logit(parts["beta"]), logit(parts["near"]), logit(parts["logistic"])
-    scarcity, closeness = parts["scarcity"], parts["closeness"]
+def _regression_inputs(features: Features) -> dict[str, float]:
+    """The features as a sparse vector, without those that name a single thing."""
     return {
         "base": 1.0,
-        "beta": beta,
-        "near": near,
-        "logistic": logistic,
-        "scarce beta": scarcity * beta,
-        "scarce near": scarcity * near,
-        "scarce logistic": scarcity * logistic,
-        "close beta": closeness * beta,
-        "close near": closeness * near,
-        "close logistic": closeness * logistic,
+        features.action_key: 1.0,
+        **dict.fromkeys(features.categories, 1.0),
+        **dict(features.numbers),
     }
+
+
+def _stack_inputs(parts: Mapping[str, float]) -> dict[str, float]:
+    estimates = [logit(parts[name]) for name in ("beta", "near", "logistic")]
+    scarce = [parts["scarcity"] * estimate for estimate in estimates]
+    close = [parts["closeness"] * estimate for estimate in estimates]
+    return dict(zip(_STACK_WEIGHTS, (1.0, *estimates, *scarce, *close), strict=True))

@@ -1,38 +1,42 @@
-"""From what the model expects to what the engine recommends."""
+"""The policy: from the expected risk to the engine's recommendation."""
 
-import math
 from typing import NamedTuple
 
-from bighub_langgraph.local.scoring.bounds import lower_bound, upper_bound
+from bighub_langgraph.core.models import Recommendation
+from bighub_langgraph.local.enums import Confidence, Health
+from bighub_langgraph.local.scoring.confidence_bounds import (
+    estimate_outcomes_needed,
+    lower_bound,
+    upper_bound,
+)
 from bighub_langgraph.local.scoring.model import Assessment
 from bighub_langgraph.local.settings import DomainSettings
-from bighub_langgraph.local.words import Confidence, Health, Recommendation
 
 _SEVERITY = list(Recommendation)
-_SURE = 0.8  # the assurance of the interval that confidence is read from
-_CERTAINTY, _MOSTLY = 0.95, 0.5  # a stop needs counts that leave no lower rate likely
+_INTERVAL_LEVEL = 0.8  # of the interval whose width gives the confidence
 _WIDE, _NARROW = 0.4, 0.15
-_PLENTY = -2 * math.log(1 - _SURE) / _NARROW**2  # that many leave it narrow (Pinsker)
-_NEAR_THE_LIMIT = 0.75
+_STOP_LEVEL, _STOP_RATE = 0.95, 0.5  # a stop needs counts that exclude a lower bad rate
+_CAUTION_SHARE = 0.75  # of the limit
 
 
 class Advice(NamedTuple):
-    """A recommendation, how sure it is, and the reason in a sentence's half."""
+    """A recommendation, its confidence, and the reason as a clause."""
 
     recommendation: Recommendation
     confidence: Confidence
     reason: str
 
     def at_least(self, recommendation: Recommendation, reason: str) -> "Advice":
-        """The stricter of this advice and another."""
+        """Return the stricter of this advice and another."""
         if _SEVERITY.index(recommendation) <= _SEVERITY.index(self.recommendation):
             return self
         return Advice(recommendation, self.confidence, reason)
 
 
-def advise(seen: Assessment, health: Health | None, settings: DomainSettings) -> Advice:
-    """Recommend what the evidence allows: ask until there is some, run what keeps the promise."""
-    advice = _by_risk(seen, settings)
+def recommend(assessment: Assessment, health: Health | None, settings: DomainSettings) -> Advice:
+    """Return what the evidence and the session's health allow."""
+    recommendation, reason = _recommend_by_risk(assessment, settings)
+    advice = Advice(recommendation, rate_confidence(assessment), reason)
     if health is Health.POOR:
         return advice.at_least(Recommendation.REVIEW, "its session goes badly")
     if health is Health.STRAINED:
@@ -40,46 +44,51 @@ def advise(seen: Assessment, health: Health | None, settings: DomainSettings) ->
     return advice
 
 
-def _by_risk(seen: Assessment, settings: DomainSettings) -> Advice:
-    sure = confidence_of(seen)
-    if seen.risk >= settings.block_above and _certainly_bad(seen):
-        return _stopped(seen, sure, settings)
-    if (reason := _reason_to_ask(seen, settings)) is not None:
-        return Advice(Recommendation.REVIEW, sure, reason)
-    if seen.risk > _NEAR_THE_LIMIT * min(seen.cutoff, settings.affordable_risk):
-        return Advice(Recommendation.CAUTION, sure, "it lies close to the limit")
-    return Advice(Recommendation.PROCEED, sure, "calls like it have gone well")
+def _recommend_by_risk(
+    assessment: Assessment, settings: DomainSettings
+) -> tuple[Recommendation, str]:
+    risk = assessment.risk
+    if risk >= settings.block_above and (
+        lower_bound(assessment.bad, assessment.evidence, _STOP_LEVEL) > _STOP_RATE
+    ):
+        # A stopped call has no outcome: without another review a stop could never be unlearned.
+        if assessment.age > settings.reevaluate_after:
+            return Recommendation.REVIEW, "it went badly, but that was some time ago"
+        return Recommendation.STOP, f"a risk of {risk:.2f} is too high"
+    if (reason := _review_reason(assessment, settings)) is not None:
+        return Recommendation.REVIEW, reason
+    if risk > _CAUTION_SHARE * min(assessment.risk_limit, settings.affordable_risk):
+        return Recommendation.CAUTION, "it lies close to the limit"
+    return Recommendation.PROCEED, "calls like it have gone well"
 
 
-def _stopped(seen: Assessment, sure: Confidence, settings: DomainSettings) -> Advice:
-    # A stopped call has no outcome: without a second look, a stop could never be unlearned.
-    if seen.age > settings.look_again_after:
-        return Advice(Recommendation.REVIEW, sure, "it went badly, but that was some time ago")
-    return Advice(Recommendation.STOP, sure, f"a risk of {seen.risk:.2f} is too high")
-
-
-def _reason_to_ask(seen: Assessment, settings: DomainSettings) -> str | None:
-    if seen.novelties:
-        return seen.novelties[0]
-    if seen.risk > settings.affordable_risk:
-        return f"at a risk of {seen.risk:.2f} asking is cheaper than running"
-    if seen.risk > seen.cutoff:
-        return f"the evidence does not yet bound bad outcomes at {settings.max_bad_rate or 1:.0%}"
+def _review_reason(assessment: Assessment, settings: DomainSettings) -> str | None:
+    if assessment.novelties:
+        return assessment.novelties[0]
+    if assessment.risk > settings.affordable_risk:
+        return f"at a risk of {assessment.risk:.2f} asking is cheaper than running"
+    if (max_rate := settings.max_bad_rate) and assessment.risk > assessment.risk_limit:
+        needed = estimate_outcomes_needed(max_rate, settings.confidence_level)
+        return _explain_limit(assessment, needed)
     return None
 
 
-def _certainly_bad(seen: Assessment) -> bool:
-    return lower_bound(seen.bad, seen.evidence, _CERTAINTY) > _MOSTLY
+def _explain_limit(assessment: Assessment, needed: int) -> str:
+    if assessment.evidence < needed:
+        known = f"{assessment.evidence:.0f} of about {needed} good outcomes needed"
+        return f"not enough history to run without approval: {known}"
+    limit = f"the limit of {assessment.risk_limit:.2f} that past outcomes allow"
+    return f"a risk of {assessment.risk:.2f} is above {limit}"
 
 
-def confidence_of(seen: Assessment) -> Confidence:
-    """How sure the counts are: by the width of the interval around the bad rate."""
-    if seen.novelties:
+def rate_confidence(assessment: Assessment) -> Confidence:
+    """Return the confidence in the counts: from the width of the interval of the bad rate."""
+    if assessment.novelties:
         return Confidence.LOW
-    width = 0.0
-    if seen.evidence < _PLENTY:
-        upper = upper_bound(seen.bad, seen.evidence, _SURE)
-        width = upper - lower_bound(seen.bad, seen.evidence, _SURE)
+    counts = assessment.bad, assessment.evidence, _INTERVAL_LEVEL
+    width = upper_bound(*counts) - lower_bound(*counts)
     if width > _WIDE:
         return Confidence.LOW
-    return Confidence.MEDIUM if width > _NARROW or seen.drifting else Confidence.HIGH
+    if width > _NARROW or assessment.drifting:
+        return Confidence.MEDIUM
+    return Confidence.HIGH

@@ -1,27 +1,26 @@
-"""Nearest precedents: what became of the calls most like this one."""
+"""Precedents: the labelled calls that are most similar to an action."""
 
 from base64 import b64decode, b64encode
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from bighub_langgraph.local.scoring.action import Action, describe
+from bighub_langgraph.local.scoring.embedding import DIMENSIONS, Embedding, embed_action
 from bighub_langgraph.local.scoring.evidence import Evidence, Label
-from bighub_langgraph.local.scoring.features import own_name
-from bighub_langgraph.local.scoring.places import WIDTH, Place, place_of
+from bighub_langgraph.local.scoring.features import Action, describe_call
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-KEPT = 512
-_MOST_ACTIONS = 64
-_NEAREST = 40
+MAX_PRECEDENTS = 512  # of an action
+_MAX_ACTIONS = 64
+_NEIGHBORS = 40
 _SHARPNESS = 12
 _PRIOR_WEIGHT = 1.0
 
 
 class Precedent(NamedTuple):
-    """An earlier call, how like this one it was, and what became of it."""
+    """An earlier call, its similarity to an action, and what became of it."""
 
     request_id: str
     similarity: float
@@ -31,165 +30,128 @@ class Precedent(NamedTuple):
     summary: str
 
 
-class Kept(NamedTuple):
-    """What is remembered of a labelled call."""
+class Neighbors(NamedTuple):
+    """The calls most similar to an action, the most similar first."""
 
-    request_id: str
-    label: Label
-    at: float
-    target: str | None
-    summary: str
-
-
-class Neighbours(NamedTuple):
-    """The calls most like an action, the most alike first; `slots` are their places in `kept`."""
-
-    kept: list[Kept]
-    slots: "NDArray[np.intp]"
-    likeness: "NDArray[np.float32]"
-    bad: "NDArray[np.float32]"
+    calls: list[Precedent]
+    similarities: "NDArray[np.float32]"
 
     @property
-    def closest(self) -> float:
-        """How like the action the most alike is."""
-        return float(self.likeness[0]) if len(self.slots) else 0.0
+    def max_similarity(self) -> float:
+        """The similarity of the most similar call."""
+        return float(self.similarities[0]) if self.calls else 0.0
 
-    def risk(self, prior: float) -> float:
-        """The bad rate among them, weighted by likeness, with the prior where there are few."""
-        weights = self.likeness**_SHARPNESS
+    def estimate_risk(self, prior: float) -> float:
+        """Return their bad rate, weighted by similarity, and the prior where there are few."""
+        weights = self.similarities**_SHARPNESS
         total = float(np.add.reduce(weights)) + _PRIOR_WEIGHT
-        return (float(weights @ self.bad) + _PRIOR_WEIGHT * prior) / total
+        bad = np.array([call.label.bad for call in self.calls], dtype=np.float32)
+        return (float(weights @ bad) + _PRIOR_WEIGHT * prior) / total
 
-    def shown(self, most: int) -> list[Precedent]:
-        """The first of them, as precedents to show."""
-        kept = map(self.kept.__getitem__, self.slots[:most].tolist())
-        nearest = zip(kept, self.likeness[:most].tolist(), strict=True)
+    def to_precedents(self, limit: int) -> list[Precedent]:
+        """Return the first of them, as precedents to show."""
+        nearest = zip(self.calls[:limit], self.similarities[:limit].tolist(), strict=True)
         return [
-            Precedent(name, round(near, 4), label, at, target, summary)
-            for (name, label, at, target, summary), near in nearest
+            Precedent(request_id, round(similarity, 4), label, at, target, summary)
+            for (request_id, _, label, at, target, summary), similarity in nearest
         ]
 
 
-class Precedents:
-    """The latest labelled calls of each action, found again by likeness; older ones make room."""
+class PrecedentIndex:
+    """The latest labelled calls of each action; the oldest calls and actions are dropped."""
 
     def __init__(self) -> None:
-        self._shelves: dict[str, _Shelf] = {}
+        self._actions: dict[str, _ActionIndex] = {}  # the one not used for longest comes first
 
     def __len__(self) -> int:
-        return sum(len(shelf.kept) for shelf in self._shelves.values())
+        return sum(len(index.calls) for index in self._actions.values())
 
-    def remember(self, evidence: Evidence) -> None:
-        """Keep a labelled call; a later label of the same call replaces the earlier one."""
-        own = own_name(evidence.action)
-        shelf = self._shelves.pop(own, None) or _Shelf()
-        self._shelves[own] = shelf  # last, so that the first is the one not used for longest
-        shelf.remember(evidence)
-        if len(self._shelves) > _MOST_ACTIONS:
-            del self._shelves[next(iter(self._shelves))]
+    def add(self, evidence: Evidence) -> None:
+        """Add a labelled call; a later label of the same call replaces the earlier one."""
+        key = evidence.action.key
+        index = self._actions.pop(key) if key in self._actions else _ActionIndex()
+        index.add(evidence)
+        self._actions[key] = index
+        if len(self._actions) > _MAX_ACTIONS:
+            del self._actions[next(iter(self._actions))]
 
-    def nearest(self, action: Action, most: int = _NEAREST) -> Neighbours:
-        """The calls of the same action that are most like this one."""
-        return self.around(own_name(action), place_of(action), most)
+    def find_nearest(self, action: Action, limit: int = _NEIGHBORS) -> Neighbors:
+        """Return the calls of the same action that are most similar to this one."""
+        index = self._actions.get(action.key) or _EMPTY
+        return index.find_nearest(embed_action(action), limit)
 
-    def around(self, own: str, place: Place, most: int = _NEAREST) -> Neighbours:
-        """The calls of an action, by its name within its domain, that are nearest to a place."""
-        return (self._shelves.get(own) or _EMPTY).nearest(place, most)
+    def dump_state(self) -> dict[str, Any]:
+        """Return the state as JSON-compatible data."""
+        return {key: index.dump_state() for key, index in self._actions.items()}
 
-    def state(self) -> dict[str, Any]:
-        """Everything to keep, as plain JSON."""
-        return {own: shelf.state() for own, shelf in self._shelves.items()}
-
-    def restored(self, state: dict[str, Any]) -> Self:
-        """These precedents with what `state` described."""
-        self._shelves = {own: _Shelf().restored(kept) for own, kept in state.items()}
-        return self
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Replace the state by one that `dump_state` returned."""
+        self._actions = {key: _ActionIndex() for key in state}
+        for key, index in self._actions.items():
+            index.load_state(state[key])
 
 
-class _Shelf:
-    """One action's calls; the newest take the places of the oldest."""
+class _ActionIndex:
+    """The calls of one action; when it is full, the newest replaces the oldest."""
 
     def __init__(self) -> None:
-        self.kept: list[Kept] = []
-        # A column for each call: only the rows of what an action has need to be looked at.
-        self._vectors: NDArray[np.float32] = np.zeros((WIDTH, 16), dtype=np.float32)
-        self._bad: NDArray[np.float32] = np.zeros(16, dtype=np.float32)
+        self.calls: list[Precedent] = []
         self._slots: dict[str, int] = {}
-        self._next = 0
+        self._oldest = 0
+        # One column for each call: a search reads only the rows of the embedding's dimensions.
+        shape = (DIMENSIONS, MAX_PRECEDENTS)
+        self._vectors: NDArray[np.float32] = np.zeros(shape, dtype=np.float32)
 
-    def remember(self, evidence: Evidence) -> None:
-        kept = Kept(
-            evidence.request_id,
-            evidence.label,
-            evidence.decided_at,
-            evidence.action.target,
-            describe(evidence.action),
+    def add(self, evidence: Evidence) -> None:
+        action = evidence.action
+        summary = describe_call(action.name, action.value, action.target)
+        call = Precedent(
+            evidence.request_id, 1.0, evidence.label, evidence.decided_at, action.target, summary
         )
-        slot = self._slots.get(kept.request_id)
+        slot = self._slots.get(call.request_id)
         if slot is None:
-            slot = self._free_slot(kept)
-            traits = evidence.traits
-            place = traits.place if traits else place_of(evidence.action)
-            self._vectors[:, slot] = _vector(place).astype(np.float16)  # as a snapshot keeps it
-        self.kept[slot] = kept
-        self._bad[slot] = evidence.label.bad
+            slot = self._take_slot(call)
+            vector = embed_action(action).to_dense()
+            self._vectors[:, slot] = vector.astype(np.float16)  # the precision of a snapshot
+        self.calls[slot] = call
 
-    def nearest(self, place: Place, most: int) -> Neighbours:
-        count = len(self.kept)
-        likeness = (place.parts @ self._vectors.take(place.axes, axis=0))[:count]
-        if count > most:
-            picked = likeness.argpartition(count - most)[count - most :]
-            ordered = picked[(-likeness[picked]).argsort(kind="stable")]
+    def find_nearest(self, embedding: Embedding, limit: int) -> Neighbors:
+        count = len(self.calls)
+        products = embedding.values @ self._vectors.take(embedding.indices, axis=0)
+        similarities = products[:count]
+        if count > limit:
+            nearest = similarities.argpartition(count - limit)[count - limit :]
+            order = nearest[(-similarities[nearest]).argsort(kind="stable")]
         else:
-            ordered = (-likeness).argsort(kind="stable")
-        near = likeness[ordered]
-        np.maximum(near, 0.0, out=near)
-        np.minimum(near, 1.0, out=near)
-        return Neighbours(self.kept, ordered, near, self._bad[ordered])
+            order = (-similarities).argsort(kind="stable")
+        calls = [self.calls[slot] for slot in order.tolist()]
+        return Neighbors(calls, similarities[order].clip(0.0, 1.0))
 
-    def state(self) -> dict[str, Any]:
-        vectors = self._vectors[:, : len(self.kept)].T.astype(np.float16, order="C")
+    def dump_state(self) -> dict[str, Any]:
+        vectors = self._vectors[:, : len(self.calls)].T.astype(np.float16, order="C")
         return {
-            "kept": [list(each) for each in self.kept],
+            "calls": [list(call) for call in self.calls],
             "vectors": b64encode(vectors.tobytes()).decode(),
-            "next": self._next,
+            "oldest": self._oldest,
         }
 
-    def restored(self, state: dict[str, Any]) -> Self:
-        self.kept = [Kept(name, Label(label), *more) for name, label, *more in state["kept"]]
-        self._slots = {each.request_id: slot for slot, each in enumerate(self.kept)}
-        packed = np.frombuffer(b64decode(state["vectors"]), dtype=np.float16)
-        room = max(16, len(self.kept))
-        self._vectors = np.zeros((WIDTH, room), dtype=np.float32)
-        self._vectors[:, : len(self.kept)] = packed.reshape(-1, WIDTH).T
-        self._bad = np.zeros(room, dtype=np.float32)
-        self._bad[: len(self.kept)] = [each.label.bad for each in self.kept]
-        self._next = state["next"]
-        return self
+    def load_state(self, state: dict[str, Any]) -> None:
+        calls = [Precedent(*fields) for fields in state["calls"]]
+        self.calls = [call._replace(label=Label(call.label)) for call in calls]
+        self._slots = {call.request_id: slot for slot, call in enumerate(self.calls)}
+        self._oldest, count = state["oldest"], len(self.calls)
+        vectors = np.frombuffer(b64decode(state["vectors"]), dtype=np.float16)
+        self._vectors[:, :count] = vectors.reshape(-1, DIMENSIONS).T
 
-    def _free_slot(self, kept: Kept) -> int:
-        if len(self.kept) < KEPT:
-            slot = len(self.kept)
-            self.kept.append(kept)
-            if slot == len(self._bad):
-                self._vectors = np.hstack([self._vectors, np.zeros_like(self._vectors)])
-                self._bad = np.concatenate([self._bad, np.zeros_like(self._bad)])
+    def _take_slot(self, call: Precedent) -> int:
+        if len(self.calls) < MAX_PRECEDENTS:
+            slot = len(self.calls)
+            self.calls.append(call)
         else:
-            slot, self._next = self._next, (self._next + 1) % KEPT
-            del self._slots[self.kept[slot].request_id]
-        self._slots[kept.request_id] = slot
+            slot, self._oldest = self._oldest, (self._oldest + 1) % MAX_PRECEDENTS
+            del self._slots[self.calls[slot].request_id]
+        self._slots[call.request_id] = slot
         return slot
 
 
-_EMPTY = _Shelf()
-
-
-def embed(action: Action) -> "NDArray[np.float32]":
-    """Place an action among others of its name: like ones point the same way."""
-    return _vector(place_of(action))
-
-
-def _vector(place: Place) -> "NDArray[np.float32]":
-    vector = np.zeros(WIDTH, dtype=np.float32)
-    vector[place.axes] = place.parts
-    return vector
+_EMPTY = _ActionIndex()

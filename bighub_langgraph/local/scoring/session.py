@@ -1,21 +1,20 @@
-"""What a session has done so far, and how healthy that looks."""
+"""The summary of a session's calls, and its health."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 from zlib import crc32
 
-from bighub_langgraph.local.scoring.action import Past
-from bighub_langgraph.local.words import Health
+from bighub_langgraph.local.enums import Health
+from bighub_langgraph.local.scoring.features import SessionHistory
 
-_REMEMBERED = 48
-_WORDS = 160
-_OFTEN = 3
-_NONE: Mapping[str, int] = MappingProxyType({})
+_MAX_COUNTERS = 48
+_MAX_WORDS = 160
+_MANY = 3
+_NO_COUNTS: Mapping[str, int] = {}
 
 
-class Call(NamedTuple):
-    """What a session remembers of one call."""
+class SessionCall(NamedTuple):
+    """What a session keeps of a call."""
 
     action: str
     digest: str
@@ -25,7 +24,7 @@ class Call(NamedTuple):
 
 
 class Session(NamedTuple):
-    """A session's calls, folded to a bounded summary."""
+    """A summary of bounded size of a session's calls."""
 
     calls: int = 0
     outcomes: int = 0
@@ -34,93 +33,81 @@ class Session(NamedTuple):
     total_value: float = 0.0
     last_at: float = 0.0
     last_action: str = ""
-    recent: Mapping[str, int] = _NONE  # digest of a call -> times seen
-    actions: Mapping[str, int] = _NONE  # action -> times proposed
-    failed: Mapping[str, int] = _NONE  # action -> times gone wrong
+    calls_by_digest: Mapping[str, int] = _NO_COUNTS
+    calls_by_action: Mapping[str, int] = _NO_COUNTS
+    errors_by_action: Mapping[str, int] = _NO_COUNTS
     words: tuple[int, ...] = ()  # checksums of the latest words in arguments
 
-    def before(self, call: Call) -> Past:
-        """The past of a call that is proposed now."""
-        known = set(self.words) if call.words else ()
-        new = sum(_mark(word) not in known for word in call.words)
-        return Past(
+    def history_before(self, call: SessionCall) -> SessionHistory:
+        """Return what the session did before a call that is proposed now."""
+        known = set(self.words)
+        new_words = len([word for word in call.words if _checksum(word) not in known])
+        return SessionHistory(
             calls=self.calls,
             outcomes=self.outcomes,
             errors=self.errors,
             errors_in_a_row=self.errors_in_a_row,
-            repeats=self.recent.get(call.digest, 0),
-            same_action=self.actions.get(call.action, 0),
-            same_action_errors=self.failed.get(call.action, 0),
+            repeats=self.calls_by_digest.get(call.digest, 0),
+            same_action=self.calls_by_action.get(call.action, 0),
+            same_action_errors=self.errors_by_action.get(call.action, 0),
             total_value=self.total_value,
             seconds_since_last=max(0.0, call.at - self.last_at) if self.calls else 0.0,
-            new_words=new,
-            known_words=len(call.words) - new,
+            new_words=new_words,
+            known_words=len(call.words) - new_words,
             last_action=self.last_action,
-            known=True,
+            has_session=True,
         )
 
-    def proposed(self, call: Call) -> Self:
-        """The session after one more call was proposed."""
+    def with_call(self, call: SessionCall) -> Self:
+        """Return the session after one more call."""
+        checksums = [_checksum(word) for word in call.words]
+        new = [word for word in dict.fromkeys(checksums) if word not in self.words]
         return self._replace(
             calls=self.calls + 1,
             total_value=self.total_value + call.value,
             last_at=max(call.at, self.last_at),
             last_action=call.action,
-            recent=_counted(self.recent, call.digest),
-            actions=_counted(self.actions, call.action),
-            words=_latest(self.words, call.words),
+            calls_by_digest=_increment(self.calls_by_digest, call.digest),
+            calls_by_action=_increment(self.calls_by_action, call.action),
+            words=(*self.words, *new)[-_MAX_WORDS:],
         )
 
-    def ended(self, *, action: str, bad: bool) -> Self:
-        """The session after one of its calls ended well or badly."""
+    def with_outcome(self, *, action: str, bad: bool) -> Self:
+        """Return the session after the outcome of one of its calls."""
         if not bad:
             return self._replace(outcomes=self.outcomes + 1, errors_in_a_row=0)
         return self._replace(
             outcomes=self.outcomes + 1,
             errors=self.errors + 1,
             errors_in_a_row=self.errors_in_a_row + 1,
-            failed=_counted(self.failed, action),
+            errors_by_action=_increment(self.errors_by_action, action),
         )
 
-    def to_json(self) -> dict[str, Any]:
-        """The session as plain JSON."""
-        counts = {
-            "recent": dict(self.recent),
-            "actions": dict(self.actions),
-            "failed": dict(self.failed),
-        }
-        return {**self._asdict(), **counts}
-
     @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """The session that `to_json` gave."""
-        return cls(**{**stored, "words": tuple(stored["words"])})
+    def from_json(cls, fields: list[Any]) -> Self:
+        """Return the session from its fields as a JSON array."""
+        return cls._make((*fields[:-1], tuple(fields[-1])))
 
 
-def health_of(past: Past) -> Health | None:
-    """Say how a session goes; nothing is known of a call without a session."""
-    if not past.known:
+def assess_health(history: SessionHistory) -> Health | None:
+    """Return how a session goes; None without a session."""
+    if not history.has_session:
         return None
-    if max(past.errors_in_a_row, past.repeats, past.same_action_errors) >= _OFTEN:
+    if max(history.errors_in_a_row, history.repeats, history.same_action_errors) >= _MANY:
         return Health.POOR
-    if past.errors_in_a_row or past.repeats or past.errors * _OFTEN > past.calls:
+    if history.errors_in_a_row or history.repeats or history.errors * _MANY > history.calls:
         return Health.STRAINED
     return Health.HEALTHY
 
 
-def _mark(word: str) -> int:
+def _checksum(word: str) -> int:
     return crc32(word.encode("utf-8", "surrogatepass"))
 
 
-def _latest(known: tuple[int, ...], words: tuple[str, ...]) -> tuple[int, ...]:
-    new = [mark for mark in dict.fromkeys(map(_mark, words)) if mark not in known]
-    return (*known, *new)[-_WORDS:] if new else known
-
-
-def _counted(counts: Mapping[str, int], key: str) -> dict[str, int]:
-    """Count a key, and forget the one that was seen longest ago."""
-    after = dict(counts)
+def _increment(counters: Mapping[str, int], key: str) -> dict[str, int]:
+    """Count a key, and drop the one that was counted longest ago."""
+    after = dict(counters)
     after[key] = after.pop(key, 0) + 1
-    if len(after) > _REMEMBERED:
+    if len(after) > _MAX_COUNTERS:
         del after[next(iter(after))]
     return after

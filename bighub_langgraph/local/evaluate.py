@@ -1,0 +1,170 @@
+"""Evaluation: from a proposed action to a stored decision and its reply."""
+
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import Connection
+
+from bighub_langgraph.local.engine import Engine
+from bighub_langgraph.local.errors import ApiError
+from bighub_langgraph.local.idempotency import check_key, key_mismatch
+from bighub_langgraph.local.repository import DecisionRow
+from bighub_langgraph.local.response import EvaluationResult, build_response, load_response
+from bighub_langgraph.local.schemas.requests import EvaluateBatchRequest, EvaluateRequest
+from bighub_langgraph.local.schemas.wire_format import canonical_json, to_json_text, validate
+from bighub_langgraph.local.scoring.features import (
+    Action,
+    Fact,
+    SessionHistory,
+    extract_facts,
+    list_words,
+)
+from bighub_langgraph.local.scoring.policy import recommend
+from bighub_langgraph.local.scoring.session import SessionCall, assess_health
+
+DEFAULT_DOMAIN = "general"
+
+
+def evaluate(
+    engine: Engine, body: EvaluateRequest, idempotency_key: str | None = None
+) -> dict[str, Any]:
+    """Decide about one action. The same key gets the same reply again."""
+    if idempotency_key is not None:
+        check_key(idempotency_key)
+    with engine.store.transaction() as tx:
+        return _decide(engine, tx, body, idempotency_key)
+
+
+def evaluate_batch(engine: Engine, body: EvaluateBatchRequest) -> list[dict[str, Any]]:
+    """Decide about several actions in order; one invalid action refuses them all."""
+    shared = {"actor": body.actor, "domain": body.domain}
+    proposals = [validate(EvaluateRequest, {**shared, **action}) for action in body.actions]
+    with engine.store.transaction() as tx:
+        engine.sequences.lock(tx)
+        return [_decide(engine, tx, proposal, None) for proposal in proposals]
+
+
+def find_session_id(context: Mapping[str, Any]) -> str | None:
+    """Return the session of a call: its trajectory if it names one."""
+    for name in ("trajectory_id", "session_id"):
+        if isinstance(session_id := context.get(name), str) and session_id:
+            return session_id
+    return None
+
+
+def _decide(
+    engine: Engine, tx: Connection, proposal: EvaluateRequest, key: str | None
+) -> dict[str, Any]:
+    at = engine.clock()
+    digest = sha256(canonical_json(proposal.__dict__).encode()).hexdigest()
+    context = proposal.merged_context
+    facts = extract_facts(context)
+    history = SessionHistory()
+    if session_id := find_session_id(context):
+        session = engine.sessions.find(tx, session_id)
+        call = _session_call(proposal, context, facts, at)
+        history = session.history_before(call)
+    action = Action(
+        domain=proposal.domain or DEFAULT_DOMAIN,
+        name=proposal.action,
+        actor=proposal.actor,
+        target=proposal.target,
+        value=proposal.value,
+        facts=facts,
+        history=history,
+    )
+    content = _assess(engine, tx, action, at, context)
+    answer = build_response(content, dry_run=proposal.dry_run)
+    if proposal.dry_run:
+        return (key and _find_reply(engine, tx, key, digest)) or answer
+    auto_executed = context.get("auto_executed") is True
+    decision = DecisionRow(
+        request_id=content.request_id,
+        idempotency_key=key,
+        digest=digest,
+        at=at,
+        domain=action.domain,
+        action=action.name,
+        actor=action.actor,
+        target=action.target,
+        value=action.value,
+        session_id=session_id,
+        risk=content.risk,
+        recommendation=content.recommendation,
+        auto_executed=auto_executed,
+        parts=to_json_text(content.parts),
+        seen=to_json_text([facts, tuple(history)]),
+        reply=content.to_text(),
+        approval="pending" if answer["requires_approval"] and not auto_executed else "",
+    )
+    # A repeated key is rare: it is detected here instead of by a query before each decision.
+    if not engine.decisions.insert(tx, decision):
+        if earlier := _find_reply(engine, tx, str(key), digest):
+            return earlier
+        raise ApiError(409, f"the decision for the key {key!r} is being made; repeat the request")
+    engine.count_decision(tx)
+    if session_id:
+        engine.sessions.save(tx, session_id, session.with_call(call), at)
+    return answer
+
+
+def _assess(
+    engine: Engine, tx: Connection, action: Action, at: float, context: Mapping[str, Any]
+) -> EvaluationResult:
+    present = engine.current_state(tx)
+    assessment = engine.trainer.assess(tx, present.newest_evidence, action, at)
+    health = assess_health(action.history)
+    settings = engine.settings.for_domain(action.domain)
+    advice = recommend(assessment, health, settings)
+    blocked_by = None
+    for ruling in present.constraints.find_rulings(tx, action, at):
+        stricter = advice.at_least(ruling.recommendation, ruling.reason)
+        if stricter is not advice:
+            advice, blocked_by = stricter, ruling.blocked_by
+    highest_cost = max(settings.bad_cost, settings.review_cost)
+    return EvaluationResult(
+        request_id=f"req_{engine.new_id()}",
+        action=action.name,
+        target=action.target,
+        value=action.value,
+        risk=assessment.risk,
+        recommendation=str(advice.recommendation),
+        parts=assessment.parts,
+        confidence=str(advice.confidence),
+        reason=advice.reason,
+        health=health and str(health),
+        blocked_by=blocked_by,
+        mode=str(settings.enforcement_mode),
+        regret=round(assessment.risk * settings.bad_cost / highest_cost, 6),
+        evidence=assessment.evidence,
+        bad=assessment.bad,
+        precedents=assessment.precedents,
+        novelties=assessment.novelties,
+        drifting=assessment.drifting,
+        smaller_value=assessment.smaller_value,
+        objective=context.get("objective"),
+        trajectory_id=context.get("trajectory_id") or context.get("session_id"),
+    )
+
+
+def _session_call(
+    proposal: EvaluateRequest, context: Mapping[str, Any], facts: Mapping[str, Fact], at: float
+) -> SessionCall:
+    about = [proposal.action, proposal.target, proposal.value, context.get("arguments")]
+    return SessionCall(
+        action=proposal.action,
+        digest=sha256(canonical_json(about).encode()).hexdigest()[:16],
+        value=proposal.value or 0.0,
+        words=tuple(list_words(facts)),
+        at=at,
+    )
+
+
+def _find_reply(engine: Engine, tx: Connection, key: str, digest: str) -> dict[str, Any] | None:
+    decision = engine.decisions.find_by_key(tx, key)
+    if decision is None:
+        return None
+    if decision.digest != digest:
+        raise key_mismatch()
+    return load_response(decision)

@@ -1,0 +1,221 @@
+"""The repositories of decisions, their labels and sessions: the one place that writes them."""
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, bindparam, delete, func, select, update
+
+from bighub_langgraph.local.schemas.wire_format import to_json_text
+from bighub_langgraph.local.scoring.evidence import Evidence, Label
+from bighub_langgraph.local.scoring.features import Action, SessionHistory
+from bighub_langgraph.local.scoring.session import Session
+from bighub_langgraph.local.sequences import Sequences
+from bighub_langgraph.local.store import Prepared, Store
+from bighub_langgraph.local.tables import decisions, evidence, memory, outcomes, sessions
+
+MAX_DECISIONS_IN_MEMORY = 20_000
+RETENTION_INTERVAL = 5_000  # decisions between two deletions, as the model is saved before each
+_LABELS_PER_QUERY, _GOOD_LABELS_PER_QUERY = 500, 10
+
+
+class DecisionRow(NamedTuple):
+    """A decision as it is stored. `parts`, `seen` and `reply` are JSON."""
+
+    request_id: str
+    idempotency_key: str | None
+    digest: str
+    at: float
+    domain: str
+    action: str
+    actor: str
+    target: str | None
+    value: float | None
+    session_id: str | None
+    risk: float
+    recommendation: str
+    auto_executed: bool
+    parts: str
+    seen: str
+    reply: str
+    approval: str
+    severity: float = 0.0
+    comment: str | None = None
+    resolved_at: float | None = None
+    outcome: str | None = None
+    outcome_at: float | None = None
+    followed: bool | None = None
+    label: int | None = None
+    label_at: float | None = None
+    label_seq: int | None = None
+
+    def to_action(self) -> Action:
+        """Return the action that was decided about."""
+        facts, history = json.loads(self.seen)
+        about = self.domain, self.action, self.actor, self.target, self.value
+        return Action(*about, facts, SessionHistory(*history))
+
+
+class LabelRow(NamedTuple):
+    """A label as it is stored, with its decision."""
+
+    seq: int
+    request_id: str
+    domain: str
+    at: float
+    label: int
+    replaces: int | None
+    replaced_at: float | None
+    replaced_seq: int | None
+    decision: DecisionRow
+
+    def to_evidence(self) -> Evidence:
+        """Return the label in the form the model learns from."""
+        decision = self.decision
+        return Evidence(
+            request_id=self.request_id,
+            action=decision.to_action(),
+            decided_at=decision.at,
+            at=self.at,
+            label=Label(self.label),
+            replaces=None if self.replaces is None else Label(self.replaces),
+            replaced_at=self.at if self.replaced_at is None else self.replaced_at,
+            risk=decision.risk,
+            parts=json.loads(decision.parts),
+        )
+
+
+class DecisionRepository:
+    """The decisions and labels of a store."""
+
+    def __init__(self, store: Store, sequences: Sequences) -> None:
+        self._store = store
+        self._sequences = sequences
+
+    def insert(self, tx: Connection, decision: DecisionRow) -> bool:
+        """Insert a decision; return False if its idempotency key exists."""
+        statement = self._store.prepared(decisions, only=DecisionRow._fields)
+        return bool(statement.write(tx, **decision._asdict()))
+
+    def find(self, tx: Connection, request_id: str) -> DecisionRow | None:
+        """Return a decision by its id, locked until the end of the transaction."""
+        rows = _BY_ID.rows(tx, request_id=request_id)
+        return DecisionRow(*rows[0]) if rows else None
+
+    def find_by_key(self, tx: Connection, key: str) -> DecisionRow | None:
+        """Return a decision by its idempotency key."""
+        rows = _BY_KEY.rows(tx, key=key)
+        return DecisionRow(*rows[0]) if rows else None
+
+    def update(
+        self,
+        tx: Connection,
+        decision: DecisionRow,
+        *,
+        label: Label | None = None,
+        at: float,
+        **changes: object,
+    ) -> None:
+        """Change columns of a decision; with a label, also insert the label."""
+        if label is not None:
+            seq = self._sequences.next_value(tx, "evidence")
+            replaced = (decision.label, decision.label_at, decision.label_seq)
+            about = (seq, decision.request_id, decision.domain, at, int(label), *replaced)
+            _INSERT_LABEL.write(tx, **dict(zip(_LABEL_COLUMNS, about, strict=True)))
+            changes |= {"label": int(label), "label_at": at, "label_seq": seq}
+        if changes:
+            statement = _update_of(*changes)
+            statement.write(tx, this=decision.request_id, **changes)
+
+    def has_surplus(self, tx: Connection) -> bool:
+        """Whether there are rows to delete. A database on disk keeps everything."""
+        return self._store.in_memory and _last_id(tx) > MAX_DECISIONS_IN_MEMORY
+
+    def delete_surplus(self, tx: Connection) -> None:
+        """Delete the oldest decisions of an engine in memory, and what is as old as they are."""
+        if self.has_surplus(tx):
+            oldest_id = _last_id(tx) - MAX_DECISIONS_IN_MEMORY
+            tx.execute(delete(decisions).where(decisions.c.id <= oldest_id))
+            oldest = tx.execute(select(func.min(decisions.c.at))).scalar_one()
+            for table in (outcomes, evidence, sessions, memory):
+                tx.execute(delete(table).where(table.c.at < oldest))
+
+
+class SessionRepository:
+    """The summaries of the sessions of a store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._insert = store.prepared(sessions, replace="session_id")
+
+    def find(self, tx: Connection, session_id: str) -> Session:
+        """Return a session's summary so far, locked until the end of the transaction."""
+        rows = _SESSION.rows(tx, session_id=session_id)
+        if not rows and not self._store.sqlite:
+            # There is no row to lock yet, and another process may be about to insert it.
+            _LOCK_SESSION.rows(tx, session_id=session_id)
+            rows = _SESSION.rows(tx, session_id=session_id)
+        return Session.from_json(json.loads(rows[0][0])) if rows else Session()
+
+    def save(self, tx: Connection, session_id: str, session: Session, at: float) -> None:
+        """Insert or replace a session's summary."""
+        self._insert.write(tx, session_id=session_id, at=at, summary=to_json_text(session))
+
+
+def list_labels(tx: Connection, *, after: int, newest: int) -> list[LabelRow]:
+    """Return the first labels after a sequence number."""
+    return [_to_label(row) for row in _LABELS.rows(tx, after=after, newest=newest)]
+
+
+def iterate_good_labels(
+    tx: Connection, domain: str, *, after: int, newest: int
+) -> Iterator[LabelRow]:
+    """Yield the good outcomes of a domain after a sequence number, in order."""
+    while rows := _GOOD_LABELS.rows(tx, domain=domain, after=after, newest=newest):
+        yield from map(_to_label, rows)
+        after = rows[-1][0]
+
+
+def _to_label(row: tuple[Any, ...]) -> LabelRow:
+    count = len(_LABEL_COLUMNS)
+    return LabelRow._make((*row[:count], DecisionRow._make(row[count:])))
+
+
+def _last_id(tx: Connection) -> int:
+    return tx.execute(select(func.max(decisions.c.id))).scalar_one() or 0
+
+
+@cache
+def _update_of(*columns: str) -> Prepared:
+    statement = update(decisions).where(decisions.c.request_id == bindparam("this"))
+    return Prepared(statement, columns=columns)
+
+
+_DECISION = [decisions.c[name] for name in DecisionRow._fields]
+_BY_ID = Prepared(
+    select(*_DECISION).where(decisions.c.request_id == bindparam("request_id")).with_for_update()
+)
+_BY_KEY = Prepared(select(*_DECISION).where(decisions.c.idempotency_key == bindparam("key")))
+_LABEL_COLUMNS = LabelRow._fields[:-1]
+_INSERT_LABEL = Prepared(evidence.insert(), columns=_LABEL_COLUMNS)
+_LABELED_DECISIONS = (
+    select(*(evidence.c[name] for name in _LABEL_COLUMNS), *_DECISION)
+    .join(decisions, decisions.c.request_id == evidence.c.request_id)
+    .where(evidence.c.seq > bindparam("after"), evidence.c.seq <= bindparam("newest"))
+    .order_by(evidence.c.seq)
+)
+_LABELS = Prepared(_LABELED_DECISIONS.limit(_LABELS_PER_QUERY))
+_GOOD_LABELS = Prepared(
+    _LABELED_DECISIONS.where(
+        evidence.c.domain == bindparam("domain"), evidence.c.label == int(Label.GOOD)
+    ).limit(_GOOD_LABELS_PER_QUERY)
+)
+_SESSION = Prepared(
+    select(sessions.c.summary)
+    .where(sessions.c.session_id == bindparam("session_id"))
+    .with_for_update()
+)
+_LOCK_SESSION = Prepared(
+    select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("session_id"), 0)))
+)

@@ -1,0 +1,247 @@
+"""The response to an evaluation in BIGHUB's format: the recommendation, and older fields.
+
+A response repeats itself. An `EvaluationResult` has each fact once: it is what is stored, and the
+response is built from it whenever it is needed.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Self
+
+from bighub_langgraph.core.models import Mode, Recommendation
+from bighub_langgraph.local.enums import Confidence
+from bighub_langgraph.local.schemas.wire_format import format_timestamp, to_json_text
+from bighub_langgraph.local.scoring.evidence import Label
+from bighub_langgraph.local.scoring.features import describe_call
+from bighub_langgraph.local.scoring.precedents import Precedent
+
+CONTRACT_VERSION = "2026-05-13"
+_MIN_SIMILARITY = 0.5
+_MIN_EVIDENCE = 0.5
+
+# recommendation: verdict, the mode in which the action runs, the older mode of the gate
+_VERDICTS: Mapping[str, tuple[str, str, str]] = {
+    Recommendation.PROCEED: ("allowed", "autonomous", "FULL"),
+    Recommendation.CAUTION: ("allowed", "constrained", "FULL"),
+    Recommendation.REVIEW: ("requires_approval", "review", "CONDITIONAL"),
+    Recommendation.STOP: ("blocked", "blocked", "DENIED"),
+}
+_CONFIDENCE_SCORES: Mapping[str, float] = {
+    Confidence.HIGH: 0.9,
+    Confidence.MEDIUM: 0.6,
+    Confidence.LOW: 0.3,
+}
+_EVIDENCE_STATUSES = ((100, "strong"), (20, "moderate"), (_MIN_EVIDENCE, "sparse"))
+
+
+class EvaluationResult(NamedTuple):
+    """Everything that a response says. The first fields are columns of the stored decision."""
+
+    request_id: str
+    action: str
+    target: str | None
+    value: float | None
+    risk: float
+    recommendation: str
+    parts: Mapping[str, float]
+    confidence: str
+    reason: str
+    health: str | None
+    blocked_by: str | None
+    mode: str
+    regret: float
+    evidence: float
+    bad: float
+    precedents: list[Precedent]
+    novelties: tuple[str, ...]
+    drifting: bool
+    smaller_value: float | None
+    objective: Any
+    trajectory_id: Any
+
+    def to_text(self) -> str:
+        """Return what has no column of its own, as it is stored."""
+        return to_json_text(self[_FIRST_STORED:])
+
+    @classmethod
+    def from_row(cls, row: Any) -> Self:
+        """Return the result in a row of the store."""
+        columns = [row.request_id, row.action, row.target, row.value, row.risk, row.recommendation]
+        result = cls._make([*columns, json.loads(row.parts), *json.loads(row.reply)])
+        return result._replace(
+            precedents=[
+                Precedent(request_id, similarity, Label(label), at, target, summary)
+                for request_id, similarity, label, at, target, summary in result.precedents
+            ],
+            novelties=tuple(result.novelties),
+        )
+
+
+_FIRST_STORED = EvaluationResult._fields.index("confidence")
+
+
+def load_response(row: Any) -> dict[str, Any]:
+    """Return the response of a stored decision."""
+    return build_response(EvaluationResult.from_row(row))
+
+
+def build_response(result: EvaluationResult, *, dry_run: bool = False) -> dict[str, Any]:
+    """Return the body of the response to `POST /actions/evaluate`."""
+    rationale = _build_rationale(result)
+    proposed = describe_call(result.action, result.value, result.target)
+    recommendation, risk = result.recommendation, round(result.risk, 6)
+    score = _CONFIDENCE_SCORES[result.confidence]
+    verdict, execution_mode, gate_mode = _VERDICTS[recommendation]
+    is_allowed, needs_review = verdict == "allowed", execution_mode == "review"
+    drift = ("outcomes have become worse lately",) if result.drifting else ()
+    warnings = [*result.novelties, *drift]
+    alternatives = _find_alternatives(result)
+    return {
+        "recommendation": recommendation,
+        "recommendation_confidence": result.confidence,
+        "risk_score": risk,
+        "enforcement_mode": result.mode,
+        "enforced_verdict": verdict if result.mode == Mode.ENFORCED else None,
+        "decision_intelligence": {
+            "rationale": rationale,
+            "evidence_status": next(
+                (name for least, name in _EVIDENCE_STATUSES if result.evidence >= least), "none"
+            ),
+            "trajectory_health": result.health,
+            "projected_regret": result.regret,
+            "alternatives": alternatives,
+            "rule_basis": result.blocked_by,
+            "precedents": [
+                {
+                    "request_id": precedent.request_id,
+                    "similarity": precedent.similarity,
+                    "outcome": precedent.label.name,
+                    "at": format_timestamp(precedent.at),
+                    "summary": precedent.summary,
+                }
+                for precedent in result.precedents
+            ],
+            "evidence_count": round(result.evidence, 2),
+            "drift": result.drifting,
+            "model_parts": {name: round(part, 6) for name, part in result.parts.items()},
+        },
+        "allowed": is_allowed,
+        "result": verdict,
+        "reason": rationale,
+        "blocked_by": result.blocked_by,
+        "requires_approval": needs_review,
+        "human_review": needs_review,
+        "mode": gate_mode,
+        "gate_version": "embedded-1",
+        "better_decision_contract_version": CONTRACT_VERSION,
+        "proposed_action": proposed,
+        "better_action": alternatives[0]["action"] if alternatives else None,
+        "execution_mode": execution_mode,
+        "risk": risk,
+        "confidence": score,
+        "expected_regret": result.regret,
+        "can_run": is_allowed,
+        "needs_review": needs_review,
+        "needs_more_context": False,
+        "should_not_run": execution_mode == "blocked",
+        "decision_brain": {
+            "recommendation": recommendation,
+            "reasoning_summary": rationale,
+            "confidence": score,
+            "expected_regret": result.regret,
+            "precedent_count": len(result.precedents),
+            "review_reason": result.reason if needs_review else None,
+            "recommended_execution_mode": execution_mode,
+        },
+        "model_selection": {"review_required": needs_review},
+        "request_id": result.request_id,
+        "validation_id": result.request_id,
+        "dry_run": dry_run,
+        "warnings": warnings,
+        "usage": {},
+        "learning_influenced": result.evidence > 0,
+        "intelligence": {
+            "confidence": {
+                "score": score,
+                "level": result.confidence,
+                "novel_situation": bool(result.novelties),
+                "reason": result.novelties[0] if result.novelties else result.reason,
+            },
+            "precedents": _count_precedents(result.precedents),
+            "trajectory_id": result.trajectory_id,
+        },
+        "decision_packet": {
+            "version": 1,
+            "signal": {
+                "recommendation": recommendation,
+                "risk_score": risk,
+                "confidence_zone": "novel" if result.novelties else "known",
+            },
+            "intent": result.objective,
+            "action_type": result.action,
+            "candidate_actions": [proposed, *[option["action"] for option in alternatives]],
+            "risk_factors": warnings,
+        },
+    }
+
+
+def _build_rationale(result: EvaluationResult) -> str:
+    """Return the reason in one sentence, with its numbers."""
+    if result.evidence < _MIN_EVIDENCE:
+        return f"risk {result.risk:.2f}: {result.reason}; nothing like it is known."
+    counts = (
+        f"{result.bad:.0f} of {result.evidence:.0f} known outcomes of {result.action} went wrong"
+    )
+    similar = bad = 0
+    for precedent in result.precedents:
+        if precedent.similarity >= _MIN_SIMILARITY:
+            similar += 1
+            bad += precedent.label.bad
+    nearest = f", {bad} of the {similar} most alike" if similar else ""
+    return f"risk {result.risk:.2f}: {result.reason}; {counts}{nearest}."
+
+
+def _count_precedents(precedents: list[Precedent]) -> dict[str, Any]:
+    total, with_outcomes, bad = len(precedents), 0, 0
+    warnings = []
+    for precedent in precedents:
+        with_outcomes += precedent.label.outcome
+        if precedent.label.bad:
+            bad += 1
+            if precedent.similarity > _MIN_SIMILARITY:
+                warnings.append(precedent.summary)
+    return {
+        "total_precedents": total,
+        "with_outcomes": with_outcomes,
+        "success_rate": round(1 - bad / total, 4) if total else 0.0,
+        "negative_rate": round(bad / total, 4) if total else 0.0,
+        "warnings": warnings,
+    }
+
+
+def _find_alternatives(result: EvaluationResult) -> list[dict[str, Any]]:
+    """Return what has gone better: a smaller value, or another target."""
+    if result.recommendation == Recommendation.PROCEED:
+        return []
+    alternatives = []
+    if result.smaller_value is not None:
+        alternatives.append(
+            {
+                "action": f"{result.action} of at most {result.smaller_value:g}",
+                "rationale": "smaller values have done clearly better",
+                "estimated_risk": round(result.risk / 2, 4),
+            }
+        )
+    for precedent in result.precedents:
+        if precedent.label == Label.GOOD and precedent.target not in (None, result.target):
+            alternatives.append(
+                {
+                    "action": precedent.summary,
+                    "rationale": (
+                        f"{precedent.request_id} was like it and went well with another target"
+                    ),
+                    "estimated_risk": round(min(result.risk, 1 - precedent.similarity), 4),
+                }
+            )
+            break
+    return alternatives

@@ -1,0 +1,252 @@
+"""Drop-in clients: the `bighub` SDK over an engine in this process.
+
+They use the SDK's paths, JSON and exceptions; only the transport is another one.
+"""
+
+import asyncio
+import inspect
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from http import HTTPStatus
+from typing import Any, Self
+
+from bighub import (
+    AsyncBighubClient,
+    BighubAPIError,
+    BighubClient,
+    BighubRateLimitError,
+    BighubValidationError,
+)
+from bighub.decisions import AsyncDecisionsAPI, DecisionsAPI
+
+from bighub_langgraph.concurrency import detects_blocking_calls
+from bighub_langgraph.local.engine import Engine
+from bighub_langgraph.local.errors import ApiError, store_unavailable
+from bighub_langgraph.local.evaluate import find_session_id
+from bighub_langgraph.local.routes import handle_request
+from bighub_langgraph.local.settings import Settings
+
+_NO_SERVER = "https://embedded.invalid"
+
+
+class LocalBighub(BighubClient):
+    """A `BighubClient` that decides and learns in this process.
+
+    `url` is a database: `sqlite://` for memory, `sqlite:///file.db`, or `postgresql+psycopg://...`.
+    Clients with the same `engine` share what it learns.
+    """
+
+    decisions: "LocalDecisions"
+
+    def __init__(
+        self,
+        url: str = "sqlite://",
+        *,
+        settings: Settings | None = None,
+        clock: Callable[[], float] = time.time,
+        engine: Engine | None = None,
+    ) -> None:
+        super().__init__(base_url=_NO_SERVER)
+        super().close()  # the connection pool of a remote client
+        self.engine = engine or Engine(url, settings=settings, clock=clock)
+        self.url = url
+        # An engine in memory never waits for a disk: reports are sent at once, and coroutines
+        # call it on the event loop.
+        self.immediate = self.never_waits = self.engine.store.in_memory
+        self._owns_engine = engine is None
+        transport = LocalTransport(self.engine)
+        _connect_resources(self, transport)
+        self.decisions = LocalDecisions(transport, reviews=self.reviews, outcomes=self.outcomes)
+
+    def close(self) -> None:
+        """Close the engine, unless the client was created with one."""
+        if self._owns_engine:
+            self.engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __repr__(self) -> str:
+        return f"LocalBighub({self.url!r})"
+
+
+class AsyncLocalBighub(AsyncBighubClient):
+    """An `AsyncBighubClient` that decides and learns in this process; see `LocalBighub`."""
+
+    decisions: "AsyncLocalDecisions"
+
+    def __init__(
+        self,
+        url: str = "sqlite://",
+        *,
+        settings: Settings | None = None,
+        clock: Callable[[], float] = time.time,
+        engine: Engine | None = None,
+    ) -> None:
+        super().__init__(base_url=_NO_SERVER)
+        self.engine = engine or Engine(url, settings=settings, clock=clock)
+        self.url = url
+        self.immediate = self.engine.store.in_memory
+        self._owns_engine = engine is None
+        transport = AsyncLocalTransport(self.engine)
+        _connect_resources(self, transport)
+        self.decisions = AsyncLocalDecisions(
+            transport, reviews=self.reviews, outcomes=self.outcomes
+        )
+
+    async def close(self) -> None:
+        """Close the engine, unless the client was created with one."""
+        if self._owns_engine:
+            await asyncio.to_thread(self.engine.close)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    def __repr__(self) -> str:
+        return f"AsyncLocalBighub({self.url!r})"
+
+
+class LocalDecisions(DecisionsAPI):
+    """The SDK's decisions, and several of them at once."""
+
+    def __init__(self, transport: "LocalTransport", *, reviews: Any, outcomes: Any) -> None:
+        super().__init__(transport, reviews=reviews, outcomes=outcomes)
+        self._local = transport
+
+    def evaluate_together(self, calls: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """Evaluate calls in order, with one commit; each is a mapping of `evaluate`'s arguments.
+
+        Each is decided as if it were evaluated alone after the ones before it. Where `evaluate`
+        would raise, the list has the exception.
+        """
+        return self._local.request_batch(
+            [partial(self.evaluate, **call) for call in calls],
+            lock_sequences=_has_several_sessions(calls),
+        )
+
+
+class AsyncLocalDecisions(AsyncDecisionsAPI):
+    """The SDK's decisions, and several of them at once."""
+
+    def __init__(self, transport: "AsyncLocalTransport", *, reviews: Any, outcomes: Any) -> None:
+        super().__init__(transport, reviews=reviews, outcomes=outcomes)
+        self._local = transport
+
+    async def evaluate_together(self, calls: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """Evaluate calls in order, with one commit; see `LocalDecisions.evaluate_together`."""
+        evaluate = DecisionsAPI(self._local.blocking).evaluate
+        results: list[Any] = await self._local.request_batch(
+            [partial(evaluate, **call) for call in calls],
+            lock_sequences=_has_several_sessions(calls),
+        )
+        return results
+
+
+class LocalTransport:
+    """Answers the SDK's requests from an engine in this process."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def request(
+        self,
+        *,
+        method: str,
+        path: str,
+        params: Mapping[str, Any] | None = None,
+        json_body: Any = None,
+        idempotency_key: str | None = None,
+        headers: Mapping[str, str] | None = None,  # noqa: ARG002 - no endpoint reads one
+    ) -> Any:
+        """Return the response's JSON, or raise the SDK's exception for its status."""
+        try:
+            return handle_request(
+                self._engine,
+                method.upper(),
+                path,
+                params=params,
+                body=json_body,
+                idempotency_key=idempotency_key or None,
+            )
+        except ApiError as error:
+            raise _to_sdk_error(error) from error
+
+    def request_batch(
+        self, requests: Sequence[Callable[[], Any]], *, lock_sequences: bool = False
+    ) -> list[Any]:
+        """Make requests in order, with one commit. A failed one is an exception in the list.
+
+        If the commit fails, all of them are.
+        """
+        try:
+            with self._engine.batch_transaction() as tx:
+                if lock_sequences:
+                    self._engine.sequences.lock(tx)
+                return [_call_or_catch(request) for request in requests]
+        except self._engine.store.faults as error:
+            return [_to_sdk_error(store_unavailable("a commit", error))] * len(requests)
+
+
+class AsyncLocalTransport:
+    """The transport of the SDK's async client. It uses a thread for what may wait for a disk."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.blocking = LocalTransport(engine)
+
+    async def request(self, **request: Any) -> Any:
+        """Answer one request; see `LocalTransport.request`."""
+        return await self._run(partial(self.blocking.request, **request))
+
+    async def request_batch(self, requests: Sequence[Callable[[], Any]], **options: bool) -> Any:
+        """Make several blocking requests; see `LocalTransport.request_batch`."""
+        return await self._run(partial(self.blocking.request_batch, requests, **options))
+
+    async def _run(self, request: Callable[[], Any]) -> Any:
+        if self._engine.store.in_memory and not detects_blocking_calls():
+            return request()
+        return await asyncio.to_thread(request)
+
+
+def _call_or_catch(request: Callable[[], Any]) -> Any:
+    try:
+        return request()
+    except Exception as error:  # noqa: BLE001 - the other requests are made all the same
+        return error
+
+
+def _to_sdk_error(error: ApiError) -> BighubAPIError:
+    details: dict[str, Any] = {
+        "message": HTTPStatus(error.status).phrase,
+        "status_code": error.status,
+        "detail": error.detail,
+        "response_body": {"detail": error.detail},
+    }
+    if error.status == HTTPStatus.UNPROCESSABLE_ENTITY:
+        return BighubValidationError(**details, validation_errors=[*error.detail])
+    if error.status == HTTPStatus.TOO_MANY_REQUESTS:
+        return BighubRateLimitError(**details)
+    return BighubAPIError(**details)
+
+
+def _has_several_sessions(calls: Sequence[Mapping[str, Any]]) -> bool:
+    contexts = [call.get("context") for call in calls]
+    return len({find_session_id(each) for each in contexts if isinstance(each, Mapping)}) > 1
+
+
+def _connect_resources(client: Any, transport: LocalTransport | AsyncLocalTransport) -> None:
+    """Create each of the client's resources again over our transport, later SDKs' too.
+
+    A resource that cannot be created like this fails to connect: its address does not exist.
+    """
+    for name, resource in list(vars(client).items()):
+        if name != "decisions" and _takes_only_a_transport(type(resource)):
+            setattr(client, name, type(resource)(transport))
+
+
+def _takes_only_a_transport(resource: type[Any]) -> bool:
+    try:
+        return list(inspect.signature(resource).parameters) == ["transport"]
+    except ValueError:  # a built-in type without a signature
+        return False

@@ -1,0 +1,279 @@
+"""The FastAPI application, and the process that serves it."""
+
+import gc
+import inspect
+import ipaddress
+import json
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, cast
+
+from fastapi import Body, FastAPI, Query, Request, Response, Security
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from fastapi.security import APIKeyHeader, HTTPBearer
+from pydantic import BaseModel
+from pydantic_core import to_json
+from sqlalchemy import Connection
+from starlette.exceptions import HTTPException
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from bighub_langgraph.local.api_keys import READ, has_keys
+from bighub_langgraph.local.engine import Engine
+from bighub_langgraph.local.errors import ApiError, invalid_field
+from bighub_langgraph.local.routes import ROUTES, Route, call_route, not_offered
+from bighub_langgraph.local.schemas.responses import ErrorResponse
+from bighub_langgraph.local.schemas.wire_format import invalid_fields
+from bighub_langgraph.local.server.group_commit import GroupCommit
+from bighub_langgraph.local.server.http_auth import Authenticator
+from bighub_langgraph.local.server.metrics import Metrics, RequestLogMiddleware
+from bighub_langgraph.local.server.rate_limit import ServerLimits
+from bighub_langgraph.local.settings import Settings
+
+_LOOPBACK = ("localhost", "127.0.0.1", "[::1]", "::1")
+_ERRORS = {
+    400: "The request cannot be read",
+    401: "The API key is missing or not valid",
+    403: "The API key lacks the scope",
+    404: "The id does not exist",
+    409: "The request contradicts an earlier one",
+    413: "The body is too large",
+    415: "The body is not JSON",
+    422: "Some fields are invalid; `detail` lists them",
+    429: "Too many requests; `Retry-After` says how many seconds to wait",
+    501: "The embedded engine does not offer this",
+    503: "The store cannot be used at the moment",
+}
+# For the document only: the authenticator reads the key before FastAPI parses the request.
+_SECURITY = [
+    Security(APIKeyHeader(name="X-API-Key", auto_error=False)),
+    Security(HTTPBearer(auto_error=False)),
+]
+
+
+class PublicWithoutKeys(ValueError):
+    """The server would accept requests from other machines without an API key."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"{host} can be reached from other machines and no API key exists; make one with "
+            "`bighub-langgraph keys create`, or listen on 127.0.0.1"
+        )
+
+
+def create_app(
+    engine: Engine,
+    *,
+    limits: ServerLimits | None = None,
+    keys_required: bool | None = None,
+    hosts: tuple[str, ...] = (),
+) -> FastAPI:
+    """Return the application. Without `keys_required`, keys are required once one exists."""
+    server = _Server(engine, limits or ServerLimits(), keys_required=keys_required)
+    app = FastAPI(title="BIGHUB, embedded", version="1", docs_url=None, redoc_url=None)
+    app.add_api_route("/healthz", server.check_health)
+    app.add_api_route(
+        "/metrics", server.expose_metrics, response_class=Response, dependencies=_SECURITY
+    )
+    app.router.route_class = _EngineRoute
+    for route in ROUTES:
+        app.add_api_route(
+            route.path,
+            _Endpoint(server, route),
+            methods=[route.method],
+            response_model=route.response,
+            dependencies=_SECURITY,
+            responses={
+                status: {"model": ErrorResponse, "description": description}
+                for status, description in _ERRORS.items()
+            },
+            name=route.handler.__name__,
+            summary=f"{route.method} {route.path} (scope {route.scope})",
+            description=inspect.getdoc(route.handler),
+        )
+    _add_error_handlers(app)
+    app.add_middleware(RequestLogMiddleware, metrics=server.metrics)
+    if hosts:
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
+    return app
+
+
+def serve(
+    url: str,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8787,
+    settings: Settings | None = None,
+    limits: ServerLimits | None = None,
+    log_level: str = "info",
+) -> None:
+    """Serve the API until the process is stopped; requests in progress are completed first."""
+    import uvicorn
+
+    with Engine(url, settings=settings) as engine:
+        with engine.store.transaction() as tx:
+            is_protected = has_keys(tx)
+        if not is_protected and not is_loopback(host):
+            raise PublicWithoutKeys(host)
+        # Without keys, refuse other host names: a web page could send requests (DNS rebinding).
+        app = create_app(engine, limits=limits, hosts=() if is_protected else _LOOPBACK)
+        # Exempt what is loaded by now from garbage collection, which delays requests.
+        gc.collect()
+        gc.freeze()
+        uvicorn.run(
+            app,
+            host=host,
+            port=port,
+            log_level=log_level,
+            access_log=False,
+            ws="none",
+            server_header=False,
+            timeout_graceful_shutdown=10,
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach a host."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+class _Server:
+    """What the endpoints of one application share."""
+
+    def __init__(self, engine: Engine, limits: ServerLimits, *, keys_required: bool | None) -> None:
+        self.engine = engine
+        self.limits = limits
+        self.metrics = Metrics()
+        self.group_commit = GroupCommit(engine)
+        self.authenticator = Authenticator(
+            engine, self.group_commit, limits, keys_required=keys_required
+        )
+
+    async def check_health(self) -> dict[str, str]:
+        """Return 200 if the server can use its store."""
+        await self.group_commit.run(lambda _tx: None)
+        return {"status": "ok"}
+
+    async def expose_metrics(self, request: Request) -> Response:
+        """Return the metrics to a key that may read."""
+        await self.authenticator.admit(request, READ)
+        return self.metrics.expose()
+
+
+class _Endpoint:
+    """Answers the requests of a route. Its signature tells FastAPI what to validate."""
+
+    def __init__(self, server: _Server, route: Route) -> None:
+        self._server = server
+        self._route = route
+        annotations: dict[str, Any] = {"request": Request, **dict.fromkeys(route.path_names, str)}
+        if route.query is not None:
+            annotations["query"] = Annotated[route.query, Query()]
+        if route.body is not None:
+            annotations["body"] = Annotated[route.body, Body()]
+        kind = inspect.Parameter.KEYWORD_ONLY
+        self.__signature__ = inspect.Signature(
+            [inspect.Parameter(name, kind, annotation=each) for name, each in annotations.items()]
+        )
+
+    async def admit(self, request: Request) -> "JsonRequest":
+        """Return the request with its body, after its caller and its size were checked."""
+        secret = await self._server.authenticator.admit(request, self._route.scope)
+        request.state.secret = secret
+        admitted = JsonRequest(request.scope, request.receive)
+        await admitted.load(self._server.limits.body_bytes)
+        return admitted
+
+    async def __call__(
+        self,
+        *,
+        request: Request,
+        query: BaseModel | None = None,
+        body: BaseModel | None = None,
+        **path_values: str,
+    ) -> Response:
+        """Return the response to a validated request."""
+        server, route = self._server, self._route
+
+        def authenticate_and_call(tx: Connection) -> Any:
+            server.authenticator.authenticate(tx, request.state.secret)
+            return call_route(
+                server.engine,
+                route,
+                path_values.values(),
+                query=query,
+                body=body,
+                idempotency_key=request.headers.get("idempotency-key") or None,
+            )
+
+        content = await server.group_commit.run(authenticate_and_call)
+        if route.path == "/actions/evaluate":
+            server.metrics.recommendations.labels(content["recommendation"]).inc()
+        return Response(to_json(content), media_type="application/json")
+
+
+class _EngineRoute(APIRoute):
+    """A route that admits a request before FastAPI reads it."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+        admit = cast("_Endpoint", self.endpoint).admit
+
+        async def admit_and_handle(request: Request) -> Response:
+            return await handle(await admit(request))
+
+        return admit_and_handle
+
+
+class JsonRequest(Request):
+    """A request whose JSON body was read within a limit."""
+
+    content = b""
+    data: Any = None
+
+    async def load(self, limit: int) -> None:
+        """Read and parse the body.
+
+        Raises:
+            ApiError: 413 above `limit` bytes, 415 for other content, 422 if it is not JSON.
+        """
+        content = bytearray()
+        async for chunk in self.stream():
+            content += chunk
+            if len(content) > limit:
+                raise ApiError(413, f"a body may have {limit} bytes")
+        if not content:
+            return
+        if self.headers.get("content-type", "").split(";")[0].strip() != "application/json":
+            raise ApiError(415, "send application/json")
+        try:
+            self.content, self.data = bytes(content), json.loads(content)
+        except (ValueError, RecursionError) as error:
+            raise invalid_field("body", "not readable as JSON") from error
+
+    async def body(self) -> bytes:
+        """Return the body that was read."""
+        return self.content
+
+    async def json(self) -> Any:
+        """Return the body that was parsed."""
+        return self.data
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    @app.exception_handler(ApiError)
+    async def answer(_request: Request, error: ApiError) -> Response:
+        content = to_json({"detail": error.detail})
+        return Response(content, error.status, error.headers, media_type="application/json")
+
+    @app.exception_handler(RequestValidationError)
+    async def answer_invalid(request: Request, error: RequestValidationError) -> Response:
+        return await answer(request, invalid_fields(error.errors()))
+
+    @app.exception_handler(404)
+    async def answer_unknown_path(request: Request, _error: HTTPException) -> Response:
+        return await answer(request, not_offered(request.method, request.url.path))

@@ -1,0 +1,77 @@
+"""Metrics for Prometheus and the request log: routes, statuses and durations, never contents."""
+
+import json
+import logging
+from time import perf_counter
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+log = logging.getLogger("bighub_langgraph.server")
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+
+
+class Metrics:
+    """The metrics of one server."""
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        self.requests = Counter(
+            "bighub_requests", "Requests answered", ["method", "route", "status"], registry=registry
+        )
+        self.recommendations = Counter(
+            "bighub_recommendations",
+            "Recommendations given",
+            ["recommendation"],
+            registry=registry,
+        )
+        self.seconds = Histogram(
+            "bighub_request_seconds", "Duration of requests", buckets=_BUCKETS, registry=registry
+        )
+
+    def expose(self) -> Response:
+        """Return the metrics in the format that Prometheus reads."""
+        return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)
+
+
+class RequestLogMiddleware:
+    """Counts and logs every request."""
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and record its status and duration."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start, status = perf_counter(), 500
+
+        async def send_and_note_status(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_and_note_status)
+        finally:
+            self._record(scope, status, perf_counter() - start)
+
+    def _record(self, scope: Scope, status: int, seconds: float) -> None:
+        method, route = scope["method"], str(getattr(scope.get("route"), "path", "none"))
+        self._metrics.requests.labels(method, route, str(status)).inc()
+        self._metrics.seconds.observe(seconds)
+        if log.isEnabledFor(logging.INFO):
+            line: dict[str, Any] = {
+                "method": method,
+                "route": route,
+                "status": status,
+                "ms": round(seconds * 1e3, 2),
+                "key_id": scope.get("state", {}).get("key_id"),
+            }
+            log.info(json.dumps(line))

@@ -1,0 +1,124 @@
+"""What engines decide and learn depends only on their store, whichever engine wrote it."""
+
+import itertools
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bighub import BighubAPIError
+from sqlalchemy import select
+
+from bighub_langgraph.local import Engine, LocalBighub
+from bighub_langgraph.local.repository import DecisionRow
+from bighub_langgraph.local.tables import decisions, heads, sessions
+from tests.local_engine import Clock, live, refund
+
+SESSION = {"session_id": "s", "arguments": {"amount": 3, "reason": "damaged"}}
+
+
+def open_clients(url: str, clients: int) -> list[LocalBighub]:
+    """Return clients with an engine each over one store, which share a clock and ids."""
+    clock, ids = Clock(), itertools.count()
+    engines = [Engine(url, clock=clock, new_id=lambda: f"{next(ids):032x}") for _ in range(clients)]
+    return [LocalBighub(url, engine=each) for each in engines]
+
+
+def run_history(clients: list[LocalBighub], rounds: int = 24) -> list[Any]:
+    """EvaluateRequest and report in turn; return the replies."""
+    replies = []
+    for number in range(rounds):
+        evaluating, reporting = clients[number % len(clients)], clients[(number + 1) % len(clients)]
+        reply = refund(evaluating, number % 5, context=SESSION)
+        status = "FAILURE" if number % 4 == 3 else "SUCCESS"
+        reporting.outcomes.report(request_id=reply["request_id"], status=status)
+        replies.append(reply)
+    return replies
+
+
+def test_engines_that_share_a_file_decide_like_a_single_one(tmp_path: Path) -> None:
+    expected = run_history(open_clients(f"sqlite:///{tmp_path / 'one.db'}", 1))
+    assert run_history(open_clients(f"sqlite:///{tmp_path / 'two.db'}", 2)) == expected
+    assert expected[-1]["decision_intelligence"]["trajectory_health"] != "healthy"
+
+
+def test_a_transaction_that_fails_has_no_effect_on_later_decisions() -> None:
+    replies = []
+    for fails in (False, True):
+        (bighub,) = open_clients("sqlite://", 1)
+        live(bighub, 8, context=SESSION)
+        if fails:
+            with pytest.raises(ZeroDivisionError):
+                evaluate_and_fail(bighub)
+        later = Clock(1_700_001_000.0)
+        bighub.engine.clock, bighub.engine.new_id = later, lambda: "f" * 32
+        replies.append(refund(bighub, context=SESSION))
+    assert replies[0] == replies[1]
+
+
+def evaluate_and_fail(bighub: LocalBighub) -> None:
+    """EvaluateRequest and report within a transaction that fails."""
+    with bighub.engine.batch_transaction():
+        live(bighub, 3, status="FRAUD", context=SESSION)
+        raise ZeroDivisionError
+
+
+def test_an_outcome_does_not_replace_an_approval() -> None:
+    (bighub,) = open_clients("sqlite://", 1)
+    request_id = refund(bighub)["request_id"]
+    bighub.approvals.resolve(request_id, resolution="approved")
+    bighub.outcomes.report(request_id=request_id, status="SUCCESS")
+    (approval,) = bighub.approvals.list(status_filter="approved")
+    assert approval["request_id"] == request_id
+
+
+def test_a_decision_row_has_every_column_of_its_table() -> None:
+    assert {*DecisionRow._fields, "id"} == {column.name for column in decisions.c}
+
+
+def list_rows(bighub: LocalBighub) -> list[Any]:
+    """Return the sessions and sequences of a store."""
+    with bighub.engine.store.transaction() as tx:
+        return [tx.execute(select(table)).all() for table in (sessions, heads)]
+
+
+@pytest.mark.parametrize("in_batch", [False, True])
+def test_a_batch_of_outcomes_is_stored_like_single_reports(*, in_batch: bool) -> None:
+    results = []
+    for is_batch in (False, in_batch):
+        (bighub,) = open_clients("sqlite://", 1)
+        names = [refund(bighub, number, context=SESSION)["request_id"] for number in range(4)]
+        reports = [{"request_id": name, "status": "FAILURE"} for name in names]
+        reports.insert(2, {"request_id": "nobody", "status": "SUCCESS"})
+        if is_batch:
+            assert bighub.outcomes.report_batch(reports)["failed"] == 1
+        else:
+            for report in reports:
+                with suppress(BighubAPIError):
+                    bighub.outcomes.report(**report)
+        results.append((list_rows(bighub), refund(bighub, context=SESSION)["risk_score"]))
+    assert results[0] == results[1]
+
+
+def test_a_nested_transaction_that_fails_leaves_its_session_unchanged() -> None:
+    results = []
+    for fails in (False, True):
+        (bighub,) = open_clients("sqlite://", 1)
+        with bighub.engine.batch_transaction():
+            live(bighub, 2, context=SESSION)
+            if fails:
+                with suppress(ZeroDivisionError):
+                    evaluate_in_failing_part(bighub)
+            later = Clock(1_700_001_000.0)
+            bighub.engine.clock, bighub.engine.new_id = later, lambda: "f" * 32
+            reply = refund(bighub, context=SESSION)
+        results.append((list_rows(bighub), reply))
+    assert results[0] == results[1]
+
+
+def evaluate_in_failing_part(bighub: LocalBighub) -> None:
+    """EvaluateRequest within a nested transaction that fails."""
+    with bighub.engine.store.transaction():
+        refund(bighub, context=SESSION)
+        refund(bighub, 1, context=SESSION)
+        raise ZeroDivisionError
