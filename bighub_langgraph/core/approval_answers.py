@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bighub_langgraph.core.errors import BighubGuardError, InvalidCall
-from bighub_langgraph.core.jsonable import to_jsonable, truncate
+from bighub_langgraph.core.jsonable import format_call, short_repr, to_jsonable, truncate
 from bighub_langgraph.core.models import Answer, CallRecord, Decision, State, digest
 
 MAX_ROWS = 3
@@ -59,7 +59,7 @@ def parse_answers(response: object, pending: Sequence[PendingApproval]) -> list[
     decisions = _parse_decisions(response)
     if not decisions:
         raise InvalidApprovalResponse(
-            f"the answer holds no decision: {_short_repr(response)}; {_expected(pending)}"
+            f"the answer holds no decision: {short_repr(response)}; {_expected(pending)}"
         )
     calls = _match_calls(decisions, pending)
     return [_parse_answer(decision, call) for decision, call in zip(decisions, calls, strict=True)]
@@ -73,7 +73,7 @@ def _parse_decisions(response: object) -> list[Mapping[str, Any]]:
         return []
     if not all(isinstance(decision, Mapping) for decision in response):
         raise InvalidApprovalResponse(
-            f"each decision is an object, but the answer is {_short_repr(response)}"
+            f"each decision is an object, but the answer is {short_repr(response)}"
         )
     return list(response)
 
@@ -93,7 +93,7 @@ def _match_calls(
     unknown = [call_id for call_id in ids if not isinstance(call_id, str) or call_id not in by_id]
     if unknown:
         raise InvalidApprovalResponse(
-            f"no call {_short_repr(unknown[0])} waits for an answer; {_expected(pending)}"
+            f"no call {short_repr(unknown[0])} waits for an answer; {_expected(pending)}"
         )
     if len(set(ids)) != len(ids):
         raise InvalidApprovalResponse("two decisions about one call")
@@ -145,10 +145,10 @@ def _parse_type(decision: Mapping[str, Any], call: PendingApproval) -> Answer:
             if isinstance(value, str) and value in answers:
                 return answers[value]
             raise InvalidApprovalResponse(
-                f"{name} {_short_repr(value)} for {call.tool} is none of {', '.join(answers)}"
+                f"{name} {short_repr(value)} for {call.tool} is none of {', '.join(answers)}"
             )
     raise InvalidApprovalResponse(
-        f"a decision about {call.tool} has no type: {_short_repr(decision)}"
+        f"a decision about {call.tool} has no type: {short_repr(decision)}"
     )
 
 
@@ -163,7 +163,7 @@ def _parse_edit(
     tool = action.get("name") or action.get("action") or call.tool
     if tool != call.tool and not call.allow_tool_change:
         raise InvalidApprovalResponse(
-            f"an edit of {call.tool} may not turn it into {_short_repr(tool)}"
+            f"an edit of {call.tool} may not turn it into {short_repr(tool)}"
         )
     arguments = dict(action["args"])
     try:
@@ -186,11 +186,6 @@ def _first_text(decision: Mapping[str, Any], *names: str) -> str:
 def _expected(pending: Sequence[PendingApproval]) -> str:
     calls = ", ".join(f"{call.tool} ({call.call_id})" for call in pending)
     return f'send {{"decisions": [...]}} with one decision for each of: {calls}'
-
-
-def _short_repr(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - one line of a terminal
 
 
 # -- what an approver is shown ---------------------------------------------------------------------
@@ -219,8 +214,7 @@ def build_answer_schema(allowed: Sequence[Answer]) -> dict[str, Any]:
 
 def describe_call(record: CallRecord, arguments: Mapping[str, Any]) -> str:
     """Return the text that a person reads before answering."""
-    shown = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
-    lines = [f"{record.tool}({truncate(shown, 600)})"]
+    lines = [format_call(record.tool, arguments)]
     if record.state is State.UNKNOWN:
         lines += [
             f"This call was started, and whether it took effect is not known: {record.reason}.",

@@ -6,7 +6,7 @@ from types import NoneType
 from typing import Any
 
 from bighub_langgraph.core.errors import EngineError, EngineUnavailable, InvalidDecisionError
-from bighub_langgraph.core.jsonable import MAPPING, to_jsonable
+from bighub_langgraph.core.jsonable import MAPPING, short_repr, to_jsonable
 from bighub_langgraph.core.models import (
     Decision,
     FailMode,
@@ -39,11 +39,11 @@ def parse_decision(response: object) -> Decision:
 def _parse(response: object) -> Decision:
     if not isinstance(response, MAPPING):
         raise InvalidDecisionError(
-            f"BIGHUB's reply is not a JSON object but {_short_repr(response)}"
+            f"BIGHUB's reply is not a JSON object but {short_repr(response)}"
         )
     if not any(response.get(name) is not None for name in VERDICT_FIELDS):
         raise InvalidDecisionError(
-            f"BIGHUB's reply says nothing about the call: {_short_repr(response)}"
+            f"BIGHUB's reply says nothing about the call: {short_repr(response)}"
         )
     # A JSON-compatible copy: the response is the client's object and may change later.
     reply = to_jsonable(response)
@@ -117,7 +117,7 @@ def _parse_request_id(response: Mapping[str, Any]) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     # Without it no outcome can be reported, so the service could never learn of this call.
-    raise InvalidDecisionError(f"BIGHUB's reply has no request_id: {_short_repr(response)}")
+    raise InvalidDecisionError(f"BIGHUB's reply has no request_id: {short_repr(response)}")
 
 
 def _parse_risk(response: Mapping[str, Any]) -> float | None:
@@ -125,7 +125,7 @@ def _parse_risk(response: Mapping[str, Any]) -> float | None:
     if risk is None:
         return None
     if isinstance(risk, bool) or not isinstance(risk, int | float):
-        raise InvalidDecisionError(f"BIGHUB's risk_score is not a number but {_short_repr(risk)}")
+        raise InvalidDecisionError(f"BIGHUB's risk_score is not a number but {short_repr(risk)}")
     return float(risk)
 
 
@@ -151,11 +151,6 @@ def _refuse_non_finite(value: object) -> None:
 
 
 _LEAVES = frozenset({str, bool, int, NoneType})
-
-
-def _short_repr(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - one line of a terminal
 
 
 # -- verdict ---------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, assert_never
 
 from bighub_langgraph.core.decision import lacks_context
-from bighub_langgraph.core.jsonable import truncate
+from bighub_langgraph.core.jsonable import format_call, truncate
 from bighub_langgraph.core.models import Answer, CallRecord, State, ToolFailed
 
 LONGEST_REASON = 600
@@ -47,8 +47,7 @@ def unknown_outcome_message(record: CallRecord) -> str:
 
 def output_after_edit(tool: str, arguments: Mapping[str, Any], output: str) -> str:
     """Return the output of a call that ran with other arguments than the model's."""
-    shown = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
-    call = f"{tool}({truncate(shown, LONGEST_REASON)})"
+    call = format_call(tool, arguments)
     return f"A person changed this call before it ran. What ran: {call}\n{output}"
 
 
