@@ -329,7 +329,7 @@ def test_an_outage_is_settled_by_the_fail_mode_and_reported_when_it_is_over(
     desk.bighub.away = False
     assert desk.guard.flush() == 0
     assert desk.bighub.statuses == ["SUCCESS"] * ran
-    asked = [one for one in desk.bighub.asked if one["context"].get("unasked")]
+    asked = [one for one in desk.bighub.asked if one["context"].get("auto_executed")]
     late = {one["idempotency_key"] for one in asked}
     assert len(late) == ran
     assert all(one["request_id"] for one in desk.bighub.outcomes_told)
@@ -439,5 +439,5 @@ def test_the_state_the_guard_adds_is_not_shown(runner: Runner) -> None:
 def test_the_picture_of_the_graph_shows_its_nodes() -> None:
     desk = Desk("Hello.")
     drawn = desk.agent.get_graph().draw_mermaid()
-    for name in ("open", "model", "evaluate", "approve", "tools", "report"):
+    for name in ("close_stale_calls", "model", "evaluate", "approve", "tools", "report"):
         assert f"\t{name}(" in drawn

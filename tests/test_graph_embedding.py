@@ -133,7 +133,7 @@ def test_a_message_without_an_id_is_closed_too(runner: Runner) -> None:
 
 def test_the_names_of_the_nodes_come_back() -> None:
     desk = Desk(Typed, "Hello.")
-    assert desk.nodes == ("open", "evaluate", "approve", "tools", "report")
+    assert desk.nodes == ("close_stale_calls", "evaluate", "approve", "tools", "report")
 
 
 def test_edges_into_the_model_lead_through_the_entry() -> None:
@@ -148,7 +148,7 @@ def test_edges_into_the_model_lead_through_the_entry() -> None:
     state = graph.invoke({"messages": [HumanMessage("hi")]})
     assert state["messages"][-1].text == "Hello."
     edges = {(one.source, one.target) for one in graph.get_graph().edges}
-    assert ("greet", "open") in edges
+    assert ("greet", "close_stale_calls") in edges
     assert ("greet", "model") not in edges
     assert ("model", "end") in edges
 
@@ -162,7 +162,7 @@ def steps(runner: Runner, graph: Any, given: Any) -> list[str]:
 def test_a_turn_goes_by_the_guards_nodes_from_the_model_to_the_model(runner: Runner) -> None:
     desk = Desk(Typed, asks_for(LOOK_UP), "Done.")
     nodes = steps(runner, desk.graph, {"talk": [HumanMessage("please")]})
-    assert nodes == ["open", "agent", "evaluate", "tools", "agent"]
+    assert nodes == ["close_stale_calls", "agent", "evaluate", "tools", "agent"]
 
 
 def test_behind_several_calls_the_model_goes_on_once_when_all_are_answered(runner: Runner) -> None:
@@ -201,8 +201,14 @@ def test_a_tool_that_answers_its_siblings_too_lets_the_model_go_on_once(runner: 
 def test_a_run_begins_at_the_entry(runner: Runner) -> None:
     desk = Desk(Typed, asks_for(REFUND), "Fine.", "Fine.")
     runner.run(desk.graph, {"talk": [HumanMessage("please")]})
-    assert steps(runner, desk.graph, {"talk": [HumanMessage("wait")]}) == ["open", "agent"]
-    assert steps(runner, desk.graph, {"talk": [HumanMessage("well")]}) == ["open", "agent"]
+    assert steps(runner, desk.graph, {"talk": [HumanMessage("wait")]}) == [
+        "close_stale_calls",
+        "agent",
+    ]
+    assert steps(runner, desk.graph, {"talk": [HumanMessage("well")]}) == [
+        "close_stale_calls",
+        "agent",
+    ]
 
 
 @pytest.mark.parametrize("beside", [[], [LOOK_UP], [REFUND]], ids=["alone", "ran", "waits"])

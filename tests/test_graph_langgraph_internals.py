@@ -116,7 +116,7 @@ def stored_checkpoint(saver: InMemorySaver) -> bool:
     info = internals.runtime_of(config)
     assert info is not None
     assert info.execution_info is not None
-    return saver.get_tuple(internals.checkpoint_of(config, info.execution_info)) is not None
+    return saver.get_tuple(internals.checkpoint_config(config, info.execution_info)) is not None
 
 
 def test_a_task_shows_the_checkpoint_that_it_runs_from() -> None:
@@ -149,13 +149,10 @@ def test_a_task_of_the_functional_api_shows_the_checkpoint_that_it_runs_from() -
 
 
 def test_a_run_of_any_kind_can_be_read() -> None:
-    def problem(config: RunnableConfig) -> str | None:
-        return internals.unreadable_run(config, get_runtime().execution_info)
-
-    assert seen_in_task(problem) is None
-    assert seen_in_task(problem, checkpointer=InMemorySaver()) is None
-    assert seen_in_task(internals.unreadable_questions, checkpointer=InMemorySaver()) is None
-    assert internals.unreadable_run({}, None) is None
+    assert seen_in_task(internals.unreadable_run) is None
+    assert seen_in_task(internals.unreadable_run, checkpointer=InMemorySaver()) is None
+    assert seen_in_task(internals.unreadable_interrupts, checkpointer=InMemorySaver()) is None
+    assert internals.unreadable_run({}) is None
 
 
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])

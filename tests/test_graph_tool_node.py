@@ -388,7 +388,7 @@ def test_an_empty_target_is_no_target(runner: Runner) -> None:
 class InProcess(ScriptedBighub):
     """A client that answers in process, and remembers in which thread it did."""
 
-    immediate = True
+    in_process = True
 
     def submit(self, **fields: Any) -> Any:
         self.thread = threading.get_ident()

@@ -60,7 +60,8 @@ def place(request: pytest.FixtureRequest) -> Place:
     """Makes an agent with the guard in front of another middleware, or behind it."""
 
     def agent(other: Any, *script: Any, says: Any = "proceed", **options: Any) -> Agent:
-        guard = BighubGuard(bighub=ScriptedBighub(says), **options)
+        bighub = says if isinstance(says, ScriptedBighub) else ScriptedBighub(says)
+        guard = BighubGuard(bighub=bighub, **options)
         both = [BighubMiddleware(guard), other]
         first = request.param == "the guard first"
         return Agent(list(script), both if first else both[::-1], guard)
@@ -183,20 +184,20 @@ class Filler(AgentMiddleware[Any, Any, Any]):
         return request.override(tool_call={**request.tool_call, "args": args})
 
 
+class StopsLargeValues(ScriptedBighub):
+    """Recommends against values of 1000 and more."""
+
+    def submit(self, **fields: Any) -> Any:
+        self.says = "do_not_proceed" if fields["value"] >= 1000 else "proceed"
+        return super().submit(**fields)
+
+
 def test_a_call_that_is_changed_on_its_way_is_looked_at_before_it_runs(
     place: Place, runner: Runner
 ) -> None:
-    agent = place(Filler(), asks_for(REFUND), "Sorry.")
-    seen: list[float] = []
-
-    def says(**fields: Any) -> Any:
-        seen.append(fields["value"])
-        word = "do_not_proceed" if fields["value"] == 1000 else "proceed"
-        return {"recommendation": word, "request_id": f"r{len(seen)}"}
-
-    agent.bighub.submit = says  # type: ignore[method-assign]
+    agent = place(Filler(), asks_for(REFUND), "Sorry.", says=StopsLargeValues())
     runner.run(agent.graph, PLEASE)
-    assert seen == [40, 1000]
+    assert [request["value"] for request in agent.bighub.asked] == [40, 1000]
     assert agent.shop.ran == []
 
 

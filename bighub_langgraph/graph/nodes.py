@@ -1,0 +1,254 @@
+"""The nodes that evaluate calls, ask a person and report outcomes, and the edges between them."""
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.runnables import Runnable, RunnableConfig, ensure_config
+from langchain_core.tools import BaseTool
+from langgraph.types import Command, Send
+
+from bighub_langgraph.concurrency import run_sync
+from bighub_langgraph.core.approval_answers import InvalidApprovalResponse
+from bighub_langgraph.graph.approval_requests import ApprovalRequest
+from bighub_langgraph.graph.langgraph_internals import unreadable_run
+from bighub_langgraph.graph.plan import (
+    CHANNEL,
+    GuardState,
+    Plan,
+    PlannedCall,
+    build_plan,
+    last_turn,
+    messages_of,
+    new_id,
+    open_calls,
+    read_key,
+    reject_call,
+    subplan,
+    thread_id_of,
+)
+from bighub_langgraph.graph.tool_execution import (
+    GraphHost,
+    async_host,
+    blocking_host,
+    evaluate_plan,
+)
+from bighub_langgraph.graph.tool_messages import answer_finished_calls, record_message
+from bighub_langgraph.graph.validation import check_journal, did_not_run, find_errors
+from bighub_langgraph.guard_runtime import GuardRuntime
+
+if TYPE_CHECKING:
+    from bighub_langgraph.guard import BighubGuard
+
+EVALUATE = "evaluate"
+APPROVE = "approve"
+TOOLS = "tools"
+REPORT = "report"
+
+Flow = Callable[[Any, RunnableConfig, GraphHost], Coroutine[Any, Any, Any]]
+
+
+class GuardNode(Runnable[Any, Any]):
+    """A node or edge that runs one flow for `invoke` and `ainvoke`.
+
+    Args:
+        flow: Takes the input, the configuration and the host.
+        runtime: The guard's runtime.
+        name: The name in traces.
+    """
+
+    def __init__(self, flow: Flow, runtime: GuardRuntime, name: str) -> None:
+        self._flow = flow
+        self._runtime = runtime
+        self.name = name
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002
+        """Run the flow without an event loop."""
+        return run_sync(self._flow(input, config or ensure_config(), blocking_host(self._runtime)))
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002
+        """Run the flow on the running loop."""
+        return await self._flow(input, config or ensure_config(), async_host(self._runtime))
+
+
+# -- evaluate --------------------------------------------------------------------------------------
+
+
+def evaluate_node(
+    guard: "BighubGuard",
+    *,
+    messages_key: str = "messages",
+    tools: Mapping[str, BaseTool] | None = None,
+    all_tools_known: bool = True,
+) -> GuardNode:
+    """Return a node that evaluates the open calls of the last AI message.
+
+    It plans the turn in the private channel, where `route_by_recommendation` reads the plan. Calls
+    that may not run are answered at once.
+
+    Args:
+        guard: The guard.
+        messages_key: The state's key of the messages.
+        tools: The tools, so that calls that fit none are answered without an evaluation.
+        all_tools_known: Whether there are no others; a ToolNode's own wrapper may bring some.
+    """
+
+    async def evaluate_turn(state: Any, config: RunnableConfig, host: GraphHost) -> dict[str, Any]:
+        check_journal(host.ports.journal, config)
+        sent: Plan | None = read_key(state, CHANNEL)
+        if sent and any(call["next"] == "evaluate" for call in sent["calls"]):
+            plan = subplan(sent, [call.copy() for call in sent["calls"]])
+            if problem := unreadable_run(config):
+                for call in plan["calls"]:
+                    reject_call(call, did_not_run(call["name"], problem))
+        else:
+            message, answered = last_turn(messages_of(state, messages_key))
+            thread = thread_id_of(config) or new_id()
+            turn = (message.id if message else None) or new_id()
+            calls = open_calls(message, answered, thread=thread, turn=turn)
+            errors = find_errors(calls, config, tools, all_tools_known=all_tools_known)
+            plan = build_plan(calls, errors, host.runtime.settings, thread=thread, turn=turn)
+        await evaluate_plan(plan, config, host)
+        return {messages_key: await answer_finished_calls(plan, host.ports), CHANNEL: plan}
+
+    return GuardNode(evaluate_turn, guard.runtime, EVALUATE)
+
+
+def route_by_recommendation(state: GuardState) -> list[Send | str]:
+    """Send every allowed call to `tools` on its own, and those that need a person to `approve`.
+
+    With nothing to run and nothing to ask it goes to `report`.
+    """
+    plan: Plan | None = read_key(state, CHANNEL)
+    return send_plan(plan) if plan else [REPORT]
+
+
+def send_plan(plan: Plan) -> list[Send | str]:
+    """Send each call of a plan where it goes next, or go to `report` with none."""
+    calls: dict[str, list[PlannedCall]] = {}
+    for call in plan["calls"]:
+        calls.setdefault(call["next"], []).append(call)
+    goto: list[Send | str] = [send_to_tools(plan, call) for call in calls.get("execute", [])]
+    goto += send_to_approval(plan, calls.get("ask", []))
+    if edited := calls.get("evaluate"):
+        goto.append(Send(EVALUATE, {CHANNEL: subplan(plan, edited)}))
+    return goto or [REPORT]
+
+
+def send_to_tools(plan: Plan, call: PlannedCall) -> Send:
+    """Send one tool call to the tools, with the key of its record."""
+    record = {"thread": plan["thread"], "turn": plan["turn"], "key": call["key"]}
+    tool_call = {"name": call["name"], "args": call["args"], "id": call["id"], "type": "tool_call"}
+    return Send(TOOLS, [{**tool_call, CHANNEL: record}])
+
+
+def send_to_approval(plan: Plan, calls: Sequence[PlannedCall], *, unclear: str = "") -> list[Send]:
+    """Send calls to `approve`: together, or each on its own with `interrupt_mode="per_call"`."""
+    if not calls:
+        return []
+    groups = [[call] for call in calls] if plan.get("per_call") else [calls]
+    parts = [subplan(plan, group) for group in groups]
+    if unclear:
+        for part in parts:
+            part["unclear"] = unclear
+    return [Send(APPROVE, {CHANNEL: part}) for part in parts]
+
+
+# -- approve ---------------------------------------------------------------------------------------
+
+
+def approval_node(
+    guard: "BighubGuard",
+    *,
+    messages_key: str = "messages",
+    tools: Mapping[str, BaseTool] | None = None,
+) -> GuardNode:
+    """Return a node that asks a person about the calls that need one, and records the answers.
+
+    It is the only node that interrupts, once per task.
+
+    Args:
+        guard: The guard.
+        messages_key: The state's key of the messages.
+        tools: The tools, to check edited arguments against.
+    """
+
+    async def ask_person(state: Any, config: RunnableConfig, host: GraphHost) -> Command[Any]:
+        plan: Plan = read_key(state, CHANNEL)
+        records = await host.ports.find([call["key"] or "" for call in plan["calls"]])
+        if len(records) < len(plan["calls"]):
+            # The journal was in memory and lost a record: its old decision permits nothing.
+            pending = [
+                PlannedCall({**call, "key": None, "next": "evaluate"}) for call in plan["calls"]
+            ]
+            return Command(goto=send_plan(subplan(plan, pending)))
+        # The question is built from the checkpointed plan alone, so that positions cannot shift
+        # between question and answer, whatever became of the records meanwhile.
+        request = ApprovalRequest(plan, records, host.runtime.settings, tools)
+        response = request.ask()
+        try:
+            answers = request.parse(response)
+        except InvalidApprovalResponse as error:
+            # One question per task: a second one would get the answer to the first.
+            return Command(goto=send_to_approval(plan, plan["calls"], unclear=str(error)))
+        answered = await request.record_answers(answers, config, host.ports)
+        calls = [call.planned for call in answered] + request.unanswered(answers)
+        messages = [
+            record_message(call.record) for call in answered if call.planned["next"] == "done"
+        ]
+        return Command(update={messages_key: messages}, goto=send_plan(subplan(plan, calls)))
+
+    return GuardNode(ask_person, guard.runtime, APPROVE)
+
+
+# -- report ----------------------------------------------------------------------------------------
+
+
+def outcome_node(
+    guard: "BighubGuard", *, messages_key: str = "messages", then: str | None = "model"
+) -> GuardNode:
+    """Return a node that starts the delivery of outcomes.
+
+    Args:
+        guard: The guard.
+        messages_key: The state's key of the messages.
+        then: The next node, entered once every call of the turn is answered, so that the model runs
+            once per turn. None if your own edges do that.
+    """
+
+    async def report_turn(state: Any, _: RunnableConfig, host: GraphHost) -> Command[Any] | None:
+        message, answered = last_turn(messages_of(state, messages_key))
+        is_complete = message is not None and not open_calls(message, answered)
+        plan: Plan | None = read_key(state, CHANNEL)
+        await host.ports.deliver(plan["turn"] if plan and is_complete else None)
+        return Command(goto=then) if is_complete and then is not None else None
+
+    return GuardNode(report_turn, guard.runtime, REPORT)
+
+
+def tools_edge(guard: "BighubGuard", *, messages_key: str, then: str) -> GuardNode:
+    """Return the edge out of the tools: to `then` after the only call of a turn, else to `report`.
+
+    Calls that run side by side do not see each other's answers; `report` sees them all.
+    """
+
+    async def route(state: Any, _: RunnableConfig, host: GraphHost) -> str:
+        message, answered = last_turn(messages_of(state, messages_key))
+        if message is None or len(message.tool_calls) != 1 or open_calls(message, answered):
+            return REPORT
+        await host.ports.deliver(message.id)
+        return then
+
+    return GuardNode(route, guard.runtime, "answered")
+
+
+def model_edge(guard: "BighubGuard", *, messages_key: str, end: str) -> GuardNode:
+    """Return the edge out of the model: to `evaluate` with tool calls, else to `end`."""
+
+    async def route(state: Any, _: RunnableConfig, host: GraphHost) -> str:
+        message, _answered = last_turn(messages_of(state, messages_key))
+        if message is not None and message.tool_calls:
+            return EVALUATE
+        await host.wait_for_delivery()
+        return end
+
+    return GuardNode(route, guard.runtime, "tool_calls")

@@ -1,0 +1,268 @@
+"""The plan of a turn: the guard's private part of the state, and how state is read.
+
+`evaluate` writes the plan to a private channel: the calls of the turn and what comes next for each,
+in plain JSON. The edge behind it sends every task its own part of the plan, so that tasks of one
+superstep never overwrite each other. Users' schemas do not show the channel; the guard's nodes
+declare it by `input_schema`.
+"""
+
+from collections.abc import Collection, Container, Mapping, Sequence
+from functools import lru_cache
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
+from uuid import uuid4
+
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage, convert_to_messages
+from langchain_core.runnables import RunnableConfig
+
+from bighub_langgraph.core.errors import InvalidCall
+from bighub_langgraph.core.execution import EditedCall
+from bighub_langgraph.core.lifecycle import next_step
+from bighub_langgraph.core.models import Answer, Approval, CallRecord, State, Step, ToolCall
+from bighub_langgraph.core.policy import GuardSettings
+
+CHANNEL = "bighub"
+
+NextAction = Literal["execute", "ask", "evaluate", "done"]
+
+
+class PlannedCall(TypedDict):
+    """One call of the turn.
+
+    Attributes:
+        id: The provider's id of the call.
+        name: The tool.
+        args: The arguments it runs with; a person's edit replaces them.
+        key: Its record in the journal; None where it is not evaluated.
+        next: What comes next: a `Send` to the tools, a question, an evaluation, nothing.
+        edit: A person's approval of edited arguments, until they are evaluated.
+        error: Why the call cannot be evaluated.
+    """
+
+    id: str
+    name: str
+    args: dict[str, Any]
+    key: str | None
+    next: NextAction
+    edit: NotRequired[dict[str, Any]]
+    error: NotRequired[str]
+
+
+class Plan(TypedDict):
+    """The guard's plan of one turn.
+
+    Attributes:
+        thread: First part of every key: the thread id, or a new id.
+        turn: Second part: the AI message's id, or a new id.
+        calls: The turn's calls.
+        per_call: Whether a person is asked about each call on its own.
+        unclear: Why the last answer was not understood.
+    """
+
+    thread: str
+    turn: str
+    calls: list[PlannedCall]
+    per_call: NotRequired[bool]
+    unclear: NotRequired[str]
+
+
+def replace_plan(_: Plan | None, plan: Plan) -> Plan:
+    """Reduce the channel: the last write counts, and one superstep may write several times."""
+    return plan
+
+
+class GuardState(TypedDict):
+    """The state the guard's nodes share besides the messages."""
+
+    bighub: NotRequired[Annotated[Plan, replace_plan]]
+
+
+@lru_cache(maxsize=32)
+def input_schema(messages_key: str) -> type:
+    """Return the input schema of the guard's nodes: the messages and the private channel."""
+    # The functional form, because the user names one of the keys.
+    keys = {messages_key: Sequence[Any], CHANNEL: NotRequired[Annotated[Plan, replace_plan]]}
+    schema: type = TypedDict("GuardInput", keys)  # type: ignore[misc]
+    return schema
+
+
+# -- plans -----------------------------------------------------------------------------------------
+
+
+def build_plan(
+    calls: Sequence[ToolCall],
+    errors: Sequence[str | None],
+    settings: GuardSettings,
+    *,
+    thread: str,
+    turn: str,
+    without_evaluation: Container[str] = (),
+) -> Plan:
+    """Build the plan of a turn.
+
+    Args:
+        calls: The open calls of its AI message.
+        errors: What is wrong with each call; such a call is only answered.
+        settings: The guard's settings.
+        thread: The thread id.
+        turn: The AI message's id.
+        without_evaluation: Further tools, besides the read-only ones, that are not evaluated now.
+    """
+    plan = Plan(thread=thread, turn=turn, calls=[])
+    if settings.approvals.interrupt_mode == "per_call":
+        plan["per_call"] = True
+    for call, error in zip(calls, errors, strict=True):
+        skipped = call.tool in without_evaluation or settings.policy_for(call.tool).read_only
+        planned = plan_call(call, next_action="execute" if skipped else "evaluate")
+        if error is not None:
+            reject_call(planned, error)
+        plan["calls"].append(planned)
+    return plan
+
+
+def plan_call(
+    call: ToolCall, key: str | None = None, *, next_action: NextAction = "evaluate"
+) -> PlannedCall:
+    """Return a call as a part of a plan."""
+    arguments: Any = call.arguments
+    return PlannedCall(id=call.call_id, name=call.tool, args=arguments, key=key, next=next_action)
+
+
+def reject_call(call: PlannedCall, error: str) -> None:
+    """Let a call go no further than to be answered with an error.
+
+    Its arguments may not even be JSON, and the plan is checkpointed.
+    """
+    call["error"], call["next"], call["args"] = error, "done", {}
+
+
+def subplan(plan: Plan, calls: Sequence[PlannedCall]) -> Plan:
+    """Return a plan of other calls of the same turn."""
+    part = Plan(thread=plan["thread"], turn=plan["turn"], calls=list(calls))
+    if plan.get("per_call"):
+        part["per_call"] = True
+    return part
+
+
+def question_plan(call: ToolCall, key: str, settings: GuardSettings) -> Plan:
+    """Return a plan that asks a person about one recorded call."""
+    asked = plan_call(call, key, next_action="ask")
+    plan = Plan(thread=call.thread, turn=call.turn, calls=[asked])
+    if settings.approvals.interrupt_mode == "per_call":
+        plan["per_call"] = True
+    return plan
+
+
+def covers(plan: Plan, message: AIMessage, calls: Sequence[ToolCall]) -> bool:
+    """Whether a plan is about exactly these calls of a message."""
+    planned_calls = {planned["id"]: planned for planned in plan["calls"]}
+    return plan["turn"] == message.id and all(
+        _plans_call(planned_calls.get(call.call_id), call) for call in calls
+    )
+
+
+def _plans_call(planned: PlannedCall | None, call: ToolCall) -> bool:
+    if planned is None:
+        return False
+    if "error" in planned or "edit" in planned:
+        return True
+    return (planned["name"], planned["args"]) == (call.tool, call.arguments)
+
+
+def key_of(call: ToolCall) -> str | None:
+    """Return a call's key; None where its arguments are not JSON, so that it has no record."""
+    try:
+        return call.key
+    except InvalidCall:
+        return None
+
+
+def to_tool_call(thread: str, turn: str, call: Mapping[str, Any]) -> ToolCall:
+    """Return a call of a message or a plan as the core takes it. Without an id, its id is ""."""
+    return ToolCall(thread, turn, call.get("id") or "", call["name"], call["args"])
+
+
+def evaluation_item(plan: Plan, planned: PlannedCall) -> ToolCall | EditedCall:
+    """Return a planned call as it is evaluated: an edited one with the person's approval."""
+    call = to_tool_call(plan["thread"], plan["turn"], planned)
+    edit = planned.get("edit")
+    if edit is None:
+        return call
+    approval = Approval(**{**edit["approval"], "answer": Answer.EDIT})
+    return EditedCall(call, approval, edit["edited_from"])
+
+
+def next_action(record: CallRecord, settings: GuardSettings, *, can_ask: bool = True) -> NextAction:
+    """Return what comes next for a recorded call."""
+    policy = settings.policy_for(record.tool)
+    if record.state is State.UNKNOWN and (policy.probe is not None or policy.idempotent):
+        return "execute"  # recovered there, without a person
+    step = next_step(record)
+    if step is Step.ASK:
+        return "ask" if can_ask else "done"
+    # A call that ran before is sent to the tools too: its stored result is returned again.
+    return "execute" if step is Step.EXECUTE or record.result is not None else "done"
+
+
+# -- reading state ---------------------------------------------------------------------------------
+
+
+def read_key(state: Any, key: str) -> Any:
+    """Return a key of a state of any kind."""
+    return state.get(key) if isinstance(state, Mapping) else getattr(state, key, None)
+
+
+def messages_of(state: Any, messages_key: str) -> list[BaseMessage]:
+    """Return the messages of a state, or the state itself where it is a list of them."""
+    messages = (state if isinstance(state, list) else read_key(state, messages_key)) or []
+    return list(convert_to_messages(messages))
+
+
+def last_turn(messages: Sequence[BaseMessage]) -> tuple[AIMessage | None, set[str]]:
+    """Return the last AI message, and the ids of its calls that are answered."""
+    answered: set[str] = set()
+    for message in reversed(messages):
+        if isinstance(message, AIMessage):
+            return message, answered
+        if isinstance(message, ToolMessage):
+            answered.add(message.tool_call_id)
+    return None, answered
+
+
+def open_calls(
+    message: BaseMessage | None, answered: Collection[str], *, thread: str = "", turn: str = ""
+) -> list[ToolCall]:
+    """Return the calls of a message that have no answer."""
+    if not isinstance(message, AIMessage):
+        return []
+    return [
+        to_tool_call(thread, turn, call)
+        for call in message.tool_calls
+        if (call["id"] or "") not in answered
+    ]
+
+
+def find_message(state: Any, call_id: str | None) -> AIMessage | None:
+    """Return the AI message that made a call, under whatever key a state keeps its messages."""
+    if isinstance(state, list):
+        lists = [state]
+    else:
+        fields = state if isinstance(state, Mapping) else getattr(state, "__dict__", {})
+        lists = [value for value in fields.values() if isinstance(value, list)]
+    for messages in lists:
+        for message in reversed(messages):
+            if isinstance(message, AIMessage) and any(
+                call["id"] == call_id for call in message.tool_calls
+            ):
+                return message
+    return None
+
+
+def thread_id_of(config: RunnableConfig) -> str | None:
+    """Return the thread id, if the run has one."""
+    thread_id = config.get("configurable", {}).get("thread_id")
+    return None if thread_id is None else str(thread_id)
+
+
+def new_id() -> str:
+    """Return an id for a thread or a turn that has none."""
+    return f"minted-{uuid4().hex}"

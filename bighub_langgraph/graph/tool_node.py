@@ -1,0 +1,436 @@
+"""`tools_node`: a ToolNode whose calls run once each, for every form of input a ToolNode takes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langchain_core.runnables import Runnable, RunnableConfig, ensure_config
+from langchain_core.tools import BaseTool
+from langgraph.errors import ParentCommand
+from langgraph.prebuilt import ToolNode
+from langgraph.types import Command
+
+from bighub_langgraph.concurrency import run_sync
+from bighub_langgraph.core.errors import ConfigurationError
+from bighub_langgraph.core.models import State, ToolCall
+from bighub_langgraph.graph.langgraph_internals import (
+    checkpointer_of,
+    execution_info,
+    has_state,
+    may_have_wrapper,
+    messages_key_of,
+    only_blocks,
+    unreadable_run,
+    with_state,
+)
+from bighub_langgraph.graph.nodes import send_plan
+from bighub_langgraph.graph.plan import (
+    CHANNEL,
+    Plan,
+    PlannedCall,
+    build_plan,
+    key_of,
+    last_turn,
+    messages_of,
+    new_id,
+    open_calls,
+    plan_call,
+    question_plan,
+    thread_id_of,
+    to_tool_call,
+)
+from bighub_langgraph.graph.stale_calls import close_calls
+from bighub_langgraph.graph.tool_execution import (
+    GraphHost,
+    Update,
+    async_host,
+    blocking_host,
+    check_run,
+    evaluate_plan,
+    run_once,
+    update_of,
+)
+from bighub_langgraph.graph.tool_messages import (
+    add_to_update,
+    answer_finished_calls,
+    find_tool_messages,
+    goes_to_parent,
+    join_parent_sends,
+    remove_goto,
+    sent_tool_messages,
+)
+from bighub_langgraph.graph.validation import find_errors
+from bighub_langgraph.guard_runtime import GuardRuntime
+
+if TYPE_CHECKING:
+    from bighub_langgraph.guard import BighubGuard
+
+CANNOT_ASK = (
+    "a person has to approve it, and this node cannot ask: put the guard into the graph with "
+    "add_guard(builder, tools, guard)"
+)
+HANDED_OVER = "the conversation was handed over before it ran"
+
+Form = Literal["calls", "messages", "state"]
+
+
+def tools_node(
+    guard: "BighubGuard",
+    tools: Sequence[BaseTool | Callable[..., Any]] | ToolNode,
+    *,
+    messages_key: str | None = None,
+) -> "GuardedTools":
+    """Return a node that runs tools behind the guard.
+
+    Calls that `evaluate` has sent run by their record. Any other call is evaluated here first; one
+    that needs a person is blocked, because this node cannot ask.
+
+    Args:
+        guard: The guard.
+        tools: Tools, or a ToolNode that keeps its settings and wrappers inside the guard: BIGHUB
+            does not see what a wrapper of yours changes in a call.
+        messages_key: The state's key of the messages; the ToolNode's own key, or `messages`.
+    """
+    if not isinstance(tools, ToolNode):
+        tools = ToolNode(tools, messages_key=messages_key or "messages")
+    own_key = messages_key_of(tools) or messages_key
+    if own_key is None:
+        raise ConfigurationError(
+            "this ToolNode does not show where it keeps its messages: pass messages_key="
+        )
+    if messages_key not in {None, own_key}:
+        raise ConfigurationError(
+            f"the ToolNode keeps its messages in {own_key!r}, not in {messages_key!r}: "
+            f"pass ToolNode(..., messages_key={messages_key!r})"
+        )
+    return GuardedTools(guard.runtime, tools, own_key)
+
+
+class GuardedTools(Runnable[Any, Any]):
+    """A node that runs tool calls at most once each; made by `tools_node`.
+
+    Attributes:
+        tools_by_name: The tools.
+        all_tools_known: Whether there are no others; the ToolNode's own wrapper may bring some.
+    """
+
+    def __init__(
+        self,
+        runtime: GuardRuntime,
+        tool_node: ToolNode,
+        messages_key: str,
+        *,
+        then: str | None = None,
+    ) -> None:
+        self.name = tool_node.name
+        self.tools_by_name: dict[str, BaseTool] = tool_node.tools_by_name
+        self.all_tools_known = not may_have_wrapper(tool_node)
+        self._runtime = runtime
+        self._tool_node = tool_node
+        self._messages_key = messages_key
+        self._then = then
+
+    def inside_guard(self, then: str) -> "GuardedTools":
+        """Return the same node for a graph whose edges deliver the reports and go on to `then`."""
+        return GuardedTools(self._runtime, self._tool_node, self._messages_key, then=then)
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> Any:  # noqa: A002
+        """Run the calls of an input, without an event loop."""
+        return run_sync(self._run(input, config, blocking_host(self._runtime), options))
+
+    async def ainvoke(
+        self,
+        input: Any,  # noqa: A002 - the name is LangChain's
+        config: RunnableConfig | None = None,
+        **options: Any,
+    ) -> Any:
+        """Run the calls of an input on the running loop."""
+        return await self._run(input, config, async_host(self._runtime), options)
+
+    async def _run(
+        self, value: Any, config: RunnableConfig | None, host: GraphHost, options: dict[str, Any]
+    ) -> Any:
+        # Called inside a node without a configuration, it uses the node's, as a ToolNode does.
+        config = config or ensure_config()
+        node_input = await _read_input(value, config, self._messages_key, host)
+        invocation = _Invocation(
+            node_input, self._tool_node, self._messages_key, config, options, self._then
+        )
+        return await invocation.run(host)
+
+
+@dataclass(frozen=True, slots=True)
+class _Invocation:
+    """One invocation of the node."""
+
+    input: "_ToolNodeInput"
+    tool_node: ToolNode
+    messages_key: str
+    config: RunnableConfig
+    options: dict[str, Any]
+    then: str | None
+
+    async def run(self, host: GraphHost) -> Any:
+        """Run every call that may run, and answer the others."""
+        await check_run(self.config, host)
+        calls = await self._prepare(host)
+        try:
+            updates = await self._gather_updates(calls, host)
+        except Exception:  # a tool's own, recorded by now; no later step delivers its report
+            await host.ports.deliver(None)
+            raise
+        parts = [part for update in updates for part in _as_list(update)]
+        parts = join_parent_sends(await self._close_turn(parts, host))
+        if self.then is not None:
+            parts = [remove_goto(part, self.then) for part in parts]
+        if self.then is not None and not any(map(goes_to_parent, parts)):
+            host.ports.schedule_delivery()
+        else:
+            await host.ports.deliver(None)
+        return _combine(parts, self.input.form, self.messages_key)
+
+    async def _prepare(self, host: GraphHost) -> Sequence[PlannedCall | ToolMessage]:
+        """Return the calls that may run, and the answers to the others."""
+        source = self.input
+        if source.keys is None:
+            plan = build_plan(
+                source.calls,
+                find_errors(source.calls, self.config),
+                host.runtime.settings,
+                thread=source.thread,
+                turn=source.turn,
+                without_evaluation=[
+                    call.tool for call in source.calls if self._needs_no_record(call.tool, host)
+                ],
+            )
+        elif problem := unreadable_run(self.config):
+            return await close_calls(source.calls, problem, host.ports)
+        else:
+            plan = Plan(thread=source.thread, turn=source.turn, calls=[])
+            for call, key in zip(source.calls, source.keys, strict=True):
+                planned = plan_call(call, key, next_action="execute")
+                if key is None and not self._needs_no_record(call.tool, host):
+                    planned["next"] = "evaluate"
+                plan["calls"].append(planned)
+        await evaluate_plan(plan, self.config, host, cannot_ask=CANNOT_ASK)
+        answers = iter(await answer_finished_calls(plan, host.ports))
+        return [next(answers) if call["next"] == "done" else call for call in plan["calls"]]
+
+    def _needs_no_record(self, name: str, host: GraphHost) -> bool:
+        """Whether a call changes nothing, or there is nothing to run."""
+        is_unknown = name not in self.tool_node.tools_by_name
+        if is_unknown and not may_have_wrapper(self.tool_node):
+            return True
+        return host.runtime.settings.policy_for(name).read_only
+
+    async def _gather_updates(
+        self, calls: Sequence[PlannedCall | ToolMessage], host: GraphHost
+    ) -> list[Update]:
+        """Return the update of each call; at most `max_concurrency` calls run at once."""
+        size = self.config.get("max_concurrency") or max(len(calls), 1)
+        updates: list[Update] = []
+        for start in range(0, len(calls), size):
+            batch = calls[start : start + size]
+            updates += await host.ports.gather([self._get_update(call, host) for call in batch])
+        return updates
+
+    async def _get_update(self, call: PlannedCall | ToolMessage, host: GraphHost) -> Update:
+        if isinstance(call, ToolMessage):
+            return call
+        if call["key"] is None:
+            return await self._invoke_tool(call, host)
+        if self._only_blocks(call["name"]):
+            # Claim, tool and result in one function, which a cancelled task cannot interrupt.
+            return await host.run_in_thread(partial(self._run_guarded, call, call["key"]))
+        return await self._run_guarded(call, call["key"], host)
+
+    async def _run_guarded(self, planned: PlannedCall, key: str, host: GraphHost) -> Update:
+        call = to_tool_call(self.input.thread, self.input.turn, planned)
+        result = await run_once(call, key, lambda: self._invoke_tool(planned, host), host)
+        if isinstance(result.signal, ParentCommand):
+            [command] = await self._close_turn([result.signal.args[0]], host)
+            raise ParentCommand(command)
+        if result.signal is not None:
+            raise result.signal
+        is_unknown = result.record.state is State.UNKNOWN
+        if is_unknown and self.input.keys is not None and checkpointer_of(self.config):
+            return Command(goto=send_plan(question_plan(call, key, host.runtime.settings)))
+        return update_of(result, call)
+
+    async def _invoke_tool(self, call: PlannedCall, host: GraphHost) -> Update:
+        value = self.input.value_for(call)
+        return await host.invoke(self.tool_node, value, self.config, **self.options)
+
+    def _only_blocks(self, name: str) -> bool:
+        """Whether the ToolNode only runs the tool's blocking function in a thread."""
+        is_stock = type(self.tool_node) is ToolNode and not may_have_wrapper(self.tool_node)
+        return is_stock and only_blocks(self.tool_node.tools_by_name.get(name))
+
+    async def _close_turn(self, parts: Sequence[Any], host: GraphHost) -> list[Any]:
+        """Let a command to the parent answer the calls it leaves behind.
+
+        The graph that is left keeps nothing of the turn: open calls are cancelled, running ones are
+        waited for, and the results of finished ones go along.
+        """
+        commands = [part for part in parts if goes_to_parent(part)]
+        if not commands:
+            return list(parts)
+        messages = self.input.messages
+        if messages is None:
+            messages = await _read_messages(self.config, self.messages_key, host)
+        sent = [message for command in commands for message in sent_tool_messages(command)]
+        message, answered = last_turn(messages)
+        answered |= {message.tool_call_id for message in sent}
+        calls = open_calls(message, answered, thread=self.input.thread, turn=self.input.turn)
+        answers = await close_calls(calls, HANDED_OVER, host.ports)
+        carrier = next((part for part in commands if find_tool_messages(part.update)), None)
+        if carrier is None:
+            return list(parts)
+        command = add_to_update(carrier, answers, self.messages_key)
+        return [command if part is carrier else part for part in parts]
+
+
+def _as_list(update: Update) -> list[Any]:
+    return update if isinstance(update, list) else [update]
+
+
+def _combine(parts: Sequence[Any], form: str, messages_key: str) -> Any:
+    """Return the updates of all calls as one, in the form a ToolNode returns them."""
+
+    def in_form(messages: list[Any]) -> Any:
+        return messages if form == "messages" else {messages_key: messages}
+
+    lists = [_as_list(part[messages_key] if isinstance(part, dict) else part) for part in parts]
+    if any(isinstance(part, Command) for part in parts):
+        pairs = zip(parts, lists, strict=True)
+        return [part if isinstance(part, Command) else in_form(items) for part, items in pairs]
+    return in_form([message for items in lists for message in items])
+
+
+# -- the input of a tool node ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _ToolNodeInput:
+    """The calls of an input.
+
+    Attributes:
+        form: The form of the input, and so of the output.
+        calls: The calls.
+        thread: First part of the calls' keys.
+        turn: Second part.
+        keys: The keys of their records, where the guard's own edges sent the calls. A key is None
+            for a call that is not evaluated as it is now.
+        state: The state for tools that ask for it; None where the ToolNode reads it by itself.
+        messages: The messages around the calls; None where they were not needed yet.
+    """
+
+    form: Form
+    calls: list[ToolCall]
+    thread: str
+    turn: str
+    keys: list[str | None] | None = None
+    state: Any = None
+    messages: list[BaseMessage] | None = None
+
+    def value_for(self, call: PlannedCall) -> Any:
+        """Return an input of a ToolNode with one call alone."""
+        tool_call = {
+            "name": call["name"],
+            "args": call["args"],
+            "id": call["id"],
+            "type": "tool_call",
+        }
+        if self.form == "messages":
+            return _with_one_call(self.messages or [], tool_call)
+        return [tool_call] if self.state is None else with_state(tool_call, self.state)
+
+
+async def _read_input(
+    value: Any, config: RunnableConfig, messages_key: str, host: GraphHost
+) -> _ToolNodeInput:
+    """Read a state, a list of messages, a list of calls, or one call with a state."""
+    if isinstance(value, list) and value and _is_call(value[-1]):
+        if all(CHANNEL in call for call in value):
+            return _read_sent_calls(value)
+        messages = await _read_messages(config, messages_key, host)
+        return _build_input("calls", messages, config, calls=value)
+    if has_state(value):
+        state, call = value["state"], value["tool_call"]
+        messages = messages_of(state, messages_key)
+        return _build_input("calls", messages, config, calls=[call], state=state)
+    messages = messages_of(value, messages_key)
+    if last_turn(messages)[0] is None:
+        raise ValueError("there is no AI message in the input, so there is no tool call to run")
+    form: Form = "messages" if isinstance(value, list) else "state"
+    return _build_input(form, messages, config, state=value)
+
+
+def _build_input(
+    form: Form,
+    messages: list[BaseMessage],
+    config: RunnableConfig,
+    *,
+    calls: Sequence[Mapping[str, Any]] | None = None,
+    state: Any = None,
+) -> _ToolNodeInput:
+    """Build an input of these calls, or of the open calls of the last AI message."""
+    thread = thread_id_of(config) or new_id()
+    message, answered = last_turn(messages)
+    turn = (message.id if message is not None else None) or new_id()
+    if calls is None:
+        tool_calls = open_calls(message, answered, thread=thread, turn=turn)
+    else:
+        tool_calls = [to_tool_call(thread, turn, call) for call in calls]
+    return _ToolNodeInput(form, tool_calls, thread, turn, state=state, messages=messages)
+
+
+def _read_sent_calls(values: Sequence[Mapping[str, Any]]) -> _ToolNodeInput:
+    """Read calls that the guard's own edges sent."""
+    sent = values[0][CHANNEL]
+    thread, turn = sent["thread"], sent["turn"]
+    calls = [to_tool_call(thread, turn, value) for value in values]
+    # The key is only valid for the call as it was evaluated.
+    keys = [
+        key if (key := value[CHANNEL]["key"]) is not None and key == key_of(call) else None
+        for value, call in zip(values, calls, strict=True)
+    ]
+    return _ToolNodeInput("calls", calls, thread, turn, keys)
+
+
+async def _read_messages(
+    config: RunnableConfig, messages_key: str, host: GraphHost
+) -> list[BaseMessage]:
+    """Return the messages in the state of the graph around a task that was sent calls alone.
+
+    A ToolNode reads that state for its tools and shows it to its wrapper; there is no other public
+    way to it.
+    """
+    states: list[Any] = []
+
+    def read_state(request: Any, _: Any) -> ToolMessage:
+        states.append(request.state)
+        return ToolMessage("", tool_call_id=request.tool_call["id"])
+
+    async def aread_state(request: Any, handler: Any) -> ToolMessage:
+        return read_state(request, handler)
+
+    if execution_info(config) is None:
+        return []
+    reader = ToolNode([], wrap_tool_call=read_state, awrap_tool_call=aread_state)
+    call = {"name": "read_state", "args": {}, "id": "read_state", "type": "tool_call"}
+    await host.invoke(reader, [call], config)
+    return messages_of(states[0], messages_key)
+
+
+def _with_one_call(messages: Sequence[BaseMessage], tool_call: dict[str, Any]) -> list[BaseMessage]:
+    """Return the messages, the last AI message with one call: a ToolNode runs all it is shown."""
+    index = max(n for n, message in enumerate(messages) if isinstance(message, AIMessage))
+    message = messages[index].model_copy(update={"tool_calls": [tool_call]})
+    return [*messages[:index], message, *messages[index + 1 :]]
+
+
+def _is_call(value: Any) -> bool:
+    return isinstance(value, Mapping) and value.get("type") == "tool_call"

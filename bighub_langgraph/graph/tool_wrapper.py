@@ -1,0 +1,300 @@
+"""The guard around one tool call: a ToolNode's `wrap_tool_call`, in graphs and in agents."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from langchain_core.messages import ToolCall as MessageToolCall
+from langchain_core.tools import BaseTool
+from langgraph.prebuilt.tool_node import ToolCallRequest
+
+from bighub_langgraph.concurrency import run_sync
+from bighub_langgraph.core.execution import (
+    EditedCall,
+    ExecutionResult,
+    RefusedCall,
+    cancel_call,
+)
+from bighub_langgraph.core.model_messages import invalid_call_message
+from bighub_langgraph.core.models import CallRecord, State, ToolCall
+from bighub_langgraph.graph.approval_requests import ApprovalRequest
+from bighub_langgraph.graph.langgraph_internals import (
+    only_blocks,
+    reason_not_to_interrupt,
+    was_resumed,
+)
+from bighub_langgraph.graph.plan import (
+    CHANNEL,
+    Plan,
+    PlannedCall,
+    evaluation_item,
+    find_message,
+    key_of,
+    new_id,
+    next_action,
+    open_calls,
+    question_plan,
+    read_key,
+    thread_id_of,
+    to_tool_call,
+)
+from bighub_langgraph.graph.tool_execution import (
+    GraphHost,
+    Invoke,
+    Update,
+    async_host,
+    blocking_host,
+    check_run,
+    evaluate,
+    run_once,
+    update_of,
+)
+from bighub_langgraph.graph.tool_messages import error_message, record_message
+from bighub_langgraph.graph.tool_proxy import (
+    CallGate,
+    CallReplaced,
+    ProxiedRequest,
+    unwrap_single,
+)
+from bighub_langgraph.graph.validation import find_errors
+from bighub_langgraph.guard_runtime import GuardRuntime
+
+Handler = Callable[[ToolCallRequest], Awaitable[Update]]
+
+CHANGED = "another wrapper changed its arguments before it ran"
+
+
+def guard_tool_call(
+    runtime: GuardRuntime,
+    request: ToolCallRequest,
+    handler: Callable[[ToolCallRequest], Any],
+    *,
+    reported_later: bool = False,
+) -> Any:
+    """Guard one call of a ToolNode, without an event loop.
+
+    Args:
+        runtime: The guard's runtime.
+        request: The call, as it comes from the outer wrappers.
+        handler: The inner wrappers and the tool.
+        reported_later: Whether a later step delivers the reports of the whole turn.
+    """
+
+    async def call_handler(inner: ToolCallRequest) -> Update:
+        return handler(inner)
+
+    host = blocking_host(runtime)
+    return run_sync(_guard_call(request, call_handler, host, reported_later=reported_later))
+
+
+async def aguard_tool_call(
+    runtime: GuardRuntime,
+    request: ToolCallRequest,
+    handler: Handler,
+    *,
+    reported_later: bool = False,
+) -> Any:
+    """Guard one call of a ToolNode on the running loop; see `guard_tool_call`."""
+    host = async_host(runtime)
+    flow = _guard_call(request, handler, host, reported_later=reported_later)
+    return await (_finish(flow) if only_blocks(request.tool) else flow)
+
+
+async def _guard_call(
+    request: ToolCallRequest, handler: Handler, host: GraphHost, *, reported_later: bool
+) -> Any:
+    config, call = request.runtime.config, request.tool_call
+    await check_run(config, host)
+    message = find_message(request.state, call["id"])
+    # Another call of the turn with the same id makes this one invalid.
+    turn = open_calls(message, ())
+    same_id = [other for other in turn if other.call_id == call["id"]]
+    [error, *_] = find_errors([to_tool_call("", "", call), *same_id[1:]], config)
+    if error is not None:
+        return error_message(call["name"], call["id"], error)
+    turn_id = message.id if message is not None else None
+    plan: Plan | None = read_key(request.state, CHANNEL)
+    if not plan or plan["turn"] != turn_id:
+        thread = thread_id_of(config) or new_id()
+        plan = Plan(thread=thread, turn=turn_id or new_id(), calls=[])
+    wrapped = _WrappedCall(request, handler, host, plan, reported_later)
+    return unwrap_single(await wrapped.run())
+
+
+@dataclass(frozen=True, slots=True)
+class _WrappedCall:
+    """One tool call on its way through the guard.
+
+    Attributes:
+        request: The call, as it comes from the outer wrappers.
+        handler: The inner wrappers and the tool.
+        plan: The plan of the turn; without calls where the turn was not planned.
+        reported_later: Whether a later step delivers the reports of the whole turn.
+    """
+
+    request: ToolCallRequest
+    handler: Handler
+    host: GraphHost
+    plan: Plan
+    reported_later: bool
+
+    async def run(self) -> Update:
+        """Evaluate, ask, claim and run; what the inner wrappers change is evaluated again."""
+        call = self.request.tool_call
+        original = self._make_call(call["name"], call["args"])
+        for planned in self.plan["calls"]:
+            if "edit" in planned and planned["edit"]["edited_from"] == original.key:
+                return await self._run_edited(planned)
+        return await self._run(self.request, original)
+
+    async def _run_edited(self, planned: PlannedCall) -> Update:
+        """Run what a person made of the call."""
+        name = planned["name"]
+        call = MessageToolCall(name=name, args=planned["args"], id=planned["id"], type="tool_call")
+        request = replace(self.request, tool_call=call, tool=self._find_tool(name))
+        return await self._run(request, evaluation_item(self.plan, planned))
+
+    async def _run(self, request: ToolCallRequest, item: ToolCall | EditedCall) -> Update:
+        call = item.call if isinstance(item, EditedCall) else item
+        is_read_only = self.host.runtime.settings.policy_for(call.tool).read_only
+        if is_read_only or request.tool is None:
+            # An inner wrapper may know an unknown tool; the call is evaluated in front of it.
+            return await self._call_handler(request, key_of(call) if is_read_only else None)
+        record = await self._evaluate(item)
+        if isinstance(record, RefusedCall):
+            return _refused_message(record)
+        if record.state is State.BLOCKED and record.reason == CHANGED:
+            return await self._call_handler(request, None)
+        # After an edit that was recorded in this task, the task starts again from its top.
+        is_edited = record.state is State.EDITED and was_resumed(self.request.runtime.config)
+        if record.state is State.AWAITING or is_edited:
+            record, edited = await self._ask_person(call, record)
+            if edited is not None:
+                return await self._run_edited(edited)
+        if self._has_ended(record):
+            await self.host.ports.deliver(None)
+            return [record_message(record)]
+        return await self._execute(request, call, record.key)
+
+    async def _run_changed_call(self, call: ToolCall, invoke: Invoke) -> Update:
+        """Decide about a call that an inner wrapper changed."""
+        if self.host.runtime.settings.policy_for(call.tool).read_only:
+            return await invoke()
+        record = await self._evaluate(call)
+        if isinstance(record, RefusedCall):
+            return _refused_message(record)
+        if record.state is State.AWAITING:
+            record, _ = await self._ask_person(call, record, allow_edits=False)
+        if self._has_ended(record):
+            await self.host.ports.deliver(None)
+            return [record_message(record)]
+        return update_of(await self._run_once(call, record.key, invoke), call)
+
+    async def _evaluate(self, item: ToolCall | EditedCall) -> CallRecord | RefusedCall:
+        config = self.request.runtime.config
+        [record] = await evaluate([item], self.plan["turn"], config, self.host)
+        return record
+
+    async def _ask_person(
+        self, call: ToolCall, record: CallRecord, *, allow_edits: bool = True
+    ) -> tuple[CallRecord, PlannedCall | None]:
+        """Return the record after a person was asked, and the call as that person edited it."""
+        if reason := self._reason_not_to_ask():
+            return await cancel_call(record, reason, self.host.ports), None
+        settings, config = self.host.runtime.settings, self.request.runtime.config
+        plan = question_plan(call, record.key, settings)
+        tools = {tool.name: tool for tool in self.request.runtime.tools}
+        question = ApprovalRequest(
+            plan, {record.key: record}, settings, tools, allow_edits=allow_edits
+        )
+        answers = question.ask_once()
+        [answered] = await question.record_answers(answers, config, self.host.ports)
+        is_edited = answered.planned["next"] == "evaluate"
+        return answered.record, answered.planned if is_edited else None
+
+    def _reason_not_to_ask(self) -> str | None:
+        message = find_message(self.request.state, self.request.tool_call["id"])
+        return reason_not_to_interrupt(self.request, message)
+
+    def _may_ask_again(self, record: CallRecord) -> bool:
+        """Whether a person can be asked about an unknown outcome in the task that ran the call.
+
+        Only if this task has asked nothing so far, or the old answer would count as the new one. An
+        approval from before the task is in the plan, one of this task is not.
+        """
+        is_planned = any(
+            call["id"] == record.call_id and (call["next"] == "execute" or "edit" in call)
+            for call in self.plan["calls"]
+        )
+        has_asked = record.starts > 1 or (record.approval is not None and not is_planned)
+        return not has_asked and self._reason_not_to_ask() is None
+
+    async def _execute(self, request: ToolCallRequest, call: ToolCall, key: str) -> Update:
+        gate = self._make_gate(key)
+        inner = ProxiedRequest.of(request, gate)
+
+        def invoke() -> Awaitable[Update]:
+            return gate.run(self.handler(inner))
+
+        result = await self._run_once(call, key, invoke)
+        if result.record.state is State.UNKNOWN and self._may_ask_again(result.record):
+            await self._ask_person(call, result.record)
+            result = await self._run_once(call, key, invoke)
+        if isinstance(result.signal, CallReplaced):
+            await cancel_call(result.record, CHANGED, self.host.ports)
+            await self.host.ports.deliver(None)
+            return result.signal.result()
+        return update_of(result, call)
+
+    async def _run_once(self, call: ToolCall, key: str, invoke: Invoke) -> ExecutionResult:
+        """Run a call once; raises what its tool raises, after the journal has it."""
+        result = await run_once(call, key, invoke, self.host)
+        tool = self.request.tool
+        ends_turn = result.signal is not None or tool is None or tool.return_direct
+        if self.reported_later and not ends_turn:
+            self.host.ports.schedule_delivery()
+        else:
+            await self.host.ports.deliver(None)
+        if result.signal is not None and not isinstance(result.signal, CallReplaced):
+            raise result.signal
+        return result
+
+    async def _call_handler(self, request: ToolCallRequest, key: str | None) -> Update:
+        """Hand a call on without a claim; the gate stops any other call than that with the key."""
+        return await self.handler(ProxiedRequest.of(request, self._make_gate(key)))
+
+    def _make_gate(self, key: str | None) -> CallGate:
+        return CallGate(self._make_call, key, self._run_changed_call)
+
+    def _make_call(self, name: str, arguments: Mapping[str, Any]) -> ToolCall:
+        call_id = self.request.tool_call["id"] or ""
+        return ToolCall(self.plan["thread"], self.plan["turn"], call_id, name, dict(arguments))
+
+    def _has_ended(self, record: CallRecord) -> bool:
+        """Whether a call has ended without its tool, and no person is asked about it here."""
+        return next_action(record, self.host.runtime.settings) == "done"
+
+    def _find_tool(self, name: str) -> BaseTool | None:
+        tool = self.request.tool
+        if tool is not None and tool.name == name:
+            return tool
+        return next((tool for tool in self.request.runtime.tools if tool.name == name), None)
+
+
+def _refused_message(refused: RefusedCall) -> Update:
+    call = refused.call
+    return [error_message(call.tool, call.call_id, invalid_call_message(call.tool, refused.error))]
+
+
+async def _finish(flow: Coroutine[Any, Any, Any]) -> Any:
+    """Wait for a blocking tool even when cancelled, because its thread cannot be stopped."""
+    task = asyncio.ensure_future(flow)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        while not task.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
+        raise
