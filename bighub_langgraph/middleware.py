@@ -1,7 +1,7 @@
 """The guard in LangChain's `create_agent`."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Annotated, Any, NamedTuple, NotRequired
+from typing import Annotated, Any, NotRequired
 
 from langchain_core.messages import AIMessage, BaseMessage, RemoveMessage, ToolMessage
 from langchain_core.tools import BaseTool
@@ -10,12 +10,11 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Command
 
 from bighub_langgraph.concurrency import run_sync
-from bighub_langgraph.core.approval_answers import InvalidApprovalResponse
 from bighub_langgraph.core.errors import ConfigurationError
 from bighub_langgraph.core.execution import cancel_call
 from bighub_langgraph.core.models import State
 from bighub_langgraph.core.ports import Ports
-from bighub_langgraph.graph.approval_requests import ApprovalRequest
+from bighub_langgraph.graph.approval_requests import ask_person
 from bighub_langgraph.graph.langgraph_internals import node_name
 from bighub_langgraph.graph.plan import (
     CHANNEL,
@@ -35,11 +34,10 @@ from bighub_langgraph.graph.plan import (
 from bighub_langgraph.graph.stale_calls import close_stale_calls, insert_answers
 from bighub_langgraph.graph.tool_execution import (
     GraphHost,
-    async_host,
-    blocking_host,
     evaluate_plan,
+    open_hosts,
 )
-from bighub_langgraph.graph.tool_messages import answer_finished_calls, record_message
+from bighub_langgraph.graph.tool_messages import answer_finished_calls
 from bighub_langgraph.graph.tool_wrapper import CHANGED, aguard_tool_call, guard_tool_call
 from bighub_langgraph.graph.validation import check_journal, find_errors
 from bighub_langgraph.guard import BighubGuard
@@ -69,19 +67,6 @@ class GuardedAgentState(AgentState[Any]):
     bighub: NotRequired[Annotated[Plan, OmitFromSchema(input=True, output=True), replace_plan]]
 
 
-class _CompletedRequest(NamedTuple):
-    """The model's request, and the state's messages where stale calls were closed."""
-
-    request: ModelRequest[Any]
-    messages: Sequence[BaseMessage] | None = None
-
-    def update(self, response: Sequence[BaseMessage]) -> dict[str, Any]:
-        """Return the update of the state besides the model's response."""
-        if self.messages is None:
-            return {}
-        return {"messages": [RemoveMessage(REMOVE_ALL_MESSAGES), *self.messages, *response]}
-
-
 class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
     """Guards the tools of `create_agent(model, tools, middleware=[BighubMiddleware(guard)])`.
 
@@ -101,6 +86,7 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         if not isinstance(guard, BighubGuard):
             raise ConfigurationError(f"BighubMiddleware takes a BighubGuard, not {guard!r}")
         self.guard = guard
+        self._host, self._async_host = open_hosts(guard.runtime)
         self.tools: Sequence[BaseTool] = []
         # The tools the model was shown last, to check a person's edits against. After a restart
         # they are not known yet; then the ToolNode checks, and the model reads what is wrong.
@@ -110,10 +96,9 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ExtendedModelResponse[Any]:
         """Evaluate the model's calls, in the step that stores its response."""
-        host = blocking_host(self.guard.runtime)
-        completed = run_sync(self._end_tool_round(request, host))
-        response = handler(completed.request)
-        return run_sync(self._evaluate_response(completed, response, host))
+        request, messages = run_sync(self._end_tool_round(request, self._host))
+        response = handler(request)
+        return run_sync(self._evaluate_response(request, messages, response, self._host))
 
     async def awrap_model_call(
         self,
@@ -121,20 +106,19 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> ExtendedModelResponse[Any]:
         """Async variant of `wrap_model_call`."""
-        host = async_host(self.guard.runtime)
-        completed = await self._end_tool_round(request, host)
-        response = await handler(completed.request)
-        return await self._evaluate_response(completed, response, host)
+        request, messages = await self._end_tool_round(request, self._async_host)
+        response = await handler(request)
+        return await self._evaluate_response(request, messages, response, self._async_host)
 
     @hook_config(can_jump_to=["end"])
     def after_model(self, state: Any, runtime: Any) -> Any:  # noqa: ARG002
         """Ask a person about the calls that need one, and answer those that are blocked."""
-        return run_sync(self._decide(state, blocking_host(self.guard.runtime)))
+        return run_sync(self._decide(state, self._host))
 
     @hook_config(can_jump_to=["end"])
     async def aafter_model(self, state: Any, runtime: Any) -> Any:  # noqa: ARG002
         """Async variant of `after_model`."""
-        return await self._decide(state, async_host(self.guard.runtime))
+        return await self._decide(state, self._async_host)
 
     def wrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]
@@ -152,42 +136,39 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
 
     async def _end_tool_round(
         self, request: ModelRequest[Any], host: GraphHost
-    ) -> _CompletedRequest:
-        """Report the last tool round, and close the calls that nobody will run any more."""
-        completed = await self._close_stale_calls(request, host.ports)
+    ) -> tuple[ModelRequest[Any], list[BaseMessage] | None]:
+        """Report the last tool round, and close the calls that nobody will run any more.
+
+        Returns:
+            The request, and the messages of the state if they have changed.
+        """
+        messages = await close_stale_calls(request.state, get_config(), host.ports)
+        if messages is not None:
+            # Other middleware may have changed the request's messages; the answers are the same.
+            request_messages: Any = insert_answers(request.messages, messages)
+            request = request.override(messages=request_messages)
         plan: Plan | None = read_key(request.state, CHANNEL)
         if plan:
             await _cancel_open_calls(plan, ANSWERED_ELSEWHERE, host.ports)
             await host.ports.deliver(plan["turn"])
-        return completed
-
-    async def _close_stale_calls(
-        self, request: ModelRequest[Any], ports: Ports
-    ) -> _CompletedRequest:
-        messages = await close_stale_calls(request.state, get_config(), ports)
-        if messages is None:
-            return _CompletedRequest(request)
-        # Other middleware may have changed the request's messages; the answers are the same.
-        answers = {
-            message.tool_call_id: message
-            for message in messages
-            if isinstance(message, ToolMessage)
-        }
-        request_messages: Any = insert_answers(request.messages, answers)
-        return _CompletedRequest(request.override(messages=request_messages), messages)
+        return request, messages
 
     async def _evaluate_response(
-        self, completed: _CompletedRequest, response: ModelResponse[Any], host: GraphHost
+        self,
+        request: ModelRequest[Any],
+        messages: list[BaseMessage] | None,
+        response: ModelResponse[Any],
+        host: GraphHost,
     ) -> ExtendedModelResponse[Any]:
         result = [response] if isinstance(response, AIMessage) else response.result
-        update = completed.update(result)
+        update: dict[str, Any] = {}
+        if messages is not None:
+            update["messages"] = [RemoveMessage(REMOVE_ALL_MESSAGES), *messages, *result]
         message, answered = last_turn(result)
         if message is not None and message.tool_calls:
             if message.id is None:  # from a stand-in for the model; keys need an id that stays
                 message.id = new_id()
-            tools = {
-                tool.name: tool for tool in completed.request.tools if isinstance(tool, BaseTool)
-            }
+            tools = {tool.name: tool for tool in request.tools if isinstance(tool, BaseTool)}
             self._model_tools |= tools
             update[CHANNEL] = await self._plan_turn(message, answered, tools, host)
         return ExtendedModelResponse(response, Command(update=update) if update else None)
@@ -234,15 +215,14 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
             if stored:
                 reason = CHANGED if stored["turn"] == message.id else ANSWERED_ELSEWHERE
                 await _cancel_open_calls(stored, reason, host.ports, keep=plan)
-            if any(call["next"] == "ask" for call in plan["calls"]) and not plan.get("per_call"):
+            if any(call["next"] == "ask" for call in plan["calls"]) and not plan["per_call"]:
                 return self._run_node_again(plan)
         open_ids = {call.call_id for call in calls}
-        if not plan.get("per_call"):
-            pending = [
-                call for call in plan["calls"] if call["next"] == "ask" and call["id"] in open_ids
-            ]
-            if pending:
-                return await self._ask_person(plan, pending, open_ids, host)
+        pending = [
+            call for call in plan["calls"] if call["next"] == "ask" and call["id"] in open_ids
+        ]
+        if pending and not plan["per_call"]:
+            return await self._ask_person(plan, pending, open_ids, host)
         answers = await _answer_open_calls(plan, open_ids, host.ports)
         if not answers and plan is stored:  # as usual: every call runs, as the stored plan says
             return None
@@ -252,25 +232,21 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         self, plan: Plan, pending: Sequence[PlannedCall], open_ids: set[str], host: GraphHost
     ) -> Any:
         config = get_config()
-        records = await host.ports.find([call["key"] or "" for call in pending])
-        if len(records) < len(pending):  # the journal lost a record: evaluated again
-            return self._run_node_again(subplan(plan, []))
-        asked: Plan = {**plan, "calls": list(pending)}
-        request = ApprovalRequest(asked, records, host.runtime.settings, self._model_tools)
         node_name(config)  # raises before anybody is asked, if an answer could not lead back
-        response = request.ask()
-        try:
-            answers = request.parse(response)
-        except InvalidApprovalResponse as error:
-            return self._run_node_again({**plan, "unclear": str(error)})
-        answered = await request.record_answers(answers, config, host.ports)
-        planned = {call.planned["id"]: call.planned for call in answered}
+        asked = subplan(plan, pending, unclear=plan["unclear"])
+        answered, messages = await ask_person(
+            asked, self._model_tools, host.runtime.settings, config, host.ports
+        )
+        calls = {call["id"]: call for call in answered["calls"]}
+        if any(call["next"] == "evaluate" and "edit" not in call for call in calls.values()):
+            return self._run_node_again(subplan(plan, []))  # which plans the turn anew
         # An edited call is evaluated where it runs.
-        plan = subplan(plan, [planned.get(call["id"], call) for call in plan["calls"]])
+        plan = subplan(
+            plan,
+            [calls.get(call["id"], call) for call in plan["calls"]],
+            unclear=answered["unclear"],
+        )
         if any(call["next"] == "ask" for call in plan["calls"]):
-            messages = [
-                record_message(call.record) for call in answered if call.planned["next"] == "done"
-            ]
             return self._run_node_again(plan, messages)
         await host.ports.deliver(None)
         return {"messages": await _answer_open_calls(plan, open_ids, host.ports), CHANNEL: plan}

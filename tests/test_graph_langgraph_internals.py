@@ -355,7 +355,8 @@ def test_an_unknown_run_blocks_a_call_that_is_evaluated_again() -> None:
     bighub = ScriptedBighub()
     evaluate = evaluate_node(BighubGuard(bighub=bighub))
     again: Any = {"id": "call-1", "name": "refund", "args": {"amount": 4000}, "key": None}
-    plan = {"thread": "t", "turn": "m", "calls": [{**again, "next": "evaluate"}]}
+    calls = [{**again, "next": "evaluate"}]
+    plan = {"thread": "t", "turn": "m", "calls": calls, "per_call": False, "unclear": ""}
 
     def node(_: Any, config: RunnableConfig) -> Any:
         update = evaluate.invoke({"messages": [], "bighub": plan}, hidden(config))

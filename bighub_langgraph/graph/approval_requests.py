@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, NamedTuple
 
+from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.types import interrupt
@@ -25,9 +26,58 @@ from bighub_langgraph.core.policy import GuardSettings
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.core.reporting import build_event
 from bighub_langgraph.graph.langgraph_internals import authenticated_user
-from bighub_langgraph.graph.plan import CHANNEL, Plan, PlannedCall, next_action, plan_call
-from bighub_langgraph.graph.tool_messages import emit_event
+from bighub_langgraph.graph.plan import (
+    CHANNEL,
+    Plan,
+    PlannedCall,
+    next_action,
+    plan_call,
+    subplan,
+)
+from bighub_langgraph.graph.tool_messages import emit_event, record_message
 from bighub_langgraph.graph.validation import find_argument_errors
+
+
+async def ask_person(
+    plan: Plan,
+    tools: Mapping[str, BaseTool] | None,
+    settings: GuardSettings,
+    config: RunnableConfig,
+    ports: Ports,
+) -> tuple[Plan, list[ToolMessage]]:
+    """Ask a person about all calls of a plan, in one interrupt.
+
+    One question per task: a second one would get the answer to the first. After an invalid response
+    the plan says why it is invalid, and its calls are asked about again by another task.
+
+    Returns:
+        The plan after the answers, and the messages of the calls that go no further.
+    """
+    records = await ports.find([call["key"] or "" for call in plan["calls"]])
+    if len(records) < len(plan["calls"]):
+        # The journal was in memory and lost a record: its old decision permits nothing.
+        lost: list[PlannedCall] = [
+            {**call, "key": None, "next": "evaluate"} for call in plan["calls"]
+        ]
+        return subplan(plan, lost), []
+    # The question is built from the checkpointed plan alone, so that positions cannot shift between
+    # question and answer, whatever became of the records meanwhile.
+    request = ApprovalRequest(plan, records, settings, tools)
+    response = request.ask()
+    try:
+        answers = request.parse(response)
+    except InvalidApprovalResponse as error:
+        return subplan(plan, plan["calls"], unclear=str(error)), []
+    answered = {
+        call.planned["id"]: call for call in await request.record_answers(answers, config, ports)
+    }
+    messages = [
+        record_message(call.record) for call in answered.values() if call.planned["next"] == "done"
+    ]
+    calls = [
+        answered[call["id"]].planned if call["id"] in answered else call for call in plan["calls"]
+    ]
+    return subplan(plan, calls), messages
 
 
 class AnsweredCall(NamedTuple):
@@ -77,7 +127,7 @@ class ApprovalRequest:
 
         Any response is returned, so that an invalid one can be asked about again.
         """
-        if self._plan.get("per_call"):
+        if self._plan["per_call"]:
             schema = build_answer_schema(self._pending[0].allowed)
             return interrupt(self._payload(), response_schema=schema)
         return interrupt(self._payload())
@@ -88,7 +138,7 @@ class ApprovalRequest:
         It raises at the caller, nothing of it is saved, and the question stays open.
         """
         schema = build_answer_schema(self._pending[0].allowed)
-        if not self._plan.get("per_call"):
+        if not self._plan["per_call"]:
             decisions = {"type": "array", "items": schema}
             schema = {"type": "object", "properties": {"decisions": decisions}}
         checked = Annotated[Any, BeforeValidator(self._check), WithJsonSchema(schema)]
@@ -111,14 +161,9 @@ class ApprovalRequest:
         """Record answers in the journal. Where another answer came first, that one counts."""
         return [await self._record_answer(answer, config, ports) for answer in answers]
 
-    def unanswered(self, answers: Sequence[ApprovalAnswer]) -> list[PlannedCall]:
-        """Return the calls that got no answer."""
-        answered = {answer.call_id for answer in answers}
-        return [call for call in self._plan["calls"] if call["id"] not in answered]
-
     def _payload(self) -> dict[str, Any]:
         requests = [self._action_request(*pair) for pair in self._calls.values()]
-        if self._plan.get("per_call"):
+        if self._plan["per_call"]:
             call_id = self._pending[0].call_id
             return {"type": "tool_approval", "tool_call_id": call_id, **requests[0]}
         allowed = {pending.tool: pending.allowed for pending in self._pending}
@@ -131,7 +176,7 @@ class ApprovalRequest:
     def _action_request(self, call: PlannedCall, record: CallRecord) -> dict[str, Any]:
         describe = self._settings.approvals.describe or describe_call
         description = describe(record, call["args"])
-        if unclear := self._plan.get("unclear"):
+        if unclear := self._plan["unclear"]:
             description = f"The last answer was not understood: {unclear}\n{description}"
         return {
             "name": call["name"],
@@ -165,7 +210,7 @@ class ApprovalRequest:
         record = await record_it(record, approval, ports)
         emit_event(build_event("approval", record))
         if edited is not None and _is_first_edit(approval, record):
-            planned = plan_call(edited)
+            planned = plan_call(edited, None, "evaluate")
             planned["edit"] = {"approval": asdict(approval), "edited_from": record.key}
         else:
             planned = call.copy()

@@ -72,7 +72,7 @@ def runtime_of(config: RunnableConfig) -> Runtime[Any] | None:
     `get_runtime` is the public way, but it needs the task's context variables, which are missing
     where a node hands its work to a thread.
     """
-    runtime = _configurable(config).get(_RUNTIME)
+    runtime = config.get("configurable", {}).get(_RUNTIME)
     if isinstance(runtime, Runtime):
         return runtime
     try:
@@ -115,7 +115,7 @@ def checkpoint_config(config: RunnableConfig, info: ExecutionInfo) -> RunnableCo
     `execution_info` has the checkpoint's id, but only the namespace to which the task adds its own
     part. Of several namespaces with the same checkpoint, as in a `@task`, the first has it.
     """
-    checkpoints: Mapping[str, str] = _configurable(config).get("checkpoint_map", {})
+    checkpoints: Mapping[str, str] = config.get("configurable", {}).get("checkpoint_map", {})
     namespaces = [name for name, id_ in checkpoints.items() if id_ == info.checkpoint_id]
     place = {"thread_id": info.thread_id, "checkpoint_ns": next(iter(namespaces), "")}
     return {"configurable": {**place, "checkpoint_id": info.checkpoint_id}}
@@ -126,7 +126,7 @@ def checkpointer_of(config: RunnableConfig) -> BaseCheckpointSaver[Any] | None:
 
     A thread id does not show it: a run may have one without a checkpointer.
     """
-    saver = _configurable(config).get(_CHECKPOINTER)
+    saver = config.get("configurable", {}).get(_CHECKPOINTER)
     return saver if isinstance(saver, BaseCheckpointSaver) else None
 
 
@@ -135,11 +135,11 @@ def unreadable_run(config: RunnableConfig) -> str | None:
 
     The log tells the developer what to do about it.
     """
-    saver = _configurable(config).get(_CHECKPOINTER, _MISSING)
+    saver = config.get("configurable", {}).get(_CHECKPOINTER, _MISSING)
     if saver is None or saver is False or isinstance(saver, BaseCheckpointSaver):
         return None
     in_graph = execution_info(config) or any(
-        key.startswith("__pregel") for key in _configurable(config)
+        key.startswith("__pregel") for key in config.get("configurable", {})
     )
     if not in_graph:  # no checkpointer, and nobody to ask
         return None
@@ -186,11 +186,7 @@ async def wait_until_stored(
 
 def stores_only_at_the_end(config: RunnableConfig) -> bool:
     """Whether the run has `durability="exit"`. False if unknown."""
-    return _configurable(config).get(_DURABILITY) == "exit"
-
-
-def _configurable(config: RunnableConfig) -> Mapping[str, Any]:
-    return config.get("configurable", {})
+    return config.get("configurable", {}).get(_DURABILITY) == "exit"
 
 
 # -- interrupts in a wrapper around a tool call ----------------------------------------------------
@@ -234,7 +230,7 @@ _asking_calls: dict[str, str] = {}
 
 def unreadable_interrupts(config: RunnableConfig) -> str | None:
     """Return why a wrapper may not interrupt here; None where earlier interrupts can be seen."""
-    scratchpad = _configurable(config).get(_SCRATCHPAD)
+    scratchpad = config.get("configurable", {}).get(_SCRATCHPAD)
     answers = getattr(scratchpad, "resume", None), getattr(scratchpad, "get_null_resume", None)
     counter = getattr(scratchpad, "interrupt_counter", None)
     if isinstance(answers[0], list) and callable(answers[1]) and hasattr(counter, "_counter"):
@@ -246,7 +242,7 @@ def was_resumed(config: RunnableConfig) -> bool:
     """Whether the task was started again with an answer. False if unknown."""
     if unreadable_interrupts(config):
         return False
-    scratchpad: Any = _configurable(config)[_SCRATCHPAD]
+    scratchpad: Any = config["configurable"][_SCRATCHPAD]
     return bool(scratchpad.resume) or scratchpad.get_null_resume() is not None
 
 
@@ -254,7 +250,7 @@ def may_have_interrupted(config: RunnableConfig) -> bool:
     """Whether this run of the task has interrupted before. True if unknown."""
     if unreadable_interrupts(config):
         return True
-    scratchpad: Any = _configurable(config)[_SCRATCHPAD]
+    scratchpad: Any = config["configurable"][_SCRATCHPAD]
     return scratchpad.interrupt_counter._counter is not None  # noqa: SLF001 - made at first use
 
 

@@ -1,6 +1,6 @@
 """The nodes that evaluate calls, ask a person and report outcomes, and the edges between them."""
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.runnables import Runnable, RunnableConfig, ensure_config
@@ -8,16 +8,15 @@ from langchain_core.tools import BaseTool
 from langgraph.types import Command, Send
 
 from bighub_langgraph.concurrency import run_sync
-from bighub_langgraph.core.approval_answers import InvalidApprovalResponse
-from bighub_langgraph.graph.approval_requests import ApprovalRequest
+from bighub_langgraph.graph.approval_requests import ask_person
 from bighub_langgraph.graph.langgraph_internals import unreadable_run
 from bighub_langgraph.graph.plan import (
     CHANNEL,
     GuardState,
     Plan,
-    PlannedCall,
     build_plan,
     last_turn,
+    message_tool_call,
     messages_of,
     new_id,
     open_calls,
@@ -28,11 +27,10 @@ from bighub_langgraph.graph.plan import (
 )
 from bighub_langgraph.graph.tool_execution import (
     GraphHost,
-    async_host,
-    blocking_host,
     evaluate_plan,
+    open_hosts,
 )
-from bighub_langgraph.graph.tool_messages import answer_finished_calls, record_message
+from bighub_langgraph.graph.tool_messages import answer_finished_calls
 from bighub_langgraph.graph.validation import check_journal, did_not_run, find_errors
 from bighub_langgraph.guard_runtime import GuardRuntime
 
@@ -58,16 +56,16 @@ class GuardNode(Runnable[Any, Any]):
 
     def __init__(self, flow: Flow, runtime: GuardRuntime, name: str) -> None:
         self._flow = flow
-        self._runtime = runtime
+        self._host, self._async_host = open_hosts(runtime)
         self.name = name
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002
         """Run the flow without an event loop."""
-        return run_sync(self._flow(input, config or ensure_config(), blocking_host(self._runtime)))
+        return run_sync(self._flow(input, config or ensure_config(), self._host))
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002
         """Run the flow on the running loop."""
-        return await self._flow(input, config or ensure_config(), async_host(self._runtime))
+        return await self._flow(input, config or ensure_config(), self._async_host)
 
 
 # -- evaluate --------------------------------------------------------------------------------------
@@ -123,34 +121,22 @@ def route_by_recommendation(state: GuardState) -> list[Send | str]:
 
 
 def send_plan(plan: Plan) -> list[Send | str]:
-    """Send each call of a plan where it goes next, or go to `report` with none."""
-    calls: dict[str, list[PlannedCall]] = {}
+    """Send each call of a plan where it goes next, or go to `report` with none.
+
+    A call goes to the tools with the key of its record.
+    """
+    goto: list[Send | str] = []
     for call in plan["calls"]:
-        calls.setdefault(call["next"], []).append(call)
-    goto: list[Send | str] = [send_to_tools(plan, call) for call in calls.get("execute", [])]
-    goto += send_to_approval(plan, calls.get("ask", []))
-    if edited := calls.get("evaluate"):
+        if call["next"] == "execute":
+            record = {"thread": plan["thread"], "turn": plan["turn"], "key": call["key"]}
+            goto.append(Send(TOOLS, [{**message_tool_call(call), CHANNEL: record}]))
+    if asked := [call for call in plan["calls"] if call["next"] == "ask"]:
+        groups = [[call] for call in asked] if plan["per_call"] else [asked]
+        parts = [subplan(plan, group, unclear=plan["unclear"]) for group in groups]
+        goto += [Send(APPROVE, {CHANNEL: part}) for part in parts]
+    if edited := [call for call in plan["calls"] if call["next"] == "evaluate"]:
         goto.append(Send(EVALUATE, {CHANNEL: subplan(plan, edited)}))
     return goto or [REPORT]
-
-
-def send_to_tools(plan: Plan, call: PlannedCall) -> Send:
-    """Send one tool call to the tools, with the key of its record."""
-    record = {"thread": plan["thread"], "turn": plan["turn"], "key": call["key"]}
-    tool_call = {"name": call["name"], "args": call["args"], "id": call["id"], "type": "tool_call"}
-    return Send(TOOLS, [{**tool_call, CHANNEL: record}])
-
-
-def send_to_approval(plan: Plan, calls: Sequence[PlannedCall], *, unclear: str = "") -> list[Send]:
-    """Send calls to `approve`: together, or each on its own with `interrupt_mode="per_call"`."""
-    if not calls:
-        return []
-    groups = [[call] for call in calls] if plan.get("per_call") else [calls]
-    parts = [subplan(plan, group) for group in groups]
-    if unclear:
-        for part in parts:
-            part["unclear"] = unclear
-    return [Send(APPROVE, {CHANNEL: part}) for part in parts]
 
 
 # -- approve ---------------------------------------------------------------------------------------
@@ -172,32 +158,13 @@ def approval_node(
         tools: The tools, to check edited arguments against.
     """
 
-    async def ask_person(state: Any, config: RunnableConfig, host: GraphHost) -> Command[Any]:
+    async def approve(state: Any, config: RunnableConfig, host: GraphHost) -> Command[Any]:
         plan: Plan = read_key(state, CHANNEL)
-        records = await host.ports.find([call["key"] or "" for call in plan["calls"]])
-        if len(records) < len(plan["calls"]):
-            # The journal was in memory and lost a record: its old decision permits nothing.
-            pending = [
-                PlannedCall({**call, "key": None, "next": "evaluate"}) for call in plan["calls"]
-            ]
-            return Command(goto=send_plan(subplan(plan, pending)))
-        # The question is built from the checkpointed plan alone, so that positions cannot shift
-        # between question and answer, whatever became of the records meanwhile.
-        request = ApprovalRequest(plan, records, host.runtime.settings, tools)
-        response = request.ask()
-        try:
-            answers = request.parse(response)
-        except InvalidApprovalResponse as error:
-            # One question per task: a second one would get the answer to the first.
-            return Command(goto=send_to_approval(plan, plan["calls"], unclear=str(error)))
-        answered = await request.record_answers(answers, config, host.ports)
-        calls = [call.planned for call in answered] + request.unanswered(answers)
-        messages = [
-            record_message(call.record) for call in answered if call.planned["next"] == "done"
-        ]
-        return Command(update={messages_key: messages}, goto=send_plan(subplan(plan, calls)))
+        settings = host.runtime.settings
+        plan, messages = await ask_person(plan, tools, settings, config, host.ports)
+        return Command(update={messages_key: messages}, goto=send_plan(plan))
 
-    return GuardNode(ask_person, guard.runtime, APPROVE)
+    return GuardNode(approve, guard.runtime, APPROVE)
 
 
 # -- report ----------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 from uuid import uuid4
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage, convert_to_messages
+from langchain_core.messages import ToolCall as MessageToolCall
 from langchain_core.runnables import RunnableConfig
 
 from bighub_langgraph.core.errors import InvalidCall
@@ -55,14 +56,14 @@ class Plan(TypedDict):
         turn: Second part: the AI message's id, or a new id.
         calls: The turn's calls.
         per_call: Whether a person is asked about each call on its own.
-        unclear: Why the last answer was not understood.
+        unclear: Why the last answer was not understood, if there was one.
     """
 
     thread: str
     turn: str
     calls: list[PlannedCall]
-    per_call: NotRequired[bool]
-    unclear: NotRequired[str]
+    per_call: bool
+    unclear: str
 
 
 def replace_plan(_: Plan | None, plan: Plan) -> Plan:
@@ -107,21 +108,25 @@ def build_plan(
         turn: The AI message's id.
         without_evaluation: Further tools, besides the read-only ones, that are not evaluated now.
     """
-    plan = Plan(thread=thread, turn=turn, calls=[])
-    if settings.approvals.interrupt_mode == "per_call":
-        plan["per_call"] = True
+    plan = new_plan(thread, turn, settings)
     for call, error in zip(calls, errors, strict=True):
         skipped = call.tool in without_evaluation or settings.policy_for(call.tool).read_only
-        planned = plan_call(call, next_action="execute" if skipped else "evaluate")
+        planned = plan_call(call, None, "execute" if skipped else "evaluate")
         if error is not None:
             reject_call(planned, error)
         plan["calls"].append(planned)
     return plan
 
 
-def plan_call(
-    call: ToolCall, key: str | None = None, *, next_action: NextAction = "evaluate"
-) -> PlannedCall:
+def new_plan(
+    thread: str, turn: str, settings: GuardSettings, calls: Sequence[PlannedCall] = ()
+) -> Plan:
+    """Return a plan of a turn."""
+    per_call = settings.approvals.interrupt_mode == "per_call"
+    return Plan(thread=thread, turn=turn, calls=list(calls), per_call=per_call, unclear="")
+
+
+def plan_call(call: ToolCall, key: str | None, next_action: NextAction) -> PlannedCall:
     """Return a call as a part of a plan."""
     arguments: Any = call.arguments
     return PlannedCall(id=call.call_id, name=call.tool, args=arguments, key=key, next=next_action)
@@ -135,37 +140,28 @@ def reject_call(call: PlannedCall, error: str) -> None:
     call["error"], call["next"], call["args"] = error, "done", {}
 
 
-def subplan(plan: Plan, calls: Sequence[PlannedCall]) -> Plan:
+def subplan(plan: Plan, calls: Sequence[PlannedCall], *, unclear: str = "") -> Plan:
     """Return a plan of other calls of the same turn."""
-    part = Plan(thread=plan["thread"], turn=plan["turn"], calls=list(calls))
-    if plan.get("per_call"):
-        part["per_call"] = True
-    return part
+    return {**plan, "calls": list(calls), "unclear": unclear}
 
 
 def question_plan(call: ToolCall, key: str, settings: GuardSettings) -> Plan:
     """Return a plan that asks a person about one recorded call."""
-    asked = plan_call(call, key, next_action="ask")
-    plan = Plan(thread=call.thread, turn=call.turn, calls=[asked])
-    if settings.approvals.interrupt_mode == "per_call":
-        plan["per_call"] = True
-    return plan
+    return new_plan(call.thread, call.turn, settings, [plan_call(call, key, "ask")])
 
 
 def covers(plan: Plan, message: AIMessage, calls: Sequence[ToolCall]) -> bool:
     """Whether a plan is about exactly these calls of a message."""
     planned_calls = {planned["id"]: planned for planned in plan["calls"]}
-    return plan["turn"] == message.id and all(
-        _plans_call(planned_calls.get(call.call_id), call) for call in calls
-    )
-
-
-def _plans_call(planned: PlannedCall | None, call: ToolCall) -> bool:
-    if planned is None:
+    if plan["turn"] != message.id or any(call.call_id not in planned_calls for call in calls):
         return False
-    if "error" in planned or "edit" in planned:
-        return True
-    return (planned["name"], planned["args"]) == (call.tool, call.arguments)
+    pairs = [(planned_calls[call.call_id], call) for call in calls]
+    return all(
+        "error" in planned
+        or "edit" in planned
+        or (planned["name"], planned["args"]) == (call.tool, call.arguments)
+        for planned, call in pairs
+    )
 
 
 def key_of(call: ToolCall) -> str | None:
@@ -179,6 +175,11 @@ def key_of(call: ToolCall) -> str | None:
 def to_tool_call(thread: str, turn: str, call: Mapping[str, Any]) -> ToolCall:
     """Return a call of a message or a plan as the core takes it. Without an id, its id is ""."""
     return ToolCall(thread, turn, call.get("id") or "", call["name"], call["args"])
+
+
+def message_tool_call(call: PlannedCall) -> MessageToolCall:
+    """Return a planned call as LangChain takes it."""
+    return MessageToolCall(name=call["name"], args=call["args"], id=call["id"], type="tool_call")
 
 
 def evaluation_item(plan: Plan, planned: PlannedCall) -> ToolCall | EditedCall:

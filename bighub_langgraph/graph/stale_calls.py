@@ -4,7 +4,7 @@ A new message while an approval is pending would leave a call without an answer 
 providers refuse such a history from then on.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import BaseMessage, ToolMessage
@@ -72,9 +72,10 @@ async def close_stale_calls(
 
 
 def insert_answers(
-    messages: Sequence[BaseMessage], answers: Mapping[str, ToolMessage]
+    messages: Sequence[BaseMessage], closed: Sequence[BaseMessage]
 ) -> list[BaseMessage]:
-    """Return messages with answers behind the AI messages of their open calls."""
+    """Return messages with the answers to their open calls, which are among `closed`."""
+    answers = {item.tool_call_id: item for item in closed if isinstance(item, ToolMessage)}
     answered = _answered_ids(messages)
     completed: list[BaseMessage] = []
     for message in messages:

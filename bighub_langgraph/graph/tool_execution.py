@@ -1,7 +1,6 @@
 """The steps that nodes, tools node and wrapper share: evaluate calls, and run one call once."""
 
 import asyncio
-from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,47 +63,31 @@ Update = Any
 Invoke = Callable[[], Awaitable[Update]]
 
 
-@dataclass(frozen=True, slots=True)
-class GraphHost(ABC):
-    """A guard's runtime, and what differs between `invoke` and `ainvoke`."""
+@dataclass(frozen=True)
+class GraphHost:
+    """A guard's runtime, and what differs between `invoke` and `ainvoke`: this is for `invoke`."""
 
     runtime: GuardRuntime
     ports: Ports
 
-    @abstractmethod
     async def invoke(self, runnable: Runnable[Any, Any], *args: Any, **options: Any) -> Any:
         """Invoke a runnable."""
-
-    @abstractmethod
-    async def get_checkpoint(self, saver: BaseCheckpointSaver[Any], config: RunnableConfig) -> Any:
-        """Load a checkpoint; None where it is not stored."""
-
-    @abstractmethod
-    async def wait_for_delivery(self) -> None:
-        """Wait at the end of a run for its reports to be delivered, for a short time."""
-
-    @abstractmethod
-    async def run_in_thread(self, flow: Callable[["GraphHost"], Coroutine[Any, Any, Any]]) -> Any:
-        """Run a flow that blocks, in one piece, so that a cancelled task cannot interrupt it."""
-
-
-class BlockingHost(GraphHost):
-    """The host of `invoke`."""
-
-    async def invoke(self, runnable: Runnable[Any, Any], *args: Any, **options: Any) -> Any:  # noqa: D102
         return runnable.invoke(*args, **options)
 
-    async def get_checkpoint(self, saver: BaseCheckpointSaver[Any], config: RunnableConfig) -> Any:  # noqa: D102
+    async def get_checkpoint(self, saver: BaseCheckpointSaver[Any], config: RunnableConfig) -> Any:
+        """Load a checkpoint; None where it is not stored."""
         return saver.get_tuple(config)
 
-    async def wait_for_delivery(self) -> None:  # noqa: D102
+    async def wait_for_delivery(self) -> None:
+        """Wait at the end of a run for its reports to be delivered, for a short time."""
         self.runtime.delivery.wait(END_OF_RUN)
 
-    async def run_in_thread(self, flow: Callable[[GraphHost], Coroutine[Any, Any, Any]]) -> Any:  # noqa: D102
+    async def run_in_thread(self, flow: Callable[["GraphHost"], Coroutine[Any, Any, Any]]) -> Any:
+        """Run a flow that blocks, in one piece, so that a cancelled task cannot interrupt it."""
         return await flow(self)
 
 
-class AsyncHost(GraphHost):
+class AsyncGraphHost(GraphHost):
     """The host of `ainvoke`."""
 
     async def invoke(self, runnable: Runnable[Any, Any], *args: Any, **options: Any) -> Any:  # noqa: D102
@@ -117,17 +100,13 @@ class AsyncHost(GraphHost):
         await self.runtime.delivery.wait_async(END_OF_RUN)
 
     async def run_in_thread(self, flow: Callable[[GraphHost], Coroutine[Any, Any, Any]]) -> Any:  # noqa: D102
-        return await asyncio.to_thread(run_sync, flow(blocking_host(self.runtime)))
+        blocking_host = GraphHost(self.runtime, self.runtime.ports)
+        return await asyncio.to_thread(run_sync, flow(blocking_host))
 
 
-def blocking_host(runtime: GuardRuntime) -> GraphHost:
-    """Return the host of callers without an event loop."""
-    return BlockingHost(runtime, runtime.ports)
-
-
-def async_host(runtime: GuardRuntime) -> GraphHost:
-    """Return the host of coroutines."""
-    return AsyncHost(runtime, runtime.async_ports)
+def open_hosts(runtime: GuardRuntime) -> tuple[GraphHost, AsyncGraphHost]:
+    """Return the hosts of `invoke` and of `ainvoke`."""
+    return GraphHost(runtime, runtime.ports), AsyncGraphHost(runtime, runtime.async_ports)
 
 
 async def check_run(config: RunnableConfig, host: GraphHost) -> None:
@@ -192,29 +171,25 @@ async def run_once(call: ToolCall, key: str, invoke: Invoke, host: GraphHost) ->
     """Run a recorded call, or find out what became of it; emits the outcome event."""
     policy = host.runtime.settings.policy_for(call.tool)
 
-    async def run(record: CallRecord) -> ToolFinished | ToolPaused:
-        with enter_call(record):
-            return await _run_tool(call.call_id, invoke, host)
+    async def run_tool(record: CallRecord) -> ToolFinished | ToolPaused:
+        try:
+            with enter_call(record):
+                update = await invoke()
+        except ParentCommand as signal:  # the tool did its work and hands over
+            return ToolFinished(ToolSucceeded(None), signal)
+        except GraphBubbleUp as signal:
+            return ToolPaused(signal)
+        except Exception as error:  # noqa: BLE001 - recorded first, then raised as configured
+            if is_invalid_resume(error):  # the tool's own question got an answer that does not fit
+                return ToolPaused(error)
+            text = f"{type(error).__name__}: {exception_text(error)}"
+            return ToolFinished(ToolFailed(host.ports.reporting.hide_text(text)), error)
+        return ToolFinished(_outcome_of(update, call.call_id))
 
-    result = await execute_or_recover(key, policy, call.arguments, host.ports, run)
+    result = await execute_or_recover(key, policy, call.arguments, host.ports, run_tool)
     if result.record.state is not State.PAUSED:
         emit_event(build_event("outcome", result.record, replayed=result.replayed))
     return result
-
-
-async def _run_tool(call_id: str, invoke: Invoke, host: GraphHost) -> ToolFinished | ToolPaused:
-    try:
-        update = await invoke()
-    except ParentCommand as signal:  # the tool did its work and hands over
-        return ToolFinished(ToolSucceeded(None), signal)
-    except GraphBubbleUp as signal:
-        return ToolPaused(signal)
-    except Exception as error:  # noqa: BLE001 - recorded first, then raised as configured
-        if is_invalid_resume(error):  # the tool's own question got an answer that does not fit
-            return ToolPaused(error)
-        text = f"{type(error).__name__}: {exception_text(error)}"
-        return ToolFinished(ToolFailed(host.ports.reporting.hide_text(text)), error)
-    return ToolFinished(_outcome_of(update, call_id))
 
 
 def _outcome_of(update: Update, call_id: str) -> ToolOutcome:

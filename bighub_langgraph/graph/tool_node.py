@@ -28,15 +28,14 @@ from bighub_langgraph.graph.langgraph_internals import (
 from bighub_langgraph.graph.nodes import send_plan
 from bighub_langgraph.graph.plan import (
     CHANNEL,
-    Plan,
     PlannedCall,
     build_plan,
     key_of,
     last_turn,
+    message_tool_call,
     messages_of,
     new_id,
     open_calls,
-    plan_call,
     question_plan,
     thread_id_of,
     to_tool_call,
@@ -45,10 +44,9 @@ from bighub_langgraph.graph.stale_calls import close_calls
 from bighub_langgraph.graph.tool_execution import (
     GraphHost,
     Update,
-    async_host,
-    blocking_host,
     check_run,
     evaluate_plan,
+    open_hosts,
     run_once,
     update_of,
 )
@@ -128,6 +126,7 @@ class GuardedTools(Runnable[Any, Any]):
         self.tools_by_name: dict[str, BaseTool] = tool_node.tools_by_name
         self.all_tools_known = not may_have_wrapper(tool_node)
         self._runtime = runtime
+        self._host, self._async_host = open_hosts(runtime)
         self._tool_node = tool_node
         self._messages_key = messages_key
         self._then = then
@@ -138,7 +137,7 @@ class GuardedTools(Runnable[Any, Any]):
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> Any:  # noqa: A002
         """Run the calls of an input, without an event loop."""
-        return run_sync(self._run(input, config, blocking_host(self._runtime), options))
+        return run_sync(self._run(input, config, self._host, options))
 
     async def ainvoke(
         self,
@@ -147,7 +146,7 @@ class GuardedTools(Runnable[Any, Any]):
         **options: Any,
     ) -> Any:
         """Run the calls of an input on the running loop."""
-        return await self._run(input, config, async_host(self._runtime), options)
+        return await self._run(input, config, self._async_host, options)
 
     async def _run(
         self, value: Any, config: RunnableConfig | None, host: GraphHost, options: dict[str, Any]
@@ -156,7 +155,13 @@ class GuardedTools(Runnable[Any, Any]):
         config = config or ensure_config()
         node_input = await _read_input(value, config, self._messages_key, host)
         invocation = _Invocation(
-            node_input, self._tool_node, self._messages_key, config, options, self._then
+            node_input,
+            self._tool_node,
+            self._messages_key,
+            self.all_tools_known,
+            config,
+            options,
+            self._then,
         )
         return await invocation.run(host)
 
@@ -168,6 +173,7 @@ class _Invocation:
     input: "_ToolNodeInput"
     tool_node: ToolNode
     messages_key: str
+    all_tools_known: bool
     config: RunnableConfig
     options: dict[str, Any]
     then: str | None
@@ -193,37 +199,28 @@ class _Invocation:
 
     async def _prepare(self, host: GraphHost) -> Sequence[PlannedCall | ToolMessage]:
         """Return the calls that may run, and the answers to the others."""
-        source = self.input
+        source, tools = self.input, self.tool_node.tools_by_name
+        errors: list[str | None] = [None] * len(source.calls)
         if source.keys is None:
-            plan = build_plan(
-                source.calls,
-                find_errors(source.calls, self.config),
-                host.runtime.settings,
-                thread=source.thread,
-                turn=source.turn,
-                without_evaluation=[
-                    call.tool for call in source.calls if self._needs_no_record(call.tool, host)
-                ],
-            )
+            errors = find_errors(source.calls, self.config)
         elif problem := unreadable_run(self.config):
             return await close_calls(source.calls, problem, host.ports)
-        else:
-            plan = Plan(thread=source.thread, turn=source.turn, calls=[])
-            for call, key in zip(source.calls, source.keys, strict=True):
-                planned = plan_call(call, key, next_action="execute")
-                if key is None and not self._needs_no_record(call.tool, host):
-                    planned["next"] = "evaluate"
-                plan["calls"].append(planned)
+        names = {call.tool for call in source.calls}
+        plan = build_plan(
+            source.calls,
+            errors,
+            host.runtime.settings,
+            thread=source.thread,
+            turn=source.turn,
+            # The ToolNode answers calls of tools that do not exist.
+            without_evaluation=names - tools.keys() if self.all_tools_known else (),
+        )
+        for planned, call, key in zip(plan["calls"], source.calls, source.keys or (), strict=False):
+            if key is not None and key == key_of(call):  # it is the call that was evaluated
+                planned["key"], planned["next"] = key, "execute"
         await evaluate_plan(plan, self.config, host, cannot_ask=CANNOT_ASK)
         answers = iter(await answer_finished_calls(plan, host.ports))
         return [next(answers) if call["next"] == "done" else call for call in plan["calls"]]
-
-    def _needs_no_record(self, name: str, host: GraphHost) -> bool:
-        """Whether a call changes nothing, or there is nothing to run."""
-        is_unknown = name not in self.tool_node.tools_by_name
-        if is_unknown and not may_have_wrapper(self.tool_node):
-            return True
-        return host.runtime.settings.policy_for(name).read_only
 
     async def _gather_updates(
         self, calls: Sequence[PlannedCall | ToolMessage], host: GraphHost
@@ -265,7 +262,7 @@ class _Invocation:
 
     def _only_blocks(self, name: str) -> bool:
         """Whether the ToolNode only runs the tool's blocking function in a thread."""
-        is_stock = type(self.tool_node) is ToolNode and not may_have_wrapper(self.tool_node)
+        is_stock = type(self.tool_node) is ToolNode and self.all_tools_known
         return is_stock and only_blocks(self.tool_node.tools_by_name.get(name))
 
     async def _close_turn(self, parts: Sequence[Any], host: GraphHost) -> list[Any]:
@@ -298,15 +295,22 @@ def _as_list(update: Update) -> list[Any]:
 
 def _combine(parts: Sequence[Any], form: str, messages_key: str) -> Any:
     """Return the updates of all calls as one, in the form a ToolNode returns them."""
-
-    def in_form(messages: list[Any]) -> Any:
-        return messages if form == "messages" else {messages_key: messages}
-
-    lists = [_as_list(part[messages_key] if isinstance(part, dict) else part) for part in parts]
-    if any(isinstance(part, Command) for part in parts):
-        pairs = zip(parts, lists, strict=True)
-        return [part if isinstance(part, Command) else in_form(items) for part, items in pairs]
-    return in_form([message for items in lists for message in items])
+    groups = [
+        part
+        if isinstance(part, Command | list)
+        else part[messages_key]
+        if isinstance(part, dict)
+        else [part]
+        for part in parts
+    ]
+    has_command = any(isinstance(part, Command) for part in parts)
+    if not has_command:
+        groups = [[message for group in groups for message in group]]
+    if form != "messages":
+        groups = [
+            group if isinstance(group, Command) else {messages_key: group} for group in groups
+        ]
+    return groups if has_command else groups[0]
 
 
 # -- the input of a tool node ----------------------------------------------------------------------
@@ -321,8 +325,8 @@ class _ToolNodeInput:
         calls: The calls.
         thread: First part of the calls' keys.
         turn: Second part.
-        keys: The keys of their records, where the guard's own edges sent the calls. A key is None
-            for a call that is not evaluated as it is now.
+        keys: The keys of their records, where the guard's own edges sent the calls; None for the
+            call of a read-only tool.
         state: The state for tools that ask for it; None where the ToolNode reads it by itself.
         messages: The messages around the calls; None where they were not needed yet.
     """
@@ -337,12 +341,7 @@ class _ToolNodeInput:
 
     def value_for(self, call: PlannedCall) -> Any:
         """Return an input of a ToolNode with one call alone."""
-        tool_call = {
-            "name": call["name"],
-            "args": call["args"],
-            "id": call["id"],
-            "type": "tool_call",
-        }
+        tool_call = message_tool_call(call)
         if self.form == "messages":
             return _with_one_call(self.messages or [], tool_call)
         return [tool_call] if self.state is None else with_state(tool_call, self.state)
@@ -352,52 +351,36 @@ async def _read_input(
     value: Any, config: RunnableConfig, messages_key: str, host: GraphHost
 ) -> _ToolNodeInput:
     """Read a state, a list of messages, a list of calls, or one call with a state."""
+    form: Form = "calls"
+    values, state = None, None
     if isinstance(value, list) and value and _is_call(value[-1]):
         if all(CHANNEL in call for call in value):
             return _read_sent_calls(value)
-        messages = await _read_messages(config, messages_key, host)
-        return _build_input("calls", messages, config, calls=value)
-    if has_state(value):
-        state, call = value["state"], value["tool_call"]
+        values, messages = value, await _read_messages(config, messages_key, host)
+    elif has_state(value):
+        values, state = [value["tool_call"]], value["state"]
         messages = messages_of(state, messages_key)
-        return _build_input("calls", messages, config, calls=[call], state=state)
-    messages = messages_of(value, messages_key)
-    if last_turn(messages)[0] is None:
-        raise ValueError("there is no AI message in the input, so there is no tool call to run")
-    form: Form = "messages" if isinstance(value, list) else "state"
-    return _build_input(form, messages, config, state=value)
-
-
-def _build_input(
-    form: Form,
-    messages: list[BaseMessage],
-    config: RunnableConfig,
-    *,
-    calls: Sequence[Mapping[str, Any]] | None = None,
-    state: Any = None,
-) -> _ToolNodeInput:
-    """Build an input of these calls, or of the open calls of the last AI message."""
-    thread = thread_id_of(config) or new_id()
-    message, answered = last_turn(messages)
-    turn = (message.id if message is not None else None) or new_id()
-    if calls is None:
-        tool_calls = open_calls(message, answered, thread=thread, turn=turn)
     else:
-        tool_calls = [to_tool_call(thread, turn, call) for call in calls]
-    return _ToolNodeInput(form, tool_calls, thread, turn, state=state, messages=messages)
+        form, state = "messages" if isinstance(value, list) else "state", value
+        messages = messages_of(value, messages_key)
+    message, answered = last_turn(messages)
+    if values is None and message is None:
+        raise ValueError("there is no AI message in the input, so there is no tool call to run")
+    thread = thread_id_of(config) or new_id()
+    turn = (message.id if message is not None else None) or new_id()
+    if values is None:
+        calls = open_calls(message, answered, thread=thread, turn=turn)
+    else:
+        calls = [to_tool_call(thread, turn, call) for call in values]
+    return _ToolNodeInput(form, calls, thread, turn, state=state, messages=messages)
 
 
 def _read_sent_calls(values: Sequence[Mapping[str, Any]]) -> _ToolNodeInput:
-    """Read calls that the guard's own edges sent."""
-    sent = values[0][CHANNEL]
-    thread, turn = sent["thread"], sent["turn"]
+    """Read calls that the guard's own edges sent, each with the key of its record."""
+    sent = [value[CHANNEL] for value in values]
+    thread, turn = sent[0]["thread"], sent[0]["turn"]
     calls = [to_tool_call(thread, turn, value) for value in values]
-    # The key is only valid for the call as it was evaluated.
-    keys = [
-        key if (key := value[CHANNEL]["key"]) is not None and key == key_of(call) else None
-        for value, call in zip(values, calls, strict=True)
-    ]
-    return _ToolNodeInput("calls", calls, thread, turn, keys)
+    return _ToolNodeInput("calls", calls, thread, turn, [item["key"] for item in sent])
 
 
 async def _read_messages(

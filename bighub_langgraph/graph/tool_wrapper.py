@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from langchain_core.messages import ToolCall as MessageToolCall
 from langchain_core.tools import BaseTool
 from langgraph.prebuilt.tool_node import ToolCallRequest
 
@@ -32,7 +31,9 @@ from bighub_langgraph.graph.plan import (
     evaluation_item,
     find_message,
     key_of,
+    message_tool_call,
     new_id,
+    new_plan,
     next_action,
     open_calls,
     question_plan,
@@ -44,10 +45,9 @@ from bighub_langgraph.graph.tool_execution import (
     GraphHost,
     Invoke,
     Update,
-    async_host,
-    blocking_host,
     check_run,
     evaluate,
+    open_hosts,
     run_once,
     update_of,
 )
@@ -85,7 +85,7 @@ def guard_tool_call(
     async def call_handler(inner: ToolCallRequest) -> Update:
         return handler(inner)
 
-    host = blocking_host(runtime)
+    host, _ = open_hosts(runtime)
     return run_sync(_guard_call(request, call_handler, host, reported_later=reported_later))
 
 
@@ -97,7 +97,7 @@ async def aguard_tool_call(
     reported_later: bool = False,
 ) -> Any:
     """Guard one call of a ToolNode on the running loop; see `guard_tool_call`."""
-    host = async_host(runtime)
+    _, host = open_hosts(runtime)
     flow = _guard_call(request, handler, host, reported_later=reported_later)
     return await (_finish(flow) if only_blocks(request.tool) else flow)
 
@@ -118,7 +118,7 @@ async def _guard_call(
     plan: Plan | None = read_key(request.state, CHANNEL)
     if not plan or plan["turn"] != turn_id:
         thread = thread_id_of(config) or new_id()
-        plan = Plan(thread=thread, turn=turn_id or new_id(), calls=[])
+        plan = new_plan(thread, turn_id or new_id(), host.runtime.settings)
     wrapped = _WrappedCall(request, handler, host, plan, reported_later)
     return unwrap_single(await wrapped.run())
 
@@ -151,9 +151,8 @@ class _WrappedCall:
 
     async def _run_edited(self, planned: PlannedCall) -> Update:
         """Run what a person made of the call."""
-        name = planned["name"]
-        call = MessageToolCall(name=name, args=planned["args"], id=planned["id"], type="tool_call")
-        request = replace(self.request, tool_call=call, tool=self._find_tool(name))
+        tool = self._find_tool(planned["name"])
+        request = replace(self.request, tool_call=message_tool_call(planned), tool=tool)
         return await self._run(request, evaluation_item(self.plan, planned))
 
     async def _run(self, request: ToolCallRequest, item: ToolCall | EditedCall) -> Update:
