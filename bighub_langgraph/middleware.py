@@ -20,7 +20,6 @@ from bighub_langgraph.graph.plan import (
     CHANNEL,
     Plan,
     PlannedCall,
-    build_plan,
     covers,
     last_turn,
     messages_of,
@@ -34,12 +33,12 @@ from bighub_langgraph.graph.plan import (
 from bighub_langgraph.graph.stale_calls import close_stale_calls, insert_answers
 from bighub_langgraph.graph.tool_execution import (
     GraphHost,
-    evaluate_plan,
     open_hosts,
+    plan_turn,
 )
 from bighub_langgraph.graph.tool_messages import answer_finished_calls
 from bighub_langgraph.graph.tool_wrapper import CHANGED, aguard_tool_call, guard_tool_call
-from bighub_langgraph.graph.validation import check_journal, find_errors
+from bighub_langgraph.graph.validation import check_journal
 from bighub_langgraph.guard import BighubGuard
 
 try:
@@ -184,19 +183,18 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         check_journal(host.ports.journal, config)
         thread, turn = thread_id_of(config) or new_id(), message.id or new_id()
         calls = open_calls(message, answered, thread=thread, turn=turn)
-        errors = find_errors(calls, config, tools, all_tools_known=False)
         # A tool that the model was not shown may come from a wrapper; it is evaluated there.
         unknown = set() if tools is None else {call.tool for call in calls} - tools.keys()
-        plan = build_plan(
+        return await plan_turn(
             calls,
-            errors,
-            host.runtime.settings,
+            config,
+            host,
             thread=thread,
             turn=turn,
+            tools=tools,
+            all_tools_known=False,
             without_evaluation=unknown,
         )
-        await evaluate_plan(plan, config, host)
-        return plan
 
     # -- asking a person ---------------------------------------------------------------------------
 

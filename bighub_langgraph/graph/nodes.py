@@ -14,7 +14,6 @@ from bighub_langgraph.graph.plan import (
     CHANNEL,
     GuardState,
     Plan,
-    build_plan,
     last_turn,
     message_tool_call,
     messages_of,
@@ -29,9 +28,10 @@ from bighub_langgraph.graph.tool_execution import (
     GraphHost,
     evaluate_plan,
     open_hosts,
+    plan_turn,
 )
 from bighub_langgraph.graph.tool_messages import answer_finished_calls
-from bighub_langgraph.graph.validation import check_journal, did_not_run, find_errors
+from bighub_langgraph.graph.validation import check_journal, did_not_run
 from bighub_langgraph.guard_runtime import GuardRuntime
 
 if TYPE_CHECKING:
@@ -98,14 +98,20 @@ def evaluate_node(
             if problem := unreadable_run(config):
                 for call in plan["calls"]:
                     reject_call(call, did_not_run(call["name"], problem))
+            await evaluate_plan(plan, config, host)
         else:
             message, answered = last_turn(messages_of(state, messages_key))
             thread = thread_id_of(config) or new_id()
             turn = (message.id if message else None) or new_id()
-            calls = open_calls(message, answered, thread=thread, turn=turn)
-            errors = find_errors(calls, config, tools, all_tools_known=all_tools_known)
-            plan = build_plan(calls, errors, host.runtime.settings, thread=thread, turn=turn)
-        await evaluate_plan(plan, config, host)
+            plan = await plan_turn(
+                open_calls(message, answered, thread=thread, turn=turn),
+                config,
+                host,
+                thread=thread,
+                turn=turn,
+                tools=tools,
+                all_tools_known=all_tools_known,
+            )
         return {messages_key: await answer_finished_calls(plan, host.ports), CHANNEL: plan}
 
     return GuardNode(evaluate_turn, guard.runtime, EVALUATE)

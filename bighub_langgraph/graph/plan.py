@@ -6,8 +6,7 @@ superstep never overwrite each other. Users' schemas do not show the channel; th
 declare it by `input_schema`.
 """
 
-from collections.abc import Collection, Container, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 from uuid import uuid4
 
@@ -77,7 +76,6 @@ class GuardState(TypedDict):
     bighub: NotRequired[Annotated[Plan, replace_plan]]
 
 
-@lru_cache(maxsize=32)
 def input_schema(messages_key: str) -> type:
     """Return the input schema of the guard's nodes: the messages and the private channel."""
     # The functional form, because the user names one of the keys.
@@ -87,35 +85,6 @@ def input_schema(messages_key: str) -> type:
 
 
 # -- plans -----------------------------------------------------------------------------------------
-
-
-def build_plan(
-    calls: Sequence[ToolCall],
-    errors: Sequence[str | None],
-    settings: GuardSettings,
-    *,
-    thread: str,
-    turn: str,
-    without_evaluation: Container[str] = (),
-) -> Plan:
-    """Build the plan of a turn.
-
-    Args:
-        calls: The open calls of its AI message.
-        errors: What is wrong with each call; such a call is only answered.
-        settings: The guard's settings.
-        thread: The thread id.
-        turn: The AI message's id.
-        without_evaluation: Further tools, besides the read-only ones, that are not evaluated now.
-    """
-    plan = new_plan(thread, turn, settings)
-    for call, error in zip(calls, errors, strict=True):
-        skipped = call.tool in without_evaluation or settings.policy_for(call.tool).read_only
-        planned = plan_call(call, None, "execute" if skipped else "evaluate")
-        if error is not None:
-            reject_call(planned, error)
-        plan["calls"].append(planned)
-    return plan
 
 
 def new_plan(
@@ -153,15 +122,14 @@ def question_plan(call: ToolCall, key: str, settings: GuardSettings) -> Plan:
 def covers(plan: Plan, message: AIMessage, calls: Sequence[ToolCall]) -> bool:
     """Whether a plan is about exactly these calls of a message."""
     planned_calls = {planned["id"]: planned for planned in plan["calls"]}
-    if plan["turn"] != message.id or any(call.call_id not in planned_calls for call in calls):
-        return False
-    pairs = [(planned_calls[call.call_id], call) for call in calls]
-    return all(
-        "error" in planned
-        or "edit" in planned
-        or (planned["name"], planned["args"]) == (call.tool, call.arguments)
-        for planned, call in pairs
-    )
+
+    def is_planned(call: ToolCall) -> bool:
+        planned = planned_calls.get(call.call_id)
+        if planned is None or "error" in planned or "edit" in planned:
+            return planned is not None
+        return (planned["name"], planned["args"]) == (call.tool, call.arguments)
+
+    return plan["turn"] == message.id and all(map(is_planned, calls))
 
 
 def key_of(call: ToolCall) -> str | None:

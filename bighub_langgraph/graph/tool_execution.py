@@ -1,12 +1,13 @@
 """The steps that nodes, tools node and wrapper share: evaluate calls, and run one call once."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Container, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.messages import ToolMessage
 from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.tools import BaseTool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import GraphBubbleUp, ParentCommand, is_invalid_resume
 from langgraph.types import Command
@@ -39,7 +40,9 @@ from bighub_langgraph.graph.langgraph_internals import checkpointer_of, wait_unt
 from bighub_langgraph.graph.plan import (
     Plan,
     evaluation_item,
+    new_plan,
     next_action,
+    plan_call,
     reject_call,
     thread_id_of,
 )
@@ -50,7 +53,7 @@ from bighub_langgraph.graph.tool_messages import (
     mark_replayed,
     record_message,
 )
-from bighub_langgraph.graph.validation import check_journal
+from bighub_langgraph.graph.validation import check_journal, find_errors
 from bighub_langgraph.guard_runtime import END_OF_RUN, GuardRuntime
 
 NO_CHECKPOINTER = (
@@ -134,17 +137,43 @@ async def evaluate(
     )
 
 
+async def plan_turn(
+    calls: Sequence[ToolCall],
+    config: RunnableConfig,
+    host: GraphHost,
+    *,
+    thread: str,
+    turn: str,
+    tools: Mapping[str, BaseTool] | None = None,
+    all_tools_known: bool = True,
+    without_evaluation: Container[str] = (),
+    cannot_ask: str | None = None,
+) -> Plan:
+    """Plan the open calls of a turn, and evaluate them.
+
+    Args:
+        tools: The tools, where they are known here.
+        all_tools_known: Whether there are no others; a ToolNode's own wrapper may bring some.
+        without_evaluation: Further tools, besides the read-only ones, that are not evaluated now.
+        cannot_ask: Why no person can be asked here, besides a missing checkpointer.
+    """
+    settings = host.runtime.settings
+    plan = new_plan(thread, turn, settings)
+    errors = find_errors(calls, config, tools, all_tools_known=all_tools_known)
+    for call, error in zip(calls, errors, strict=True):
+        skipped = call.tool in without_evaluation or settings.policy_for(call.tool).read_only
+        planned = plan_call(call, None, "execute" if skipped else "evaluate")
+        if error is not None:
+            reject_call(planned, error)
+        plan["calls"].append(planned)
+    await evaluate_plan(plan, config, host, cannot_ask=cannot_ask)
+    return plan
+
+
 async def evaluate_plan(
     plan: Plan, config: RunnableConfig, host: GraphHost, *, cannot_ask: str | None = None
 ) -> None:
-    """Evaluate the calls of a plan that need it, and set in the plan what comes next for each.
-
-    Args:
-        plan: The plan; changed in place.
-        config: The task's configuration.
-        host: The host.
-        cannot_ask: Why no person can be asked here, besides a missing checkpointer.
-    """
+    """Evaluate the calls of a plan that need it, and set in the plan what comes next for each."""
     pending = [call for call in plan["calls"] if call["next"] == "evaluate"]
     if not pending:
         return

@@ -29,13 +29,13 @@ from bighub_langgraph.graph.nodes import send_plan
 from bighub_langgraph.graph.plan import (
     CHANNEL,
     PlannedCall,
-    build_plan,
     key_of,
     last_turn,
     message_tool_call,
     messages_of,
     new_id,
     open_calls,
+    plan_call,
     question_plan,
     thread_id_of,
     to_tool_call,
@@ -45,8 +45,8 @@ from bighub_langgraph.graph.tool_execution import (
     GraphHost,
     Update,
     check_run,
-    evaluate_plan,
     open_hosts,
+    plan_turn,
     run_once,
     update_of,
 )
@@ -59,7 +59,6 @@ from bighub_langgraph.graph.tool_messages import (
     remove_goto,
     sent_tool_messages,
 )
-from bighub_langgraph.graph.validation import find_errors
 from bighub_langgraph.guard_runtime import GuardRuntime
 
 if TYPE_CHECKING:
@@ -110,30 +109,22 @@ class GuardedTools(Runnable[Any, Any]):
     """A node that runs tool calls at most once each; made by `tools_node`.
 
     Attributes:
-        tools_by_name: The tools.
-        all_tools_known: Whether there are no others; the ToolNode's own wrapper may bring some.
+        all_tools_known: Whether the ToolNode has no wrapper that may bring further tools.
+        blocking_tools: The tools whose function the ToolNode only runs in a thread.
+        then: The node after the tools, if the edges of `add_guard` deliver the reports.
     """
 
-    def __init__(
-        self,
-        runtime: GuardRuntime,
-        tool_node: ToolNode,
-        messages_key: str,
-        *,
-        then: str | None = None,
-    ) -> None:
+    def __init__(self, runtime: GuardRuntime, tool_node: ToolNode, messages_key: str) -> None:
         self.name = tool_node.name
-        self.tools_by_name: dict[str, BaseTool] = tool_node.tools_by_name
+        self.tool_node = tool_node
+        self.messages_key = messages_key
         self.all_tools_known = not may_have_wrapper(tool_node)
-        self._runtime = runtime
+        is_stock = type(tool_node) is ToolNode and self.all_tools_known
+        self.blocking_tools = {
+            name for name, tool in tool_node.tools_by_name.items() if is_stock and only_blocks(tool)
+        }
+        self.then: str | None = None
         self._host, self._async_host = open_hosts(runtime)
-        self._tool_node = tool_node
-        self._messages_key = messages_key
-        self._then = then
-
-    def inside_guard(self, then: str) -> "GuardedTools":
-        """Return the same node for a graph whose edges deliver the reports and go on to `then`."""
-        return GuardedTools(self._runtime, self._tool_node, self._messages_key, then=then)
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> Any:  # noqa: A002
         """Run the calls of an input, without an event loop."""
@@ -153,30 +144,18 @@ class GuardedTools(Runnable[Any, Any]):
     ) -> Any:
         # Called inside a node without a configuration, it uses the node's, as a ToolNode does.
         config = config or ensure_config()
-        node_input = await _read_input(value, config, self._messages_key, host)
-        invocation = _Invocation(
-            node_input,
-            self._tool_node,
-            self._messages_key,
-            self.all_tools_known,
-            config,
-            options,
-            self._then,
-        )
-        return await invocation.run(host)
+        node_input = await _read_input(value, config, self.messages_key, host)
+        return await _Invocation(self, node_input, config, options).run(host)
 
 
 @dataclass(frozen=True, slots=True)
 class _Invocation:
     """One invocation of the node."""
 
+    node: GuardedTools
     input: "_ToolNodeInput"
-    tool_node: ToolNode
-    messages_key: str
-    all_tools_known: bool
     config: RunnableConfig
     options: dict[str, Any]
-    then: str | None
 
     async def run(self, host: GraphHost) -> Any:
         """Run every call that may run, and answer the others."""
@@ -189,36 +168,36 @@ class _Invocation:
             raise
         parts = [part for update in updates for part in _as_list(update)]
         parts = join_parent_sends(await self._close_turn(parts, host))
-        if self.then is not None:
-            parts = [remove_goto(part, self.then) for part in parts]
-        if self.then is not None and not any(map(goes_to_parent, parts)):
+        then = self.node.then
+        if then is not None and not any(map(goes_to_parent, parts)):
             host.ports.schedule_delivery()
         else:
             await host.ports.deliver(None)
-        return _combine(parts, self.input.form, self.messages_key)
+        if then is not None:
+            parts = [remove_goto(part, then) for part in parts]
+        return _combine(parts, self.input.form, self.node.messages_key)
 
     async def _prepare(self, host: GraphHost) -> Sequence[PlannedCall | ToolMessage]:
         """Return the calls that may run, and the answers to the others."""
-        source, tools = self.input, self.tool_node.tools_by_name
-        errors: list[str | None] = [None] * len(source.calls)
-        if source.keys is None:
-            errors = find_errors(source.calls, self.config)
-        elif problem := unreadable_run(self.config):
-            return await close_calls(source.calls, problem, host.ports)
+        source = self.input
+        if source.keys is not None:
+            if problem := unreadable_run(self.config):
+                return await close_calls(source.calls, problem, host.ports)
+            if source.keys == [key_of(call) for call in source.calls]:  # as they were evaluated
+                pairs = zip(source.calls, source.keys, strict=True)
+                return [plan_call(call, key, "execute") for call, key in pairs]
         names = {call.tool for call in source.calls}
-        plan = build_plan(
+        unknown = names - self.node.tool_node.tools_by_name.keys()
+        plan = await plan_turn(
             source.calls,
-            errors,
-            host.runtime.settings,
+            self.config,
+            host,
             thread=source.thread,
             turn=source.turn,
             # The ToolNode answers calls of tools that do not exist.
-            without_evaluation=names - tools.keys() if self.all_tools_known else (),
+            without_evaluation=unknown if self.node.all_tools_known else (),
+            cannot_ask=CANNOT_ASK,
         )
-        for planned, call, key in zip(plan["calls"], source.calls, source.keys or (), strict=False):
-            if key is not None and key == key_of(call):  # it is the call that was evaluated
-                planned["key"], planned["next"] = key, "execute"
-        await evaluate_plan(plan, self.config, host, cannot_ask=CANNOT_ASK)
         answers = iter(await answer_finished_calls(plan, host.ports))
         return [next(answers) if call["next"] == "done" else call for call in plan["calls"]]
 
@@ -238,7 +217,7 @@ class _Invocation:
             return call
         if call["key"] is None:
             return await self._invoke_tool(call, host)
-        if self._only_blocks(call["name"]):
+        if call["name"] in self.node.blocking_tools:
             # Claim, tool and result in one function, which a cancelled task cannot interrupt.
             return await host.run_in_thread(partial(self._run_guarded, call, call["key"]))
         return await self._run_guarded(call, call["key"], host)
@@ -258,12 +237,7 @@ class _Invocation:
 
     async def _invoke_tool(self, call: PlannedCall, host: GraphHost) -> Update:
         value = self.input.value_for(call)
-        return await host.invoke(self.tool_node, value, self.config, **self.options)
-
-    def _only_blocks(self, name: str) -> bool:
-        """Whether the ToolNode only runs the tool's blocking function in a thread."""
-        is_stock = type(self.tool_node) is ToolNode and self.all_tools_known
-        return is_stock and only_blocks(self.tool_node.tools_by_name.get(name))
+        return await host.invoke(self.node.tool_node, value, self.config, **self.options)
 
     async def _close_turn(self, parts: Sequence[Any], host: GraphHost) -> list[Any]:
         """Let a command to the parent answer the calls it leaves behind.
@@ -276,7 +250,7 @@ class _Invocation:
             return list(parts)
         messages = self.input.messages
         if messages is None:
-            messages = await _read_messages(self.config, self.messages_key, host)
+            messages = await _read_messages(self.config, self.node.messages_key, host)
         sent = [message for command in commands for message in sent_tool_messages(command)]
         message, answered = last_turn(messages)
         answered |= {message.tool_call_id for message in sent}
@@ -285,7 +259,7 @@ class _Invocation:
         carrier = next((part for part in commands if find_tool_messages(part.update)), None)
         if carrier is None:
             return list(parts)
-        command = add_to_update(carrier, answers, self.messages_key)
+        command = add_to_update(carrier, answers, self.node.messages_key)
         return [command if part is carrier else part for part in parts]
 
 
@@ -295,22 +269,13 @@ def _as_list(update: Update) -> list[Any]:
 
 def _combine(parts: Sequence[Any], form: str, messages_key: str) -> Any:
     """Return the updates of all calls as one, in the form a ToolNode returns them."""
-    groups = [
-        part
-        if isinstance(part, Command | list)
-        else part[messages_key]
-        if isinstance(part, dict)
-        else [part]
-        for part in parts
-    ]
-    has_command = any(isinstance(part, Command) for part in parts)
-    if not has_command:
-        groups = [[message for group in groups for message in group]]
-    if form != "messages":
-        groups = [
-            group if isinstance(group, Command) else {messages_key: group} for group in groups
-        ]
-    return groups if has_command else groups[0]
+    groups = [_as_list(part[messages_key] if isinstance(part, dict) else part) for part in parts]
+    if not any(isinstance(part, Command) for part in parts):
+        messages = [message for group in groups for message in group]
+        return messages if form == "messages" else {messages_key: messages}
+    outputs = groups if form == "messages" else [{messages_key: group} for group in groups]
+    pairs = zip(parts, outputs, strict=True)
+    return [part if isinstance(part, Command) else output for part, output in pairs]
 
 
 # -- the input of a tool node ----------------------------------------------------------------------

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from langchain_core.tools import BaseTool
+from langchain_core.messages import AIMessage
 from langgraph.prebuilt.tool_node import ToolCallRequest
 
 from bighub_langgraph.concurrency import run_sync
@@ -109,17 +109,16 @@ async def _guard_call(
     await check_run(config, host)
     message = find_message(request.state, call["id"])
     # Another call of the turn with the same id makes this one invalid.
-    turn = open_calls(message, ())
-    same_id = [other for other in turn if other.call_id == call["id"]]
+    same_id = [other for other in open_calls(message, ()) if other.call_id == call["id"]]
     [error, *_] = find_errors([to_tool_call("", "", call), *same_id[1:]], config)
     if error is not None:
         return error_message(call["name"], call["id"], error)
-    turn_id = message.id if message is not None else None
+    turn = message.id if message is not None else None
     plan: Plan | None = read_key(request.state, CHANNEL)
-    if not plan or plan["turn"] != turn_id:
+    if not plan or plan["turn"] != turn:
         thread = thread_id_of(config) or new_id()
-        plan = new_plan(thread, turn_id or new_id(), host.runtime.settings)
-    wrapped = _WrappedCall(request, handler, host, plan, reported_later)
+        plan = new_plan(thread, turn or new_id(), host.runtime.settings)
+    wrapped = _WrappedCall(request, message, handler, host, plan, reported_later)
     return unwrap_single(await wrapped.run())
 
 
@@ -129,12 +128,14 @@ class _WrappedCall:
 
     Attributes:
         request: The call, as it comes from the outer wrappers.
+        message: The AI message of the call, if the state shows it.
         handler: The inner wrappers and the tool.
         plan: The plan of the turn; without calls where the turn was not planned.
         reported_later: Whether a later step delivers the reports of the whole turn.
     """
 
     request: ToolCallRequest
+    message: AIMessage | None
     handler: Handler
     host: GraphHost
     plan: Plan
@@ -151,7 +152,8 @@ class _WrappedCall:
 
     async def _run_edited(self, planned: PlannedCall) -> Update:
         """Run what a person made of the call."""
-        tool = self._find_tool(planned["name"])
+        tools = [self.request.tool, *self.request.runtime.tools]
+        tool = next((tool for tool in tools if tool and tool.name == planned["name"]), None)
         request = replace(self.request, tool_call=message_tool_call(planned), tool=tool)
         return await self._run(request, evaluation_item(self.plan, planned))
 
@@ -160,12 +162,14 @@ class _WrappedCall:
         is_read_only = self.host.runtime.settings.policy_for(call.tool).read_only
         if is_read_only or request.tool is None:
             # An inner wrapper may know an unknown tool; the call is evaluated in front of it.
-            return await self._call_handler(request, key_of(call) if is_read_only else None)
+            return await self.handler(
+                self._guard_tool(request, key_of(call) if is_read_only else None)
+            )
         record = await self._evaluate(item)
         if isinstance(record, RefusedCall):
-            return _refused_message(record)
+            return _error_update(record)
         if record.state is State.BLOCKED and record.reason == CHANGED:
-            return await self._call_handler(request, None)
+            return await self.handler(self._guard_tool(request, None))
         # After an edit that was recorded in this task, the task starts again from its top.
         is_edited = record.state is State.EDITED and was_resumed(self.request.runtime.config)
         if record.state is State.AWAITING or is_edited:
@@ -173,8 +177,7 @@ class _WrappedCall:
             if edited is not None:
                 return await self._run_edited(edited)
         if self._has_ended(record):
-            await self.host.ports.deliver(None)
-            return [record_message(record)]
+            return await self._answer(record)
         return await self._execute(request, call, record.key)
 
     async def _run_changed_call(self, call: ToolCall, invoke: Invoke) -> Update:
@@ -183,12 +186,11 @@ class _WrappedCall:
             return await invoke()
         record = await self._evaluate(call)
         if isinstance(record, RefusedCall):
-            return _refused_message(record)
+            return _error_update(record)
         if record.state is State.AWAITING:
             record, _ = await self._ask_person(call, record, allow_edits=False)
         if self._has_ended(record):
-            await self.host.ports.deliver(None)
-            return [record_message(record)]
+            return await self._answer(record)
         return update_of(await self._run_once(call, record.key, invoke), call)
 
     async def _evaluate(self, item: ToolCall | EditedCall) -> CallRecord | RefusedCall:
@@ -196,26 +198,32 @@ class _WrappedCall:
         [record] = await evaluate([item], self.plan["turn"], config, self.host)
         return record
 
+    def _has_ended(self, record: CallRecord) -> bool:
+        """Whether a call has ended without its tool, and no person is asked about it here."""
+        return next_action(record, self.host.runtime.settings) == "done"
+
+    async def _answer(self, record: CallRecord) -> Update:
+        await self.host.ports.deliver(None)
+        return [record_message(record)]
+
     async def _ask_person(
         self, call: ToolCall, record: CallRecord, *, allow_edits: bool = True
     ) -> tuple[CallRecord, PlannedCall | None]:
         """Return the record after a person was asked, and the call as that person edited it."""
-        if reason := self._reason_not_to_ask():
+        if reason := reason_not_to_interrupt(self.request, self.message):
             return await cancel_call(record, reason, self.host.ports), None
         settings, config = self.host.runtime.settings, self.request.runtime.config
-        plan = question_plan(call, record.key, settings)
-        tools = {tool.name: tool for tool in self.request.runtime.tools}
         question = ApprovalRequest(
-            plan, {record.key: record}, settings, tools, allow_edits=allow_edits
+            question_plan(call, record.key, settings),
+            {record.key: record},
+            settings,
+            {tool.name: tool for tool in self.request.runtime.tools},
+            allow_edits=allow_edits,
         )
         answers = question.ask_once()
         [answered] = await question.record_answers(answers, config, self.host.ports)
         is_edited = answered.planned["next"] == "evaluate"
         return answered.record, answered.planned if is_edited else None
-
-    def _reason_not_to_ask(self) -> str | None:
-        message = find_message(self.request.state, self.request.tool_call["id"])
-        return reason_not_to_interrupt(self.request, message)
 
     def _may_ask_again(self, record: CallRecord) -> bool:
         """Whether a person can be asked about an unknown outcome in the task that ran the call.
@@ -228,14 +236,13 @@ class _WrappedCall:
             for call in self.plan["calls"]
         )
         has_asked = record.starts > 1 or (record.approval is not None and not is_planned)
-        return not has_asked and self._reason_not_to_ask() is None
+        return not has_asked and reason_not_to_interrupt(self.request, self.message) is None
 
     async def _execute(self, request: ToolCallRequest, call: ToolCall, key: str) -> Update:
-        gate = self._make_gate(key)
-        inner = ProxiedRequest.of(request, gate)
+        inner = self._guard_tool(request, key)
 
         def invoke() -> Awaitable[Update]:
-            return gate.run(self.handler(inner))
+            return inner.gate.run(self.handler(inner))
 
         result = await self._run_once(call, key, invoke)
         if result.record.state is State.UNKNOWN and self._may_ask_again(result.record):
@@ -260,29 +267,17 @@ class _WrappedCall:
             raise result.signal
         return result
 
-    async def _call_handler(self, request: ToolCallRequest, key: str | None) -> Update:
-        """Hand a call on without a claim; the gate stops any other call than that with the key."""
-        return await self.handler(ProxiedRequest.of(request, self._make_gate(key)))
-
-    def _make_gate(self, key: str | None) -> CallGate:
-        return CallGate(self._make_call, key, self._run_changed_call)
+    def _guard_tool(self, request: ToolCallRequest, key: str | None) -> ProxiedRequest:
+        """Return a request whose tool runs only for the evaluated call with this key."""
+        gate = CallGate(self._make_call, key, self._run_changed_call)
+        return ProxiedRequest.of(request, gate)
 
     def _make_call(self, name: str, arguments: Mapping[str, Any]) -> ToolCall:
         call_id = self.request.tool_call["id"] or ""
         return ToolCall(self.plan["thread"], self.plan["turn"], call_id, name, dict(arguments))
 
-    def _has_ended(self, record: CallRecord) -> bool:
-        """Whether a call has ended without its tool, and no person is asked about it here."""
-        return next_action(record, self.host.runtime.settings) == "done"
 
-    def _find_tool(self, name: str) -> BaseTool | None:
-        tool = self.request.tool
-        if tool is not None and tool.name == name:
-            return tool
-        return next((tool for tool in self.request.runtime.tools if tool.name == name), None)
-
-
-def _refused_message(refused: RefusedCall) -> Update:
+def _error_update(refused: RefusedCall) -> Update:
     call = refused.call
     return [error_message(call.tool, call.call_id, invalid_call_message(call.tool, refused.error))]
 

@@ -37,36 +37,29 @@ def find_errors(
         tools: The tools, where they are known here.
         all_tools_known: Whether there are no others; a ToolNode's own wrapper may bring some.
     """
-    if problem := unreadable_run(config):
-        return [did_not_run(call.tool, problem) for call in calls]
+    problem = unreadable_run(config)
     ids = Counter(call.call_id for call in calls)
-    return [_find_error(call, ids, tools, all_tools_known=all_tools_known) for call in calls]
+
+    def find_error(call: ToolCall) -> str | None:
+        if problem:
+            return did_not_run(call.tool, problem)
+        if not call.call_id:
+            return did_not_run(call.tool, "the call has no id")
+        if ids[call.call_id] > 1:
+            return did_not_run(call.tool, f"{ids[call.call_id]} calls have the id {call.call_id}")
+        if tools is not None and call.tool in tools:
+            return find_argument_errors(tools[call.tool], call.arguments)
+        if tools is None or not all_tools_known:
+            return None
+        names = ", ".join(tools) or "none"
+        return did_not_run(call.tool, f"there is no such tool; the tools are: {names}")
+
+    return [find_error(call) for call in calls]
 
 
 def did_not_run(name: str, reason: str) -> str:
     """Return the answer to a call that could not be evaluated."""
     return f"{name} did not run: {reason}."
-
-
-def _find_error(
-    call: ToolCall,
-    ids: Counter[str],
-    tools: Mapping[str, BaseTool] | None,
-    *,
-    all_tools_known: bool,
-) -> str | None:
-    if not call.call_id:
-        return did_not_run(call.tool, "the call has no id")
-    if ids[call.call_id] > 1:
-        return did_not_run(call.tool, f"{ids[call.call_id]} calls have the id {call.call_id}")
-    if tools is None:
-        return None
-    if call.tool in tools:
-        return find_argument_errors(tools[call.tool], call.arguments)
-    if not all_tools_known:
-        return None
-    names = ", ".join(tools) or "none"
-    return did_not_run(call.tool, f"there is no such tool; the tools are: {names}")
 
 
 def find_argument_errors(tool: BaseTool, arguments: Mapping[str, Any]) -> str | None:
