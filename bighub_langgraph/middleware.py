@@ -20,6 +20,7 @@ from bighub_langgraph.graph.plan import (
     CHANNEL,
     Plan,
     PlannedCall,
+    TurnId,
     covers,
     last_turn,
     messages_of,
@@ -28,7 +29,6 @@ from bighub_langgraph.graph.plan import (
     read_key,
     replace_plan,
     subplan,
-    thread_id_of,
 )
 from bighub_langgraph.graph.stale_calls import close_stale_calls, insert_answers
 from bighub_langgraph.graph.tool_execution import (
@@ -181,16 +181,15 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
     ) -> Plan:
         config = get_config()
         check_journal(host.ports.journal, config)
-        thread, turn = thread_id_of(config) or new_id(), message.id or new_id()
-        calls = open_calls(message, answered, thread=thread, turn=turn)
+        turn_id = TurnId.of(config, message)
+        calls = open_calls(message, answered, turn_id)
         # A tool that the model was not shown may come from a wrapper; it is evaluated there.
         unknown = set() if tools is None else {call.tool for call in calls} - tools.keys()
         return await plan_turn(
             calls,
+            turn_id,
             config,
             host,
-            thread=thread,
-            turn=turn,
             tools=tools,
             all_tools_known=False,
             without_evaluation=unknown,

@@ -14,15 +14,14 @@ from bighub_langgraph.graph.plan import (
     CHANNEL,
     GuardState,
     Plan,
+    TurnId,
     last_turn,
     message_tool_call,
     messages_of,
-    new_id,
     open_calls,
     read_key,
     reject_call,
     subplan,
-    thread_id_of,
 )
 from bighub_langgraph.graph.tool_execution import (
     GraphHost,
@@ -101,16 +100,10 @@ def evaluate_node(
             await evaluate_plan(plan, config, host)
         else:
             message, answered = last_turn(messages_of(state, messages_key))
-            thread = thread_id_of(config) or new_id()
-            turn = (message.id if message else None) or new_id()
+            turn_id = TurnId.of(config, message)
+            calls = open_calls(message, answered, turn_id)
             plan = await plan_turn(
-                open_calls(message, answered, thread=thread, turn=turn),
-                config,
-                host,
-                thread=thread,
-                turn=turn,
-                tools=tools,
-                all_tools_known=all_tools_known,
+                calls, turn_id, config, host, tools=tools, all_tools_known=all_tools_known
             )
         return {messages_key: await answer_finished_calls(plan, host.ports), CHANNEL: plan}
 

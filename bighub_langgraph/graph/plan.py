@@ -7,7 +7,7 @@ declare it by `input_schema`.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Annotated, Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict
 from uuid import uuid4
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage, convert_to_messages
@@ -87,10 +87,25 @@ def input_schema(messages_key: str) -> type:
 # -- plans -----------------------------------------------------------------------------------------
 
 
-def new_plan(
-    thread: str, turn: str, settings: GuardSettings, calls: Sequence[PlannedCall] = ()
-) -> Plan:
+class TurnId(NamedTuple):
+    """The first two parts of the keys of a turn's calls: a thread id and a message id."""
+
+    thread: str = ""
+    turn: str = ""
+
+    @classmethod
+    def of(cls, config: RunnableConfig, message: AIMessage | None) -> "TurnId":
+        """Return the ids of a message's turn, with new ones where there are none."""
+        turn = message.id if message is not None else None
+        return cls(thread_id_of(config) or new_id(), turn or new_id())
+
+
+NO_TURN = TurnId()
+
+
+def new_plan(turn_id: TurnId, settings: GuardSettings, calls: Sequence[PlannedCall] = ()) -> Plan:
     """Return a plan of a turn."""
+    thread, turn = turn_id
     per_call = settings.approvals.interrupt_mode == "per_call"
     return Plan(thread=thread, turn=turn, calls=list(calls), per_call=per_call, unclear="")
 
@@ -116,7 +131,7 @@ def subplan(plan: Plan, calls: Sequence[PlannedCall], *, unclear: str = "") -> P
 
 def question_plan(call: ToolCall, key: str, settings: GuardSettings) -> Plan:
     """Return a plan that asks a person about one recorded call."""
-    return new_plan(call.thread, call.turn, settings, [plan_call(call, key, "ask")])
+    return new_plan(TurnId(call.thread, call.turn), settings, [plan_call(call, key, "ask")])
 
 
 def covers(plan: Plan, message: AIMessage, calls: Sequence[ToolCall]) -> bool:
@@ -140,9 +155,9 @@ def key_of(call: ToolCall) -> str | None:
         return None
 
 
-def to_tool_call(thread: str, turn: str, call: Mapping[str, Any]) -> ToolCall:
+def to_tool_call(turn_id: TurnId, call: Mapping[str, Any]) -> ToolCall:
     """Return a call of a message or a plan as the core takes it. Without an id, its id is ""."""
-    return ToolCall(thread, turn, call.get("id") or "", call["name"], call["args"])
+    return ToolCall(*turn_id, call.get("id") or "", call["name"], call["args"])
 
 
 def message_tool_call(call: PlannedCall) -> MessageToolCall:
@@ -152,7 +167,7 @@ def message_tool_call(call: PlannedCall) -> MessageToolCall:
 
 def evaluation_item(plan: Plan, planned: PlannedCall) -> ToolCall | EditedCall:
     """Return a planned call as it is evaluated: an edited one with the person's approval."""
-    call = to_tool_call(plan["thread"], plan["turn"], planned)
+    call = to_tool_call(TurnId(plan["thread"], plan["turn"]), planned)
     edit = planned.get("edit")
     if edit is None:
         return call
@@ -198,16 +213,11 @@ def last_turn(messages: Sequence[BaseMessage]) -> tuple[AIMessage | None, set[st
 
 
 def open_calls(
-    message: BaseMessage | None, answered: Collection[str], *, thread: str = "", turn: str = ""
+    message: BaseMessage | None, answered: Collection[str] = (), turn_id: TurnId = NO_TURN
 ) -> list[ToolCall]:
     """Return the calls of a message that have no answer."""
-    if not isinstance(message, AIMessage):
-        return []
-    return [
-        to_tool_call(thread, turn, call)
-        for call in message.tool_calls
-        if (call["id"] or "") not in answered
-    ]
+    calls = message.tool_calls if isinstance(message, AIMessage) else []
+    return [to_tool_call(turn_id, call) for call in calls if (call["id"] or "") not in answered]
 
 
 def find_message(state: Any, call_id: str | None) -> AIMessage | None:

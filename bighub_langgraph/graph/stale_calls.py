@@ -18,6 +18,7 @@ from bighub_langgraph.graph.nodes import GuardNode
 from bighub_langgraph.graph.plan import (
     CHANNEL,
     Plan,
+    TurnId,
     key_of,
     messages_of,
     open_calls,
@@ -65,8 +66,8 @@ async def close_stale_calls(
     closed: list[BaseMessage] = []
     for message in messages:
         # Of messages without an id at most one still has open calls: the plan's.
-        turn = message.id or (plan["turn"] if plan else "")
-        calls = open_calls(message, answered, thread=thread, turn=turn)
+        turn_id = TurnId(thread, message.id or (plan["turn"] if plan else ""))
+        calls = open_calls(message, answered, turn_id)
         closed += [message, *await close_calls(calls, NEW_MESSAGE, ports)]
     return closed
 

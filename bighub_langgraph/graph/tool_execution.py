@@ -39,6 +39,7 @@ from bighub_langgraph.core.reporting import build_event
 from bighub_langgraph.graph.langgraph_internals import checkpointer_of, wait_until_stored
 from bighub_langgraph.graph.plan import (
     Plan,
+    TurnId,
     evaluation_item,
     new_plan,
     next_action,
@@ -139,11 +140,10 @@ async def evaluate(
 
 async def plan_turn(
     calls: Sequence[ToolCall],
+    turn_id: TurnId,
     config: RunnableConfig,
     host: GraphHost,
     *,
-    thread: str,
-    turn: str,
     tools: Mapping[str, BaseTool] | None = None,
     all_tools_known: bool = True,
     without_evaluation: Container[str] = (),
@@ -151,14 +151,11 @@ async def plan_turn(
 ) -> Plan:
     """Plan the open calls of a turn, and evaluate them.
 
-    Args:
-        tools: The tools, where they are known here.
-        all_tools_known: Whether there are no others; a ToolNode's own wrapper may bring some.
-        without_evaluation: Further tools, besides the read-only ones, that are not evaluated now.
-        cannot_ask: Why no person can be asked here, besides a missing checkpointer.
+    Calls of read-only tools and of those in `without_evaluation` are not evaluated here. With
+    `cannot_ask` no person can be asked, for this reason. For the other arguments see `find_errors`.
     """
     settings = host.runtime.settings
-    plan = new_plan(thread, turn, settings)
+    plan = new_plan(turn_id, settings)
     errors = find_errors(calls, config, tools, all_tools_known=all_tools_known)
     for call, error in zip(calls, errors, strict=True):
         skipped = call.tool in without_evaluation or settings.policy_for(call.tool).read_only

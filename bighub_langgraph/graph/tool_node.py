@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langchain_core.messages import ToolCall as MessageToolCall
 from langchain_core.runnables import Runnable, RunnableConfig, ensure_config
 from langchain_core.tools import BaseTool
 from langgraph.errors import ParentCommand
@@ -29,15 +30,14 @@ from bighub_langgraph.graph.nodes import send_plan
 from bighub_langgraph.graph.plan import (
     CHANNEL,
     PlannedCall,
+    TurnId,
     key_of,
     last_turn,
     message_tool_call,
     messages_of,
-    new_id,
     open_calls,
     plan_call,
     question_plan,
-    thread_id_of,
     to_tool_call,
 )
 from bighub_langgraph.graph.stale_calls import close_calls
@@ -190,10 +190,9 @@ class _Invocation:
         unknown = names - self.node.tool_node.tools_by_name.keys()
         plan = await plan_turn(
             source.calls,
+            source.turn_id,
             self.config,
             host,
-            thread=source.thread,
-            turn=source.turn,
             # The ToolNode answers calls of tools that do not exist.
             without_evaluation=unknown if self.node.all_tools_known else (),
             cannot_ask=CANNOT_ASK,
@@ -223,7 +222,7 @@ class _Invocation:
         return await self._run_guarded(call, call["key"], host)
 
     async def _run_guarded(self, planned: PlannedCall, key: str, host: GraphHost) -> Update:
-        call = to_tool_call(self.input.thread, self.input.turn, planned)
+        call = to_tool_call(self.input.turn_id, planned)
         result = await run_once(call, key, lambda: self._invoke_tool(planned, host), host)
         if isinstance(result.signal, ParentCommand):
             [command] = await self._close_turn([result.signal.args[0]], host)
@@ -254,7 +253,7 @@ class _Invocation:
         sent = [message for command in commands for message in sent_tool_messages(command)]
         message, answered = last_turn(messages)
         answered |= {message.tool_call_id for message in sent}
-        calls = open_calls(message, answered, thread=self.input.thread, turn=self.input.turn)
+        calls = open_calls(message, answered, self.input.turn_id)
         answers = await close_calls(calls, HANDED_OVER, host.ports)
         carrier = next((part for part in commands if find_tool_messages(part.update)), None)
         if carrier is None:
@@ -288,8 +287,7 @@ class _ToolNodeInput:
     Attributes:
         form: The form of the input, and so of the output.
         calls: The calls.
-        thread: First part of the calls' keys.
-        turn: Second part.
+        turn_id: The turn of the calls.
         keys: The keys of their records, where the guard's own edges sent the calls; None for the
             call of a read-only tool.
         state: The state for tools that ask for it; None where the ToolNode reads it by itself.
@@ -298,8 +296,7 @@ class _ToolNodeInput:
 
     form: Form
     calls: list[ToolCall]
-    thread: str
-    turn: str
+    turn_id: TurnId
     keys: list[str | None] | None = None
     state: Any = None
     messages: list[BaseMessage] | None = None
@@ -331,21 +328,20 @@ async def _read_input(
     message, answered = last_turn(messages)
     if values is None and message is None:
         raise ValueError("there is no AI message in the input, so there is no tool call to run")
-    thread = thread_id_of(config) or new_id()
-    turn = (message.id if message is not None else None) or new_id()
+    turn_id = TurnId.of(config, message)
     if values is None:
-        calls = open_calls(message, answered, thread=thread, turn=turn)
+        calls = open_calls(message, answered, turn_id)
     else:
-        calls = [to_tool_call(thread, turn, call) for call in values]
-    return _ToolNodeInput(form, calls, thread, turn, state=state, messages=messages)
+        calls = [to_tool_call(turn_id, call) for call in values]
+    return _ToolNodeInput(form, calls, turn_id, state=state, messages=messages)
 
 
 def _read_sent_calls(values: Sequence[Mapping[str, Any]]) -> _ToolNodeInput:
     """Read calls that the guard's own edges sent, each with the key of its record."""
     sent = [value[CHANNEL] for value in values]
-    thread, turn = sent[0]["thread"], sent[0]["turn"]
-    calls = [to_tool_call(thread, turn, value) for value in values]
-    return _ToolNodeInput("calls", calls, thread, turn, [item["key"] for item in sent])
+    turn_id = TurnId(sent[0]["thread"], sent[0]["turn"])
+    calls = [to_tool_call(turn_id, value) for value in values]
+    return _ToolNodeInput("calls", calls, turn_id, [item["key"] for item in sent])
 
 
 async def _read_messages(
@@ -373,7 +369,9 @@ async def _read_messages(
     return messages_of(states[0], messages_key)
 
 
-def _with_one_call(messages: Sequence[BaseMessage], tool_call: dict[str, Any]) -> list[BaseMessage]:
+def _with_one_call(
+    messages: Sequence[BaseMessage], tool_call: MessageToolCall
+) -> list[BaseMessage]:
     """Return the messages, the last AI message with one call: a ToolNode runs all it is shown."""
     index = max(n for n, message in enumerate(messages) if isinstance(message, AIMessage))
     message = messages[index].model_copy(update={"tool_calls": [tool_call]})

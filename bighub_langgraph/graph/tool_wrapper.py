@@ -26,19 +26,19 @@ from bighub_langgraph.graph.langgraph_internals import (
 )
 from bighub_langgraph.graph.plan import (
     CHANNEL,
+    NO_TURN,
     Plan,
     PlannedCall,
+    TurnId,
     evaluation_item,
     find_message,
     key_of,
     message_tool_call,
-    new_id,
     new_plan,
     next_action,
     open_calls,
     question_plan,
     read_key,
-    thread_id_of,
     to_tool_call,
 )
 from bighub_langgraph.graph.tool_execution import (
@@ -109,15 +109,13 @@ async def _guard_call(
     await check_run(config, host)
     message = find_message(request.state, call["id"])
     # Another call of the turn with the same id makes this one invalid.
-    same_id = [other for other in open_calls(message, ()) if other.call_id == call["id"]]
-    [error, *_] = find_errors([to_tool_call("", "", call), *same_id[1:]], config)
+    same_id = [other for other in open_calls(message) if other.call_id == call["id"]]
+    [error, *_] = find_errors([to_tool_call(NO_TURN, call), *same_id[1:]], config)
     if error is not None:
         return error_message(call["name"], call["id"], error)
-    turn = message.id if message is not None else None
     plan: Plan | None = read_key(request.state, CHANNEL)
-    if not plan or plan["turn"] != turn:
-        thread = thread_id_of(config) or new_id()
-        plan = new_plan(thread, turn or new_id(), host.runtime.settings)
+    if not plan or message is None or plan["turn"] != message.id:
+        plan = new_plan(TurnId.of(config, message), host.runtime.settings)
     wrapped = _WrappedCall(request, message, handler, host, plan, reported_later)
     return unwrap_single(await wrapped.run())
 
