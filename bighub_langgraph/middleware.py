@@ -23,19 +23,15 @@ from bighub_langgraph.graph.plan import (
     TurnId,
     covers,
     last_turn,
-    messages_of,
     new_id,
     open_calls,
-    read_key,
+    read_plan,
+    read_turn,
     replace_plan,
     subplan,
 )
 from bighub_langgraph.graph.stale_calls import close_stale_calls, insert_answers
-from bighub_langgraph.graph.tool_execution import (
-    GraphHost,
-    open_hosts,
-    plan_turn,
-)
+from bighub_langgraph.graph.tool_execution import GraphHost, open_hosts, plan_turn
 from bighub_langgraph.graph.tool_messages import answer_finished_calls
 from bighub_langgraph.graph.tool_wrapper import CHANGED, aguard_tool_call, guard_tool_call
 from bighub_langgraph.graph.validation import check_journal
@@ -146,7 +142,7 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
             # Other middleware may have changed the request's messages; the answers are the same.
             request_messages: Any = insert_answers(request.messages, messages)
             request = request.override(messages=request_messages)
-        plan: Plan | None = read_key(request.state, CHANNEL)
+        plan = read_plan(request.state)
         if plan:
             await _cancel_open_calls(plan, ANSWERED_ELSEWHERE, host.ports)
             await host.ports.deliver(plan["turn"])
@@ -198,12 +194,12 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
     # -- asking a person ---------------------------------------------------------------------------
 
     async def _decide(self, state: Any, host: GraphHost) -> Any:
-        message, answered = last_turn(messages_of(state, "messages"))
+        message, answered = read_turn(state, "messages")
         calls = open_calls(message, answered)
         if message is None or not calls:
             await host.wait_for_delivery()
             return None
-        stored: Plan | None = read_key(state, CHANNEL)
+        stored = read_plan(state)
         plan = stored
         if not plan or not covers(plan, message, calls):
             # Another middleware changed the model's calls: they are evaluated again, and asked

@@ -26,14 +26,7 @@ from bighub_langgraph.core.policy import GuardSettings
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.core.reporting import build_event
 from bighub_langgraph.graph.langgraph_internals import authenticated_user
-from bighub_langgraph.graph.plan import (
-    CHANNEL,
-    Plan,
-    PlannedCall,
-    next_action,
-    plan_call,
-    subplan,
-)
+from bighub_langgraph.graph.plan import CHANNEL, Plan, PlannedCall, next_action, plan_call, subplan
 from bighub_langgraph.graph.tool_messages import emit_event, record_message
 from bighub_langgraph.graph.validation import find_argument_errors
 

@@ -28,7 +28,7 @@ from bighub_langgraph.graph.nodes import (
     route_by_recommendation,
     tools_edge,
 )
-from bighub_langgraph.graph.plan import input_schema, messages_of
+from bighub_langgraph.graph.plan import input_schema, read_messages
 from bighub_langgraph.graph.stale_calls import CLOSE_STALE_CALLS, stale_calls_node
 from bighub_langgraph.graph.tool_node import tools_node
 
@@ -199,7 +199,7 @@ class ModelNode(Runnable[Any, Any]):
         return {self._messages_key: [message]}
 
     def _messages_for(self, state: Any, config: RunnableConfig | None) -> list[BaseMessage]:
-        messages = messages_of(state, self._messages_key)
+        messages = read_messages(state, self._messages_key)
         match self._prompt:
             case None:
                 return messages
@@ -208,9 +208,9 @@ class ModelNode(Runnable[Any, Any]):
             case SystemMessage() as message:
                 return [message, *messages]
             case Runnable() as runnable:
-                return messages_of(runnable.invoke(state, config), self._messages_key)
+                return read_messages(runnable.invoke(state, config), self._messages_key)
             case function:
-                return messages_of(function(state), self._messages_key)
+                return read_messages(function(state), self._messages_key)
 
 
 def _load_model(model: str | LanguageModelLike) -> Runnable[Any, Any]:

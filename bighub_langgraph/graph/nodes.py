@@ -15,20 +15,14 @@ from bighub_langgraph.graph.plan import (
     GuardState,
     Plan,
     TurnId,
-    last_turn,
     message_tool_call,
-    messages_of,
     open_calls,
-    read_key,
+    read_plan,
+    read_turn,
     reject_call,
     subplan,
 )
-from bighub_langgraph.graph.tool_execution import (
-    GraphHost,
-    evaluate_plan,
-    open_hosts,
-    plan_turn,
-)
+from bighub_langgraph.graph.tool_execution import GraphHost, evaluate_plan, open_hosts, plan_turn
 from bighub_langgraph.graph.tool_messages import answer_finished_calls
 from bighub_langgraph.graph.validation import check_journal, did_not_run
 from bighub_langgraph.guard_runtime import GuardRuntime
@@ -91,7 +85,7 @@ def evaluate_node(
 
     async def evaluate_turn(state: Any, config: RunnableConfig, host: GraphHost) -> dict[str, Any]:
         check_journal(host.ports.journal, config)
-        sent: Plan | None = read_key(state, CHANNEL)
+        sent = read_plan(state)
         if sent and any(call["next"] == "evaluate" for call in sent["calls"]):
             plan = subplan(sent, [call.copy() for call in sent["calls"]])
             if problem := unreadable_run(config):
@@ -99,7 +93,7 @@ def evaluate_node(
                     reject_call(call, did_not_run(call["name"], problem))
             await evaluate_plan(plan, config, host)
         else:
-            message, answered = last_turn(messages_of(state, messages_key))
+            message, answered = read_turn(state, messages_key)
             turn_id = TurnId.of(config, message)
             calls = open_calls(message, answered, turn_id)
             plan = await plan_turn(
@@ -115,7 +109,7 @@ def route_by_recommendation(state: GuardState) -> list[Send | str]:
 
     With nothing to run and nothing to ask it goes to `report`.
     """
-    plan: Plan | None = read_key(state, CHANNEL)
+    plan = read_plan(state)
     return send_plan(plan) if plan else [REPORT]
 
 
@@ -158,9 +152,9 @@ def approval_node(
     """
 
     async def approve(state: Any, config: RunnableConfig, host: GraphHost) -> Command[Any]:
-        plan: Plan = read_key(state, CHANNEL)
+        asked: Plan = state[CHANNEL]  # sent by `send_plan`
         settings = host.runtime.settings
-        plan, messages = await ask_person(plan, tools, settings, config, host.ports)
+        plan, messages = await ask_person(asked, tools, settings, config, host.ports)
         return Command(update={messages_key: messages}, goto=send_plan(plan))
 
     return GuardNode(approve, guard.runtime, APPROVE)
@@ -182,9 +176,9 @@ def outcome_node(
     """
 
     async def report_turn(state: Any, _: RunnableConfig, host: GraphHost) -> Command[Any] | None:
-        message, answered = last_turn(messages_of(state, messages_key))
+        message, answered = read_turn(state, messages_key)
         is_complete = message is not None and not open_calls(message, answered)
-        plan: Plan | None = read_key(state, CHANNEL)
+        plan = read_plan(state)
         await host.ports.deliver(plan["turn"] if plan and is_complete else None)
         return Command(goto=then) if is_complete and then is not None else None
 
@@ -198,7 +192,7 @@ def tools_edge(guard: "BighubGuard", *, messages_key: str, then: str) -> GuardNo
     """
 
     async def route(state: Any, _: RunnableConfig, host: GraphHost) -> str:
-        message, answered = last_turn(messages_of(state, messages_key))
+        message, answered = read_turn(state, messages_key)
         if message is None or len(message.tool_calls) != 1 or open_calls(message, answered):
             return REPORT
         await host.ports.deliver(message.id)
@@ -211,7 +205,7 @@ def model_edge(guard: "BighubGuard", *, messages_key: str, end: str) -> GuardNod
     """Return the edge out of the model: to `evaluate` with tool calls, else to `end`."""
 
     async def route(state: Any, _: RunnableConfig, host: GraphHost) -> str:
-        message, _answered = last_turn(messages_of(state, messages_key))
+        message, _answered = read_turn(state, messages_key)
         if message is not None and message.tool_calls:
             return EVALUATE
         await host.wait_for_delivery()

@@ -190,15 +190,25 @@ def next_action(record: CallRecord, settings: GuardSettings, *, can_ask: bool = 
 # -- reading state ---------------------------------------------------------------------------------
 
 
-def read_key(state: Any, key: str) -> Any:
-    """Return a key of a state of any kind."""
+def read_plan(state: Any) -> Plan | None:
+    """Return the plan in a state of any kind."""
+    plan: Plan | None = _read_key(state, CHANNEL)
+    return plan
+
+
+def read_messages(state: Any, messages_key: str) -> list[BaseMessage]:
+    """Return the messages of a state, or the state itself where it is a list of them."""
+    messages = state if isinstance(state, list) else _read_key(state, messages_key)
+    return list(convert_to_messages(messages or []))
+
+
+def _read_key(state: Any, key: str) -> Any:
     return state.get(key) if isinstance(state, Mapping) else getattr(state, key, None)
 
 
-def messages_of(state: Any, messages_key: str) -> list[BaseMessage]:
-    """Return the messages of a state, or the state itself where it is a list of them."""
-    messages = (state if isinstance(state, list) else read_key(state, messages_key)) or []
-    return list(convert_to_messages(messages))
+def read_turn(state: Any, messages_key: str) -> tuple[AIMessage | None, set[str]]:
+    """Return the last AI message of a state, and the ids of its calls that are answered."""
+    return last_turn(read_messages(state, messages_key))
 
 
 def last_turn(messages: Sequence[BaseMessage]) -> tuple[AIMessage | None, set[str]]:

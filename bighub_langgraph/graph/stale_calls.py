@@ -16,13 +16,11 @@ from bighub_langgraph.core.models import CallRecord, State, ToolCall
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.graph.nodes import GuardNode
 from bighub_langgraph.graph.plan import (
-    CHANNEL,
-    Plan,
     TurnId,
     key_of,
-    messages_of,
     open_calls,
-    read_key,
+    read_messages,
+    read_plan,
     thread_id_of,
 )
 from bighub_langgraph.graph.tool_execution import GraphHost
@@ -57,11 +55,11 @@ async def close_stale_calls(
     state: Any, config: RunnableConfig, ports: Ports, messages_key: str = "messages"
 ) -> list[BaseMessage] | None:
     """Return the messages with every call answered; None where all are answered already."""
-    messages = messages_of(state, messages_key)
+    messages = read_messages(state, messages_key)
     answered = _answered_ids(messages)
     if not any(open_calls(message, answered) for message in messages):
         return None
-    plan: Plan | None = read_key(state, CHANNEL)
+    plan = read_plan(state)
     thread = thread_id_of(config) or (plan["thread"] if plan else "")
     closed: list[BaseMessage] = []
     for message in messages:

@@ -34,10 +34,10 @@ from bighub_langgraph.graph.plan import (
     key_of,
     last_turn,
     message_tool_call,
-    messages_of,
     open_calls,
     plan_call,
     question_plan,
+    read_messages,
     to_tool_call,
 )
 from bighub_langgraph.graph.stale_calls import close_calls
@@ -249,7 +249,7 @@ class _Invocation:
             return list(parts)
         messages = self.input.messages
         if messages is None:
-            messages = await _read_messages(self.config, self.node.messages_key, host)
+            messages = await _read_surrounding_messages(self.config, self.node.messages_key, host)
         sent = [message for command in commands for message in sent_tool_messages(command)]
         message, answered = last_turn(messages)
         answered |= {message.tool_call_id for message in sent}
@@ -318,13 +318,13 @@ async def _read_input(
     if isinstance(value, list) and value and _is_call(value[-1]):
         if all(CHANNEL in call for call in value):
             return _read_sent_calls(value)
-        values, messages = value, await _read_messages(config, messages_key, host)
+        values, messages = value, await _read_surrounding_messages(config, messages_key, host)
     elif has_state(value):
         values, state = [value["tool_call"]], value["state"]
-        messages = messages_of(state, messages_key)
+        messages = read_messages(state, messages_key)
     else:
         form, state = "messages" if isinstance(value, list) else "state", value
-        messages = messages_of(value, messages_key)
+        messages = read_messages(value, messages_key)
     message, answered = last_turn(messages)
     if values is None and message is None:
         raise ValueError("there is no AI message in the input, so there is no tool call to run")
@@ -344,7 +344,7 @@ def _read_sent_calls(values: Sequence[Mapping[str, Any]]) -> _ToolNodeInput:
     return _ToolNodeInput("calls", calls, turn_id, [item["key"] for item in sent])
 
 
-async def _read_messages(
+async def _read_surrounding_messages(
     config: RunnableConfig, messages_key: str, host: GraphHost
 ) -> list[BaseMessage]:
     """Return the messages in the state of the graph around a task that was sent calls alone.
@@ -366,7 +366,7 @@ async def _read_messages(
     reader = ToolNode([], wrap_tool_call=read_state, awrap_tool_call=aread_state)
     call = {"name": "read_state", "args": {}, "id": "read_state", "type": "tool_call"}
     await host.invoke(reader, [call], config)
-    return messages_of(states[0], messages_key)
+    return read_messages(states[0], messages_key)
 
 
 def _with_one_call(

@@ -10,12 +10,7 @@ from langchain_core.messages import AIMessage
 from langgraph.prebuilt.tool_node import ToolCallRequest
 
 from bighub_langgraph.concurrency import run_sync
-from bighub_langgraph.core.execution import (
-    EditedCall,
-    ExecutionResult,
-    RefusedCall,
-    cancel_call,
-)
+from bighub_langgraph.core.execution import EditedCall, ExecutionResult, RefusedCall, cancel_call
 from bighub_langgraph.core.model_messages import invalid_call_message
 from bighub_langgraph.core.models import CallRecord, State, ToolCall
 from bighub_langgraph.graph.approval_requests import ApprovalRequest
@@ -25,7 +20,6 @@ from bighub_langgraph.graph.langgraph_internals import (
     was_resumed,
 )
 from bighub_langgraph.graph.plan import (
-    CHANNEL,
     NO_TURN,
     Plan,
     PlannedCall,
@@ -38,7 +32,7 @@ from bighub_langgraph.graph.plan import (
     next_action,
     open_calls,
     question_plan,
-    read_key,
+    read_plan,
     to_tool_call,
 )
 from bighub_langgraph.graph.tool_execution import (
@@ -52,12 +46,7 @@ from bighub_langgraph.graph.tool_execution import (
     update_of,
 )
 from bighub_langgraph.graph.tool_messages import error_message, record_message
-from bighub_langgraph.graph.tool_proxy import (
-    CallGate,
-    CallReplaced,
-    ProxiedRequest,
-    unwrap_single,
-)
+from bighub_langgraph.graph.tool_proxy import CallGate, CallReplaced, ProxiedRequest, unwrap_single
 from bighub_langgraph.graph.validation import find_errors
 from bighub_langgraph.guard_runtime import GuardRuntime
 
@@ -113,7 +102,7 @@ async def _guard_call(
     [error, *_] = find_errors([to_tool_call(NO_TURN, call), *same_id[1:]], config)
     if error is not None:
         return error_message(call["name"], call["id"], error)
-    plan: Plan | None = read_key(request.state, CHANNEL)
+    plan = read_plan(request.state)
     if not plan or message is None or plan["turn"] != message.id:
         plan = new_plan(TurnId.of(config, message), host.runtime.settings)
     wrapped = _WrappedCall(request, message, handler, host, plan, reported_later)
