@@ -226,9 +226,9 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
     ) -> Any:
         config = get_config()
         node_name(config)  # raises before anybody is asked, if an answer could not lead back
-        asked = subplan(plan, pending, unclear=plan["unclear"])
+        question = subplan(plan, pending, unclear=plan["unclear"])
         answered, messages = await ask_person(
-            asked, self._model_tools, host.runtime.settings, config, host.ports
+            question, self._model_tools, host.runtime.settings, config, host.ports
         )
         calls = {call["id"]: call for call in answered["calls"]}
         if any(call["next"] == "evaluate" and "edit" not in call for call in calls.values()):

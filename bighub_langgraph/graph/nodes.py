@@ -123,8 +123,8 @@ def send_plan(plan: Plan) -> list[Send | str]:
         if call["next"] == "execute":
             record = {"thread": plan["thread"], "turn": plan["turn"], "key": call["key"]}
             goto.append(Send(TOOLS, [{**message_tool_call(call), CHANNEL: record}]))
-    if asked := [call for call in plan["calls"] if call["next"] == "ask"]:
-        groups = [[call] for call in asked] if plan["per_call"] else [asked]
+    if pending := [call for call in plan["calls"] if call["next"] == "ask"]:
+        groups = [[call] for call in pending] if plan["per_call"] else [pending]
         parts = [subplan(plan, group, unclear=plan["unclear"]) for group in groups]
         goto += [Send(APPROVE, {CHANNEL: part}) for part in parts]
     if edited := [call for call in plan["calls"] if call["next"] == "evaluate"]:
@@ -152,9 +152,9 @@ def approval_node(
     """
 
     async def approve(state: Any, config: RunnableConfig, host: GraphHost) -> Command[Any]:
-        asked: Plan = state[CHANNEL]  # sent by `send_plan`
+        question: Plan = state[CHANNEL]  # sent by `send_plan`
         settings = host.runtime.settings
-        plan, messages = await ask_person(asked, tools, settings, config, host.ports)
+        plan, messages = await ask_person(question, tools, settings, config, host.ports)
         return Command(update={messages_key: messages}, goto=send_plan(plan))
 
     return GuardNode(approve, guard.runtime, APPROVE)
