@@ -161,11 +161,6 @@ async def wait_until_stored(
     before its AI message was stored would start again after a crash: the model is called again, and
     its new calls have new ids. With `durability="sync"` the checkpoint is already there, and with
     "exit" nothing is stored before the run ends.
-
-    Args:
-        config: The task's configuration.
-        ports: For clock and sleep.
-        get_checkpoint: Loads a checkpoint by checkpointer and configuration.
     """
     saver, info = checkpointer_of(config), execution_info(config)
     if saver is None or info is None or isinstance(saver, InMemorySaver):
@@ -195,12 +190,8 @@ def stores_only_at_the_end(config: RunnableConfig) -> bool:
 def reason_not_to_interrupt(request: ToolCallRequest, message: AIMessage | None) -> str | None:
     """Return why a wrapper cannot ask a person in this task; None where it can.
 
-    It needs a checkpointer, a task with one call alone, and a message with an id, without which the
-    answer would not find its call.
-
-    Args:
-        request: The call.
-        message: The AI message of the call.
+    It needs a checkpointer, a task with one call alone, and an AI message with an id, without which
+    the answer would not find its call.
     """
     config = request.runtime.config
     if checkpointer_of(config) is None or message is None or message.id is None:
@@ -230,28 +221,36 @@ _asking_calls: dict[str, str] = {}
 
 def unreadable_interrupts(config: RunnableConfig) -> str | None:
     """Return why a wrapper may not interrupt here; None where earlier interrupts can be seen."""
-    scratchpad = config.get("configurable", {}).get(_SCRATCHPAD)
-    answers = getattr(scratchpad, "resume", None), getattr(scratchpad, "get_null_resume", None)
-    counter = getattr(scratchpad, "interrupt_counter", None)
-    if isinstance(answers[0], list) and callable(answers[1]) and hasattr(counter, "_counter"):
+    if _scratchpad_of(config) is not None:
         return None
     return f"the guard cannot see what was asked in this task before ({installed_versions()})"
 
 
 def was_resumed(config: RunnableConfig) -> bool:
     """Whether the task was started again with an answer. False if unknown."""
-    if unreadable_interrupts(config):
+    scratchpad = _scratchpad_of(config)
+    if scratchpad is None:
         return False
-    scratchpad: Any = config["configurable"][_SCRATCHPAD]
     return bool(scratchpad.resume) or scratchpad.get_null_resume() is not None
 
 
 def may_have_interrupted(config: RunnableConfig) -> bool:
     """Whether this run of the task has interrupted before. True if unknown."""
-    if unreadable_interrupts(config):
-        return True
-    scratchpad: Any = config["configurable"][_SCRATCHPAD]
-    return scratchpad.interrupt_counter._counter is not None  # noqa: SLF001 - made at first use
+    scratchpad = _scratchpad_of(config)
+    # The counter is made at the first interrupt.
+    return scratchpad is None or scratchpad.interrupt_counter._counter is not None  # noqa: SLF001
+
+
+def _scratchpad_of(config: RunnableConfig) -> Any:
+    """Return LangGraph's record of a task's interrupts; None where it has another shape."""
+    scratchpad = config.get("configurable", {}).get(_SCRATCHPAD)
+    resume = getattr(scratchpad, "resume", None)
+    get_null_resume = getattr(scratchpad, "get_null_resume", None)
+    counter = getattr(scratchpad, "interrupt_counter", None)
+    is_known = (
+        isinstance(resume, list) and callable(get_null_resume) and hasattr(counter, "_counter")
+    )
+    return scratchpad if is_known else None
 
 
 def is_sent(config: RunnableConfig) -> bool:

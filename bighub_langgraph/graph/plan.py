@@ -192,18 +192,18 @@ def next_action(record: CallRecord, settings: GuardSettings, *, can_ask: bool = 
 
 def read_plan(state: Any) -> Plan | None:
     """Return the plan in a state of any kind."""
-    plan: Plan | None = _read_key(state, CHANNEL)
+    is_mapping = isinstance(state, Mapping)
+    plan: Plan | None = state.get(CHANNEL) if is_mapping else getattr(state, CHANNEL, None)
     return plan
 
 
 def read_messages(state: Any, messages_key: str) -> list[BaseMessage]:
     """Return the messages of a state, or the state itself where it is a list of them."""
-    messages = state if isinstance(state, list) else _read_key(state, messages_key)
-    return list(convert_to_messages(messages or []))
-
-
-def _read_key(state: Any, key: str) -> Any:
-    return state.get(key) if isinstance(state, Mapping) else getattr(state, key, None)
+    if isinstance(state, Mapping):
+        state = state.get(messages_key)
+    elif not isinstance(state, list):
+        state = getattr(state, messages_key, None)
+    return list(convert_to_messages(state or []))
 
 
 def read_turn(state: Any, messages_key: str) -> tuple[AIMessage | None, set[str]]:

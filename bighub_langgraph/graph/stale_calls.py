@@ -86,12 +86,8 @@ def insert_answers(
 async def close_calls(calls: Sequence[ToolCall], reason: str, ports: Ports) -> list[ToolMessage]:
     """Cancel calls of a turn; return what the model reads of each.
 
-    A call that has run is answered with its result; one that is running is waited for.
-
-    Args:
-        calls: The calls. A record is only found where thread and turn are known.
-        reason: Why nobody waits for them, in a sentence.
-        ports: The journal's ports.
+    A call that has run is answered with its result; one that is running is waited for. The reason
+    is a sentence that says why nobody waits for them any more.
     """
     return [await _close_call(call, reason, ports) for call in calls]
 

@@ -22,12 +22,10 @@ from bighub_langgraph.graph.tool_execution import Invoke, Update
 
 
 class CallGate:
-    """Lets the evaluated call through, and hands any other call to `run_changed_call`.
+    """Lets the call with the key through, and hands any other call to `run_changed_call`.
 
-    Args:
-        make_call: Builds a call from a tool's name and arguments.
-        key: The key of the evaluated call; None where none is evaluated yet.
-        run_changed_call: Decides about another call; takes it and what runs it.
+    The key is None where no call is evaluated yet. `make_call` builds a call from a tool's name and
+    arguments.
     """
 
     def __init__(

@@ -64,11 +64,8 @@ def guard_tool_call(
 ) -> Any:
     """Guard one call of a ToolNode, without an event loop.
 
-    Args:
-        runtime: The guard's runtime.
-        request: The call, as it comes from the outer wrappers.
-        handler: The inner wrappers and the tool.
-        reported_later: Whether a later step delivers the reports of the whole turn.
+    The handler runs the inner wrappers and the tool. With `reported_later` a later step delivers
+    the reports of the whole turn.
     """
 
     async def call_handler(inner: ToolCallRequest) -> Update:
