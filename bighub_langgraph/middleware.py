@@ -227,9 +227,7 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         config = get_config()
         node_name(config)  # raises before anybody is asked, if an answer could not lead back
         question = subplan(plan, pending, unclear=plan["unclear"])
-        answered, messages = await ask_person(
-            question, self._model_tools, host.runtime.settings, config, host.ports
-        )
+        answered, messages = await ask_person(question, self._model_tools, config, host)
         calls = {call["id"]: call for call in answered["calls"]}
         if any(call["next"] == "evaluate" and "edit" not in call for call in calls.values()):
             return self._run_node_again(subplan(plan, []))  # which plans the turn anew

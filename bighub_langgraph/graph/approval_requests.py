@@ -27,16 +27,13 @@ from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.core.reporting import build_event
 from bighub_langgraph.graph.langgraph_internals import authenticated_user
 from bighub_langgraph.graph.plan import CHANNEL, Plan, PlannedCall, next_action, plan_call, subplan
+from bighub_langgraph.graph.tool_execution import GraphHost
 from bighub_langgraph.graph.tool_messages import emit_event, record_message
 from bighub_langgraph.graph.validation import find_argument_errors
 
 
 async def ask_person(
-    plan: Plan,
-    tools: Mapping[str, BaseTool] | None,
-    settings: GuardSettings,
-    config: RunnableConfig,
-    ports: Ports,
+    plan: Plan, tools: Mapping[str, BaseTool] | None, config: RunnableConfig, host: GraphHost
 ) -> tuple[Plan, list[ToolMessage]]:
     """Ask a person about all calls of a plan, in one interrupt.
 
@@ -46,7 +43,7 @@ async def ask_person(
     Returns:
         The plan after the answers, and the messages of the calls that go no further.
     """
-    records = await ports.find([call["key"] or "" for call in plan["calls"]])
+    records = await host.ports.find([call["key"] or "" for call in plan["calls"]])
     if len(records) < len(plan["calls"]):
         # The journal was in memory and lost a record: its old decision permits nothing.
         lost: list[PlannedCall] = [
@@ -55,22 +52,17 @@ async def ask_person(
         return subplan(plan, lost), []
     # The question is built from the checkpointed plan alone, so that positions cannot shift between
     # question and answer, whatever became of the records meanwhile.
-    request = ApprovalRequest(plan, records, settings, tools)
+    request = ApprovalRequest(plan, records, host.runtime.settings, tools)
     response = request.ask()
     try:
         answers = request.parse(response)
     except InvalidApprovalResponse as error:
         return subplan(plan, plan["calls"], unclear=str(error)), []
-    answered = {
-        call.planned["id"]: call for call in await request.record_answers(answers, config, ports)
-    }
-    messages = [
-        record_message(call.record) for call in answered.values() if call.planned["next"] == "done"
-    ]
-    calls = [
-        answered[call["id"]].planned if call["id"] in answered else call for call in plan["calls"]
-    ]
-    return subplan(plan, calls), messages
+    answered_calls = await request.record_answers(answers, config, host.ports)
+    planned = {call.planned["id"]: call.planned for call in answered_calls}
+    calls = [planned.get(call["id"], call) for call in plan["calls"]]
+    done = [call.record for call in answered_calls if call.planned["next"] == "done"]
+    return subplan(plan, calls), [record_message(record) for record in done]
 
 
 class AnsweredCall(NamedTuple):

@@ -35,30 +35,33 @@ APPROVE = "approve"
 TOOLS = "tools"
 REPORT = "report"
 
-Flow = Callable[[Any, RunnableConfig, GraphHost], Coroutine[Any, Any, Any]]
+Flow = Callable[..., Coroutine[Any, Any, Any]]
 
 
 class GuardNode(Runnable[Any, Any]):
     """A node or edge that runs one flow for `invoke` and `ainvoke`.
 
-    Args:
-        flow: Takes the input, the configuration and the host.
-        runtime: The guard's runtime.
-        name: The name in traces.
+    The flow takes the input, the configuration, the host, and options passed on to a ToolNode.
     """
 
-    def __init__(self, flow: Flow, runtime: GuardRuntime, name: str) -> None:
+    def __init__(self, flow: Flow, runtime: GuardRuntime, name: str | None) -> None:
         self._flow = flow
         self._host, self._async_host = open_hosts(runtime)
         self.name = name
 
-    def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> Any:  # noqa: A002
         """Run the flow without an event loop."""
-        return run_sync(self._flow(input, config or ensure_config(), self._host))
+        # Called inside a node without a configuration, it uses the node's, as a ToolNode does.
+        return run_sync(self._flow(input, config or ensure_config(), self._host, **options))
 
-    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002
+    async def ainvoke(
+        self,
+        input: Any,  # noqa: A002 - the name is LangChain's
+        config: RunnableConfig | None = None,
+        **options: Any,
+    ) -> Any:
         """Run the flow on the running loop."""
-        return await self._flow(input, config or ensure_config(), self._async_host)
+        return await self._flow(input, config or ensure_config(), self._async_host, **options)
 
 
 # -- evaluate --------------------------------------------------------------------------------------
@@ -153,8 +156,7 @@ def approval_node(
 
     async def approve(state: Any, config: RunnableConfig, host: GraphHost) -> Command[Any]:
         question: Plan = state[CHANNEL]  # sent by `send_plan`
-        settings = host.runtime.settings
-        plan, messages = await ask_person(question, tools, settings, config, host.ports)
+        plan, messages = await ask_person(question, tools, config, host)
         return Command(update={messages_key: messages}, goto=send_plan(plan))
 
     return GuardNode(approve, guard.runtime, APPROVE)

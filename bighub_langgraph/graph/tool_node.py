@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.messages import ToolCall as MessageToolCall
-from langchain_core.runnables import Runnable, RunnableConfig, ensure_config
+from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.errors import ParentCommand
 from langgraph.prebuilt import ToolNode
 from langgraph.types import Command
 
-from bighub_langgraph.concurrency import run_sync
 from bighub_langgraph.core.errors import ConfigurationError
 from bighub_langgraph.core.models import State, ToolCall
 from bighub_langgraph.graph.langgraph_internals import (
@@ -26,7 +25,7 @@ from bighub_langgraph.graph.langgraph_internals import (
     unreadable_run,
     with_state,
 )
-from bighub_langgraph.graph.nodes import send_plan
+from bighub_langgraph.graph.nodes import GuardNode, send_plan
 from bighub_langgraph.graph.plan import (
     CHANNEL,
     PlannedCall,
@@ -45,7 +44,6 @@ from bighub_langgraph.graph.tool_execution import (
     GraphHost,
     Update,
     check_run,
-    open_hosts,
     plan_turn,
     run_once,
     update_of,
@@ -105,7 +103,7 @@ def tools_node(
     return GuardedTools(guard.runtime, tools, own_key)
 
 
-class GuardedTools(Runnable[Any, Any]):
+class GuardedTools(GuardNode):
     """A node that runs tool calls at most once each; made by `tools_node`.
 
     Attributes:
@@ -115,7 +113,7 @@ class GuardedTools(Runnable[Any, Any]):
     """
 
     def __init__(self, runtime: GuardRuntime, tool_node: ToolNode, messages_key: str) -> None:
-        self.name = tool_node.name
+        super().__init__(self._run, runtime, tool_node.name)
         self.tool_node = tool_node
         self.messages_key = messages_key
         self.all_tools_known = not may_have_wrapper(tool_node)
@@ -124,26 +122,10 @@ class GuardedTools(Runnable[Any, Any]):
             name for name, tool in tool_node.tools_by_name.items() if is_stock and only_blocks(tool)
         }
         self.then: str | None = None
-        self._host, self._async_host = open_hosts(runtime)
-
-    def invoke(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> Any:  # noqa: A002
-        """Run the calls of an input, without an event loop."""
-        return run_sync(self._run(input, config, self._host, options))
-
-    async def ainvoke(
-        self,
-        input: Any,  # noqa: A002 - the name is LangChain's
-        config: RunnableConfig | None = None,
-        **options: Any,
-    ) -> Any:
-        """Run the calls of an input on the running loop."""
-        return await self._run(input, config, self._async_host, options)
 
     async def _run(
-        self, value: Any, config: RunnableConfig | None, host: GraphHost, options: dict[str, Any]
+        self, value: Any, config: RunnableConfig, host: GraphHost, **options: Any
     ) -> Any:
-        # Called inside a node without a configuration, it uses the node's, as a ToolNode does.
-        config = config or ensure_config()
         node_input = await _read_input(value, config, self.messages_key, host)
         return await _Invocation(self, node_input, config, options).run(host)
 

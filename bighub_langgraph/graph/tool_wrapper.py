@@ -178,9 +178,13 @@ class _WrappedCall:
         return update_of(await self._run_once(call, record.key, invoke), call)
 
     async def _evaluate(self, item: ToolCall | EditedCall) -> CallRecord | RefusedCall:
+        key = key_of(item.call if isinstance(item, EditedCall) else item)
+        # Most calls are evaluated with the model's response: a policy's functions run only then.
+        if key is not None and (record := (await self.host.ports.find([key])).get(key)):
+            return record
         config = self.request.runtime.config
-        [record] = await evaluate([item], self.plan["turn"], config, self.host)
-        return record
+        [evaluated] = await evaluate([item], self.plan["turn"], config, self.host)
+        return evaluated
 
     def _has_ended(self, record: CallRecord) -> bool:
         """Whether a call has ended without its tool, and no person is asked about it here."""
