@@ -34,7 +34,6 @@ from bighub_langgraph.graph.stale_calls import close_stale_calls, insert_answers
 from bighub_langgraph.graph.tool_execution import GraphHost, open_hosts, plan_turn
 from bighub_langgraph.graph.tool_messages import answer_finished_calls
 from bighub_langgraph.graph.tool_wrapper import CHANGED, aguard_tool_call, guard_tool_call
-from bighub_langgraph.graph.validation import check_journal
 from bighub_langgraph.guard import BighubGuard
 
 try:
@@ -176,7 +175,6 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         host: GraphHost,
     ) -> Plan:
         config = get_config()
-        check_journal(host.ports.journal, config)
         turn_id = TurnId.of(config, message)
         calls = open_calls(message, answered, turn_id)
         # A tool that the model was not shown may come from a wrapper; it is evaluated there.

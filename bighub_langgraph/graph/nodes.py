@@ -24,7 +24,7 @@ from bighub_langgraph.graph.plan import (
 )
 from bighub_langgraph.graph.tool_execution import GraphHost, evaluate_plan, open_hosts, plan_turn
 from bighub_langgraph.graph.tool_messages import answer_finished_calls
-from bighub_langgraph.graph.validation import check_journal, did_not_run
+from bighub_langgraph.graph.validation import did_not_run
 from bighub_langgraph.guard_runtime import GuardRuntime
 
 if TYPE_CHECKING:
@@ -87,7 +87,6 @@ def evaluate_node(
     """
 
     async def evaluate_turn(state: Any, config: RunnableConfig, host: GraphHost) -> dict[str, Any]:
-        check_journal(host.ports.journal, config)
         sent = read_plan(state)
         if sent and any(call["next"] == "evaluate" for call in sent["calls"]):
             plan = subplan(sent, [call.copy() for call in sent["calls"]])

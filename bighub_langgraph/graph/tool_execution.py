@@ -171,6 +171,7 @@ async def evaluate_plan(
     plan: Plan, config: RunnableConfig, host: GraphHost, *, cannot_ask: str | None = None
 ) -> None:
     """Evaluate the calls of a plan that need it, and set in the plan what comes next for each."""
+    check_journal(host.ports.journal, config)
     pending = [call for call in plan["calls"] if call["next"] == "evaluate"]
     if not pending:
         return
