@@ -170,7 +170,7 @@ class ToolProxy(BaseTool):
         return await self.gate.enter(self.tool.name, self._arguments(input), invoke)
 
     def _run(self, *_: Any, **__: Any) -> Any:
-        raise NotImplementedError("a tool behind a gate runs by `invoke` alone")
+        raise NotImplementedError("a guarded tool runs by its call alone")
 
     def _arguments(self, value: Any) -> dict[str, Any]:
         """Return the call's arguments as they arrive, without those the ToolNode fills in.
