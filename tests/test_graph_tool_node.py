@@ -23,7 +23,13 @@ from langgraph.types import Command, RetryPolicy, Send, interrupt
 from pydantic import BaseModel
 from typing_extensions import TypedDict
 
-from bighub_langgraph import BighubGuard, ToolPolicy, tools_node
+from bighub_langgraph import (
+    BighubGuard,
+    ToolPolicy,
+    evaluate_node,
+    route_by_recommendation,
+    tools_node,
+)
 from bighub_langgraph.core.lifecycle import Event
 from bighub_langgraph.core.models import CallRecord
 from bighub_langgraph.core.reporting import ReportingConfig
@@ -86,6 +92,27 @@ def test_calls_can_be_sent_with_and_without_a_state(runner: Runner) -> None:
     builder.add_conditional_edges(START, send, ["tools"])
     state = runner.run(builder.compile(), state_with(REFUND, LOOK_UP))
     assert sorted(contents(state)) == ["o1: 3 chairs", "refunded 40.0 for o1"]
+
+
+def test_a_call_that_is_changed_behind_its_evaluation_is_evaluated_again(runner: Runner) -> None:
+    shop, bighub = Shop(), guard({"refund": "proceed"})
+
+    def send_more(state: Any) -> list[Send]:
+        sends = route_by_recommendation(state)
+        [send] = [send for send in sends if isinstance(send, Send)]
+        [sent] = send.arg
+        bighub.client.says = "do_not_proceed"
+        return [Send("tools", [{**sent, "args": {**sent["args"], "amount": 4000}}])]
+
+    builder = StateGraph(MessagesState)
+    builder.add_node("evaluate", evaluate_node(bighub))
+    builder.add_node("tools", tools_node(bighub, shop.tools()))
+    builder.add_edge(START, "evaluate")
+    builder.add_conditional_edges("evaluate", send_more, ["tools"])
+    state = runner.run(builder.compile(), state_with(REFUND))
+    assert [request["value"] for request in bighub.client.asked] == [40, 4000]
+    assert shop.ran == []
+    assert "Do not repeat this call" in contents(state)[0]
 
 
 def test_a_list_of_messages_gives_a_list_of_messages(runner: Runner) -> None:
