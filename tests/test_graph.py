@@ -444,3 +444,4 @@ def test_the_picture_of_the_graph_shows_its_nodes() -> None:
     drawn = desk.agent.get_graph().draw_mermaid()
     for name in ("close_stale_calls", "model", "evaluate", "approve", "tools", "report"):
         assert f"\t{name}(" in drawn
+    assert "__tools" in drawn

@@ -117,14 +117,13 @@ def add_guard(
     _check_graph(builder, after, then, end, messages_key)
     guarded = tools_node(guard, tools, messages_key=messages_key)
     guarded.then = then
-    tools_by_name, all_tools_known = guarded.tool_node.tools_by_name, guarded.all_tools_known
     evaluate = evaluate_node(
         guard,
         messages_key=messages_key,
-        tools=tools_by_name,
-        all_tools_known=all_tools_known,
+        tools=guarded.tools_by_name,
+        all_tools_known=guarded.all_tools_known,
     )
-    approve = approval_node(guard, messages_key=messages_key, tools=tools_by_name)
+    approve = approval_node(guard, messages_key=messages_key, tools=guarded.tools_by_name)
     report = outcome_node(guard, messages_key=messages_key, then=then)
     add = partial(builder.add_node, input_schema=input_schema(messages_key))
     add(CLOSE_STALE_CALLS, stale_calls_node(guard, messages_key=messages_key))

@@ -107,6 +107,7 @@ class GuardedTools(GuardNode):
     """A node that runs tool calls at most once each; made by `tools_node`.
 
     Attributes:
+        tools_by_name: The tools; LangGraph also shows them in the picture of a graph.
         all_tools_known: Whether the ToolNode has no wrapper that may bring further tools.
         blocking_tools: The tools whose function the ToolNode only runs in a thread.
         then: The node after the tools, if the edges of `add_guard` deliver the reports.
@@ -116,10 +117,11 @@ class GuardedTools(GuardNode):
         super().__init__(self._run, runtime, tool_node.name)
         self.tool_node = tool_node
         self.messages_key = messages_key
+        self.tools_by_name = tool_node.tools_by_name
         self.all_tools_known = not may_have_wrapper(tool_node)
         is_stock = type(tool_node) is ToolNode and self.all_tools_known
         self.blocking_tools = {
-            name for name, tool in tool_node.tools_by_name.items() if is_stock and only_blocks(tool)
+            name for name, tool in self.tools_by_name.items() if is_stock and only_blocks(tool)
         }
         self.then: str | None = None
 
@@ -169,7 +171,7 @@ class _Invocation:
                 pairs = zip(source.calls, source.keys, strict=True)
                 return [plan_call(call, key, "execute") for call, key in pairs]
         names = {call.tool for call in source.calls}
-        unknown = names - self.node.tool_node.tools_by_name.keys()
+        unknown = names - self.node.tools_by_name.keys()
         plan = await plan_turn(
             source.calls,
             source.turn_id,
