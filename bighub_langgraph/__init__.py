@@ -26,15 +26,15 @@ _HOMES = {
     "RunState": "openai.state",
     "ToolPolicy": "core.policy",
     "ToolResult": "openai.published",
-    "add_guard": "graph.embedding",
-    "approval_node": "graph.approving",
-    "create_guarded_agent": "graph.agent",
+    "add_guard": "graph.builder",
+    "approval_node": "graph.nodes",
+    "create_guarded_agent": "graph.builder",
     "current_call": "core.context",
-    "evaluate_node": "graph.evaluating",
-    "model_node": "graph.agent",
-    "outcome_node": "graph.reporting",
-    "route_by_recommendation": "graph.routing",
-    "tools_node": "graph.tools",
+    "evaluate_node": "graph.nodes",
+    "model_node": "graph.builder",
+    "outcome_node": "graph.nodes",
+    "route_by_recommendation": "graph.nodes",
+    "tools_node": "graph.tool_node",
 }
 
 __all__ = [
@@ -69,14 +69,14 @@ if TYPE_CHECKING:
     from bighub_langgraph.core.context import current_call as current_call
     from bighub_langgraph.core.policy import ApprovalPolicy as ApprovalPolicy
     from bighub_langgraph.core.policy import ToolPolicy as ToolPolicy
-    from bighub_langgraph.graph.agent import create_guarded_agent as create_guarded_agent
-    from bighub_langgraph.graph.agent import model_node as model_node
-    from bighub_langgraph.graph.approving import approval_node as approval_node
-    from bighub_langgraph.graph.embedding import add_guard as add_guard
-    from bighub_langgraph.graph.evaluating import evaluate_node as evaluate_node
-    from bighub_langgraph.graph.reporting import outcome_node as outcome_node
-    from bighub_langgraph.graph.routing import route_by_recommendation as route_by_recommendation
-    from bighub_langgraph.graph.tools import tools_node as tools_node
+    from bighub_langgraph.graph.builder import add_guard as add_guard
+    from bighub_langgraph.graph.builder import create_guarded_agent as create_guarded_agent
+    from bighub_langgraph.graph.builder import model_node as model_node
+    from bighub_langgraph.graph.nodes import approval_node as approval_node
+    from bighub_langgraph.graph.nodes import evaluate_node as evaluate_node
+    from bighub_langgraph.graph.nodes import outcome_node as outcome_node
+    from bighub_langgraph.graph.nodes import route_by_recommendation as route_by_recommendation
+    from bighub_langgraph.graph.tool_node import tools_node as tools_node
     from bighub_langgraph.guard import BighubGuard as BighubGuard
     from bighub_langgraph.journal.journal import Journal as Journal
     from bighub_langgraph.local import AsyncLocalBighub as AsyncLocalBighub

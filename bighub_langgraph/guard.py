@@ -121,15 +121,15 @@ class BighubGuard:
         use `add_guard` there. Pass `awrap_tool_call` as well: LangGraph silently skips a missing
         one.
         """
-        from bighub_langgraph.graph.wrapping import wrap
+        from bighub_langgraph.graph.tool_wrapper import guard_tool_call
 
-        return wrap(self, request, handler)
+        return guard_tool_call(self.runtime, request, handler)
 
     async def awrap_tool_call(self, request: Any, handler: Callable[[Any], Awaitable[Any]]) -> Any:
         """Async variant of `wrap_tool_call`."""
-        from bighub_langgraph.graph.wrapping import awrap
+        from bighub_langgraph.graph.tool_wrapper import aguard_tool_call
 
-        return await awrap(self, request, handler)
+        return await aguard_tool_call(self.runtime, request, handler)
 
     def flush(self, timeout: float | None = None) -> int:
         """Deliver the pending reports; return how many are still pending.

@@ -1,7 +1,7 @@
 """The guard in LangChain's `create_agent`."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Annotated, Any, NamedTuple, NotRequired
+from typing import Annotated, Any, NotRequired
 
 from langchain_core.messages import AIMessage, BaseMessage, RemoveMessage, ToolMessage
 from langchain_core.tools import BaseTool
@@ -10,33 +10,31 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Command
 
 from bighub_langgraph.concurrency import run_sync
-from bighub_langgraph.core.approval_answers import InvalidApprovalResponse
 from bighub_langgraph.core.errors import ConfigurationError
 from bighub_langgraph.core.execution import cancel_call
 from bighub_langgraph.core.models import State
 from bighub_langgraph.core.ports import Ports
-from bighub_langgraph.graph.amending import after_answers, covers, is_over
-from bighub_langgraph.graph.answering import answered, answers_in
-from bighub_langgraph.graph.checks import faults, refuse_forgetful
-from bighub_langgraph.graph.evaluating import consider_plan, plan_turn
+from bighub_langgraph.graph.approval_requests import ask_person
 from bighub_langgraph.graph.langgraph_internals import node_name
-from bighub_langgraph.graph.opening import answered_in, mend
-from bighub_langgraph.graph.questions import Question
-from bighub_langgraph.graph.state import (
+from bighub_langgraph.graph.plan import (
     CHANNEL,
     Plan,
-    Planned,
-    execution_info,
+    PlannedCall,
+    TurnId,
+    covers,
     last_turn,
-    messages_of,
-    minted,
-    newer,
-    part_of,
-    read,
+    new_id,
+    open_calls,
+    read_plan,
+    read_turn,
+    replace_plan,
+    subplan,
 )
-from bighub_langgraph.graph.wrapping import CHANGED, awrap, wrap
+from bighub_langgraph.graph.stale_calls import close_stale_calls, insert_answers
+from bighub_langgraph.graph.tool_execution import GraphHost, open_hosts, plan_turn
+from bighub_langgraph.graph.tool_messages import answer_finished_calls
+from bighub_langgraph.graph.tool_wrapper import CHANGED, aguard_tool_call, guard_tool_call
 from bighub_langgraph.guard import BighubGuard
-from bighub_langgraph.guard_runtime import END_OF_RUN
 
 try:
     from langchain.agents.middleware import (
@@ -60,29 +58,16 @@ ANSWERED_ELSEWHERE = "another middleware answered it"
 class GuardedAgentState(AgentState[Any]):
     """The agent's state with the guard's private plan, which inputs and outputs do not show."""
 
-    bighub: NotRequired[Annotated[Plan, OmitFromSchema(input=True, output=True), newer]]
-
-
-class _Mended(NamedTuple):
-    """What the model is asked, and the messages of the state where overtaken calls are closed."""
-
-    request: ModelRequest[Any]
-    messages: Sequence[BaseMessage] | None = None
-
-    def update(self, result: Sequence[BaseMessage]) -> dict[str, Any]:
-        """What changes in the state beside the answer of the model."""
-        if self.messages is None:
-            return {}
-        return {"messages": [RemoveMessage(REMOVE_ALL_MESSAGES), *self.messages, *result]}
+    bighub: NotRequired[Annotated[Plan, OmitFromSchema(input=True, output=True), replace_plan]]
 
 
 class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
     """Guards the tools of `create_agent(model, tools, middleware=[BighubMiddleware(guard)])`.
 
-    BIGHUB is asked with the model's answer, a person in `after_model`, and each call is looked at
-    again and claimed in `wrap_tool_call`, so that nothing runs that was not evaluated as it runs.
-    It may stand anywhere in the list. Retries belong behind it: in front of it they get the stored
-    result of the first attempt.
+    Calls are evaluated with the model's response, a person is asked in `after_model`, and each call
+    is checked again and claimed in `wrap_tool_call`, so that nothing runs that was not evaluated as
+    it runs. It may stand anywhere in the list. Retries belong behind it: in front of it they get
+    the stored result of the first attempt.
 
     Args:
         guard: The guard; with a checkpointer that outlives the process it needs a durable journal.
@@ -95,174 +80,183 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         if not isinstance(guard, BighubGuard):
             raise ConfigurationError(f"BighubMiddleware takes a BighubGuard, not {guard!r}")
         self.guard = guard
+        self._host, self._async_host = open_hosts(guard.runtime)
         self.tools: Sequence[BaseTool] = []
         # The tools the model was shown last, to check a person's edits against. After a restart
         # they are not known yet; then the ToolNode checks, and the model reads what is wrong.
-        self._shown: dict[str, BaseTool] = {}
+        self._model_tools: dict[str, BaseTool] = {}
 
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ExtendedModelResponse[Any]:
-        """Evaluate what the model asks for, in the step that stores its answer."""
-        mended = run_sync(self._round_over(request, self.guard.runtime.ports))
-        response = handler(mended.request)
-        return run_sync(self._evaluated(mended, response, self.guard.runtime.ports))
+        """Evaluate the model's calls, in the step that stores its response."""
+        request, messages = run_sync(self._end_tool_round(request, self._host))
+        response = handler(request)
+        return run_sync(self._evaluate_response(request, messages, response, self._host))
 
     async def awrap_model_call(
         self,
         request: ModelRequest[Any],
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> ExtendedModelResponse[Any]:
-        """The same for a coroutine."""
-        mended = await self._round_over(request, self.guard.runtime.async_ports)
-        response = await handler(mended.request)
-        return await self._evaluated(mended, response, self.guard.runtime.async_ports)
+        """Async variant of `wrap_model_call`."""
+        request, messages = await self._end_tool_round(request, self._async_host)
+        response = await handler(request)
+        return await self._evaluate_response(request, messages, response, self._async_host)
 
     @hook_config(can_jump_to=["end"])
     def after_model(self, state: Any, runtime: Any) -> Any:  # noqa: ARG002
         """Ask a person about the calls that need one, and answer those that are blocked."""
-        return run_sync(self._decided(state, self.guard.runtime.ports))
+        return run_sync(self._decide(state, self._host))
 
     @hook_config(can_jump_to=["end"])
     async def aafter_model(self, state: Any, runtime: Any) -> Any:  # noqa: ARG002
-        """The same for a coroutine."""
-        return await self._decided(state, self.guard.runtime.async_ports)
+        """Async variant of `after_model`."""
+        return await self._decide(state, self._async_host)
 
     def wrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]
     ) -> Any:
         """Run one call once, if it is what was evaluated."""
-        return wrap(self.guard, request, handler, told_behind=True)
+        return guard_tool_call(self.guard.runtime, request, handler, reported_later=True)
 
     async def awrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[Any]]
     ) -> Any:
-        """The same for a coroutine."""
-        return await awrap(self.guard, request, handler, told_behind=True)
+        """Async variant of `wrap_tool_call`."""
+        return await aguard_tool_call(self.guard.runtime, request, handler, reported_later=True)
 
-    async def _mended(self, request: ModelRequest[Any], ports: Ports) -> _Mended:
-        """Close calls that a new message has overtaken, before the model runs."""
-        messages = await mend(request.state, get_config(), ports)
-        if messages is None:
-            return _Mended(request)
-        # Others may have changed what the model is shown; what it is told of each call is the same.
-        told = {one.tool_call_id: one for one in messages if isinstance(one, ToolMessage)}
-        shown: Any = answered_in(request.messages, told)
-        return _Mended(request.override(messages=shown), messages)
+    # -- before and after the model ----------------------------------------------------------------
 
-    async def _round_over(self, request: ModelRequest[Any], ports: Ports) -> _Mended:
-        """Tell BIGHUB of the tool round that is over; nobody will run what is left of it."""
-        mended = await self._mended(request, ports)
-        plan: Plan | None = read(request.state, CHANNEL)
-        if not plan:
-            return mended
-        await _close_open(plan, ANSWERED_ELSEWHERE, ports)
-        await self._start(ports, plan["turn"])
-        return mended
+    async def _end_tool_round(
+        self, request: ModelRequest[Any], host: GraphHost
+    ) -> tuple[ModelRequest[Any], list[BaseMessage] | None]:
+        """Report the last tool round, and close the calls that nobody will run any more.
 
-    async def _evaluated(
-        self, mended: _Mended, response: ModelResponse[Any], ports: Ports
+        Returns:
+            The request, and the messages of the state if they have changed.
+        """
+        messages = await close_stale_calls(request.state, get_config(), host.ports)
+        if messages is not None:
+            # Other middleware may have changed the request's messages; the answers are the same.
+            request_messages: Any = insert_answers(request.messages, messages)
+            request = request.override(messages=request_messages)
+        plan = read_plan(request.state)
+        if plan:
+            await _cancel_open_calls(plan, ANSWERED_ELSEWHERE, host.ports)
+            await host.ports.deliver(plan["turn"])
+        return request, messages
+
+    async def _evaluate_response(
+        self,
+        request: ModelRequest[Any],
+        messages: list[BaseMessage] | None,
+        response: ModelResponse[Any],
+        host: GraphHost,
     ) -> ExtendedModelResponse[Any]:
         result = [response] if isinstance(response, AIMessage) else response.result
-        message, done = last_turn(result)
-        if message is None or not message.tool_calls:
-            return _extended(response, mended.update(result))
-        if message.id is None:  # a model that was stood in for; the key needs one that stays
-            message.id = minted()
-        tools = {one.name: one for one in mended.request.tools if isinstance(one, BaseTool)}
-        self._shown |= tools
-        plan = await self._planned(message, done, tools, ports)
-        return _extended(response, {**mended.update(result), CHANNEL: plan})
+        update: dict[str, Any] = {}
+        if messages is not None:
+            update["messages"] = [RemoveMessage(REMOVE_ALL_MESSAGES), *messages, *result]
+        message, answered = last_turn(result)
+        if message is not None and message.tool_calls:
+            if message.id is None:  # from a stand-in for the model; keys need an id that stays
+                message.id = new_id()
+            tools = {tool.name: tool for tool in request.tools if isinstance(tool, BaseTool)}
+            self._model_tools |= tools
+            update[CHANNEL] = await self._plan_turn(message, answered, tools, host)
+        return ExtendedModelResponse(response, Command(update=update) if update else None)
 
-    async def _planned(
-        self, message: AIMessage, done: set[str], tools: dict[str, BaseTool] | None, ports: Ports
+    async def _plan_turn(
+        self,
+        message: AIMessage,
+        answered: set[str],
+        tools: dict[str, BaseTool] | None,
+        host: GraphHost,
     ) -> Plan:
         config = get_config()
-        refuse_forgetful(ports.journal, config)
-        calls = [one for one in message.tool_calls if one["id"] not in done]
-        wrong = faults(calls, tools, config, execution_info(config), complete=False)
-        # A tool that the model was not shown may come from a wrapper; it is looked at there.
-        names = {one["name"] for one in calls}
-        later = set() if tools is None else names - tools.keys()
-        plan = plan_turn(calls, wrong, self.guard, config, turn=message.id, later=later)
-        await consider_plan(plan, self.guard, config, ports)
-        return plan
+        turn_id = TurnId.of(config, message)
+        calls = open_calls(message, answered, turn_id)
+        # A tool that the model was not shown may come from a wrapper; it is evaluated there.
+        unknown = set() if tools is None else {call.tool for call in calls} - tools.keys()
+        return await plan_turn(
+            calls,
+            turn_id,
+            config,
+            host,
+            tools=tools,
+            all_tools_known=False,
+            without_evaluation=unknown,
+        )
 
-    async def _decided(self, state: Any, ports: Ports) -> Any:
-        message, done = last_turn(messages_of(state, "messages"))
-        calls = [one for one in (message.tool_calls if message else []) if one["id"] not in done]
+    # -- asking a person ---------------------------------------------------------------------------
+
+    async def _decide(self, state: Any, host: GraphHost) -> Any:
+        message, answered = read_turn(state, "messages")
+        calls = open_calls(message, answered)
         if message is None or not calls:
-            await self._wait(ports)
+            await host.wait_for_delivery()
             return None
-        plan: Plan | None = read(state, CHANNEL)
+        stored = read_plan(state)
+        plan = stored
         if not plan or not covers(plan, message, calls):
-            # Another middleware changed what the model asked for: evaluated again, and asked about
-            # a step later, when the new plan is stored.
-            before, plan = plan, await self._planned(message, done, None, ports)
-            if before:
-                why = CHANGED if before["turn"] == message.id else ANSWERED_ELSEWHERE
-                await _close_open(before, why, ports, but=plan)
-            if any(one["next"] == "ask" for one in plan["calls"]) and not plan.get("per_call"):
-                return self._again(plan)
-        open_ids = {one["id"] for one in calls}
-        asking = [one for one in plan["calls"] if one["next"] == "ask" and one["id"] in open_ids]
-        if not asking or plan.get("per_call"):
-            said = [one for one in await answers_in(plan, ports) if one.tool_call_id in open_ids]
-            # As most of the time: every call runs, as the stored plan says.
-            stored = not said and plan is read(state, CHANNEL)
-            return None if stored else {"messages": said, CHANNEL: plan}
-        return await self._asked(plan, asking, open_ids, ports)
-
-    async def _asked(
-        self, plan: Plan, asking: Sequence[Planned], open_ids: set[str | None], ports: Ports
-    ) -> Any:
-        records = await ports.find([one["key"] or "" for one in asking])
-        if len(records) < len(asking):  # the journal has forgotten: evaluated again
-            return self._again(part_of(plan, []))
-        question = Question({**plan, "calls": list(asking)}, records, self.guard, self._shown)
-        node_name(get_config())  # raises before anybody is asked, if an answer could not lead back
-        answer = question.ask()
-        try:
-            given = question.read(answer)
-        except InvalidApprovalResponse as error:
-            return self._again({**plan, "unclear": str(error)})
-        settled = await question.settle(given, get_config(), ports)
-        told = [answered(one.record) for one in settled if is_over(one)]
-        settled_plan = part_of(plan, [after_answers(one, settled) for one in plan["calls"]])
-        if any(one["next"] == "ask" for one in settled_plan["calls"]):
-            return self._again(settled_plan, told)
-        await self._start(ports)
-        told = [
-            one for one in await answers_in(settled_plan, ports) if one.tool_call_id in open_ids
+            # Another middleware changed the model's calls: they are evaluated again, and asked
+            # about a step later, when the new plan is stored.
+            plan = await self._plan_turn(message, answered, None, host)
+            if stored:
+                reason = CHANGED if stored["turn"] == message.id else ANSWERED_ELSEWHERE
+                await _cancel_open_calls(stored, reason, host.ports, keep=plan)
+            if any(call["next"] == "ask" for call in plan["calls"]) and not plan["per_call"]:
+                return self._run_node_again(plan)
+        open_ids = {call.call_id for call in calls}
+        pending = [
+            call for call in plan["calls"] if call["next"] == "ask" and call["id"] in open_ids
         ]
-        return {"messages": told, CHANNEL: settled_plan}
+        if pending and not plan["per_call"]:
+            return await self._ask_person(plan, pending, open_ids, host)
+        answers = await _answer_open_calls(plan, open_ids, host.ports)
+        if not answers and plan is stored:  # as usual: every call runs, as the stored plan says
+            return None
+        return {"messages": answers, CHANNEL: plan}
 
-    def _again(self, plan: Plan, told: Sequence[Any] = ()) -> Command[Any]:
-        """Come back to this node with a stored plan; `goto` alone would run the tools as well."""
-        update = {CHANNEL: plan, "messages": list(told), "jump_to": "end"}
+    async def _ask_person(
+        self, plan: Plan, pending: Sequence[PlannedCall], open_ids: set[str], host: GraphHost
+    ) -> Any:
+        config = get_config()
+        node_name(config)  # raises before anybody is asked, if an answer could not lead back
+        question = subplan(plan, pending, unclear=plan["unclear"])
+        answered, messages = await ask_person(question, self._model_tools, config, host)
+        calls = {call["id"]: call for call in answered["calls"]}
+        if any(call["next"] == "evaluate" and "edit" not in call for call in calls.values()):
+            return self._run_node_again(subplan(plan, []))  # which plans the turn anew
+        # An edited call is evaluated where it runs.
+        plan = subplan(
+            plan,
+            [calls.get(call["id"], call) for call in plan["calls"]],
+            unclear=answered["unclear"],
+        )
+        if any(call["next"] == "ask" for call in plan["calls"]):
+            return self._run_node_again(plan, messages)
+        await host.ports.deliver(None)
+        return {"messages": await _answer_open_calls(plan, open_ids, host.ports), CHANNEL: plan}
+
+    def _run_node_again(self, plan: Plan, messages: Sequence[BaseMessage] = ()) -> Command[Any]:
+        """Run this node again with a stored plan; `goto` alone would run the tools as well."""
+        update = {CHANNEL: plan, "messages": list(messages), "jump_to": "end"}
         return Command(update=update, goto=node_name(get_config()))
 
-    async def _start(self, ports: Ports, turn: str | None = None) -> None:
-        if ports is self.guard.runtime.async_ports:
-            await self.guard.runtime.delivery.deliver_async(turn)
-        else:
-            self.guard.runtime.delivery.deliver(turn)
 
-    async def _wait(self, ports: Ports) -> None:
-        if ports is self.guard.runtime.async_ports:
-            await self.guard.runtime.delivery.wait_async(END_OF_RUN)
-        else:
-            self.guard.runtime.delivery.wait(END_OF_RUN)
+async def _answer_open_calls(plan: Plan, open_ids: set[str], ports: Ports) -> list[ToolMessage]:
+    messages = await answer_finished_calls(plan, ports)
+    return [message for message in messages if message.tool_call_id in open_ids]
 
 
-async def _close_open(plan: Plan, why: str, ports: Ports, *, but: Plan | None = None) -> None:
-    """Close the calls of a plan that nobody will run, `but` those of another plan."""
-    kept = {one["key"] for one in but["calls"]} if but else set[str | None]()
-    keys = [key for one in plan["calls"] if (key := one["key"]) is not None and key not in kept]
+async def _cancel_open_calls(
+    plan: Plan, reason: str, ports: Ports, *, keep: Plan | None = None
+) -> None:
+    """Cancel the open calls of a plan, except those that another plan has too."""
+    kept = {call["key"] for call in keep["calls"]} if keep else set[str | None]()
+    keys = [key for call in plan["calls"] if (key := call["key"]) is not None and key not in kept]
     for record in (await ports.find(keys)).values() if keys else ():
         if record.state in {State.AWAITING, State.ALLOWED}:
-            await cancel_call(record, why, ports)
-
-
-def _extended(response: ModelResponse[Any], update: dict[str, Any]) -> ExtendedModelResponse[Any]:
-    return ExtendedModelResponse(response, Command(update=update) if update else None)
+            await cancel_call(record, reason, ports)

@@ -1,4 +1,4 @@
-"""A model that follows a script, tools that count, and ways to run a graph in both colours."""
+"""A model that follows a script, tools that count, and ways to run a graph sync and async."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ def asks_for(*calls: dict[str, Any]) -> AIMessage:
 
 
 class ScriptedModel(BaseChatModel):
-    """Says its script line by line, and remembers what it was shown."""
+    """Responds with its script line by line, and keeps the messages it was shown."""
 
     script: Sequence[Any]
     shown: list[list[BaseMessage]] = []  # noqa: RUF012 - pydantic copies it for each model
@@ -32,8 +32,8 @@ class ScriptedModel(BaseChatModel):
     def _generate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
         line = self.script[len(self.shown)]
         self.shown.append(list(messages))
-        said = AIMessage(line) if isinstance(line, str) else line.model_copy(deep=True)
-        return ChatResult(generations=[ChatGeneration(message=said)])
+        message = AIMessage(line) if isinstance(line, str) else line.model_copy(deep=True)
+        return ChatResult(generations=[ChatGeneration(message=message)])
 
     @property
     def _llm_type(self) -> str:
@@ -73,35 +73,35 @@ class Shop:
 def answers(state: dict[str, Any]) -> dict[str, str]:
     """The contents of the tool messages of a state, by the id of their call."""
     return {
-        one.tool_call_id: str(one.content)
-        for one in state["messages"]
-        if isinstance(one, ToolMessage)
+        message.tool_call_id: str(message.content)
+        for message in state["messages"]
+        if isinstance(message, ToolMessage)
     }
 
 
 class Runner:
-    """Runs a compiled graph in one colour."""
+    """Runs a compiled graph, sync or async."""
 
-    def __init__(self, colour: str) -> None:
-        self._colour = colour
+    def __init__(self, mode: str) -> None:
+        self._mode = mode
 
-    def run(self, graph: Any, given: Any, thread: str | None = "t") -> dict[str, Any]:
+    def run(self, graph: Any, value: Any, thread: str | None = "t") -> dict[str, Any]:
         """Invoke a graph; returns its state."""
         config = {"configurable": {"thread_id": thread}} if thread else {}
-        if self._colour == "blocking":
-            state: dict[str, Any] = graph.invoke(given, config)
+        if self._mode == "blocking":
+            state: dict[str, Any] = graph.invoke(value, config)
         else:
-            state = asyncio.run(graph.ainvoke(given, config))
+            state = asyncio.run(graph.ainvoke(value, config))
         return state
 
-    def stream(self, graph: Any, given: Any, **options: Any) -> Iterator[Any]:
+    def stream(self, graph: Any, value: Any, **options: Any) -> Iterator[Any]:
         """Stream a graph."""
         config = {"configurable": {"thread_id": "t"}}
-        if self._colour == "blocking":
-            yield from graph.stream(given, config, **options)
+        if self._mode == "blocking":
+            yield from graph.stream(value, config, **options)
             return
 
         async def collected() -> list[Any]:
-            return [one async for one in graph.astream(given, config, **options)]
+            return [item async for item in graph.astream(value, config, **options)]
 
         yield from asyncio.run(collected())

@@ -56,16 +56,16 @@ class Trace:
             return 0
         return self._file.read_text(encoding="utf-8").splitlines().count(line)
 
-    def told_to(self, what: str) -> bool:
-        """Whether a test has laid down a wish; it is granted once."""
-        wish = self._directory / what
-        if not wish.exists():
+    def take_fault(self, name: str) -> bool:
+        """Whether a test has requested a fault; it happens once."""
+        request = self._directory / name
+        if not request.exists():
             return False
-        wish.unlink()
+        request.unlink()
         return True
 
-    def wish(self, what: str) -> None:
-        (self._directory / what).touch()
+    def request_fault(self, name: str) -> None:
+        (self._directory / name).touch()
 
 
 def die() -> None:
@@ -81,9 +81,9 @@ class CountingModel(ScriptedModel):
 
     def _generate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
         self.trace.add("model")
-        asked = any(isinstance(one, ToolMessage) for one in messages)
-        said = AIMessage("Done.") if asked else AIMessage("", tool_calls=list(self.calls))
-        return ChatResult(generations=[ChatGeneration(message=said)])
+        has_answers = any(isinstance(message, ToolMessage) for message in messages)
+        message = AIMessage("Done.") if has_answers else AIMessage("", tool_calls=list(self.calls))
+        return ChatResult(generations=[ChatGeneration(message=message)])
 
 
 class MortalSaver(SqliteSaver):
@@ -99,7 +99,7 @@ class MortalSaver(SqliteSaver):
         task_path: str = "",
     ) -> None:
         spoken = [value for channel, value in writes if channel == "messages"]
-        if "ToolMessage" in repr(spoken) and self.trace.told_to("die before the checkpoint"):
+        if "ToolMessage" in repr(spoken) and self.trace.take_fault("die before the checkpoint"):
             die()
         super().put_writes(config, writes, task_id, task_path)
 
@@ -111,9 +111,9 @@ def tools(trace: Trace) -> list[BaseTool]:
     def refund(amount: float) -> str:
         """Pay money back."""
         trace.add(f"refund {amount:g}")
-        if trace.told_to("die in the tool"):
+        if trace.take_fault("die in the tool"):
             die()
-        if trace.told_to("take a moment"):
+        if trace.take_fault("take a moment"):
             time.sleep(0.3)
         return f"refunded {amount:g}"
 
@@ -121,7 +121,7 @@ def tools(trace: Trace) -> list[BaseTool]:
     def note(text: str) -> str:
         """Take a note."""
         trace.add(f"note {text}")
-        if trace.told_to("crash"):
+        if trace.take_fault("crash"):
             raise RuntimeError("the notebook is gone")
         return f"noted {text}"
 
@@ -155,9 +155,9 @@ class Files:
         """Ask the agent for something."""
         return self.run(PLEASE)
 
-    def run(self, given: Any, config: Any = None) -> dict[str, Any]:
+    def run(self, arguments: Any, config: Any = None) -> dict[str, Any]:
         """Run the thread on."""
-        state: dict[str, Any] = self.graph.invoke(given, config or CONFIG)
+        state: dict[str, Any] = self.graph.invoke(arguments, config or CONFIG)
         return state
 
     def answer(self, *decisions: dict[str, Any], config: Any = None) -> dict[str, Any]:
@@ -187,9 +187,9 @@ def main() -> None:
     parser.add_argument("directory", type=Path)
     parser.add_argument("host", choices=HOSTS)
     parser.add_argument("answer", type=json.loads)
-    given = parser.parse_args()
-    files = Files(given.directory, given.host)
-    state = files.run(Command(resume=given.answer))
+    arguments = parser.parse_args()
+    files = Files(arguments.directory, arguments.host)
+    state = files.run(Command(resume=arguments.answer))
     files.close()
     sys.stdout.write(state["messages"][-1].text)
 

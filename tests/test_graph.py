@@ -42,7 +42,7 @@ class Desk:
         saver = InMemorySaver() if memory else None
         self.agent = create_guarded_agent(self.model, tools, self.guard, checkpointer=saver)
 
-    def asked(self, state: dict[str, Any]) -> dict[str, Any]:
+    def read_question(self, state: dict[str, Any]) -> dict[str, Any]:
         [interrupt] = state["__interrupt__"]
         assert isinstance(interrupt, Interrupt)
         value: dict[str, Any] = interrupt.value
@@ -62,8 +62,9 @@ def test_a_call_that_bighub_lets_proceed_runs_and_is_reported(runner: Runner) ->
     [outcome] = desk.bighub.reported_outcomes
     assert (outcome["status"], outcome["request_id"]) == ("SUCCESS", "req-1")
     assert (outcome["production_action"], outcome["recommendation_followed"]) == ("refund", True)
-    [told] = desk.bighub.rounds
-    assert (told["source"], told["events"][0]["output"]) == ("langgraph", "refunded 40.0 for o1")
+    [memory_round] = desk.bighub.rounds
+    assert memory_round["source"] == "langgraph"
+    assert memory_round["events"][0]["output"] == "refunded 40.0 for o1"
 
 
 def test_a_call_that_bighub_stops_never_reaches_the_tool(runner: Runner) -> None:
@@ -77,7 +78,7 @@ def test_a_call_that_bighub_stops_never_reaches_the_tool(runner: Runner) -> None
 
 def test_a_call_that_needs_a_person_waits_with_the_evidence(runner: Runner) -> None:
     desk = Desk(asks_for(REFUND), "Done.", says="review_recommended")
-    request = desk.asked(runner.run(desk.agent, PLEASE))
+    request = desk.read_question(runner.run(desk.agent, PLEASE))
     assert desk.shop.ran == []
     [action] = request["action_requests"]
     assert (action["name"], action["args"]) == ("refund", {"order_id": "o1", "amount": 40})
@@ -131,7 +132,7 @@ def test_edited_arguments_are_seen_by_bighub_before_they_run(runner: Runner) -> 
     edit = {"name": "refund", "args": {"order_id": "o1", "amount": 10}}
     state = runner.run(desk.agent, resume({"type": "edit", "edited_action": edit}))
     desk.guard.flush()
-    assert [one["value"] for one in desk.bighub.evaluations] == [40, 10]
+    assert [request["value"] for request in desk.bighub.asked] == [40, 10]
     assert desk.shop.ran == [("refund", 10)]
     assert "refund(order_id='o1', amount=10)" in answers(state)["call-1"]
     assert desk.bighub.statuses == ["SUCCESS"]
@@ -197,7 +198,7 @@ def test_an_answer_that_is_not_understood_is_asked_again_and_poisons_nothing(
 ) -> None:
     desk = Desk(asks_for(REFUND), "Done.", says="review_recommended")
     runner.run(desk.agent, PLEASE)
-    again = desk.asked(runner.run(desk.agent, Command(resume=nonsense)))
+    again = desk.read_question(runner.run(desk.agent, Command(resume=nonsense)))
     assert "The last answer was not understood" in again["action_requests"][0]["description"]
     assert desk.shop.ran == []
     runner.run(desk.agent, resume({"type": "approve"}))
@@ -251,7 +252,7 @@ BAD_CALLS = [
 ]
 
 
-@pytest.mark.parametrize(("calls", "wrong"), BAD_CALLS, ids=lambda one: str(one)[:40])
+@pytest.mark.parametrize(("calls", "wrong"), BAD_CALLS, ids=lambda value: str(value)[:40])
 def test_a_call_that_cannot_be_run_is_answered_and_nobody_is_asked(
     runner: Runner, calls: list[dict[str, Any]], wrong: str
 ) -> None:
@@ -275,7 +276,7 @@ def test_a_tool_that_raises_is_a_failure_and_keeps_no_secrets(runner: Runner) ->
     desk = Desk(asks_for(call("delete_account", customer="c1")), "Sorry.")
     state = runner.run(desk.agent, PLEASE)
     desk.guard.flush()
-    [message] = [one for one in state["messages"] if isinstance(one, ToolMessage)]
+    [message] = [message for message in state["messages"] if isinstance(message, ToolMessage)]
     assert message.status == "error"
     [outcome] = desk.bighub.reported_outcomes
     assert outcome["status"] == "FAILURE"
@@ -329,10 +330,12 @@ def test_an_outage_is_settled_by_the_fail_mode_and_reported_when_it_is_over(
     desk.bighub.away = False
     assert desk.guard.flush() == 0
     assert desk.bighub.statuses == ["SUCCESS"] * ran
-    asked = [one for one in desk.bighub.evaluations if one["context"].get("unasked")]
-    late = {one["idempotency_key"] for one in asked}
+    late_requests = [
+        request for request in desk.bighub.asked if request["context"].get("auto_executed")
+    ]
+    late = {request["idempotency_key"] for request in late_requests}
     assert len(late) == ran
-    assert all(one["request_id"] for one in desk.bighub.reported_outcomes)
+    assert all(outcome["request_id"] for outcome in desk.bighub.outcomes_told)
     assert len(desk.bighub.rounds) == 1
 
 
@@ -340,7 +343,7 @@ def test_a_new_message_closes_what_was_waiting_and_keeps_the_history_whole(runne
     desk = Desk(asks_for(REFUND), "Fine.", says="review_recommended")
     runner.run(desk.agent, PLEASE)
     state = runner.run(desk.agent, {"messages": [HumanMessage("never mind")]})
-    kinds = [type(one) for one in state["messages"]]
+    kinds = [type(message) for message in state["messages"]]
     assert kinds == [HumanMessage, AIMessage, ToolMessage, HumanMessage, AIMessage]
     assert desk.shop.ran == []
     desk.guard.flush()
@@ -357,7 +360,7 @@ def test_an_old_checkpoint_that_is_resumed_gets_the_stored_result(runner: Runner
     again = desk.agent.invoke(resume({"type": "approve"}), waiting)
     assert desk.shop.ran == [("refund", 40)]
     assert answers(again)["call-1"] == "refunded 40.0 for o1"
-    [message] = [one for one in again["messages"] if isinstance(one, ToolMessage)]
+    [message] = [message for message in again["messages"] if isinstance(message, ToolMessage)]
     assert message.additional_kwargs["bighub"] == {"replayed": True}
 
 
@@ -388,12 +391,12 @@ def test_outside_of_a_call_there_is_no_current_call() -> None:
 
 def test_the_custom_stream_tells_decisions_approvals_and_outcomes(runner: Runner) -> None:
     desk = Desk(asks_for(REFUND), "Done.", says="review_recommended")
-    told = list(runner.stream(desk.agent, PLEASE, stream_mode="custom"))
-    told += runner.stream(desk.agent, resume({"type": "approve"}), stream_mode="custom")
-    assert [one["event"] for one in told] == ["decision", "approval", "outcome"]
-    assert [one["status"] for one in told] == ["approval_required", None, "executed"]
-    assert told[0]["verdict"] == "review"
-    assert told[2]["output"] == "refunded 40.0 for o1"
+    events = list(runner.stream(desk.agent, PLEASE, stream_mode="custom"))
+    events += runner.stream(desk.agent, resume({"type": "approve"}), stream_mode="custom")
+    assert [event["event"] for event in events] == ["decision", "approval", "outcome"]
+    assert [event["status"] for event in events] == ["approval_required", None, "executed"]
+    assert events[0]["verdict"] == "review"
+    assert events[2]["output"] == "refunded 40.0 for o1"
 
 
 @pytest.mark.parametrize("mode", ["values", "updates", "messages", "debug", "checkpoints", "tasks"])
@@ -402,7 +405,7 @@ def test_every_stream_mode_works(runner: Runner, mode: str) -> None:
     assert list(runner.stream(desk.agent, PLEASE, stream_mode=mode))
 
 
-def test_an_async_client_serves_both_colours(runner: Runner) -> None:
+def test_an_async_client_serves_sync_and_async_runs(runner: Runner) -> None:
     bighub = AsyncScriptedBighub()
     desk = Desk(asks_for(REFUND), "Done.", bighub=bighub)
     runner.run(desk.agent, PLEASE)
@@ -419,7 +422,7 @@ def test_on_decision_sees_every_decision_and_may_raise(runner: Runner) -> None:
 
     desk = Desk(asks_for(REFUND), "Done.", on_decision=look)
     runner.run(desk.agent, PLEASE)
-    assert [one["recommendation"] for one in seen] == ["proceed"]
+    assert [event["recommendation"] for event in seen] == ["proceed"]
     assert desk.shop.ran == [("refund", 40)]
 
 
@@ -439,5 +442,6 @@ def test_the_state_the_guard_adds_is_not_shown(runner: Runner) -> None:
 def test_the_picture_of_the_graph_shows_its_nodes() -> None:
     desk = Desk("Hello.")
     drawn = desk.agent.get_graph().draw_mermaid()
-    for name in ("open", "model", "evaluate", "approve", "tools", "report"):
+    for name in ("close_stale_calls", "model", "evaluate", "approve", "tools", "report"):
         assert f"\t{name}(" in drawn
+    assert "__tools" in drawn

@@ -20,8 +20,8 @@ def test_the_examples_of_the_page_run_and_print_what_it_shows() -> None:
 
 @pytest.fixture
 def settings() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((ROOT / "langgraph.json").read_text(encoding="utf-8"))
-    return found
+    matches: dict[str, Any] = json.loads((ROOT / "langgraph.json").read_text(encoding="utf-8"))
+    return matches
 
 
 def test_langgraph_json_has_the_form_a_server_reads(settings: dict[str, Any]) -> None:

@@ -71,9 +71,11 @@ def seen_in_task(look: Callable[[RunnableConfig], Any], **options: Any) -> Any:
 
 def test_a_task_shows_the_checkpointer_of_its_run() -> None:
     saver = InMemorySaver()
-    found: list[Any] = []
-    seen_in_task(lambda config: found.append(internals.checkpointer_of(config)), checkpointer=saver)
-    assert found == [saver]
+    results: list[Any] = []
+    seen_in_task(
+        lambda config: results.append(internals.checkpointer_of(config)), checkpointer=saver
+    )
+    assert results == [saver]
 
 
 def test_without_a_checkpointer_there_is_none_whatever_the_thread_id_says() -> None:
@@ -83,16 +85,16 @@ def test_without_a_checkpointer_there_is_none_whatever_the_thread_id_says() -> N
 
 @pytest.mark.parametrize("own", [None, True])
 def test_a_subgraph_shows_the_checkpointer_of_the_graph_around_it(own: bool | None) -> None:
-    saver, found = InMemorySaver(), list[Any]()
+    saver, results = InMemorySaver(), list[Any]()
 
     def node(_: Any) -> None:
-        found.append(internals.checkpointer_of(get_config()))
+        results.append(internals.checkpointer_of(get_config()))
 
     builder = StateGraph(Seen)
     builder.add_node("inner", one_node(node, checkpointer=own))
     builder.add_edge(START, "inner")
     builder.compile(checkpointer=saver).invoke({"seen": 0}, THREAD)
-    assert found == [saver]
+    assert results == [saver]
 
 
 def test_a_task_shows_its_runtime_with_its_context_and_without() -> None:
@@ -116,14 +118,14 @@ def stored_checkpoint(saver: InMemorySaver) -> bool:
     info = internals.runtime_of(config)
     assert info is not None
     assert info.execution_info is not None
-    return saver.get_tuple(internals.checkpoint_of(config, info.execution_info)) is not None
+    return saver.get_tuple(internals.checkpoint_config(config, info.execution_info)) is not None
 
 
 def test_a_task_shows_the_checkpoint_that_it_runs_from() -> None:
-    saver, found = InMemorySaver(), list[bool]()
+    saver, results = InMemorySaver(), list[bool]()
 
     def node(_: Any) -> None:
-        found.append(stored_checkpoint(saver))
+        results.append(stored_checkpoint(saver))
 
     builder: Any = StateGraph(Seen)
     builder.add_node("outer", node)
@@ -131,7 +133,7 @@ def test_a_task_shows_the_checkpoint_that_it_runs_from() -> None:
     builder.add_edge(START, "outer")
     builder.add_edge("outer", "inner")
     builder.compile(checkpointer=saver).invoke({"seen": 0}, THREAD, durability="sync")
-    assert found == [True, True]
+    assert results == [True, True]
 
 
 def test_a_task_of_the_functional_api_shows_the_checkpoint_that_it_runs_from() -> None:
@@ -149,13 +151,10 @@ def test_a_task_of_the_functional_api_shows_the_checkpoint_that_it_runs_from() -
 
 
 def test_a_run_of_any_kind_can_be_read() -> None:
-    def problem(config: RunnableConfig) -> str | None:
-        return internals.unreadable_run(config, get_runtime().execution_info)
-
-    assert seen_in_task(problem) is None
-    assert seen_in_task(problem, checkpointer=InMemorySaver()) is None
-    assert seen_in_task(internals.unreadable_questions, checkpointer=InMemorySaver()) is None
-    assert internals.unreadable_run({}, None) is None
+    assert seen_in_task(internals.unreadable_run) is None
+    assert seen_in_task(internals.unreadable_run, checkpointer=InMemorySaver()) is None
+    assert seen_in_task(internals.unreadable_interrupts, checkpointer=InMemorySaver()) is None
+    assert internals.unreadable_run({}) is None
 
 
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
@@ -206,13 +205,13 @@ def test_a_tool_node_shows_its_messages_key_and_its_wrappers() -> None:
 
 
 def test_a_tool_node_runs_one_call_with_a_given_state() -> None:
-    given = internals.with_state(REFUND, GIVEN)
-    assert internals.has_state(given)
+    value = internals.with_state(REFUND, GIVEN)
+    assert internals.has_state(value)
     assert not internals.has_state(GIVEN)
     shop = Shop()
 
     def node(_: Any) -> Any:
-        return ToolNode(shop.tools()).invoke(given)
+        return ToolNode(shop.tools()).invoke(value)
 
     state = one_node(node, MessagesState).invoke({"messages": []})
     assert answers(state) == {"call-1": "refunded 40.0 for o1"}
@@ -240,12 +239,12 @@ def test_a_tool_shows_whether_it_has_a_coroutine_of_its_own() -> None:
         async def _arun(self) -> str:
             return ""
 
-    shown = [internals.only_blocks(one) for one in (blocks, waits, Blocks(), Waits(), None)]
+    shown = [internals.only_blocks(item) for item in (blocks, waits, Blocks(), Waits(), None)]
     assert shown == [True, False, True, False, False]
 
     class Own(Blocks):
-        async def ainvoke(self, *given: Any, **options: Any) -> Any:
-            return await super().ainvoke(*given, **options)
+        async def ainvoke(self, *value: Any, **options: Any) -> Any:
+            return await super().ainvoke(*value, **options)
 
     assert not internals.only_blocks(Own())
 
@@ -277,7 +276,7 @@ def test_every_kind_of_edge_can_be_led_elsewhere() -> None:
     builder.add_conditional_edges(START, lambda _: "c", ["c", "old"])
     internals.redirect_edges(builder, "old", "new")
     builder.add_edge("new", END)
-    drawn = {(one.source, one.target) for one in builder.compile().get_graph().edges}
+    drawn = {(edge.source, edge.target) for edge in builder.compile().get_graph().edges}
     assert {start for start, end in drawn if end == "new"} == {"a", "b", "c", START}
     assert {start for start, end in drawn if end == "old"} == set()
 
@@ -287,15 +286,15 @@ def test_every_kind_of_edge_can_be_led_elsewhere() -> None:
 
 def hidden(config: RunnableConfig) -> RunnableConfig:
     """A task's configuration as a release would give it that keeps its checkpointer elsewhere."""
-    known = config["configurable"]
+    configurable = config["configurable"]
     return {
         **config,
-        "configurable": {k: v for k, v in known.items() if k != "__pregel_checkpointer"},
+        "configurable": {k: v for k, v in configurable.items() if k != "__pregel_checkpointer"},
     }
 
 
-def names_the_releases(said: str) -> bool:
-    return internals.installed_versions() in said and "langgraph 1." in said
+def names_the_releases(text: str) -> bool:
+    return internals.installed_versions() in text and "langgraph 1." in text
 
 
 @pytest.mark.parametrize("says", ["proceed", "review_recommended"])
@@ -327,7 +326,7 @@ def test_an_unknown_run_blocks_the_calls_that_a_graph_would_evaluate() -> None:
 
     def node(state: MessagesState, config: RunnableConfig) -> Any:
         update = evaluate.invoke(state, hidden(config))
-        assert [one["next"] for one in update["bighub"]["calls"]] == ["done"]
+        assert [tool_call["next"] for tool_call in update["bighub"]["calls"]] == ["done"]
         return {"messages": update["messages"]}
 
     graph = one_node(node, MessagesState, checkpointer=InMemorySaver())
@@ -358,11 +357,12 @@ def test_an_unknown_run_blocks_a_call_that_is_evaluated_again() -> None:
     bighub = ScriptedBighub()
     evaluate = evaluate_node(BighubGuard(bighub=bighub))
     again: Any = {"id": "call-1", "name": "refund", "args": {"amount": 4000}, "key": None}
-    plan = {"thread": "t", "turn": "m", "calls": [{**again, "next": "evaluate"}]}
+    calls = [{**again, "next": "evaluate"}]
+    plan = {"thread": "t", "turn": "m", "calls": calls, "per_call": False, "unclear": ""}
 
     def node(_: Any, config: RunnableConfig) -> Any:
         update = evaluate.invoke({"messages": [], "bighub": plan}, hidden(config))
-        assert [one["next"] for one in update["bighub"]["calls"]] == ["done"]
+        assert [tool_call["next"] for tool_call in update["bighub"]["calls"]] == ["done"]
         return {"messages": update["messages"]}
 
     graph = one_node(node, MessagesState, checkpointer=InMemorySaver())
@@ -415,16 +415,16 @@ def test_an_unknown_run_blocks_the_calls_of_an_agent() -> None:
 class Scratchpad:
     """A scratchpad of another shape."""
 
-    def __init__(self, known: Any, **other: Any) -> None:
-        self.resume, self.get_null_resume = known.resume, known.get_null_resume
-        self.interrupt_counter = known.interrupt_counter
+    def __init__(self, configurable: Any, **other: Any) -> None:
+        self.resume, self.get_null_resume = configurable.resume, configurable.get_null_resume
+        self.interrupt_counter = configurable.interrupt_counter
         vars(self).update(other)
 
 
 @pytest.mark.parametrize(
     "other",
     [{"resume": None}, {"get_null_resume": None}, {"interrupt_counter": iter}],
-    ids=lambda one: next(iter(one)),
+    ids=lambda value: next(iter(value)),
 )
 def test_nobody_is_asked_where_earlier_questions_cannot_be_seen(other: dict[str, Any]) -> None:
     shop, bighub = Shop(), ScriptedBighub("review_recommended")
@@ -432,17 +432,17 @@ def test_nobody_is_asked_where_earlier_questions_cannot_be_seen(other: dict[str,
 
     def wrap(request: Any, handler: Any) -> Any:
         config = request.runtime.config
-        known = config["configurable"]
-        scratchpad = Scratchpad(known["__pregel_scratchpad"], **other)
-        changed = {**config, "configurable": {**known, "__pregel_scratchpad": scratchpad}}
+        configurable = config["configurable"]
+        scratchpad = Scratchpad(configurable["__pregel_scratchpad"], **other)
+        changed = {**config, "configurable": {**configurable, "__pregel_scratchpad": scratchpad}}
         runtime = replace(request.runtime, config=changed)
         return guard.wrap_tool_call(replace(request, runtime=runtime), handler)
 
     node = ToolNode(shop.tools(), wrap_tool_call=wrap)
     graph = one_node(node, MessagesState, checkpointer=InMemorySaver())
-    said = answers(graph.invoke(GIVEN, THREAD))["call-1"]
-    assert "a person has to approve it" in said
-    assert names_the_releases(said)
+    text = answers(graph.invoke(GIVEN, THREAD))["call-1"]
+    assert "a person has to approve it" in text
+    assert names_the_releases(text)
     assert shop.ran == []
 
 
@@ -467,10 +467,10 @@ class Closed(ToolNode):
             raise AttributeError(name)
         return super().__getattribute__(name)
 
-    def invoke(self, *given: Any, **options: Any) -> Any:
+    def invoke(self, *value: Any, **options: Any) -> Any:
         self.__dict__["running"] = True
         try:
-            return super().invoke(*given, **options)
+            return super().invoke(*value, **options)
         finally:
             self.__dict__["running"] = False
 

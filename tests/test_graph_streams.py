@@ -39,15 +39,15 @@ def graph(request: pytest.FixtureRequest) -> Any:
 
 
 def both_halves(runner: Runner, graph: Any, mode: Any) -> list[Any]:
-    asked = list(runner.stream(graph, PLEASE, stream_mode=mode))
-    return asked + list(runner.stream(graph, YES, stream_mode=mode))
+    parts = list(runner.stream(graph, PLEASE, stream_mode=mode))
+    return parts + list(runner.stream(graph, YES, stream_mode=mode))
 
 
 def test_custom_tells_each_event_in_the_documented_shape(runner: Runner, graph: Any) -> None:
-    told = both_halves(runner, graph, "custom")
-    assert [one["event"] for one in told] == ["decision", "approval", "outcome"]
-    assert all(one.keys() >= ALWAYS and one["type"] == "bighub" for one in told)
-    decision, approval, outcome = told
+    events = both_halves(runner, graph, "custom")
+    assert [event["event"] for event in events] == ["decision", "approval", "outcome"]
+    assert all(event.keys() >= ALWAYS and event["type"] == "bighub" for event in events)
+    decision, approval, outcome = events
     assert (decision["status"], decision["verdict"]) == ("approval_required", "review")
     assert approval["approval"] == {
         "answer": "approve",
@@ -60,16 +60,16 @@ def test_custom_tells_each_event_in_the_documented_shape(runner: Runner, graph: 
 
 def test_updates_show_the_question_and_the_tools_message(runner: Runner, graph: Any) -> None:
     parts = both_halves(runner, graph, "updates")
-    [question] = next(one["__interrupt__"] for one in parts if "__interrupt__" in one)
+    [question] = next(part["__interrupt__"] for part in parts if "__interrupt__" in part)
     [request] = question.value["action_requests"]
     assert request["bighub"]["recommendation"] == "review_recommended"
-    said = [one["tools"]["messages"][-1] for one in parts if "tools" in one]
-    assert [one.text for one in said] == ["refunded 40.0 for o1"]
+    messages = [part["tools"]["messages"][-1] for part in parts if "tools" in part]
+    assert [message.text for message in messages] == ["refunded 40.0 for o1"]
 
 
 def test_messages_show_what_the_model_and_the_tools_say(runner: Runner, graph: Any) -> None:
-    said = [message.text for message, _ in both_halves(runner, graph, "messages")]
-    assert said[-2:] == ["refunded 40.0 for o1", "Done."]
+    contents = [message.text for message, _ in both_halves(runner, graph, "messages")]
+    assert contents[-2:] == ["refunded 40.0 for o1", "Done."]
 
 
 def test_values_show_the_users_keys_the_plan_and_the_question(runner: Runner, graph: Any) -> None:
@@ -88,19 +88,19 @@ def test_several_modes_at_once_tell_which_is_which(runner: Runner, graph: Any) -
 def test_events_show_the_same_as_custom(graph: Any) -> None:
     config: Any = {"configurable": {"thread_id": "t"}}
 
-    async def told(given: Any) -> list[str]:
-        found = []
-        async for one in graph.astream_events(
-            given, config, version="v2", stream_mode=["custom", "values"]
+    async def event_names(value: Any) -> list[str]:
+        names = []
+        async for event in graph.astream_events(
+            value, config, version="v2", stream_mode=["custom", "values"]
         ):
-            chunk = one["data"].get("chunk")
-            if one["event"] == "on_chain_stream" and isinstance(chunk, tuple):
+            chunk = event["data"].get("chunk")
+            if event["event"] == "on_chain_stream" and isinstance(chunk, tuple):
                 mode, part = chunk[-2:]
                 if mode == "custom":
-                    found.append(part["event"])
-        return found
+                    names.append(part["event"])
+        return names
 
     async def both() -> list[str]:
-        return [*await told(PLEASE), *await told(YES)]
+        return [*await event_names(PLEASE), *await event_names(YES)]
 
     assert asyncio.run(both()) == ["decision", "approval", "outcome"]

@@ -23,7 +23,13 @@ from langgraph.types import Command, RetryPolicy, Send, interrupt
 from pydantic import BaseModel
 from typing_extensions import TypedDict
 
-from bighub_langgraph import BighubGuard, ToolPolicy, tools_node
+from bighub_langgraph import (
+    BighubGuard,
+    ToolPolicy,
+    evaluate_node,
+    route_by_recommendation,
+    tools_node,
+)
 from bighub_langgraph.core.lifecycle import Event
 from bighub_langgraph.core.models import CallRecord
 from bighub_langgraph.core.reporting import ReportingConfig
@@ -52,25 +58,25 @@ def graph(node: Any, schema: Any = MessagesState, **compiled: Any) -> Any:
     return builder.compile(**compiled)
 
 
-def given(*calls: dict[str, Any]) -> dict[str, Any]:
+def state_with(*calls: dict[str, Any]) -> dict[str, Any]:
     return {"messages": [HumanMessage("please"), asks_for(*calls)]}
 
 
-def said(state: dict[str, Any]) -> list[str]:
-    return [one.text for one in state["messages"] if isinstance(one, ToolMessage)]
+def contents(state: dict[str, Any]) -> list[str]:
+    return [message.text for message in state["messages"] if isinstance(message, ToolMessage)]
 
 
 def test_all_calls_of_the_last_message_run(runner: Runner) -> None:
     shop = Shop()
-    state = runner.run(graph(tools_node(guard(), shop.tools())), given(REFUND, LOOK_UP))
-    assert said(state) == ["refunded 40.0 for o1", "o1: 3 chairs"]
+    state = runner.run(graph(tools_node(guard(), shop.tools())), state_with(REFUND, LOOK_UP))
+    assert contents(state) == ["refunded 40.0 for o1", "o1: 3 chairs"]
 
 
 def test_calls_that_have_an_answer_do_not_run_again(runner: Runner) -> None:
     shop = Shop()
-    asked = given(REFUND, LOOK_UP)
-    asked["messages"].append(ToolMessage("no", tool_call_id="call-1"))
-    runner.run(graph(tools_node(guard(), shop.tools())), asked)
+    call_input = state_with(REFUND, LOOK_UP)
+    call_input["messages"].append(ToolMessage("no", tool_call_id="call-1"))
+    runner.run(graph(tools_node(guard(), shop.tools())), call_input)
     assert shop.ran == [("look_up", "o1")]
 
 
@@ -84,8 +90,29 @@ def test_calls_can_be_sent_with_and_without_a_state(runner: Runner) -> None:
         return [Send("tools", [REFUND]), Send("tools", with_state)]
 
     builder.add_conditional_edges(START, send, ["tools"])
-    state = runner.run(builder.compile(), given(REFUND, LOOK_UP))
-    assert sorted(said(state)) == ["o1: 3 chairs", "refunded 40.0 for o1"]
+    state = runner.run(builder.compile(), state_with(REFUND, LOOK_UP))
+    assert sorted(contents(state)) == ["o1: 3 chairs", "refunded 40.0 for o1"]
+
+
+def test_a_call_that_is_changed_behind_its_evaluation_is_evaluated_again(runner: Runner) -> None:
+    shop, bighub = Shop(), guard({"refund": "proceed"})
+
+    def send_more(state: Any) -> list[Send]:
+        sends = route_by_recommendation(state)
+        [send] = [send for send in sends if isinstance(send, Send)]
+        [sent] = send.arg
+        bighub.client.says = "do_not_proceed"
+        return [Send("tools", [{**sent, "args": {**sent["args"], "amount": 4000}}])]
+
+    builder = StateGraph(MessagesState)
+    builder.add_node("evaluate", evaluate_node(bighub))
+    builder.add_node("tools", tools_node(bighub, shop.tools()))
+    builder.add_edge(START, "evaluate")
+    builder.add_conditional_edges("evaluate", send_more, ["tools"])
+    state = runner.run(builder.compile(), state_with(REFUND))
+    assert [request["value"] for request in bighub.client.asked] == [40, 4000]
+    assert shop.ran == []
+    assert "Do not repeat this call" in contents(state)[0]
 
 
 def test_a_list_of_messages_gives_a_list_of_messages(runner: Runner) -> None:
@@ -105,7 +132,7 @@ def test_a_list_of_messages_gives_a_list_of_messages(runner: Runner) -> None:
 
     app = graph(RunnableLambda(run, arun), Listed)
     state = runner.run(app, {"talk": [asks_for(REFUND)]})
-    assert [one.text for one in state["talk"][1:]] == ["refunded 40.0 for o1"]
+    assert [message.text for message in state["talk"][1:]] == ["refunded 40.0 for o1"]
 
 
 def test_a_tool_node_brings_its_messages_key_and_its_name(runner: Runner) -> None:
@@ -129,15 +156,15 @@ def test_tools_get_state_store_runtime_and_their_call_id(runner: Runner) -> None
         tool_call_id: Annotated[str, InjectedToolCallId],
     ) -> str:
         """Look around."""
-        found = store.get(("shelf",), "book")
-        assert found is not None
+        item = store.get(("shelf",), "book")
+        assert item is not None
         assert runtime.tool_call_id == tool_call_id
-        return f"{word} {len(state['messages'])} {found.value['title']} {tool_call_id}"
+        return f"{word} {len(state['messages'])} {item.value['title']} {tool_call_id}"
 
     store = InMemoryStore()
     store.put(("shelf",), "book", {"title": "Emma"})
     app = graph(tools_node(guard(), [look]), store=store)
-    assert said(runner.run(app, given(call("look", word="saw")))) == ["saw 2 Emma call-1"]
+    assert contents(runner.run(app, state_with(call("look", word="saw")))) == ["saw 2 Emma call-1"]
 
 
 def test_tools_may_return_commands_and_lists(runner: Runner) -> None:
@@ -157,10 +184,10 @@ def test_tools_may_return_commands_and_lists(runner: Runner) -> None:
         return [Command(update={"rank": 4}), ToolMessage("listed", tool_call_id=tool_call_id)]
 
     app = graph(tools_node(guard(), [promote, both]), Ranked)
-    state = runner.run(app, given(call("promote")))
-    assert (state["rank"], said(state)) == (3, ["up"])
-    state = runner.run(app, given(call("both")), thread="other")
-    assert (state["rank"], said(state)) == (4, ["listed"])
+    state = runner.run(app, state_with(call("promote")))
+    assert (state["rank"], contents(state)) == (3, ["up"])
+    state = runner.run(app, state_with(call("both")), thread="other")
+    assert (state["rank"], contents(state)) == (4, ["listed"])
 
 
 def test_sends_of_several_tools_to_the_parent_all_arrive(runner: Runner) -> None:
@@ -179,9 +206,9 @@ def test_sends_of_several_tools_to_the_parent_all_arrive(runner: Runner) -> None
     outer.add_node("ada", lambda state: state)
     outer.add_node("ben", lambda state: state)
     outer.add_edge(START, "inner")
-    calls = given(call("give_ada", "call-1"), call("give_ben", "call-2"))
+    calls = state_with(call("give_ada", "call-1"), call("give_ben", "call-2"))
     state = runner.run(outer.compile(), calls)
-    assert sorted(said(state)) == ["ada", "ben"]
+    assert sorted(contents(state)) == ["ada", "ben"]
 
 
 def test_artifacts_come_through_and_come_again(runner: Runner) -> None:
@@ -192,10 +219,10 @@ def test_artifacts_come_through_and_come_again(runner: Runner) -> None:
 
     bighub = guard()
     app = graph(tools_node(bighub, [draw]))
-    asked = given(call("draw"))
-    asked["messages"][1].id = "one"
+    call_input = state_with(call("draw"))
+    call_input["messages"][1].id = "one"
     for _ in range(2):
-        message = runner.run(app, asked)["messages"][-1]
+        message = runner.run(app, call_input)["messages"][-1]
         assert message.artifact == {"size": [1, 2]}
     assert message.additional_kwargs["bighub"] == {"replayed": True}
 
@@ -214,8 +241,8 @@ def test_errors_are_worded_as_the_user_set_the_tool_node(
 ) -> None:
     bighub = guard()
     node = tools_node(bighub, ToolNode(Shop().tools(), handle_tool_errors=handle))
-    state = runner.run(graph(node), given(call("delete_account", customer="c1")))
-    assert expected in said(state)[0]
+    state = runner.run(graph(node), state_with(call("delete_account", customer="c1")))
+    assert expected in contents(state)[0]
     bighub.flush()
     assert bighub.client.statuses == ["FAILURE"]
 
@@ -225,16 +252,16 @@ def test_errors_that_are_not_handled_are_raised_and_recorded(runner: Runner, han
     bighub = guard()
     node = tools_node(bighub, ToolNode(Shop().tools(), handle_tool_errors=handle))
     with pytest.raises(RuntimeError, match="no c1 here"):
-        runner.run(graph(node), given(call("delete_account", customer="c1")))
+        runner.run(graph(node), state_with(call("delete_account", customer="c1")))
     bighub.flush()
     assert bighub.client.statuses == ["FAILURE"]
 
 
 def test_unknown_tools_get_langgraphs_answer(runner: Runner) -> None:
     bighub = guard()
-    state = runner.run(graph(tools_node(bighub, Shop().tools())), given(call("fly")))
-    assert "fly is not a valid tool" in said(state)[0]
-    assert bighub.client.evaluations == []
+    state = runner.run(graph(tools_node(bighub, Shop().tools())), state_with(call("fly")))
+    assert "fly is not a valid tool" in contents(state)[0]
+    assert bighub.client.asked == []
 
 
 def test_own_wrappers_run_inside_the_guard_and_may_bring_tools(runner: Runner) -> None:
@@ -245,10 +272,10 @@ def test_own_wrappers_run_inside_the_guard_and_may_bring_tools(runner: Runner) -
 
     shop, bighub = Shop(), guard({"refund": "do_not_proceed", "fly": "proceed"})
     node = tools_node(bighub, ToolNode(shop.tools(), wrap_tool_call=wrap))
-    state = runner.run(graph(node), given(REFUND, call("fly", "call-2")))
+    state = runner.run(graph(node), state_with(REFUND, call("fly", "call-2")))
     assert shop.ran == []
-    assert "made up" in said(state)
-    assert len(bighub.client.evaluations) == 2
+    assert "made up" in contents(state)
+    assert len(bighub.client.asked) == 2
 
 
 def test_a_call_that_needs_a_person_is_blocked_and_the_message_says_what_to_use(
@@ -256,9 +283,9 @@ def test_a_call_that_needs_a_person_is_blocked_and_the_message_says_what_to_use(
 ) -> None:
     shop = Shop()
     app = graph(tools_node(guard("review_recommended"), shop.tools()), checkpointer=InMemorySaver())
-    state = runner.run(app, given(REFUND))
+    state = runner.run(app, state_with(REFUND))
     assert shop.ran == []
-    assert "add_guard(builder, tools, guard)" in said(state)[0]
+    assert "add_guard(builder, tools, guard)" in contents(state)[0]
 
 
 class Place(BaseModel):
@@ -284,9 +311,9 @@ def test_a_tool_that_asks_by_itself_is_paused_and_entered_again(runner: Runner) 
     travel, entered = ask_for_a_place()
     bighub = guard()
     app = graph(tools_node(bighub, [travel]), checkpointer=InMemorySaver())
-    [question] = runner.run(app, given(call("travel")))["__interrupt__"]
+    [question] = runner.run(app, state_with(call("travel")))["__interrupt__"]
     assert question.value == "where to?"
-    assert said(runner.run(app, Command(resume={"town": "Bath"}))) == ["went to Bath"]
+    assert contents(runner.run(app, Command(resume={"town": "Bath"}))) == ["went to Bath"]
     assert len(entered) == 2
     bighub.flush()
     assert bighub.client.statuses == ["SUCCESS"]
@@ -296,10 +323,10 @@ def test_an_answer_that_does_not_fit_the_tools_question_can_be_given_again(runne
     travel, _ = ask_for_a_place()
     bighub = guard()
     app = graph(tools_node(bighub, [travel]), checkpointer=InMemorySaver())
-    runner.run(app, given(call("travel")))
+    runner.run(app, state_with(call("travel")))
     with pytest.raises(ValueError, match="town"):
         runner.run(app, Command(resume={"city": "Bath"}))
-    assert said(runner.run(app, Command(resume={"town": "Bath"}))) == ["went to Bath"]
+    assert contents(runner.run(app, Command(resume={"town": "Bath"}))) == ["went to Bath"]
     bighub.flush()
     assert bighub.client.statuses == ["SUCCESS"]
 
@@ -312,8 +339,12 @@ def test_what_tools_stream_arrives_between_the_guards_events(runner: Runner) -> 
         return "all"
 
     app = graph(tools_node(guard(), [work]), checkpointer=InMemorySaver())
-    told = list(runner.stream(app, given(call("work")), stream_mode="custom"))
-    assert [one.get("event", one.get("done")) for one in told] == ["decision", "half", "outcome"]
+    events = list(runner.stream(app, state_with(call("work")), stream_mode="custom"))
+    assert [event.get("event", event.get("done")) for event in events] == [
+        "decision",
+        "half",
+        "outcome",
+    ]
 
 
 class Watched(MemoryJournal):
@@ -344,7 +375,7 @@ async def test_a_cancelled_run_does_not_lose_what_a_blocking_tool_did() -> None:
     journal = Watched(chosen=True)
     bighub = guard(journal=journal)
     app = graph(tools_node(bighub, [slow]))
-    run = asyncio.create_task(app.ainvoke(given(call("slow"))))
+    run = asyncio.create_task(app.ainvoke(state_with(call("slow"))))
     await began.wait()
     run.cancel()
     may_end.set()
@@ -368,27 +399,27 @@ async def test_a_cancelled_coroutine_tool_is_in_doubt() -> None:
     bighub = guard()
     app = graph(tools_node(bighub, [slow]), checkpointer=InMemorySaver())
     config: Any = {"configurable": {"thread_id": "t"}}
-    run = asyncio.create_task(app.ainvoke(given(call("slow")), config))
+    run = asyncio.create_task(app.ainvoke(state_with(call("slow")), config))
     await began.wait()
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
         await run
     state = await app.ainvoke(None, config)
-    assert "whether it took effect is not known" in said(state)[0]
+    assert "whether it took effect is not known" in contents(state)[0]
     assert isinstance(state["messages"][1], AIMessage)
 
 
 def test_an_empty_target_is_no_target(runner: Runner) -> None:
     policy = ToolPolicy(target_from_args=lambda arguments: arguments["order_id"])
     bighub = guard(tools={"look_up": policy})
-    runner.run(graph(tools_node(bighub, Shop().tools())), given(call("look_up", order_id="")))
-    assert "target" not in bighub.client.evaluations[0]
+    runner.run(graph(tools_node(bighub, Shop().tools())), state_with(call("look_up", order_id="")))
+    assert "target" not in bighub.client.asked[0]
 
 
 class InProcess(ScriptedBighub):
     """A client that answers in process, and remembers in which thread it did."""
 
-    immediate = True
+    in_process = True
 
     def submit(self, **fields: Any) -> Any:
         self.thread = threading.get_ident()
@@ -398,7 +429,7 @@ class InProcess(ScriptedBighub):
 async def test_an_engine_in_process_does_not_hold_up_the_event_loop() -> None:
     bighub = InProcess()
     node = tools_node(BighubGuard(bighub=bighub), Shop().tools())
-    await graph(node).ainvoke(given(REFUND))
+    await graph(node).ainvoke(state_with(REFUND))
     assert bighub.thread != threading.get_ident()
 
 
@@ -424,7 +455,7 @@ def test_a_node_that_is_retried_runs_its_call_once_in_whatever_thread() -> None:
     builder.add_edge(START, "start")
     builder.add_conditional_edges("start", lambda _: [Send("tools", [REFUND])], ["tools"])
     compiled: Any = builder.compile(checkpointer=InMemorySaver())
-    asyncio.run(compiled.ainvoke(given(REFUND), {"configurable": {"thread_id": "t"}}))
+    asyncio.run(compiled.ainvoke(state_with(REFUND), {"configurable": {"thread_id": "t"}}))
     assert (len(tries), shop.ran) == (2, [("refund", 40)])
 
 
@@ -468,4 +499,4 @@ def test_no_tool_starts_before_its_message_is_stored_in_whatever_thread(
         compiled: Any = builder.compile(checkpointer=saver)
         state = compiled.invoke({"messages": []}, {"configurable": {"thread_id": "t"}})
     connection.close()
-    assert said(state) == ["True"]
+    assert contents(state) == ["True"]

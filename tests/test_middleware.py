@@ -52,7 +52,7 @@ class Agent:
         )
 
 
-def asked(state: dict[str, Any]) -> dict[str, Any]:
+def read_question(state: dict[str, Any]) -> dict[str, Any]:
     [interrupt] = state["__interrupt__"]
     value: dict[str, Any] = interrupt.value
     return value
@@ -86,8 +86,8 @@ def test_a_call_that_bighub_stops_never_reaches_the_tool(runner: Runner) -> None
 
 def test_all_calls_of_a_turn_wait_for_the_answer_and_the_model_goes_on_once(runner: Runner) -> None:
     agent = Agent(asks_for(REFUND, LOOK_UP), "Done.", says=REVIEW)
-    question = asked(runner.run(agent.graph, PLEASE))
-    assert [one["name"] for one in question["action_requests"]] == ["refund"]
+    question = read_question(runner.run(agent.graph, PLEASE))
+    assert [item["name"] for item in question["action_requests"]] == ["refund"]
     assert agent.shop.ran == []
     runner.run(agent.graph, resume(YES))
     assert sorted(agent.shop.ran) == [("look_up", "o1"), ("refund", 40)]
@@ -122,7 +122,7 @@ def test_an_edited_call_is_evaluated_before_it_runs(runner: Runner) -> None:
     state = runner.run(agent.graph, resume(edit(5)))
     agent.guard.flush()
     assert agent.shop.ran == [("refund", 5)]
-    assert [one["value"] for one in agent.bighub.evaluations] == [40, 5]
+    assert [request["value"] for request in agent.bighub.asked] == [40, 5]
     assert "What ran: refund(order_id='o1', amount=5)" in answers(state)["call-1"]
     assert agent.bighub.statuses == ["SUCCESS"]
 
@@ -142,7 +142,7 @@ def test_an_answer_that_is_not_understood_is_asked_again_and_poisons_nothing(
     agent = Agent(asks_for(REFUND, LOOK_UP), "Done.", says=REVIEW)
     waiting = runner.run(agent.graph, PLEASE)
     answer = {waiting["__interrupt__"][0].id: nonsense}
-    again = asked(runner.run(agent.graph, Command(resume=answer)))
+    again = read_question(runner.run(agent.graph, Command(resume=answer)))
     assert "The last answer was not understood" in again["action_requests"][0]["description"]
     assert agent.shop.ran == []
     runner.run(agent.graph, resume(YES))
@@ -155,8 +155,8 @@ def test_calls_that_got_no_answer_are_asked_about_again(runner: Runner) -> None:
     agent = Agent(asks_for(REFUND, other), "Done.", says="review_recommended")
     runner.run(agent.graph, PLEASE)
     partly = resume({"type": "reject", "tool_call_id": "call-2"})
-    again = asked(runner.run(agent.graph, partly))
-    assert [one["name"] for one in again["action_requests"]] == ["refund"]
+    again = read_question(runner.run(agent.graph, partly))
+    assert [item["name"] for item in again["action_requests"]] == ["refund"]
     assert agent.shop.ran == []
     state = runner.run(agent.graph, resume(YES))
     assert agent.shop.ran == [("refund", 40)]
@@ -168,7 +168,7 @@ def test_a_new_message_closes_what_was_waiting(runner: Runner) -> None:
     agent = Agent(asks_for(REFUND), "Fine.", says=REVIEW)
     runner.run(agent.graph, PLEASE)
     state = runner.run(agent.graph, {"messages": [HumanMessage("never mind")]})
-    kinds = [type(one) for one in state["messages"]]
+    kinds = [type(message) for message in state["messages"]]
     assert kinds == [HumanMessage, AIMessage, ToolMessage, HumanMessage, AIMessage]
     assert agent.shop.ran == []
     agent.guard.flush()
@@ -179,9 +179,12 @@ class Raises(AgentMiddleware[Any, Any, Any]):
     """Raises every amount once the model has spoken."""
 
     def after_model(self, state: Any, runtime: Any) -> Any:
-        said = state["messages"][-1]
-        calls = [{**one, "args": {**one["args"], "amount": 99}} for one in said.tool_calls]
-        return {"messages": [said.model_copy(update={"tool_calls": calls})]} if calls else None
+        message = state["messages"][-1]
+        calls = [
+            {**tool_call, "args": {**tool_call["args"], "amount": 99}}
+            for tool_call in message.tool_calls
+        ]
+        return {"messages": [message.model_copy(update={"tool_calls": calls})]} if calls else None
 
 
 @pytest.mark.parametrize("word", ["proceed", "review_recommended"])
@@ -206,7 +209,9 @@ def test_a_blocked_call_that_the_journal_has_forgotten_is_answered_again(tmp_pat
     agent.guard.flush()
     assert journal.prune(1.0) == 1
     history = agent.graph.get_state_history(thread)
-    *_, behind_the_model = [one for one in history if one.next == ("BighubMiddleware.after_model",)]
+    *_, behind_the_model = [
+        item for item in history if item.next == ("BighubMiddleware.after_model",)
+    ]
     state = agent.graph.invoke(None, behind_the_model.config)
     assert agent.shop.ran == []
     assert "was not run" in answers(state)["call-1"]
@@ -228,7 +233,7 @@ BAD_CALLS = [
 ]
 
 
-@pytest.mark.parametrize(("calls", "wrong"), BAD_CALLS, ids=lambda one: str(one)[:40])
+@pytest.mark.parametrize(("calls", "wrong"), BAD_CALLS, ids=lambda value: str(value)[:40])
 def test_a_call_that_cannot_be_run_is_answered_and_nobody_is_asked(
     runner: Runner, calls: list[dict[str, Any]], wrong: str
 ) -> None:
@@ -251,7 +256,7 @@ def test_a_read_only_tool_runs_without_an_evaluation(runner: Runner) -> None:
 def test_one_question_a_call_lets_the_others_run_meanwhile(runner: Runner) -> None:
     policy = ApprovalPolicy(interrupt_mode="per_call")
     agent = Agent(asks_for(REFUND, LOOK_UP), "Done.", says=REVIEW, approvals=policy)
-    question = asked(runner.run(agent.graph, PLEASE))
+    question = read_question(runner.run(agent.graph, PLEASE))
     assert (question["type"], question["tool_call_id"]) == ("tool_approval", "call-1")
     assert agent.shop.ran == [("look_up", "o1")]
     runner.run(agent.graph, Command(resume=YES))
@@ -319,9 +324,9 @@ def test_what_a_new_message_closes_is_told_right_behind_its_call_to_model_and_st
     runner.run(agent.graph, PLEASE)
     state = runner.run(agent.graph, {"messages": [HumanMessage("something else")]})
     kinds = [AIMessage, ToolMessage, HumanMessage]
-    assert [type(one) for one in agent.model.shown[1]] == kinds
-    assert [type(one) for one in state["messages"]] == [HumanMessage, *kinds, AIMessage]
-    assert len({one.id for one in state["messages"]}) == len(state["messages"])
+    assert [type(item) for item in agent.model.shown[1]] == kinds
+    assert [type(message) for message in state["messages"]] == [HumanMessage, *kinds, AIMessage]
+    assert len({message.id for message in state["messages"]}) == len(state["messages"])
 
 
 class Leaves(AgentMiddleware[Any, Any, Any]):

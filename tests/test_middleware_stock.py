@@ -60,7 +60,8 @@ def place(request: pytest.FixtureRequest) -> Place:
     """Makes an agent with the guard in front of another middleware, or behind it."""
 
     def agent(other: Any, *script: Any, says: Any = "proceed", **options: Any) -> Agent:
-        guard = BighubGuard(bighub=ScriptedBighub(says), **options)
+        bighub = says if isinstance(says, ScriptedBighub) else ScriptedBighub(says)
+        guard = BighubGuard(bighub=bighub, **options)
         both = [BighubMiddleware(guard), other]
         first = request.param == "the guard first"
         return Agent(list(script), both if first else both[::-1], guard)
@@ -111,11 +112,11 @@ def test_what_langchains_reviewer_edits_is_evaluated_again(
 ) -> None:
     agent = place(ask(interrupt_mode=mode), asks_for(REFUND), "Done.")
     runner.run(agent.graph, PLEASE)
-    said: Command[Any] = Command(resume=EDIT) if mode == "per_call" else resume(EDIT)
-    state = runner.run(agent.graph, said)
+    answer: Command[Any] = Command(resume=EDIT) if mode == "per_call" else resume(EDIT)
+    state = runner.run(agent.graph, answer)
     agent.guard.flush()
     assert agent.shop.ran == [("refund", 7)]
-    assert [one["value"] for one in agent.bighub.evaluations] == [40, 7]
+    assert [request["value"] for request in agent.bighub.asked] == [40, 7]
     assert "refunded 7" in answers(state)["call-1"]
     assert sorted(agent.bighub.statuses) == ["BLOCKED", "SUCCESS"]
 
@@ -151,7 +152,10 @@ class Editor(AgentMiddleware[Any, Any, Any]):
         last = state["messages"][-1]
         if not isinstance(last, AIMessage) or not last.tool_calls:
             return {}
-        calls = [{**one, "args": {**one["args"], "amount": 1000}} for one in last.tool_calls]
+        calls = [
+            {**tool_call, "args": {**tool_call["args"], "amount": 1000}}
+            for tool_call in last.tool_calls
+        ]
         return {"messages": [last.model_copy(update={"tool_calls": calls})]}
 
 
@@ -183,20 +187,20 @@ class Filler(AgentMiddleware[Any, Any, Any]):
         return request.override(tool_call={**request.tool_call, "args": args})
 
 
+class StopsLargeValues(ScriptedBighub):
+    """Recommends against values of 1000 and more."""
+
+    def submit(self, **fields: Any) -> Any:
+        self.says = "do_not_proceed" if fields["value"] >= 1000 else "proceed"
+        return super().submit(**fields)
+
+
 def test_a_call_that_is_changed_on_its_way_is_looked_at_before_it_runs(
     place: Place, runner: Runner
 ) -> None:
-    agent = place(Filler(), asks_for(REFUND), "Sorry.")
-    seen: list[float] = []
-
-    def says(**fields: Any) -> Any:
-        seen.append(fields["value"])
-        word = "do_not_proceed" if fields["value"] == 1000 else "proceed"
-        return {"recommendation": word, "request_id": f"r{len(seen)}"}
-
-    agent.bighub.submit = says  # type: ignore[method-assign]
+    agent = place(Filler(), asks_for(REFUND), "Sorry.", says=StopsLargeValues())
     runner.run(agent.graph, PLEASE)
-    assert seen == [40, 1000]
+    assert [request["value"] for request in agent.bighub.asked] == [40, 1000]
     assert agent.shop.ran == []
 
 
@@ -288,12 +292,12 @@ class Late(AgentMiddleware[Any, Any, Any]):
         return await handler(request.override(tools=[*request.tools, late]))
 
     def wrap_tool_call(self, request: Any, handler: Any) -> Any:
-        mine = request.tool_call["name"] == "late"
-        return handler(request.override(tool=late) if mine else request)
+        tool_call_id = request.tool_call["name"] == "late"
+        return handler(request.override(tool=late) if tool_call_id else request)
 
     async def awrap_tool_call(self, request: Any, handler: Any) -> Any:
-        mine = request.tool_call["name"] == "late"
-        return await handler(request.override(tool=late) if mine else request)
+        tool_call_id = request.tool_call["name"] == "late"
+        return await handler(request.override(tool=late) if tool_call_id else request)
 
 
 @pytest.mark.parametrize(("word", "ran"), [("proceed", [3]), ("do_not_proceed", [])])
@@ -304,8 +308,10 @@ def test_a_tool_that_is_found_late_is_guarded_too(
     agent = place(Late(), asks_for(call("late", amount=3)), "Done.", says=word)
     state = runner.run(agent.graph, PLEASE)
     assert Late.ran == ran
-    assert len(agent.bighub.evaluations) == 1
-    assert [one.name for one in state["messages"] if isinstance(one, ToolMessage)] == ["late"]
+    assert len(agent.bighub.asked) == 1
+    assert [message.name for message in state["messages"] if isinstance(message, ToolMessage)] == [
+        "late"
+    ]
 
 
 def test_a_tool_keeps_its_state_and_runtime_behind_the_guard(runner: Runner) -> None:
@@ -337,7 +343,7 @@ def test_hooks_at_the_end_of_the_agent_run_when_the_agent_ends(
     runner.run(agent.graph, PLEASE)
     runner.run(agent.graph, Command(resume="what?"))
     state = runner.run(agent.graph, resume(YES))
-    assert [one.text for one in state["messages"][-2:]] == ["Done.", "Bye."]
+    assert [message.text for message in state["messages"][-2:]] == ["Done.", "Bye."]
     assert agent.shop.ran == [("refund", 40)]
 
 

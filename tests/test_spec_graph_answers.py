@@ -30,9 +30,9 @@ class Payer(ScriptedModel):
 
     def _generate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
         self.turns.append(1)
-        asked = any(isinstance(one, AIMessage) for one in messages)
-        said = AIMessage("Done.") if asked else AIMessage("", tool_calls=CALLS)
-        return ChatResult(generations=[ChatGeneration(message=said)])
+        has_asked = any(isinstance(message, AIMessage) for message in messages)
+        response = AIMessage("Done.") if has_asked else AIMessage("", tool_calls=CALLS)
+        return ChatResult(generations=[ChatGeneration(message=response)])
 
 
 class Desk:
@@ -78,17 +78,19 @@ class Thread:
     def open(self) -> list[Any]:
         return list(self.state.get("__interrupt__", ()))
 
-    def asked(self, question: Any) -> list[str]:
+    def asked_ids(self, question: Any) -> list[str]:
         """The ids of the calls a question is about."""
         value = question.value
         if "tool_call_id" in value:
             return [value["tool_call_id"]]
-        return [one["bighub"]["tool_call_id"] for one in value["action_requests"]]
+        return [item["bighub"]["tool_call_id"] for item in value["action_requests"]]
 
-    def answer(self, question: Any, said: Any) -> None:
+    def answer(self, question: Any, response: Any) -> None:
         """Answer a question; LangGraph itself may refuse an answer that does not fit."""
         try:
-            self.state = self._desk.graph.invoke(Command(resume={question.id: said}), self._config)
+            self.state = self._desk.graph.invoke(
+                Command(resume={question.id: response}), self._config
+            )
         except ValueError:
             interrupts = self._desk.graph.get_state(self._config).interrupts
             self.state = {**self.state, "__interrupt__": interrupts}
@@ -121,29 +123,30 @@ ANSWERS = st.one_of(
 )
 
 
-def decisions_in(said: Any) -> list[dict[str, Any]]:
+def decisions_in(response: Any) -> list[dict[str, Any]]:
     """Everything in an answer that looks like a decision."""
-    if isinstance(said, dict):
-        listed = said.get("decisions", [said])
+    if isinstance(response, dict):
+        listed = response.get("decisions", [response])
         return decisions_in(listed) if isinstance(listed, list) else []
-    if isinstance(said, list):
-        return [one for one in said if isinstance(one, dict)]
+    if isinstance(response, list):
+        return [item for item in response if isinstance(item, dict)]
     return []
 
 
-def amounts_allowed(said: Any, asked: Sequence[str]) -> set[float]:
+def amounts_allowed(response: Any, ids: Sequence[str]) -> set[float]:
     """The most that an answer can allow to be paid."""
     allowed: set[float] = set()
-    for position, one in enumerate(decisions_in(said)):
-        by_position = asked[position] if position < len(asked) else None
-        call_id = one.get("tool_call_id") or by_position
+    for position, decision in enumerate(decisions_in(response)):
+        by_position = ids[position] if position < len(ids) else None
+        call_id = decision.get("tool_call_id") or by_position
         amount = IDS.index(call_id) + 1 if call_id in IDS else None
         if amount and (
-            one.get("type") in {"approve", "accept"} or one.get("resolution") == "approved"
+            decision.get("type") in {"approve", "accept"}
+            or decision.get("resolution") == "approved"
         ):
             allowed.add(amount)
-        args = one.get("edited_action", {}).get("args") or {}
-        if one.get("type") == "edit" and isinstance(args.get("amount"), int):
+        args = decision.get("edited_action", {}).get("args") or {}
+        if decision.get("type") == "edit" and isinstance(args.get("amount"), int):
             allowed.add(args["amount"])
     return allowed
 
@@ -163,25 +166,27 @@ def desk(request: pytest.FixtureRequest) -> Desk:
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-@given(said=st.lists(ANSWERS, min_size=1, max_size=6))
-def test_no_answer_runs_an_unapproved_call_or_poisons_a_thread(desk: Desk, said: list[Any]) -> None:
+@given(responses=st.lists(ANSWERS, min_size=1, max_size=6))
+def test_no_answer_runs_an_unapproved_call_or_poisons_a_thread(
+    desk: Desk, responses: list[Any]
+) -> None:
     thread = Thread(desk)
     allowed: set[float] = set()
-    for one in said:
+    for response in responses:
         if not thread.open:
             break
         question = thread.open[0]
-        allowed |= amounts_allowed(one, thread.asked(question))
-        thread.answer(question, one)
+        allowed |= amounts_allowed(response, thread.asked_ids(question))
+        thread.answer(question, response)
         assert set(desk.paid) <= allowed
     for _ in count():
         if not thread.open:
             break
         question = thread.open[0]
-        no = [{"type": "reject", "tool_call_id": one} for one in thread.asked(question)]
+        no = [{"type": "reject", "tool_call_id": call_id} for call_id in thread.asked_ids(question)]
         thread.answer(question, {"decisions": no})
     messages = thread.state["messages"]
-    answered = [one.tool_call_id for one in messages if isinstance(one, ToolMessage)]
+    answered = [message.tool_call_id for message in messages if isinstance(message, ToolMessage)]
     assert sorted(answered) == IDS
     assert messages[-1].content == "Done."
     assert len(desk.model.turns) == 2

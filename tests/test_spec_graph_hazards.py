@@ -26,8 +26,8 @@ Make = Callable[..., Files]
 
 @pytest.fixture(params=HOSTS)
 def host(request: pytest.FixtureRequest) -> str:
-    found: str = request.param
-    return found
+    results: str = request.param
+    return results
 
 
 @pytest.fixture
@@ -35,11 +35,11 @@ def make(tmp_path: Path, host: str) -> Iterator[Make]:
     """Agents on the same files, each as if in a process of its own."""
     made: list[Files] = []
 
-    def one(*calls: dict[str, Any], **options: Any) -> Files:
+    def open_files(*calls: dict[str, Any], **options: Any) -> Files:
         made.append(Files(tmp_path, host, *calls, **options))
         return made[-1]
 
-    yield one
+    yield open_files
     for files in made:
         files.close()
 
@@ -86,7 +86,7 @@ def test_the_decision_is_made_once_however_often_the_thread_is_resumed(make: Mak
 def test_two_threads_that_resume_run_the_call_once(make: Make) -> None:
     first, second = make(), make()
     first.start()
-    first.trace.wish("take a moment")
+    first.trace.request_fault("take a moment")
     both = Barrier(2)
 
     def resume(files: Files) -> dict[str, Any]:
@@ -96,15 +96,15 @@ def test_two_threads_that_resume_run_the_call_once(make: Make) -> None:
     with ThreadPoolExecutor(2) as pool:
         states = list(pool.map(resume, [first, second]))
     assert first.trace.count("refund 40") == 1
-    assert {answers(one)["call-1"] for one in states} == {"refunded 40"}
+    assert {answers(item)["call-1"] for item in states} == {"refunded 40"}
 
 
 def test_two_processes_that_resume_run_the_call_once(tmp_path: Path, host: str, make: Make) -> None:
     trace = asked_in_another_life(make)
-    trace.wish("take a moment")
+    trace.request_fault("take a moment")
     yes = {"decisions": [YES]}
     runs = [process(tmp_path, host, yes), process(tmp_path, host, yes)]
-    assert [ended(one) for one in runs] == ["Done.", "Done."]
+    assert [ended(item) for item in runs] == ["Done.", "Done."]
     assert trace.count("refund 40") == 1
 
 
@@ -118,7 +118,7 @@ def asked_in_another_life(make: Make) -> Trace:
 
 def killed_in_the_tool(directory: Path, host: str, make: Make) -> Trace:
     trace = asked_in_another_life(make)
-    trace.wish("die in the tool")
+    trace.request_fault("die in the tool")
     run = process(directory, host, {"decisions": [YES]})
     run.communicate(timeout=60)
     assert run.returncode == -9
@@ -132,9 +132,9 @@ def test_a_call_whose_process_was_killed_is_not_run_again_but_asked_about(
     trace = killed_in_the_tool(tmp_path, host, make)
     files = make()
     [question] = files.run(None)["__interrupt__"]
-    [asked] = question.value["action_requests"]
-    assert "whether it took effect is not known" in asked["description"]
-    assert asked["bighub"]["state"] == "unknown"
+    [request] = question.value["action_requests"]
+    assert "whether it took effect is not known" in request["description"]
+    assert request["bighub"]["state"] == "unknown"
     state = files.answer({"type": "respond", "message": "refunded, says the bank"})
     assert answers(state)["call-1"] == "refunded, says the bank"
     assert trace.count("refund 40") == 1
@@ -154,7 +154,7 @@ def test_a_crash_after_a_second_start_does_not_count_the_old_yes_again(
     tmp_path: Path, host: str, make: Make
 ) -> None:
     trace = killed_in_the_tool(tmp_path, host, make)
-    trace.wish("die in the tool")
+    trace.request_fault("die in the tool")
     make().run(None)
     run = process(tmp_path, host, {"decisions": [YES]})
     run.communicate(timeout=60)
@@ -167,7 +167,7 @@ def test_a_result_that_missed_its_checkpoint_is_handed_out_again(
     tmp_path: Path, host: str, make: Make
 ) -> None:
     trace = asked_in_another_life(make)
-    trace.wish("die before the checkpoint")
+    trace.request_fault("die before the checkpoint")
     run = process(tmp_path, host, {"decisions": [YES]})
     run.communicate(timeout=60)
     assert run.returncode == -9
@@ -179,7 +179,7 @@ def test_a_result_that_missed_its_checkpoint_is_handed_out_again(
 
 def test_a_sibling_that_crashes_does_not_run_the_others_again(make: Make) -> None:
     files = make(REFUND, NOTE, says="proceed")
-    files.trace.wish("crash")
+    files.trace.request_fault("crash")
     with pytest.raises(RuntimeError, match="the notebook is gone"):
         files.start()
     state = files.run(None)
@@ -216,8 +216,8 @@ def test_a_fork_with_other_arguments_is_another_call(make: Make) -> None:
     files.start()
     waiting = files.graph.get_state(CONFIG)
     files.answer(NO)
-    asked = waiting.values["messages"][-1]
-    other = asked.model_copy(update={"tool_calls": [{**REFUND, "args": {"amount": 41}}]})
+    message = waiting.values["messages"][-1]
+    other = message.model_copy(update={"tool_calls": [{**REFUND, "args": {"amount": 41}}]})
     fork = files.graph.update_state(waiting.config, {"messages": [other]}, as_node="model")
     state = files.run(None, fork)
     assert "__interrupt__" in state
@@ -232,7 +232,7 @@ def test_a_message_during_an_approval_closes_it_for_every_process(make: Make) ->
     files.start()
     waiting = files.graph.get_state(CONFIG).config
     state = files.run({"messages": [HumanMessage("wait")]})
-    kinds = [type(one) for one in state["messages"]]
+    kinds = [type(message) for message in state["messages"]]
     assert kinds == [HumanMessage, AIMessage, ToolMessage, HumanMessage, AIMessage]
     make().answer(YES, config=waiting)
     assert files.trace.count("refund 40") == 0
@@ -244,5 +244,5 @@ def test_every_outcome_arrives_once(make: Make) -> None:
     files.answer(YES)
     files.guard.flush()
     assert sorted(files.bighub.statuses) == ["SUCCESS", "SUCCESS"]
-    keys = [one["details"]["idempotency_key"] for one in files.bighub.reported_outcomes]
+    keys = [outcome["details"]["idempotency_key"] for outcome in files.bighub.outcomes_told]
     assert len(set(keys)) == 2

@@ -46,15 +46,15 @@ class Model(BaseChatModel):
         return self
 
     def _generate(self, messages: Sequence[BaseMessage], *_: Any, **__: Any) -> ChatResult:
-        said = AIMessage("done") if messages[-1].type == "tool" else self._wish()
-        return ChatResult(generations=[ChatGeneration(message=said)])
+        message = AIMessage("done") if messages[-1].type == "tool" else self._calls_message()
+        return ChatResult(generations=[ChatGeneration(message=message)])
 
-    def _wish(self) -> AIMessage:
-        wishes = [
+    def _calls_message(self) -> AIMessage:
+        tool_calls = [
             {"name": "refund", "args": {"order": str(n), "amount": 2.0 + n}, "id": f"call-{n}"}
             for n in range(self.calls)
         ]
-        return AIMessage("", tool_calls=wishes)
+        return AIMessage("", tool_calls=tool_calls)
 
 
 @asynccontextmanager
@@ -82,7 +82,7 @@ def _at_once(api: str) -> Iterator[BighubGuard]:
 
 @contextmanager
 def _embedded(_: str) -> Iterator[BighubGuard]:
-    """A guard over an embedded engine that has seen refunds go well: it lets them run unasked."""
+    """A guard over an embedded engine whose good outcomes let refunds run without approval."""
     with (
         LocalBighub(settings=Settings(default=DomainSettings(max_bad_rate=None))) as bighub,
         BighubGuard(bighub=bighub, actor="agent", domain="shop") as guard,
@@ -142,7 +142,7 @@ MADE: dict[str, tuple[Callable[[Model, Any], Any], Callable[[str], Any]]] = {
 def _turn(agent: Any, api: str, calls: int) -> Side:
     """A turn of an agent, after one that shows that its calls run."""
     messages = agent.invoke(ASKED)["messages"]
-    if sum(str(said.content).startswith("refunded") for said in messages) != calls:
+    if sum(str(message.content).startswith("refunded") for message in messages) != calls:
         raise RuntimeError(f"not all calls ran: {messages[-2].content}")
     return (lambda: agent.ainvoke(ASKED)) if api == "async" else (lambda: agent.invoke(ASKED))
 

@@ -1,37 +1,51 @@
-"""What the guard needs of LangGraph and LangChain that no public API gives.
+"""The only access to private parts of LangGraph and LangChain.
 
-This is the only module that touches their private shapes. Each function says what it relies on, and
-`tests/test_graph_langgraph_internals.py` checks that on the installed releases. Where a release has
-another shape, the guard refuses: a graph is not built, or a call is not run, and the message names
-the installed versions.
+`tests/test_graph_langgraph_internals.py` checks on the installed releases what each function relies
+on. Where a release differs, the guard fails closed: the graph is not built or the call is not run,
+and the message names the installed versions.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool, Tool
 from langgraph.channels import BinaryOperatorAggregate, DeltaChannel
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import StateGraph
 from langgraph.prebuilt import ToolNode
+from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.runtime import ExecutionInfo, Runtime, get_runtime
 
-from bighub_langgraph.core.errors import ConfigurationError
+from bighub_langgraph.core.errors import ConfigurationError, JournalError
+from bighub_langgraph.core.ports import Ports
 
 log = logging.getLogger("bighub_langgraph")
 Builder = StateGraph[Any, Any, Any, Any]
+
+# How long a tool waits for the checkpoint of its task, and how often it looks, in seconds.
+CHECKPOINT_TIMEOUT = 30.0
+FIRST_POLL = 0.001
+LONGEST_POLL = 0.1
+
+CANNOT_ASK = (
+    "a person has to approve it, and here nobody can be asked: put the guard into the graph with "
+    "add_guard(builder, tools, guard), compiled with checkpointer=..."
+)
+MAX_ASKING_TASKS = 10_000
 
 # Keys that Pregel writes into `configurable` for each task.
 _CHECKPOINTER = "__pregel_checkpointer"
 _DURABILITY = "__pregel_durability"
 _RUNTIME = "__pregel_runtime"
 _SCRATCHPAD = "__pregel_scratchpad"
-# What `metadata["langgraph_triggers"]` holds for a task that a `Send` made.
+# `metadata["langgraph_triggers"]` of a task that a `Send` made.
 _SENT = ("__pregel_push",)
-# The `__type` of an input of a ToolNode that holds one call and the state.
+# The `__type` of a ToolNode's input that holds one call and the state.
 _WITH_STATE = "tool_call_with_context"
 
 _PACKAGES = ("langgraph", "langgraph-prebuilt", "langchain-core", "langchain")
@@ -39,26 +53,26 @@ _MISSING: Any = object()
 
 
 def installed_versions() -> str:
-    """The installed releases of the frameworks, for messages."""
-    found = []
+    """Return the installed releases of the frameworks, for messages."""
+    releases = []
     for package in _PACKAGES:
         try:
-            found.append(f"{package} {version(package)}")
+            releases.append(f"{package} {version(package)}")
         except PackageNotFoundError:  # LangChain is an extra
             continue
-    return ", ".join(found)
+    return ", ".join(releases)
 
 
 # -- the run of a task -----------------------------------------------------------------------------
 
 
 def runtime_of(config: RunnableConfig) -> Runtime[Any] | None:
-    """The runtime of the task that a configuration belongs to; None outside of a graph.
+    """Return the runtime of the task that a configuration belongs to; None outside of a graph.
 
-    `get_runtime` is the public way, but it needs the task's context variables, which a node that
-    passes its work on to a thread may leave behind.
+    `get_runtime` is the public way, but it needs the task's context variables, which are missing
+    where a node hands its work to a thread.
     """
-    runtime = _configurable(config).get(_RUNTIME)
+    runtime = config.get("configurable", {}).get(_RUNTIME)
     if isinstance(runtime, Runtime):
         return runtime
     try:
@@ -67,11 +81,24 @@ def runtime_of(config: RunnableConfig) -> Runtime[Any] | None:
         return None
 
 
+def execution_info(config: RunnableConfig) -> ExecutionInfo | None:
+    """Return LangGraph's description of the current task; None outside of a graph."""
+    runtime = runtime_of(config)
+    return None if runtime is None else runtime.execution_info
+
+
+def authenticated_user(config: RunnableConfig) -> str | None:
+    """Return the user that the server has authenticated, if a server runs the graph."""
+    runtime = runtime_of(config)
+    server = None if runtime is None else runtime.server_info
+    return None if server is None or server.user is None else str(server.user.identity)
+
+
 def node_name(config: RunnableConfig) -> str:
-    """The name of the node that a task runs.
+    """Return the name of the node that a task runs.
 
     Raises:
-        ConfigurationError: It cannot be seen.
+        ConfigurationError: The name is not in the configuration.
     """
     name = config.get("metadata", {}).get("langgraph_node")
     if not isinstance(name, str):
@@ -82,32 +109,39 @@ def node_name(config: RunnableConfig) -> str:
     return name
 
 
-def checkpoint_of(config: RunnableConfig, info: ExecutionInfo) -> RunnableConfig:
-    """The configuration by which a checkpointer finds the checkpoint that a task runs from.
+def checkpoint_config(config: RunnableConfig, info: ExecutionInfo) -> RunnableConfig:
+    """Return the configuration by which a checkpointer finds the checkpoint a task runs from.
 
-    `execution_info` gives the checkpoint's id, but only the namespace that the task adds its own
-    part to. Of several namespaces with the same checkpoint, as in a `@task`, the first has it.
+    `execution_info` has the checkpoint's id, but only the namespace to which the task adds its own
+    part. Of several namespaces with the same checkpoint, as in a `@task`, the first has it.
     """
-    known: Mapping[str, str] = _configurable(config).get("checkpoint_map", {})
-    namespaces = [name for name, found in known.items() if found == info.checkpoint_id]
+    checkpoints: Mapping[str, str] = config.get("configurable", {}).get("checkpoint_map", {})
+    namespaces = [name for name, id_ in checkpoints.items() if id_ == info.checkpoint_id]
     place = {"thread_id": info.thread_id, "checkpoint_ns": next(iter(namespaces), "")}
     return {"configurable": {**place, "checkpoint_id": info.checkpoint_id}}
 
 
-def unreadable_run(config: RunnableConfig, info: ExecutionInfo | None) -> str | None:
-    """Why the guard may run nothing in this task; None where it can read the run.
+def checkpointer_of(config: RunnableConfig) -> BaseCheckpointSaver[Any] | None:
+    """Return the checkpointer of a run, in subgraphs too; None where there is none.
 
-    The developer finds in the log what to do about it.
-
-    Args:
-        config: The task's configuration.
-        info: What LangGraph says of the task; None outside of a graph, where there is no
-            checkpointer and nobody to ask.
+    A thread id does not show it: a run may have one without a checkpointer.
     """
-    saver = _configurable(config).get(_CHECKPOINTER, _MISSING)
+    saver = config.get("configurable", {}).get(_CHECKPOINTER)
+    return saver if isinstance(saver, BaseCheckpointSaver) else None
+
+
+def unreadable_run(config: RunnableConfig) -> str | None:
+    """Return why the guard may run nothing in this task; None where it can read the run.
+
+    The log tells the developer what to do about it.
+    """
+    saver = config.get("configurable", {}).get(_CHECKPOINTER, _MISSING)
     if saver is None or saver is False or isinstance(saver, BaseCheckpointSaver):
         return None
-    if info is None and not any(key.startswith("__pregel") for key in _configurable(config)):
+    in_graph = execution_info(config) or any(
+        key.startswith("__pregel") for key in config.get("configurable", {})
+    )
+    if not in_graph:  # no checkpointer, and nobody to ask
         return None
     log.error(
         "no tool call runs, because the configuration does not show whether this run has a "
@@ -118,44 +152,105 @@ def unreadable_run(config: RunnableConfig, info: ExecutionInfo | None) -> str | 
     return f"the guard cannot see whether this run has a checkpointer ({installed_versions()})"
 
 
-def unreadable_questions(config: RunnableConfig) -> str | None:
-    """Why a wrapper may ask nothing in this task; None where it can see what was asked before."""
-    scratchpad = _configurable(config).get(_SCRATCHPAD)
-    answers = getattr(scratchpad, "resume", None), getattr(scratchpad, "get_null_resume", None)
-    counter = getattr(scratchpad, "interrupt_counter", None)
-    if isinstance(answers[0], list) and callable(answers[1]) and hasattr(counter, "_counter"):
-        return None
-    return f"the guard cannot see what was asked in this task before ({installed_versions()})"
+async def wait_until_stored(
+    config: RunnableConfig, ports: Ports, get_checkpoint: Callable[..., Awaitable[Any]]
+) -> None:
+    """Wait until the checkpoint that a task runs from is stored.
 
-
-def checkpointer_of(config: RunnableConfig) -> BaseCheckpointSaver[Any] | None:
-    """The checkpointer of a run, in subgraphs too; None where there is none.
-
-    The thread id does not show it: a run may have one without a checkpointer.
+    By default LangGraph stores a checkpoint while the next step already runs. A tool that started
+    before its AI message was stored would start again after a crash: the model is called again, and
+    its new calls have new ids. With `durability="sync"` the checkpoint is already there, and with
+    "exit" nothing is stored before the run ends.
     """
-    saver = _configurable(config).get(_CHECKPOINTER)
-    return saver if isinstance(saver, BaseCheckpointSaver) else None
+    saver, info = checkpointer_of(config), execution_info(config)
+    if saver is None or info is None or isinstance(saver, InMemorySaver):
+        return
+    if stores_only_at_the_end(config):
+        return
+    wanted = checkpoint_config(config, info)
+    deadline, pause = ports.clock() + CHECKPOINT_TIMEOUT, FIRST_POLL
+    while not await get_checkpoint(saver, wanted):
+        if ports.clock() >= deadline:
+            raise JournalError(
+                f"{type(saver).__name__} has not stored checkpoint {info.checkpoint_id} within "
+                f"{CHECKPOINT_TIMEOUT:g} seconds, so no tool was started; see what holds it up"
+            )
+        await ports.sleep(pause)
+        pause = min(2 * pause, LONGEST_POLL)
 
 
 def stores_only_at_the_end(config: RunnableConfig) -> bool:
     """Whether the run has `durability="exit"`. False if unknown."""
-    return _configurable(config).get(_DURABILITY) == "exit"
+    return config.get("configurable", {}).get(_DURABILITY) == "exit"
+
+
+# -- interrupts in a wrapper around a tool call ----------------------------------------------------
+
+
+def reason_not_to_interrupt(request: ToolCallRequest, message: AIMessage | None) -> str | None:
+    """Return why a wrapper cannot ask a person in this task; None where it can.
+
+    It needs a checkpointer, a task with one call alone, and an AI message with an id, without which
+    the answer would not find its call.
+    """
+    config = request.runtime.config
+    if checkpointer_of(config) is None or message is None or message.id is None:
+        return CANNOT_ASK
+    if problem := unreadable_interrupts(config):
+        return f"a person has to approve it, and {problem}"
+    is_alone = is_sent(config) or len(message.tool_calls) == 1
+    if is_alone and not may_have_interrupted(config) and _is_first_to_ask(request):
+        return None
+    return CANNOT_ASK
+
+
+def _is_first_to_ask(request: ToolCallRequest) -> bool:
+    info = request.runtime.execution_info
+    if info is None:
+        return False
+    call_id = request.tool_call["id"] or ""
+    if len(_asking_calls) > MAX_ASKING_TASKS:
+        _asking_calls.clear()
+    return _asking_calls.setdefault(info.task_id, call_id) == call_id
+
+
+# By task, the first call that asked a person. A task asks once at most: a second question would get
+# the answer to the first.
+_asking_calls: dict[str, str] = {}
+
+
+def unreadable_interrupts(config: RunnableConfig) -> str | None:
+    """Return why a wrapper may not interrupt here; None where earlier interrupts can be seen."""
+    if _scratchpad_of(config) is not None:
+        return None
+    return f"the guard cannot see what was asked in this task before ({installed_versions()})"
 
 
 def was_resumed(config: RunnableConfig) -> bool:
     """Whether the task was started again with an answer. False if unknown."""
-    if unreadable_questions(config):
+    scratchpad = _scratchpad_of(config)
+    if scratchpad is None:
         return False
-    scratchpad: Any = _configurable(config)[_SCRATCHPAD]
     return bool(scratchpad.resume) or scratchpad.get_null_resume() is not None
 
 
 def may_have_interrupted(config: RunnableConfig) -> bool:
-    """Whether something has asked a question in this task. True if unknown."""
-    if unreadable_questions(config):
-        return True
-    scratchpad: Any = _configurable(config)[_SCRATCHPAD]
-    return scratchpad.interrupt_counter._counter is not None  # noqa: SLF001 - made at first use
+    """Whether this run of the task has interrupted before. True if unknown."""
+    scratchpad = _scratchpad_of(config)
+    # The counter is made at the first interrupt.
+    return scratchpad is None or scratchpad.interrupt_counter._counter is not None  # noqa: SLF001
+
+
+def _scratchpad_of(config: RunnableConfig) -> Any:
+    """Return LangGraph's record of a task's interrupts; None where it has another shape."""
+    scratchpad = config.get("configurable", {}).get(_SCRATCHPAD)
+    resume = getattr(scratchpad, "resume", None)
+    get_null_resume = getattr(scratchpad, "get_null_resume", None)
+    counter = getattr(scratchpad, "interrupt_counter", None)
+    is_known = (
+        isinstance(resume, list) and callable(get_null_resume) and hasattr(counter, "_counter")
+    )
+    return scratchpad if is_known else None
 
 
 def is_sent(config: RunnableConfig) -> bool:
@@ -163,15 +258,11 @@ def is_sent(config: RunnableConfig) -> bool:
     return tuple(config.get("metadata", {}).get("langgraph_triggers", ())) == _SENT
 
 
-def _configurable(config: RunnableConfig) -> Mapping[str, Any]:
-    return config.get("configurable", {})
-
-
 # -- tools and tool nodes --------------------------------------------------------------------------
 
 
 def messages_key_of(tool_node: ToolNode) -> str | None:
-    """The key under which a ToolNode keeps its messages; None where it does not show it."""
+    """Return the key under which a ToolNode keeps its messages; None if unknown."""
     key = getattr(tool_node, "_messages_key", None)
     return key if isinstance(key, str) else None
 
@@ -186,17 +277,17 @@ def may_have_wrapper(tool_node: ToolNode) -> bool:
 
 
 def with_state(tool_call: Mapping[str, Any], state: Any) -> dict[str, Any]:
-    """The input by which a ToolNode runs one call with a given state."""
+    """Return the input by which a ToolNode runs one call with a given state."""
     return {"__type": _WITH_STATE, "tool_call": dict(tool_call), "state": state}
 
 
-def has_state(given: Any) -> bool:
+def has_state(value: Any) -> bool:
     """Whether an input of a tool node has the form of `with_state`."""
-    return isinstance(given, Mapping) and given.get("__type") == _WITH_STATE
+    return isinstance(value, Mapping) and value.get("__type") == _WITH_STATE
 
 
 def only_blocks(tool: BaseTool | None) -> bool:
-    """Whether `ainvoke` of a tool does no more than to run its blocking function in a thread."""
+    """Whether `ainvoke` of a tool only runs its blocking function in a thread."""
     if tool is None or type(tool).ainvoke not in _STOCK_AINVOKE:
         return False
     if isinstance(tool, StructuredTool | Tool):
@@ -222,11 +313,10 @@ def has_reducer(builder: Builder, key: str) -> bool:
 
 
 def redirect_edges(builder: Builder, old: str, new: str) -> None:
-    """Let the edges that lead to the node `old` lead to `new`.
+    """Redirect the edges into the node `old` to `new`.
 
-    These are plain edges, edges that wait for several nodes, and conditional edges that name their
-    ends. Conditional edges without named ends, `Command(goto=old)` and `Send(old, ...)` still lead
-    to `old`.
+    Plain edges, edges that wait for several nodes, and conditional edges with a path map are
+    redirected. Conditional edges without one, `Command(goto=old)` and `Send(old, ...)` are not.
     """
     edges = _part(builder, "edges", set)
     for start, end in sorted(edges):

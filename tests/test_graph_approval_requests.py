@@ -51,8 +51,8 @@ class Desk:
         request: dict[str, Any] = question.value["action_requests"][0]
         return request
 
-    def answer(self, said: Any, config: Any = CONFIG, **options: Any) -> dict[str, Any]:
-        self.state = self.graph.invoke(Command(resume=said), config, **options)
+    def answer(self, response: Any, config: Any = CONFIG, **options: Any) -> dict[str, Any]:
+        self.state = self.graph.invoke(Command(resume=response), config, **options)
         return self.state
 
 
@@ -72,13 +72,13 @@ def test_the_question_tells_why_in_words_and_as_data(host: str) -> None:
         "alternatives": [{"action": "partial_refund", "rationale": "half is usual"}],
         "precedents": [{"action": "refund of o9", "outcome": "fraud"}],
     }
-    said = reply(
+    decision = reply(
         "review_recommended",
         requires_approval=True,
         risk_score=0.7,
         decision_intelligence=intelligence,
     )
-    request = Desk(host, says={"refund": said}).request
+    request = Desk(host, says={"refund": decision}).request
     for words in ("review recommended", "risk 0.70", "new customer", "partial_refund", "fraud"):
         assert words in request["description"]
     evidence = request["bighub"]
@@ -152,7 +152,9 @@ def test_a_yes_that_is_used_too_late_is_no_yes(host: str) -> None:
 def test_one_question_a_call_takes_answers_in_any_order(host: str) -> None:
     policy = ApprovalPolicy(interrupt_mode="per_call")
     desk = Desk(host, REFUND, SECOND, approvals=policy)
-    ids = {one.value["tool_call_id"]: one.id for one in desk.state["__interrupt__"]}
+    ids = {
+        interrupt.value["tool_call_id"]: interrupt.id for interrupt in desk.state["__interrupt__"]
+    }
     desk.answer({ids["call-2"]: YES})
     desk.answer({ids["call-1"]: {"type": "reject"}})
     assert desk.shop.ran == [("refund", 50)]
@@ -166,9 +168,9 @@ def test_a_description_of_ones_own_is_shown(host: str) -> None:
 
 def test_what_the_model_reads_after_a_block_names_what_bighub_offers(host: str) -> None:
     intelligence = {"rationale": "no such order", "alternatives": [{"action": "look_up"}]}
-    said = reply("do_not_proceed", decision_intelligence=intelligence)
-    desk = Desk(host, says={"refund": said})
-    told = answers(desk.state)["call-1"]
-    assert "no such order" in told
-    assert "BIGHUB suggests: look_up" in told
-    assert "Do not repeat this call" in told
+    decision = reply("do_not_proceed", decision_intelligence=intelligence)
+    desk = Desk(host, says={"refund": decision})
+    events = answers(desk.state)["call-1"]
+    assert "no such order" in events
+    assert "BIGHUB suggests: look_up" in events
+    assert "Do not repeat this call" in events

@@ -44,7 +44,7 @@ class Desk:
         builder.add_node("tools", node)
 
         def one_by_one(state: MessagesState) -> list[Send]:
-            return [Send("tools", [one]) for one in state["messages"][-1].tool_calls]  # type: ignore[union-attr]
+            return [Send("tools", [message]) for message in state["messages"][-1].tool_calls]  # type: ignore[union-attr]
 
         def together(state: MessagesState) -> list[Send]:
             return [Send("tools", list(state["messages"][-1].tool_calls))]  # type: ignore[union-attr]
@@ -57,26 +57,30 @@ class Desk:
         self.graph: Any = builder.compile(checkpointer=InMemorySaver() if memory else None)
 
 
-def given(*calls: dict[str, Any]) -> dict[str, Any]:
+def state_with(*calls: dict[str, Any]) -> dict[str, Any]:
     return {"messages": [HumanMessage("please"), asks_for(*calls)]}
 
 
-def said(state: dict[str, Any]) -> dict[str, str]:
-    return {one.tool_call_id: one.text for one in state["messages"] if isinstance(one, ToolMessage)}
+def contents(state: dict[str, Any]) -> dict[str, str]:
+    return {
+        message.tool_call_id: message.text
+        for message in state["messages"]
+        if isinstance(message, ToolMessage)
+    }
 
 
 def test_calls_are_evaluated_and_run_or_blocked(runner: Runner) -> None:
     desk = Desk({"refund": "do_not_proceed", "look_up": "proceed"})
-    state = runner.run(desk.graph, given(REFUND, LOOK_UP))
+    state = runner.run(desk.graph, state_with(REFUND, LOOK_UP))
     desk.guard.flush()
     assert desk.shop.ran == [("look_up", "o1")]
-    assert "Do not repeat this call" in said(state)["call-1"]
+    assert "Do not repeat this call" in contents(state)["call-1"]
     assert sorted(desk.bighub.statuses) == ["BLOCKED", "SUCCESS"]
 
 
 def test_one_call_alone_waits_for_a_person(runner: Runner) -> None:
     desk = Desk(REVIEW)
-    [question] = runner.run(desk.graph, given(REFUND))["__interrupt__"]
+    [question] = runner.run(desk.graph, state_with(REFUND))["__interrupt__"]
     assert question.value["action_requests"][0]["name"] == "refund"
     runner.run(desk.graph, Command(resume=YES))
     assert desk.shop.ran == [("refund", 40)]
@@ -85,8 +89,8 @@ def test_one_call_alone_waits_for_a_person(runner: Runner) -> None:
 
 def test_calls_that_are_sent_one_by_one_wait_each_for_its_own_answer(runner: Runner) -> None:
     desk = Desk(REVIEW, sent="one by one", approvals=ApprovalPolicy(interrupt_mode="per_call"))
-    questions = runner.run(desk.graph, given(REFUND, SECOND))["__interrupt__"]
-    ids = {one.value["tool_call_id"]: one.id for one in questions}
+    questions = runner.run(desk.graph, state_with(REFUND, SECOND))["__interrupt__"]
+    ids = {item.value["tool_call_id"]: item.id for item in questions}
     answers = {ids["call-1"]: {"type": "reject"}, ids["call-2"]: YES}
     runner.run(desk.graph, Command(resume=answers))
     assert desk.shop.ran == [("refund", 50)]
@@ -94,52 +98,52 @@ def test_calls_that_are_sent_one_by_one_wait_each_for_its_own_answer(runner: Run
 
 def test_several_calls_in_one_task_are_not_asked_about(runner: Runner) -> None:
     desk = Desk(REVIEW)
-    state = runner.run(desk.graph, given(REFUND, LOOK_UP))
+    state = runner.run(desk.graph, state_with(REFUND, LOOK_UP))
     assert desk.shop.ran == [("look_up", "o1")]
-    assert "add_guard(builder, tools, guard)" in said(state)["call-1"]
+    assert "add_guard(builder, tools, guard)" in contents(state)["call-1"]
 
 
 def test_of_several_calls_sent_together_one_is_asked_about_and_no_answer_is_mistaken(
     runner: Runner,
 ) -> None:
     desk = Desk(REVIEW, sent="together")
-    [question] = runner.run(desk.graph, given(REFUND, SECOND))["__interrupt__"]
-    [asked] = question.value["action_requests"]
+    [question] = runner.run(desk.graph, state_with(REFUND, SECOND))["__interrupt__"]
+    [request] = question.value["action_requests"]
     state = runner.run(desk.graph, Command(resume=YES))
-    assert desk.shop.ran == [("refund", asked["args"]["amount"])]
-    assert len(said(state)) == 2
+    assert desk.shop.ran == [("refund", request["args"]["amount"])]
+    assert len(contents(state)) == 2
 
 
 def test_without_a_checkpointer_nobody_is_asked(runner: Runner) -> None:
     desk = Desk(REVIEW, memory=False)
-    state = runner.run(desk.graph, given(REFUND), thread=None)
+    state = runner.run(desk.graph, state_with(REFUND), thread=None)
     assert desk.shop.ran == []
-    assert "checkpointer" in said(state)["call-1"]
+    assert "checkpointer" in contents(state)["call-1"]
 
 
 def test_a_read_only_tool_is_not_asked_about(runner: Runner) -> None:
     desk = Desk("do_not_proceed", tools={"look_up": ToolPolicy(read_only=True)})
-    runner.run(desk.graph, given(LOOK_UP))
+    runner.run(desk.graph, state_with(LOOK_UP))
     assert desk.shop.ran == [("look_up", "o1")]
     assert desk.bighub.evaluations == []
 
 
 def test_calls_with_the_same_id_are_refused(runner: Runner) -> None:
     desk = Desk()
-    state = runner.run(desk.graph, given(REFUND, {**SECOND, "id": "call-1"}))
+    state = runner.run(desk.graph, state_with(REFUND, {**SECOND, "id": "call-1"}))
     assert desk.shop.ran == []
-    assert "2 calls have the id call-1" in said(state)["call-1"]
+    assert "2 calls have the id call-1" in contents(state)["call-1"]
 
 
 def test_an_edit_in_the_task_is_evaluated_and_runs(runner: Runner) -> None:
     desk = Desk(REVIEW)
-    runner.run(desk.graph, given(REFUND))
+    runner.run(desk.graph, state_with(REFUND))
     args = {"order_id": "o1", "amount": 5}
     edit = {"type": "edit", "edited_action": {"name": "refund", "args": args}}
     state = runner.run(desk.graph, Command(resume={"decisions": [edit]}))
     assert desk.shop.ran == [("refund", 5)]
-    assert [one["value"] for one in desk.bighub.evaluations] == [40, 5]
-    assert "What ran: refund(order_id='o1', amount=5)" in said(state)["call-1"]
+    assert [request["value"] for request in desk.bighub.asked] == [40, 5]
+    assert "What ran: refund(order_id='o1', amount=5)" in contents(state)["call-1"]
 
 
 @pytest.mark.parametrize("nonsense", ["yes", {"type": "go"}, [YES, YES]])
@@ -147,7 +151,7 @@ def test_an_unclear_answer_raises_and_leaves_the_question_open(
     runner: Runner, nonsense: Any
 ) -> None:
     desk = Desk(REVIEW)
-    runner.run(desk.graph, given(REFUND))
+    runner.run(desk.graph, state_with(REFUND))
     with pytest.raises(ValueError, match="Value error"):
         runner.run(desk.graph, Command(resume=nonsense))
     assert desk.shop.ran == []

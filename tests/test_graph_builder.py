@@ -79,7 +79,7 @@ class Desk:
         self.graph: Any = builder.compile(checkpointer=InMemorySaver())
 
 
-@pytest.mark.parametrize("schema", [Typed, Added, Data, Model], ids=lambda one: one.__name__)
+@pytest.mark.parametrize("schema", [Typed, Added, Data, Model], ids=lambda value: value.__name__)
 def test_the_guard_fits_any_state_and_any_messages_key(runner: Runner, schema: Any) -> None:
     desk = Desk(schema, asks_for(REFUND, LOOK_UP), "Done.")
     please = {"talk": [HumanMessage("please")], "customer": "ada"}
@@ -87,25 +87,25 @@ def test_the_guard_fits_any_state_and_any_messages_key(runner: Runner, schema: A
     assert desk.shop.ran == [("look_up", "o1")]
     state = runner.run(desk.graph, YES)
     assert sorted(desk.shop.ran) == [("look_up", "o1"), ("refund", 40)]
-    kinds = [type(one) for one in state["talk"]]
+    kinds = [type(message) for message in state["talk"]]
     assert kinds == [HumanMessage, AIMessage, ToolMessage, ToolMessage, AIMessage]
     assert len(desk.model.shown) == 2
     assert state["customer"] == "ada"
 
 
-@pytest.mark.parametrize("schema", [Typed, Added, Data, Model], ids=lambda one: one.__name__)
+@pytest.mark.parametrize("schema", [Typed, Added, Data, Model], ids=lambda value: value.__name__)
 def test_the_users_schema_does_not_show_the_guard(schema: Any) -> None:
     desk = Desk(schema, "Hello.")
     for shown in (desk.graph.get_input_jsonschema(), desk.graph.get_output_jsonschema()):
         assert set(shown["properties"]) == {"talk", "customer"}
 
 
-@pytest.mark.parametrize("schema", [Typed, Added, Data, Model], ids=lambda one: one.__name__)
+@pytest.mark.parametrize("schema", [Typed, Added, Data, Model], ids=lambda value: value.__name__)
 def test_a_new_message_closes_what_waits_whatever_the_reducer(runner: Runner, schema: Any) -> None:
     desk = Desk(schema, asks_for(REFUND), "Fine.")
     runner.run(desk.graph, {"talk": [HumanMessage("please")], "customer": "ada"})
     state = runner.run(desk.graph, {"talk": [HumanMessage("never mind")]})
-    kinds = [type(one) for one in state["talk"]]
+    kinds = [type(message) for message in state["talk"]]
     assert kinds == [HumanMessage, AIMessage, ToolMessage, HumanMessage, AIMessage]
     desk.guard.flush()
     assert desk.bighub.statuses == ["BLOCKED"]
@@ -117,8 +117,8 @@ def test_a_message_without_an_id_is_closed_too(runner: Runner) -> None:
     shop = Shop()
 
     def speak(state: Added) -> dict[str, Any]:
-        asked = any(isinstance(one, AIMessage) for one in state["talk"])
-        return {"talk": [AIMessage("Fine.") if asked else asks_for(REFUND)]}
+        has_asked = any(isinstance(message, AIMessage) for message in state["talk"])
+        return {"talk": [AIMessage("Fine.") if has_asked else asks_for(REFUND)]}
 
     builder = StateGraph(Added)
     builder.add_node("agent", speak)
@@ -133,7 +133,7 @@ def test_a_message_without_an_id_is_closed_too(runner: Runner) -> None:
 
 def test_the_names_of_the_nodes_come_back() -> None:
     desk = Desk(Typed, "Hello.")
-    assert desk.nodes == ("open", "evaluate", "approve", "tools", "report")
+    assert desk.nodes == ("close_stale_calls", "evaluate", "approve", "tools", "report")
 
 
 def test_edges_into_the_model_lead_through_the_entry() -> None:
@@ -147,22 +147,22 @@ def test_edges_into_the_model_lead_through_the_entry() -> None:
     graph: Any = builder.compile()
     state = graph.invoke({"messages": [HumanMessage("hi")]})
     assert state["messages"][-1].text == "Hello."
-    edges = {(one.source, one.target) for one in graph.get_graph().edges}
-    assert ("greet", "open") in edges
+    edges = {(edge.source, edge.target) for edge in graph.get_graph().edges}
+    assert ("greet", "close_stale_calls") in edges
     assert ("greet", "model") not in edges
     assert ("model", "end") in edges
 
 
-def steps(runner: Runner, graph: Any, given: Any) -> list[str]:
+def steps(runner: Runner, graph: Any, value: Any) -> list[str]:
     """The nodes that ran, in order."""
-    parts = runner.stream(graph, given, stream_mode="updates")
+    parts = runner.stream(graph, value, stream_mode="updates")
     return [name for part in parts for name in part if not name.startswith("__")]
 
 
 def test_a_turn_goes_by_the_guards_nodes_from_the_model_to_the_model(runner: Runner) -> None:
     desk = Desk(Typed, asks_for(LOOK_UP), "Done.")
     nodes = steps(runner, desk.graph, {"talk": [HumanMessage("please")]})
-    assert nodes == ["open", "agent", "evaluate", "tools", "agent"]
+    assert nodes == ["close_stale_calls", "agent", "evaluate", "tools", "agent"]
 
 
 def test_behind_several_calls_the_model_goes_on_once_when_all_are_answered(runner: Runner) -> None:
@@ -184,25 +184,36 @@ def test_the_model_goes_on_once_however_many_calls_ran(runner: Runner, calls: li
 
 def test_a_tool_that_answers_its_siblings_too_lets_the_model_go_on_once(runner: Runner) -> None:
     @tool
-    def wrap_up(mine: Annotated[str, InjectedToolCallId]) -> Command[Any]:
+    def wrap_up(tool_call_id: Annotated[str, InjectedToolCallId]) -> Command[Any]:
         """Answer every call of the turn."""
-        said = [ToolMessage("wrapped up", tool_call_id=one) for one in (mine, "call-2")]
-        return Command(update={"messages": said})
+        tool_message = [
+            ToolMessage("wrapped up", tool_call_id=item) for item in (tool_call_id, "call-2")
+        ]
+        return Command(update={"messages": tool_message})
 
     shop = Shop()
     model = ScriptedModel(script=[asks_for(call("wrap_up"), LOOK_UP), "Done."])
     guard = BighubGuard(bighub=ScriptedBighub())
     graph = create_guarded_agent(model, [wrap_up, *shop.tools()], guard)
     state = runner.run(graph, {"messages": [HumanMessage("please")]})
-    assert [one.text for one in state["messages"] if isinstance(one, AIMessage)] == ["", "Done."]
+    assert [message.text for message in state["messages"] if isinstance(message, AIMessage)] == [
+        "",
+        "Done.",
+    ]
     assert len(model.shown) == 2
 
 
 def test_a_run_begins_at_the_entry(runner: Runner) -> None:
     desk = Desk(Typed, asks_for(REFUND), "Fine.", "Fine.")
     runner.run(desk.graph, {"talk": [HumanMessage("please")]})
-    assert steps(runner, desk.graph, {"talk": [HumanMessage("wait")]}) == ["open", "agent"]
-    assert steps(runner, desk.graph, {"talk": [HumanMessage("well")]}) == ["open", "agent"]
+    assert steps(runner, desk.graph, {"talk": [HumanMessage("wait")]}) == [
+        "close_stale_calls",
+        "agent",
+    ]
+    assert steps(runner, desk.graph, {"talk": [HumanMessage("well")]}) == [
+        "close_stale_calls",
+        "agent",
+    ]
 
 
 @pytest.mark.parametrize("beside", [[], [LOOK_UP], [REFUND]], ids=["alone", "ran", "waits"])
@@ -210,9 +221,11 @@ def test_a_tool_that_goes_to_the_model_lets_it_go_on_once(
     runner: Runner, beside: list[Any]
 ) -> None:
     @tool
-    def think(mine: Annotated[str, InjectedToolCallId]) -> Command[Any]:
+    def think(tool_call_id: Annotated[str, InjectedToolCallId]) -> Command[Any]:
         """Go to the model."""
-        return Command(update={"talk": [ToolMessage("hm", tool_call_id=mine)]}, goto=["agent"])
+        return Command(
+            update={"talk": [ToolMessage("hm", tool_call_id=tool_call_id)]}, goto=["agent"]
+        )
 
     shop, guard = Shop(), BighubGuard(bighub=ScriptedBighub({**REVIEW, "think": "proceed"}))
     tools = [think, *shop.tools()]
@@ -226,7 +239,7 @@ def test_a_tool_that_goes_to_the_model_lets_it_go_on_once(
     if beside == [REFUND]:
         assert len(model.shown) == 1
         state = runner.run(graph, YES)
-    assert [one.type for one in state["talk"]] == [
+    assert [message.type for message in state["talk"]] == [
         "human",
         "ai",
         "tool",
@@ -250,8 +263,8 @@ def test_an_answer_that_is_written_in_the_tools_place_leads_on_to_the_model(
     runner.run(desk.graph, {"talk": [HumanMessage("please")]})
     thread = {"configurable": {"thread_id": "t"}}
     for number in (1, 2):
-        said = ToolMessage("done by hand", tool_call_id=f"call-{number}")
-        desk.graph.update_state(thread, {"talk": [said]}, as_node="tools")
+        tool_message = ToolMessage("done by hand", tool_call_id=f"call-{number}")
+        desk.graph.update_state(thread, {"talk": [tool_message]}, as_node="tools")
     assert steps(runner, desk.graph, None) == ["report", "agent"]
     assert desk.shop.ran == [("look_up", "o1")]
 
@@ -324,9 +337,9 @@ def hand_over(name: str) -> Any:
         tool_call_id: Annotated[str, InjectedToolCallId],
     ) -> Command[Any]:
         """Hand the conversation over."""
-        said = ToolMessage(f"handed over to {name}", tool_call_id=tool_call_id)
+        tool_message = ToolMessage(f"handed over to {name}", tool_call_id=tool_call_id)
         return Command(
-            goto=name, graph=Command.PARENT, update={"messages": [*state["messages"], said]}
+            goto=name, graph=Command.PARENT, update={"messages": [*state["messages"], tool_message]}
         )
 
     return give
@@ -357,10 +370,14 @@ def test_a_tool_that_hands_over_leaves_no_call_without_an_answer(runner: Runner)
     turn = asks_for(call("hand_over_to_second", "call-0"), REFUND, LOOK_UP)
     swarm = Swarm([turn], ["Here."], REVIEW)
     state = runner.run(swarm.graph, {"messages": [HumanMessage("please")]})
-    said = {one.tool_call_id: one.text for one in state["messages"] if isinstance(one, ToolMessage)}
-    assert said["call-0"] == "handed over to second"
-    assert "handed over before it ran" in said["call-1"]
-    assert set(said) == {"call-0", "call-1", "call-2"}
+    tool_message = {
+        message.tool_call_id: message.text
+        for message in state["messages"]
+        if isinstance(message, ToolMessage)
+    }
+    assert tool_message["call-0"] == "handed over to second"
+    assert "handed over before it ran" in tool_message["call-1"]
+    assert set(tool_message) == {"call-0", "call-1", "call-2"}
     assert state["messages"][-1].text == "Here."
     swarm.guard.flush()
     assert "BLOCKED" in swarm.bighub.statuses
@@ -391,8 +408,10 @@ def test_two_agents_at_once_wait_for_their_own_answers(runner: Runner) -> None:
     graph = builder.compile(checkpointer=InMemorySaver())
     state = runner.run(graph, {"messages": [HumanMessage("please")]})
     answers = {
-        one.id: {"type": "approve" if "left" in str(one.value["action_requests"]) else "reject"}
-        for one in state["__interrupt__"]
+        interrupt.id: {
+            "type": "approve" if "left" in str(interrupt.value["action_requests"]) else "reject"
+        }
+        for interrupt in state["__interrupt__"]
     }
     assert len(answers) == 2
     runner.run(graph, Command(resume=answers))

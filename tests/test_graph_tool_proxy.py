@@ -63,7 +63,7 @@ def maybe_field(what: str, clerk: Annotated[str | None, InjectedState("clerk")] 
 @tool
 def state(what: str, state: Annotated[dict[str, Any], InjectedState]) -> str:
     """Say what the state is."""
-    return f"{what} {state.get('clerk')} {[one.type for one in state['messages']]}"
+    return f"{what} {state.get('clerk')} {[message.type for message in state['messages']]}"
 
 
 @tool
@@ -87,7 +87,7 @@ def maybe_store(what: str, store: Annotated[Any, InjectedStore()] = None) -> str
 @tool
 def runtime(what: str, runtime: ToolRuntime) -> str:
     """Say what is around."""
-    tools = [one.name for one in runtime.tools]
+    tools = [tool_.name for tool_ in runtime.tools]
     thread = runtime.config["configurable"].get("thread_id")
     info = runtime.execution_info is not None
     state = (runtime.state.get("clerk"), len(runtime.state["messages"]))
@@ -101,15 +101,15 @@ def maybe_runtime(what: str, runtime: ToolRuntime | None = None) -> str:
 
 
 @tool
-def call_id(what: str, mine: Annotated[str, InjectedToolCallId]) -> str:
+def call_id(what: str, tool_call_id: Annotated[str, InjectedToolCallId]) -> str:
     """Say which call this is."""
-    return f"{what} {mine}"
+    return f"{what} {tool_call_id}"
 
 
 @tool
-def maybe_call_id(what: str, mine: Annotated[str, InjectedToolCallId] = "none") -> str:
+def maybe_call_id(what: str, tool_call_id: Annotated[str, InjectedToolCallId] = "none") -> str:
     """Say which call this is."""
-    return f"{what} {mine}"
+    return f"{what} {tool_call_id}"
 
 
 @tool
@@ -140,9 +140,11 @@ def fails(what: str) -> str:
 
 
 @tool
-def commands(what: str, mine: Annotated[str, InjectedToolCallId]) -> Command[Any]:
+def commands(what: str, tool_call_id: Annotated[str, InjectedToolCallId]) -> Command[Any]:
     """Change the state."""
-    return Command(update={"clerk": what, "messages": [ToolMessage(what, tool_call_id=mine)]})
+    return Command(
+        update={"clerk": what, "messages": [ToolMessage(what, tool_call_id=tool_call_id)]}
+    )
 
 
 @tool(response_format="content_and_artifact")
@@ -189,7 +191,7 @@ class Setting:
 
 def each_call(state: Any) -> list[Send]:
     messages = state["messages"] if isinstance(state, dict) else state.messages
-    return [Send("tools", [one]) for one in messages[-1].tool_calls]
+    return [Send("tools", [message]) for message in messages[-1].tool_calls]
 
 
 def plain(setting: Setting) -> Any:
@@ -261,22 +263,22 @@ def stored() -> InMemoryStore:
     return store
 
 
-def ran(runner: Runner, graph: Any, given: dict[str, Any]) -> Any:
+def ran(runner: Runner, graph: Any, values: dict[str, Any]) -> Any:
     """What the tool's call came to: what the model reads of it, or what was raised."""
     try:
-        state = runner.run(graph, {**PLEASE, **given})
+        state = runner.run(graph, {**PLEASE, **values})
     except Exception as error:  # noqa: BLE001 - whatever a plain ToolNode raises
         return type(error), str(error)
-    said = [
-        (one.name, one.content, one.status, one.artifact, one.tool_call_id)
-        for one in state["messages"]
-        if isinstance(one, ToolMessage)
+    contents = [
+        (message.name, message.content, message.status, message.artifact, message.tool_call_id)
+        for message in state["messages"]
+        if isinstance(message, ToolMessage)
     ]
-    return said, state.get("clerk")
+    return contents, state.get("clerk")
 
 
 @pytest.mark.parametrize("around", ["everything there", "nothing there"])
-@pytest.mark.parametrize("injected", INJECTED, ids=lambda one: one.name)
+@pytest.mark.parametrize("injected", INJECTED, ids=lambda value: value.name)
 @pytest.mark.parametrize("host", HOSTS)
 def test_a_tool_gets_what_a_plain_tool_node_injects(
     runner: Runner, host: str, injected: BaseTool, around: str
@@ -284,18 +286,18 @@ def test_a_tool_gets_what_a_plain_tool_node_injects(
     guarded, reference = HOSTS[host]
     there = around == "everything there"
     setting = Setting(injected, store=stored() if there else None)
-    given = {"clerk": "ada"} if there else {}
-    expected = ran(runner, reference(setting), given)
-    assert ran(runner, guarded(setting), given) == expected
+    values = {"clerk": "ada"} if there else {}
+    expected = ran(runner, reference(setting), values)
+    assert ran(runner, guarded(setting), values) == expected
     assert not there or "this" in str(expected)
 
 
 @pytest.mark.parametrize("host", HOSTS)
 async def test_a_coroutine_tool_gets_what_a_plain_tool_node_injects(host: str) -> None:
     guarded, reference = HOSTS[host]
-    setting, given = Setting(slow_field), {**PLEASE, "clerk": "ada"}
-    states = [await one(setting).ainvoke(given) for one in (guarded, reference)]
-    assert [said(one) for one in states] == [["this ada"], ["this ada"]]
+    setting, values = Setting(slow_field), {**PLEASE, "clerk": "ada"}
+    states = [await item(setting).ainvoke(values) for item in (guarded, reference)]
+    assert [contents(item) for item in states] == [["this ada"], ["this ada"]]
 
 
 class Model(BaseModel):
@@ -309,20 +311,20 @@ class Data:
     clerk: str = "nobody"
 
 
-@pytest.mark.parametrize("given", [{"clerk": "ada"}, {}], ids=["given", "by default"])
-@pytest.mark.parametrize("injected", [field, maybe_field], ids=lambda one: one.name)
+@pytest.mark.parametrize("values", [{"clerk": "ada"}, {}], ids=["given", "by default"])
+@pytest.mark.parametrize("injected", [field, maybe_field], ids=lambda value: value.name)
 @pytest.mark.parametrize("schema", [Model, Data])
 @pytest.mark.parametrize("host", ["create_guarded_agent", "add_guard", "wrap_tool_call"])
 def test_a_field_of_any_kind_of_state_is_injected(
-    runner: Runner, host: str, schema: Any, injected: BaseTool, given: dict[str, str]
+    runner: Runner, host: str, schema: Any, injected: BaseTool, values: dict[str, str]
 ) -> None:
     guarded, reference = HOSTS[host]
-    expected = ran(runner, reference(Setting(injected, schema)), given)
-    assert ran(runner, guarded(Setting(injected, schema)), given) == expected
-    assert not given or "this ada" in str(expected)
+    expected = ran(runner, reference(Setting(injected, schema)), values)
+    assert ran(runner, guarded(Setting(injected, schema)), values) == expected
+    assert not values or "this ada" in str(expected)
 
 
-@pytest.mark.parametrize("returned", RETURNED, ids=lambda one: one.name)
+@pytest.mark.parametrize("returned", RETURNED, ids=lambda value: value.name)
 @pytest.mark.parametrize("host", ["create_guarded_agent", "add_guard", "wrap_tool_call"])
 def test_a_tool_gives_what_it_gives_in_a_plain_tool_node(
     runner: Runner, host: str, returned: BaseTool
@@ -342,8 +344,8 @@ def agent(tools: Any, *calls: dict[str, Any]) -> Any:
     return create_guarded_agent(model, tools, BighubGuard(bighub=ScriptedBighub()))
 
 
-def said(state: dict[str, Any]) -> list[Any]:
-    return [one.content for one in state["messages"] if isinstance(one, ToolMessage)]
+def contents(state: dict[str, Any]) -> list[Any]:
+    return [message.content for message in state["messages"] if isinstance(message, ToolMessage)]
 
 
 def test_calls_of_one_turn_run_side_by_side() -> None:
@@ -356,7 +358,7 @@ def test_calls_of_one_turn_run_side_by_side() -> None:
         return who
 
     calls = [call("meet", f"call-{who}", who=who) for who in "abc"]
-    assert said(agent([meet], *calls).invoke(PLEASE)) == ["a", "b", "c"]
+    assert contents(agent([meet], *calls).invoke(PLEASE)) == ["a", "b", "c"]
 
 
 def test_where_a_loop_runs_a_tool_can_run_one_of_its_own() -> None:
@@ -371,7 +373,7 @@ def test_where_a_loop_runs_a_tool_can_run_one_of_its_own() -> None:
     async def notebook() -> Any:
         return agent([ask], call("ask")).invoke(PLEASE)
 
-    assert said(asyncio.run(notebook())) == ["from a loop in a loop"]
+    assert contents(asyncio.run(notebook())) == ["from a loop in a loop"]
 
 
 def test_what_a_tool_sets_in_its_context_stays_its_own() -> None:
@@ -383,15 +385,15 @@ def test_what_a_tool_sets_in_its_context_stays_its_own() -> None:
         mood.set("upset")
         return mood.get()
 
-    assert said(agent([fret], call("fret")).invoke(PLEASE)) == ["upset"]
+    assert contents(agent([fret], call("fret")).invoke(PLEASE)) == ["upset"]
     assert mood.get() == "calm"
 
 
 class Odd(ToolNode):
     """Somebody's own way to run tools."""
 
-    def invoke(self, *given: Any, **options: Any) -> Any:
-        update = super().invoke(*given, **options)
+    def invoke(self, *values: Any, **options: Any) -> Any:
+        update = super().invoke(*values, **options)
         update["messages"][0].content += ", oddly"
         return update
 
@@ -402,14 +404,14 @@ def test_a_tool_node_of_somebodys_own_is_invoked_as_it_is() -> None:
         """Greet."""
         return "hello"
 
-    assert said(agent(Odd([greet]), call("greet")).invoke(PLEASE)) == ["hello, oddly"]
+    assert contents(agent(Odd([greet]), call("greet")).invoke(PLEASE)) == ["hello, oddly"]
 
 
 class Waiting(ToolNode):
     """The same, of coroutines."""
 
-    async def ainvoke(self, *given: Any, **options: Any) -> Any:
-        update = await super().ainvoke(*given, **options)
+    async def ainvoke(self, *values: Any, **options: Any) -> Any:
+        update = await super().ainvoke(*values, **options)
         update["messages"][0].content += ", oddly"
         return update
 
@@ -423,8 +425,8 @@ class Greeting(BaseTool):
     def _run(self) -> str:
         return "hello"
 
-    async def ainvoke(self, *given: Any, **options: Any) -> Any:
-        message = await super().ainvoke(*given, **options)
+    async def ainvoke(self, *values: Any, **options: Any) -> Any:
+        message = await super().ainvoke(*values, **options)
         message.content += ", oddly"
         return message
 
@@ -436,7 +438,7 @@ async def test_what_is_awaited_in_a_way_of_its_own_is_awaited_so() -> None:
         return "hello"
 
     for tools in (Waiting([greet]), ToolNode([Greeting()])):
-        assert said(await agent(tools, call("greet")).ainvoke(PLEASE)) == ["hello, oddly"]
+        assert contents(await agent(tools, call("greet")).ainvoke(PLEASE)) == ["hello, oddly"]
 
 
 @pytest.mark.parametrize("most", [1, 2])
@@ -459,7 +461,7 @@ def test_no_more_calls_run_at_once_than_the_run_allows(runner: Runner, most: int
     builder.set_entry_point("tools")
     graph = builder.compile().with_config(max_concurrency=most)
     state = runner.run(graph, {"messages": [asks_for(*calls)]})
-    assert said(state) == ["0", "1", "2", "3"]
+    assert contents(state) == ["0", "1", "2", "3"]
     assert max(seen) <= most
 
 
@@ -497,9 +499,9 @@ def test_a_tool_that_a_wrapper_brings_in_gets_what_is_injected(
     builder = StateGraph(Desk)
     builder.add_node("tools", node)
     builder.set_entry_point("tools")
-    asked = asks_for(call("late", what="this"))
-    state = runner.run(builder.compile(), {"messages": [asked], "clerk": "ada"})
-    assert said(state) == ["this ada"]
+    message = asks_for(call("late", what="this"))
+    state = runner.run(builder.compile(), {"messages": [message], "clerk": "ada"})
+    assert contents(state) == ["this ada"]
 
 
 @dataclass
@@ -519,6 +521,6 @@ def test_a_request_of_a_kind_of_its_own_is_guarded_like_any_other() -> None:
     builder = StateGraph(Desk)
     builder.add_node("tools", ToolNode([field], wrap_tool_call=wrap))
     builder.set_entry_point("tools")
-    asked = asks_for(call("field", what="this"))
-    state = builder.compile().invoke({"messages": [asked], "clerk": "ada"})
-    assert said(state) == ["this ada"]
+    message = asks_for(call("field", what="this"))
+    state = builder.compile().invoke({"messages": [message], "clerk": "ada"})
+    assert contents(state) == ["this ada"]

@@ -37,8 +37,8 @@ def pay(amount: float, notes: list[str] | None = None) -> str:
 
 def paid(guard: BighubGuard, rounds: int = 1, **arguments: Any) -> Any:
     """Let an agent pay, once a round."""
-    wishes = [asks_for(call("pay", f"call-{n}", amount=n, **arguments)) for n in range(rounds)]
-    agent = create_guarded_agent(ScriptedModel(script=[*wishes, "Done."]), [pay], guard)
+    turns = [asks_for(call("pay", f"call-{n}", amount=n, **arguments)) for n in range(rounds)]
+    agent = create_guarded_agent(ScriptedModel(script=[*turns, "Done."]), [pay], guard)
     return agent.invoke({"messages": [HumanMessage("pay")]})["messages"]
 
 
@@ -90,7 +90,7 @@ def test_a_slow_bighub_hears_everything_before_the_guard_is_closed() -> None:
 FORGOTTEN = """
 import time
 from tests.engines import ScriptedBighub
-from tests.test_told import paid
+from tests.test_graph_reports import paid
 from bighub_langgraph import BighubGuard
 
 class Slow(ScriptedBighub):
@@ -121,9 +121,9 @@ def test_what_the_engine_says_in_an_exception_keeps_no_secrets() -> None:
     )
     with BighubGuard(bighub=bighub, retries=0) as guard:
         messages = paid(guard)
-    said = str([message.content for message in messages])
-    assert "hunter2pw" not in said
-    assert "sk-live" not in said
+    text = str([message.content for message in messages])
+    assert "hunter2pw" not in text
+    assert "sk-live" not in text
 
 
 def test_a_policy_that_only_looks_cannot_change_what_the_tool_is_given() -> None:
@@ -152,9 +152,9 @@ def test_a_redaction_hides_what_is_to_be_hidden_where_the_call_was_made() -> Non
     def hide(value: Any) -> Any:
         name = HIDE.get()
         if isinstance(value, dict):
-            return {key: hide(one) for key, one in value.items()}
+            return {key: hide(item) for key, item in value.items()}
         if isinstance(value, list):
-            return [hide(one) for one in value]
+            return [hide(item) for item in value]
         return value.replace(name, "***") if isinstance(value, str) and name else value
 
     bighub = ScriptedBighub()

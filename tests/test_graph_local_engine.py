@@ -44,9 +44,9 @@ def clock() -> Clock:
 @pytest.fixture
 def engine(clock: Clock) -> Iterator[Engine]:
     """An engine in memory, opened and closed where no event loop runs."""
-    found = Engine("sqlite://", settings=SURE, clock=clock)
-    yield found
-    found.close()
+    engine_ = Engine("sqlite://", settings=SURE, clock=clock)
+    yield engine_
+    engine_.close()
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def agent(guard: BighubGuard, host: str) -> CompiledStateGraph[Any, Any, Any, An
 
 
 def answered(state: dict[str, Any]) -> int:
-    return sum(one.type == "tool" for one in state["messages"])
+    return sum(message.type == "tool" for message in state["messages"])
 
 
 async def test_in_memory_it_is_asked_and_told_on_the_event_loop(

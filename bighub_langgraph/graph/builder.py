@@ -1,0 +1,233 @@
+"""The guarded graph: `create_guarded_agent`, and `add_guard` for a graph of your own."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from langchain_core.language_models import BaseChatModel, LanguageModelLike
+from langchain_core.messages import BaseMessage, SystemMessage
+from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.tools import BaseTool
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.graph import END, START, MessagesState, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.prebuilt import ToolNode
+from langgraph.store.base import BaseStore
+
+from bighub_langgraph.core.errors import ConfigurationError
+from bighub_langgraph.graph.langgraph_internals import has_node, has_reducer, redirect_edges
+from bighub_langgraph.graph.nodes import (
+    APPROVE,
+    EVALUATE,
+    REPORT,
+    TOOLS,
+    approval_node,
+    evaluate_node,
+    model_edge,
+    outcome_node,
+    route_by_recommendation,
+    tools_edge,
+)
+from bighub_langgraph.graph.plan import input_schema, read_messages
+from bighub_langgraph.graph.stale_calls import CLOSE_STALE_CALLS, stale_calls_node
+from bighub_langgraph.graph.tool_node import tools_node
+
+if TYPE_CHECKING:
+    from bighub_langgraph.guard import BighubGuard
+
+MODEL = "model"
+
+Prompt = str | SystemMessage | Callable[[Any], Any] | Runnable[Any, Any]
+Tools = Sequence[BaseTool | Callable[..., Any]] | ToolNode
+
+
+def create_guarded_agent(
+    model: str | LanguageModelLike,
+    tools: Tools,
+    guard: "BighubGuard",
+    *,
+    prompt: Prompt | None = None,
+    state_schema: type | None = None,
+    context_schema: type | None = None,
+    checkpointer: BaseCheckpointSaver[Any] | bool | None = None,
+    store: BaseStore | None = None,
+    name: str | None = None,
+) -> CompiledStateGraph[Any, Any, Any, Any]:
+    """Build an agent whose tool calls are evaluated, approved if needed, run once and reported.
+
+    Args:
+        model: A chat model, or a name such as "openai:gpt-4.1" (needs the `langchain` extra).
+        tools: Tools, or a ToolNode with settings of its own.
+        guard: The guard.
+        prompt: System text, system message, or a function of the state that returns messages.
+        state_schema: Your state; it has `messages` with a reducer. `MessagesState` by default.
+        context_schema: The type of the run's context.
+        checkpointer: Stores the threads; without one no person can be asked.
+        store: The store that tools may use.
+        name: The graph's name.
+    """
+    builder: StateGraph[Any, Any, Any, Any] = StateGraph(
+        state_schema or MessagesState, context_schema=context_schema
+    )
+    builder.add_node(MODEL, model_node(model, tools, prompt=prompt))
+    builder.add_edge(START, MODEL)
+    add_guard(builder, tools, guard, after=MODEL, then=MODEL)
+    return builder.compile(checkpointer=checkpointer, store=store, name=name)
+
+
+# -- add_guard -------------------------------------------------------------------------------------
+
+
+class GuardNodes(NamedTuple):
+    """The names of the nodes that `add_guard` added."""
+
+    close_stale_calls: str = CLOSE_STALE_CALLS
+    evaluate: str = EVALUATE
+    approve: str = APPROVE
+    tools: str = TOOLS
+    report: str = REPORT
+
+
+def add_guard(
+    builder: StateGraph[Any, Any, Any, Any],
+    tools: Tools,
+    guard: "BighubGuard",
+    *,
+    after: str = "model",
+    then: str = "model",
+    end: str = END,
+    messages_key: str = "messages",
+) -> GuardNodes:
+    """Add the guard behind the node that calls the model. Call it last, before `compile`.
+
+    It adds the nodes `close_stale_calls`, `evaluate`, `approve`, `tools` and `report` and all their
+    edges. The edges into `after` are redirected to `close_stale_calls`, which closes calls that a
+    new message has made stale. That includes conditional edges with a path map; a `Command` or a
+    `Send` to `after` is not redirected.
+
+    Args:
+        builder: Your graph.
+        tools: The tools, or a ToolNode with settings of its own.
+        guard: The guard.
+        after: The node whose tool calls are guarded.
+        then: The node that is next when every call of a turn is answered.
+        end: The node after a message without tool calls.
+        messages_key: The state's key of the messages; it needs a reducer.
+    """
+    _check_graph(builder, after, then, end, messages_key)
+    guarded = tools_node(guard, tools, messages_key=messages_key)
+    guarded.then = then
+    evaluate = evaluate_node(
+        guard,
+        messages_key=messages_key,
+        tools=guarded.tools_by_name,
+        all_tools_known=guarded.all_tools_known,
+    )
+    approve = approval_node(guard, messages_key=messages_key, tools=guarded.tools_by_name)
+    report = outcome_node(guard, messages_key=messages_key, then=then)
+    add = partial(builder.add_node, input_schema=input_schema(messages_key))
+    add(CLOSE_STALE_CALLS, stale_calls_node(guard, messages_key=messages_key))
+    add(EVALUATE, evaluate)
+    add(APPROVE, approve, destinations=(TOOLS, EVALUATE, REPORT))
+    # Tools may ask for any part of the state: this node has the graph's own schema.
+    builder.add_node(TOOLS, guarded, destinations=(APPROVE,))
+    add(REPORT, report, destinations=(then,))
+    redirect_edges(builder, after, CLOSE_STALE_CALLS)
+    builder.add_edge(CLOSE_STALE_CALLS, after)
+    from_model = model_edge(guard, messages_key=messages_key, end=end)
+    builder.add_conditional_edges(after, from_model, {EVALUATE: EVALUATE, end: end})
+    builder.add_conditional_edges(EVALUATE, route_by_recommendation, [TOOLS, APPROVE, REPORT])
+    from_tools = tools_edge(guard, messages_key=messages_key, then=then)
+    builder.add_conditional_edges(TOOLS, from_tools, [then, REPORT])
+    return GuardNodes()
+
+
+def _check_graph(
+    builder: StateGraph[Any, Any, Any, Any], after: str, then: str, end: str, messages_key: str
+) -> None:
+    for name in (after, then, *([] if end == END else [end])):
+        if not has_node(builder, name):
+            raise ConfigurationError(f"add_guard: the graph has no node {name!r}; add it first")
+    if names := [name for name in GuardNodes() if has_node(builder, name)]:
+        raise ConfigurationError(f"add_guard: the graph already has nodes named {', '.join(names)}")
+    if not has_reducer(builder, messages_key):
+        raise ConfigurationError(
+            f"add_guard: the key {messages_key!r} needs a reducer, such as add_messages, so that "
+            "answers of tools are added to the messages and do not replace them"
+        )
+
+
+# -- the model's node ------------------------------------------------------------------------------
+
+
+def model_node(
+    model: str | LanguageModelLike,
+    tools: Tools,
+    *,
+    prompt: Prompt | None = None,
+    messages_key: str = "messages",
+) -> "ModelNode":
+    """Return a node that calls the model with its tools bound and adds its message."""
+    tool_node = tools if isinstance(tools, ToolNode) else ToolNode(tools)
+    chat_model = _bind_tools(_load_model(model), list(tool_node.tools_by_name.values()))
+    return ModelNode(chat_model, prompt, messages_key)
+
+
+class ModelNode(Runnable[Any, Any]):
+    """A node that calls a model; made by `model_node`."""
+
+    def __init__(self, model: Runnable[Any, Any], prompt: Prompt | None, messages_key: str) -> None:
+        self.name = MODEL
+        self._model = model
+        self._prompt = prompt
+        self._messages_key = messages_key
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> dict[str, Any]:  # noqa: A002
+        """Call the model."""
+        message = self._model.invoke(self._messages_for(input, config), config)
+        return {self._messages_key: [message]}
+
+    async def ainvoke(
+        self,
+        input: Any,  # noqa: A002 - the name is LangChain's
+        config: RunnableConfig | None = None,
+        **_: Any,
+    ) -> dict[str, Any]:
+        """Call the model on the running loop."""
+        message = await self._model.ainvoke(self._messages_for(input, config), config)
+        return {self._messages_key: [message]}
+
+    def _messages_for(self, state: Any, config: RunnableConfig | None) -> list[BaseMessage]:
+        messages = read_messages(state, self._messages_key)
+        match self._prompt:
+            case None:
+                return messages
+            case str(text):
+                return [SystemMessage(text), *messages]
+            case SystemMessage() as message:
+                return [message, *messages]
+            case Runnable() as runnable:
+                return read_messages(runnable.invoke(state, config), self._messages_key)
+            case function:
+                return read_messages(function(state), self._messages_key)
+
+
+def _load_model(model: str | LanguageModelLike) -> Runnable[Any, Any]:
+    if not isinstance(model, str):
+        return model
+    try:
+        from langchain.chat_models import init_chat_model
+    except ImportError as error:
+        raise ConfigurationError(
+            f"a model by name ({model!r}) needs LangChain: "
+            "pip install 'bighub-langgraph[langchain]'"
+        ) from error
+    chat_model: Runnable[Any, Any] = init_chat_model(model)
+    return chat_model
+
+
+def _bind_tools(model: Runnable[Any, Any], tools: list[BaseTool]) -> Runnable[Any, Any]:
+    """Return the model with the tools bound, unless it has tools already."""
+    if not tools or "tools" in getattr(model, "kwargs", {}) or not isinstance(model, BaseChatModel):
+        return model
+    return model.bind_tools(tools)

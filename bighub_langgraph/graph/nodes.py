@@ -1,0 +1,215 @@
+"""The nodes that evaluate calls, ask a person and report outcomes, and the edges between them."""
+
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.runnables import Runnable, RunnableConfig, ensure_config
+from langchain_core.tools import BaseTool
+from langgraph.types import Command, Send
+
+from bighub_langgraph.concurrency import run_sync
+from bighub_langgraph.graph.approval_requests import ask_person
+from bighub_langgraph.graph.langgraph_internals import unreadable_run
+from bighub_langgraph.graph.plan import (
+    CHANNEL,
+    GuardState,
+    Plan,
+    TurnId,
+    message_tool_call,
+    open_calls,
+    read_plan,
+    read_turn,
+    reject_call,
+    subplan,
+)
+from bighub_langgraph.graph.tool_execution import GraphHost, evaluate_plan, open_hosts, plan_turn
+from bighub_langgraph.graph.tool_messages import answer_finished_calls
+from bighub_langgraph.graph.validation import did_not_run
+from bighub_langgraph.guard_runtime import GuardRuntime
+
+if TYPE_CHECKING:
+    from bighub_langgraph.guard import BighubGuard
+
+EVALUATE = "evaluate"
+APPROVE = "approve"
+TOOLS = "tools"
+REPORT = "report"
+
+Flow = Callable[..., Coroutine[Any, Any, Any]]
+
+
+class GuardNode(Runnable[Any, Any]):
+    """A node or edge that runs one flow for `invoke` and `ainvoke`.
+
+    The flow takes the input, the configuration, the host, and options passed on to a ToolNode.
+    """
+
+    def __init__(self, flow: Flow, runtime: GuardRuntime, name: str | None) -> None:
+        self._flow = flow
+        self._host, self._async_host = open_hosts(runtime)
+        self.name = name
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> Any:  # noqa: A002
+        """Run the flow without an event loop."""
+        # Called inside a node without a configuration, it uses the node's, as a ToolNode does.
+        return run_sync(self._flow(input, config or ensure_config(), self._host, **options))
+
+    async def ainvoke(
+        self,
+        input: Any,  # noqa: A002 - the name is LangChain's
+        config: RunnableConfig | None = None,
+        **options: Any,
+    ) -> Any:
+        """Run the flow on the running loop."""
+        return await self._flow(input, config or ensure_config(), self._async_host, **options)
+
+
+# -- evaluate --------------------------------------------------------------------------------------
+
+
+def evaluate_node(
+    guard: "BighubGuard",
+    *,
+    messages_key: str = "messages",
+    tools: Mapping[str, BaseTool] | None = None,
+    all_tools_known: bool = True,
+) -> GuardNode:
+    """Return a node that evaluates the open calls of the last AI message.
+
+    It plans the turn in the private channel, where `route_by_recommendation` reads the plan. Calls
+    that may not run are answered at once.
+
+    Args:
+        guard: The guard.
+        messages_key: The state's key of the messages.
+        tools: The tools, so that calls that fit none are answered without an evaluation.
+        all_tools_known: Whether there are no others; a ToolNode's own wrapper may bring some.
+    """
+
+    async def evaluate_turn(state: Any, config: RunnableConfig, host: GraphHost) -> dict[str, Any]:
+        sent = read_plan(state)
+        if sent and any(call["next"] == "evaluate" for call in sent["calls"]):
+            plan = subplan(sent, [call.copy() for call in sent["calls"]])
+            if problem := unreadable_run(config):
+                for call in plan["calls"]:
+                    reject_call(call, did_not_run(call["name"], problem))
+            await evaluate_plan(plan, config, host)
+        else:
+            message, answered = read_turn(state, messages_key)
+            turn_id = TurnId.of(config, message)
+            calls = open_calls(message, answered, turn_id)
+            plan = await plan_turn(
+                calls, turn_id, config, host, tools=tools, all_tools_known=all_tools_known
+            )
+        return {messages_key: await answer_finished_calls(plan, host.ports), CHANNEL: plan}
+
+    return GuardNode(evaluate_turn, guard.runtime, EVALUATE)
+
+
+def route_by_recommendation(state: GuardState) -> list[Send | str]:
+    """Send every allowed call to `tools` on its own, and those that need a person to `approve`.
+
+    With nothing to run and nothing to ask it goes to `report`.
+    """
+    plan = read_plan(state)
+    return send_plan(plan) if plan else [REPORT]
+
+
+def send_plan(plan: Plan) -> list[Send | str]:
+    """Send each call of a plan where it goes next, or go to `report` with none.
+
+    A call goes to the tools with the key of its record.
+    """
+    goto: list[Send | str] = []
+    for call in plan["calls"]:
+        if call["next"] == "execute":
+            record = {"thread": plan["thread"], "turn": plan["turn"], "key": call["key"]}
+            goto.append(Send(TOOLS, [{**message_tool_call(call), CHANNEL: record}]))
+    if pending := [call for call in plan["calls"] if call["next"] == "ask"]:
+        groups = [[call] for call in pending] if plan["per_call"] else [pending]
+        parts = [subplan(plan, group, unclear=plan["unclear"]) for group in groups]
+        goto += [Send(APPROVE, {CHANNEL: part}) for part in parts]
+    if edited := [call for call in plan["calls"] if call["next"] == "evaluate"]:
+        goto.append(Send(EVALUATE, {CHANNEL: subplan(plan, edited)}))
+    return goto or [REPORT]
+
+
+# -- approve ---------------------------------------------------------------------------------------
+
+
+def approval_node(
+    guard: "BighubGuard",
+    *,
+    messages_key: str = "messages",
+    tools: Mapping[str, BaseTool] | None = None,
+) -> GuardNode:
+    """Return a node that asks a person about the calls that need one, and records the answers.
+
+    It is the only node that interrupts, once per task.
+
+    Args:
+        guard: The guard.
+        messages_key: The state's key of the messages.
+        tools: The tools, to check edited arguments against.
+    """
+
+    async def approve(state: Any, config: RunnableConfig, host: GraphHost) -> Command[Any]:
+        question: Plan = state[CHANNEL]  # sent by `send_plan`
+        plan, messages = await ask_person(question, tools, config, host)
+        return Command(update={messages_key: messages}, goto=send_plan(plan))
+
+    return GuardNode(approve, guard.runtime, APPROVE)
+
+
+# -- report ----------------------------------------------------------------------------------------
+
+
+def outcome_node(
+    guard: "BighubGuard", *, messages_key: str = "messages", then: str | None = "model"
+) -> GuardNode:
+    """Return a node that starts the delivery of outcomes.
+
+    Args:
+        guard: The guard.
+        messages_key: The state's key of the messages.
+        then: The next node, entered once every call of the turn is answered, so that the model runs
+            once per turn. None if your own edges do that.
+    """
+
+    async def report_turn(state: Any, _: RunnableConfig, host: GraphHost) -> Command[Any] | None:
+        message, answered = read_turn(state, messages_key)
+        is_complete = message is not None and not open_calls(message, answered)
+        plan = read_plan(state)
+        await host.ports.deliver(plan["turn"] if plan and is_complete else None)
+        return Command(goto=then) if is_complete and then is not None else None
+
+    return GuardNode(report_turn, guard.runtime, REPORT)
+
+
+def tools_edge(guard: "BighubGuard", *, messages_key: str, then: str) -> GuardNode:
+    """Return the edge out of the tools: to `then` after the only call of a turn, else to `report`.
+
+    Calls that run side by side do not see each other's answers; `report` sees them all.
+    """
+
+    async def route(state: Any, _: RunnableConfig, host: GraphHost) -> str:
+        message, answered = read_turn(state, messages_key)
+        if message is None or len(message.tool_calls) != 1 or open_calls(message, answered):
+            return REPORT
+        await host.ports.deliver(message.id)
+        return then
+
+    return GuardNode(route, guard.runtime, "answered")
+
+
+def model_edge(guard: "BighubGuard", *, messages_key: str, end: str) -> GuardNode:
+    """Return the edge out of the model: to `evaluate` with tool calls, else to `end`."""
+
+    async def route(state: Any, _: RunnableConfig, host: GraphHost) -> str:
+        message, _answered = read_turn(state, messages_key)
+        if message is not None and message.tool_calls:
+            return EVALUATE
+        await host.wait_for_delivery()
+        return end
+
+    return GuardNode(route, guard.runtime, "tool_calls")

@@ -1,0 +1,257 @@
+"""The plan of a turn: the guard's private part of the state, and how state is read.
+
+`evaluate` writes the plan to a private channel: the calls of the turn and what comes next for each,
+in plain JSON. The edge behind it sends every task its own part of the plan, so that tasks of one
+superstep never overwrite each other. Users' schemas do not show the channel; the guard's nodes
+declare it by `input_schema`.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict
+from uuid import uuid4
+
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage, convert_to_messages
+from langchain_core.messages import ToolCall as MessageToolCall
+from langchain_core.runnables import RunnableConfig
+
+from bighub_langgraph.core.errors import InvalidCall
+from bighub_langgraph.core.execution import EditedCall
+from bighub_langgraph.core.lifecycle import next_step
+from bighub_langgraph.core.models import Answer, Approval, CallRecord, State, Step, ToolCall
+from bighub_langgraph.core.policy import GuardSettings
+
+CHANNEL = "bighub"
+
+NextAction = Literal["execute", "ask", "evaluate", "done"]
+
+
+class PlannedCall(TypedDict):
+    """One call of the turn.
+
+    Attributes:
+        id: The provider's id of the call.
+        name: The tool.
+        args: The arguments it runs with; a person's edit replaces them.
+        key: Its record in the journal; None where it is not evaluated.
+        next: What comes next: a `Send` to the tools, a question, an evaluation, nothing.
+        edit: A person's approval of edited arguments, until they are evaluated.
+        error: Why the call cannot be evaluated.
+    """
+
+    id: str
+    name: str
+    args: dict[str, Any]
+    key: str | None
+    next: NextAction
+    edit: NotRequired[dict[str, Any]]
+    error: NotRequired[str]
+
+
+class Plan(TypedDict):
+    """The guard's plan of one turn.
+
+    Attributes:
+        thread: First part of every key: the thread id, or a new id.
+        turn: Second part: the AI message's id, or a new id.
+        calls: The turn's calls.
+        per_call: Whether a person is asked about each call on its own.
+        unclear: Why the last answer was not understood, if there was one.
+    """
+
+    thread: str
+    turn: str
+    calls: list[PlannedCall]
+    per_call: bool
+    unclear: str
+
+
+def replace_plan(_: Plan | None, plan: Plan) -> Plan:
+    """Reduce the channel: the last write counts, and one superstep may write several times."""
+    return plan
+
+
+class GuardState(TypedDict):
+    """The state the guard's nodes share besides the messages."""
+
+    bighub: NotRequired[Annotated[Plan, replace_plan]]
+
+
+def input_schema(messages_key: str) -> type:
+    """Return the input schema of the guard's nodes: the messages and the private channel."""
+    # The functional form, because the user names one of the keys.
+    keys = {messages_key: Sequence[Any], CHANNEL: NotRequired[Annotated[Plan, replace_plan]]}
+    schema: type = TypedDict("GuardInput", keys)  # type: ignore[misc]
+    return schema
+
+
+# -- plans -----------------------------------------------------------------------------------------
+
+
+class TurnId(NamedTuple):
+    """The first two parts of the keys of a turn's calls: a thread id and a message id."""
+
+    thread: str = ""
+    turn: str = ""
+
+    @classmethod
+    def of(cls, config: RunnableConfig, message: AIMessage | None) -> "TurnId":
+        """Return the ids of a message's turn, with new ones where there are none."""
+        turn = message.id if message is not None else None
+        return cls(thread_id_of(config) or new_id(), turn or new_id())
+
+
+NO_TURN = TurnId()
+
+
+def new_plan(turn_id: TurnId, settings: GuardSettings, calls: Sequence[PlannedCall] = ()) -> Plan:
+    """Return a plan of a turn."""
+    thread, turn = turn_id
+    per_call = settings.approvals.interrupt_mode == "per_call"
+    return Plan(thread=thread, turn=turn, calls=list(calls), per_call=per_call, unclear="")
+
+
+def plan_call(call: ToolCall, key: str | None, next_action: NextAction) -> PlannedCall:
+    """Return a call as a part of a plan."""
+    arguments: Any = call.arguments
+    return PlannedCall(id=call.call_id, name=call.tool, args=arguments, key=key, next=next_action)
+
+
+def reject_call(call: PlannedCall, error: str) -> None:
+    """Let a call go no further than to be answered with an error.
+
+    Its arguments may not even be JSON, and the plan is checkpointed.
+    """
+    call["error"], call["next"], call["args"] = error, "done", {}
+
+
+def subplan(plan: Plan, calls: Sequence[PlannedCall], *, unclear: str = "") -> Plan:
+    """Return a plan of other calls of the same turn."""
+    return {**plan, "calls": list(calls), "unclear": unclear}
+
+
+def question_plan(call: ToolCall, key: str, settings: GuardSettings) -> Plan:
+    """Return a plan that asks a person about one recorded call."""
+    return new_plan(TurnId(call.thread, call.turn), settings, [plan_call(call, key, "ask")])
+
+
+def covers(plan: Plan, message: AIMessage, calls: Sequence[ToolCall]) -> bool:
+    """Whether a plan is about exactly these calls of a message."""
+    planned_calls = {planned["id"]: planned for planned in plan["calls"]}
+
+    def is_planned(call: ToolCall) -> bool:
+        planned = planned_calls.get(call.call_id)
+        if planned is None or "error" in planned or "edit" in planned:
+            return planned is not None
+        return (planned["name"], planned["args"]) == (call.tool, call.arguments)
+
+    return plan["turn"] == message.id and all(map(is_planned, calls))
+
+
+def key_of(call: ToolCall) -> str | None:
+    """Return a call's key; None where its arguments are not JSON, so that it has no record."""
+    try:
+        return call.key
+    except InvalidCall:
+        return None
+
+
+def to_tool_call(turn_id: TurnId, call: Mapping[str, Any]) -> ToolCall:
+    """Return a call of a message or a plan as the core takes it. Without an id, its id is ""."""
+    return ToolCall(*turn_id, call.get("id") or "", call["name"], call["args"])
+
+
+def message_tool_call(call: PlannedCall) -> MessageToolCall:
+    """Return a planned call as LangChain takes it."""
+    return MessageToolCall(name=call["name"], args=call["args"], id=call["id"], type="tool_call")
+
+
+def evaluation_item(plan: Plan, planned: PlannedCall) -> ToolCall | EditedCall:
+    """Return a planned call as it is evaluated: an edited one with the person's approval."""
+    call = to_tool_call(TurnId(plan["thread"], plan["turn"]), planned)
+    edit = planned.get("edit")
+    if edit is None:
+        return call
+    approval = Approval(**{**edit["approval"], "answer": Answer.EDIT})
+    return EditedCall(call, approval, edit["edited_from"])
+
+
+def next_action(record: CallRecord, settings: GuardSettings, *, can_ask: bool = True) -> NextAction:
+    """Return what comes next for a recorded call."""
+    policy = settings.policy_for(record.tool)
+    if record.state is State.UNKNOWN and (policy.probe is not None or policy.idempotent):
+        return "execute"  # recovered there, without a person
+    step = next_step(record)
+    if step is Step.ASK:
+        return "ask" if can_ask else "done"
+    # A call that ran before is sent to the tools too: its stored result is returned again.
+    return "execute" if step is Step.EXECUTE or record.result is not None else "done"
+
+
+# -- reading state ---------------------------------------------------------------------------------
+
+
+def read_plan(state: Any) -> Plan | None:
+    """Return the plan in a state of any kind."""
+    is_mapping = isinstance(state, Mapping)
+    plan: Plan | None = state.get(CHANNEL) if is_mapping else getattr(state, CHANNEL, None)
+    return plan
+
+
+def read_messages(state: Any, messages_key: str) -> list[BaseMessage]:
+    """Return the messages of a state, or the state itself where it is a list of them."""
+    if isinstance(state, Mapping):
+        state = state.get(messages_key)
+    elif not isinstance(state, list):
+        state = getattr(state, messages_key, None)
+    return list(convert_to_messages(state or []))
+
+
+def read_turn(state: Any, messages_key: str) -> tuple[AIMessage | None, set[str]]:
+    """Return the last AI message of a state, and the ids of its calls that are answered."""
+    return last_turn(read_messages(state, messages_key))
+
+
+def last_turn(messages: Sequence[BaseMessage]) -> tuple[AIMessage | None, set[str]]:
+    """Return the last AI message, and the ids of its calls that are answered."""
+    answered: set[str] = set()
+    for message in reversed(messages):
+        if isinstance(message, AIMessage):
+            return message, answered
+        if isinstance(message, ToolMessage):
+            answered.add(message.tool_call_id)
+    return None, answered
+
+
+def open_calls(
+    message: BaseMessage | None, answered: Collection[str] = (), turn_id: TurnId = NO_TURN
+) -> list[ToolCall]:
+    """Return the calls of a message that have no answer."""
+    calls = message.tool_calls if isinstance(message, AIMessage) else []
+    return [to_tool_call(turn_id, call) for call in calls if (call["id"] or "") not in answered]
+
+
+def find_message(state: Any, call_id: str | None) -> AIMessage | None:
+    """Return the AI message that made a call, under whatever key a state keeps its messages."""
+    if isinstance(state, list):
+        lists = [state]
+    else:
+        fields = state if isinstance(state, Mapping) else getattr(state, "__dict__", {})
+        lists = [value for value in fields.values() if isinstance(value, list)]
+    for messages in lists:
+        for message in reversed(messages):
+            if isinstance(message, AIMessage) and any(
+                call["id"] == call_id for call in message.tool_calls
+            ):
+                return message
+    return None
+
+
+def thread_id_of(config: RunnableConfig) -> str | None:
+    """Return the thread id, if the run has one."""
+    thread_id = config.get("configurable", {}).get("thread_id")
+    return None if thread_id is None else str(thread_id)
+
+
+def new_id() -> str:
+    """Return an id for a thread or a turn that has none."""
+    return f"minted-{uuid4().hex}"

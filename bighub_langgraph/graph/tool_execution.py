@@ -1,0 +1,250 @@
+"""The steps that nodes, tools node and wrapper share: evaluate calls, and run one call once."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Container, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.messages import ToolMessage
+from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.tools import BaseTool
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.errors import GraphBubbleUp, ParentCommand, is_invalid_resume
+from langgraph.types import Command
+
+from bighub_langgraph.concurrency import run_sync
+from bighub_langgraph.core.context import enter_call
+from bighub_langgraph.core.execution import (
+    EditedCall,
+    ExecutionResult,
+    RefusedCall,
+    ToolFinished,
+    ToolPaused,
+    cancel_call,
+    evaluate_calls,
+    execute_or_recover,
+)
+from bighub_langgraph.core.jsonable import exception_text
+from bighub_langgraph.core.model_messages import invalid_call_message, output_after_edit
+from bighub_langgraph.core.models import (
+    CallRecord,
+    State,
+    ToolCall,
+    ToolFailed,
+    ToolOutcome,
+    ToolSucceeded,
+)
+from bighub_langgraph.core.ports import Ports
+from bighub_langgraph.core.reporting import build_event
+from bighub_langgraph.graph.langgraph_internals import checkpointer_of, wait_until_stored
+from bighub_langgraph.graph.plan import (
+    Plan,
+    TurnId,
+    evaluation_item,
+    new_plan,
+    next_action,
+    plan_call,
+    reject_call,
+    thread_id_of,
+)
+from bighub_langgraph.graph.tool_messages import (
+    emit_event,
+    find_tool_messages,
+    map_tool_messages,
+    mark_replayed,
+    record_message,
+)
+from bighub_langgraph.graph.validation import check_journal, find_errors
+from bighub_langgraph.guard_runtime import END_OF_RUN, GuardRuntime
+
+NO_CHECKPOINTER = (
+    "a person has to approve it, and this graph has no checkpointer to wait with: "
+    "compile it with checkpointer=..."
+)
+
+# A ToolNode's output: an update of the state, or a list of updates and commands.
+Update = Any
+Invoke = Callable[[], Awaitable[Update]]
+
+
+@dataclass(frozen=True)
+class GraphHost:
+    """A guard's runtime, and what differs between `invoke` and `ainvoke`: this is for `invoke`."""
+
+    runtime: GuardRuntime
+    ports: Ports
+
+    async def invoke(self, runnable: Runnable[Any, Any], *args: Any, **options: Any) -> Any:
+        """Invoke a runnable."""
+        return runnable.invoke(*args, **options)
+
+    async def get_checkpoint(self, saver: BaseCheckpointSaver[Any], config: RunnableConfig) -> Any:
+        """Load a checkpoint; None where it is not stored."""
+        return saver.get_tuple(config)
+
+    async def wait_for_delivery(self) -> None:
+        """Wait at the end of a run for its reports to be delivered, for a short time."""
+        self.runtime.delivery.wait(END_OF_RUN)
+
+    async def run_in_thread(self, flow: Callable[["GraphHost"], Coroutine[Any, Any, Any]]) -> Any:
+        """Run a flow that blocks, in one piece, so that a cancelled task cannot interrupt it."""
+        return await flow(self)
+
+
+class AsyncGraphHost(GraphHost):
+    """The host of `ainvoke`."""
+
+    async def invoke(self, runnable: Runnable[Any, Any], *args: Any, **options: Any) -> Any:  # noqa: D102
+        return await runnable.ainvoke(*args, **options)
+
+    async def get_checkpoint(self, saver: BaseCheckpointSaver[Any], config: RunnableConfig) -> Any:  # noqa: D102
+        return await saver.aget_tuple(config)
+
+    async def wait_for_delivery(self) -> None:  # noqa: D102
+        await self.runtime.delivery.wait_async(END_OF_RUN)
+
+    async def run_in_thread(self, flow: Callable[[GraphHost], Coroutine[Any, Any, Any]]) -> Any:  # noqa: D102
+        blocking_host = GraphHost(self.runtime, self.runtime.ports)
+        return await asyncio.to_thread(run_sync, flow(blocking_host))
+
+
+def open_hosts(runtime: GuardRuntime) -> tuple[GraphHost, AsyncGraphHost]:
+    """Return the hosts of `invoke` and of `ainvoke`."""
+    return GraphHost(runtime, runtime.ports), AsyncGraphHost(runtime, runtime.async_ports)
+
+
+async def check_run(config: RunnableConfig, host: GraphHost) -> None:
+    """Check that a tool may start: the journal is durable enough, and the checkpoint is stored."""
+    check_journal(host.ports.journal, config)
+    await wait_until_stored(config, host.ports, host.get_checkpoint)
+
+
+# -- evaluate --------------------------------------------------------------------------------------
+
+
+async def evaluate(
+    calls: Sequence[ToolCall | EditedCall], turn: str, config: RunnableConfig, host: GraphHost
+) -> list[CallRecord | RefusedCall]:
+    """Evaluate calls of a turn; new decisions go to `on_decision` and to the custom stream."""
+    runtime = host.runtime
+    session = thread_id_of(config) or turn
+    return await evaluate_calls(
+        calls,
+        runtime.settings,
+        host.ports,
+        session=session,
+        trajectory=session,
+        on_new=lambda record: emit_event(runtime.emit_decision(record)),
+    )
+
+
+async def plan_turn(
+    calls: Sequence[ToolCall],
+    turn_id: TurnId,
+    config: RunnableConfig,
+    host: GraphHost,
+    *,
+    tools: Mapping[str, BaseTool] | None = None,
+    all_tools_known: bool = True,
+    without_evaluation: Container[str] = (),
+    cannot_ask: str | None = None,
+) -> Plan:
+    """Plan the open calls of a turn, and evaluate them.
+
+    Calls of read-only tools and of those in `without_evaluation` are not evaluated here. With
+    `cannot_ask` no person can be asked, for this reason. For the other arguments see `find_errors`.
+    """
+    settings = host.runtime.settings
+    plan = new_plan(turn_id, settings)
+    errors = find_errors(calls, config, tools, all_tools_known=all_tools_known)
+    for call, error in zip(calls, errors, strict=True):
+        skipped = call.tool in without_evaluation or settings.policy_for(call.tool).read_only
+        planned = plan_call(call, None, "execute" if skipped else "evaluate")
+        if error is not None:
+            reject_call(planned, error)
+        plan["calls"].append(planned)
+    await evaluate_plan(plan, config, host, cannot_ask=cannot_ask)
+    return plan
+
+
+async def evaluate_plan(
+    plan: Plan, config: RunnableConfig, host: GraphHost, *, cannot_ask: str | None = None
+) -> None:
+    """Evaluate the calls of a plan that need it, and set in the plan what comes next for each."""
+    check_journal(host.ports.journal, config)
+    pending = [call for call in plan["calls"] if call["next"] == "evaluate"]
+    if not pending:
+        return
+    if cannot_ask is None and not checkpointer_of(config):
+        cannot_ask = NO_CHECKPOINTER
+    items = [evaluation_item(plan, call) for call in pending]
+    for call, record in zip(
+        pending, await evaluate(items, plan["turn"], config, host), strict=True
+    ):
+        call.pop("edit", None)
+        if isinstance(record, RefusedCall):
+            reject_call(call, invalid_call_message(call["name"], record.error))
+            continue
+        if cannot_ask and record.state is State.AWAITING:
+            record = await cancel_call(record, cannot_ask, host.ports)  # noqa: PLW2901 - the same record
+        call["key"] = record.key
+        call["next"] = next_action(record, host.runtime.settings, can_ask=not cannot_ask)
+
+
+# -- run one call once -----------------------------------------------------------------------------
+
+
+async def run_once(call: ToolCall, key: str, invoke: Invoke, host: GraphHost) -> ExecutionResult:
+    """Run a recorded call, or find out what became of it; emits the outcome event."""
+    policy = host.runtime.settings.policy_for(call.tool)
+
+    async def run_tool(record: CallRecord) -> ToolFinished | ToolPaused:
+        try:
+            with enter_call(record):
+                update = await invoke()
+        except ParentCommand as signal:  # the tool did its work and hands over
+            return ToolFinished(ToolSucceeded(None), signal)
+        except GraphBubbleUp as signal:
+            return ToolPaused(signal)
+        except Exception as error:  # noqa: BLE001 - recorded first, then raised as configured
+            if is_invalid_resume(error):  # the tool's own question got an answer that does not fit
+                return ToolPaused(error)
+            text = f"{type(error).__name__}: {exception_text(error)}"
+            return ToolFinished(ToolFailed(host.ports.reporting.hide_text(text)), error)
+        return ToolFinished(_outcome_of(update, call.call_id))
+
+    result = await execute_or_recover(key, policy, call.arguments, host.ports, run_tool)
+    if result.record.state is not State.PAUSED:
+        emit_event(build_event("outcome", result.record, replayed=result.replayed))
+    return result
+
+
+def _outcome_of(update: Update, call_id: str) -> ToolOutcome:
+    for message in find_tool_messages(update):
+        if message.tool_call_id == call_id and message.status == "error":
+            return ToolFailed(str(message.content), update)
+    return ToolSucceeded(update)
+
+
+def update_of(result: ExecutionResult, call: ToolCall) -> Update:
+    """Return the update of the state for a call that ran, now or earlier."""
+    record = result.record
+    if record.result is None or record.result.output is None:
+        return [record_message(record)]
+    update = record.result.output
+    if not isinstance(update, ToolMessage | Command | dict | list):
+        # Resolved by a probe or a person: the text is the tool's output.
+        status = "success" if record.state is State.EXECUTED else "error"
+        return [
+            ToolMessage(str(update), name=record.tool, tool_call_id=record.call_id, status=status)
+        ]
+    if record.edited_from is not None:
+        update = map_tool_messages(update, lambda message: _mention_edit(message, call))
+    return map_tool_messages(update, mark_replayed) if result.replayed else update
+
+
+def _mention_edit(message: ToolMessage, call: ToolCall) -> ToolMessage:
+    if not isinstance(message.content, str) or message.tool_call_id != call.call_id:
+        return message
+    content = output_after_edit(call.tool, call.arguments, message.content)
+    return message.model_copy(update={"content": content})

@@ -1,0 +1,147 @@
+"""Tool messages for calls that did not run, and changes to the updates that tools return."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, TypeGuard
+
+from langchain_core.messages import ToolMessage
+from langgraph.config import get_stream_writer
+from langgraph.types import Command, Send
+
+from bighub_langgraph.core.model_messages import message_for_model
+from bighub_langgraph.core.models import CallRecord, State
+from bighub_langgraph.core.ports import Ports
+from bighub_langgraph.graph.plan import CHANNEL, Plan
+
+NOT_IN_JOURNAL = (
+    "this call was not run, and its record is no longer in the journal; ask again if it is needed"
+)
+
+
+def record_message(record: CallRecord) -> ToolMessage:
+    """Return the tool message of a call that ended without its tool."""
+    return ToolMessage(
+        message_for_model(record),
+        name=record.tool,
+        tool_call_id=record.call_id,
+        status="success" if record.state is State.ANSWERED else "error",
+        additional_kwargs={CHANNEL: {"status": record.state.value, "key": record.key}},
+    )
+
+
+def error_message(name: str, call_id: str | None, error: str) -> ToolMessage:
+    """Return the tool message of a call that cannot be evaluated."""
+    return ToolMessage(error, name=name, tool_call_id=call_id or "", status="error")
+
+
+async def answer_finished_calls(plan: Plan, ports: Ports) -> list[ToolMessage]:
+    """Return the tool messages of the planned calls that go no further."""
+    finished = [call for call in plan["calls"] if call["next"] == "done"]
+    keys = [call["key"] for call in finished if call["key"] is not None]
+    records = await ports.find(keys) if keys else {}
+    return [
+        record_message(record)
+        if (record := records.get(call["key"] or "")) is not None
+        else error_message(call["name"], call["id"], call.get("error", NOT_IN_JOURNAL))
+        for call in finished
+    ]
+
+
+def find_tool_messages(update: Any) -> list[ToolMessage]:
+    """Return every tool message in an update of the state, at any depth."""
+    if isinstance(update, ToolMessage):
+        return [update]
+    if isinstance(update, Command):
+        return find_tool_messages(update.update)
+    if isinstance(update, dict):
+        update = list(update.values())
+    if isinstance(update, list | tuple):
+        return [message for part in update for message in find_tool_messages(part)]
+    return []
+
+
+def map_tool_messages(update: Any, change: Callable[[ToolMessage], ToolMessage]) -> Any:
+    """Return an update of the state with every tool message changed."""
+    if isinstance(update, ToolMessage):
+        return change(update)
+    if isinstance(update, Command):
+        return replace(update, update=map_tool_messages(update.update, change))
+    if isinstance(update, dict):
+        return {key: map_tool_messages(part, change) for key, part in update.items()}
+    if isinstance(update, list):
+        return [map_tool_messages(part, change) for part in update]
+    return update
+
+
+def mark_replayed(message: ToolMessage) -> ToolMessage:
+    """Return a message that says it holds a stored result."""
+    about = {**message.additional_kwargs, CHANNEL: {"replayed": True}}
+    return message.model_copy(update={"additional_kwargs": about})
+
+
+# -- commands --------------------------------------------------------------------------------------
+
+
+def goes_to_parent(part: Any) -> TypeGuard[Command[Any]]:
+    """Whether a part of an update is a command for the graph around this one."""
+    return isinstance(part, Command) and part.graph == Command.PARENT
+
+
+def sent_tool_messages(command: Command[Any]) -> list[ToolMessage]:
+    """Return the tool messages in a command's update and in the inputs it sends."""
+    inputs = [target.arg for target in _targets(command) if isinstance(target, Send)]
+    return find_tool_messages([command.update, *inputs])
+
+
+def add_to_update(
+    command: Command[Any], messages: Sequence[ToolMessage], messages_key: str
+) -> Command[Any]:
+    """Return a command with further messages in its update."""
+    update = command.update
+    if isinstance(update, list):
+        return replace(command, update=[*update, *messages])
+    if isinstance(update, dict):
+        messages = [*update.get(messages_key, []), *messages]
+        return replace(command, update={**update, messages_key: messages})
+    return command
+
+
+def join_parent_sends(parts: Sequence[Any]) -> list[Any]:
+    """Join the commands that only send to the parent: LangGraph obeys only the first of them."""
+    sending = [part for part in parts if goes_to_parent(part) and _only_sends(part)]
+    if len(sending) < 2:  # noqa: PLR2004 - nothing to join
+        return list(parts)
+    joined = replace(sending[0], goto=[send for part in sending for send in _targets(part)])
+    return [*(part for part in parts if part not in sending), joined]
+
+
+def remove_goto(part: Any, node: str) -> Any:
+    """Return a part of an update without its `goto` to a node of this graph.
+
+    The guard's own edges lead from the tools to the model, once every call of the turn is answered.
+    A tool that goes there too would run the model a second time.
+    """
+    if not isinstance(part, Command) or part.graph is not None:
+        return part
+    targets = part.goto if isinstance(part.goto, list | tuple) else [part.goto]
+    return replace(part, goto=[target for target in targets if target != node])
+
+
+def _targets(command: Command[Any]) -> Sequence[Any]:
+    return command.goto if isinstance(command.goto, list | tuple) else ()
+
+
+def _only_sends(command: Command[Any]) -> bool:
+    return isinstance(command.goto, list) and all(isinstance(to, Send) for to in command.goto)
+
+
+# -- the custom stream -----------------------------------------------------------------------------
+
+
+def emit_event(event: dict[str, Any]) -> None:
+    """Write an event to the stream of `stream_mode="custom"`."""
+    try:
+        write = get_stream_writer()
+    except (RuntimeError, LookupError):  # outside of a graph there is no stream
+        return
+    write(event)

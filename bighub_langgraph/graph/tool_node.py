@@ -1,0 +1,366 @@
+"""`tools_node`: a ToolNode whose calls run once each, for every form of input a ToolNode takes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langchain_core.messages import ToolCall as MessageToolCall
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import BaseTool
+from langgraph.errors import ParentCommand
+from langgraph.prebuilt import ToolNode
+from langgraph.types import Command
+
+from bighub_langgraph.core.errors import ConfigurationError
+from bighub_langgraph.core.models import State, ToolCall
+from bighub_langgraph.graph.langgraph_internals import (
+    checkpointer_of,
+    execution_info,
+    has_state,
+    may_have_wrapper,
+    messages_key_of,
+    only_blocks,
+    unreadable_run,
+    with_state,
+)
+from bighub_langgraph.graph.nodes import GuardNode, send_plan
+from bighub_langgraph.graph.plan import (
+    CHANNEL,
+    PlannedCall,
+    TurnId,
+    key_of,
+    last_turn,
+    message_tool_call,
+    open_calls,
+    plan_call,
+    question_plan,
+    read_messages,
+    to_tool_call,
+)
+from bighub_langgraph.graph.stale_calls import close_calls
+from bighub_langgraph.graph.tool_execution import (
+    GraphHost,
+    Update,
+    check_run,
+    plan_turn,
+    run_once,
+    update_of,
+)
+from bighub_langgraph.graph.tool_messages import (
+    add_to_update,
+    answer_finished_calls,
+    find_tool_messages,
+    goes_to_parent,
+    join_parent_sends,
+    remove_goto,
+    sent_tool_messages,
+)
+from bighub_langgraph.guard_runtime import GuardRuntime
+
+if TYPE_CHECKING:
+    from bighub_langgraph.guard import BighubGuard
+
+CANNOT_ASK = (
+    "a person has to approve it, and this node cannot ask: put the guard into the graph with "
+    "add_guard(builder, tools, guard)"
+)
+HANDED_OVER = "the conversation was handed over before it ran"
+
+Form = Literal["calls", "messages", "state"]
+
+
+def tools_node(
+    guard: "BighubGuard",
+    tools: Sequence[BaseTool | Callable[..., Any]] | ToolNode,
+    *,
+    messages_key: str | None = None,
+) -> "GuardedTools":
+    """Return a node that runs tools behind the guard.
+
+    Calls that `evaluate` has sent run by their record. Any other call is evaluated here first; one
+    that needs a person is blocked, because this node cannot ask.
+
+    Args:
+        guard: The guard.
+        tools: Tools, or a ToolNode that keeps its settings and wrappers inside the guard: BIGHUB
+            does not see what a wrapper of yours changes in a call.
+        messages_key: The state's key of the messages; the ToolNode's own key, or `messages`.
+    """
+    if not isinstance(tools, ToolNode):
+        tools = ToolNode(tools, messages_key=messages_key or "messages")
+    own_key = messages_key_of(tools) or messages_key
+    if own_key is None:
+        raise ConfigurationError(
+            "this ToolNode does not show where it keeps its messages: pass messages_key="
+        )
+    if messages_key not in {None, own_key}:
+        raise ConfigurationError(
+            f"the ToolNode keeps its messages in {own_key!r}, not in {messages_key!r}: "
+            f"pass ToolNode(..., messages_key={messages_key!r})"
+        )
+    return GuardedTools(guard.runtime, tools, own_key)
+
+
+class GuardedTools(GuardNode):
+    """A node that runs tool calls at most once each; made by `tools_node`.
+
+    Attributes:
+        tools_by_name: The tools; LangGraph also shows them in the picture of a graph.
+        all_tools_known: Whether the ToolNode has no wrapper that may bring further tools.
+        blocking_tools: The tools whose function the ToolNode only runs in a thread.
+        then: The node after the tools, if the edges of `add_guard` deliver the reports.
+    """
+
+    def __init__(self, runtime: GuardRuntime, tool_node: ToolNode, messages_key: str) -> None:
+        super().__init__(self._run, runtime, tool_node.name)
+        self.tool_node = tool_node
+        self.messages_key = messages_key
+        self.tools_by_name = tool_node.tools_by_name
+        self.all_tools_known = not may_have_wrapper(tool_node)
+        is_stock = type(tool_node) is ToolNode and self.all_tools_known
+        self.blocking_tools = {
+            name for name, tool in self.tools_by_name.items() if is_stock and only_blocks(tool)
+        }
+        self.then: str | None = None
+
+    async def _run(
+        self, value: Any, config: RunnableConfig, host: GraphHost, **options: Any
+    ) -> Any:
+        node_input = await _read_input(value, config, self.messages_key, host)
+        return await _Invocation(self, node_input, config, options).run(host)
+
+
+@dataclass(frozen=True, slots=True)
+class _Invocation:
+    """One invocation of the node."""
+
+    node: GuardedTools
+    input: "_ToolNodeInput"
+    config: RunnableConfig
+    options: dict[str, Any]
+
+    async def run(self, host: GraphHost) -> Any:
+        """Run every call that may run, and answer the others."""
+        await check_run(self.config, host)
+        calls = await self._prepare(host)
+        try:
+            updates = await self._gather_updates(calls, host)
+        except Exception:  # a tool's own, recorded by now; no later step delivers its report
+            await host.ports.deliver(None)
+            raise
+        parts = [part for update in updates for part in _as_list(update)]
+        parts = join_parent_sends(await self._close_turn(parts, host))
+        then = self.node.then
+        if then is not None and not any(map(goes_to_parent, parts)):
+            host.ports.schedule_delivery()
+        else:
+            await host.ports.deliver(None)
+        if then is not None:
+            parts = [remove_goto(part, then) for part in parts]
+        return _combine(parts, self.input.form, self.node.messages_key)
+
+    async def _prepare(self, host: GraphHost) -> Sequence[PlannedCall | ToolMessage]:
+        """Return the calls that may run, and the answers to the others."""
+        source = self.input
+        if source.keys is not None:
+            if problem := unreadable_run(self.config):
+                return await close_calls(source.calls, problem, host.ports)
+            if source.keys == [key_of(call) for call in source.calls]:  # as they were evaluated
+                pairs = zip(source.calls, source.keys, strict=True)
+                return [plan_call(call, key, "execute") for call, key in pairs]
+        names = {call.tool for call in source.calls}
+        unknown = names - self.node.tools_by_name.keys()
+        plan = await plan_turn(
+            source.calls,
+            source.turn_id,
+            self.config,
+            host,
+            # The ToolNode answers calls of tools that do not exist.
+            without_evaluation=unknown if self.node.all_tools_known else (),
+            cannot_ask=CANNOT_ASK,
+        )
+        answers = iter(await answer_finished_calls(plan, host.ports))
+        return [next(answers) if call["next"] == "done" else call for call in plan["calls"]]
+
+    async def _gather_updates(
+        self, calls: Sequence[PlannedCall | ToolMessage], host: GraphHost
+    ) -> list[Update]:
+        """Return the update of each call; at most `max_concurrency` calls run at once."""
+        size = self.config.get("max_concurrency") or max(len(calls), 1)
+        updates: list[Update] = []
+        for start in range(0, len(calls), size):
+            batch = calls[start : start + size]
+            updates += await host.ports.gather([self._get_update(call, host) for call in batch])
+        return updates
+
+    async def _get_update(self, call: PlannedCall | ToolMessage, host: GraphHost) -> Update:
+        if isinstance(call, ToolMessage):
+            return call
+        if call["key"] is None:
+            return await self._invoke_tool(call, host)
+        if call["name"] in self.node.blocking_tools:
+            # Claim, tool and result in one function, which a cancelled task cannot interrupt.
+            return await host.run_in_thread(partial(self._run_guarded, call, call["key"]))
+        return await self._run_guarded(call, call["key"], host)
+
+    async def _run_guarded(self, planned: PlannedCall, key: str, host: GraphHost) -> Update:
+        call = to_tool_call(self.input.turn_id, planned)
+        result = await run_once(call, key, lambda: self._invoke_tool(planned, host), host)
+        if isinstance(result.signal, ParentCommand):
+            [command] = await self._close_turn([result.signal.args[0]], host)
+            raise ParentCommand(command)
+        if result.signal is not None:
+            raise result.signal
+        is_unknown = result.record.state is State.UNKNOWN
+        if is_unknown and self.input.keys is not None and checkpointer_of(self.config):
+            return Command(goto=send_plan(question_plan(call, key, host.runtime.settings)))
+        return update_of(result, call)
+
+    async def _invoke_tool(self, call: PlannedCall, host: GraphHost) -> Update:
+        value = self.input.value_for(call)
+        return await host.invoke(self.node.tool_node, value, self.config, **self.options)
+
+    async def _close_turn(self, parts: Sequence[Any], host: GraphHost) -> list[Any]:
+        """Let a command to the parent answer the calls it leaves behind.
+
+        The graph that is left keeps nothing of the turn: open calls are cancelled, running ones are
+        waited for, and the results of finished ones go along.
+        """
+        commands = [part for part in parts if goes_to_parent(part)]
+        if not commands:
+            return list(parts)
+        messages = self.input.messages
+        if messages is None:
+            messages = await _read_surrounding_messages(self.config, self.node.messages_key, host)
+        sent = [message for command in commands for message in sent_tool_messages(command)]
+        message, answered = last_turn(messages)
+        answered |= {message.tool_call_id for message in sent}
+        calls = open_calls(message, answered, self.input.turn_id)
+        answers = await close_calls(calls, HANDED_OVER, host.ports)
+        carrier = next((part for part in commands if find_tool_messages(part.update)), None)
+        if carrier is None:
+            return list(parts)
+        command = add_to_update(carrier, answers, self.node.messages_key)
+        return [command if part is carrier else part for part in parts]
+
+
+def _as_list(update: Update) -> list[Any]:
+    return update if isinstance(update, list) else [update]
+
+
+def _combine(parts: Sequence[Any], form: str, messages_key: str) -> Any:
+    """Return the updates of all calls as one, in the form a ToolNode returns them."""
+    groups = [_as_list(part[messages_key] if isinstance(part, dict) else part) for part in parts]
+    if not any(isinstance(part, Command) for part in parts):
+        messages = [message for group in groups for message in group]
+        return messages if form == "messages" else {messages_key: messages}
+    outputs = groups if form == "messages" else [{messages_key: group} for group in groups]
+    pairs = zip(parts, outputs, strict=True)
+    return [part if isinstance(part, Command) else output for part, output in pairs]
+
+
+# -- the input of a tool node ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _ToolNodeInput:
+    """The calls of an input.
+
+    Attributes:
+        form: The form of the input, and so of the output.
+        calls: The calls.
+        turn_id: The turn of the calls.
+        keys: The keys of their records, where the guard's own edges sent the calls; None for the
+            call of a read-only tool.
+        state: The state for tools that ask for it; None where the ToolNode reads it by itself.
+        messages: The messages around the calls; None where they were not needed yet.
+    """
+
+    form: Form
+    calls: list[ToolCall]
+    turn_id: TurnId
+    keys: list[str | None] | None = None
+    state: Any = None
+    messages: list[BaseMessage] | None = None
+
+    def value_for(self, call: PlannedCall) -> Any:
+        """Return an input of a ToolNode with one call alone."""
+        tool_call = message_tool_call(call)
+        if self.form == "messages":
+            return _with_one_call(self.messages or [], tool_call)
+        return [tool_call] if self.state is None else with_state(tool_call, self.state)
+
+
+async def _read_input(
+    value: Any, config: RunnableConfig, messages_key: str, host: GraphHost
+) -> _ToolNodeInput:
+    """Read a state, a list of messages, a list of calls, or one call with a state."""
+    form: Form = "calls"
+    values, state = None, None
+    if isinstance(value, list) and value and _is_call(value[-1]):
+        if all(CHANNEL in call for call in value):
+            return _read_sent_calls(value)
+        values, messages = value, await _read_surrounding_messages(config, messages_key, host)
+    elif has_state(value):
+        values, state = [value["tool_call"]], value["state"]
+        messages = read_messages(state, messages_key)
+    else:
+        form, state = "messages" if isinstance(value, list) else "state", value
+        messages = read_messages(value, messages_key)
+    message, answered = last_turn(messages)
+    if values is None and message is None:
+        raise ValueError("there is no AI message in the input, so there is no tool call to run")
+    turn_id = TurnId.of(config, message)
+    if values is None:
+        calls = open_calls(message, answered, turn_id)
+    else:
+        calls = [to_tool_call(turn_id, call) for call in values]
+    return _ToolNodeInput(form, calls, turn_id, state=state, messages=messages)
+
+
+def _read_sent_calls(values: Sequence[Mapping[str, Any]]) -> _ToolNodeInput:
+    """Read calls that the guard's own edges sent, each with the key of its record."""
+    sent = [value[CHANNEL] for value in values]
+    turn_id = TurnId(sent[0]["thread"], sent[0]["turn"])
+    calls = [to_tool_call(turn_id, value) for value in values]
+    return _ToolNodeInput("calls", calls, turn_id, [item["key"] for item in sent])
+
+
+async def _read_surrounding_messages(
+    config: RunnableConfig, messages_key: str, host: GraphHost
+) -> list[BaseMessage]:
+    """Return the messages in the state of the graph around a task that was sent calls alone.
+
+    A ToolNode reads that state for its tools and shows it to its wrapper; there is no other public
+    way to it.
+    """
+    states: list[Any] = []
+
+    def read_state(request: Any, _: Any) -> ToolMessage:
+        states.append(request.state)
+        return ToolMessage("", tool_call_id=request.tool_call["id"])
+
+    async def aread_state(request: Any, handler: Any) -> ToolMessage:
+        return read_state(request, handler)
+
+    if execution_info(config) is None:
+        return []
+    reader = ToolNode([], wrap_tool_call=read_state, awrap_tool_call=aread_state)
+    call = {"name": "read_state", "args": {}, "id": "read_state", "type": "tool_call"}
+    await host.invoke(reader, [call], config)
+    return read_messages(states[0], messages_key)
+
+
+def _with_one_call(
+    messages: Sequence[BaseMessage], tool_call: MessageToolCall
+) -> list[BaseMessage]:
+    """Return the messages, the last AI message with one call: a ToolNode runs all it is shown."""
+    index = max(n for n, message in enumerate(messages) if isinstance(message, AIMessage))
+    message = messages[index].model_copy(update={"tool_calls": [tool_call]})
+    return [*messages[:index], message, *messages[index + 1 :]]
+
+
+def _is_call(value: Any) -> bool:
+    return isinstance(value, Mapping) and value.get("type") == "tool_call"

@@ -1,0 +1,187 @@
+"""A proxy in front of a tool that checks which call reaches it, before the tool starts.
+
+Wrappers between the guard and the tool may change a call: LangChain's human-in-the-loop edits it,
+others fill in an argument or find the tool. Nothing may run with arguments that BIGHUB has not
+evaluated, so the request that goes to the inner wrappers hands out a proxy of its tool, and the
+proxy's gate decides about the call as it arrives there.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import BaseTool
+from langgraph.errors import GraphBubbleUp
+from langgraph.prebuilt.tool_node import ToolCallRequest
+
+from bighub_langgraph.concurrency import run_sync
+from bighub_langgraph.core.models import ToolCall
+from bighub_langgraph.graph.plan import key_of
+from bighub_langgraph.graph.tool_execution import Invoke, Update
+
+
+class CallGate:
+    """Lets the call with the key through, and hands any other call to `run_changed_call`.
+
+    The key is None where no call is evaluated yet. `make_call` builds a call from a tool's name and
+    arguments.
+    """
+
+    def __init__(
+        self,
+        make_call: Callable[[str, Mapping[str, Any]], ToolCall],
+        key: str | None,
+        run_changed_call: Callable[[ToolCall, Invoke], Awaitable[Update]],
+    ) -> None:
+        self._make_call = make_call
+        self._key = key
+        self._run_changed_call = run_changed_call
+        self._is_replaced = False
+
+    async def enter(self, name: str, arguments: Mapping[str, Any], invoke: Invoke) -> Any:
+        """Return the tool's output for the evaluated call, else the result of the other call."""
+        call = self._make_call(name, arguments)
+        if self._key is not None and key_of(call) == self._key:
+            return await invoke()
+        self._is_replaced = True
+        return unwrap_single(await self._run_changed_call(call, invoke))
+
+    async def run(self, chain: Awaitable[Update]) -> Update:
+        """Return the output of the wrappers and the tool.
+
+        Raises:
+            CallReplaced: Another call ran in place of the evaluated one.
+        """
+        try:
+            update = await chain
+        except GraphBubbleUp:
+            raise
+        except Exception as error:
+            if self._is_replaced:
+                raise CallReplaced(error=error) from error
+            raise
+        if self._is_replaced:
+            raise CallReplaced(update)
+        return update
+
+
+class CallReplaced(GraphBubbleUp):
+    """Another call ran in place of the claimed one; raised behind the last wrapper."""
+
+    def __init__(self, update: Update = None, error: Exception | None = None) -> None:
+        super().__init__()
+        self._update = update
+        self._error = error
+
+    def result(self) -> Update:
+        """Return the update of the other call, or raise its error."""
+        if self._error is not None:
+            raise self._error
+        return self._update
+
+
+def unwrap_single(update: Update) -> Any:
+    """Return a single message as such: outer wrappers do not expect a list of one."""
+    return update[0] if isinstance(update, list) and len(update) == 1 else update
+
+
+@dataclass
+class ProxiedRequest(ToolCallRequest):
+    """A request whose tool is behind a gate, whatever wrappers override in the request."""
+
+    gate: CallGate
+
+    @classmethod
+    def of(cls, request: ToolCallRequest, gate: CallGate) -> "ProxiedRequest":
+        """Return the same request with its tool behind a gate."""
+        values = {item.name: getattr(request, item.name) for item in fields(ToolCallRequest)}
+        return cls(**values, gate=gate)
+
+    def __getattribute__(self, name: str) -> Any:
+        value = super().__getattribute__(name)
+        if name == "tool" and isinstance(value, BaseTool):
+            # Read at the end of the chain, after the last change.
+            return ToolProxy.of(value, self.tool_call, self.gate)
+        return value
+
+
+class ToolProxy(BaseTool):
+    """A tool behind a gate: it looks like the tool, and runs it if the gate lets it."""
+
+    tool: BaseTool
+    call: dict[str, Any]
+    gate: Any
+
+    @classmethod
+    def of(cls, tool: BaseTool, call: Mapping[str, Any], gate: CallGate) -> "ToolProxy":
+        """Return a proxy of a tool for one call."""
+        inner = tool.tool if isinstance(tool, ToolProxy) else tool
+        return cls(
+            name=inner.name,
+            description=inner.description,
+            args_schema=inner.args_schema,
+            return_direct=inner.return_direct,
+            tags=inner.tags,
+            metadata=inner.metadata,
+            tool=inner,
+            call=dict(call),
+            gate=gate,
+        )
+
+    @property
+    def tool_call_schema(self) -> Any:
+        """The tool's own."""
+        return self.tool.tool_call_schema
+
+    def get_input_schema(self, config: RunnableConfig | None = None) -> Any:
+        """Return the tool's own, in which a ToolNode finds what it has to fill in."""
+        return self.tool.get_input_schema(config)
+
+    @property
+    def func(self) -> Any:
+        """The tool's own function, in which a ToolNode finds parameters to fill in."""
+        return getattr(self.tool, "func", None)
+
+    @property
+    def coroutine(self) -> Any:
+        """The tool's own coroutine function, for the same reason."""
+        return getattr(self.tool, "coroutine", None)
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> Any:  # noqa: A002
+        """Run the tool, if the gate lets it."""
+
+        async def invoke() -> Any:
+            return self.tool.invoke(input, config, **options)
+
+        return run_sync(self.gate.enter(self.tool.name, self._arguments(input), invoke))
+
+    async def ainvoke(
+        self,
+        input: Any,  # noqa: A002 - the name is LangChain's
+        config: RunnableConfig | None = None,
+        **options: Any,
+    ) -> Any:
+        """Run the tool on the running loop, if the gate lets it."""
+
+        async def invoke() -> Any:
+            return await self.tool.ainvoke(input, config, **options)
+
+        return await self.gate.enter(self.tool.name, self._arguments(input), invoke)
+
+    def _run(self, *_: Any, **__: Any) -> Any:
+        raise NotImplementedError("a guarded tool runs by its call alone")
+
+    def _arguments(self, value: Any) -> dict[str, Any]:
+        """Return the call's arguments as they arrive, without those the ToolNode fills in.
+
+        They are those of the call that the proxy was made for, unless a wrapper that builds its own
+        request read the tool first and changed the call then.
+        """
+        expected: dict[str, Any] = self.call["args"]
+        arriving = value.get("args", {}) if isinstance(value, Mapping) else {}
+        changed = [
+            name for name in expected if name in arriving and arriving[name] is not expected[name]
+        ]
+        visible = self.tool.args if changed else {}
+        return {**expected, **{name: arriving[name] for name in changed if name in visible}}

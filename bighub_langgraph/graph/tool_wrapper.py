@@ -1,0 +1,282 @@
+"""The guard around one tool call: a ToolNode's `wrap_tool_call`, in graphs and in agents."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from langchain_core.messages import AIMessage
+from langgraph.prebuilt.tool_node import ToolCallRequest
+
+from bighub_langgraph.concurrency import run_sync
+from bighub_langgraph.core.execution import EditedCall, ExecutionResult, RefusedCall, cancel_call
+from bighub_langgraph.core.model_messages import invalid_call_message
+from bighub_langgraph.core.models import CallRecord, State, ToolCall
+from bighub_langgraph.graph.approval_requests import ApprovalRequest
+from bighub_langgraph.graph.langgraph_internals import (
+    only_blocks,
+    reason_not_to_interrupt,
+    was_resumed,
+)
+from bighub_langgraph.graph.plan import (
+    NO_TURN,
+    Plan,
+    PlannedCall,
+    TurnId,
+    evaluation_item,
+    find_message,
+    key_of,
+    message_tool_call,
+    new_plan,
+    next_action,
+    open_calls,
+    question_plan,
+    read_plan,
+    to_tool_call,
+)
+from bighub_langgraph.graph.tool_execution import (
+    GraphHost,
+    Invoke,
+    Update,
+    check_run,
+    evaluate,
+    open_hosts,
+    run_once,
+    update_of,
+)
+from bighub_langgraph.graph.tool_messages import error_message, record_message
+from bighub_langgraph.graph.tool_proxy import CallGate, CallReplaced, ProxiedRequest, unwrap_single
+from bighub_langgraph.graph.validation import find_errors
+from bighub_langgraph.guard_runtime import GuardRuntime
+
+Handler = Callable[[ToolCallRequest], Awaitable[Update]]
+
+CHANGED = "another wrapper changed its arguments before it ran"
+
+
+def guard_tool_call(
+    runtime: GuardRuntime,
+    request: ToolCallRequest,
+    handler: Callable[[ToolCallRequest], Any],
+    *,
+    reported_later: bool = False,
+) -> Any:
+    """Guard one call of a ToolNode, without an event loop.
+
+    The handler runs the inner wrappers and the tool. With `reported_later` a later step delivers
+    the reports of the whole turn.
+    """
+
+    async def call_handler(inner: ToolCallRequest) -> Update:
+        return handler(inner)
+
+    host, _ = open_hosts(runtime)
+    return run_sync(_guard_call(request, call_handler, host, reported_later=reported_later))
+
+
+async def aguard_tool_call(
+    runtime: GuardRuntime,
+    request: ToolCallRequest,
+    handler: Handler,
+    *,
+    reported_later: bool = False,
+) -> Any:
+    """Guard one call of a ToolNode on the running loop; see `guard_tool_call`."""
+    _, host = open_hosts(runtime)
+    flow = _guard_call(request, handler, host, reported_later=reported_later)
+    return await (_finish(flow) if only_blocks(request.tool) else flow)
+
+
+async def _guard_call(
+    request: ToolCallRequest, handler: Handler, host: GraphHost, *, reported_later: bool
+) -> Any:
+    config, call = request.runtime.config, request.tool_call
+    await check_run(config, host)
+    message = find_message(request.state, call["id"])
+    # Another call of the turn with the same id makes this one invalid.
+    same_id = [other for other in open_calls(message) if other.call_id == call["id"]]
+    [error, *_] = find_errors([to_tool_call(NO_TURN, call), *same_id[1:]], config)
+    if error is not None:
+        return error_message(call["name"], call["id"], error)
+    plan = read_plan(request.state)
+    if not plan or message is None or plan["turn"] != message.id:
+        plan = new_plan(TurnId.of(config, message), host.runtime.settings)
+    wrapped = _WrappedCall(request, message, handler, host, plan, reported_later)
+    return unwrap_single(await wrapped.run())
+
+
+@dataclass(frozen=True, slots=True)
+class _WrappedCall:
+    """One tool call on its way through the guard.
+
+    Attributes:
+        request: The call, as it comes from the outer wrappers.
+        message: The AI message of the call, if the state shows it.
+        handler: The inner wrappers and the tool.
+        plan: The plan of the turn; without calls where the turn was not planned.
+        reported_later: Whether a later step delivers the reports of the whole turn.
+    """
+
+    request: ToolCallRequest
+    message: AIMessage | None
+    handler: Handler
+    host: GraphHost
+    plan: Plan
+    reported_later: bool
+
+    async def run(self) -> Update:
+        """Evaluate, ask, claim and run; what the inner wrappers change is evaluated again."""
+        call = self.request.tool_call
+        original = self._make_call(call["name"], call["args"])
+        for planned in self.plan["calls"]:
+            if "edit" in planned and planned["edit"]["edited_from"] == original.key:
+                return await self._run_edited(planned)
+        return await self._run(self.request, original)
+
+    async def _run_edited(self, planned: PlannedCall) -> Update:
+        """Run what a person made of the call."""
+        tools = [self.request.tool, *self.request.runtime.tools]
+        tool = next((tool for tool in tools if tool and tool.name == planned["name"]), None)
+        request = replace(self.request, tool_call=message_tool_call(planned), tool=tool)
+        return await self._run(request, evaluation_item(self.plan, planned))
+
+    async def _run(self, request: ToolCallRequest, item: ToolCall | EditedCall) -> Update:
+        call = item.call if isinstance(item, EditedCall) else item
+        is_read_only = self.host.runtime.settings.policy_for(call.tool).read_only
+        if is_read_only or request.tool is None:
+            # An inner wrapper may know an unknown tool; the call is evaluated in front of it.
+            return await self.handler(
+                self._guard_tool(request, key_of(call) if is_read_only else None)
+            )
+        record = await self._evaluate(item)
+        if isinstance(record, RefusedCall):
+            return _error_update(record)
+        if record.state is State.BLOCKED and record.reason == CHANGED:
+            return await self.handler(self._guard_tool(request, None))
+        # After an edit that was recorded in this task, the task starts again from its top.
+        is_edited = record.state is State.EDITED and was_resumed(self.request.runtime.config)
+        if record.state is State.AWAITING or is_edited:
+            record, edited = await self._ask_person(call, record)
+            if edited is not None:
+                return await self._run_edited(edited)
+        if self._has_ended(record):
+            return await self._answer(record)
+        return await self._execute(request, call, record.key)
+
+    async def _run_changed_call(self, call: ToolCall, invoke: Invoke) -> Update:
+        """Decide about a call that an inner wrapper changed."""
+        if self.host.runtime.settings.policy_for(call.tool).read_only:
+            return await invoke()
+        record = await self._evaluate(call)
+        if isinstance(record, RefusedCall):
+            return _error_update(record)
+        if record.state is State.AWAITING:
+            record, _ = await self._ask_person(call, record, allow_edits=False)
+        if self._has_ended(record):
+            return await self._answer(record)
+        return update_of(await self._run_once(call, record.key, invoke), call)
+
+    async def _evaluate(self, item: ToolCall | EditedCall) -> CallRecord | RefusedCall:
+        key = key_of(item.call if isinstance(item, EditedCall) else item)
+        # Most calls are evaluated with the model's response: a policy's functions run only then.
+        if key is not None and (record := (await self.host.ports.find([key])).get(key)):
+            return record
+        config = self.request.runtime.config
+        [evaluated] = await evaluate([item], self.plan["turn"], config, self.host)
+        return evaluated
+
+    def _has_ended(self, record: CallRecord) -> bool:
+        """Whether a call has ended without its tool, and no person is asked about it here."""
+        return next_action(record, self.host.runtime.settings) == "done"
+
+    async def _answer(self, record: CallRecord) -> Update:
+        await self.host.ports.deliver(None)
+        return [record_message(record)]
+
+    async def _ask_person(
+        self, call: ToolCall, record: CallRecord, *, allow_edits: bool = True
+    ) -> tuple[CallRecord, PlannedCall | None]:
+        """Return the record after a person was asked, and the call as that person edited it."""
+        if reason := reason_not_to_interrupt(self.request, self.message):
+            return await cancel_call(record, reason, self.host.ports), None
+        settings, config = self.host.runtime.settings, self.request.runtime.config
+        question = ApprovalRequest(
+            question_plan(call, record.key, settings),
+            {record.key: record},
+            settings,
+            {tool.name: tool for tool in self.request.runtime.tools},
+            allow_edits=allow_edits,
+        )
+        answers = question.ask_once()
+        [answered] = await question.record_answers(answers, config, self.host.ports)
+        is_edited = answered.planned["next"] == "evaluate"
+        return answered.record, answered.planned if is_edited else None
+
+    def _may_ask_again(self, record: CallRecord) -> bool:
+        """Whether a person can be asked about an unknown outcome in the task that ran the call.
+
+        Only if this task has asked nothing so far, or the old answer would count as the new one. An
+        approval from before the task is in the plan, one of this task is not.
+        """
+        is_planned = any(
+            call["id"] == record.call_id and (call["next"] == "execute" or "edit" in call)
+            for call in self.plan["calls"]
+        )
+        has_asked = record.starts > 1 or (record.approval is not None and not is_planned)
+        return not has_asked and reason_not_to_interrupt(self.request, self.message) is None
+
+    async def _execute(self, request: ToolCallRequest, call: ToolCall, key: str) -> Update:
+        inner = self._guard_tool(request, key)
+
+        def invoke() -> Awaitable[Update]:
+            return inner.gate.run(self.handler(inner))
+
+        result = await self._run_once(call, key, invoke)
+        if result.record.state is State.UNKNOWN and self._may_ask_again(result.record):
+            await self._ask_person(call, result.record)
+            result = await self._run_once(call, key, invoke)
+        if isinstance(result.signal, CallReplaced):
+            await cancel_call(result.record, CHANGED, self.host.ports)
+            await self.host.ports.deliver(None)
+            return result.signal.result()
+        return update_of(result, call)
+
+    async def _run_once(self, call: ToolCall, key: str, invoke: Invoke) -> ExecutionResult:
+        """Run a call once; raises what its tool raises, after the journal has it."""
+        result = await run_once(call, key, invoke, self.host)
+        tool = self.request.tool
+        ends_turn = result.signal is not None or tool is None or tool.return_direct
+        if self.reported_later and not ends_turn:
+            self.host.ports.schedule_delivery()
+        else:
+            await self.host.ports.deliver(None)
+        if result.signal is not None and not isinstance(result.signal, CallReplaced):
+            raise result.signal
+        return result
+
+    def _guard_tool(self, request: ToolCallRequest, key: str | None) -> ProxiedRequest:
+        """Return a request whose tool runs only for the evaluated call with this key."""
+        gate = CallGate(self._make_call, key, self._run_changed_call)
+        return ProxiedRequest.of(request, gate)
+
+    def _make_call(self, name: str, arguments: Mapping[str, Any]) -> ToolCall:
+        call_id = self.request.tool_call["id"] or ""
+        return ToolCall(self.plan["thread"], self.plan["turn"], call_id, name, dict(arguments))
+
+
+def _error_update(refused: RefusedCall) -> Update:
+    call = refused.call
+    return [error_message(call.tool, call.call_id, invalid_call_message(call.tool, refused.error))]
+
+
+async def _finish(flow: Coroutine[Any, Any, Any]) -> Any:
+    """Wait for a blocking tool even when cancelled, because its thread cannot be stopped."""
+    task = asyncio.ensure_future(flow)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        while not task.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
+        raise
