@@ -132,7 +132,7 @@ def test_edited_arguments_are_seen_by_bighub_before_they_run(runner: Runner) -> 
     edit = {"name": "refund", "args": {"order_id": "o1", "amount": 10}}
     state = runner.run(desk.agent, resume({"type": "edit", "edited_action": edit}))
     desk.guard.flush()
-    assert [request["value"] for request in desk.bighub.asked] == [40, 10]
+    assert [request["value"] for request in desk.bighub.evaluations] == [40, 10]
     assert desk.shop.ran == [("refund", 10)]
     assert "refund(order_id='o1', amount=10)" in answers(state)["call-1"]
     assert desk.bighub.statuses == ["SUCCESS"]
@@ -331,11 +331,11 @@ def test_an_outage_is_settled_by_the_fail_mode_and_reported_when_it_is_over(
     assert desk.guard.flush() == 0
     assert desk.bighub.statuses == ["SUCCESS"] * ran
     late_requests = [
-        request for request in desk.bighub.asked if request["context"].get("auto_executed")
+        request for request in desk.bighub.evaluations if request["context"].get("auto_executed")
     ]
     late = {request["idempotency_key"] for request in late_requests}
     assert len(late) == ran
-    assert all(outcome["request_id"] for outcome in desk.bighub.outcomes_told)
+    assert all(outcome["request_id"] for outcome in desk.bighub.reported_outcomes)
     assert len(desk.bighub.rounds) == 1
 
 

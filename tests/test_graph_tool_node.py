@@ -110,7 +110,7 @@ def test_a_call_that_is_changed_behind_its_evaluation_is_evaluated_again(runner:
     builder.add_edge(START, "evaluate")
     builder.add_conditional_edges("evaluate", send_more, ["tools"])
     state = runner.run(builder.compile(), state_with(REFUND))
-    assert [request["value"] for request in bighub.client.asked] == [40, 4000]
+    assert [request["value"] for request in bighub.client.evaluations] == [40, 4000]
     assert shop.ran == []
     assert "Do not repeat this call" in contents(state)[0]
 
@@ -261,7 +261,7 @@ def test_unknown_tools_get_langgraphs_answer(runner: Runner) -> None:
     bighub = guard()
     state = runner.run(graph(tools_node(bighub, Shop().tools())), state_with(call("fly")))
     assert "fly is not a valid tool" in contents(state)[0]
-    assert bighub.client.asked == []
+    assert bighub.client.evaluations == []
 
 
 def test_own_wrappers_run_inside_the_guard_and_may_bring_tools(runner: Runner) -> None:
@@ -275,7 +275,7 @@ def test_own_wrappers_run_inside_the_guard_and_may_bring_tools(runner: Runner) -
     state = runner.run(graph(node), state_with(REFUND, call("fly", "call-2")))
     assert shop.ran == []
     assert "made up" in contents(state)
-    assert len(bighub.client.asked) == 2
+    assert len(bighub.client.evaluations) == 2
 
 
 def test_a_call_that_needs_a_person_is_blocked_and_the_message_says_what_to_use(
@@ -413,7 +413,7 @@ def test_an_empty_target_is_no_target(runner: Runner) -> None:
     policy = ToolPolicy(target_from_args=lambda arguments: arguments["order_id"])
     bighub = guard(tools={"look_up": policy})
     runner.run(graph(tools_node(bighub, Shop().tools())), state_with(call("look_up", order_id="")))
-    assert "target" not in bighub.client.asked[0]
+    assert "target" not in bighub.client.evaluations[0]
 
 
 class InProcess(ScriptedBighub):

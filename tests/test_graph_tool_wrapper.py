@@ -142,7 +142,7 @@ def test_an_edit_in_the_task_is_evaluated_and_runs(runner: Runner) -> None:
     edit = {"type": "edit", "edited_action": {"name": "refund", "args": args}}
     state = runner.run(desk.graph, Command(resume={"decisions": [edit]}))
     assert desk.shop.ran == [("refund", 5)]
-    assert [request["value"] for request in desk.bighub.asked] == [40, 5]
+    assert [request["value"] for request in desk.bighub.evaluations] == [40, 5]
     assert "What ran: refund(order_id='o1', amount=5)" in contents(state)["call-1"]
 
 

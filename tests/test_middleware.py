@@ -122,7 +122,7 @@ def test_an_edited_call_is_evaluated_before_it_runs(runner: Runner) -> None:
     state = runner.run(agent.graph, resume(edit(5)))
     agent.guard.flush()
     assert agent.shop.ran == [("refund", 5)]
-    assert [request["value"] for request in agent.bighub.asked] == [40, 5]
+    assert [request["value"] for request in agent.bighub.evaluations] == [40, 5]
     assert "What ran: refund(order_id='o1', amount=5)" in answers(state)["call-1"]
     assert agent.bighub.statuses == ["SUCCESS"]
 

@@ -116,7 +116,7 @@ def test_what_langchains_reviewer_edits_is_evaluated_again(
     state = runner.run(agent.graph, answer)
     agent.guard.flush()
     assert agent.shop.ran == [("refund", 7)]
-    assert [request["value"] for request in agent.bighub.asked] == [40, 7]
+    assert [request["value"] for request in agent.bighub.evaluations] == [40, 7]
     assert "refunded 7" in answers(state)["call-1"]
     assert sorted(agent.bighub.statuses) == ["BLOCKED", "SUCCESS"]
 
@@ -200,7 +200,7 @@ def test_a_call_that_is_changed_on_its_way_is_looked_at_before_it_runs(
 ) -> None:
     agent = place(Filler(), asks_for(REFUND), "Sorry.", says=StopsLargeValues())
     runner.run(agent.graph, PLEASE)
-    assert [request["value"] for request in agent.bighub.asked] == [40, 1000]
+    assert [request["value"] for request in agent.bighub.evaluations] == [40, 1000]
     assert agent.shop.ran == []
 
 
@@ -308,7 +308,7 @@ def test_a_tool_that_is_found_late_is_guarded_too(
     agent = place(Late(), asks_for(call("late", amount=3)), "Done.", says=word)
     state = runner.run(agent.graph, PLEASE)
     assert Late.ran == ran
-    assert len(agent.bighub.asked) == 1
+    assert len(agent.bighub.evaluations) == 1
     assert [message.name for message in state["messages"] if isinstance(message, ToolMessage)] == [
         "late"
     ]

@@ -244,5 +244,5 @@ def test_every_outcome_arrives_once(make: Make) -> None:
     files.answer(YES)
     files.guard.flush()
     assert sorted(files.bighub.statuses) == ["SUCCESS", "SUCCESS"]
-    keys = [outcome["details"]["idempotency_key"] for outcome in files.bighub.outcomes_told]
+    keys = [outcome["details"]["idempotency_key"] for outcome in files.bighub.reported_outcomes]
     assert len(set(keys)) == 2

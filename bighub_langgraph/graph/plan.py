@@ -15,7 +15,7 @@ from langchain_core.messages import ToolCall as MessageToolCall
 from langchain_core.runnables import RunnableConfig
 
 from bighub_langgraph.core.errors import InvalidCall
-from bighub_langgraph.core.execution import EditedCall
+from bighub_langgraph.core.evaluation import EditedCall
 from bighub_langgraph.core.lifecycle import next_step
 from bighub_langgraph.core.models import Answer, Approval, CallRecord, State, Step, ToolCall
 from bighub_langgraph.core.policy import GuardSettings

@@ -14,14 +14,12 @@ from langgraph.types import Command
 
 from bighub_langgraph.concurrency import run_sync
 from bighub_langgraph.core.context import enter_call
+from bighub_langgraph.core.evaluation import EditedCall, RefusedCall, evaluate_calls
 from bighub_langgraph.core.execution import (
-    EditedCall,
     ExecutionResult,
-    RefusedCall,
     ToolFinished,
     ToolPaused,
     cancel_call,
-    evaluate_calls,
     execute_or_recover,
 )
 from bighub_langgraph.core.jsonable import exception_text
@@ -210,7 +208,7 @@ async def run_once(call: ToolCall, key: str, invoke: Invoke, host: GraphHost) ->
             if is_invalid_resume(error):  # the tool's own question got an answer that does not fit
                 return ToolPaused(error)
             text = f"{type(error).__name__}: {exception_text(error)}"
-            return ToolFinished(ToolFailed(host.ports.reporting.hide_text(text)), error)
+            return ToolFinished(ToolFailed(host.ports.reporting.redact_text(text)), error)
         return ToolFinished(_outcome_of(update, call.call_id))
 
     result = await execute_or_recover(key, policy, call.arguments, host.ports, run_tool)
