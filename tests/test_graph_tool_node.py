@@ -101,7 +101,7 @@ def test_a_call_that_is_changed_behind_its_evaluation_is_evaluated_again(runner:
         sends = route_by_recommendation(state)
         [send] = [send for send in sends if isinstance(send, Send)]
         [sent] = send.arg
-        bighub.client.says = "do_not_proceed"
+        bighub.client.response = "do_not_proceed"
         return [Send("tools", [{**sent, "args": {**sent["args"], "amount": 4000}}])]
 
     builder = StateGraph(MessagesState)

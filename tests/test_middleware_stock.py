@@ -191,7 +191,7 @@ class StopsLargeValues(ScriptedBighub):
     """Recommends against values of 1000 and more."""
 
     def submit(self, **fields: Any) -> Any:
-        self.says = "do_not_proceed" if fields["value"] >= 1000 else "proceed"
+        self.response = "do_not_proceed" if fields["value"] >= 1000 else "proceed"
         return super().submit(**fields)
 
 

@@ -53,7 +53,7 @@ class LocalBighub(BighubClient):
         self.url = url
         # An engine in memory never waits for a disk: reports are sent at once, and coroutines
         # call it on the event loop.
-        self.immediate = self.never_waits = self.engine.store.in_memory
+        self.in_process = self.never_waits = self.engine.store.in_memory
         self._owns_engine = engine is None
         transport = LocalTransport(self.engine)
         _connect_resources(self, transport)
@@ -87,7 +87,7 @@ class AsyncLocalBighub(AsyncBighubClient):
         super().__init__(base_url=_NO_SERVER)
         self.engine = engine or Engine(url, settings=settings, clock=clock)
         self.url = url
-        self.immediate = self.engine.store.in_memory
+        self.in_process = self.engine.store.in_memory
         self._owns_engine = engine is None
         transport = AsyncLocalTransport(self.engine)
         _connect_resources(self, transport)
