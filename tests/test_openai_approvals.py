@@ -325,7 +325,7 @@ def test_an_answer_that_the_tool_does_not_allow_is_none(
 ) -> None:
     edit = {**YES, "arguments": {"order": "2", "amount": 4}}
     with runtime(colour, server, over(5)) as client:
-        client.tool("refund", refund, allowed=allowed)
+        client.tool("refund", refund, allowed_decisions=allowed)
         last = client.run_with_approval(lambda _: edit)["execution"]["last"]
     assert last["status"] == "blocked"
     assert "may be answered with: approve, reject" in last["error"]

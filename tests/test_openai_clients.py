@@ -73,11 +73,11 @@ def test_the_published_names_are_the_same_classes() -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({}, "no BIGHUB to ask"),
-        ({"bighub": "local", "openai_client": None}, "no model to ask"),
+        ({}, "no BIGHUB is configured"),
+        ({"bighub": "local", "openai_client": None}, "no model is configured"),
         ({"bighub": "local", "openai_client": object()}, "no responses.create"),
         ({"bighub": "local", "bighub_client": ScriptedBighub()}, "not both"),
-        ({"bighub": object()}, "cannot be asked"),
+        ({"bighub": object()}, "cannot evaluate calls"),
         (
             {"bighub": "local", "fail_mode": "ajar"},
             "fail_mode is one of 'closed', 'review', 'open'",

@@ -8,7 +8,7 @@ import openai
 import pytest
 
 from bighub_langgraph import AsyncBighubOpenAI, BighubOpenAI, ProviderResponseError
-from bighub_langgraph.openai.errors import BrokenStream
+from bighub_langgraph.openai.errors import StreamInterruptedError
 from tests.openai_bighub import AsyncScriptedBighub, ScriptedBighub
 
 if importlib.util.find_spec("llmock") is None:
@@ -89,7 +89,7 @@ def test_a_broken_stream_before_the_call_runs_no_tool(faults: LLMock, fault: str
     faults.call_tool("refund", CALL)
     getattr(faults, fault)(after_chunks=3)
     with Refunds(faults, provider_max_retries=0) as client:
-        with pytest.raises(BrokenStream):
+        with pytest.raises(StreamInterruptedError):
             list(client.runtime.run_stream(**RUN))
         assert (client.orders, client.bighub.asked) == ([], [])
 
@@ -102,7 +102,7 @@ def test_a_broken_stream_after_the_call_is_gone_on_from(faults: LLMock, fault: s
         while next(events)["type"] != "execution_event":
             pass
         getattr(faults, fault)(after_chunks=2)
-        with pytest.raises(BrokenStream) as raised:
+        with pytest.raises(StreamInterruptedError) as raised:
             list(events)
         assert [event["status"] for event in raised.value.events] == ["executed"]
         answer = client.runtime.resume(raised.value.state)
@@ -132,7 +132,7 @@ async def test_an_async_stream_breaks_as_typed(faults: LLMock) -> None:
     bighub = AsyncScriptedBighub()
     async with AsyncBighubOpenAI(openai_client=model, bighub=bighub) as runtime:
         runtime.tool("refund", lambda order: None, parameters_schema=ORDER, strict=False)
-        with pytest.raises(BrokenStream):
+        with pytest.raises(StreamInterruptedError):
             async for _ in runtime.run_stream(**RUN):
                 pass
         assert bighub.asked == []

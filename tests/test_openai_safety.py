@@ -17,12 +17,12 @@ from bighub_langgraph.core.errors import InvalidCall, JournalError
 from bighub_langgraph.core.lifecycle import ExecutionFinished
 from bighub_langgraph.openai.errors import (
     AdapterConfigurationError,
+    InvalidRunState,
     ProviderResponseError,
-    StateRefused,
 )
-from bighub_langgraph.openai.replies import read_reply
+from bighub_langgraph.openai.response_parsing import parse_response
+from bighub_langgraph.openai.run import Run
 from bighub_langgraph.openai.schemas import from_schema, from_signature, read_arguments
-from bighub_langgraph.openai.talk import Talk
 from tests.openai_answers import calls, fails, says
 from tests.openai_bighub import PROCEED, REVIEW, AsyncScriptedBighub, ScriptedBighub
 from tests.openai_runtime import COLOURS, runtime
@@ -74,7 +74,7 @@ def test_a_yes_to_one_call_runs_no_other(
         client.tool("refund", paid.refund)
         client.tool("wipe", paid.refund)
         client.run()
-        with pytest.raises(StateRefused, match="req_1 was asked"):
+        with pytest.raises(InvalidRunState, match=r"request req_1 .* nothing was run"):
             settle(client.client, "req_1", tool, amount)
         assert client.bighub.resolved == []
         assert settle(client.client, "req_1")["resumed"]
@@ -87,7 +87,7 @@ def test_a_request_id_that_only_bighub_knows_runs_one_call(
     with runtime("blocking", server, REVIEW) as client:
         client.tool("refund", paid.refund)
         settle(client.client, "req_9")
-        with pytest.raises(StateRefused, match="other arguments"):
+        with pytest.raises(InvalidRunState, match="other arguments"):
             settle(client.client, "req_9", amount=6)
     assert paid == [5]
 
@@ -99,7 +99,7 @@ def test_a_denial_by_request_id_is_told_at_once(server: ResponsesServer, paid: R
         client.client.resume_after_approval(
             tool_name="refund", arguments=ONE[1], request_id="req_1", resolution="denied"
         )
-        client.client._backing.courier.wait(5)
+        client.client._runtime.delivery.wait(5)
         assert [one["status"] for one in client.bighub.reported] == ["BLOCKED"]
 
 
@@ -139,7 +139,7 @@ def test_arguments_changed_in_place_after_the_decision_are_not_run(
         client.tool("refund", paid.refund)
         state = client.run().to_state()
         state.approve(state.interruptions[0])
-        state.talk.open[0].arguments["amount"] = 9999
+        state.run.calls[0].arguments["amount"] = 9999
         last = client.resume(state)["execution"]["last"]
     assert (last["status"], paid) == ("tool_error", [])
     assert "changed after it was decided" in last["error"]
@@ -197,9 +197,9 @@ def test_a_tool_registered_anew_is_not_the_one_that_was_approved(
         client.tool("refund", other)
         state = answer.to_state()
         state.approve(state.interruptions[0])
-        with pytest.raises(StateRefused, match="not the one that was asked about"):
+        with pytest.raises(InvalidRunState, match="not the one that was asked about"):
             client.resume(state)
-        with pytest.raises(StateRefused, match="not the one that was asked about"):
+        with pytest.raises(InvalidRunState, match="not the one that was asked about"):
             client.client.state_from_json(state.to_json())
     assert paid == []
 
@@ -314,11 +314,12 @@ def test_a_generator_that_a_tool_returns_has_not_run(silent: ResponsesServer, co
 
 
 def test_null_tokens_are_counted_as_none() -> None:
-    talk = Talk("run", {}, [], [])
+    run = Run("run", {}, [], [])
     for tokens in (None, 5, None):
         usage = {"input_tokens": tokens, "details": {"cached": tokens}}
-        talk = talk.heard(read_reply({"id": "r", "output": [], "usage": usage}), "turn")
-    assert talk.usage == {"input_tokens": 5, "details": {"cached": 5}}
+        response = parse_response({"id": "r", "output": [], "usage": usage})
+        run = run.with_response(response, "turn")
+    assert run.usage == {"input_tokens": 5, "details": {"cached": 5}}
 
 
 def test_a_journal_that_is_away_at_the_end_costs_no_answer(
@@ -328,18 +329,18 @@ def test_a_journal_that_is_away_at_the_end_costs_no_answer(
         client.tool("refund", paid.refund)
         state = client.run().to_state()
         state.approve(state.interruptions[0])
-        journal = client.client._backing.ports.journal
-        move = journal.move
+        journal = client.client._runtime.journal
+        transition = journal.transition
 
         def away(key: str, event: Any, reporting: Any) -> Any:
             if isinstance(event, ExecutionFinished) and isinstance(event.result.output, dict):
                 raise JournalError("away")
-            return move(key, event, reporting)
+            return transition(key, event, reporting)
 
-        journal.move = away
+        journal.transition = away
         with caplog.at_level(logging.ERROR, "bighub_langgraph"):
             assert client.resume(state)["output_text"] == "Done."
-    assert "could not keep an answer of run" in caplog.text
+    assert "could not store a response of run" in caplog.text
 
 
 async def test_a_tool_that_still_waits_for_a_thread_does_not_start_after_a_cancellation(
@@ -353,14 +354,15 @@ async def test_a_tool_that_still_waits_for_a_thread_does_not_start_after_a_cance
         )
 
         client.tool("refund", paid.refund)
-        tell = client._backing.runtime.async_ports.engine.evaluate
+        engine = client._runtime.async_ports.engine
+        evaluate = engine.evaluate
 
         async def ask(*given: Any) -> Any:
             pool.submit(free.wait, 10)
             asked.set()
-            return await tell(*given)
+            return await evaluate(*given)
 
-        object.__setattr__(client._backing.runtime.async_ports.engine, "ask", ask)
+        object.__setattr__(engine, "evaluate", ask)
         run = asyncio.create_task(client.run(messages="Go.", model="gpt-5"))
         await asked.wait()
         await asyncio.sleep(0.3)
@@ -406,24 +408,22 @@ def test_the_keys_of_a_hosted_server_are_not_stored(
         stored = answer.to_state().to_json()
     assert "key-1" not in stored
     assert "key-2" not in stored
-    assert json.loads(stored)["talk"]["settings"]["tools"] == [hosted]
+    assert json.loads(stored)["run"]["settings"]["tools"] == [hosted]
 
 
 def test_a_call_in_doubt_is_not_edited(server: ResponsesServer, colour: str, paid: Refunds) -> None:
     with runtime(colour, server, REVIEW) as client:
         client.tool("refund", paid.refund)
         state = client.run().to_state()
-        waiting = state.talk.open[0].waiting
-        assert waiting is not None
-        waiting["in_doubt"] = True
+        state.run.calls[0].event["outcome_unknown"] = True
         with pytest.raises(InvalidCall, match="cannot be edited"):
             state.edit(state.interruptions[0], arguments={"order": "1", "amount": 4})
 
 
 def test_a_call_whose_status_is_null_is_whole() -> None:
     call = {"type": "function_call", "call_id": "c", "name": "t", "arguments": "{}"}
-    assert read_reply({"id": "r", "output": [{**call, "status": None}]}).whole
-    assert not read_reply({"id": "r", "output": [{**call, "status": "incomplete"}]}).whole
+    assert parse_response({"id": "r", "output": [{**call, "status": None}]}).is_complete
+    assert not parse_response({"id": "r", "output": [{**call, "status": "incomplete"}]}).is_complete
 
 
 @pytest.mark.parametrize(
@@ -432,7 +432,7 @@ def test_a_call_whose_status_is_null_is_whole() -> None:
 @pytest.mark.parametrize("status", [None, "completed"])
 def test_an_answer_that_says_why_it_stopped_is_not_whole(why: Json, status: str | None) -> None:
     call = {"type": "function_call", "call_id": "c", "name": "t", "arguments": "{}"}
-    assert not read_reply({"id": "r", "status": status, "output": [call], **why}).whole
+    assert not parse_response({"id": "r", "status": status, "output": [call], **why}).is_complete
 
 
 def test_a_tool_that_only_reads_knows_its_call(silent: ResponsesServer, colour: str) -> None:

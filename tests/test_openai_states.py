@@ -19,7 +19,7 @@ from bighub_langgraph.core.errors import InvalidCall
 from bighub_langgraph.core.lifecycle import Event, ExecutionStarted
 from bighub_langgraph.core.models import CallRecord
 from bighub_langgraph.core.reporting import ReportingConfig
-from bighub_langgraph.openai.errors import StateRefused
+from bighub_langgraph.openai.errors import InvalidRunState
 from tests.openai_answers import calls, fails, says
 from tests.openai_bighub import PROCEED, REVIEW, AsyncScriptedBighub
 from tests.openai_runtime import COLOURS, Runtime, runtime
@@ -311,7 +311,7 @@ def _forget(said: Json) -> None:
 
 
 def _swap(said: Json) -> None:
-    said["talk"]["open"][0]["arguments"]["amount"] = 5000
+    said["run"]["calls"][0]["arguments"]["amount"] = 5000
 
 
 def _strange(said: Json) -> None:
@@ -319,7 +319,7 @@ def _strange(said: Json) -> None:
 
 
 def _unreadable(said: Json) -> None:
-    del said["talk"]["run_id"]
+    del said["run"]["run_id"]
 
 
 @pytest.mark.parametrize(
@@ -337,13 +337,13 @@ def test_a_changed_state_is_refused_at_load(
     with runtime(colour, server, REVIEW) as client:
         client.tool("refund", refund)
         blob = changed(stored(client), change)
-        with pytest.raises(StateRefused, match=told):
+        with pytest.raises(InvalidRunState, match=told):
             client.client.state_from_json(blob)
 
 
 @pytest.mark.parametrize("blob", ["", "[]", "{", None, 5])
 def test_what_is_no_state_is_refused(server: ResponsesServer, blob: Any) -> None:
-    with runtime("blocking", server) as client, pytest.raises(StateRefused):
+    with runtime("blocking", server) as client, pytest.raises(InvalidRunState):
         client.client.state_from_json(blob)
 
 
@@ -354,7 +354,7 @@ def test_a_state_whose_tool_has_changed_is_refused(server: ResponsesServer, colo
         client.tool(
             "refund", lambda order, amount, to: None, parameters_schema=CHANGED, strict=False
         )
-        with pytest.raises(StateRefused, match="register it as it was"):
+        with pytest.raises(InvalidRunState, match="register it as it was"):
             client.client.state_from_json(blob)
 
 
@@ -364,9 +364,9 @@ CHANGED = {"type": "object", "properties": {"order": {}, "amount": {}, "to": {}}
 def _forged(said: Json) -> None:
     from bighub_langgraph.core.models import ToolCall
 
-    talk, call = said["talk"], said["talk"]["open"][0]
+    run, call = said["run"], said["run"]["calls"][0]
     call["arguments"] = {"order": "1", "amount": 5000.0}
-    made = ToolCall(talk["run_id"], talk["turn"], call["call_id"], call["tool"], call["arguments"])
+    made = ToolCall(run["run_id"], run["turn_id"], call["call_id"], call["tool"], call["arguments"])
     call["key"] = made.key
 
 
@@ -376,7 +376,7 @@ def test_a_forged_call_is_not_in_the_journal(
     with runtime(colour, server, REVIEW, journal=journal) as client:
         client.tool("refund", refund)
         blob = changed(stored(client), _forged)
-        with pytest.raises(StateRefused, match="the journal does not hold"):
+        with pytest.raises(InvalidRunState, match="the journal does not hold"):
             client.client.state_from_json(blob)
 
 
@@ -388,9 +388,9 @@ def test_a_signature_protects_without_a_shared_journal(
         blob = stored(client)
     with runtime(colour, server, REVIEW, signing_key="secret") as client:
         client.tool("refund", refund)
-        with pytest.raises(StateRefused, match="signature"):
+        with pytest.raises(InvalidRunState, match="signature"):
             client.client.state_from_json(changed(blob, _forged))
-        with pytest.raises(StateRefused, match="signature"):
+        with pytest.raises(InvalidRunState, match="signature"):
             client.client.state_from_json(changed(blob, lambda said: said.pop("signature")))
         state = client.client.state_from_json(blob)
         approve_all(state)
@@ -402,7 +402,7 @@ def test_a_run_that_has_ended_has_nothing_to_go_on_with(
 ) -> None:
     with runtime(colour, server, PROCEED) as client:
         client.tool("refund", refund)
-        with pytest.raises(StateRefused, match="has ended"):
+        with pytest.raises(InvalidRunState, match="has ended"):
             client.resume(client.run().to_state())
 
 
@@ -414,7 +414,7 @@ def test_only_what_waits_can_be_answered_and_only_sensibly(
         state = client.run().to_state()
     nothing: tuple[Any, ...] = ("elsewhere", {"call_id": "elsewhere"}, [], None)
     for item in nothing:
-        with pytest.raises(StateRefused, match="is not waiting"):
+        with pytest.raises(InvalidRunState, match="is not waiting"):
             state.approve(item)
     with pytest.raises(InvalidCall, match="amount"):
         state.edit(state.interruptions[0], arguments={"order": "1", "amount": "much"})
@@ -477,7 +477,7 @@ def test_a_call_whose_process_died_in_it_is_asked_about_and_not_run_again(
         approve_all(state)
         answer = client.resume(state)
         [asked] = answer.interruptions
-        assert (answer.status, asked["status"], asked["in_doubt"]) == (
+        assert (answer.status, asked["status"], asked["outcome_unknown"]) == (
             "interrupted",
             "tool_error",
             True,
@@ -526,6 +526,6 @@ def test_a_call_that_was_settled_by_its_request_id_alone_is_not_run_by_its_state
     with runtime(colour, server, REVIEW) as client:  # its journal knows nothing of the run
         client.tool("refund", once)
         client.settle("refund", {"order": "1", "amount": 5}, "req_1")
-        with pytest.raises(StateRefused, match="was settled by its request id req_1"):
+        with pytest.raises(InvalidRunState, match="was answered by its request id req_1"):
             client.resume(client.client.state_from_json(blob))
     assert ran == ["1"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bighub_langgraph import AsyncBighubOpenAI, BighubOpenAI
-from bighub_langgraph.openai.errors import BrokenStream
+from bighub_langgraph.openai.errors import StreamInterruptedError
 from tests.openai_answers import calls, refuses, says
 from tests.openai_bighub import REVIEW, AsyncScriptedBighub, ScriptedBighub
 from tests.openai_runtime import COLOURS, runtime
@@ -123,7 +123,7 @@ def test_a_stream_that_breaks_is_an_error_and_its_calls_do_not_run(
     server.script(looking(**{how: 8}))
     with runtime(colour, server) as client:
         client.tool("look", look)
-        with pytest.raises(BrokenStream):
+        with pytest.raises(StreamInterruptedError):
             client.stream()
         assert client.bighub.asked == []
 
@@ -132,7 +132,7 @@ def test_what_ran_before_a_break_is_told_and_reported(server: ResponsesServer, c
     server.script(looking(), says("I have seen it.", cut_after=6), says("Seen."))
     with runtime(colour, server) as client:
         client.tool("look", look)
-        with pytest.raises(BrokenStream) as raised:
+        with pytest.raises(StreamInterruptedError) as raised:
             client.stream()
         assert [event["status"] for event in raised.value.events] == ["executed"]
         assert [outcome["status"] for outcome in client.bighub.reported] == ["SUCCESS"]
@@ -177,7 +177,7 @@ def test_an_error_event_breaks_the_stream() -> None:
     streaming = SimpleNamespace(responses=SimpleNamespace(create=lambda **_: iter(broken)))
     client = BighubOpenAI(openai_client=streaming, bighub=ScriptedBighub())
     client.tool("look", look)
-    with pytest.raises(BrokenStream, match=r"token=\[redacted\]"):
+    with pytest.raises(StreamInterruptedError, match=r"token=\[redacted\]"):
         list(client.run_stream(messages="Go.", model="any"))
 
 

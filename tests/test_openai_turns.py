@@ -443,7 +443,7 @@ async def test_what_ran_in_a_run_that_was_cancelled_is_told_at_its_end(
     ):
         client.tool("refund", refund)
         client.tool("slow", slow)
-        reported = client._backing.guard.client.reported
+        reported = client._runtime.clients.primary.reported
         run = asyncio.create_task(client.run(messages="Go.", model="gpt-5"))
         await begun.wait()
         run.cancel()
