@@ -19,17 +19,6 @@ from bighub_langgraph.openai.run_approvals import (
 )
 from bighub_langgraph.openai.tool_calls import run_turn
 
-__all__ = [
-    "NO_RESPONSE",
-    "Parts",
-    "build_request_settings",
-    "parse_messages",
-    "resume_run",
-    "run_to_end",
-    "run_with_approvals",
-    "start_run",
-]
-
 Json = dict[str, Any]
 # The events of a run as they come, and its ending last.
 Parts = AsyncGenerator[Json | RunEnding, None]

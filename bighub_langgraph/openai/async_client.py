@@ -3,7 +3,6 @@
 import asyncio
 import inspect
 from collections.abc import AsyncGenerator, Callable, Mapping
-from types import TracebackType
 from typing import Any, Self
 
 from bighub_langgraph.core.ports import Ports
@@ -14,8 +13,6 @@ from bighub_langgraph.openai.responses_api import ASYNC_SDK
 from bighub_langgraph.openai.run import RunResult
 from bighub_langgraph.openai.run_state import RunState
 from bighub_langgraph.openai.tool_runner import AsyncToolRunner, ToolRunner
-
-__all__ = ["AsyncBighubOpenAI", "AsyncGuardedOpenAI"]
 
 Json = dict[str, Any]
 
@@ -101,12 +98,7 @@ class AsyncBighubOpenAI(BaseClient):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     def _make_ports(self) -> tuple[Ports, ToolRunner]:

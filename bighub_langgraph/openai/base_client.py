@@ -48,8 +48,6 @@ from bighub_langgraph.openai.settings import ClientSettings
 from bighub_langgraph.openai.tool_runner import ToolRunner
 from bighub_langgraph.openai.tools import Tool
 
-__all__ = ["BaseClient"]
-
 log = logging.getLogger("bighub_langgraph")
 Json = dict[str, Any]
 

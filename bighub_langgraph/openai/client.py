@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from types import TracebackType
 from typing import Any, Self
 
 from bighub_langgraph.concurrency import run_sync
@@ -13,8 +12,6 @@ from bighub_langgraph.openai.responses_api import BLOCKING_SDK
 from bighub_langgraph.openai.run import RunResult
 from bighub_langgraph.openai.run_state import RunState
 from bighub_langgraph.openai.tool_runner import ToolRunner
-
-__all__ = ["BighubOpenAI", "GuardedOpenAI"]
 
 Json = dict[str, Any]
 
@@ -121,12 +118,7 @@ class BighubOpenAI(BaseClient):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _make_ports(self) -> tuple[Ports, ToolRunner]:

@@ -25,8 +25,6 @@ from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.core.reporting import ReportingConfig
 from bighub_langgraph.openai.errors import InvalidRunState
 
-__all__ = ["Continuation", "claim_continuation"]
-
 log = logging.getLogger("bighub_langgraph")
 Json = dict[str, Any]
 _NAME = "(continue)"

@@ -12,14 +12,6 @@ from typing import Any
 
 from bighub_langgraph.core.errors import BighubGuardError, ConfigurationError
 
-__all__ = [
-    "AdapterConfigurationError",
-    "CircuitOpenError",
-    "InvalidRunState",
-    "ProviderResponseError",
-    "StreamInterruptedError",
-]
-
 
 class AdapterConfigurationError(ConfigurationError):
     """A setting or a registered tool cannot work."""

@@ -5,8 +5,6 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from bighub_langgraph.core.jsonable import (
-    NESTING,
-    copy_jsonable,
     replace_surrogates,
     to_jsonable,
     truncate,
@@ -14,17 +12,6 @@ from bighub_langgraph.core.jsonable import (
 from bighub_langgraph.core.model_messages import message_for_model, output_after_edit
 from bighub_langgraph.core.models import CallRecord, State, Status, ToolFailed, ToolSucceeded
 from bighub_langgraph.core.reporting import PUBLIC_STATUSES
-
-__all__ = [
-    "GuardedToolResult",
-    "ToolExecutionEvent",
-    "ToolResult",
-    "build_call_event",
-    "build_error_event",
-    "copy_event",
-    "error_for_model",
-    "output_for_model",
-]
 
 Json = dict[str, Any]
 
@@ -122,7 +109,7 @@ def build_call_event(
 ) -> Json:
     """Return the event of a call as JSON.
 
-    The decision and the arguments are those of the record; `copy_event` before giving it to users.
+    The decision and the arguments are those of the record: copy it before giving it to users.
     """
     event = {
         **_BLANK,
@@ -178,14 +165,6 @@ def build_error_event(
         "event_id": f"{trace_id}-{call_id}",
         "trace_id": trace_id,
         "source_version": source_version,
-    }
-
-
-def copy_event(event: Json) -> Json:
-    """Return a copy of an event that its user may change."""
-    return {
-        name: copy_jsonable(value) if type(value) in NESTING else value
-        for name, value in event.items()
     }
 
 

@@ -12,16 +12,6 @@ from typing import TypeVar
 from bighub_langgraph.openai.errors import CircuitOpenError, StreamInterruptedError
 from bighub_langgraph.openai.response_parsing import get_field
 
-__all__ = [
-    "CircuitBreaker",
-    "RetryPolicy",
-    "counts_against_service",
-    "delays",
-    "is_transient",
-    "parse_retry_after",
-    "retry_transient",
-]
-
 T = TypeVar("T")
 
 MAX_RETRY_AFTER = 60.0  # seconds

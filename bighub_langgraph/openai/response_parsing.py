@@ -9,17 +9,6 @@ from bighub_langgraph.core.jsonable import MAPPING, copy_jsonable, replace_surro
 from bighub_langgraph.core.redaction import redact_text
 from bighub_langgraph.openai.errors import ProviderResponseError, StreamInterruptedError
 
-__all__ = [
-    "ModelResponse",
-    "StreamParser",
-    "call_id_of",
-    "get_field",
-    "is_response",
-    "parse_response",
-    "serialize_response",
-    "to_item",
-]
-
 Json = dict[str, Any]
 
 
@@ -78,11 +67,15 @@ def parse_response(response: Any) -> ModelResponse:
     Raises:
         ProviderResponseError: It has no output, so it is not a response.
     """
-    id_, status, output, text, details, error, usage = _get_fields(response, *_RESPONSE_FIELDS)
+    id_, status, output, text = _get_fields(response, "id", "status", "output", "output_text")
     if output is None and text is None:
         raise ProviderResponseError(
             f"the model's service answered {response!r:.200}, not a response"
         )
+    details, error, usage = (
+        to_item(value) if value else {}
+        for value in _get_fields(response, "incomplete_details", "error", "usage")
+    )
     items = [to_item(item) for item in output or ()]
     messages = [item for item in items if item.get("type", "message") == "message"]
     blocks = [
@@ -95,18 +88,12 @@ def parse_response(response: Any) -> ModelResponse:
         id=id_,
         status=status or "completed",
         items=items,
-        text=text or _join(blocks, "text"),
-        refusal=_join(blocks, "refusal"),
-        incomplete_reason=get_field(details, "reason") or "",
-        error=_to_object(error),
-        usage=_to_object(usage) or {},
+        text=text or "".join([str(block.get("text") or "") for block in blocks]),
+        refusal="".join([str(block.get("refusal") or "") for block in blocks]),
+        incomplete_reason=details.get("reason") or "",
+        error=error or None,
+        usage=usage,
     )
-
-
-_RESPONSE_FIELDS = (
-    *("id", "status", "output", "output_text"),
-    *("incomplete_details", "error", "usage"),
-)
 
 
 def serialize_response(response: ModelResponse) -> Json:
@@ -165,15 +152,6 @@ def _dump_model(model: Any) -> Any:
                 part.pop("parsed", None)
                 part.pop("parsed_arguments", None)
     return item
-
-
-def _to_object(value: Any) -> Json | None:
-    item = None if value is None else to_item(value)
-    return item if isinstance(item, dict) else None
-
-
-def _join(blocks: Sequence[Json], name: str) -> str:
-    return "".join([block[name] for block in blocks if isinstance(block.get(name), str)])
 
 
 # -- stream events ---------------------------------------------------------------------------------

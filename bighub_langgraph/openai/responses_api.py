@@ -27,8 +27,6 @@ from bighub_langgraph.openai.response_parsing import (
     parse_response,
 )
 
-__all__ = ["ASYNC_SDK", "BLOCKING_SDK", "ResponsesApi", "Sdk", "open_model_client"]
-
 Json = dict[str, Any]
 
 ENCRYPTED_REASONING = "reasoning.encrypted_content"

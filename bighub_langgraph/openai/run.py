@@ -1,7 +1,7 @@
 """A run of a model with its tools: its calls, its conversation so far, and its result."""
 
 import json
-from collections.abc import Awaitable, Callable, Container, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,10 +9,8 @@ from bighub_langgraph.core.jsonable import copy_jsonable
 from bighub_langgraph.core.models import Answer, Approval, CallRecord, ToolCall
 from bighub_langgraph.core.policy import GuardSettings
 from bighub_langgraph.core.ports import Ports
-from bighub_langgraph.openai.events import copy_event
 from bighub_langgraph.openai.response_parsing import (
     ModelResponse,
-    call_id_of,
     serialize_response,
     to_item,
 )
@@ -23,8 +21,6 @@ from bighub_langgraph.openai.tools import Tools
 
 if TYPE_CHECKING:
     from bighub_langgraph.openai.run_state import RunState
-
-__all__ = ["Run", "RunContext", "RunEnding", "RunResult", "ToolCallState"]
 
 Json = dict[str, Any]
 
@@ -154,7 +150,7 @@ class Run:
             self,
             turn_id=turn_id,
             previous_response_id=response.id,
-            items=[*self.items, *response.items],
+            items=[*self.items, *map(_replayable, response.items)],
             new_items=[],
             usage=_add_usage(self.usage, response.usage),
         )
@@ -168,14 +164,11 @@ class Run:
     def with_outputs(self) -> "Run":
         """Return the run once all calls of the turn are complete: the model is next."""
         outputs = [call.to_input_item() for call in self.calls]
-        # Only a call whose arguments could not be parsed may be unfit for the next request.
-        unrecorded = {call.call_id for call in self.calls if call.key is None}
-        items = [_replayable(item, unrecorded) for item in self.items] if unrecorded else self.items
         return replace(
             self,
             calls=(),
             rounds=self.rounds + 1,
-            items=[*items, *outputs],
+            items=[*self.items, *outputs],
             new_items=[*self.new_items, *outputs],
         )
 
@@ -209,11 +202,10 @@ def _without_keys(tool: Any) -> Any:
     return {name: value for name, value in tool.items() if name not in _PRIVATE_TOOL_FIELDS}
 
 
-def _replayable(item: Json, unrecorded: Container[str]) -> Json:
-    """Return a function call whose arguments are JSON; some servers refuse any other."""
+def _replayable(item: Json) -> Json:
+    """Return an item for the next request; some servers refuse arguments that are not JSON."""
     arguments = item.get("arguments")
-    is_unrecorded = item.get("type") == "function_call" and call_id_of(item) in unrecorded
-    if not is_unrecorded or not isinstance(arguments, str):
+    if item.get("type") != "function_call" or not isinstance(arguments, str):
         return item
     try:
         json.loads(arguments or "{}")
@@ -304,7 +296,7 @@ class RunResult(dict[str, Any]):
 
     def __init__(self, ending: RunEnding, create_state: Callable[[], "RunState"]) -> None:
         run, response = ending.run, ending.response
-        events = [copy_event(event) for event in run.events]
+        events = [copy_jsonable(event) for event in run.events]
         execution = {"events": events, "last": events[-1] if events else None}
         fields = serialize_response(response)
         super().__init__(**fields, llm_response=fields, execution=execution)

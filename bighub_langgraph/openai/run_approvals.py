@@ -35,16 +35,6 @@ from bighub_langgraph.openai.run import Run, RunContext, RunEnding, ToolCallStat
 from bighub_langgraph.openai.tool_calls import execute_calls, refuse_call
 from bighub_langgraph.openai.tools import Tools
 
-__all__ = [
-    "ApprovalRequest",
-    "answer_with_arguments",
-    "ask_for_approvals",
-    "key_of_request",
-    "record_answers",
-    "resolve_request",
-    "summarize_approvals",
-]
-
 Json = dict[str, Any]
 AskForApproval = Callable[[Json], Awaitable[Any]]
 

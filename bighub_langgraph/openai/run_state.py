@@ -31,16 +31,6 @@ from bighub_langgraph.openai.run import Run, ToolCallState
 from bighub_langgraph.openai.run_approvals import answer_with_arguments, key_of_request
 from bighub_langgraph.openai.tools import Tools
 
-__all__ = [
-    "VERSION",
-    "RunState",
-    "StoredRun",
-    "check_against_journal",
-    "check_tools_unchanged",
-    "fingerprint_tools",
-    "parse_state",
-]
-
 Json = dict[str, Any]
 
 VERSION = 1

@@ -12,8 +12,6 @@ from bighub_langgraph.openai.resilience import RetryPolicy
 if TYPE_CHECKING:
     from bighub_langgraph.guard import BighubGuard
 
-__all__ = ["ClientSettings"]
-
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class ClientSettings:

@@ -29,8 +29,6 @@ from bighub_langgraph.openai.response_parsing import ModelResponse, call_id_of
 from bighub_langgraph.openai.run import Run, RunContext, ToolCallState
 from bighub_langgraph.openai.schemas import read_arguments
 
-__all__ = ["execute_calls", "refuse_call", "run_turn"]
-
 Json = dict[str, Any]
 
 

@@ -23,8 +23,6 @@ from bighub_langgraph.core.redaction import redact_text
 from bighub_langgraph.openai.schemas import Bound
 from bighub_langgraph.openai.tools import Tool
 
-__all__ = ["AsyncToolRunner", "ToolRunner"]
-
 Json = dict[str, Any]
 Bind = Callable[[], Bound]
 WaitFor = Callable[[Awaitable[Any]], Awaitable[Any]]
