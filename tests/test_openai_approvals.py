@@ -63,7 +63,7 @@ def test_every_call_is_asked_about_and_the_model_has_the_last_word(
         assert client.bighub.resolved[0]["comment"] == "ann: fine"
         assert [one["status"] for one in client.bighub.reported] == ["SUCCESS", "SUCCESS"]
     assert [set(context) for context in asked] == [{"request_id", "event", "response"}] * 2
-    assert [context["request_id"] for context in asked] == ["req_1", "req_2"]
+    assert {context["request_id"] for context in asked} == {"req_1", "req_2"}
     assert answer["output_text"] == "All refunded."
     assert [said["output"] for said in outputs(server)] == ["refunded 1 for 5", "refunded 2 for 6"]
     loop = answer["approval_loop"]
@@ -173,6 +173,18 @@ def test_a_callback_that_raises_is_a_denial(server: ResponsesServer, colour: str
     assert (last["status"], "pager is down" in last["error"]) == ("blocked", True)
 
 
+def test_a_decision_is_announced_once_though_a_person_answers_later(
+    server: ResponsesServer, colour: str
+) -> None:
+    seen: list[str] = []
+    with runtime(
+        colour, server, REVIEW, on_decision=lambda event: seen.append(event["status"])
+    ) as client:
+        client.tool("refund", refund)
+        client.run_with_approval(lambda _: YES)
+    assert seen == ["approval_required", "approval_required"]
+
+
 def test_a_callback_may_be_a_coroutine(server: ResponsesServer, colour: str) -> None:
     async def ask(_: Json) -> Json:
         await asyncio.sleep(0)
@@ -189,7 +201,8 @@ def test_no_answer_leaves_the_call_waiting(server: ResponsesServer, colour: str)
         answer = client.run_with_approval(lambda _: None)
     assert answer.status == "interrupted"
     loop = answer["approval_loop"]
-    assert (loop["required"], loop["resolved"], loop["request_id"]) == (True, False, "req_2")
+    asked = answer.interruptions[0]["request_id"]
+    assert (loop["required"], loop["resolved"], loop["request_id"]) == (True, False, asked)
 
 
 def test_without_a_callback_the_run_stops(server: ResponsesServer, colour: str) -> None:
@@ -310,11 +323,12 @@ def test_a_waiting_call_resumed_by_request_id_is_not_run_again_by_its_state(
     with runtime("blocking", server, over(5)) as client:
         client.tool("refund", once)
         answer = client.run()
+        [asked] = answer.interruptions
         told = client.client.resume_after_approval(
-            tool_name="refund", arguments={"order": "2", "amount": 6}, request_id="req_2"
+            tool_name="refund", arguments=asked["arguments"], request_id=asked["request_id"]
         )
         state = answer.to_state()
-        state.approve("req_2")
+        state.approve(asked)
         client.resume(state)
     assert (told["tool_output"], ran) == ("refunded", ["1", "2"])
 

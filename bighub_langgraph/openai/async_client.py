@@ -9,7 +9,7 @@ from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.delivery_worker import AT_EXIT
 from bighub_langgraph.openai.agent_loop import start_run
 from bighub_langgraph.openai.base_client import BaseClient
-from bighub_langgraph.openai.responses_api import ASYNC_SDK
+from bighub_langgraph.openai.responses_api import AsyncResponsesApi
 from bighub_langgraph.openai.run import RunResult
 from bighub_langgraph.openai.run_state import RunState
 from bighub_langgraph.openai.tool_runner import AsyncToolRunner, ToolRunner
@@ -20,7 +20,7 @@ Json = dict[str, Any]
 class AsyncBighubOpenAI(BaseClient):
     """`BighubOpenAI` with `await`; blocking tools and callbacks run in threads."""
 
-    _sdk = ASYNC_SDK
+    _api_class = AsyncResponsesApi
 
     async def run(
         self,
@@ -92,8 +92,8 @@ class AsyncBighubOpenAI(BaseClient):
         if self._runtime.clients.on_loop:
             await self._runtime.delivery.aflush(AT_EXIT)
         await asyncio.to_thread(self._close)
-        if self._owns_model_client:
-            await self._model_client.close()
+        if self._api.opened_client is not None:
+            await self._api.opened_client.close()
 
     async def __aenter__(self) -> Self:
         return self

@@ -34,7 +34,7 @@ from bighub_langgraph.openai.errors import AdapterConfigurationError, InvalidRun
 from bighub_langgraph.openai.registering import Registering
 from bighub_langgraph.openai.resilience import CircuitBreaker
 from bighub_langgraph.openai.response_parsing import ModelResponse
-from bighub_langgraph.openai.responses_api import ResponsesApi, Sdk, open_model_client
+from bighub_langgraph.openai.responses_api import ResponsesApi
 from bighub_langgraph.openai.run import Run, RunContext, RunEnding, RunResult
 from bighub_langgraph.openai.run_approvals import ApprovalRequest, resolve_request
 from bighub_langgraph.openai.run_state import (
@@ -59,7 +59,7 @@ class BaseClient(ClientSettings, Registering):
     the subclass provides.
     """
 
-    _sdk: ClassVar[Sdk]
+    _api_class: ClassVar[type[ResponsesApi]]
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -67,14 +67,15 @@ class BaseClient(ClientSettings, Registering):
         self.session_id: str = self.session_id or str(uuid4())
         key = self.signing_key
         self._signing_key = key.encode() if isinstance(key, str) else key
-        self._model_client, self._owns_model_client = open_model_client(
-            self._sdk, self.openai_client, self.openai_api_key
-        )
         breaker = CircuitBreaker(
             self.provider_circuit_breaker_failures, self.provider_circuit_breaker_reset_seconds
         )
-        self._api = ResponsesApi(
-            self._model_client, self._sdk, self.provider_timeout_seconds, self.retry_policy, breaker
+        self._api = self._api_class(
+            self.openai_client,
+            api_key=self.openai_api_key,
+            timeout=self.provider_timeout_seconds,
+            retry=self.retry_policy,
+            breaker=breaker,
         )
         self._runtime, self._opened = _open_runtime(self)
         self.actor, self.domain = self._runtime.settings.actor, self._runtime.settings.domain
@@ -99,10 +100,10 @@ class BaseClient(ClientSettings, Registering):
             InvalidRunState: It is not a stored run, or a newer one; its tools have changed; its
                 calls are not those of the journal; or it is not signed with `signing_key`.
         """
-        stored = parse_state(blob, self._tools, self._signing_key)
-        settings = self._tools.governed(self._runtime.settings)
-        run_sync(check_against_journal(stored, settings, self._runtime.ports, self.session_id))
-        return self._make_state(stored.run, stored.response)
+        run, response = parse_state(blob, self._tools, self._signing_key)
+        context = replace(self._make_context(), ports=self._runtime.ports)
+        run_sync(check_against_journal(run, context, is_signed=self._signing_key is not None))
+        return self._make_state(run, response)
 
     # -- flows -------------------------------------------------------------------------------------
 
@@ -141,25 +142,22 @@ class BaseClient(ClientSettings, Registering):
         await self._wait_for_delivery()
         return self._make_result(ending)
 
-    def _stream(self, parts: Parts) -> AsyncGenerator[Json, None]:
-        async def stream() -> AsyncGenerator[Json, None]:
-            try:
-                async with aclosing(parts) as running:
-                    async for part in running:
-                        if not isinstance(part, RunEnding):
-                            yield part
-                            continue
-                        await self._wait_for_delivery()
-                        result = self._make_result(part)
-                        yield {
-                            "type": "final_response",
-                            "response": result,
-                            "response_id": part.response.id,
-                        }
-            finally:
-                await self._wait_for_delivery()
-
-        return stream()
+    async def _stream(self, parts: Parts) -> AsyncGenerator[Json, None]:
+        try:
+            async with aclosing(parts) as running:
+                async for part in running:
+                    if not isinstance(part, RunEnding):
+                        yield part
+                        continue
+                    await self._wait_for_delivery()
+                    response, response_id = self._make_result(part), part.response.id
+                    yield {
+                        "type": "final_response",
+                        "response": response,
+                        "response_id": response_id,
+                    }
+        finally:
+            await self._wait_for_delivery()
 
     async def _run_with_approval(
         self, run: Run, callback: Callable[[Json], Any] | None
@@ -229,23 +227,16 @@ class BaseClient(ClientSettings, Registering):
             log.exception("on_decision raised; the call %s goes on", record.key[:12])
 
     def _make_result(self, ending: RunEnding) -> RunResult:
-        # Taken now: a tool that is registered again before `to_state` is not the one asked about.
-        fingerprints = fingerprint_tools(ending.run.pending_calls, self._tools)
-        return RunResult(
-            ending, lambda: self._make_state(ending.run, ending.response, fingerprints)
-        )
+        return RunResult(ending, self._make_state(ending.run, ending.response))
 
-    def _make_state(
-        self, run: Run, response: ModelResponse, fingerprints: Mapping[str, str] | None = None
-    ) -> RunState:
-        if fingerprints is None:
-            fingerprints = fingerprint_tools(run.pending_calls, self._tools)
+    def _make_state(self, run: Run, response: ModelResponse) -> RunState:
         return RunState(
             run,
             response,
             self._tools,
             clock=self._runtime.ports.clock,
-            fingerprints=fingerprints,
+            # Taken now: a tool that is registered again later is not the one asked about.
+            fingerprints=fingerprint_tools(run.pending_calls, self._tools),
             signing_key=self._signing_key,
         )
 
@@ -258,57 +249,52 @@ class BaseClient(ClientSettings, Registering):
 def _open_runtime(client: ClientSettings) -> tuple[GuardRuntime, list[Any]]:
     """Return a runtime with the client's settings, and what was opened for it, to be closed."""
     if client.guard is not None:
-        return _share_runtime(client, client.guard.runtime), []
+        shared = client.guard.runtime
+        _refuse_contradictions(client, shared.settings)
+        return shared.derive(*_merge_settings(client, shared.settings, shared.ports.reporting)), []
     engine = client.bighub if client.bighub_client is None else client.bighub_client
+    retries = client.evaluate_retries
     try:
-        clients = open_clients(
-            engine, api_key=client.bighub_api_key, retries=client.evaluate_retries
-        )
+        clients = open_clients(engine, api_key=client.bighub_api_key, retries=retries)
         journal, is_opened = open_journal(client.journal)
     except ConfigurationError as error:
         raise AdapterConfigurationError(str(error)) from error
+    settings = GuardSettings(
+        domain="it_actions",
+        fail_mode=FailMode(client.fail_mode),
+        decision_mode=client.decision_mode,  # type: ignore[arg-type]  # checked by the settings
+    )
+    settings, reporting = _merge_settings(client, settings, ReportingConfig())
     runtime = GuardRuntime.build(
-        GuardSettings(
-            actor=client.actor or "AI_AGENT",
-            domain=client.domain or "it_actions",
-            fail_mode=FailMode(client.fail_mode),
-            decision_mode=client.decision_mode,  # type: ignore[arg-type]  # checked by the settings
-            objective=client.decision_objective,
-            model_selection=client.model_selection,
-        ),
-        clients,
-        journal,
-        _merge_reporting(client, ReportingConfig()),
-        retries=client.evaluate_retries,
-        clock=time.time,
+        settings, clients, journal, reporting, retries=retries, clock=time.time
     )
     return runtime, [clients, journal] if is_opened else [clients]
 
 
-def _share_runtime(client: ClientSettings, runtime: GuardRuntime) -> GuardRuntime:
-    """Return a runtime that shares a guard's engine, journal, settings and policies."""
-    shared = runtime.settings
-    for name, default in (("fail_mode", "closed"), ("decision_mode", "submit")):
-        value, guards = getattr(client, name), str(getattr(shared, name))
-        if value not in {default, guards}:
-            raise AdapterConfigurationError(
-                f"guard= has {name}={guards!r}: set {name} there, and not {value!r} here"
-            )
+def _merge_settings(
+    client: ClientSettings, settings: GuardSettings, reporting: ReportingConfig
+) -> tuple[GuardSettings, ReportingConfig]:
     settings = replace(
-        shared,
-        actor=client.actor or shared.actor,
-        domain=client.domain or shared.domain,
+        settings,
+        actor=client.actor or settings.actor,
+        domain=client.domain or settings.domain,
         objective=client.decision_objective,
         model_selection=client.model_selection,
     )
-    return runtime.derive(settings, _merge_reporting(client, runtime.ports.reporting))
-
-
-def _merge_reporting(client: ClientSettings, reporting: ReportingConfig) -> ReportingConfig:
-    return replace(
+    reporting = replace(
         reporting,
         outcomes=reporting.outcomes and client.outcome_reporting,
         memory=reporting.memory and client.memory_enabled,
         source=client.memory_source,
         source_version=client.memory_source_version,
     )
+    return settings, reporting
+
+
+def _refuse_contradictions(client: ClientSettings, shared: GuardSettings) -> None:
+    for name, default in (("fail_mode", "closed"), ("decision_mode", "submit")):
+        value, guards = getattr(client, name), str(getattr(shared, name))
+        if value not in {default, guards}:
+            raise AdapterConfigurationError(
+                f"guard= has {name}={guards!r}: set {name} there, and not {value!r} here"
+            )

@@ -8,7 +8,7 @@ from bighub_langgraph.concurrency import run_sync
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.openai.agent_loop import start_run
 from bighub_langgraph.openai.base_client import BaseClient
-from bighub_langgraph.openai.responses_api import BLOCKING_SDK
+from bighub_langgraph.openai.responses_api import BlockingResponsesApi
 from bighub_langgraph.openai.run import RunResult
 from bighub_langgraph.openai.run_state import RunState
 from bighub_langgraph.openai.tool_runner import ToolRunner
@@ -24,7 +24,7 @@ class BighubOpenAI(BaseClient):
     `close`, so that the last reports are delivered.
     """
 
-    _sdk = BLOCKING_SDK
+    _api_class = BlockingResponsesApi
 
     def run(
         self,
@@ -112,8 +112,8 @@ class BighubOpenAI(BaseClient):
     def close(self) -> None:
         """Deliver pending reports for a few seconds, and close what this client opened."""
         self._close()
-        if self._owns_model_client:
-            self._model_client.close()
+        if self._api.opened_client is not None:
+            self._api.opened_client.close()
 
     def __enter__(self) -> Self:
         return self

@@ -97,7 +97,7 @@ _REPEATED = (
     *("obligations", "learning_hooks"),
 )
 # Every event has all these keys.
-_BLANK: Json = {
+BLANK_EVENT: Json = {
     **dict.fromkeys([item.name for item in fields(ToolExecutionEvent)]),
     **dict.fromkeys(_REPEATED),
     "schema_version": 1,
@@ -112,7 +112,7 @@ def build_call_event(
     The decision and the arguments are those of the record: copy it before giving it to users.
     """
     event = {
-        **_BLANK,
+        **BLANK_EVENT,
         "tool": record.tool,
         "call_id": record.call_id,
         "status": _status_of(record),
@@ -148,24 +148,6 @@ def build_call_event(
             "comment": approval.comment or approval.text or None,
         }
     return event
-
-
-def build_error_event(
-    tool: str, call_id: str, arguments: Json, *, error: str, trace_id: str, source_version: str
-) -> Json:
-    """Return the event of a call that cannot be evaluated."""
-    return {
-        **_BLANK,
-        "tool": tool,
-        "call_id": call_id,
-        "status": Status.TOOL_ERROR.value,
-        "decision": {},
-        "arguments": to_jsonable(arguments),
-        "error": error,
-        "event_id": f"{trace_id}-{call_id}",
-        "trace_id": trace_id,
-        "source_version": source_version,
-    }
 
 
 def output_for_model(record: CallRecord, arguments: Json, *, edited: bool = False) -> str:

@@ -5,11 +5,11 @@ import inspect
 import os
 import sys
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from abc import abstractmethod
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from bighub_langgraph.core.errors import ConfigurationError
 from bighub_langgraph.core.redaction import redact_text
@@ -37,22 +37,51 @@ class ResponsesApi:
 
     Each request passes the circuit breaker once. Transient errors are retried in one layer: by the
     client itself where it can, here otherwise.
+
+    Attributes:
+        opened_client: The client, where none was passed; it is ours to close.
+        sdk_client: The client of OpenAI's SDK that can be used.
+        other_sdk_client: The client that cannot, but in `other_adapter`.
     """
 
+    sdk_client: ClassVar[str]
+    other_sdk_client: ClassVar[str]
+    other_adapter: ClassVar[str]
+
     def __init__(
-        self, client: Any, sdk: "Sdk", timeout: float, retry: RetryPolicy, breaker: CircuitBreaker
+        self,
+        client: Any,
+        *,
+        api_key: str | None,
+        timeout: float,
+        retry: RetryPolicy,
+        breaker: CircuitBreaker,
     ) -> None:
-        self._sdk, self._breaker = sdk, breaker
-        if callable(with_options := getattr(client, "with_options", None)):
+        self.opened_client = None if client is not None else self._open_client(api_key)
+        self._client = client if client is not None else self.opened_client
+        self._check_client()
+        self._breaker = breaker
+        if callable(with_options := getattr(self._client, "with_options", None)):
             # The SDK's own retries honour Retry-After; a second layer would multiply the requests.
-            client = with_options(max_retries=retry.attempts - 1, timeout=timeout)
+            self._client = with_options(max_retries=retry.attempts - 1, timeout=timeout)
             self._retry, self._extra, self._streams = RetryPolicy(attempts=1), {}, True
         else:
-            takes_timeout, self._streams = _accepted_parameters(client.responses.create)
+            takes_timeout, self._streams = _accepted_parameters(self._client.responses.create)
             self._retry, self._extra = retry, {"timeout": timeout} if takes_timeout else {}
-        self._client = client
         # Models that do not reason, and refuse requests for encrypted reasoning.
         self._without_encryption: set[str] = set()
+
+    @abstractmethod
+    async def _call(self, create: Callable[[], Any]) -> Any:
+        """Call a function of the client."""
+
+    @abstractmethod
+    def _iterate(self, events: Any) -> AsyncGenerator[Any, None]:
+        """Yield the events of a stream, and close it."""
+
+    @abstractmethod
+    async def _sleep(self, seconds: float) -> None:
+        """Wait between two attempts."""
 
     async def respond(
         self, request: Json, *, streaming: bool
@@ -75,7 +104,7 @@ class ResponsesApi:
                         yield event
                     yield response
                 else:
-                    async with aclosing(_parse_stream(self._sdk.iterate(answer))) as parts:
+                    async with aclosing(_parse_stream(self._iterate(answer))) as parts:
                         async for part in parts:
                             yield part
         except (ProviderResponseError, ConfigurationError):
@@ -101,36 +130,9 @@ class ResponsesApi:
 
     async def _create(self, request: Json) -> Any:
         create = partial(self._client.responses.create, **request, **self._extra)
-        return await retry_transient(partial(self._sdk.call, create), self._retry, self._sdk.sleep)
+        return await retry_transient(partial(self._call, create), self._retry, self._sleep)
 
-
-@dataclass(frozen=True, slots=True)
-class Sdk:
-    """How a blocking or an async client is called.
-
-    Attributes:
-        client: The client's name in OpenAI's SDK.
-        other_client: The name of the client of the other kind, which cannot be used.
-        other_adapter: The class of ours that takes the client of the other kind.
-        call: Calls a function of the client.
-        iterate: Yields the events of a stream and closes it.
-    """
-
-    client: str
-    other_client: str
-    other_adapter: str
-    call: Callable[[Callable[[], Any]], Awaitable[Any]]
-    iterate: Callable[[Any], AsyncGenerator[Any, None]]
-    sleep: Callable[[float], Awaitable[None]]
-
-
-def open_model_client(sdk: Sdk, client: Any, api_key: str | None) -> tuple[Any, bool]:
-    """Return the user's client or a new one, and whether it is ours to close.
-
-    Raises:
-        AdapterConfigurationError: There is no key, or the client cannot be used.
-    """
-    if client is None:
+    def _open_client(self, api_key: str | None) -> Any:
         if not (api_key or os.environ.get("OPENAI_API_KEY")):
             raise AdapterConfigurationError(
                 "no model is configured: pass openai_api_key= or openai_client=, "
@@ -138,64 +140,70 @@ def open_model_client(sdk: Sdk, client: Any, api_key: str | None) -> tuple[Any, 
             )
         import openai
 
-        return getattr(openai, sdk.client)(api_key=api_key), True
-    if not callable(getattr(getattr(client, "responses", None), "create", None)):
-        raise AdapterConfigurationError(f"openai_client has no responses.create: {client!r:.80}")
-    # Looked up, not imported: code that passes one of OpenAI's clients has imported it.
-    if isinstance(client, getattr(sys.modules.get("openai"), sdk.other_client, ())):
-        raise AdapterConfigurationError(
-            f"openai_client is an openai.{sdk.other_client}: pass it to {sdk.other_adapter}"
-        )
-    return client, False
+        return getattr(openai, self.sdk_client)(api_key=api_key)
+
+    def _check_client(self) -> None:
+        client = self._client
+        if not callable(getattr(getattr(client, "responses", None), "create", None)):
+            raise AdapterConfigurationError(
+                f"openai_client has no responses.create: {client!r:.80}"
+            )
+        # Looked up, not imported: code that passes one of OpenAI's clients has imported it.
+        if isinstance(client, getattr(sys.modules.get("openai"), self.other_sdk_client, ())):
+            raise AdapterConfigurationError(
+                f"openai_client is an openai.{self.other_sdk_client}: "
+                f"pass it to {self.other_adapter}"
+            )
 
 
-async def _call_blocking(create: Callable[[], Any]) -> Any:
-    answer = create()
-    if inspect.isawaitable(answer):
-        if inspect.iscoroutine(answer):
-            answer.close()
-        raise AdapterConfigurationError(
-            "openai_client is an asynchronous client; pass it to AsyncBighubOpenAI instead"
-        )
-    return answer
+class BlockingResponsesApi(ResponsesApi):
+    """The service over a blocking client, for code without an event loop."""
+
+    sdk_client, other_sdk_client = "OpenAI", "AsyncOpenAI"
+    other_adapter = "AsyncBighubOpenAI"
+
+    async def _call(self, create: Callable[[], Any]) -> Any:
+        answer = create()
+        if inspect.isawaitable(answer):
+            if inspect.iscoroutine(answer):
+                answer.close()
+            raise AdapterConfigurationError(
+                "openai_client is an asynchronous client; pass it to AsyncBighubOpenAI instead"
+            )
+        return answer
+
+    async def _iterate(self, events: Any) -> AsyncGenerator[Any, None]:
+        try:
+            for event in events:
+                yield event
+        finally:
+            if close := get_field(events, "close"):
+                close()
+
+    async def _sleep(self, seconds: float) -> None:
+        time.sleep(seconds)  # noqa: ASYNC251 - the blocking side has no loop to keep waiting
 
 
-async def _call_async(create: Callable[[], Any]) -> Any:
-    answer = create()
-    return await answer if inspect.isawaitable(answer) else answer
+class AsyncResponsesApi(ResponsesApi):
+    """The service over an async client."""
 
+    sdk_client, other_sdk_client = "AsyncOpenAI", "OpenAI"
+    other_adapter = "BighubOpenAI"
 
-async def _iterate_blocking(events: Any) -> AsyncGenerator[Any, None]:
-    try:
-        for event in events:
-            yield event
-    finally:
-        if close := get_field(events, "close"):
-            close()
+    async def _call(self, create: Callable[[], Any]) -> Any:
+        answer = create()
+        return await answer if inspect.isawaitable(answer) else answer
 
+    async def _iterate(self, events: Any) -> AsyncGenerator[Any, None]:
+        try:
+            async for event in events:
+                yield event
+        finally:
+            if close := get_field(events, "close") or get_field(events, "aclose"):
+                await close()
 
-async def _iterate_async(events: Any) -> AsyncGenerator[Any, None]:
-    try:
-        async for event in events:
-            yield event
-    finally:
-        if close := get_field(events, "close") or get_field(events, "aclose"):
-            await close()
-
-
-async def _sleep_blocking(seconds: float) -> None:
-    time.sleep(seconds)  # noqa: ASYNC251 - the blocking side has no loop to keep waiting
-
-
-BLOCKING_SDK = Sdk(
-    "OpenAI",
-    "AsyncOpenAI",
-    "AsyncBighubOpenAI",
-    _call_blocking,
-    _iterate_blocking,
-    _sleep_blocking,
-)
-ASYNC_SDK = Sdk("AsyncOpenAI", "OpenAI", "BighubOpenAI", _call_async, _iterate_async, asyncio.sleep)
+    async def _sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
 
 
 def _accepted_parameters(create: Callable[..., Any]) -> tuple[bool, bool]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from copy import copy
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,12 @@ class ToolCallState:
     def request_id(self) -> str | None:
         """The id by which a person may refer to the call."""
         return self.event.get("request_id")
+
+    def with_answer(
+        self, approval: Approval, edited_arguments: Json | None = None
+    ) -> "ToolCallState":
+        """Return the call with a person's answer, in place of an earlier one."""
+        return replace(self, approval=approval, edited_arguments=edited_arguments)
 
     def to_input_item(self) -> Json:
         """Return the item by which the model receives the output."""
@@ -294,7 +301,7 @@ class RunResult(dict[str, Any]):
         replayed: Whether the same state was resumed before, and this is the result from then.
     """
 
-    def __init__(self, ending: RunEnding, create_state: Callable[[], "RunState"]) -> None:
+    def __init__(self, ending: RunEnding, state: "RunState") -> None:
         run, response = ending.run, ending.response
         events = [copy_jsonable(event) for event in run.events]
         execution = {"events": events, "last": events[-1] if events else None}
@@ -306,8 +313,8 @@ class RunResult(dict[str, Any]):
         reason = response.incomplete_reason
         self.error = response.error or ({"reason": reason} if reason else None)
         self.replayed = ending.replayed
-        self._create_state = create_state
+        self._state = state
 
     def to_state(self) -> "RunState":
         """Return the run as it stands, to be answered, stored as JSON, and resumed anywhere."""
-        return self._create_state()
+        return copy(self._state)

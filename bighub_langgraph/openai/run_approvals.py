@@ -10,8 +10,6 @@ from bighub_langgraph.core.decision import parse_decision
 from bighub_langgraph.core.errors import InvalidCall, RecordNotFound
 from bighub_langgraph.core.execution import (
     EditedCall,
-    RefusedCall,
-    evaluate_calls,
     record_answer,
     resolve_unknown,
 )
@@ -32,7 +30,7 @@ from bighub_langgraph.core.models import (
 from bighub_langgraph.core.policy import build_evaluation_request
 from bighub_langgraph.openai.errors import InvalidRunState
 from bighub_langgraph.openai.run import Run, RunContext, RunEnding, ToolCallState
-from bighub_langgraph.openai.tool_calls import execute_calls, refuse_call
+from bighub_langgraph.openai.tool_calls import evaluate_pending_calls, execute_calls
 from bighub_langgraph.openai.tools import Tools
 
 Json = dict[str, Any]
@@ -95,8 +93,8 @@ def _parse_answer(response: Any, call: ToolCallState, context: RunContext) -> To
         approver=str(response.get("approver") or ""),
     )
     if approval.answer is Answer.REJECT:
-        return replace(call, approval=replace(approval, text=approval.comment or "denied"))
-    call = replace(call, approval=approval)
+        return call.with_answer(replace(approval, text=approval.comment or "denied"))
+    call = call.with_answer(approval)
     try:
         if (arguments := response.get("arguments")) is not None:
             call = answer_with_arguments(call, arguments, approval, context.tools)
@@ -110,7 +108,7 @@ def _parse_answer(response: Any, call: ToolCallState, context: RunContext) -> To
 
 
 def _deny(call: ToolCallState, reason: str, context: RunContext) -> ToolCallState:
-    return replace(call, approval=Approval(Answer.REJECT, context.ports.clock(), text=reason))
+    return call.with_answer(Approval(Answer.REJECT, context.ports.clock(), reason))
 
 
 def _summarize_approval(call: ToolCallState, ending: RunEnding) -> Json:
@@ -157,14 +155,13 @@ def answer_with_arguments(
         raise InvalidCall("a request of a hosted server can be approved or rejected, not edited")
     validated = tools[call.tool].parameters.check(arguments)
     if validated == call.arguments:
-        return replace(call, approval=approval, edited_arguments=None)
+        return call.with_answer(approval)
     if call.event.get("outcome_unknown"):
         raise InvalidCall(
             f"the outcome of call {call.call_id} is unknown: approve it to run it again as it was, "
             "or reject it; it cannot be edited"
         )
-    approval = replace(approval, answer=Answer.EDIT)
-    return replace(call, approval=approval, edited_arguments=validated)
+    return call.with_answer(replace(approval, answer=Answer.EDIT), validated)
 
 
 async def record_answers(run: Run, context: RunContext) -> Run:
@@ -198,25 +195,21 @@ async def _record_answer(
     call: ToolCallState, approval: Approval, run: Run, context: RunContext
 ) -> ToolCallState:
     key, ports = call.key or "", context.ports
+    call = replace(call, record=None, is_new=False, bind=None)  # those of an earlier turn
     if (lifetime := context.settings.approvals.expires_after) is not None:
         approval = replace(approval, expires_at=approval.at + lifetime)
     if (record := (await ports.find([key])).get(key)) is None:
         raise RecordNotFound([key])
     if record.state is State.UNKNOWN and call.event.get("outcome_unknown"):
-        return replace(call, record=await resolve_unknown(record, approval, ports), bind=None)
+        return replace(call, record=await resolve_unknown(record, approval, ports))
     if approval.answer is not Answer.EDIT:
-        return replace(call, record=await record_answer(record, approval, ports), bind=None)
-    edited = replace(
-        call,
-        arguments=call.edited_arguments or {},
-        is_edited=True,
-        edited_arguments=None,
-        bind=None,
-    )
+        return replace(call, record=await record_answer(record, approval, ports))
+    arguments = call.edited_arguments or {}
+    edited = replace(call, arguments=arguments, is_edited=True, edited_arguments=None)
     edited_call = run.to_tool_call(edited)
     record = await record_answer(record, replace(approval, edited_to=edited_call.key), ports)
     if record.state is not State.EDITED:  # another answer came first
-        return replace(call, record=record, bind=None)
+        return replace(call, record=record)
     if record.approval is None or record.approval.edited_to != edited_call.key:
         raise InvalidRunState(
             f"another worker changed the arguments of call {call.call_id}; "
@@ -224,25 +217,8 @@ async def _record_answer(
         )
     # The edit is already the person's approval of the new arguments.
     edit = EditedCall(edited_call, replace(approval, answer=Answer.APPROVE), record.key)
-    return await _evaluate_edit(edited, edit, run, context)
-
-
-async def _evaluate_edit(
-    call: ToolCallState, edit: EditedCall, run: Run, context: RunContext
-) -> ToolCallState:
-    new_records: list[CallRecord] = []
-    [record] = await evaluate_calls(
-        [edit],
-        context.settings,
-        context.ports,
-        session=context.session_id,
-        trajectory=run.run_id,
-        model=str(run.settings["model"]),
-        on_new=new_records.append,
-    )
-    if isinstance(record, RefusedCall):
-        return refuse_call(call, str(record.error), run, context)
-    return replace(call, key=record.key, record=record, is_new=bool(new_records))
+    [evaluated] = await evaluate_pending_calls([edited], run, context, edit)
+    return evaluated
 
 
 def _answer_request(call: ToolCallState) -> ToolCallState:

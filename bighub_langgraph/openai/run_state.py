@@ -9,7 +9,7 @@ import hmac
 import json
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from bighub_langgraph.core.decision import parse_decision
@@ -23,11 +23,10 @@ from bighub_langgraph.core.models import (
     Recommendation,
     Verdict,
 )
-from bighub_langgraph.core.policy import GuardSettings, build_evaluation_request
-from bighub_langgraph.core.ports import Ports
+from bighub_langgraph.core.policy import build_evaluation_request
 from bighub_langgraph.openai.errors import InvalidRunState
 from bighub_langgraph.openai.response_parsing import ModelResponse
-from bighub_langgraph.openai.run import Run, ToolCallState
+from bighub_langgraph.openai.run import Run, RunContext, ToolCallState
 from bighub_langgraph.openai.run_approvals import answer_with_arguments, key_of_request
 from bighub_langgraph.openai.tools import Tools
 
@@ -77,7 +76,7 @@ class RunState:
         """
         call = self._find_pending(item)
         approval = Approval(Answer.APPROVE, self._clock(), comment=comment, approver=approver)
-        self._keep(call, replace(call, approval=approval, edited_arguments=None))
+        self._keep(call, call.with_answer(approval))
         if always_approve:
             standing = {call.tool: {"approver": approver, "comment": comment}}
             standing_approvals = {**self.run.standing_approvals, **standing}
@@ -88,14 +87,9 @@ class RunState:
     ) -> None:
         """Block a call; the model reads the message."""
         call = self._find_pending(item)
-        approval = Approval(
-            Answer.REJECT,
-            self._clock(),
-            text=rejection_message or comment or "denied",
-            comment=comment,
-            approver=approver,
-        )
-        self._keep(call, replace(call, approval=approval, edited_arguments=None))
+        text = rejection_message or comment or "denied"
+        approval = Approval(Answer.REJECT, self._clock(), text, comment, approver)
+        self._keep(call, call.with_answer(approval))
 
     def edit(
         self, item: Any, *, arguments: Mapping[str, Any], approver: str = "", comment: str = ""
@@ -147,16 +141,7 @@ class RunState:
 # -- load ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class StoredRun:
-    """A stored run that was parsed; `signed` if its signature proves that it is unchanged."""
-
-    run: Run
-    response: ModelResponse
-    signed: bool
-
-
-def parse_state(blob: Any, tools: Tools, signing_key: bytes | None) -> StoredRun:
+def parse_state(blob: Any, tools: Tools, signing_key: bytes | None) -> tuple[Run, ModelResponse]:
     """Parse what `RunState.to_json` returned.
 
     Raises:
@@ -183,7 +168,7 @@ def parse_state(blob: Any, tools: Tools, signing_key: bytes | None) -> StoredRun
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidRunState(f"the stored run cannot be read: {error}") from error
     check_tools_unchanged(run, stored.get("fingerprints"), tools)
-    return StoredRun(run, response, signing_key is not None)
+    return run, response
 
 
 def fingerprint_tools(calls: Sequence[ToolCallState], tools: Tools) -> dict[str, str]:
@@ -229,9 +214,7 @@ def _sign(blob: Mapping[str, Any], key: bytes) -> str:
 # -- check against the journal ---------------------------------------------------------------------
 
 
-async def check_against_journal(
-    stored: StoredRun, settings: GuardSettings, ports: Ports, session_id: str
-) -> None:
+async def check_against_journal(run: Run, context: RunContext, *, is_signed: bool) -> None:
     """Check that the journal knows the pending calls; record them where it cannot.
 
     A durable journal knows every call that was evaluated. One in memory cannot know the calls of
@@ -240,7 +223,7 @@ async def check_against_journal(
     Raises:
         InvalidRunState: A call was changed, or is not in the journal.
     """
-    run = stored.run
+    ports = context.ports
     recorded = {call.key: call for call in run.calls if call.kind == "function" and call.key}
     for key, call in recorded.items():
         if run.to_tool_call(call).key != key:
@@ -249,7 +232,7 @@ async def check_against_journal(
             )
     records = await ports.find(list(recorded))
     missing = [call for key, call in recorded.items() if key not in records and call.is_pending]
-    if missing and ports.journal.durable and not stored.signed:
+    if missing and ports.journal.durable and not is_signed:
         names = ", ".join(f"{call.call_id} ({call.tool})" for call in missing)
         raise InvalidRunState(
             f"the journal does not hold {names}; "
@@ -261,22 +244,18 @@ async def check_against_journal(
                 f"call {call.call_id} ({call.tool}) was answered by its request id "
                 f"{call.request_id} before; nothing was run again"
             )
-    await ports.insert(
-        [_rebuild_record(run, call, settings, ports, session_id) for call in missing]
-    )
+    await ports.insert([_rebuild_record(call, run, context) for call in missing])
 
 
-def _rebuild_record(
-    run: Run, call: ToolCallState, settings: GuardSettings, ports: Ports, session_id: str
-) -> CallRecord:
+def _rebuild_record(call: ToolCallState, run: Run, context: RunContext) -> CallRecord:
     tool_call = run.to_tool_call(call)
     try:
         request = build_evaluation_request(
-            tool_call, settings, session=session_id, trajectory=run.run_id
+            tool_call, context.settings, session=context.session_id, trajectory=run.run_id
         )
     except InvalidCall as error:
         raise InvalidRunState(f"call {call.call_id} cannot be resumed: {error}") from error
-    record = CallRecord.of(tool_call, request, ports.clock())
+    record = CallRecord.of(tool_call, request, context.ports.clock())
     response = call.event.get("decision") or {}
     try:
         decision = parse_decision(response)

@@ -7,7 +7,8 @@ from functools import partial
 from typing import Any
 
 from bighub_langgraph.core.errors import InvalidCall
-from bighub_langgraph.core.execution import RefusedCall, evaluate_calls, record_answer
+from bighub_langgraph.core.execution import EditedCall, RefusedCall, evaluate_calls, record_answer
+from bighub_langgraph.core.jsonable import to_jsonable
 from bighub_langgraph.core.lifecycle import next_step
 from bighub_langgraph.core.models import (
     Answer,
@@ -20,8 +21,8 @@ from bighub_langgraph.core.models import (
     ToolSucceeded,
 )
 from bighub_langgraph.openai.events import (
+    BLANK_EVENT,
     build_call_event,
-    build_error_event,
     error_for_model,
     output_for_model,
 )
@@ -36,7 +37,7 @@ async def run_turn(run: Run, response: ModelResponse, context: RunContext) -> Ru
     """Take every call of a response as far as it can go without a person."""
     calls = _parse_calls(response.function_calls, run, context)
     # All are evaluated before the first tool starts: where one cannot be evaluated, none runs.
-    calls = await _evaluate_calls(calls, run, context)
+    calls = await evaluate_pending_calls(calls, run, context)
     calls = await execute_calls(calls, run, context)
     calls += [_parse_approval_request(item, run, context) for item in response.approval_requests]
     return run.with_calls(calls, [call.event for call in calls])
@@ -63,14 +64,19 @@ def refuse_call(call: ToolCallState, error: str, run: Run, context: RunContext) 
 
 
 def _build_error_event(call: ToolCallState, error: str, run: Run, context: RunContext) -> Json:
-    return build_error_event(
-        call.tool,
-        call.call_id,
-        call.arguments,
-        error=error,
-        trace_id=run.run_id,
-        source_version=context.ports.reporting.source_version,
-    )
+    """Return the event of a call that cannot be evaluated."""
+    return {
+        **BLANK_EVENT,
+        "tool": call.tool,
+        "call_id": call.call_id,
+        "status": Status.TOOL_ERROR.value,
+        "decision": {},
+        "arguments": to_jsonable(call.arguments),
+        "error": error,
+        "event_id": f"{run.run_id}-{call.call_id}",
+        "trace_id": run.run_id,
+        "source_version": context.ports.reporting.source_version,
+    }
 
 
 # -- parse -----------------------------------------------------------------------------------------
@@ -122,15 +128,16 @@ def _parse_approval_request(item: Json, run: Run, context: RunContext) -> ToolCa
 # -- evaluate --------------------------------------------------------------------------------------
 
 
-async def _evaluate_calls(
-    calls: Sequence[ToolCallState], run: Run, context: RunContext
+async def evaluate_pending_calls(
+    calls: Sequence[ToolCallState], run: Run, context: RunContext, edit: EditedCall | None = None
 ) -> list[ToolCallState]:
+    """Evaluate calls and return them with their records; `edit` is the only one, edited."""
     pending = [call for call in calls if call.is_pending and not _is_read_only(call, context)]
     if not pending:
         return list(calls)
     new_keys: set[str] = set()
     records = await evaluate_calls(
-        [run.to_tool_call(call) for call in pending],
+        [edit or run.to_tool_call(call) for call in pending],
         context.settings,
         context.ports,
         session=context.session_id,
