@@ -1,4 +1,4 @@
-"""Faults of the model's service, served by `llmock`: recovered or told, and no tool runs twice."""
+"""Faults of the model's service, served by `llmock`: a run recovers or raises; no tool runs twice."""
 
 import importlib.util
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ class Refunds:
 
     @property
     def outcomes(self) -> list[str]:
-        return [outcome["status"] for outcome in self.bighub.reported]
+        return [outcome["status"] for outcome in self.bighub.reports]
 
     def __enter__(self) -> Self:
         return self
@@ -91,7 +91,7 @@ def test_a_broken_stream_before_the_call_runs_no_tool(faults: LLMock, fault: str
     with Refunds(faults, provider_max_retries=0) as client:
         with pytest.raises(StreamInterruptedError):
             list(client.runtime.run_stream(**RUN))
-        assert (client.orders, client.bighub.asked) == ([], [])
+        assert (client.orders, client.bighub.evaluations) == ([], [])
 
 
 @pytest.mark.parametrize("fault", ["disconnect", "truncate", "corrupt"])
@@ -111,17 +111,17 @@ def test_a_broken_stream_after_the_call_is_gone_on_from(faults: LLMock, fault: s
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"),
+    ("kind", "message"),
     [("malformed_arguments", "not JSON"), ("unknown_tool", "there is no tool named")],
 )
 def test_a_broken_call_is_answered_and_the_model_tries_again(
-    faults: LLMock, kind: str, told: str
+    faults: LLMock, kind: str, message: str
 ) -> None:
     faults.call_tool("refund", CALL).break_tool_call(kind)
     with Refunds(faults) as client:
         answer = client.runtime.run(**RUN)
         assert answer["execution"]["events"][0]["status"] == "tool_error"
-        assert told in answer["execution"]["events"][0]["error"]
+        assert message in answer["execution"]["events"][0]["error"]
         assert client.orders == []
     assert answer.status == "completed"
 
@@ -135,7 +135,7 @@ async def test_an_async_stream_breaks_as_typed(faults: LLMock) -> None:
         with pytest.raises(StreamInterruptedError):
             async for _ in runtime.run_stream(**RUN):
                 pass
-        assert bighub.asked == []
+        assert bighub.evaluations == []
     await model.close()
 
 

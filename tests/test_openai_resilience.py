@@ -234,10 +234,10 @@ class Bare:
     def __init__(self, *answers: Any) -> None:
         self.responses = self
         self.answers = list(answers)
-        self.asked: list[dict[str, Any]] = []
+        self.requests: list[dict[str, Any]] = []
 
     def create(self, *, model: str, input: Any, tools: Any, store: bool, include: Any = ()) -> Any:  # noqa: A002 - the API's name
-        self.asked.append({"model": model, "input": input})
+        self.requests.append({"model": model, "input": input})
         if isinstance(answer := self.answers.pop(0), Exception):
             raise answer
         return answer
@@ -254,7 +254,7 @@ def test_a_bare_client_and_bare_objects_will_do() -> None:
         "Hello.",
         None,
     )
-    assert len(client.asked) == 2
+    assert len(client.requests) == 2
 
 
 def test_what_the_sdk_adds_to_a_parsed_answer_is_not_sent_back() -> None:
@@ -264,14 +264,14 @@ def test_what_the_sdk_adds_to_a_parsed_answer_is_not_sent_back() -> None:
     text: Any = ParsedResponseOutputText(
         type="output_text", text="Counting.", annotations=[], parsed={"b": 2}
     )
-    said: Any = ParsedResponseOutputMessage(
+    message: Any = ParsedResponseOutputMessage(
         type="message", id="m", role="assistant", status="completed", content=[text]
     )
-    client = Bare({"id": "r", "output": [said, call]}, {"output": [], "output_text": "Done."})
+    client = Bare({"id": "r", "output": [message, call]}, {"output": [], "output_text": "Done."})
     made = runtime(client)
     made.tool("count", lambda: 1, parameters_schema={"type": "object"}, strict=False)
     assert made.run(messages="hello", model="any")["output_text"] == "Done."
-    sent = json.dumps(client.asked[1]["input"])
+    sent = json.dumps(client.requests[1]["input"])
     assert "Counting." in sent
     assert "parsed" not in sent
 

@@ -25,7 +25,7 @@ from bighub_langgraph.openai.run import Run
 from bighub_langgraph.openai.schemas import from_schema, from_signature, read_arguments
 from tests.openai_answers import calls, fails, says
 from tests.openai_bighub import PROCEED, REVIEW, AsyncScriptedBighub, ScriptedBighub
-from tests.openai_runtime import COLOURS, runtime
+from tests.openai_runtime import CLIENT_KINDS, runtime
 from tests.openai_server import ResponsesServer
 
 Json = dict[str, Any]
@@ -43,8 +43,8 @@ def server(silent: ResponsesServer) -> ResponsesServer:
     return silent.script(calls(ONE), says("Done."))
 
 
-@pytest.fixture(params=COLOURS)
-def colour(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=CLIENT_KINDS)
+def client_kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
@@ -76,7 +76,7 @@ def test_a_yes_to_one_call_runs_no_other(
         client.run()
         with pytest.raises(InvalidRunState, match=r"request req_1 .* nothing was run"):
             settle(client.client, "req_1", tool, amount)
-        assert client.bighub.resolved == []
+        assert client.bighub.resolutions == []
         assert settle(client.client, "req_1")["resumed"]
     assert paid == [5]
 
@@ -100,11 +100,11 @@ def test_a_denial_by_request_id_is_told_at_once(server: ResponsesServer, paid: R
             tool_name="refund", arguments=ONE[1], request_id="req_1", resolution="denied"
         )
         client.client._runtime.delivery.wait(5)
-        assert [one["status"] for one in client.bighub.reported] == ["BLOCKED"]
+        assert [report["status"] for report in client.bighub.reports] == ["BLOCKED"]
 
 
 def test_what_callbacks_change_does_not_reach_the_tool(
-    server: ResponsesServer, colour: str, paid: Refunds
+    server: ResponsesServer, client_kind: str, paid: Refunds
 ) -> None:
     def decided(event: Json) -> None:
         event["arguments"]["amount"] = 1
@@ -113,16 +113,16 @@ def test_what_callbacks_change_does_not_reach_the_tool(
         asked["event"]["arguments"]["amount"] = 9999
         return {"resolution": "approved"}
 
-    with runtime(colour, server, REVIEW, on_decision=decided) as client:
+    with runtime(client_kind, server, REVIEW, on_decision=decided) as client:
         client.tool("refund", paid.refund)
         client.run_with_approval(approve)
     assert paid == [5]
 
 
 def test_what_is_changed_in_an_interruption_does_not_reach_the_tool(
-    server: ResponsesServer, colour: str, paid: Refunds
+    server: ResponsesServer, client_kind: str, paid: Refunds
 ) -> None:
-    with runtime(colour, server, REVIEW) as client:
+    with runtime(client_kind, server, REVIEW) as client:
         client.tool("refund", paid.refund)
         state = client.run().to_state()
         shown = state.interruptions[0]
@@ -133,9 +133,9 @@ def test_what_is_changed_in_an_interruption_does_not_reach_the_tool(
 
 
 def test_arguments_changed_in_place_after_the_decision_are_not_run(
-    server: ResponsesServer, colour: str, paid: Refunds
+    server: ResponsesServer, client_kind: str, paid: Refunds
 ) -> None:
-    with runtime(colour, server, REVIEW) as client:
+    with runtime(client_kind, server, REVIEW) as client:
         client.tool("refund", paid.refund)
         state = client.run().to_state()
         state.approve(state.interruptions[0])
@@ -159,10 +159,10 @@ def test_a_validator_that_does_not_leave_its_own_work_alone_is_refused_by_name()
 
 @pytest.mark.parametrize("later", ["approve", "reject", "edit"])
 def test_a_later_answer_takes_a_standing_approval_back(
-    silent: ResponsesServer, colour: str, paid: Refunds, later: str
+    silent: ResponsesServer, client_kind: str, paid: Refunds, later: str
 ) -> None:
     silent.script(calls(ONE), calls(("refund", {"order": "2", "amount": 7000})), says("Done."))
-    with runtime(colour, silent, REVIEW) as client:
+    with runtime(client_kind, silent, REVIEW) as client:
         client.tool("refund", paid.refund)
         state = client.run().to_state()
         [item] = state.interruptions
@@ -174,10 +174,10 @@ def test_a_later_answer_takes_a_standing_approval_back(
 
 
 def test_a_standing_approval_answers_no_call_that_was_shown_beside_it(
-    silent: ResponsesServer, colour: str, paid: Refunds
+    silent: ResponsesServer, client_kind: str, paid: Refunds
 ) -> None:
     silent.script(calls(ONE, ("refund", {"order": "2", "amount": 9000})), says("Done."))
-    with runtime(colour, silent, REVIEW) as client:
+    with runtime(client_kind, silent, REVIEW) as client:
         client.tool("refund", paid.refund)
         state = client.run().to_state()
         state.approve(state.interruptions[0], always_approve=True)
@@ -186,12 +186,12 @@ def test_a_standing_approval_answers_no_call_that_was_shown_beside_it(
 
 
 def test_a_tool_registered_anew_is_not_the_one_that_was_approved(
-    server: ResponsesServer, colour: str, paid: Refunds
+    server: ResponsesServer, client_kind: str, paid: Refunds
 ) -> None:
     def other(order: str, amount: float, currency: str = "EUR") -> None:
         paid.append(amount)
 
-    with runtime(colour, server, REVIEW) as client:
+    with runtime(client_kind, server, REVIEW) as client:
         client.tool("refund", paid.refund)
         answer = client.run()
         client.tool("refund", other)
@@ -235,10 +235,10 @@ WHOLE = {**SCHEMA, "properties": {"n": {"type": "integer", "multipleOf": 3}}}
     ids=["validator", "broken nest", "nest", "infinite", "401 digits"],
 )
 def test_whatever_arguments_the_model_sends_the_run_goes_on(
-    silent: ResponsesServer, colour: str, tool: Any, arguments: str
+    silent: ResponsesServer, client_kind: str, tool: Any, arguments: str
 ) -> None:
     silent.script(calls(("count", arguments)), says("Done."))
-    with runtime(colour, silent) as client:
+    with runtime(client_kind, silent) as client:
         if callable(tool):
             client.tool("count", tool)
         else:
@@ -250,8 +250,10 @@ def test_whatever_arguments_the_model_sends_the_run_goes_on(
 
 
 def test_integers_beyond_floats_are_integers() -> None:
-    whole = from_schema(WHOLE, number, "count")
-    assert whole.check(read_arguments('{"n": 3' + "0" * 400 + "}", "count"))["n"] == 3 * 10**400
+    parameters = from_schema(WHOLE, number, "count")
+    assert (
+        parameters.check(read_arguments('{"n": 3' + "0" * 400 + "}", "count"))["n"] == 3 * 10**400
+    )
 
 
 class Mute(Exception):
@@ -274,10 +276,10 @@ def failing(error: BaseException, *, coroutine: bool) -> Callable[[], Any]:
     "error", [Mute(), asyncio.CancelledError("mine"), ValueError("x " * 10**6)]
 )
 def test_whatever_a_tool_raises_is_its_short_result(
-    silent: ResponsesServer, colour: str, error: BaseException, coroutine: bool
+    silent: ResponsesServer, client_kind: str, error: BaseException, coroutine: bool
 ) -> None:
     silent.script(calls(("fail", {})), says("Done."))
-    with runtime(colour, silent) as client:
+    with runtime(client_kind, silent) as client:
         client.tool("fail", failing(error, coroutine=coroutine))
         answer = client.run()
     last = answer["execution"]["last"]
@@ -293,20 +295,24 @@ class Odd:
         raise RuntimeError("no class")
 
 
-def test_whatever_object_a_tool_returns_it_has_worked(silent: ResponsesServer, colour: str) -> None:
+def test_whatever_object_a_tool_returns_it_has_worked(
+    silent: ResponsesServer, client_kind: str
+) -> None:
     silent.script(calls(("make", {})), says("Done."))
-    with runtime(colour, silent) as client:
+    with runtime(client_kind, silent) as client:
         client.tool("make", Odd)
         last = client.run()["execution"]["last"]
-    assert (last["status"], [one["status"] for one in client.bighub.reported]) == (
+    assert (last["status"], [report["status"] for report in client.bighub.reports]) == (
         "executed",
         ["SUCCESS"],
     )
 
 
-def test_a_generator_that_a_tool_returns_has_not_run(silent: ResponsesServer, colour: str) -> None:
+def test_a_generator_that_a_tool_returns_has_not_run(
+    silent: ResponsesServer, client_kind: str
+) -> None:
     silent.script(calls(("each", {})), says("Done."))
-    with runtime(colour, silent) as client:
+    with runtime(client_kind, silent) as client:
         client.tool("each", lambda: (pytest.fail("it ran") for _ in "x"))
         last = client.run()["execution"]["last"]
     assert last["status"] == "tool_error"
@@ -323,9 +329,9 @@ def test_null_tokens_are_counted_as_none() -> None:
 
 
 def test_a_journal_that_is_away_at_the_end_costs_no_answer(
-    server: ResponsesServer, colour: str, paid: Refunds, caplog: pytest.LogCaptureFixture
+    server: ResponsesServer, client_kind: str, paid: Refunds, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with runtime(colour, server, REVIEW) as client:
+    with runtime(client_kind, server, REVIEW) as client:
         client.tool("refund", paid.refund)
         state = client.run().to_state()
         state.approve(state.interruptions[0])
@@ -357,10 +363,10 @@ async def test_a_tool_that_still_waits_for_a_thread_does_not_start_after_a_cance
         engine = client._runtime.async_ports.engine
         evaluate = engine.evaluate
 
-        async def ask(*given: Any) -> Any:
+        async def ask(*args: Any) -> Any:
             pool.submit(free.wait, 10)
             asked.set()
-            return await evaluate(*given)
+            return await evaluate(*args)
 
         object.__setattr__(engine, "evaluate", ask)
         run = asyncio.create_task(client.run(messages="Go.", model="gpt-5"))
@@ -385,7 +391,7 @@ def test_a_shared_guard_hears_what_a_client_does_not_want_told(
             client.tool("refund", paid.refund)
             client.run()
         guard.flush()
-    assert (paid, bighub.reported, bighub.memories) == ([5], [], [])
+    assert (paid, bighub.reports, bighub.memories) == ([5], [], [])
 
 
 @pytest.mark.parametrize("option", [{"fail_mode": "open"}, {"decision_mode": "submit_payload"}])
@@ -398,11 +404,11 @@ def test_an_option_that_contradicts_the_shared_guard_is_refused(option: Json) ->
 
 
 def test_the_keys_of_a_hosted_server_are_not_stored(
-    server: ResponsesServer, colour: str, paid: Refunds
+    server: ResponsesServer, client_kind: str, paid: Refunds
 ) -> None:
     hosted = {"type": "mcp", "server_label": "s", "server_url": "https://s.example"}
     keys = {"authorization": "key-1", "headers": {"X-Key": "key-2"}}
-    with runtime(colour, server, REVIEW) as client:
+    with runtime(client_kind, server, REVIEW) as client:
         client.tool("refund", paid.refund)
         answer = client.run(extra_create_args={"tools": [{**hosted, **keys}]})
         stored = answer.to_state().to_json()
@@ -411,8 +417,10 @@ def test_the_keys_of_a_hosted_server_are_not_stored(
     assert json.loads(stored)["run"]["settings"]["tools"] == [hosted]
 
 
-def test_a_call_in_doubt_is_not_edited(server: ResponsesServer, colour: str, paid: Refunds) -> None:
-    with runtime(colour, server, REVIEW) as client:
+def test_a_call_in_doubt_is_not_edited(
+    server: ResponsesServer, client_kind: str, paid: Refunds
+) -> None:
+    with runtime(client_kind, server, REVIEW) as client:
         client.tool("refund", paid.refund)
         state = client.run().to_state()
         state.run.calls[0].event["outcome_unknown"] = True
@@ -435,27 +443,27 @@ def test_an_answer_that_says_why_it_stopped_is_not_whole(why: Json, status: str 
     assert not parse_response({"id": "r", "status": status, "output": [call], **why}).is_complete
 
 
-def test_a_tool_that_only_reads_knows_its_call(silent: ResponsesServer, colour: str) -> None:
+def test_a_tool_that_only_reads_knows_its_call(silent: ResponsesServer, client_kind: str) -> None:
     def look() -> str:
         return current_call().tool
 
     silent.script(calls(("look", {})), says("Done."))
-    with runtime(colour, silent) as client:
+    with runtime(client_kind, silent) as client:
         client.tool("look", look, read_only=True)
         assert client.run()["execution"]["last"]["output"] == "look"
 
 
 def test_no_further_tools_may_be_said_as_null(
-    server: ResponsesServer, colour: str, paid: Refunds
+    server: ResponsesServer, client_kind: str, paid: Refunds
 ) -> None:
-    with runtime(colour, server) as client:
+    with runtime(client_kind, server) as client:
         client.tool("refund", paid.refund)
         assert client.run(extra_create_args={"tools": None}).status == "completed"
 
 
 @pytest.mark.parametrize("blob", [False, True])
 def test_going_on_again_after_the_service_failed_repeats_no_round(
-    silent: ResponsesServer, colour: str, paid: Refunds, *, blob: bool
+    silent: ResponsesServer, client_kind: str, paid: Refunds, *, blob: bool
 ) -> None:
     mailed: list[str] = []
 
@@ -467,7 +475,7 @@ def test_going_on_again_after_the_service_failed_repeats_no_round(
         return REVIEW if asked["action"] == "refund" else PROCEED
 
     silent.script(calls(ONE), calls(("mail", {"to": "bob"})), fails(400), says("Done."))
-    with runtime(colour, silent, opinion, provider_max_retries=0) as client:
+    with runtime(client_kind, silent, opinion, provider_max_retries=0) as client:
         client.tool("refund", paid.refund)
         client.tool("mail", mail)
         waiting = client.run().to_state()

@@ -57,8 +57,10 @@ class ResponsesApi:
         retry: RetryPolicy,
         breaker: CircuitBreaker,
     ) -> None:
-        self.opened_client = None if client is not None else self._open_client(api_key)
-        self._client = client if client is not None else self.opened_client
+        self.opened_client: Any = None
+        if client is None:
+            client = self.opened_client = self._open_client(api_key)
+        self._client: Any = client
         self._check_client()
         self._breaker = breaker
         if callable(with_options := getattr(self._client, "with_options", None)):
