@@ -1,6 +1,7 @@
 """Making a client, sharing what is behind it, and closing it."""
 
 import asyncio
+import inspect
 import subprocess
 import sys
 import threading
@@ -63,6 +64,14 @@ def test_importing_the_client_loads_no_framework() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("kind", [BighubOpenAI, AsyncBighubOpenAI])
+def test_signature_and_help_show_every_option(kind: Any) -> None:
+    options = inspect.signature(kind).parameters
+    assert {"bighub_api_key", "actor", "openai_client", "fail_mode", "signing_key"} <= set(options)
+    documentation = inspect.getdoc(kind.__init__) or ""
+    assert [name for name in options if f"\n    {name}: " not in documentation] == []
 
 
 def test_the_published_names_are_the_same_classes() -> None:

@@ -1,4 +1,4 @@
-"""Faults of the model's service, served by `llmock`: a run recovers or raises; no tool runs twice."""
+"""Faults of the model's service, served by `llmock`: runs recover or raise; no tool runs twice."""
 
 import importlib.util
 from collections.abc import Iterator

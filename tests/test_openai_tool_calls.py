@@ -36,7 +36,7 @@ def refund(order: str, amount: float = 1.0) -> str:
 
 
 def outputs(server: ResponsesServer) -> list[Json]:
-    """What the model was message of its calls, last."""
+    """What the model read about its calls, last."""
     items = server.requests[-1]["input"]
     texts = [item["output"] for item in items if item.get("type") == "function_call_output"]
     return [json.loads(text) for text in texts]
@@ -415,7 +415,7 @@ def stopped_in_a_turn(server: ResponsesServer) -> None:
 
 
 def are_reported(client: Any, statuses: list[str]) -> bool:
-    """Whether BIGHUB is message of these outcomes in a while, with no other run and no close."""
+    """Whether these outcomes are reported after a while, without another run or `close`."""
     pause = threading.Event()
     reported = client.bighub.reports
     return any(

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from bighub_langgraph.core.jsonable import MAPPING, copy_jsonable, replace_surrogates, to_jsonable
@@ -34,12 +35,12 @@ class ModelResponse:
     error: Json | None = None
     usage: Json = field(default_factory=dict)
 
-    @property
+    @cached_property
     def function_calls(self) -> list[Json]:
         """The items that call a function, in order."""
         return [item for item in self.items if item.get("type") == "function_call"]
 
-    @property
+    @cached_property
     def approval_requests(self) -> list[Json]:
         """The items in which a hosted MCP server requests an approval."""
         return [item for item in self.items if item.get("type") == "mcp_approval_request"]
@@ -72,10 +73,8 @@ def parse_response(response: Any) -> ModelResponse:
         raise ProviderResponseError(
             f"the model's service answered {response!r:.200}, not a response"
         )
-    details, error, usage = (
-        to_item(value) if value else {}
-        for value in _get_fields(response, "incomplete_details", "error", "usage")
-    )
+    details, error, usage = _get_fields(response, "incomplete_details", "error", "usage")
+    usage = to_item(usage) if usage else {}
     items = [to_item(item) for item in output or ()]
     messages = [item for item in items if item.get("type", "message") == "message"]
     blocks = [
@@ -90,9 +89,9 @@ def parse_response(response: Any) -> ModelResponse:
         items=items,
         text=text or "".join([str(block.get("text") or "") for block in blocks]),
         refusal="".join([str(block.get("refusal") or "") for block in blocks]),
-        incomplete_reason=details.get("reason") or "",
-        error=error or None,
-        usage=usage,
+        incomplete_reason=get_field(details, "reason") or "",
+        error=to_item(error) if error else None,
+        usage=usage if isinstance(usage, dict) else {},
     )
 
 

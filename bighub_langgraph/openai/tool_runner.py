@@ -81,8 +81,8 @@ class AsyncToolRunner(ToolRunner):
         """See `ToolRunner.run_read_only`."""
         if tool.on_loop:
             return await super().run_read_only(tool, record, bind)
-        flow = _call_tool(tool, bind, _wait_on(asyncio.get_running_loop()), record)
-        return await start_in_thread(run_sync, flow)
+        wait_for = _wait_on(asyncio.get_running_loop())
+        return await start_in_thread(lambda: run_sync(_call_tool(tool, bind, wait_for, record)))
 
     async def _run_in_thread(self, flow: Coroutine[Any, Any, ExecutionResult]) -> ExecutionResult:
         cancelled = threading.Event()
