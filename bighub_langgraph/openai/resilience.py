@@ -114,16 +114,10 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """No request is sent."""
+    """No request is sent, but for one that tests the service once `is_testing`."""
 
     since: float
-
-
-@dataclass(frozen=True, slots=True)
-class HalfOpen:
-    """One request tests the service; no other is sent meanwhile."""
-
-    since: float
+    is_testing: bool = False
 
 
 class CircuitBreaker:
@@ -140,33 +134,29 @@ class CircuitBreaker:
     ) -> None:
         self._max_failures, self._reset_seconds, self._clock = max_failures, reset_seconds, clock
         self._lock = threading.Lock()
-        self._circuit: Closed | Open | HalfOpen = Closed()
+        self._circuit: Closed | Open = Closed()
 
     def __enter__(self) -> None:
         with self._lock:
-            match self._circuit:
-                case Closed():
-                    pass
-                case Open(since) if self._clock() - since >= self._reset_seconds:
-                    self._circuit = HalfOpen(since)
-                case _:
-                    raise CircuitOpenError(
-                        f"the model's service failed {self._max_failures} times in a row; "
-                        f"no request is sent for {self._reset_seconds:g} seconds"
-                    )
+            if isinstance(self._circuit, Closed):
+                return
+            since, is_testing = self._circuit.since, self._circuit.is_testing
+            if is_testing or self._clock() - since < self._reset_seconds:
+                raise CircuitOpenError(
+                    f"the model's service failed {self._max_failures} times in a row; "
+                    f"no request is sent for {self._reset_seconds:g} seconds"
+                )
+            self._circuit = Open(since, is_testing=True)
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         with self._lock:
-            match self._circuit, error:
-                case HalfOpen(since), BaseException() if not isinstance(error, Exception):
+            match self._circuit:
+                case Open(since, True) if error and not isinstance(error, Exception):
                     self._circuit = Open(since)  # cancelled: says nothing about the service
-                case _, Exception() if counts_against_service(error):
-                    self._circuit = self._after_failure()
-                case _, None | Exception():
+                case Closed(failures) if error and counts_against_service(error):
+                    is_open = 0 < self._max_failures <= failures + 1
+                    self._circuit = Open(self._clock()) if is_open else Closed(failures + 1)
+                case Open() if error and counts_against_service(error):
+                    self._circuit = Open(self._clock())
+                case _ if error is None or isinstance(error, Exception):
                     self._circuit = Closed()
-
-    def _after_failure(self) -> Closed | Open:
-        failures = self._circuit.failures + 1 if isinstance(self._circuit, Closed) else None
-        if failures is not None and (failures < self._max_failures or not self._max_failures):
-            return Closed(failures)
-        return Open(self._clock())

@@ -10,11 +10,7 @@ from bighub_langgraph.core.jsonable import copy_jsonable
 from bighub_langgraph.core.models import Answer, Approval, CallRecord, ToolCall
 from bighub_langgraph.core.policy import GuardSettings
 from bighub_langgraph.core.ports import Ports
-from bighub_langgraph.openai.response_parsing import (
-    ModelResponse,
-    serialize_response,
-    to_item,
-)
+from bighub_langgraph.openai.response_parsing import ModelResponse, serialize_response, to_item
 from bighub_langgraph.openai.responses_api import ResponsesApi
 from bighub_langgraph.openai.schemas import Bound
 from bighub_langgraph.openai.tool_runner import ToolRunner
@@ -187,7 +183,12 @@ class Run:
             if name not in _PRIVATE_SETTINGS
         }
         if isinstance(tools := settings.get("tools"), list):
-            settings["tools"] = [_without_keys(tool) for tool in tools]
+            settings["tools"] = [
+                {name: value for name, value in tool.items() if name not in _PRIVATE_TOOL_FIELDS}
+                if isinstance(tool, dict)
+                else tool
+                for tool in tools
+            ]
         stored = asdict(replace(self, settings=settings, calls=()))
         return {**stored, "calls": [call.to_json() for call in self.calls]}
 
@@ -201,12 +202,6 @@ class Run:
 # These may hold keys, or mean something only in the process that passed them.
 _PRIVATE_SETTINGS = frozenset(("extra_headers", "extra_query", "timeout"))
 _PRIVATE_TOOL_FIELDS = frozenset(("authorization", "headers"))
-
-
-def _without_keys(tool: Any) -> Any:
-    if not isinstance(tool, dict):
-        return tool
-    return {name: value for name, value in tool.items() if name not in _PRIVATE_TOOL_FIELDS}
 
 
 def _replayable(item: Json) -> Json:

@@ -8,11 +8,7 @@ from typing import Any
 
 from bighub_langgraph.core.decision import parse_decision
 from bighub_langgraph.core.errors import InvalidCall, RecordNotFound
-from bighub_langgraph.core.execution import (
-    EditedCall,
-    record_answer,
-    resolve_unknown,
-)
+from bighub_langgraph.core.execution import EditedCall, record_answer, resolve_unknown
 from bighub_langgraph.core.jsonable import to_jsonable
 from bighub_langgraph.core.lifecycle import DecisionMade, apply_event
 from bighub_langgraph.core.models import (

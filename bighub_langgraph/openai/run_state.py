@@ -147,7 +147,12 @@ def parse_state(blob: Any, tools: Tools, signing_key: bytes | None) -> tuple[Run
     Raises:
         InvalidRunState: It is not a stored run, or newer, changed, or not signed with this key.
     """
-    stored = _parse_object(blob)
+    try:
+        stored = json.loads(blob) if isinstance(blob, str | bytes | bytearray) else blob
+    except ValueError as error:
+        raise InvalidRunState(f"the stored run is not JSON: {error}") from error
+    if not isinstance(stored, Mapping):
+        raise InvalidRunState("the stored run is not a JSON object")
     if stored.get("format") != _FORMAT or not isinstance(stored.get("version"), int):
         raise InvalidRunState("this is not a run stored by `to_json`")
     if stored["version"] > VERSION:
@@ -156,8 +161,9 @@ def parse_state(blob: Any, tools: Tools, signing_key: bytes | None) -> tuple[Run
             f"this one reads up to {VERSION}"
         )
     if signing_key is not None:
-        signature = str(stored.pop("signature", ""))
-        if not hmac.compare_digest(_sign(stored, signing_key), signature):
+        unsigned = {name: value for name, value in stored.items() if name != "signature"}
+        signature = str(stored.get("signature", ""))
+        if not hmac.compare_digest(_sign(unsigned, signing_key), signature):
             raise InvalidRunState(
                 "the run's signature is missing or wrong; it was changed, or signed with another "
                 "key"
@@ -194,16 +200,6 @@ def check_tools_unchanged(run: Run, fingerprints: Any, tools: Tools) -> None:
                 f"tool {call.tool!r} is not the one that was asked about: "
                 "register it as it was, or start the run again"
             )
-
-
-def _parse_object(blob: Any) -> Json:
-    try:
-        stored = json.loads(blob) if isinstance(blob, str | bytes | bytearray) else blob
-    except ValueError as error:
-        raise InvalidRunState(f"the stored run is not JSON: {error}") from error
-    if not isinstance(stored, Mapping):
-        raise InvalidRunState("the stored run is not a JSON object")
-    return dict(stored)
 
 
 def _sign(blob: Mapping[str, Any], key: bytes) -> str:
