@@ -1,7 +1,7 @@
 """The loop of a run: request a response, run its tool calls, until it is done or must wait."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing, nullcontext
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from bighub_langgraph.openai.continuation import claim_continuation
 from bighub_langgraph.openai.errors import AdapterConfigurationError, ProviderResponseError
-from bighub_langgraph.openai.response_parsing import ModelResponse, serialize_response, to_item
+from bighub_langgraph.openai.response_parsing import ModelResponse, serialize_response, to_items
 from bighub_langgraph.openai.run import Run, RunContext, RunEnding, ToolCallState
 from bighub_langgraph.openai.run_approvals import (
     AskForApproval,
@@ -40,8 +40,9 @@ async def start_run(run: Run, context: RunContext, *, streaming: bool, once: boo
         if isinstance(claim, dict):
             ending = RunEnding.from_json(claim)
         else:
-            with claim or nullcontext():
-                async with aclosing(_respond(run, context, response, streaming=streaming)) as parts:
+            with claim or nullcontext(), _add_run_to_error(run, response, context):
+                request = _build_request(run, context.tools.definitions)
+                async with aclosing(context.api.respond(request, streaming=streaming)) as parts:
                     async for part in parts:
                         if isinstance(part, ModelResponse):
                             response = part
@@ -131,14 +132,11 @@ async def _run_and_deliver(step: Awaitable[Run], context: RunContext) -> Run:
     return run
 
 
-async def _respond(
-    run: Run, context: RunContext, last: ModelResponse, *, streaming: bool
-) -> AsyncGenerator[Json | ModelResponse, None]:
-    request = _build_request(run, context.tools.definitions)
+@contextmanager
+def _add_run_to_error(run: Run, last: ModelResponse, context: RunContext) -> Iterator[None]:
+    """Add what happened in the run so far to an error of the model's service."""
     try:
-        async with aclosing(context.api.respond(request, streaming=streaming)) as parts:
-            async for part in parts:
-                yield part
+        yield
     except ProviderResponseError as error:
         error.events, error.state = deepcopy(list(run.events)), context.create_state(run)
         error.response = serialize_response(last) if last.id else None
@@ -219,9 +217,7 @@ def parse_messages(messages: Any) -> list[Json]:
         raise AdapterConfigurationError("pass messages=, or state= to resume a stopped run")
     if isinstance(messages, str):
         return [{"role": "user", "content": messages}]
-    if isinstance(messages, Mapping):
-        return [to_item(messages)]
-    return [to_item(message) for message in messages]
+    return to_items([messages] if isinstance(messages, Mapping) else messages)
 
 
 def _build_request(run: Run, tools: Sequence[Json]) -> Json:

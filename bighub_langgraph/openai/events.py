@@ -155,14 +155,17 @@ def output_for_model(record: CallRecord, arguments: Json, *, edited: bool = Fals
     message: Json = {"status": _status_of(record)}
     match record.result:
         case ToolSucceeded(output):
-            message |= _limit_output(to_jsonable(output))
+            message["output"] = to_jsonable(output)
         case ToolFailed(error):
             message["error"] = error
         case None:
             message["reason"] = message_for_model(record)
     if edited and record.result is not None:
         message["note"] = output_after_edit(record.tool, arguments, "").strip()
-    return _dump(message)
+    text = _dump(message)
+    if len(text) > MAX_OUTPUT_LENGTH and "output" in message:
+        text = _dump({**message, **_limit_output(message["output"])})
+    return text
 
 
 def error_for_model(error: str) -> str:

@@ -45,15 +45,15 @@ async def retry_transient(
     sleep: Callable[[float], Awaitable[None]],
 ) -> T:
     """Repeat an attempt until it succeeds, its error is not transient, or no attempts are left."""
-    for delay in delays(policy):
+    remaining_delays = delays(policy)
+    while True:
         try:
             return await attempt()
         except Exception as error:
-            if not is_transient(error):
+            if not is_transient(error) or (delay := next(remaining_delays, None)) is None:
                 raise
             retry_after = parse_retry_after(error)
         await sleep(delay if retry_after is None else retry_after)
-    return await attempt()
 
 
 def is_transient(error: BaseException) -> bool:

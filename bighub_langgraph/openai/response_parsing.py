@@ -1,9 +1,8 @@
 """Parse what clients of the Responses API return: responses and stream events of any type."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 from bighub_langgraph.core.jsonable import MAPPING, copy_jsonable, replace_surrogates, to_jsonable
@@ -35,12 +34,12 @@ class ModelResponse:
     error: Json | None = None
     usage: Json = field(default_factory=dict)
 
-    @cached_property
+    @property
     def function_calls(self) -> list[Json]:
         """The items that call a function, in order."""
         return [item for item in self.items if item.get("type") == "function_call"]
 
-    @cached_property
+    @property
     def approval_requests(self) -> list[Json]:
         """The items in which a hosted MCP server requests an approval."""
         return [item for item in self.items if item.get("type") == "mcp_approval_request"]
@@ -75,7 +74,7 @@ def parse_response(response: Any) -> ModelResponse:
         )
     details, error, usage = _get_fields(response, "incomplete_details", "error", "usage")
     usage = to_item(usage) if usage else {}
-    items = [to_item(item) for item in output or ()]
+    items = to_items(output or ())
     messages = [item for item in items if item.get("type", "message") == "message"]
     blocks = [
         block
@@ -121,13 +120,20 @@ def _get_fields(source: Any, *names: str) -> list[Any]:
     return [getattr(source, name, None) for name in names]
 
 
-def to_item(value: Any) -> Any:
-    """Return an item of any client as JSON, as it came over the wire."""
+def to_items(values: Iterable[Any]) -> list[Any]:
+    """Return items of any client as JSON, as they came over the wire."""
+    values = list(values)
     try:
         # A lone surrogate has no UTF-8, and a request that holds one cannot be sent.
-        return json.loads(replace_surrogates(_encode(value)))
+        items: list[Any] = json.loads(replace_surrogates(_encode(values)))
     except (TypeError, ValueError, RecursionError):
-        return to_jsonable(value)
+        return [to_jsonable(value) for value in values]
+    return items
+
+
+def to_item(value: Any) -> Any:
+    """Return one item of any client as JSON."""
+    return to_items([value])[0]
 
 
 def _to_plain(value: Any) -> Any:

@@ -94,17 +94,18 @@ def _parse_calls(items: Sequence[Json], run: Run, context: RunContext) -> list[T
 def _parse_call(
     call_id: str, item: Json, run: Run, context: RunContext, *, is_unique: bool
 ) -> ToolCallState:
-    call = ToolCallState(call_id, str(item.get("name")), {})
+    name = str(item.get("name"))
+    arguments: Json = {}
     if not call_id or not is_unique:
         error = "each call of a response needs an id of its own; none of these was run"
-        return refuse_call(call, error, run, context)
+        return refuse_call(ToolCallState(call_id, name, arguments), error, run, context)
     try:
-        tool = context.tools[call.tool]
-        call = replace(call, arguments=read_arguments(item.get("arguments"), call.tool))
-        validated = tool.parameters.read(call.arguments)
+        tool = context.tools[name]
+        arguments = read_arguments(item.get("arguments"), name)
+        validated = tool.parameters.read(arguments)
     except InvalidCall as invalid:
-        return refuse_call(call, str(invalid), run, context)
-    return replace(call, arguments=validated.arguments, bind=validated.bind)
+        return refuse_call(ToolCallState(call_id, name, arguments), str(invalid), run, context)
+    return ToolCallState(call_id, name, validated.arguments, bind=validated.bind)
 
 
 def _parse_approval_request(item: Json, run: Run, context: RunContext) -> ToolCallState:
@@ -179,7 +180,7 @@ async def _complete_call(call: ToolCallState, run: Run, context: RunContext) -> 
         return await _run_read_only(call, run, context)
     if next_step(record) is not Step.EXECUTE and record.state is not State.UNKNOWN:
         return _with_record(call, record, run, context, replayed=record.starts > 0)
-    if run.to_tool_call(call).key != record.key:
+    if not call.is_new and run.to_tool_call(call).key != record.key:
         return refuse_call(call, "its arguments were changed after it was decided", run, context)
     tool = context.tools[record.tool]
     policy = context.settings.policy_for(record.tool)
@@ -210,9 +211,10 @@ def _with_record(
     """Return a call with the event of its record, and with an output if it is complete."""
     source_version = context.ports.reporting.source_version
     event = build_call_event(record, call.arguments, run.run_id, source_version)
-    call = replace(call, key=record.key, record=record, event=event)
     if next_step(record) is not Step.REPORT:
-        return replace(call, approval=None)  # a person decides next, or says what became of it
+        # A person decides next, or says what became of it.
+        return replace(call, key=record.key, record=record, event=event, approval=None)
     if replayed:
         event["replayed"] = True
-    return replace(call, output=output_for_model(record, call.arguments, edited=call.is_edited))
+    output = output_for_model(record, call.arguments, edited=call.is_edited)
+    return replace(call, key=record.key, record=record, event=event, output=output)
