@@ -95,11 +95,8 @@ def _parse_answer(response: Any, call: ToolCallState, context: RunContext) -> To
         if (arguments := response.get("arguments")) is not None:
             call = answer_with_arguments(call, arguments, approval, context.tools)
         _refuse_forbidden(call, context)
-    except InvalidCall as error:
-        reason = f"the approval callback's arguments cannot be used: {error}"
-        return _deny(call, reason, context)
-    except InvalidRunState as error:
-        return _deny(call, f"the approval callback's answer is not allowed: {error}", context)
+    except (InvalidCall, InvalidRunState) as error:
+        return _deny(call, f"the approval callback's answer cannot be used: {error}", context)
     return call
 
 
