@@ -28,14 +28,36 @@ NO_RESPONSE = ModelResponse(id=None, status="failed", items=(), text="")
 _IN_PROGRESS = "in_progress"
 
 
-async def start_run(run: Run, context: RunContext, *, streaming: bool, once: bool = False) -> Parts:
+async def run_agent(
+    run: Run,
+    context: RunContext,
+    *,
+    streaming: bool,
+    response: ModelResponse = NO_RESPONSE,
+    once: bool = False,
+) -> Parts:
     """Request responses and run their tool calls until the run stops.
 
-    With `once`, each response is stored in the journal before its calls run, so that the same state
-    resumed again gets the same response, and with it the results of the same calls.
+    A run that stopped for people's answers continues with them.
+
+    Args:
+        run: The run so far.
+        context: What it needs from outside.
+        streaming: Whether to yield the events of the responses and calls.
+        response: The last response of a run that is resumed.
+        once: Whether each response is stored in the journal before its calls run, so that the same
+            state resumed again gets the same response, and with it the results of the same calls.
     """
-    response = NO_RESPONSE
+    step = record_answers(run, context) if run.calls else None
     while True:
+        if step is not None:
+            after = await _run_and_deliver(step, context)
+            for event in _stream_events(run, after) if streaming else ():
+                yield event
+            if after.pending_calls:
+                yield RunEnding(after, response, "interrupted")
+                return
+            run = after.with_outputs()
         claim = await claim_continuation(run.run_id, run.turn_id, context.ports) if once else None
         if isinstance(claim, dict):
             ending = RunEnding.from_json(claim)
@@ -56,32 +78,7 @@ async def start_run(run: Run, context: RunContext, *, streaming: bool, once: boo
             yield ending
             return
         run, response = ending.run, ending.response
-        after = await _run_and_deliver(run_turn(run, response, context), context)
-        for event in _stream_events(run, after) if streaming else ():
-            yield event
-        if after.pending_calls:
-            yield RunEnding(after, response, "interrupted")
-            return
-        run = after.with_outputs()
-
-
-async def resume_run(
-    run: Run, context: RunContext, *, streaming: bool, response: ModelResponse
-) -> Parts:
-    """Record people's answers, and continue the run once no call is pending."""
-    if run.calls:
-        after = await _run_and_deliver(record_answers(run, context), context)
-        for event in _stream_events(run, after) if streaming else ():
-            yield event
-        if after.pending_calls:
-            yield RunEnding(after, response, "interrupted")
-            return
-        run = after.with_outputs()
-    else:
-        await context.ports.deliver(run.turn_id)
-    async with aclosing(start_run(run, context, streaming=streaming, once=True)) as parts:
-        async for part in parts:
-            yield part
+        step = run_turn(run, response, context)
 
 
 async def run_to_end(parts: Parts) -> RunEnding:
@@ -103,22 +100,22 @@ async def run_with_approvals(
 
     Returns the ending and the published adapter's `approval_loop`.
     """
-    ending = await run_to_end(start_run(run, context, streaming=False))
-    asked: list[ToolCallState] = []
+    ending = await run_to_end(run_agent(run, context, streaming=False))
+    asked_calls: list[ToolCallState] = []
     while ending.status == "interrupted":
         calls = ending.run.pending_calls
         if ask is not None:
             calls = await ask_for_approvals(ending, context, ask, build_response)
         answers = {call.call_id: call for call in calls}
-        asked = [*(call for call in asked if call.call_id not in answers), *calls]
+        earlier_calls = (call for call in asked_calls if call.call_id not in answers)
+        asked_calls = [*earlier_calls, *calls]
         if not any(call.approval for call in calls):
             break
         answered = [answers.get(call.call_id, call) for call in ending.run.calls]
         resumed = replace(ending.run, calls=answered)
-        ending = await run_to_end(
-            resume_run(resumed, context, streaming=False, response=ending.response)
-        )
-    return ending, summarize_approvals(asked, ending)
+        parts = run_agent(resumed, context, streaming=False, response=ending.response, once=True)
+        ending = await run_to_end(parts)
+    return ending, summarize_approvals(asked_calls, ending)
 
 
 async def _run_and_deliver(step: Awaitable[Run], context: RunContext) -> Run:

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.delivery_worker import AT_EXIT
-from bighub_langgraph.openai.agent_loop import start_run
+from bighub_langgraph.openai.agent_loop import run_agent
 from bighub_langgraph.openai.base_client import BaseClient
 from bighub_langgraph.openai.responses_api import AsyncResponsesApi
 from bighub_langgraph.openai.run import RunResult
@@ -33,7 +33,7 @@ class AsyncBighubOpenAI(BaseClient):
     ) -> RunResult:
         """See `BighubOpenAI.run`."""
         run = self._start(messages, model, instructions, temperature, extra_create_args)
-        return await self._finish(start_run(run, self._make_context(), streaming=False))
+        return await self._finish(run_agent(run, self._make_context(), streaming=False))
 
     def run_stream(
         self,
@@ -49,7 +49,7 @@ class AsyncBighubOpenAI(BaseClient):
         if state is not None:
             return self._stream(self._resume(state, streaming=True))
         run = self._start(messages, model, instructions, temperature, extra_create_args)
-        return self._stream(start_run(run, self._make_context(), streaming=True))
+        return self._stream(run_agent(run, self._make_context(), streaming=True))
 
     async def run_with_approval(
         self,

@@ -25,7 +25,7 @@ from bighub_langgraph.openai.agent_loop import (
     Parts,
     build_request_settings,
     parse_messages,
-    resume_run,
+    run_agent,
     run_to_end,
     run_with_approvals,
 )
@@ -129,8 +129,10 @@ class BaseClient(ClientSettings, Registering):
         if not state.run.calls and not state.run.new_items:
             raise InvalidRunState("this run has ended; there is nothing to resume")
         check_tools_unchanged(state.run, state.fingerprints, self._tools)
-        return resume_run(
-            state.run, self._make_context(), streaming=streaming, response=state.response
+        self._ports.schedule_delivery()  # of what the stopped run has not delivered
+        context = self._make_context()
+        return run_agent(
+            state.run, context, streaming=streaming, response=state.response, once=True
         )
 
     async def _finish(self, parts: Parts) -> RunResult:

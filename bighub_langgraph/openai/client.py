@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from bighub_langgraph.concurrency import run_sync
 from bighub_langgraph.core.ports import Ports
-from bighub_langgraph.openai.agent_loop import start_run
+from bighub_langgraph.openai.agent_loop import run_agent
 from bighub_langgraph.openai.base_client import BaseClient
 from bighub_langgraph.openai.responses_api import BlockingResponsesApi
 from bighub_langgraph.openai.run import RunResult
@@ -48,7 +48,7 @@ class BighubOpenAI(BaseClient):
             ProviderResponseError: The model's service failed; `state` of the error can be resumed.
         """
         run = self._start(messages, model, instructions, temperature, extra_create_args)
-        return run_sync(self._finish(start_run(run, self._make_context(), streaming=False)))
+        return run_sync(self._finish(run_agent(run, self._make_context(), streaming=False)))
 
     def run_stream(
         self,
@@ -65,7 +65,7 @@ class BighubOpenAI(BaseClient):
             parts = self._resume(state, streaming=True)
         else:
             run = self._start(messages, model, instructions, temperature, extra_create_args)
-            parts = start_run(run, self._make_context(), streaming=True)
+            parts = run_agent(run, self._make_context(), streaming=True)
         return _iterate(self._stream(parts))
 
     def run_with_approval(

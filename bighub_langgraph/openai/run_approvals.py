@@ -178,9 +178,11 @@ async def record_answers(run: Run, context: RunContext) -> Run:
 
 
 def _refuse_forbidden(call: ToolCallState, context: RunContext) -> None:
-    allowed = {*context.settings.allowed_decisions(call.tool), Answer.REJECT}
-    if call.kind == "function" and call.approval and call.approval.answer not in allowed:
-        names = ", ".join(answer.value for answer in context.settings.allowed_decisions(call.tool))
+    if call.kind != "function" or call.approval is None:
+        return
+    allowed = context.settings.allowed_decisions(call.tool)
+    if call.approval.answer not in {*allowed, Answer.REJECT}:
+        names = ", ".join(answer.value for answer in allowed)
         raise InvalidRunState(f"a call of {call.tool!r} may be answered with: {names}")
 
 
@@ -188,7 +190,7 @@ async def _record_answer(
     call: ToolCallState, approval: Approval, run: Run, context: RunContext
 ) -> ToolCallState:
     key, ports = call.key or "", context.ports
-    call = replace(call, record=None, is_new=False, bind=None)  # those of an earlier turn
+    call = replace(call, record=None, is_new=False, bind=None)  # these are of an earlier step
     if (lifetime := context.settings.approvals.expires_after) is not None:
         approval = replace(approval, expires_at=approval.at + lifetime)
     if (record := (await ports.find([key])).get(key)) is None:
