@@ -19,16 +19,18 @@ _HOMES = {
     "BighubMiddleware": "middleware",
     "BighubOpenAI": "openai.client",
     "GuardedOpenAI": "openai.client",
+    "GuardedToolResult": "openai.events",
     "Journal": "journal.journal",
     "LocalBighub": "local",
     "ProviderResponseError": "openai.errors",
-    "RunResult": "openai.result",
-    "RunState": "openai.state",
+    "RunResult": "openai.run",
+    "RunState": "openai.run_state",
+    "ToolExecutionEvent": "openai.events",
     "ToolPolicy": "core.policy",
-    "ToolResult": "openai.published",
-    "add_guard": "graph.builder",
-    "approval_node": "graph.nodes",
-    "create_guarded_agent": "graph.builder",
+    "ToolResult": "openai.events",
+    "add_guard": "graph.embedding",
+    "approval_node": "graph.approving",
+    "create_guarded_agent": "graph.agent",
     "current_call": "core.context",
     "evaluate_node": "graph.nodes",
     "model_node": "graph.builder",
@@ -47,11 +49,13 @@ __all__ = [
     "BighubMiddleware",
     "BighubOpenAI",
     "GuardedOpenAI",
+    "GuardedToolResult",
     "Journal",
     "LocalBighub",
     "ProviderResponseError",
     "RunResult",
     "RunState",
+    "ToolExecutionEvent",
     "ToolPolicy",
     "ToolResult",
     "add_guard",
@@ -90,9 +94,11 @@ if TYPE_CHECKING:
         AdapterConfigurationError as AdapterConfigurationError,
     )
     from bighub_langgraph.openai.errors import ProviderResponseError as ProviderResponseError
-    from bighub_langgraph.openai.published import ToolResult as ToolResult
-    from bighub_langgraph.openai.result import RunResult as RunResult
-    from bighub_langgraph.openai.state import RunState as RunState
+    from bighub_langgraph.openai.events import GuardedToolResult as GuardedToolResult
+    from bighub_langgraph.openai.events import ToolExecutionEvent as ToolExecutionEvent
+    from bighub_langgraph.openai.events import ToolResult as ToolResult
+    from bighub_langgraph.openai.run import RunResult as RunResult
+    from bighub_langgraph.openai.run_state import RunState as RunState
 
 
 # Public names that need an extra, and what to say where it is missing.

@@ -90,17 +90,17 @@ def response(answer: Answer, body: Json, *, reasons: bool) -> Json:
     }
 
 
-def events(whole: Json) -> Iterator[Json]:
+def events(response_: Json) -> Iterator[Json]:
     """The events in which a response is streamed."""
-    for place, event in enumerate(_events(whole)):
+    for place, event in enumerate(_events(response_)):
         yield {"sequence_number": place, **event}
 
 
-def _events(whole: Json) -> Iterator[Json]:
-    begun = {**whole, "status": "in_progress", "output": [], "usage": None}
+def _events(response_: Json) -> Iterator[Json]:
+    begun = {**response_, "status": "in_progress", "output": [], "usage": None}
     yield {"type": "response.created", "response": begun}
     yield {"type": "response.in_progress", "response": begun}
-    for index, item in enumerate(whole["output"]):
+    for index, item in enumerate(response_["output"]):
         place = {"output_index": index, "item_id": item["id"]}
         yield {"type": "response.output_item.added", "output_index": index, "item": _begun(item)}
         if item["type"] == "function_call":
@@ -108,7 +108,7 @@ def _events(whole: Json) -> Iterator[Json]:
         for number_, block in enumerate(item.get("content", ())):
             yield from _block_events(block, {**place, "content_index": number_})
         yield {"type": "response.output_item.done", "output_index": index, "item": item}
-    yield {"type": f"response.{whole['status']}", "response": whole}
+    yield {"type": f"response.{response_['status']}", "response": response_}
 
 
 def _begun(item: Json) -> Json:
@@ -146,13 +146,13 @@ def _message(block: Json) -> Json:
 
 
 def _call(name: str, arguments: Any) -> Json:
-    said = arguments if isinstance(arguments, str) else json.dumps(arguments)
+    arguments_text = arguments if isinstance(arguments, str) else json.dumps(arguments)
     call_id = number("call")
     return {
         "type": "function_call",
         "call_id": call_id,
         "name": name,
-        "arguments": said,
+        "arguments": arguments_text,
         "status": "completed",
     }
 

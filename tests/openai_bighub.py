@@ -1,4 +1,4 @@
-"""A scripted BIGHUB with the SDK's methods, in both colours, that keeps what it was told."""
+"""A scripted BIGHUB with the SDK's methods, blocking and async, that keeps what it receives."""
 
 import itertools
 import json
@@ -26,8 +26,8 @@ class ScriptedBighub:
         self._reply = reply
         self._numbers = itertools.count(1)
         self.evaluations: list[Json] = []
-        self.reported: list[Json] = []
-        self.resolved: list[Json] = []
+        self.reports: list[Json] = []
+        self.resolutions: list[Json] = []
         self.memories: list[Json] = []
         self.closed = False
         self.actions = SimpleNamespace(
@@ -48,7 +48,7 @@ class ScriptedBighub:
         return self._evaluate(**payload)
 
     def _report(self, **outcome: Any) -> Json:
-        self.reported.append(outcome)
+        self.reports.append(outcome)
         return {}
 
     def _ingest(self, **memory: Any) -> Json:
@@ -56,7 +56,7 @@ class ScriptedBighub:
         return {"accepted": len(memory["events"])}
 
     def _resolve(self, request_id: str, *, resolution: str, comment: str | None = None) -> Json:
-        self.resolved.append(
+        self.resolutions.append(
             {"request_id": request_id, "resolution": resolution, "comment": comment}
         )
         return {"request_id": request_id, "status": resolution, "resolution": resolution}
@@ -117,7 +117,7 @@ def _handler(bighub: ScriptedBighub) -> type[BaseHTTPRequestHandler]:
             case ["outcomes", "report"]:
                 return bighub._report(**body)
             case ["outcomes", "report", "batch"]:
-                return {"reported": [bighub._report(**one) for one in body["outcomes"]]}
+                return {"reported": [bighub._report(**outcome) for outcome in body["outcomes"]]}
             case ["approvals", request_id, "resolve"]:
                 return bighub._resolve(request_id, **body)
         raise LookupError(path)
@@ -127,12 +127,12 @@ def _handler(bighub: ScriptedBighub) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            said = json.dumps(answer(self.path, body)).encode()
+            content = json.dumps(answer(self.path, body)).encode()
             self.send_response(200)
             self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(said)))
+            self.send_header("content-length", str(len(content)))
             self.end_headers()
-            self.wfile.write(said)
+            self.wfile.write(content)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class
             """Say nothing."""

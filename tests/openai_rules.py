@@ -27,8 +27,8 @@ class Memory:
 
 def conversation_items(body: Json, memory: Memory) -> list[Json]:
     """The whole conversation that a request stands for; `Refused` when it is not stored."""
-    given = body["input"]
-    items = [{"role": "user", "content": given}] if isinstance(given, str) else list(given)
+    input_ = body["input"]
+    items = [{"role": "user", "content": input_}] if isinstance(input_, str) else list(input_)
     if body.get("previous_response_id") and body.get("conversation"):
         raise Refused("Mutually exclusive parameters: 'previous_response_id' and 'conversation'.")
     if previous := body.get("previous_response_id"):
@@ -66,17 +66,17 @@ def _pairs(_body: Json, items: list[Json], _memory: Memory) -> Iterator[str]:
 
 def _unique_ids(_body: Json, items: list[Json], _memory: Memory) -> Iterator[str]:
     ids = [item["id"] for item in items if item.get("id")]
-    for one in {one for one in ids if ids.count(one) > 1}:
-        yield f"Duplicate item found with id {one}."
+    for name in {name for name in ids if ids.count(name) > 1}:
+        yield f"Duplicate item found with id {name}."
 
 
 def _reasoning(body: Json, items: list[Json], memory: Memory) -> Iterator[str]:
     ids = [item.get("id") for item in items]
-    given = [item.get("id") for item in body["input"] if isinstance(item, dict)]
+    sent_ids = [item.get("id") for item in body["input"] if isinstance(item, dict)]
     for place, item in enumerate(items):
         name = item.get("id")
         if item.get("type") == "reasoning":
-            sealed = body.get("store") is not False or name not in given
+            sealed = body.get("store") is not False or name not in sent_ids
             if not sealed and item.get("encrypted_content") != f"sealed:{name}":
                 yield f"Item '{name}' not found. Items are not persisted when `store` is false."
             following = ids[place + 1] if place + 1 < len(ids) else None

@@ -12,7 +12,7 @@ from tests.openai_bighub import PROCEED, AsyncScriptedBighub, ScriptedBighub
 from tests.openai_server import ResponsesServer
 
 Json = dict[str, Any]
-COLOURS = ("blocking", "async")
+CLIENT_KINDS = ("blocking", "async")
 
 
 class Runtime(Protocol):
@@ -31,10 +31,10 @@ class Runtime(Protocol):
 
 @contextmanager
 def runtime(
-    colour: str, server: ResponsesServer, reply: Any = PROCEED, **options: Any
+    client_kind: str, server: ResponsesServer, reply: Any = PROCEED, **options: Any
 ) -> Iterator[Runtime]:
-    """A client of that colour, over the server and a BIGHUB that always replies the same."""
-    made = (_Blocking if colour == "blocking" else _Async)(server, reply, options)
+    """A client of that kind, over the server and a BIGHUB that always replies the same."""
+    made = (_Blocking if client_kind == "blocking" else _Async)(server, reply, options)
     try:
         yield made
     finally:
@@ -45,8 +45,8 @@ class _Blocking:
     def __init__(self, server: ResponsesServer, reply: Any, options: Json) -> None:
         self.bighub = ScriptedBighub(reply)
         self._model = openai.OpenAI(api_key="key", base_url=server.url)
-        given = {"bighub": self.bighub, **options}
-        self.client = BighubOpenAI(openai_client=self._model, **given)
+        settings = {"bighub": self.bighub, **options}
+        self.client = BighubOpenAI(openai_client=self._model, **settings)
 
     def tool(self, name: str, fn: Any, **options: Any) -> None:
         self.client.tool(name, fn, **options)
@@ -80,8 +80,8 @@ class _Async:
         self._loop = asyncio.Runner()
         self.bighub = AsyncScriptedBighub(reply)
         self._model = openai.AsyncOpenAI(api_key="key", base_url=server.url)
-        given = {"bighub": self.bighub, **options}
-        self.client = AsyncBighubOpenAI(openai_client=self._model, **given)
+        settings = {"bighub": self.bighub, **options}
+        self.client = AsyncBighubOpenAI(openai_client=self._model, **settings)
 
     def tool(self, name: str, fn: Any, **options: Any) -> None:
         self.client.tool(name, fn, **options)

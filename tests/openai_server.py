@@ -85,17 +85,17 @@ class ResponsesServer:
         answer = script(body) if callable(script) else script
         if answer.failure:
             raise _Failure(answer)
-        whole = response(answer, body, reasons=reasons(body["model"]))
-        self._remember(body, items, whole)
-        return answer, whole
+        response_ = response(answer, body, reasons=reasons(body["model"]))
+        self._remember(body, items, response_)
+        return answer, response_
 
-    def _remember(self, body: Json, items: list[Json], whole: Json) -> None:
-        output, memory = whole["output"], self._memory
+    def _remember(self, body: Json, items: list[Json], response_: Json) -> None:
+        output, memory = response_["output"], self._memory
         if output and output[0]["type"] == "reasoning" and len(output) > 1:
             memory.following[output[0]["id"]] = output[1]["id"]
             memory.reasoning_of |= {item["id"]: output[0]["id"] for item in output[1:]}
         if body.get("store") is not False:
-            memory.responses[whole["id"]] = items + output
+            memory.responses[response_["id"]] = items + output
         if conversation := body.get("conversation"):
             name = conversation if isinstance(conversation, str) else conversation["id"]
             memory.conversations[name] = items + output
@@ -119,7 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         try:
             headers = {name.lower(): value for name, value in self.headers.items()}
-            answer, whole = self.server.service.respond(body, headers)  # type: ignore[attr-defined]
+            answer, response_ = self.server.service.respond(body, headers)  # type: ignore[attr-defined]
         except _Failure as failure:
             status, message = failure.answer.failure or (500, "")
             self._error(status, message, None, failure.answer.headers)
@@ -127,9 +127,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._error(refusal.status, str(refusal), refusal.code, {})
         else:
             if body.get("stream"):
-                self._stream(answer, whole)
+                self._stream(answer, response_)
             else:
-                self._send(200, json.dumps(whole).encode(), {})
+                self._send(200, json.dumps(response_).encode(), {})
 
     def _error(self, status: int, message: str, code: str | None, headers: dict[str, str]) -> None:
         error = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
@@ -143,12 +143,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def _stream(self, answer: Answer, whole: Json) -> None:
+    def _stream(self, answer: Answer, response_: Json) -> None:
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         self.send_header("transfer-encoding", "chunked")
         self.end_headers()
-        for place, event in enumerate(events(whole)):
+        for place, event in enumerate(events(response_)):
             if place == answer.cut_after:
                 self.close_connection = True
                 return

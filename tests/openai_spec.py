@@ -63,10 +63,14 @@ def _validator(schema: str) -> Draft202012Validator:
 
 def _loosened(node: Any) -> Any:
     if isinstance(node, dict):
-        said = {("anyOf" if k == "oneOf" else k): _loosened(v) for k, v in node.items()}
-        if isinstance(said.get("required"), list) and isinstance(said.get("properties"), dict):
-            said["required"] = [name for name in said["required"] if name in said["properties"]]
-        return said
+        loosened = {("anyOf" if k == "oneOf" else k): _loosened(v) for k, v in node.items()}
+        if isinstance(loosened.get("required"), list) and isinstance(
+            loosened.get("properties"), dict
+        ):
+            loosened["required"] = [
+                name for name in loosened["required"] if name in loosened["properties"]
+            ]
+        return loosened
     return [_loosened(part) for part in node] if isinstance(node, list) else node
 
 

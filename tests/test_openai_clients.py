@@ -1,6 +1,7 @@
 """Making a client, sharing what is behind it, and closing it."""
 
 import asyncio
+import inspect
 import subprocess
 import sys
 import threading
@@ -26,7 +27,7 @@ from bighub_langgraph import (
 from bighub_langgraph.openai.function_schema import SchemaWarning
 from tests.openai_answers import calls, says
 from tests.openai_bighub import PROCEED, REVIEW, AsyncScriptedBighub, ScriptedBighub
-from tests.openai_runtime import COLOURS, runtime
+from tests.openai_runtime import CLIENT_KINDS, runtime
 from tests.openai_server import ResponsesServer
 
 Json = dict[str, Any]
@@ -65,19 +66,27 @@ def test_importing_the_client_loads_no_framework() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("kind", [BighubOpenAI, AsyncBighubOpenAI])
+def test_signature_and_help_show_every_option(kind: Any) -> None:
+    options = inspect.signature(kind).parameters
+    assert {"bighub_api_key", "actor", "openai_client", "fail_mode", "signing_key"} <= set(options)
+    documentation = inspect.getdoc(kind.__init__) or ""
+    assert [name for name in options if f"\n    {name}: " not in documentation] == []
+
+
 def test_the_published_names_are_the_same_classes() -> None:
     assert GuardedOpenAI is BighubOpenAI
     assert AsyncGuardedOpenAI is AsyncBighubOpenAI
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
-        ({}, "no BIGHUB to ask"),
-        ({"bighub": "local", "openai_client": None}, "no model to ask"),
+        ({}, "no BIGHUB is configured"),
+        ({"bighub": "local", "openai_client": None}, "no model is configured"),
         ({"bighub": "local", "openai_client": object()}, "no responses.create"),
         ({"bighub": "local", "bighub_client": ScriptedBighub()}, "not both"),
-        ({"bighub": object()}, "cannot be asked"),
+        ({"bighub": object()}, "cannot evaluate calls"),
         (
             {"bighub": "local", "fail_mode": "ajar"},
             "fail_mode is one of 'closed', 'review', 'open'",
@@ -95,15 +104,17 @@ def test_the_published_names_are_the_same_classes() -> None:
     ],
 )
 @pytest.mark.parametrize("kind", [BighubOpenAI, AsyncBighubOpenAI])
-def test_what_cannot_work_is_refused_at_construction(kind: Any, options: Json, told: str) -> None:
-    with pytest.raises(AdapterConfigurationError, match=told):
+def test_what_cannot_work_is_refused_at_construction(
+    kind: Any, options: Json, message: str
+) -> None:
+    with pytest.raises(AdapterConfigurationError, match=message):
         kind(**{"openai_client": CLIENT, **options})
 
 
 @pytest.mark.parametrize(
     ("kind", "client"), [(BighubOpenAI, openai.AsyncOpenAI), (AsyncBighubOpenAI, openai.OpenAI)]
 )
-def test_a_client_of_the_other_colour_is_refused(kind: Any, client: Any) -> None:
+def test_a_client_of_the_other_kind_is_refused(kind: Any, client: Any) -> None:
     with pytest.raises(AdapterConfigurationError, match="pass it to"):
         kind(openai_client=client(api_key="key"), bighub="local")
 
@@ -122,7 +133,7 @@ async def agenerate(place: str) -> AsyncIterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "fn", "options", "told"),
+    ("name", "fn", "options", "message"),
     [
         ("two words", look, {}, "letters, digits"),
         ("look", "look", {}, "callable"),
@@ -136,10 +147,10 @@ async def agenerate(place: str) -> AsyncIterator[str]:
     ],
 )
 def test_a_tool_that_cannot_work_is_refused_at_registration(
-    name: str, fn: Any, options: Json, told: str
+    name: str, fn: Any, options: Json, message: str
 ) -> None:
     client = BighubOpenAI(openai_client=CLIENT, bighub=ScriptedBighub())
-    with pytest.raises(AdapterConfigurationError, match=told):
+    with pytest.raises(AdapterConfigurationError, match=message):
         client.tool(name, fn, **options)
 
 
@@ -178,15 +189,15 @@ def test_tools_are_listed_in_the_shape_of_chat_completions() -> None:
     assert listed["function"]["parameters"]["required"] == ["place"]
 
 
-@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 def test_a_guard_is_shared_with_its_policies_and_its_hook(
-    server: ResponsesServer, colour: str
+    server: ResponsesServer, client_kind: str
 ) -> None:
     bighub, seen = ScriptedBighub(), list[Json]()
     policy = ToolPolicy(always_review=True)
     guard = BighubGuard(bighub=bighub, tools={"look": policy}, on_decision=seen.append, actor="bot")
     server.script(looking())
-    with runtime(colour, server, guard=guard, bighub=None) as client:
+    with runtime(client_kind, server, guard=guard, bighub=None) as client:
         client.tool("look", look)
         assert client.run().status == "interrupted"
         assert client.client.actor == "bot"
@@ -195,22 +206,22 @@ def test_a_guard_is_shared_with_its_policies_and_its_hook(
     guard.close()
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_close_leaves_open_what_is_the_users(server: ResponsesServer, colour: str) -> None:
-    with runtime(colour, server) as client:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_close_leaves_open_what_is_the_users(server: ResponsesServer, client_kind: str) -> None:
+    with runtime(client_kind, server) as client:
         client.tool("look", look)
         client.run()
     assert not client.bighub.closed
 
 
-@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 @pytest.mark.parametrize("bighub", ["local", None])
 def test_either_client_takes_the_embedded_engine(
-    server: ResponsesServer, colour: str, bighub: str | None
+    server: ResponsesServer, client_kind: str, bighub: str | None
 ) -> None:
     server.script(looking())
     engine = bighub or LocalBighub()
-    with runtime(colour, server, bighub=engine) as client:
+    with runtime(client_kind, server, bighub=engine) as client:
         client.tool("look", look)
         answer = client.run_with_approval(lambda _: {"resolution": "approved"})
     assert answer["execution"]["last"]["status"] == "executed"
@@ -224,7 +235,7 @@ async def test_a_blocking_bighub_serves_an_async_client(server: ResponsesServer)
     async with AsyncBighubOpenAI(openai_client=model, bighub=bighub) as client:
         client.tool("look", look)
         await client.run(messages="Go.", model="gpt-5")
-    assert [outcome["status"] for outcome in bighub.reported] == ["SUCCESS"]
+    assert [outcome["status"] for outcome in bighub.reports] == ["SUCCESS"]
     await model.close()
 
 
@@ -237,7 +248,7 @@ def test_an_async_bighub_serves_a_blocking_client(server: ResponsesServer) -> No
     ):
         client.tool("look", look)
         client.run(messages="Go.", model="gpt-5")
-    assert [outcome["status"] for outcome in bighub.reported] == ["SUCCESS"]
+    assert [outcome["status"] for outcome in bighub.reports] == ["SUCCESS"]
 
 
 async def test_a_blocking_client_works_inside_a_running_loop(server: ResponsesServer) -> None:
@@ -248,18 +259,18 @@ async def test_a_blocking_client_works_inside_a_running_loop(server: ResponsesSe
         assert client.stream()[-1]["type"] == "final_response"
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_a_run_does_not_wait_for_a_slow_report(server: ResponsesServer, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_a_run_does_not_wait_for_a_slow_report(server: ResponsesServer, client_kind: str) -> None:
     let_go = threading.Event()
     server.script(looking())
     with runtime(
-        colour, server, memory_ingest_timeout_ms=0, bighub=(slow := Slow(let_go))
+        client_kind, server, memory_ingest_timeout_ms=0, bighub=(slow := Slow(let_go))
     ) as client:
         client.tool("look", look)
         assert client.run().status == "completed"
-        assert slow.reported == []
+        assert slow.reports == []
         let_go.set()
-    assert [outcome["status"] for outcome in slow.reported] == ["SUCCESS"]
+    assert [outcome["status"] for outcome in slow.reports] == ["SUCCESS"]
 
 
 class Slow(ScriptedBighub):
@@ -275,13 +286,13 @@ class Slow(ScriptedBighub):
         return self._report(**outcome)
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_outcomes_and_memory_can_be_left_out(server: ResponsesServer, colour: str) -> None:
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_outcomes_and_memory_can_be_left_out(server: ResponsesServer, client_kind: str) -> None:
     server.script(looking())
-    with runtime(colour, server, outcome_reporting=False, memory_enabled=False) as client:
+    with runtime(client_kind, server, outcome_reporting=False, memory_enabled=False) as client:
         client.tool("look", look)
         client.run()
-    assert (client.bighub.reported, client.bighub.memories) == ([], [])
+    assert (client.bighub.reports, client.bighub.memories) == ([], [])
 
 
 async def test_a_cancelled_run_finishes_its_tool_and_settles_it(
@@ -309,7 +320,7 @@ async def test_a_cancelled_run_finishes_its_tool_and_settles_it(
     while not journal.pending_count():  # noqa: ASYNC110 - a thread settles it, in a database
         await asyncio.sleep(0.01)
     await client.close()
-    assert [outcome["status"] for outcome in bighub.reported] == ["SUCCESS"]
+    assert [outcome["status"] for outcome in bighub.reports] == ["SUCCESS"]
     journal.close()
     await model.close()
 

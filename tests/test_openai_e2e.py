@@ -54,12 +54,12 @@ def example(number: int, order: str, amount: float) -> list[Json]:
     call = {"call_id": f"call_{number}", "name": "refund_payment", "arguments": arguments}
     done = {"call_id": f"call_{number}", "output": '{"status": "executed", "output": "refunded"}'}
     text = {"type": "output_text", "text": f"Order {order} was refunded.", "annotations": []}
-    said = {"id": f"msg_{number}", "role": "assistant", "status": "completed", "content": [text]}
+    message = {"id": f"msg_{number}", "role": "assistant", "status": "completed", "content": [text]}
     return [
         {"role": "user", "content": f"Please refund order {order} for {amount}."},
         {"type": "function_call", **call},
         {"type": "function_call_output", **done},
-        {"type": "message", **said},
+        {"type": "message", **message},
     ]
 
 

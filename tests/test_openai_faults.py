@@ -1,4 +1,4 @@
-"""Faults of the model's service, served by `llmock`: recovered or told, and no tool runs twice."""
+"""Faults of the model's service, served by `llmock`: runs recover or raise; no tool runs twice."""
 
 import importlib.util
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import openai
 import pytest
 
 from bighub_langgraph import AsyncBighubOpenAI, BighubOpenAI, ProviderResponseError
-from bighub_langgraph.openai.errors import BrokenStream
+from bighub_langgraph.openai.errors import StreamInterruptedError
 from tests.openai_bighub import AsyncScriptedBighub, ScriptedBighub
 
 if importlib.util.find_spec("llmock") is None:
@@ -47,7 +47,7 @@ class Refunds:
 
     @property
     def outcomes(self) -> list[str]:
-        return [outcome["status"] for outcome in self.bighub.reported]
+        return [outcome["status"] for outcome in self.bighub.reports]
 
     def __enter__(self) -> Self:
         return self
@@ -89,7 +89,7 @@ def test_a_broken_stream_before_the_call_runs_no_tool(faults: LLMock, fault: str
     faults.call_tool("refund", CALL)
     getattr(faults, fault)(after_chunks=3)
     with Refunds(faults, provider_max_retries=0) as client:
-        with pytest.raises(BrokenStream):
+        with pytest.raises(StreamInterruptedError):
             list(client.runtime.run_stream(**RUN))
         assert (client.orders, client.bighub.evaluations) == ([], [])
 
@@ -102,7 +102,7 @@ def test_a_broken_stream_after_the_call_is_gone_on_from(faults: LLMock, fault: s
         while next(events)["type"] != "execution_event":
             pass
         getattr(faults, fault)(after_chunks=2)
-        with pytest.raises(BrokenStream) as raised:
+        with pytest.raises(StreamInterruptedError) as raised:
             list(events)
         assert [event["status"] for event in raised.value.events] == ["executed"]
         answer = client.runtime.resume(raised.value.state)
@@ -111,17 +111,17 @@ def test_a_broken_stream_after_the_call_is_gone_on_from(faults: LLMock, fault: s
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"),
+    ("kind", "message"),
     [("malformed_arguments", "not JSON"), ("unknown_tool", "there is no tool named")],
 )
 def test_a_broken_call_is_answered_and_the_model_tries_again(
-    faults: LLMock, kind: str, told: str
+    faults: LLMock, kind: str, message: str
 ) -> None:
     faults.call_tool("refund", CALL).break_tool_call(kind)
     with Refunds(faults) as client:
         answer = client.runtime.run(**RUN)
         assert answer["execution"]["events"][0]["status"] == "tool_error"
-        assert told in answer["execution"]["events"][0]["error"]
+        assert message in answer["execution"]["events"][0]["error"]
         assert client.orders == []
     assert answer.status == "completed"
 
@@ -132,7 +132,7 @@ async def test_an_async_stream_breaks_as_typed(faults: LLMock) -> None:
     bighub = AsyncScriptedBighub()
     async with AsyncBighubOpenAI(openai_client=model, bighub=bighub) as runtime:
         runtime.tool("refund", lambda order: None, parameters_schema=ORDER, strict=False)
-        with pytest.raises(BrokenStream):
+        with pytest.raises(StreamInterruptedError):
             async for _ in runtime.run_stream(**RUN):
                 pass
         assert bighub.evaluations == []

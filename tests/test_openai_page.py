@@ -240,7 +240,7 @@ def test_quickstart(
         "AI_AGENT_001",
         "customer_transactions",
     )
-    assert [outcome["status"] for outcome in bighub.reported] == ["SUCCESS"]
+    assert [outcome["status"] for outcome in bighub.reports] == ["SUCCESS"]
     assert [memory["source"] for memory in bighub.memories] == ["openai_adapter"]
 
 
@@ -330,7 +330,7 @@ def test_async(
     scope = played(f"async def main():\n{textwrap.indent(ASYNC, '    ')}\n    return response")
     assert asyncio.run(scope["main"]())["execution"]["last"]["status"] == "executed"
     assert capsys.readouterr().out == "Refunded."
-    assert [outcome["status"] for outcome in bighub.reported] == ["SUCCESS", "SUCCESS"]
+    assert [outcome["status"] for outcome in bighub.reports] == ["SUCCESS", "SUCCESS"]
 
 
 def test_approvals(model: ResponsesServer, bighub: ScriptedBighub) -> None:
@@ -339,10 +339,10 @@ def test_approvals(model: ResponsesServer, bighub: ScriptedBighub) -> None:
     assert result["output_text"] == "Refunded."
     assert result["approval_loop"]["resumed"] is True
     assert result["approval_loop"]["approval"]["comment"] == "approved by on-call"
-    assert [(one["request_id"], one["resolution"]) for one in bighub.resolved] == [
+    assert [(item["request_id"], item["resolution"]) for item in bighub.resolutions] == [
         ("req_1", "approved")
     ]
-    assert [outcome["status"] for outcome in bighub.reported] == ["SUCCESS"]
+    assert [outcome["status"] for outcome in bighub.reports] == ["SUCCESS"]
 
 
 def test_context_manager(model: ResponsesServer, bighub: ScriptedBighub) -> None:

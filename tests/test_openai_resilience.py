@@ -15,20 +15,19 @@ from openai.types.responses.parsed_response import (
 )
 
 from bighub_langgraph.concurrency import run_sync
-from bighub_langgraph.openai.breaker import Breaker
 from bighub_langgraph.openai.client import BighubOpenAI
 from bighub_langgraph.openai.errors import (
     AdapterConfigurationError,
-    CircuitOpen,
+    CircuitOpenError,
     ProviderResponseError,
 )
-from bighub_langgraph.openai.retries import (
-    Retry,
-    counts_against_service,
+from bighub_langgraph.openai.resilience import (
+    CircuitBreaker,
+    RetryPolicy,
     delays,
     is_transient,
-    retried,
-    retry_after,
+    parse_retry_after,
+    retry_transient,
 )
 from tests.openai_answers import fails, says
 from tests.openai_bighub import ScriptedBighub
@@ -45,17 +44,17 @@ class Http(Exception):
         )
 
 
-def breaker(now: list[float], failures: int = 2) -> Breaker:
-    return Breaker(failures=failures, reset=10, counts=counts_against_service, clock=lambda: now[0])
+def breaker(now: list[float], failures: int = 2) -> CircuitBreaker:
+    return CircuitBreaker(failures, 10, clock=lambda: now[0])
 
 
-def attempt(breaker: Breaker, error: BaseException | None = None) -> None:
-    with breaker.request():
+def attempt(breaker: CircuitBreaker, error: BaseException | None = None) -> None:
+    with breaker:
         if error is not None:
             raise error
 
 
-def failing(breaker: Breaker, error: BaseException) -> None:
+def failing(breaker: CircuitBreaker, error: BaseException) -> None:
     with pytest.raises(type(error)):
         attempt(breaker, error)
 
@@ -66,7 +65,7 @@ def test_the_circuit_opens_after_so_many_faults_in_a_row() -> None:
     attempt(circuit)
     failing(circuit, Http(503))
     failing(circuit, ConnectionError())
-    with pytest.raises(CircuitOpen, match="nothing was sent"):
+    with pytest.raises(CircuitOpenError, match="no request is sent"):
         attempt(circuit)
 
 
@@ -83,7 +82,7 @@ def test_half_open_lets_one_probe_through() -> None:
     circuit = breaker(now, failures=1)
     failing(circuit, Http(429))
     now[0] = 10.0
-    with circuit.request(), pytest.raises(CircuitOpen):
+    with circuit, pytest.raises(CircuitOpenError):
         attempt(circuit)
     attempt(circuit)
 
@@ -96,7 +95,7 @@ def test_a_probe_that_fails_opens_it_again() -> None:
     now[0] = 10.0
     failing(circuit, Http(500))
     now[0] = 19.0
-    with pytest.raises(CircuitOpen):
+    with pytest.raises(CircuitOpenError):
         attempt(circuit)
 
 
@@ -128,13 +127,13 @@ def test_threads_share_one_count() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    with pytest.raises(CircuitOpen):
+    with pytest.raises(CircuitOpenError):
         attempt(circuit)
 
 
 def test_waits_double_up_to_the_longest() -> None:
-    retry = Retry(attempts=5, first=0.5, longest=2.0, jitter=0.1)
-    assert list(delays(retry, chance=lambda: 1.0)) == [0.6, 1.1, 2.1, 2.1]
+    policy = RetryPolicy(attempts=5, first_delay=0.5, max_delay=2.0, jitter=0.1)
+    assert list(delays(policy, random_number=lambda: 1.0)) == [0.6, 1.1, 2.1, 2.1]
 
 
 @pytest.mark.parametrize(
@@ -167,7 +166,7 @@ def test_only_what_passes_by_itself_is_tried_again(error: Exception, transient: 
 def test_retry_after_is_read_in_each_of_its_forms(
     headers: dict[str, str], seconds: float | None
 ) -> None:
-    assert retry_after(Http(429, **headers)) == seconds
+    assert parse_retry_after(Http(429, **headers)) == seconds
 
 
 def test_a_client_without_retries_is_retried_as_it_asks() -> None:
@@ -182,7 +181,7 @@ def test_a_client_without_retries_is_retried_as_it_asks() -> None:
     async def sleep(seconds: float) -> None:
         waits.append(seconds)
 
-    assert run_sync(retried(ask, Retry(first=0.5, jitter=0), sleep)) == "done"
+    assert run_sync(retry_transient(ask, RetryPolicy(first_delay=0.5, jitter=0), sleep)) == "done"
     assert waits == [3.0, 1.0]
 
 
@@ -217,7 +216,7 @@ def test_an_open_circuit_asks_nobody() -> None:
     with ResponsesServer() as server, opened(server) as client:
         server.script(fails(500), says("never heard"))
         made = runtime(client, provider_max_retries=0, provider_circuit_breaker_failures=1)
-        for error in (ProviderResponseError, CircuitOpen):
+        for error in (ProviderResponseError, CircuitOpenError):
             with pytest.raises(error):
                 made.run(messages="hello", model="gpt-5")
         assert len(server.requests) == 1
@@ -235,10 +234,10 @@ class Bare:
     def __init__(self, *answers: Any) -> None:
         self.responses = self
         self.answers = list(answers)
-        self.asked: list[dict[str, Any]] = []
+        self.requests: list[dict[str, Any]] = []
 
     def create(self, *, model: str, input: Any, tools: Any, store: bool, include: Any = ()) -> Any:  # noqa: A002 - the API's name
-        self.asked.append({"model": model, "input": input})
+        self.requests.append({"model": model, "input": input})
         if isinstance(answer := self.answers.pop(0), Exception):
             raise answer
         return answer
@@ -255,7 +254,7 @@ def test_a_bare_client_and_bare_objects_will_do() -> None:
         "Hello.",
         None,
     )
-    assert len(client.asked) == 2
+    assert len(client.requests) == 2
 
 
 def test_what_the_sdk_adds_to_a_parsed_answer_is_not_sent_back() -> None:
@@ -265,14 +264,14 @@ def test_what_the_sdk_adds_to_a_parsed_answer_is_not_sent_back() -> None:
     text: Any = ParsedResponseOutputText(
         type="output_text", text="Counting.", annotations=[], parsed={"b": 2}
     )
-    said: Any = ParsedResponseOutputMessage(
+    message: Any = ParsedResponseOutputMessage(
         type="message", id="m", role="assistant", status="completed", content=[text]
     )
-    client = Bare({"id": "r", "output": [said, call]}, {"output": [], "output_text": "Done."})
+    client = Bare({"id": "r", "output": [message, call]}, {"output": [], "output_text": "Done."})
     made = runtime(client)
     made.tool("count", lambda: 1, parameters_schema={"type": "object"}, strict=False)
     assert made.run(messages="hello", model="any")["output_text"] == "Done."
-    sent = json.dumps(client.asked[1]["input"])
+    sent = json.dumps(client.requests[1]["input"])
     assert "Counting." in sent
     assert "parsed" not in sent
 

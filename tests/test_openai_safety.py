@@ -18,16 +18,15 @@ from bighub_langgraph.core.lifecycle import ExecutionFinished
 from bighub_langgraph.openai.arguments import parse_arguments
 from bighub_langgraph.openai.errors import (
     AdapterConfigurationError,
+    InvalidRunState,
     ProviderResponseError,
-    StateRefused,
 )
-from bighub_langgraph.openai.function_schema import parameters_from_signature
-from bighub_langgraph.openai.parameters_schema import parameters_from_schema
-from bighub_langgraph.openai.replies import read_reply
-from bighub_langgraph.openai.talk import Talk
+from bighub_langgraph.openai.response_parsing import parse_response
+from bighub_langgraph.openai.run import Run
+from bighub_langgraph.openai.schemas import from_schema, from_signature, read_arguments
 from tests.openai_answers import calls, fails, says
 from tests.openai_bighub import PROCEED, REVIEW, AsyncScriptedBighub, ScriptedBighub
-from tests.openai_runtime import COLOURS, runtime
+from tests.openai_runtime import CLIENT_KINDS, runtime
 from tests.openai_server import ResponsesServer
 
 Json = dict[str, Any]
@@ -45,8 +44,8 @@ def server(silent: ResponsesServer) -> ResponsesServer:
     return silent.script(calls(ONE), says("Done."))
 
 
-@pytest.fixture(params=COLOURS)
-def colour(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=CLIENT_KINDS)
+def client_kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
@@ -76,9 +75,9 @@ def test_a_yes_to_one_call_runs_no_other(
         client.tool("refund", paid.refund)
         client.tool("wipe", paid.refund)
         client.run()
-        with pytest.raises(StateRefused, match="req_1 was asked"):
+        with pytest.raises(InvalidRunState, match=r"request req_1 .* nothing was run"):
             settle(client.client, "req_1", tool, amount)
-        assert client.bighub.resolved == []
+        assert client.bighub.resolutions == []
         assert settle(client.client, "req_1")["resumed"]
     assert paid == [5]
 
@@ -89,7 +88,7 @@ def test_a_request_id_that_only_bighub_knows_runs_one_call(
     with runtime("blocking", server, REVIEW) as client:
         client.tool("refund", paid.refund)
         settle(client.client, "req_9")
-        with pytest.raises(StateRefused, match="other arguments"):
+        with pytest.raises(InvalidRunState, match="other arguments"):
             settle(client.client, "req_9", amount=6)
     assert paid == [5]
 
@@ -101,12 +100,12 @@ def test_a_denial_by_request_id_is_told_at_once(server: ResponsesServer, paid: R
         client.client.resume_after_approval(
             tool_name="refund", arguments=ONE[1], request_id="req_1", resolution="denied"
         )
-        client.client._backing.courier.wait(5)
-        assert [one["status"] for one in client.bighub.reported] == ["BLOCKED"]
+        client.client._runtime.delivery.wait(5)
+        assert [report["status"] for report in client.bighub.reports] == ["BLOCKED"]
 
 
 def test_what_callbacks_change_does_not_reach_the_tool(
-    server: ResponsesServer, colour: str, paid: Refunds
+    server: ResponsesServer, client_kind: str, paid: Refunds
 ) -> None:
     def decided(event: Json) -> None:
         event["arguments"]["amount"] = 1
@@ -115,16 +114,16 @@ def test_what_callbacks_change_does_not_reach_the_tool(
         asked["event"]["arguments"]["amount"] = 9999
         return {"resolution": "approved"}
 
-    with runtime(colour, server, REVIEW, on_decision=decided) as client:
+    with runtime(client_kind, server, REVIEW, on_decision=decided) as client:
         client.tool("refund", paid.refund)
         client.run_with_approval(approve)
     assert paid == [5]
 
 
 def test_what_is_changed_in_an_interruption_does_not_reach_the_tool(
-    server: ResponsesServer, colour: str, paid: Refunds
+    server: ResponsesServer, client_kind: str, paid: Refunds
 ) -> None:
-    with runtime(colour, server, REVIEW) as client:
+    with runtime(client_kind, server, REVIEW) as client:
         client.tool("refund", paid.refund)
         state = client.run().to_state()
         shown = state.interruptions[0]
@@ -135,13 +134,13 @@ def test_what_is_changed_in_an_interruption_does_not_reach_the_tool(
 
 
 def test_arguments_changed_in_place_after_the_decision_are_not_run(
-    server: ResponsesServer, colour: str, paid: Refunds
+    server: ResponsesServer, client_kind: str, paid: Refunds
 ) -> None:
-    with runtime(colour, server, REVIEW) as client:
+    with runtime(client_kind, server, REVIEW) as client:
         client.tool("refund", paid.refund)
         state = client.run().to_state()
         state.approve(state.interruptions[0])
-        state.talk.open[0].arguments["amount"] = 9999
+        state.run.calls[0].arguments["amount"] = 9999
         last = client.resume(state)["execution"]["last"]
     assert (last["status"], paid) == ("tool_error", [])
     assert "changed after it was decided" in last["error"]
@@ -163,10 +162,10 @@ def test_a_validator_that_does_not_leave_its_own_work_alone_is_refused_by_name()
 
 @pytest.mark.parametrize("later", ["approve", "reject", "edit"])
 def test_a_later_answer_takes_a_standing_approval_back(
-    silent: ResponsesServer, colour: str, paid: Refunds, later: str
+    silent: ResponsesServer, client_kind: str, paid: Refunds, later: str
 ) -> None:
     silent.script(calls(ONE), calls(("refund", {"order": "2", "amount": 7000})), says("Done."))
-    with runtime(colour, silent, REVIEW) as client:
+    with runtime(client_kind, silent, REVIEW) as client:
         client.tool("refund", paid.refund)
         state = client.run().to_state()
         [item] = state.interruptions
@@ -178,10 +177,10 @@ def test_a_later_answer_takes_a_standing_approval_back(
 
 
 def test_a_standing_approval_answers_no_call_that_was_shown_beside_it(
-    silent: ResponsesServer, colour: str, paid: Refunds
+    silent: ResponsesServer, client_kind: str, paid: Refunds
 ) -> None:
     silent.script(calls(ONE, ("refund", {"order": "2", "amount": 9000})), says("Done."))
-    with runtime(colour, silent, REVIEW) as client:
+    with runtime(client_kind, silent, REVIEW) as client:
         client.tool("refund", paid.refund)
         state = client.run().to_state()
         state.approve(state.interruptions[0], always_approve=True)
@@ -190,20 +189,20 @@ def test_a_standing_approval_answers_no_call_that_was_shown_beside_it(
 
 
 def test_a_tool_registered_anew_is_not_the_one_that_was_approved(
-    server: ResponsesServer, colour: str, paid: Refunds
+    server: ResponsesServer, client_kind: str, paid: Refunds
 ) -> None:
     def other(order: str, amount: float, currency: str = "EUR") -> None:
         paid.append(amount)
 
-    with runtime(colour, server, REVIEW) as client:
+    with runtime(client_kind, server, REVIEW) as client:
         client.tool("refund", paid.refund)
         answer = client.run()
         client.tool("refund", other)
         state = answer.to_state()
         state.approve(state.interruptions[0])
-        with pytest.raises(StateRefused, match="not the one that was asked about"):
+        with pytest.raises(InvalidRunState, match="not the one that was asked about"):
             client.resume(state)
-        with pytest.raises(StateRefused, match="not the one that was asked about"):
+        with pytest.raises(InvalidRunState, match="not the one that was asked about"):
             client.client.state_from_json(state.to_json())
     assert paid == []
 
@@ -239,10 +238,10 @@ WHOLE = {**SCHEMA, "properties": {"n": {"type": "integer", "multipleOf": 3}}}
     ids=["validator", "broken nest", "nest", "infinite", "401 digits"],
 )
 def test_whatever_arguments_the_model_sends_the_run_goes_on(
-    silent: ResponsesServer, colour: str, tool: Any, arguments: str
+    silent: ResponsesServer, client_kind: str, tool: Any, arguments: str
 ) -> None:
     silent.script(calls(("count", arguments)), says("Done."))
-    with runtime(colour, silent) as client:
+    with runtime(client_kind, silent) as client:
         if callable(tool):
             client.tool("count", tool)
         else:
@@ -254,8 +253,10 @@ def test_whatever_arguments_the_model_sends_the_run_goes_on(
 
 
 def test_integers_beyond_floats_are_integers() -> None:
-    whole = parameters_from_schema(WHOLE, number, "count")
-    assert whole.check(parse_arguments('{"n": 3' + "0" * 400 + "}", "count"))["n"] == 3 * 10**400
+    parameters = from_schema(WHOLE, number, "count")
+    assert (
+        parameters.check(read_arguments('{"n": 3' + "0" * 400 + "}", "count"))["n"] == 3 * 10**400
+    )
 
 
 class Mute(Exception):
@@ -278,10 +279,10 @@ def failing(error: BaseException, *, coroutine: bool) -> Callable[[], Any]:
     "error", [Mute(), asyncio.CancelledError("mine"), ValueError("x " * 10**6)]
 )
 def test_whatever_a_tool_raises_is_its_short_result(
-    silent: ResponsesServer, colour: str, error: BaseException, coroutine: bool
+    silent: ResponsesServer, client_kind: str, error: BaseException, coroutine: bool
 ) -> None:
     silent.script(calls(("fail", {})), says("Done."))
-    with runtime(colour, silent) as client:
+    with runtime(client_kind, silent) as client:
         client.tool("fail", failing(error, coroutine=coroutine))
         answer = client.run()
     last = answer["execution"]["last"]
@@ -297,20 +298,24 @@ class Odd:
         raise RuntimeError("no class")
 
 
-def test_whatever_object_a_tool_returns_it_has_worked(silent: ResponsesServer, colour: str) -> None:
+def test_whatever_object_a_tool_returns_it_has_worked(
+    silent: ResponsesServer, client_kind: str
+) -> None:
     silent.script(calls(("make", {})), says("Done."))
-    with runtime(colour, silent) as client:
+    with runtime(client_kind, silent) as client:
         client.tool("make", Odd)
         last = client.run()["execution"]["last"]
-    assert (last["status"], [one["status"] for one in client.bighub.reported]) == (
+    assert (last["status"], [report["status"] for report in client.bighub.reports]) == (
         "executed",
         ["SUCCESS"],
     )
 
 
-def test_a_generator_that_a_tool_returns_has_not_run(silent: ResponsesServer, colour: str) -> None:
+def test_a_generator_that_a_tool_returns_has_not_run(
+    silent: ResponsesServer, client_kind: str
+) -> None:
     silent.script(calls(("each", {})), says("Done."))
-    with runtime(colour, silent) as client:
+    with runtime(client_kind, silent) as client:
         client.tool("each", lambda: (pytest.fail("it ran") for _ in "x"))
         last = client.run()["execution"]["last"]
     assert last["status"] == "tool_error"
@@ -318,32 +323,33 @@ def test_a_generator_that_a_tool_returns_has_not_run(silent: ResponsesServer, co
 
 
 def test_null_tokens_are_counted_as_none() -> None:
-    talk = Talk("run", {}, [], [])
+    run = Run("run", {}, [], [])
     for tokens in (None, 5, None):
         usage = {"input_tokens": tokens, "details": {"cached": tokens}}
-        talk = talk.heard(read_reply({"id": "r", "output": [], "usage": usage}), "turn")
-    assert talk.usage == {"input_tokens": 5, "details": {"cached": 5}}
+        response = parse_response({"id": "r", "output": [], "usage": usage})
+        run = run.with_response(response, "turn")
+    assert run.usage == {"input_tokens": 5, "details": {"cached": 5}}
 
 
 def test_a_journal_that_is_away_at_the_end_costs_no_answer(
-    server: ResponsesServer, colour: str, paid: Refunds, caplog: pytest.LogCaptureFixture
+    server: ResponsesServer, client_kind: str, paid: Refunds, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with runtime(colour, server, REVIEW) as client:
+    with runtime(client_kind, server, REVIEW) as client:
         client.tool("refund", paid.refund)
         state = client.run().to_state()
         state.approve(state.interruptions[0])
-        journal = client.client._backing.ports.journal
-        move = journal.move
+        journal = client.client._runtime.journal
+        transition = journal.transition
 
         def away(key: str, event: Any, reporting: Any) -> Any:
             if isinstance(event, ExecutionFinished) and isinstance(event.result.output, dict):
                 raise JournalError("away")
-            return move(key, event, reporting)
+            return transition(key, event, reporting)
 
-        journal.move = away
+        journal.transition = away
         with caplog.at_level(logging.ERROR, "bighub_langgraph"):
             assert client.resume(state)["output_text"] == "Done."
-    assert "could not keep an answer of run" in caplog.text
+    assert "could not store a response of run" in caplog.text
 
 
 async def test_a_tool_that_still_waits_for_a_thread_does_not_start_after_a_cancellation(
@@ -357,14 +363,15 @@ async def test_a_tool_that_still_waits_for_a_thread_does_not_start_after_a_cance
         )
 
         client.tool("refund", paid.refund)
-        tell = client._backing.runtime.async_ports.engine.evaluate
+        engine = client._runtime.async_ports.engine
+        evaluate = engine.evaluate
 
-        async def ask(*given: Any) -> Any:
+        async def ask(*args: Any) -> Any:
             pool.submit(free.wait, 10)
             asked.set()
-            return await tell(*given)
+            return await evaluate(*args)
 
-        object.__setattr__(client._backing.runtime.async_ports.engine, "ask", ask)
+        object.__setattr__(engine, "evaluate", ask)
         run = asyncio.create_task(client.run(messages="Go.", model="gpt-5"))
         await asked.wait()
         await asyncio.sleep(0.3)
@@ -387,7 +394,7 @@ def test_a_shared_guard_hears_what_a_client_does_not_want_told(
             client.tool("refund", paid.refund)
             client.run()
         guard.flush()
-    assert (paid, bighub.reported, bighub.memories) == ([5], [], [])
+    assert (paid, bighub.reports, bighub.memories) == ([5], [], [])
 
 
 @pytest.mark.parametrize("option", [{"fail_mode": "open"}, {"decision_mode": "submit_payload"}])
@@ -400,34 +407,34 @@ def test_an_option_that_contradicts_the_shared_guard_is_refused(option: Json) ->
 
 
 def test_the_keys_of_a_hosted_server_are_not_stored(
-    server: ResponsesServer, colour: str, paid: Refunds
+    server: ResponsesServer, client_kind: str, paid: Refunds
 ) -> None:
     hosted = {"type": "mcp", "server_label": "s", "server_url": "https://s.example"}
     keys = {"authorization": "key-1", "headers": {"X-Key": "key-2"}}
-    with runtime(colour, server, REVIEW) as client:
+    with runtime(client_kind, server, REVIEW) as client:
         client.tool("refund", paid.refund)
         answer = client.run(extra_create_args={"tools": [{**hosted, **keys}]})
         stored = answer.to_state().to_json()
     assert "key-1" not in stored
     assert "key-2" not in stored
-    assert json.loads(stored)["talk"]["settings"]["tools"] == [hosted]
+    assert json.loads(stored)["run"]["settings"]["tools"] == [hosted]
 
 
-def test_a_call_in_doubt_is_not_edited(server: ResponsesServer, colour: str, paid: Refunds) -> None:
-    with runtime(colour, server, REVIEW) as client:
+def test_a_call_in_doubt_is_not_edited(
+    server: ResponsesServer, client_kind: str, paid: Refunds
+) -> None:
+    with runtime(client_kind, server, REVIEW) as client:
         client.tool("refund", paid.refund)
         state = client.run().to_state()
-        waiting = state.talk.open[0].waiting
-        assert waiting is not None
-        waiting["in_doubt"] = True
+        state.run.calls[0].event["outcome_unknown"] = True
         with pytest.raises(InvalidCall, match="cannot be edited"):
             state.edit(state.interruptions[0], arguments={"order": "1", "amount": 4})
 
 
 def test_a_call_whose_status_is_null_is_whole() -> None:
     call = {"type": "function_call", "call_id": "c", "name": "t", "arguments": "{}"}
-    assert read_reply({"id": "r", "output": [{**call, "status": None}]}).whole
-    assert not read_reply({"id": "r", "output": [{**call, "status": "incomplete"}]}).whole
+    assert parse_response({"id": "r", "output": [{**call, "status": None}]}).is_complete
+    assert not parse_response({"id": "r", "output": [{**call, "status": "incomplete"}]}).is_complete
 
 
 @pytest.mark.parametrize(
@@ -436,30 +443,30 @@ def test_a_call_whose_status_is_null_is_whole() -> None:
 @pytest.mark.parametrize("status", [None, "completed"])
 def test_an_answer_that_says_why_it_stopped_is_not_whole(why: Json, status: str | None) -> None:
     call = {"type": "function_call", "call_id": "c", "name": "t", "arguments": "{}"}
-    assert not read_reply({"id": "r", "status": status, "output": [call], **why}).whole
+    assert not parse_response({"id": "r", "status": status, "output": [call], **why}).is_complete
 
 
-def test_a_tool_that_only_reads_knows_its_call(silent: ResponsesServer, colour: str) -> None:
+def test_a_tool_that_only_reads_knows_its_call(silent: ResponsesServer, client_kind: str) -> None:
     def look() -> str:
         return current_call().tool
 
     silent.script(calls(("look", {})), says("Done."))
-    with runtime(colour, silent) as client:
+    with runtime(client_kind, silent) as client:
         client.tool("look", look, read_only=True)
         assert client.run()["execution"]["last"]["output"] == "look"
 
 
 def test_no_further_tools_may_be_said_as_null(
-    server: ResponsesServer, colour: str, paid: Refunds
+    server: ResponsesServer, client_kind: str, paid: Refunds
 ) -> None:
-    with runtime(colour, server) as client:
+    with runtime(client_kind, server) as client:
         client.tool("refund", paid.refund)
         assert client.run(extra_create_args={"tools": None}).status == "completed"
 
 
 @pytest.mark.parametrize("blob", [False, True])
 def test_going_on_again_after_the_service_failed_repeats_no_round(
-    silent: ResponsesServer, colour: str, paid: Refunds, *, blob: bool
+    silent: ResponsesServer, client_kind: str, paid: Refunds, *, blob: bool
 ) -> None:
     mailed: list[str] = []
 
@@ -471,7 +478,7 @@ def test_going_on_again_after_the_service_failed_repeats_no_round(
         return REVIEW if asked["action"] == "refund" else PROCEED
 
     silent.script(calls(ONE), calls(("mail", {"to": "bob"})), fails(400), says("Done."))
-    with runtime(colour, silent, opinion, provider_max_retries=0) as client:
+    with runtime(client_kind, silent, opinion, provider_max_retries=0) as client:
         client.tool("refund", paid.refund)
         client.tool("mail", mail)
         waiting = client.run().to_state()

@@ -35,17 +35,17 @@ def client(server: ResponsesServer) -> Iterator[Any]:
 
 
 def refusal(client: Any, **request: Any) -> str:
-    given: Json = {"model": "gpt-5", "input": [USER], "store": False, "tools": [TOOL], **request}
+    options: Json = {"model": "gpt-5", "input": [USER], "store": False, "tools": [TOOL], **request}
     with pytest.raises(openai.BadRequestError) as raised:
-        client.responses.create(**given)
+        client.responses.create(**options)
     return str(raised.value)
 
 
 def called(server: ResponsesServer, client: Any, **more: Any) -> list[Json]:
     """The items of an answer with reasoning and one call."""
     server.script(calls(("look", {"place": "here"})))
-    given: Json = {"store": False, "include": ["reasoning.encrypted_content"], **more}
-    answer = client.responses.create(model="gpt-5", input=[USER], tools=[TOOL], **given)
+    options: Json = {"store": False, "include": ["reasoning.encrypted_content"], **more}
+    answer = client.responses.create(model="gpt-5", input=[USER], tools=[TOOL], **options)
     return [item.model_dump(mode="json", exclude_unset=True) for item in answer.output]
 
 
@@ -73,8 +73,8 @@ def test_an_output_without_its_call_is_refused(server: ResponsesServer, client: 
 
 def test_a_call_without_its_reasoning_is_refused(server: ResponsesServer, client: Any) -> None:
     items = called(server, client)
-    told = refusal(client, input=[USER, *items[1:], output(items)])
-    assert "without its required 'reasoning' item" in told
+    message = refusal(client, input=[USER, *items[1:], output(items)])
+    assert "without its required 'reasoning' item" in message
 
 
 def test_reasoning_that_is_not_encrypted_is_refused(server: ResponsesServer, client: Any) -> None:
@@ -84,8 +84,8 @@ def test_reasoning_that_is_not_encrypted_is_refused(server: ResponsesServer, cli
 
 def test_an_item_twice_is_refused(server: ResponsesServer, client: Any) -> None:
     items = called(server, client)
-    told = refusal(client, input=[USER, *items, items[0], output(items)])
-    assert "Duplicate item" in told
+    message = refusal(client, input=[USER, *items, items[0], output(items)])
+    assert "Duplicate item" in message
 
 
 def test_a_response_that_was_not_stored_is_not_found(server: ResponsesServer, client: Any) -> None:
@@ -98,17 +98,17 @@ def loose(**changes: Any) -> list[Json]:
 
 
 @pytest.mark.parametrize(
-    ("request_", "told"),
+    ("request_", "message"),
     [
         ({"tools": loose(required=[])}, "every key in properties"),
         ({"tools": loose(additionalProperties=True)}, "'additionalProperties'"),
         ({"tools": loose(properties={"place": {"minLength": 1}})}, "not permitted"),
         ({"tools": loose(properties={"place": {}})}, "'type' key"),
         ({"tools": loose(properties={"place": {"type": "array"}})}, "missing items"),
-        ({"tools": [{**TOOL, "colour": "red"}]}, "tools[0].colour"),
+        ({"tools": [{**TOOL, "client_kind": "red"}]}, "tools[0].client_kind"),
         ({"tool_choice": {"type": "function", "name": "hear"}}, "not found in 'tools'"),
-        ({"extra_body": {"colour": "red"}}, "Unknown parameter: 'colour'"),
-        ({"input": [{**USER, "colour": "red"}]}, "Unknown parameter: 'colour'"),
+        ({"extra_body": {"client_kind": "red"}}, "Unknown parameter: 'client_kind'"),
+        ({"input": [{**USER, "client_kind": "red"}]}, "Unknown parameter: 'client_kind'"),
         ({"input": [{"type": "shout"}]}, "input: "),
         ({"temperature": 9}, "temperature"),
         (
@@ -117,8 +117,8 @@ def loose(**changes: Any) -> list[Json]:
         ),
     ],
 )
-def test_a_request_that_breaks_a_rule_is_refused(client: Any, request_: Json, told: str) -> None:
-    assert told in json.dumps(refusal(client, **request_))
+def test_a_request_that_breaks_a_rule_is_refused(client: Any, request_: Json, message: str) -> None:
+    assert message in json.dumps(refusal(client, **request_))
 
 
 def test_a_refused_request_fails_the_test_that_sent_it() -> None:

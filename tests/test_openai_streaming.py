@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from bighub_langgraph import AsyncBighubOpenAI, BighubOpenAI
-from bighub_langgraph.openai.errors import BrokenStream
+from bighub_langgraph.openai.errors import StreamInterruptedError
 from tests.openai_answers import calls, refuses, says
 from tests.openai_bighub import REVIEW, AsyncScriptedBighub, ScriptedBighub
-from tests.openai_runtime import COLOURS, runtime
+from tests.openai_runtime import CLIENT_KINDS, runtime
 from tests.openai_server import ResponsesServer
 
 Json = dict[str, Any]
@@ -22,8 +22,8 @@ def server() -> Iterator[ResponsesServer]:
         yield server
 
 
-@pytest.fixture(params=COLOURS)
-def colour(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=CLIENT_KINDS)
+def client_kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
@@ -35,15 +35,15 @@ def looking(**options: Any) -> Any:
     return calls(("look", {"place": "here"}), **options)
 
 
-def told(events: list[Json], kind: str) -> list[Json]:
+def events_of_type(events: list[Json], kind: str) -> list[Json]:
     return [event for event in events if event["type"] == kind]
 
 
 def test_every_event_comes_in_its_place_with_its_response(
-    server: ResponsesServer, colour: str
+    server: ResponsesServer, client_kind: str
 ) -> None:
     server.script(looking(), says("I have seen it."))
-    with runtime(colour, server) as client:
+    with runtime(client_kind, server) as client:
         client.tool("look", look)
         events = client.stream()
     kinds = list(dict.fromkeys(event["type"] for event in events))
@@ -58,21 +58,25 @@ def test_every_event_comes_in_its_place_with_its_response(
         "final_response",
     ]
     assert all(event["response_id"] for event in events)
-    assert "".join(event["delta"] for event in told(events, "llm_delta")) == "I have seen it."
-    [done] = told(events, "function_call_args_done")
+    assert (
+        "".join(event["delta"] for event in events_of_type(events, "llm_delta"))
+        == "I have seen it."
+    )
+    [done] = events_of_type(events, "function_call_args_done")
     assert (done["name"], done["arguments"]) == ("look", '{"place": "here"}')
-    [ran] = told(events, "execution_event")
+    [ran] = events_of_type(events, "execution_event")
     assert (ran["event"]["status"], ran["event"]["call_id"]) == ("executed", done["call_id"])
     assert all(
-        delta["call_id"] == done["call_id"] for delta in told(events, "function_call_args_delta")
+        delta["call_id"] == done["call_id"]
+        for delta in events_of_type(events, "function_call_args_delta")
     )
 
 
 def test_the_last_event_is_what_run_would_have_returned(
-    server: ResponsesServer, colour: str
+    server: ResponsesServer, client_kind: str
 ) -> None:
     server.script(looking(), says("Seen."))
-    with runtime(colour, server) as client:
+    with runtime(client_kind, server) as client:
         client.tool("look", look)
         last = client.stream()[-1]
     assert last["type"] == "final_response"
@@ -82,60 +86,65 @@ def test_the_last_event_is_what_run_would_have_returned(
 
 
 def test_a_call_that_waits_is_announced_and_the_run_goes_on_streamed(
-    server: ResponsesServer, colour: str
+    server: ResponsesServer, client_kind: str
 ) -> None:
     server.script(looking(), says("Seen."))
-    with runtime(colour, server, REVIEW) as client:
+    with runtime(client_kind, server, REVIEW) as client:
         client.tool("look", look)
         events = client.stream()
-        [asked] = told(events, "approval_required")
+        [asked] = events_of_type(events, "approval_required")
         assert asked["request_id"] == asked["event"]["request_id"] == "req_1"
         state = events[-1]["response"].to_state()
         state.approve("req_1")
         events = client.stream(state=state)
-    assert "".join(event["delta"] for event in told(events, "llm_delta")) == "Seen."
+    assert "".join(event["delta"] for event in events_of_type(events, "llm_delta")) == "Seen."
     assert events[-1]["response"]["execution"]["last"]["status"] == "executed"
 
 
-def test_a_refusal_is_streamed(server: ResponsesServer, colour: str) -> None:
+def test_a_refusal_is_streamed(server: ResponsesServer, client_kind: str) -> None:
     server.script(refuses("I will not."))
-    with runtime(colour, server) as client:
+    with runtime(client_kind, server) as client:
         client.tool("look", look)
         events = client.stream()
-    assert "".join(event["delta"] for event in told(events, "refusal_delta")) == "I will not."
+    assert (
+        "".join(event["delta"] for event in events_of_type(events, "refusal_delta"))
+        == "I will not."
+    )
     assert events[-1]["response"].status == "refused"
 
 
-def test_a_failed_answer_is_an_event(server: ResponsesServer, colour: str) -> None:
+def test_a_failed_answer_is_an_event(server: ResponsesServer, client_kind: str) -> None:
     server.script(says("", status="failed", error={"code": "server_error", "message": "oh"}))
-    with runtime(colour, server) as client:
+    with runtime(client_kind, server) as client:
         client.tool("look", look)
         events = client.stream()
-    [failed] = told(events, "response_failed")
+    [failed] = events_of_type(events, "response_failed")
     assert failed["error"]["code"] == "server_error"
     assert events[-1]["response"].status == "failed"
 
 
 @pytest.mark.parametrize("how", ["cut_after", "ends_after"])
 def test_a_stream_that_breaks_is_an_error_and_its_calls_do_not_run(
-    server: ResponsesServer, colour: str, how: str
+    server: ResponsesServer, client_kind: str, how: str
 ) -> None:
     server.script(looking(**{how: 8}))
-    with runtime(colour, server) as client:
+    with runtime(client_kind, server) as client:
         client.tool("look", look)
-        with pytest.raises(BrokenStream):
+        with pytest.raises(StreamInterruptedError):
             client.stream()
         assert client.bighub.evaluations == []
 
 
-def test_what_ran_before_a_break_is_told_and_reported(server: ResponsesServer, colour: str) -> None:
+def test_what_ran_before_a_break_is_told_and_reported(
+    server: ResponsesServer, client_kind: str
+) -> None:
     server.script(looking(), says("I have seen it.", cut_after=6), says("Seen."))
-    with runtime(colour, server) as client:
+    with runtime(client_kind, server) as client:
         client.tool("look", look)
-        with pytest.raises(BrokenStream) as raised:
+        with pytest.raises(StreamInterruptedError) as raised:
             client.stream()
         assert [event["status"] for event in raised.value.events] == ["executed"]
-        assert [outcome["status"] for outcome in client.bighub.reported] == ["SUCCESS"]
+        assert [outcome["status"] for outcome in client.bighub.reports] == ["SUCCESS"]
         assert client.resume(raised.value.state)["output_text"] == "Seen."
         assert len(client.bighub.evaluations) == 1
 
@@ -168,8 +177,8 @@ def test_unknown_events_and_foreign_objects_pass() -> None:
     client = BighubOpenAI(openai_client=streaming, bighub=ScriptedBighub())
     client.tool("look", look)
     events = list(client.run_stream(messages="Go.", model="any"))
-    assert [one["type"] for one in events] == ["llm_delta", "response_done", "final_response"]
-    assert {one["response_id"] for one in events} == {"r1"}
+    assert [event["type"] for event in events] == ["llm_delta", "response_done", "final_response"]
+    assert {event["response_id"] for event in events} == {"r1"}
 
 
 def test_an_error_event_breaks_the_stream() -> None:
@@ -177,20 +186,20 @@ def test_an_error_event_breaks_the_stream() -> None:
     streaming = SimpleNamespace(responses=SimpleNamespace(create=lambda **_: iter(broken)))
     client = BighubOpenAI(openai_client=streaming, bighub=ScriptedBighub())
     client.tool("look", look)
-    with pytest.raises(BrokenStream, match=r"token=\[redacted\]"):
+    with pytest.raises(StreamInterruptedError, match=r"token=\[redacted\]"):
         list(client.run_stream(messages="Go.", model="any"))
 
 
 async def test_an_async_generator_is_a_stream_too() -> None:
     async def create(**_: Any) -> Any:
         async def stream() -> Any:
-            for one in EVENTS:
-                yield one
+            for event in EVENTS:
+                yield event
 
         return stream()
 
     streaming = SimpleNamespace(responses=SimpleNamespace(create=create))
     async with AsyncBighubOpenAI(openai_client=streaming, bighub=AsyncScriptedBighub()) as client:
         client.tool("look", look)
-        events = [one async for one in client.run_stream(messages="Go.", model="any")]
+        events = [event async for event in client.run_stream(messages="Go.", model="any")]
     assert events[-1]["response"]["output_text"] == "Hi."

@@ -16,7 +16,7 @@ from benchmarks.workers.stopwatch import Side, Sides, run_program
 
 CROWD = 100
 CLIENTS = {"sync": "BighubOpenAI", "async": "AsyncBighubOpenAI"}
-ASKED = {"messages": [{"role": "user", "content": "refund"}], "model": "m"}
+RUN_ARGUMENTS = {"messages": [{"role": "user", "content": "refund"}], "model": "m"}
 
 
 @asynccontextmanager
@@ -29,10 +29,10 @@ async def sides(
     client = getattr(import_module(adapter), CLIENTS[api])(
         openai_client=model, bighub=FakeBighub(api, waits), actor="agent", domain="shop"
     )
-    client.tool("refund", tool.of(api), value_from_args=lambda given: given["amount"])
-    floor, stop = _floor(api, calls, waits)
+    client.tool("refund", tool.of(colour), value_from_args=lambda arguments: arguments["amount"])
+    floor, stop = _floor(colour, calls, waits)
     table: dict[str, Side] = {
-        adapter: lambda: client.run(**ASKED),
+        adapter: lambda: client.run(**RUN_ARGUMENTS),
         "floor": floor,
         "crowd": lambda: _crowd(client),
     }
@@ -70,7 +70,7 @@ class Tool:
 
 
 async def _crowd(client: Any) -> None:
-    await asyncio.gather(*(client.run(**ASKED) for _ in range(CROWD)))
+    await asyncio.gather(*(client.run(**RUN_ARGUMENTS) for _ in range(CROWD)))
 
 
 def _floor(api: str, calls: int, waits: Waits) -> tuple[Side, Callable[[], None]]:

@@ -1,10 +1,10 @@
-"""What can go wrong in the facade, as types that say what to do about it.
+"""Exceptions of the OpenAI clients.
 
-AdapterConfigurationError   a setting or a tool is wrong; raised where it is given
-StateRefused                a stored run cannot be taken up again
-ProviderResponseError       the model's service failed; carries what had happened by then
-    BrokenStream            a stream ended before its answer did
-    CircuitOpen             the service failed too often; it was not asked
+AdapterConfigurationError     a setting or a tool cannot work; raised where it is passed
+InvalidRunState               a stored run cannot be resumed
+ProviderResponseError         the model's service failed; carries what happened before
+    StreamInterruptedError    a stream ended before its response was complete
+    CircuitOpenError          the service failed too often in a row; no request was sent
 """
 
 from collections.abc import Sequence
@@ -12,28 +12,23 @@ from typing import Any
 
 from bighub_langgraph.core.errors import BighubGuardError, ConfigurationError
 
-__all__ = [
-    "AdapterConfigurationError",
-    "BrokenStream",
-    "CircuitOpen",
-    "ProviderResponseError",
-    "StateRefused",
-]
-
 
 class AdapterConfigurationError(ConfigurationError):
-    """A setting or a registered tool is wrong."""
+    """A setting or a registered tool cannot work."""
 
 
-class StateRefused(BighubGuardError, ValueError):
-    """A stored run was not taken up: newer, changed, or not what the journal holds."""
+class InvalidRunState(BighubGuardError, ValueError):
+    """A stored run cannot be resumed: it was changed, or does not match the journal."""
 
 
 class ProviderResponseError(BighubGuardError, RuntimeError):
-    """The model's service failed, or answered what cannot be read.
+    """The model's service failed, or its response cannot be parsed.
 
-    `events` tells which tools ran, `response` is the service's last answer, and `state` goes on
-    from here: `runtime.resume(error.state)` asks the model again without running anything twice.
+    Attributes:
+        events: The events of the calls so far.
+        response: The last response of the service.
+        state: The run so far: `runtime.resume(error.state)` sends the last request again, and runs
+            nothing twice.
     """
 
     def __init__(
@@ -50,9 +45,9 @@ class ProviderResponseError(BighubGuardError, RuntimeError):
         self.state = state
 
 
-class BrokenStream(ProviderResponseError):
-    """A stream ended, or became unreadable, before the answer was whole."""
+class StreamInterruptedError(ProviderResponseError):
+    """A stream ended, or reported an error, before its response was complete."""
 
 
-class CircuitOpen(ProviderResponseError):
-    """The service failed so often in a row that it is left alone for a while."""
+class CircuitOpenError(ProviderResponseError):
+    """The service failed too often in a row; no request is sent for a while."""

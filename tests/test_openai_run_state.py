@@ -19,10 +19,10 @@ from bighub_langgraph.core.errors import InvalidCall
 from bighub_langgraph.core.lifecycle import Event, ExecutionStarted
 from bighub_langgraph.core.models import CallRecord
 from bighub_langgraph.core.reporting import ReportingConfig
-from bighub_langgraph.openai.errors import StateRefused
+from bighub_langgraph.openai.errors import InvalidRunState
 from tests.openai_answers import calls, fails, says
 from tests.openai_bighub import PROCEED, REVIEW, AsyncScriptedBighub
-from tests.openai_runtime import COLOURS, Runtime, runtime
+from tests.openai_runtime import CLIENT_KINDS, Runtime, runtime
 from tests.openai_server import ResponsesServer
 
 Json = dict[str, Any]
@@ -35,8 +35,8 @@ def server() -> Iterator[ResponsesServer]:
         yield server
 
 
-@pytest.fixture(params=COLOURS)
-def colour(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=CLIENT_KINDS)
+def client_kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
@@ -65,49 +65,49 @@ def approve_all(state: RunState) -> None:
 
 
 def changed(blob: str, change: Callable[[Json], Any]) -> str:
-    said = json.loads(blob)
-    change(said)
-    return json.dumps(said)
+    stored_run = json.loads(blob)
+    change(stored_run)
+    return json.dumps(stored_run)
 
 
 def test_a_stored_run_is_plain_json_with_version_and_fingerprints(
-    server: ResponsesServer, colour: str
+    server: ResponsesServer, client_kind: str
 ) -> None:
-    with runtime(colour, server, REVIEW) as client:
+    with runtime(client_kind, server, REVIEW) as client:
         client.tool("refund", refund)
-        said = json.loads(stored(client))
-    assert said["version"] == 1
-    assert set(said["fingerprints"]) == {"refund"}
+        stored_run = json.loads(stored(client))
+    assert stored_run["version"] == 1
+    assert set(stored_run["fingerprints"]) == {"refund"}
 
 
 def test_a_stored_run_goes_on_in_another_client(
-    server: ResponsesServer, colour: str, journal: str
+    server: ResponsesServer, client_kind: str, journal: str
 ) -> None:
-    with runtime(colour, server, REVIEW, journal=journal) as client:
+    with runtime(client_kind, server, REVIEW, journal=journal) as client:
         client.tool("refund", refund)
         blob = stored(client, approve_all)
-    with runtime(colour, server, REVIEW, journal=journal) as client:
+    with runtime(client_kind, server, REVIEW, journal=journal) as client:
         client.tool("refund", refund)
         answer = client.resume(client.client.state_from_json(blob))
         assert client.bighub.evaluations == []
-        assert [one["status"] for one in client.bighub.reported] == ["SUCCESS", "SUCCESS"]
-        assert [one["request_id"] for one in client.bighub.resolved] == ["req_1", "req_2"]
+        assert [report["status"] for report in client.bighub.reports] == ["SUCCESS", "SUCCESS"]
+        assert [item["request_id"] for item in client.bighub.resolutions] == ["req_1", "req_2"]
     assert answer["output_text"] == "All refunded."
 
 
-def test_it_goes_on_without_a_shared_journal_too(server: ResponsesServer, colour: str) -> None:
-    with runtime(colour, server, REVIEW) as client:
+def test_it_goes_on_without_a_shared_journal_too(server: ResponsesServer, client_kind: str) -> None:
+    with runtime(client_kind, server, REVIEW) as client:
         client.tool("refund", refund)
         blob = stored(client, approve_all)
-    with runtime(colour, server, REVIEW) as client:
+    with runtime(client_kind, server, REVIEW) as client:
         client.tool("refund", refund)
         assert client.resume(client.client.state_from_json(blob)).status == "completed"
 
 
 def test_partial_answers_run_what_they_allow_and_wait_on(
-    server: ResponsesServer, colour: str
+    server: ResponsesServer, client_kind: str
 ) -> None:
-    with runtime(colour, server, REVIEW) as client:
+    with runtime(client_kind, server, REVIEW) as client:
         client.tool("refund", refund)
         state = client.run().to_state()
         state.approve(state.interruptions[1])
@@ -117,13 +117,13 @@ def test_partial_answers_run_what_they_allow_and_wait_on(
         state = answer.to_state()
         state.reject(state.interruptions[0], rejection_message="too much")
         assert client.resume(state).status == "completed"
-    said = [item["output"] for item in server.requests[-1]["input"] if "output" in item]
-    assert "too much" in said[0]
-    assert "refunded 2" in said[1]
+    outputs = [item["output"] for item in server.requests[-1]["input"] if "output" in item]
+    assert "too much" in outputs[0]
+    assert "refunded 2" in outputs[1]
 
 
 def test_the_same_state_resumed_again_gives_the_same_answer_and_runs_nothing(
-    server: ResponsesServer, colour: str, journal: str
+    server: ResponsesServer, client_kind: str, journal: str
 ) -> None:
     ran: list[str] = []
 
@@ -131,11 +131,11 @@ def test_the_same_state_resumed_again_gives_the_same_answer_and_runs_nothing(
         ran.append(order)
         return "refunded"
 
-    with runtime(colour, server, REVIEW, journal=journal) as client:
+    with runtime(client_kind, server, REVIEW, journal=journal) as client:
         client.tool("refund", once)
         blob = stored(client, approve_all)
         first = client.resume(client.client.state_from_json(blob))
-    with runtime(colour, server, REVIEW, journal=journal) as client:
+    with runtime(client_kind, server, REVIEW, journal=journal) as client:
         client.tool("refund", once)
         again = client.resume(client.client.state_from_json(blob))
     assert sorted(ran) == ["1", "2"]
@@ -145,9 +145,9 @@ def test_the_same_state_resumed_again_gives_the_same_answer_and_runs_nothing(
 
 
 def test_a_later_answer_does_not_overrule_the_first(
-    server: ResponsesServer, colour: str, journal: str
+    server: ResponsesServer, client_kind: str, journal: str
 ) -> None:
-    with runtime(colour, server, REVIEW, journal=journal) as client:
+    with runtime(client_kind, server, REVIEW, journal=journal) as client:
         client.tool("refund", refund)
         state = client.run().to_state()
         waiting = state.to_json()
@@ -209,10 +209,10 @@ async def test_two_that_resume_at_once_in_one_loop_run_everything_once(
         client.tool("refund", slow)
         state = (await client.run(messages="Go.", model="gpt-5")).to_state()
         approve_all(state)
-        one, other = await asyncio.gather(client.resume(state), client.resume(state))
+        first, second = await asyncio.gather(client.resume(state), client.resume(state))
     assert sorted(ran) == ["1", "2"]
-    assert one == other
-    assert {one.replayed, other.replayed} == {True, False}
+    assert first == second
+    assert {first.replayed, second.replayed} == {True, False}
     await model.close()
 
 
@@ -248,7 +248,7 @@ async def test_a_run_that_is_cancelled_as_it_goes_on_can_be_resumed(
         with pytest.raises(asyncio.CancelledError):
             await going
         assert (await client.resume(state))["output_text"] == "All refunded."
-    assert len(bighub.reported) == 2
+    assert len(bighub.reports) == 2
     await model.close()
 
 
@@ -287,43 +287,43 @@ def test_second_processes_resume_at_once(
     ran = tmp_path / "ran"
     command = [sys.executable, "-c", SECOND_PROCESS, server.url, journal, str(blob), str(ran)]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [process.communicate()[0].strip() for process in processes]
-    assert said == ["All refunded."] * 2
+    lines = [process.communicate()[0].strip() for process in processes]
+    assert lines == ["All refunded."] * 2
     assert sorted(ran.read_text()) == ["1", "2"]
 
 
 def test_a_run_that_fails_while_going_on_can_be_resumed(
-    server: ResponsesServer, colour: str, journal: str
+    server: ResponsesServer, client_kind: str, journal: str
 ) -> None:
     server._script.insert(1, fails(400, "not now"))
-    with runtime(colour, server, REVIEW, journal=journal) as client:
+    with runtime(client_kind, server, REVIEW, journal=journal) as client:
         client.tool("refund", refund)
         blob = stored(client, approve_all)
         with pytest.raises(Exception, match="not now"):
             client.resume(client.client.state_from_json(blob))
         answer = client.resume(client.client.state_from_json(blob))
-        assert len(client.bighub.reported) == 2
+        assert len(client.bighub.reports) == 2
     assert answer["output_text"] == "All refunded."
 
 
-def _forget(said: Json) -> None:
-    said["version"] = 99
+def _forget(stored_run: Json) -> None:
+    stored_run["version"] = 99
 
 
-def _swap(said: Json) -> None:
-    said["talk"]["open"][0]["arguments"]["amount"] = 5000
+def _swap(stored_run: Json) -> None:
+    stored_run["run"]["calls"][0]["arguments"]["amount"] = 5000
 
 
-def _strange(said: Json) -> None:
-    said["format"] = "something else"
+def _strange(stored_run: Json) -> None:
+    stored_run["format"] = "something else"
 
 
-def _unreadable(said: Json) -> None:
-    del said["talk"]["run_id"]
+def _unreadable(stored_run: Json) -> None:
+    del stored_run["run"]["run_id"]
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (_forget, "newer version"),
         (_swap, "was changed after it was asked about"),
@@ -332,105 +332,109 @@ def _unreadable(said: Json) -> None:
     ],
 )
 def test_a_changed_state_is_refused_at_load(
-    server: ResponsesServer, colour: str, change: Callable[[Json], None], told: str
+    server: ResponsesServer, client_kind: str, change: Callable[[Json], None], message: str
 ) -> None:
-    with runtime(colour, server, REVIEW) as client:
+    with runtime(client_kind, server, REVIEW) as client:
         client.tool("refund", refund)
         blob = changed(stored(client), change)
-        with pytest.raises(StateRefused, match=told):
+        with pytest.raises(InvalidRunState, match=message):
             client.client.state_from_json(blob)
 
 
 @pytest.mark.parametrize("blob", ["", "[]", "{", None, 5])
 def test_what_is_no_state_is_refused(server: ResponsesServer, blob: Any) -> None:
-    with runtime("blocking", server) as client, pytest.raises(StateRefused):
+    with runtime("blocking", server) as client, pytest.raises(InvalidRunState):
         client.client.state_from_json(blob)
 
 
-def test_a_state_whose_tool_has_changed_is_refused(server: ResponsesServer, colour: str) -> None:
-    with runtime(colour, server, REVIEW) as client:
+def test_a_state_whose_tool_has_changed_is_refused(
+    server: ResponsesServer, client_kind: str
+) -> None:
+    with runtime(client_kind, server, REVIEW) as client:
         client.tool("refund", refund)
         blob = stored(client)
         client.tool(
             "refund", lambda order, amount, to: None, parameters_schema=CHANGED, strict=False
         )
-        with pytest.raises(StateRefused, match="register it as it was"):
+        with pytest.raises(InvalidRunState, match="register it as it was"):
             client.client.state_from_json(blob)
 
 
 CHANGED = {"type": "object", "properties": {"order": {}, "amount": {}, "to": {}}}
 
 
-def _forged(said: Json) -> None:
+def _forged(stored_run: Json) -> None:
     from bighub_langgraph.core.models import ToolCall
 
-    talk, call = said["talk"], said["talk"]["open"][0]
+    run, call = stored_run["run"], stored_run["run"]["calls"][0]
     call["arguments"] = {"order": "1", "amount": 5000.0}
-    made = ToolCall(talk["run_id"], talk["turn"], call["call_id"], call["tool"], call["arguments"])
+    made = ToolCall(run["run_id"], run["turn_id"], call["call_id"], call["tool"], call["arguments"])
     call["key"] = made.key
 
 
 def test_a_forged_call_is_not_in_the_journal(
-    server: ResponsesServer, colour: str, journal: str
+    server: ResponsesServer, client_kind: str, journal: str
 ) -> None:
-    with runtime(colour, server, REVIEW, journal=journal) as client:
+    with runtime(client_kind, server, REVIEW, journal=journal) as client:
         client.tool("refund", refund)
         blob = changed(stored(client), _forged)
-        with pytest.raises(StateRefused, match="the journal does not hold"):
+        with pytest.raises(InvalidRunState, match="the journal does not hold"):
             client.client.state_from_json(blob)
 
 
 def test_a_signature_protects_without_a_shared_journal(
-    server: ResponsesServer, colour: str
+    server: ResponsesServer, client_kind: str
 ) -> None:
-    with runtime(colour, server, REVIEW, signing_key="secret") as client:
+    with runtime(client_kind, server, REVIEW, signing_key="secret") as client:
         client.tool("refund", refund)
         blob = stored(client)
-    with runtime(colour, server, REVIEW, signing_key="secret") as client:
+    with runtime(client_kind, server, REVIEW, signing_key="secret") as client:
         client.tool("refund", refund)
-        with pytest.raises(StateRefused, match="signature"):
+        with pytest.raises(InvalidRunState, match="signature"):
             client.client.state_from_json(changed(blob, _forged))
-        with pytest.raises(StateRefused, match="signature"):
-            client.client.state_from_json(changed(blob, lambda said: said.pop("signature")))
+        with pytest.raises(InvalidRunState, match="signature"):
+            client.client.state_from_json(
+                changed(blob, lambda stored_run: stored_run.pop("signature"))
+            )
         state = client.client.state_from_json(blob)
         approve_all(state)
         assert client.resume(state).status == "completed"
 
 
 def test_a_run_that_has_ended_has_nothing_to_go_on_with(
-    server: ResponsesServer, colour: str
+    server: ResponsesServer, client_kind: str
 ) -> None:
-    with runtime(colour, server, PROCEED) as client:
+    with runtime(client_kind, server, PROCEED) as client:
         client.tool("refund", refund)
-        with pytest.raises(StateRefused, match="has ended"):
+        with pytest.raises(InvalidRunState, match="has ended"):
             client.resume(client.run().to_state())
 
 
 def test_only_what_waits_can_be_answered_and_only_sensibly(
-    server: ResponsesServer, colour: str
+    server: ResponsesServer, client_kind: str
 ) -> None:
-    with runtime(colour, server, REVIEW) as client:
+    with runtime(client_kind, server, REVIEW) as client:
         client.tool("refund", refund)
         state = client.run().to_state()
     nothing: tuple[Any, ...] = ("elsewhere", {"call_id": "elsewhere"}, [], None)
     for item in nothing:
-        with pytest.raises(StateRefused, match="is not waiting"):
+        with pytest.raises(InvalidRunState, match="is not waiting"):
             state.approve(item)
     with pytest.raises(InvalidCall, match="amount"):
         state.edit(state.interruptions[0], arguments={"order": "1", "amount": "much"})
 
 
 def test_an_edited_call_runs_with_the_new_arguments_in_another_client(
-    server: ResponsesServer, colour: str, journal: str
+    server: ResponsesServer, client_kind: str, journal: str
 ) -> None:
-    with runtime(colour, server, REVIEW, journal=journal) as client:
+    with runtime(client_kind, server, REVIEW, journal=journal) as client:
         client.tool("refund", refund)
         state = client.run().to_state()
         first, second = state.interruptions
         state.edit(first, arguments={"order": "7", "amount": 1}, approver="ann")
         state.reject(second)
         blob = state.to_json()
-    with runtime(colour, server, REVIEW, journal=journal) as client:
+    with runtime(client_kind, server, REVIEW, journal=journal) as client:
         client.tool("refund", refund)
         for _ in range(2):
             answer = client.resume(client.client.state_from_json(blob))
@@ -477,7 +481,7 @@ def test_a_call_whose_process_died_in_it_is_asked_about_and_not_run_again(
         approve_all(state)
         answer = client.resume(state)
         [asked] = answer.interruptions
-        assert (answer.status, asked["status"], asked["in_doubt"]) == (
+        assert (answer.status, asked["status"], asked["outcome_unknown"]) == (
             "interrupted",
             "tool_error",
             True,
@@ -489,7 +493,7 @@ def test_a_call_whose_process_died_in_it_is_asked_about_and_not_run_again(
 
 @pytest.mark.parametrize("first", ["its request id", "its state"])
 def test_a_call_that_is_settled_elsewhere_in_both_ways_runs_once(
-    server: ResponsesServer, colour: str, journal: str, first: str
+    server: ResponsesServer, client_kind: str, journal: str, first: str
 ) -> None:
     ran: list[str] = []
 
@@ -497,22 +501,22 @@ def test_a_call_that_is_settled_elsewhere_in_both_ways_runs_once(
         ran.append(order)
         return f"refunded {order}"
 
-    with runtime(colour, server, REVIEW, journal=journal) as client:
+    with runtime(client_kind, server, REVIEW, journal=journal) as client:
         client.tool("refund", once)
         blob = stored(client, approve_all)
-    with runtime(colour, server, REVIEW, journal=journal) as client:
+    with runtime(client_kind, server, REVIEW, journal=journal) as client:
         client.tool("refund", once)
         ways: list[Callable[[], str]] = [
             lambda: client.settle("refund", {"order": "1", "amount": 5}, "req_1")["tool_output"],
             lambda: client.resume(client.client.state_from_json(blob))["output_text"],
         ]
-        told = [way() for way in (ways if first == "its request id" else ways[::-1])]
+        results = [way() for way in (ways if first == "its request id" else ways[::-1])]
     assert sorted(ran) == ["1", "2"]
-    assert sorted(told) == ["All refunded.", "refunded 1"]
+    assert sorted(results) == ["All refunded.", "refunded 1"]
 
 
 def test_a_call_that_was_settled_by_its_request_id_alone_is_not_run_by_its_state(
-    server: ResponsesServer, colour: str
+    server: ResponsesServer, client_kind: str
 ) -> None:
     ran: list[str] = []
 
@@ -520,12 +524,12 @@ def test_a_call_that_was_settled_by_its_request_id_alone_is_not_run_by_its_state
         ran.append(order)
         return f"refunded {order}"
 
-    with runtime(colour, server, REVIEW) as client:
+    with runtime(client_kind, server, REVIEW) as client:
         client.tool("refund", once)
         blob = stored(client, approve_all)
-    with runtime(colour, server, REVIEW) as client:  # its journal knows nothing of the run
+    with runtime(client_kind, server, REVIEW) as client:  # its journal knows nothing of the run
         client.tool("refund", once)
         client.settle("refund", {"order": "1", "amount": 5}, "req_1")
-        with pytest.raises(StateRefused, match="was settled by its request id req_1"):
+        with pytest.raises(InvalidRunState, match="was answered by its request id req_1"):
             client.resume(client.client.state_from_json(blob))
     assert ran == ["1"]

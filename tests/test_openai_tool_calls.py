@@ -13,7 +13,7 @@ import pytest
 from bighub_langgraph import AsyncBighubOpenAI, current_call
 from tests.openai_answers import calls, says
 from tests.openai_bighub import PROCEED, STOP, AsyncScriptedBighub, ScriptedBighub
-from tests.openai_runtime import COLOURS, runtime
+from tests.openai_runtime import CLIENT_KINDS, runtime
 from tests.openai_server import ResponsesServer
 
 Json = dict[str, Any]
@@ -25,8 +25,8 @@ def server() -> Iterator[ResponsesServer]:
         yield server
 
 
-@pytest.fixture(params=COLOURS)
-def colour(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=CLIENT_KINDS)
+def client_kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
@@ -36,15 +36,17 @@ def refund(order: str, amount: float = 1.0) -> str:
 
 
 def outputs(server: ResponsesServer) -> list[Json]:
-    """What the model was told of its calls, last."""
+    """What the model read about its calls, last."""
     items = server.requests[-1]["input"]
-    said = [item["output"] for item in items if item.get("type") == "function_call_output"]
-    return [json.loads(one) for one in said]
+    texts = [item["output"] for item in items if item.get("type") == "function_call_output"]
+    return [json.loads(text) for text in texts]
 
 
-def test_several_calls_are_answered_in_their_order(server: ResponsesServer, colour: str) -> None:
+def test_several_calls_are_answered_in_their_order(
+    server: ResponsesServer, client_kind: str
+) -> None:
     server.script(calls(*(("refund", {"order": str(n), "amount": None}) for n in range(5))))
-    with runtime(colour, server) as client:
+    with runtime(client_kind, server) as client:
         client.tool("refund", refund)
         answer = client.run()
     assert [event["output"] for event in answer["execution"]["events"]] == [
@@ -54,7 +56,7 @@ def test_several_calls_are_answered_in_their_order(server: ResponsesServer, colo
     assert outputs(server)[3] == {"status": "executed", "output": "refunded 3"}
 
 
-def test_calls_of_a_turn_run_side_by_side(server: ResponsesServer, colour: str) -> None:
+def test_calls_of_a_turn_run_side_by_side(server: ResponsesServer, client_kind: str) -> None:
     both = threading.Barrier(2, timeout=20)
 
     def meet(name: str) -> str:
@@ -62,13 +64,13 @@ def test_calls_of_a_turn_run_side_by_side(server: ResponsesServer, colour: str) 
         return name
 
     server.script(calls(("meet", {"name": "a"}), ("meet", {"name": "b"})))
-    with runtime(colour, server) as client:
+    with runtime(client_kind, server) as client:
         client.tool("meet", meet)
         assert client.run()["execution"]["last"]["status"] == "executed"
 
 
 def test_a_blocked_call_never_runs_and_the_model_reads_why(
-    server: ResponsesServer, colour: str
+    server: ResponsesServer, client_kind: str
 ) -> None:
     ran: list[str] = []
 
@@ -76,19 +78,19 @@ def test_a_blocked_call_never_runs_and_the_model_reads_why(
         ran.append(order)
 
     server.script(calls(("refund", {"order": "1"})))
-    with runtime(colour, server, {**STOP, "thresholds": {"secret": 0.7}}) as client:
+    with runtime(client_kind, server, {**STOP, "thresholds": {"secret": 0.7}}) as client:
         client.tool("refund", note)
         last = client.run()["execution"]["last"]
     assert (last["status"], last["error"], ran) == ("blocked", "too risky", [])
-    [said] = outputs(server)
-    assert said["status"] == "blocked"
-    assert "too risky" in said["reason"]
+    [output] = outputs(server)
+    assert output["status"] == "blocked"
+    assert "too risky" in output["reason"]
     assert "thresholds" not in json.dumps(server.requests[-1]["input"])
-    assert [outcome["status"] for outcome in client.bighub.reported] == ["BLOCKED"]
+    assert [outcome["status"] for outcome in client.bighub.reports] == ["BLOCKED"]
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments", "told"),
+    ("name", "arguments", "message"),
     [
         ("refund", {"order": 1, "amount": "much"}, "amount"),
         ("refund", '{"order": "1', "not JSON"),
@@ -97,30 +99,32 @@ def test_a_blocked_call_never_runs_and_the_model_reads_why(
     ],
 )
 def test_a_call_that_does_not_fit_is_told_what_to_mend_before_bighub_is_asked(
-    server: ResponsesServer, colour: str, name: str, arguments: Any, told: str
+    server: ResponsesServer, client_kind: str, name: str, arguments: Any, message: str
 ) -> None:
     server.script(calls((name, arguments)))
-    with runtime(colour, server) as client:
+    with runtime(client_kind, server) as client:
         client.tool("refund", refund)
         last = client.run()["execution"]["last"]
         assert client.bighub.evaluations == []
     assert last["status"] == "tool_error"
-    assert told in last["error"]
+    assert message in last["error"]
     assert outputs(server) == [{"status": "tool_error", "error": last["error"]}]
 
 
-def test_a_call_that_is_no_json_is_sent_again_as_json(server: ResponsesServer, colour: str) -> None:
+def test_a_call_that_is_no_json_is_sent_again_as_json(
+    server: ResponsesServer, client_kind: str
+) -> None:
     server.script(calls(("refund", '{"order": "1')))
-    with runtime(colour, server) as client:
+    with runtime(client_kind, server) as client:
         client.tool("refund", refund)
         client.run()
     [call] = [item for item in server.requests[-1]["input"] if item.get("type") == "function_call"]
     assert json.loads(call["arguments"]) == {"unreadable": '{"order": "1'}
 
 
-def test_a_value_function_that_raises_is_named(server: ResponsesServer, colour: str) -> None:
+def test_a_value_function_that_raises_is_named(server: ResponsesServer, client_kind: str) -> None:
     server.script(calls(("refund", {"order": "1"})))
-    with runtime(colour, server) as client:
+    with runtime(client_kind, server) as client:
         client.tool("refund", refund, value_from_args=lambda a: a["nothing"])
         last = client.run()["execution"]["last"]
     assert last["status"] == "tool_error"
@@ -128,10 +132,10 @@ def test_a_value_function_that_raises_is_named(server: ResponsesServer, colour: 
 
 
 def test_a_tool_without_a_value_is_evaluated_without_one(
-    server: ResponsesServer, colour: str
+    server: ResponsesServer, client_kind: str
 ) -> None:
     server.script(calls(("ping", {"host": "a"})))
-    with runtime(colour, server) as client:
+    with runtime(client_kind, server) as client:
         client.tool("ping", lambda host: host, parameters_schema=PING, strict=False)
         client.run()
         [asked] = client.bighub.evaluations
@@ -142,16 +146,16 @@ PING = {"type": "object", "properties": {"host": {"type": "string"}}}
 
 
 def test_an_exception_of_a_tool_is_its_result_without_secrets(
-    server: ResponsesServer, colour: str
+    server: ResponsesServer, client_kind: str
 ) -> None:
     def fail(order: str) -> None:
         raise RuntimeError("login failed: password=hunter2")
 
     server.script(calls(("fail", {"order": "1"})))
-    with runtime(colour, server) as client:
+    with runtime(client_kind, server) as client:
         client.tool("fail", fail)
         last = client.run()["execution"]["last"]
-        assert [outcome["status"] for outcome in client.bighub.reported] == ["FAILURE"]
+        assert [outcome["status"] for outcome in client.bighub.reports] == ["FAILURE"]
     assert last["status"] == "tool_error"
     assert last["error"] == "RuntimeError: login failed: password=[redacted]"
     assert "hunter2" not in json.dumps(server.requests)
@@ -162,14 +166,16 @@ class Odd:
         raise ValueError
 
 
-def test_output_that_is_not_json_is_told_all_the_same(server: ResponsesServer, colour: str) -> None:
+def test_output_that_is_not_json_is_told_all_the_same(
+    server: ResponsesServer, client_kind: str
+) -> None:
     at = datetime(2026, 1, 2, tzinfo=UTC)
 
     def look(order: str) -> Json:
         return {"at": at, "nan": float("nan"), "odd": Odd(), "bytes": b"\xff", "lone": "\ud800"}
 
     server.script(calls(("look", {"order": "1"})))
-    with runtime(colour, server) as client:
+    with runtime(client_kind, server) as client:
         client.tool("look", look)
         answer = client.run()
     last = answer["execution"]["last"]
@@ -178,78 +184,82 @@ def test_output_that_is_not_json_is_told_all_the_same(server: ResponsesServer, c
     assert json.loads(json.dumps(answer)) == answer
 
 
-def test_a_large_output_is_cut_with_a_note(server: ResponsesServer, colour: str) -> None:
+def test_a_large_output_is_cut_with_a_note(server: ResponsesServer, client_kind: str) -> None:
     server.script(calls(("look", {"order": "1"})))
-    with runtime(colour, server) as client:
+    with runtime(client_kind, server) as client:
         client.tool("look", lambda order: "x" * 200_000, parameters_schema=LOOK, strict=False)
         answer = client.run()
-    [said] = outputs(server)
-    assert len(said["output"]) <= 50_000
-    assert "of 200002 characters" in said["note"]
+    [output] = outputs(server)
+    assert len(output["output"]) <= 50_000
+    assert "of 200002 characters" in output["note"]
     assert len(answer["execution"]["last"]["output"]) == 200_000
 
 
 LOOK = {"type": "object", "properties": {"order": {"type": "string"}}}
 
 
-def test_a_coroutine_tool_runs_to_its_end(server: ResponsesServer, colour: str) -> None:
+def test_a_coroutine_tool_runs_to_its_end(server: ResponsesServer, client_kind: str) -> None:
     async def look(order: str) -> str:
         await asyncio.sleep(0.01)
         return f"seen {order}"
 
     server.script(calls(("look", {"order": "1"}), ("look", {"order": "2"})))
-    with runtime(colour, server) as client:
+    with runtime(client_kind, server) as client:
         client.tool("look", look)
         events = client.run()["execution"]["events"]
     assert [event["output"] for event in events] == ["seen 1", "seen 2"]
 
 
 def test_a_function_that_returns_a_coroutine_runs_to_its_end(
-    server: ResponsesServer, colour: str
+    server: ResponsesServer, client_kind: str
 ) -> None:
     async def look(order: str) -> str:
         return f"seen {order}"
 
     server.script(calls(("look", {"order": "1"})))
-    with runtime(colour, server) as client:
+    with runtime(client_kind, server) as client:
         client.tool("look", lambda order: look(order=order), parameters_schema=LOOK, strict=False)
         assert client.run()["execution"]["last"]["output"] == "seen 1"
 
 
-def test_a_tool_knows_its_call(server: ResponsesServer, colour: str) -> None:
+def test_a_tool_knows_its_call(server: ResponsesServer, client_kind: str) -> None:
     server.script(calls(("look", {"order": "1"})))
-    with runtime(colour, server) as client:
+    with runtime(client_kind, server) as client:
         client.tool("look", lambda order: current_call().key, parameters_schema=LOOK, strict=False)
         last = client.run()["execution"]["last"]
     assert last["output"] == last["event_id"]
 
 
-def test_a_tool_that_only_reads_runs_unasked(server: ResponsesServer, colour: str) -> None:
+def test_a_tool_that_only_reads_runs_without_an_evaluation(
+    server: ResponsesServer, client_kind: str
+) -> None:
     server.script(calls(("refund", {"order": "1"})))
-    with runtime(colour, server, STOP) as client:
+    with runtime(client_kind, server, STOP) as client:
         client.tool("refund", refund, read_only=True)
         last = client.run()["execution"]["last"]
-        assert (client.bighub.evaluations, client.bighub.reported) == ([], [])
+        assert (client.bighub.evaluations, client.bighub.reports) == ([], [])
     assert (last["status"], last["output"]) == ("executed", "refunded 1")
 
 
 def test_calls_that_share_an_id_are_answered_and_never_run(
-    server: ResponsesServer, colour: str
+    server: ResponsesServer, client_kind: str
 ) -> None:
     twins = calls(("refund", {"order": "1"}), ("refund", {"order": "2"}))
     twins.items[1]["call_id"] = twins.items[0]["call_id"]
     server.script(twins)
-    with runtime(colour, server) as client:
+    with runtime(client_kind, server) as client:
         client.tool("refund", refund)
         answer = client.run()
         assert client.bighub.evaluations == []
     assert [event["status"] for event in answer["execution"]["events"]] == ["tool_error"]
 
 
-def test_newer_fields_of_a_reply_stand_on_the_event(server: ResponsesServer, colour: str) -> None:
+def test_newer_fields_of_a_reply_stand_on_the_event(
+    server: ResponsesServer, client_kind: str
+) -> None:
     reply = {**PROCEED, "better_action": "partial_refund", "salient_factors": [{"factor": "new"}]}
     server.script(calls(("refund", {"order": "1"})))
-    with runtime(colour, server, reply) as client:
+    with runtime(client_kind, server, reply) as client:
         client.tool("refund", refund)
         last = client.run()["execution"]["last"]
     assert last["better_action"] == "partial_refund"
@@ -257,27 +267,31 @@ def test_newer_fields_of_a_reply_stand_on_the_event(server: ResponsesServer, col
     assert last["decision"] == {**reply, "request_id": "req_1"}
 
 
-def test_every_event_says_what_wrote_it(server: ResponsesServer, colour: str) -> None:
+def test_every_event_says_what_wrote_it(server: ResponsesServer, client_kind: str) -> None:
     asks = {"type": "mcp_approval_request", "name": "look", "arguments": "{}"}
     answer = calls(("refund", {"order": "1"}), ("refund", {"wrong": "1"}))
     answer.items.append(asks)
     server.script(answer)
     seen: list[Json] = []
-    with runtime(colour, server, memory_source_version="desk@7", on_decision=seen.append) as client:
+    with runtime(
+        client_kind, server, memory_source_version="desk@7", on_decision=seen.append
+    ) as client:
         client.tool("refund", refund)
         events = client.run()["execution"]["events"]
     assert [event["status"] for event in events] == ["executed", "tool_error", "approval_required"]
     assert {event["source_version"] for event in [*events, *seen]} == {"desk@7"}
 
 
-def test_one_run_is_one_trajectory_of_one_session(server: ResponsesServer, colour: str) -> None:
+def test_one_run_is_one_trajectory_of_one_session(
+    server: ResponsesServer, client_kind: str
+) -> None:
     server.script(
         calls(("refund", {"order": "1"})),
         calls(("refund", {"order": "2"})),
         says("Done."),
         calls(("refund", {"order": "3"})),
     )
-    with runtime(colour, server, session_id="s1") as client:
+    with runtime(client_kind, server, session_id="s1") as client:
         client.tool("refund", refund)
         answer, _ = client.run(), client.run()
         contexts = [asked["context"] for asked in client.bighub.evaluations]
@@ -288,13 +302,13 @@ def test_one_run_is_one_trajectory_of_one_session(server: ResponsesServer, colou
 
 
 def test_a_decision_hook_that_raises_is_logged_and_no_more(
-    server: ResponsesServer, colour: str, caplog: pytest.LogCaptureFixture
+    server: ResponsesServer, client_kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     def hook(event: Json) -> None:
         raise RuntimeError("hook")
 
     server.script(calls(("refund", {"order": "1"})))
-    with runtime(colour, server, on_decision=hook) as client:
+    with runtime(client_kind, server, on_decision=hook) as client:
         client.tool("refund", refund)
         assert client.run().status == "completed"
     assert "on_decision raised" in caplog.text
@@ -305,13 +319,13 @@ def test_a_decision_hook_that_raises_is_logged_and_no_more(
     [("closed", "blocked", "do_not_proceed"), ("open", "executed", "proceed")],
 )
 def test_while_bighub_is_away_the_fail_mode_decides(
-    server: ResponsesServer, colour: str, fail_mode: str, status: str, recommendation: str
+    server: ResponsesServer, client_kind: str, fail_mode: str, status: str, recommendation: str
 ) -> None:
     def away(_: Json) -> Json:
         raise ConnectionError("no route")
 
     server.script(calls(("refund", {"order": "1"})))
-    with runtime(colour, server, away, fail_mode=fail_mode, evaluate_retries=0) as client:
+    with runtime(client_kind, server, away, fail_mode=fail_mode, evaluate_retries=0) as client:
         client.tool("refund", refund)
         last = client.run()["execution"]["last"]
         client.bighub._reply = PROCEED
@@ -324,14 +338,14 @@ def test_check_tool_asks_and_runs_nothing(server: ResponsesServer) -> None:
     with runtime("blocking", server, STOP) as client:
         client.tool("refund", refund)
         checked = client.client.check_tool("refund", {"order": "1"})
-        assert client.bighub.reported == []
+        assert client.bighub.reports == []
     assert checked["_resolved_action"] == "blocked"
     assert checked["recommendation"] == "do_not_proceed"
 
 
-def test_memory_is_told_of_each_round(server: ResponsesServer, colour: str) -> None:
+def test_memory_is_told_of_each_round(server: ResponsesServer, client_kind: str) -> None:
     server.script(calls(("refund", {"order": "1"}), ("refund", {"order": "2"})))
-    with runtime(colour, server, actor="bot", domain="shop") as client:
+    with runtime(client_kind, server, actor="bot", domain="shop") as client:
         client.tool("refund", refund)
         answer = client.run()
     [memory] = client.bighub.memories
@@ -365,25 +379,25 @@ def test_where_one_call_cannot_even_be_asked_about_no_other_runs(server: Respons
 
 
 def test_a_risk_beyond_all_numbers_blocks_its_call_and_no_other(
-    server: ResponsesServer, colour: str
+    server: ResponsesServer, client_kind: str
 ) -> None:
     def reply(asked: Json) -> Json:
         odd = asked["context"]["arguments"]["order"] == "a"
         return {**PROCEED, "risk_score": 10**400} if odd else PROCEED
 
     server.script(calls(("refund", {"order": "a"}), ("refund", {"order": "b"})), says("Done."))
-    with runtime(colour, server, reply) as client:
+    with runtime(client_kind, server, reply) as client:
         client.tool("refund", refund)
         events = client.run()["execution"]["events"]
     assert [event["status"] for event in events] == ["blocked", "executed"]
 
 
 def test_what_a_caller_does_to_an_event_changes_nothing_else(
-    server: ResponsesServer, colour: str
+    server: ResponsesServer, client_kind: str
 ) -> None:
     odd = {**PROCEED, "recommendation": {"word": "proceed"}, "enforcement_mode": ["odd"]}
     server.script(calls(("refund", {"order": "a"})))
-    with runtime(colour, server, odd) as client:
+    with runtime(client_kind, server, odd) as client:
         client.tool("refund", refund)
         result = client.run()
         [event] = result["execution"]["events"]
@@ -400,12 +414,13 @@ def stopped_in_a_turn(server: ResponsesServer) -> None:
     server.script(calls(("refund", {"order": "1", "amount": None}), ("stop", {})))
 
 
-def told(client: Any, statuses: list[str]) -> bool:
-    """Whether BIGHUB is told of these outcomes in a while, with no other run and no close."""
+def are_reported(client: Any, statuses: list[str]) -> bool:
+    """Whether these outcomes are reported after a while, without another run or `close`."""
     pause = threading.Event()
-    reported = client.bighub.reported
+    reported = client.bighub.reports
     return any(
-        [one["status"] for one in reported] == statuses or pause.wait(0.01) for _ in range(1_000)
+        [report["status"] for report in reported] == statuses or pause.wait(0.01)
+        for _ in range(1_000)
     )
 
 
@@ -420,7 +435,7 @@ def test_what_ran_in_a_turn_that_was_interrupted_is_told(server: ResponsesServer
         client.tool("stop", stop)
         with pytest.raises(KeyboardInterrupt):
             client.run_with_approval(None) if way == "run_with_approval" else getattr(client, way)()
-        assert told(client, ["SUCCESS"])
+        assert are_reported(client, ["SUCCESS"])
 
 
 @pytest.mark.parametrize("bighub", [ScriptedBighub, AsyncScriptedBighub])
@@ -443,7 +458,7 @@ async def test_what_ran_in_a_run_that_was_cancelled_is_told_at_its_end(
     ):
         client.tool("refund", refund)
         client.tool("slow", slow)
-        reported = client._backing.guard.client.reported
+        reported = client._runtime.clients.primary.reports
         run = asyncio.create_task(client.run(messages="Go.", model="gpt-5"))
         await begun.wait()
         run.cancel()
@@ -454,5 +469,5 @@ async def test_what_ran_in_a_run_that_was_cancelled_is_told_at_its_end(
                 if len(reported) == ended:
                     break
                 await asyncio.sleep(0.01)
-            assert [one["status"] for one in reported] == ["SUCCESS"] * ended
+            assert [report["status"] for report in reported] == ["SUCCESS"] * ended
             let_go.set()

@@ -10,7 +10,7 @@ import pytest
 from bighub_langgraph import BighubOpenAI
 from tests.openai_answers import Answer, calls, says
 from tests.openai_bighub import PROCEED, REVIEW, STOP
-from tests.openai_runtime import COLOURS, runtime
+from tests.openai_runtime import CLIENT_KINDS, runtime
 from tests.openai_server import ResponsesServer
 
 Json = dict[str, Any]
@@ -24,8 +24,8 @@ def server() -> Iterator[ResponsesServer]:
         yield server
 
 
-@pytest.fixture(params=COLOURS)
-def colour(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=CLIENT_KINDS)
+def client_kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
@@ -48,7 +48,7 @@ def outputs(server: ResponsesServer) -> list[Json]:
 
 
 def test_every_call_is_asked_about_and_the_model_has_the_last_word(
-    server: ResponsesServer, colour: str
+    server: ResponsesServer, client_kind: str
 ) -> None:
     asked: list[Json] = []
 
@@ -56,36 +56,42 @@ def test_every_call_is_asked_about_and_the_model_has_the_last_word(
         asked.append(context)
         return {**YES, "comment": "fine", "approver": "ann"}
 
-    with runtime(colour, server, REVIEW) as client:
+    with runtime(client_kind, server, REVIEW) as client:
         client.tool("refund", refund)
         answer = client.run_with_approval(ask)
-        assert [one["resolution"] for one in client.bighub.resolved] == ["approved", "approved"]
-        assert client.bighub.resolved[0]["comment"] == "ann: fine"
-        assert [one["status"] for one in client.bighub.reported] == ["SUCCESS", "SUCCESS"]
+        assert [item["resolution"] for item in client.bighub.resolutions] == [
+            "approved",
+            "approved",
+        ]
+        assert client.bighub.resolutions[0]["comment"] == "ann: fine"
+        assert [report["status"] for report in client.bighub.reports] == ["SUCCESS", "SUCCESS"]
     assert [set(context) for context in asked] == [{"request_id", "event", "response"}] * 2
-    assert [context["request_id"] for context in asked] == ["req_1", "req_2"]
+    assert {context["request_id"] for context in asked} == {"req_1", "req_2"}
     assert answer["output_text"] == "All refunded."
-    assert [said["output"] for said in outputs(server)] == ["refunded 1 for 5", "refunded 2 for 6"]
+    assert [output["output"] for output in outputs(server)] == [
+        "refunded 1 for 5",
+        "refunded 2 for 6",
+    ]
     loop = answer["approval_loop"]
     assert (loop["required"], loop["resolved"], loop["resumed"]) == (True, True, True)
-    assert [one["tool_output"] for one in loop["approvals"]] == [
+    assert [item["tool_output"] for item in loop["approvals"]] == [
         "refunded 1 for 5",
         "refunded 2 for 6",
     ]
 
 
-def test_a_comment_is_told_without_secrets(server: ResponsesServer, colour: str) -> None:
-    said = {**YES, "comment": "the card was 4111 1111 1111 1111", "approver": "ann@example.org"}
-    with runtime(colour, server, REVIEW) as client:
+def test_a_comment_is_told_without_secrets(server: ResponsesServer, client_kind: str) -> None:
+    response = {**YES, "comment": "the card was 4111 1111 1111 1111", "approver": "ann@example.org"}
+    with runtime(client_kind, server, REVIEW) as client:
         client.tool("refund", refund)
-        client.run_with_approval(lambda _: said)
-    assert client.bighub.resolved[0]["comment"] == "ann@example.org: the card was [redacted]"
+        client.run_with_approval(lambda _: response)
+    assert client.bighub.resolutions[0]["comment"] == "ann@example.org: the card was [redacted]"
 
 
 def test_what_needs_nobody_runs_at_once_and_the_model_waits(
-    server: ResponsesServer, colour: str
+    server: ResponsesServer, client_kind: str
 ) -> None:
-    with runtime(colour, server, over(5)) as client:
+    with runtime(client_kind, server, over(5)) as client:
         client.tool("refund", refund)
         answer = client.run()
     assert answer.status == "interrupted"
@@ -93,24 +99,26 @@ def test_what_needs_nobody_runs_at_once_and_the_model_waits(
         "executed",
         "approval_required",
     ]
-    assert [one["arguments"] for one in answer.interruptions] == [{"order": "2", "amount": 6.0}]
+    assert [item["arguments"] for item in answer.interruptions] == [{"order": "2", "amount": 6.0}]
     assert len(server.requests) == 1
 
 
-def test_a_run_that_needs_nobody_says_so(server: ResponsesServer, colour: str) -> None:
-    with runtime(colour, server) as client:
+def test_a_run_that_needs_nobody_says_so(server: ResponsesServer, client_kind: str) -> None:
+    with runtime(client_kind, server) as client:
         client.tool("refund", refund)
         loop = client.run_with_approval(lambda _: YES)["approval_loop"]
     assert loop == {"required": False, "resolved": False, "resumed": False}
 
 
-def test_a_denial_reaches_the_model_with_its_reason(server: ResponsesServer, colour: str) -> None:
-    with runtime(colour, server, over(5)) as client:
+def test_a_denial_reaches_the_model_with_its_reason(
+    server: ResponsesServer, client_kind: str
+) -> None:
+    with runtime(client_kind, server, over(5)) as client:
         client.tool("refund", refund)
         denied = {"resolution": "denied", "comment": "not this one"}
         answer = client.run_with_approval(lambda _: denied)
-        assert [one["status"] for one in client.bighub.reported] == ["SUCCESS", "BLOCKED"]
-        assert client.bighub.resolved[0]["resolution"] == "denied"
+        assert [report["status"] for report in client.bighub.reports] == ["SUCCESS", "BLOCKED"]
+        assert client.bighub.resolutions[0]["resolution"] == "denied"
     assert outputs(server)[1]["status"] == "blocked"
     assert "not this one" in outputs(server)[1]["reason"]
     loop = answer["approval_loop"]
@@ -118,32 +126,34 @@ def test_a_denial_reaches_the_model_with_its_reason(server: ResponsesServer, col
     assert answer["execution"]["last"]["approval"]["answer"] == "reject"
 
 
-def test_an_edit_is_checked_shown_to_bighub_and_run(server: ResponsesServer, colour: str) -> None:
-    with runtime(colour, server, over(5)) as client:
+def test_an_edit_is_checked_shown_to_bighub_and_run(
+    server: ResponsesServer, client_kind: str
+) -> None:
+    with runtime(client_kind, server, over(5)) as client:
         client.tool("refund", refund)
         edit = {**YES, "arguments": {"order": "2", "amount": "4"}}
         client.run_with_approval(lambda _: edit)
         arguments = [asked["context"]["arguments"]["amount"] for asked in client.bighub.evaluations]
-        assert [one["status"] for one in client.bighub.reported] == ["SUCCESS", "SUCCESS"]
+        assert [report["status"] for report in client.bighub.reports] == ["SUCCESS", "SUCCESS"]
     assert arguments == [5.0, 6.0, 4.0]
-    said = outputs(server)[1]
-    assert said["output"] == "refunded 2 for 4"
-    assert "A person changed this call" in said["note"]
+    output = outputs(server)[1]
+    assert output["output"] == "refunded 2 for 4"
+    assert "A person changed this call" in output["note"]
 
 
-def test_an_edit_that_bighub_blocks_does_not_run(server: ResponsesServer, colour: str) -> None:
+def test_an_edit_that_bighub_blocks_does_not_run(server: ResponsesServer, client_kind: str) -> None:
     def strict(asked: Json) -> Json:
         return STOP if asked["context"]["arguments"]["amount"] > 100 else REVIEW
 
-    with runtime(colour, server, strict) as client:
+    with runtime(client_kind, server, strict) as client:
         client.tool("refund", refund)
         edit = {**YES, "arguments": {"order": "2", "amount": 1000}}
         client.run_with_approval(lambda _: edit)
-    assert [said["status"] for said in outputs(server)] == ["blocked", "blocked"]
+    assert [output["status"] for output in outputs(server)] == ["blocked", "blocked"]
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "message"),
     [
         ("yes", "answered 'yes'"),
         (True, "answered True"),
@@ -154,73 +164,88 @@ def test_an_edit_that_bighub_blocks_does_not_run(server: ResponsesServer, colour
     ],
 )
 def test_nonsense_is_a_denial_that_says_so(
-    server: ResponsesServer, colour: str, answer: Any, told: str
+    server: ResponsesServer, client_kind: str, answer: Any, message: str
 ) -> None:
-    with runtime(colour, server, over(5)) as client:
+    with runtime(client_kind, server, over(5)) as client:
         client.tool("refund", refund)
         last = client.run_with_approval(lambda _: answer)["execution"]["last"]
     assert last["status"] == "blocked"
-    assert told in last["error"]
+    assert message in last["error"]
 
 
-def test_a_callback_that_raises_is_a_denial(server: ResponsesServer, colour: str) -> None:
+def test_a_callback_that_raises_is_a_denial(server: ResponsesServer, client_kind: str) -> None:
     def ask(_: Json) -> Json:
         raise RuntimeError("pager is down")
 
-    with runtime(colour, server, over(5)) as client:
+    with runtime(client_kind, server, over(5)) as client:
         client.tool("refund", refund)
         last = client.run_with_approval(ask)["execution"]["last"]
     assert (last["status"], "pager is down" in last["error"]) == ("blocked", True)
 
 
-def test_a_callback_may_be_a_coroutine(server: ResponsesServer, colour: str) -> None:
+def test_a_decision_is_announced_once_though_a_person_answers_later(
+    server: ResponsesServer, client_kind: str
+) -> None:
+    seen: list[str] = []
+    with runtime(
+        client_kind, server, REVIEW, on_decision=lambda event: seen.append(event["status"])
+    ) as client:
+        client.tool("refund", refund)
+        client.run_with_approval(lambda _: YES)
+    assert seen == ["approval_required", "approval_required"]
+
+
+def test_a_callback_may_be_a_coroutine(server: ResponsesServer, client_kind: str) -> None:
     async def ask(_: Json) -> Json:
         await asyncio.sleep(0)
         return YES
 
-    with runtime(colour, server, REVIEW) as client:
+    with runtime(client_kind, server, REVIEW) as client:
         client.tool("refund", refund)
         assert client.run_with_approval(ask).status == "completed"
 
 
-def test_no_answer_leaves_the_call_waiting(server: ResponsesServer, colour: str) -> None:
-    with runtime(colour, server, over(5)) as client:
+def test_no_answer_leaves_the_call_waiting(server: ResponsesServer, client_kind: str) -> None:
+    with runtime(client_kind, server, over(5)) as client:
         client.tool("refund", refund)
         answer = client.run_with_approval(lambda _: None)
     assert answer.status == "interrupted"
     loop = answer["approval_loop"]
-    assert (loop["required"], loop["resolved"], loop["request_id"]) == (True, False, "req_2")
+    asked = answer.interruptions[0]["request_id"]
+    assert (loop["required"], loop["resolved"], loop["request_id"]) == (True, False, asked)
 
 
-def test_without_a_callback_the_run_stops(server: ResponsesServer, colour: str) -> None:
-    with runtime(colour, server, over(5)) as client:
+def test_without_a_callback_the_run_stops(server: ResponsesServer, client_kind: str) -> None:
+    with runtime(client_kind, server, over(5)) as client:
         client.tool("refund", refund)
         assert client.run_with_approval(None).status == "interrupted"
 
 
-def test_a_standing_approval_holds_for_the_run(server: ResponsesServer, colour: str) -> None:
+def test_a_standing_approval_holds_for_the_run(server: ResponsesServer, client_kind: str) -> None:
     server._script[1:1] = [calls(("refund", {"order": "3", "amount": 7}))]
-    with runtime(colour, server, REVIEW) as client:
+    with runtime(client_kind, server, REVIEW) as client:
         client.tool("refund", refund)
         state = client.run().to_state()
         first, second = state.interruptions
         state.approve(first, approver="ann", always_approve=True)
         state.approve(second, approver="ann")
         answer = client.resume(state)
-        assert len(client.bighub.resolved) == 3
+        assert len(client.bighub.resolutions) == 3
     assert answer.status == "completed"
     ran = [event for event in answer["execution"]["events"] if event["status"] == "executed"]
     assert {event["approval"]["approver"] for event in ran} == {"ann"}
     assert len(ran) == 3
 
 
-def test_a_standing_approval_does_not_lift_a_block(server: ResponsesServer, colour: str) -> None:
+def test_a_standing_approval_does_not_lift_a_block(
+    server: ResponsesServer, client_kind: str
+) -> None:
     server._script[1:1] = [calls(("refund", {"order": "3", "amount": 700}))]
 
     def strict(asked: Json) -> Json:
         return STOP if asked["context"]["arguments"]["amount"] > 100 else REVIEW
 
-    with runtime(colour, server, strict) as client:
+    with runtime(client_kind, server, strict) as client:
         client.tool("refund", refund)
         state = client.run().to_state()
         first, second = state.interruptions
@@ -238,8 +263,8 @@ MCP = {
 
 
 @pytest.mark.parametrize("yes", [True, False])
-def test_what_a_hosted_server_asks_is_shown_and_answered(colour: str, yes: bool) -> None:
-    with ResponsesServer() as server, runtime(colour, server) as client:
+def test_what_a_hosted_server_asks_is_shown_and_answered(client_kind: str, yes: bool) -> None:
+    with ResponsesServer() as server, runtime(client_kind, server) as client:
         server.script(Answer([dict(MCP)]), says("Deleted."))
         client.tool("refund", refund)
         answer = client.run()
@@ -252,16 +277,16 @@ def test_what_a_hosted_server_asks_is_shown_and_answered(colour: str, yes: bool)
         state = answer.to_state()
         (state.approve if yes else state.reject)(asked)
         assert client.resume(state)["output_text"] == "Deleted."
-        said = server.requests[-1]["input"][-1]
-    assert (said["type"], said["approve"]) == ("mcp_approval_response", yes)
-    assert said["approval_request_id"] == asked["request_id"]
+        item = server.requests[-1]["input"][-1]
+    assert (item["type"], item["approve"]) == ("mcp_approval_response", yes)
+    assert item["approval_request_id"] == asked["request_id"]
 
 
-def test_fail_mode_review_asks_a_person(server: ResponsesServer, colour: str) -> None:
+def test_fail_mode_review_asks_a_person(server: ResponsesServer, client_kind: str) -> None:
     def away(_: Json) -> Json:
         raise ConnectionError("no route")
 
-    with runtime(colour, server, away, fail_mode="review", evaluate_retries=0) as client:
+    with runtime(client_kind, server, away, fail_mode="review", evaluate_retries=0) as client:
         client.tool("refund", refund)
         answer = client.run_with_approval(lambda _: YES)
         client.bighub._reply = PROCEED
@@ -286,7 +311,7 @@ def test_an_approval_is_resumed_by_its_request_id_once(server: ResponsesServer) 
     with runtime("blocking", server) as client:
         client.tool("refund", once)
         first, second = resumed(client.client), resumed(client.client)
-        assert [one["status"] for one in client.bighub.reported] == ["SUCCESS"]
+        assert [report["status"] for report in client.bighub.reports] == ["SUCCESS"]
     assert (first["resumed"], first["tool_output"], ran) == (True, "refunded", ["9"])
     assert second["tool_output"] == "refunded"
 
@@ -294,8 +319,8 @@ def test_an_approval_is_resumed_by_its_request_id_once(server: ResponsesServer) 
 def test_an_approval_that_bighub_does_not_confirm_runs_nothing(server: ResponsesServer) -> None:
     with runtime("blocking", server) as client:
         client.tool("refund", refund)
-        told = resumed(client.client, resolution="denied")
-    assert (told["resolved"], told["resumed"]) == (True, False)
+        result = resumed(client.client, resolution="denied")
+    assert (result["resolved"], result["resumed"]) == (True, False)
 
 
 def test_a_waiting_call_resumed_by_request_id_is_not_run_again_by_its_state(
@@ -310,22 +335,23 @@ def test_a_waiting_call_resumed_by_request_id_is_not_run_again_by_its_state(
     with runtime("blocking", server, over(5)) as client:
         client.tool("refund", once)
         answer = client.run()
-        told = client.client.resume_after_approval(
-            tool_name="refund", arguments={"order": "2", "amount": 6}, request_id="req_2"
+        [asked] = answer.interruptions
+        result = client.client.resume_after_approval(
+            tool_name="refund", arguments=asked["arguments"], request_id=asked["request_id"]
         )
         state = answer.to_state()
-        state.approve("req_2")
+        state.approve(asked)
         client.resume(state)
-    assert (told["tool_output"], ran) == ("refunded", ["1", "2"])
+    assert (result["tool_output"], ran) == ("refunded", ["1", "2"])
 
 
 @pytest.mark.parametrize("allowed", [["approve", "reject"]])
 def test_an_answer_that_the_tool_does_not_allow_is_none(
-    server: ResponsesServer, colour: str, allowed: list[str]
+    server: ResponsesServer, client_kind: str, allowed: list[str]
 ) -> None:
     edit = {**YES, "arguments": {"order": "2", "amount": 4}}
-    with runtime(colour, server, over(5)) as client:
-        client.tool("refund", refund, allowed=allowed)
+    with runtime(client_kind, server, over(5)) as client:
+        client.tool("refund", refund, allowed_decisions=allowed)
         last = client.run_with_approval(lambda _: edit)["execution"]["last"]
     assert last["status"] == "blocked"
     assert "may be answered with: approve, reject" in last["error"]

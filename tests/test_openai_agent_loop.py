@@ -7,7 +7,7 @@ import pytest
 
 from bighub_langgraph import AdapterConfigurationError, ProviderResponseError
 from tests.openai_answers import Answer, calls, fails, refuses, says
-from tests.openai_runtime import COLOURS, runtime
+from tests.openai_runtime import CLIENT_KINDS, runtime
 from tests.openai_server import ResponsesServer
 
 Json = dict[str, Any]
@@ -19,8 +19,8 @@ def server() -> Iterator[ResponsesServer]:
         yield server
 
 
-@pytest.fixture(params=COLOURS)
-def colour(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=CLIENT_KINDS)
+def client_kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
@@ -37,10 +37,10 @@ def kinds(items: Any) -> list[str]:
 
 
 def test_the_whole_conversation_is_sent_again_with_encrypted_reasoning(
-    server: ResponsesServer, colour: str
+    server: ResponsesServer, client_kind: str
 ) -> None:
     server.script(looking(), looking("there"))
-    with runtime(colour, server) as client:
+    with runtime(client_kind, server) as client:
         client.tool("look", look)
         client.run()
     first, second, third = server.requests
@@ -53,10 +53,10 @@ def test_the_whole_conversation_is_sent_again_with_encrypted_reasoning(
 
 
 def test_a_model_that_does_not_reason_is_asked_once_more_and_remembered(
-    server: ResponsesServer, colour: str
+    server: ResponsesServer, client_kind: str
 ) -> None:
     server.script(looking())
-    with runtime(colour, server) as client:
+    with runtime(client_kind, server) as client:
         client.tool("look", look)
         assert client.run(model="gpt-4.1").status == "completed"
         client.run(model="gpt-4.1")
@@ -64,9 +64,11 @@ def test_a_model_that_does_not_reason_is_asked_once_more_and_remembered(
     assert [request.get("include") for request in server.requests] == [None] * 3
 
 
-def test_a_stored_conversation_is_continued_by_its_id(server: ResponsesServer, colour: str) -> None:
+def test_a_stored_conversation_is_continued_by_its_id(
+    server: ResponsesServer, client_kind: str
+) -> None:
     server.script(looking(), looking())
-    with runtime(colour, server) as client:
+    with runtime(client_kind, server) as client:
         client.tool("look", look)
         client.run(extra_create_args={"store": True})
     _, second, third = server.requests
@@ -76,10 +78,10 @@ def test_a_stored_conversation_is_continued_by_its_id(server: ResponsesServer, c
 
 
 def test_a_named_conversation_is_continued_by_its_name(
-    server: ResponsesServer, colour: str
+    server: ResponsesServer, client_kind: str
 ) -> None:
     server.script(looking())
-    with runtime(colour, server) as client:
+    with runtime(client_kind, server) as client:
         client.tool("look", look)
         client.run(extra_create_args={"conversation": "conv_1"})
     assert [request["conversation"] for request in server.requests] == ["conv_1", "conv_1"]
@@ -88,10 +90,10 @@ def test_a_named_conversation_is_continued_by_its_name(
 
 
 def test_an_earlier_stored_response_can_be_gone_on_from_without_storing(
-    server: ResponsesServer, colour: str
+    server: ResponsesServer, client_kind: str
 ) -> None:
     server.script(says("Hello."), looking())
-    with runtime(colour, server) as client:
+    with runtime(client_kind, server) as client:
         client.tool("look", look)
         earlier = client.run(extra_create_args={"store": True})["response_id"]
         client.run(extra_create_args={"previous_response_id": earlier})
@@ -99,7 +101,7 @@ def test_an_earlier_stored_response_can_be_gone_on_from_without_storing(
     assert kinds(server.requests[2]["input"])[0] == "message"
 
 
-def test_every_setting_goes_into_every_round(server: ResponsesServer, colour: str) -> None:
+def test_every_setting_goes_into_every_round(server: ResponsesServer, client_kind: str) -> None:
     server.script(looking())
     extra = {
         "max_output_tokens": 99,
@@ -107,7 +109,7 @@ def test_every_setting_goes_into_every_round(server: ResponsesServer, colour: st
         "tools": [{"type": "web_search"}],
         "reasoning": {"effort": "low"},
     }
-    with runtime(colour, server) as client:
+    with runtime(client_kind, server) as client:
         client.tool("look", look)
         client.run(instructions="Be brief.", temperature=0.5, extra_create_args=extra)
     for request in server.requests:
@@ -128,28 +130,30 @@ def test_every_setting_goes_into_every_round(server: ResponsesServer, colour: st
     ],
 )
 def test_a_forced_tool_is_let_go_after_the_first_round(
-    server: ResponsesServer, colour: str, choice: Any, then: Any
+    server: ResponsesServer, client_kind: str, choice: Any, then: Any
 ) -> None:
     server.script(looking())
-    with runtime(colour, server) as client:
+    with runtime(client_kind, server) as client:
         client.tool("look", look)
         client.run(extra_create_args={"tool_choice": choice})
     assert [request["tool_choice"] for request in server.requests] == [choice, then]
 
 
 def test_so_many_rounds_of_tools_and_the_answer_that_follows(
-    server: ResponsesServer, colour: str
+    server: ResponsesServer, client_kind: str
 ) -> None:
     server.script(looking("1"), looking("2"), says("Seen both."))
-    with runtime(colour, server, max_tool_rounds=2) as client:
+    with runtime(client_kind, server, max_tool_rounds=2) as client:
         client.tool("look", look)
         answer = client.run()
     assert (answer.status, answer["output_text"]) == ("completed", "Seen both.")
 
 
-def test_one_round_too_many_is_not_run_and_not_lost(server: ResponsesServer, colour: str) -> None:
+def test_one_round_too_many_is_not_run_and_not_lost(
+    server: ResponsesServer, client_kind: str
+) -> None:
     server.otherwise = lambda _: looking()
-    with runtime(colour, server, max_tool_rounds=2) as client:
+    with runtime(client_kind, server, max_tool_rounds=2) as client:
         client.tool("look", look)
         answer = client.run()
     assert answer.status == "max_rounds"
@@ -173,10 +177,10 @@ def test_one_round_too_many_is_not_run_and_not_lost(server: ResponsesServer, col
     ],
 )
 def test_calls_of_an_answer_that_is_not_whole_do_not_run(
-    server: ResponsesServer, colour: str, ended: Json, status: str, error: str
+    server: ResponsesServer, client_kind: str, ended: Json, status: str, error: str
 ) -> None:
     server.script(calls(("look", {"place": "here"}), **ended))
-    with runtime(colour, server) as client:
+    with runtime(client_kind, server) as client:
         client.tool("look", look)
         answer = client.run()
         assert client.bighub.evaluations == []
@@ -184,44 +188,46 @@ def test_calls_of_an_answer_that_is_not_whole_do_not_run(
     assert error in str(answer.error)
 
 
-def test_a_call_that_was_cut_off_does_not_run(server: ResponsesServer, colour: str) -> None:
+def test_a_call_that_was_cut_off_does_not_run(server: ResponsesServer, client_kind: str) -> None:
     answer = looking()
     answer.items[-1]["status"] = "incomplete"
     server.script(answer)
-    with runtime(colour, server) as client:
+    with runtime(client_kind, server) as client:
         client.tool("look", look)
         assert client.run().status == "incomplete"
 
 
-def test_a_refusal_is_an_answer(server: ResponsesServer, colour: str) -> None:
+def test_a_refusal_is_an_answer(server: ResponsesServer, client_kind: str) -> None:
     server.script(refuses("I will not."))
-    with runtime(colour, server) as client:
+    with runtime(client_kind, server) as client:
         client.tool("look", look)
         answer = client.run()
     assert answer.status == "refused"
     assert answer["output"][-1]["content"][0]["refusal"] == "I will not."
 
 
-def test_hosted_items_are_shown(server: ResponsesServer, colour: str) -> None:
+def test_hosted_items_are_shown(server: ResponsesServer, client_kind: str) -> None:
     search = {
         "type": "web_search_call",
         "status": "completed",
         "action": {"type": "search", "query": "q"},
     }
     server.script(Answer([search, *says("Found.").items]))
-    with runtime(colour, server) as client:
+    with runtime(client_kind, server) as client:
         client.tool("look", look)
         assert kinds(client.run()["output"]) == ["reasoning", "web_search_call", "message"]
 
 
-def test_tokens_of_all_rounds_are_added_up(server: ResponsesServer, colour: str) -> None:
+def test_tokens_of_all_rounds_are_added_up(server: ResponsesServer, client_kind: str) -> None:
     server.script(looking())
-    with runtime(colour, server) as client:
+    with runtime(client_kind, server) as client:
         client.tool("look", look)
         assert client.run().usage["total_tokens"] == 30
 
 
-def test_an_error_carries_what_ran_and_where_to_go_on(server: ResponsesServer, colour: str) -> None:
+def test_an_error_carries_what_ran_and_where_to_go_on(
+    server: ResponsesServer, client_kind: str
+) -> None:
     ran: list[str] = []
 
     def once(place: str) -> str:
@@ -229,27 +235,30 @@ def test_an_error_carries_what_ran_and_where_to_go_on(server: ResponsesServer, c
         return "seen"
 
     server.script(looking(), fails(400, "no more"), says("Seen."))
-    with runtime(colour, server) as client:
+    with runtime(client_kind, server) as client:
         client.tool("look", once)
         with pytest.raises(ProviderResponseError, match="no more") as raised:
             client.run()
         assert [event["status"] for event in raised.value.events] == ["executed"]
         assert raised.value.response["output_text"] == "Let me look."
         answer = client.resume(raised.value.state)
-        assert [outcome["status"] for outcome in client.bighub.reported] == ["SUCCESS"]
+        assert [outcome["status"] for outcome in client.bighub.reports] == ["SUCCESS"]
     assert (answer["output_text"], ran) == ("Seen.", ["here"])
 
 
 @pytest.mark.parametrize("name", ["stream", "background", "input"])
 def test_what_a_run_decides_itself_cannot_be_passed(
-    server: ResponsesServer, colour: str, name: str
+    server: ResponsesServer, client_kind: str, name: str
 ) -> None:
-    with runtime(colour, server) as client:
+    with runtime(client_kind, server) as client:
         client.tool("look", look)
         with pytest.raises(AdapterConfigurationError, match=name):
             client.run(extra_create_args={name: True})
 
 
-def test_without_tools_there_is_nothing_to_run(server: ResponsesServer, colour: str) -> None:
-    with runtime(colour, server) as client, pytest.raises(AdapterConfigurationError, match="tool"):
+def test_without_tools_there_is_nothing_to_run(server: ResponsesServer, client_kind: str) -> None:
+    with (
+        runtime(client_kind, server) as client,
+        pytest.raises(AdapterConfigurationError, match="tool"),
+    ):
         client.run()

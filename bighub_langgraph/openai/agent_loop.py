@@ -1,0 +1,240 @@
+"""The loop of a run: request a response, run its tool calls, until it is done or must wait."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager, nullcontext
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+from bighub_langgraph.openai.continuation import claim_continuation
+from bighub_langgraph.openai.errors import AdapterConfigurationError, ProviderResponseError
+from bighub_langgraph.openai.response_parsing import ModelResponse, serialize_response, to_items
+from bighub_langgraph.openai.run import Run, RunContext, RunEnding, ToolCallState
+from bighub_langgraph.openai.run_approvals import (
+    AskForApproval,
+    ask_for_approvals,
+    record_answers,
+    summarize_approvals,
+)
+from bighub_langgraph.openai.tool_calls import run_turn
+
+Json = dict[str, Any]
+# The events of a run as they come, and its ending last.
+Parts = AsyncGenerator[Json | RunEnding, None]
+
+NO_RESPONSE = ModelResponse(id=None, status="failed", items=(), text="")
+# The status of a response whose calls are still to be run.
+_IN_PROGRESS = "in_progress"
+
+
+async def run_agent(
+    run: Run,
+    context: RunContext,
+    *,
+    streaming: bool,
+    response: ModelResponse = NO_RESPONSE,
+    once: bool = False,
+) -> Parts:
+    """Request responses and run their tool calls until the run stops.
+
+    A run that stopped for people's answers continues with them.
+
+    Args:
+        run: The run so far.
+        context: What it needs from outside.
+        streaming: Whether to yield the events of the responses and calls.
+        response: The last response of a run that is resumed.
+        once: Whether each response is stored in the journal before its calls run, so that the same
+            state resumed again gets the same response, and with it the results of the same calls.
+    """
+    step = record_answers(run, context) if run.calls else None
+    while True:
+        if step is not None:
+            after = await _run_and_deliver(step, context)
+            for event in _stream_events(run, after) if streaming else ():
+                yield event
+            if after.pending_calls:
+                yield RunEnding(after, response, "interrupted")
+                return
+            run = after.with_outputs()
+        claim = await claim_continuation(run.run_id, run.turn_id, context.ports) if once else None
+        if isinstance(claim, dict):
+            ending = RunEnding.from_json(claim)
+        else:
+            with claim or nullcontext(), _add_run_to_error(run, response, context):
+                request = _build_request(run, context.tools.definitions)
+                async with aclosing(context.api.respond(request, streaming=streaming)) as parts:
+                    async for part in parts:
+                        if isinstance(part, ModelResponse):
+                            response = part
+                        else:
+                            yield part
+                run = run.with_response(response, _make_turn_id(response, run))
+                ending = RunEnding(run, response, _status_after(response, run, context))
+            if claim is not None:
+                await claim.finish(ending.to_json())
+        if ending.status != _IN_PROGRESS:
+            yield ending
+            return
+        run, response = ending.run, ending.response
+        step = run_turn(run, response, context)
+
+
+async def run_to_end(parts: Parts) -> RunEnding:
+    """Run until the run stops; return the ending."""
+    async with aclosing(parts) as running:
+        async for part in running:
+            if isinstance(part, RunEnding):
+                return part
+    raise AssertionError("unreachable: a run has an ending, or raises")
+
+
+async def run_with_approvals(
+    run: Run,
+    context: RunContext,
+    ask: AskForApproval | None,
+    build_response: Callable[[RunEnding], Json],
+) -> tuple[RunEnding, Json]:
+    """Run, and call the callback for every pending call, until none is pending or none answered.
+
+    Returns the ending and the published adapter's `approval_loop`.
+    """
+    ending = await run_to_end(run_agent(run, context, streaming=False))
+    asked_calls: list[ToolCallState] = []
+    while ending.status == "interrupted":
+        calls = ending.run.pending_calls
+        if ask is not None:
+            calls = await ask_for_approvals(ending, context, ask, build_response)
+        answers = {call.call_id: call for call in calls}
+        earlier_calls = (call for call in asked_calls if call.call_id not in answers)
+        asked_calls = [*earlier_calls, *calls]
+        if not any(call.approval for call in calls):
+            break
+        answered = [answers.get(call.call_id, call) for call in ending.run.calls]
+        resumed = replace(ending.run, calls=answered)
+        parts = run_agent(resumed, context, streaming=False, response=ending.response, once=True)
+        ending = await run_to_end(parts)
+    return ending, summarize_approvals(asked_calls, ending)
+
+
+async def _run_and_deliver(step: Awaitable[Run], context: RunContext) -> Run:
+    """Run a step and start the delivery of its reports, also when it is stopped."""
+    try:
+        run = await step
+    except BaseException:
+        context.ports.schedule_delivery()
+        raise
+    await context.ports.deliver(run.turn_id)
+    return run
+
+
+@contextmanager
+def _add_run_to_error(run: Run, last: ModelResponse, context: RunContext) -> Iterator[None]:
+    """Add what happened in the run so far to an error of the model's service."""
+    try:
+        yield
+    except ProviderResponseError as error:
+        error.events, error.state = deepcopy(list(run.events)), context.create_state(run)
+        error.response = serialize_response(last) if last.id else None
+        raise
+
+
+def _make_turn_id(response: ModelResponse, run: Run) -> str:
+    # Some servers give every response the same id, or none. Equal calls of two turns would then be
+    # one call to the journal.
+    is_unique = response.id is not None and response.id != run.previous_response_id
+    return str(response.id) if is_unique else f"{response.id}-{uuid4().hex}"
+
+
+def _status_after(response: ModelResponse, run: Run, context: RunContext) -> str:
+    if response.status in {"failed", "cancelled"}:
+        return "failed"
+    if not response.is_complete:
+        return "incomplete"
+    if response.function_calls:
+        return "max_rounds" if run.rounds >= context.max_rounds else _IN_PROGRESS
+    if response.approval_requests:
+        return _IN_PROGRESS
+    return "refused" if response.refusal and not response.text else "completed"
+
+
+def _stream_events(before: Run, after: Run) -> list[Json]:
+    """Return the events of a step for the user's stream."""
+    events: list[Json] = [
+        {"type": "execution_event", "event": deepcopy(event), "response_id": after.turn_id}
+        for event in after.events[len(before.events) :]
+    ]
+    return events + [
+        {
+            "type": "approval_required",
+            "request_id": call.request_id,
+            "event": deepcopy(call.event),
+            "response_id": after.turn_id,
+        }
+        for call in after.pending_calls
+    ]
+
+
+# -- requests --------------------------------------------------------------------------------------
+
+_RESERVED_ARGUMENTS = {
+    "input": "pass messages=",
+    "stream": "call run_stream",
+    "background": "a run waits for each response",
+}
+
+
+def build_request_settings(
+    model: str,
+    instructions: str | None,
+    temperature: float | None,
+    extra: Mapping[str, Any] | None,
+) -> Json:
+    """Return what every request of a run holds.
+
+    Raises:
+        AdapterConfigurationError: `extra` holds an argument that the run sets itself.
+    """
+    extra = dict(extra or {})
+    for name in extra.keys() & _RESERVED_ARGUMENTS.keys():
+        raise AdapterConfigurationError(
+            f"extra_create_args cannot hold {name!r}: {_RESERVED_ARGUMENTS[name]}"
+        )
+    named = {"model": model, "instructions": instructions, "temperature": temperature}
+    settings = {**{name: value for name, value in named.items() if value is not None}, **extra}
+    if "conversation" not in settings:
+        settings.setdefault("store", False)
+    return settings
+
+
+def parse_messages(messages: Any) -> list[Json]:
+    """Return the user's messages as input items: from a text, a message, or a list of items."""
+    if messages is None:
+        raise AdapterConfigurationError("pass messages=, or state= to resume a stopped run")
+    if isinstance(messages, str):
+        return [{"role": "user", "content": messages}]
+    return to_items([messages] if isinstance(messages, Mapping) else messages)
+
+
+def _build_request(run: Run, tools: Sequence[Json]) -> Json:
+    """Return the next request.
+
+    A conversation that the service stores is continued by its id; any other is sent again in full.
+    """
+    request = {**run.settings, "tools": [*tools, *(run.settings.get("tools") or ())]}
+    if run.rounds and request.get("tool_choice") not in (None, "none", "auto"):
+        request["tool_choice"] = _released_tool_choice(request["tool_choice"])
+    if request.get("conversation"):
+        return {**request, "input": list(run.new_items)}
+    if request.get("store") and run.previous_response_id:
+        previous = {"previous_response_id": run.previous_response_id}
+        return {**request, "input": list(run.new_items), **previous}
+    return {**request, "input": list(run.items)}
+
+
+def _released_tool_choice(choice: Any) -> Any:
+    """Return a choice that no longer forces a tool: forced in every round, a run never ends."""
+    if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
+        return {**choice, "mode": "auto"}
+    return "auto"

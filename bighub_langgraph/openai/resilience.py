@@ -1,0 +1,162 @@
+"""Retries and the circuit breaker around requests to the model's service."""
+
+import random
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from http import HTTPStatus
+from time import monotonic, time
+from typing import TypeVar
+
+from bighub_langgraph.openai.errors import CircuitOpenError, StreamInterruptedError
+from bighub_langgraph.openai.response_parsing import get_field
+
+T = TypeVar("T")
+
+MAX_RETRY_AFTER = 60.0  # seconds
+
+_TRANSIENT_STATUSES = frozenset((408, 409, 429))
+_SERVER_ERROR = 500
+# Not the global generator: a user who seeds `random` gets the same numbers with and without us.
+_random = random.SystemRandom().random
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How a client that does not retry by itself is retried; times in seconds."""
+
+    attempts: int = 3
+    first_delay: float = 0.25
+    max_delay: float = 2.0
+    jitter: float = 0.1
+
+
+def delays(policy: RetryPolicy, random_number: Callable[[], float] = _random) -> Iterator[float]:
+    """Yield the delays between the attempts, in seconds."""
+    for attempt in range(policy.attempts - 1):
+        delay = min(policy.first_delay * 2**attempt, policy.max_delay)
+        yield delay + policy.jitter * random_number()
+
+
+async def retry_transient(
+    attempt: Callable[[], Awaitable[T]],
+    policy: RetryPolicy,
+    sleep: Callable[[float], Awaitable[None]],
+) -> T:
+    """Repeat an attempt until it succeeds, its error is not transient, or no attempts are left."""
+    remaining_delays = delays(policy)
+    while True:
+        try:
+            return await attempt()
+        except Exception as error:
+            if not is_transient(error) or (delay := next(remaining_delays, None)) is None:
+                raise
+            retry_after = parse_retry_after(error)
+        await sleep(delay if retry_after is None else retry_after)
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same request may succeed later."""
+    status = get_field(error, "status_code")
+    if isinstance(status, int):
+        return status in _TRANSIENT_STATUSES or status >= _SERVER_ERROR
+    return _is_connection_error(error)
+
+
+def counts_against_service(error: BaseException) -> bool:
+    """Whether an error is the service's and not the caller's: 429, 5xx, no or half a response."""
+    if isinstance(error, StreamInterruptedError):
+        return True
+    status = get_field(error, "status_code")
+    if isinstance(status, int):
+        return status == HTTPStatus.TOO_MANY_REQUESTS or status >= _SERVER_ERROR
+    return _is_connection_error(error)
+
+
+def parse_retry_after(error: BaseException) -> float | None:
+    """Return how long the service wants us to wait, in seconds; at most a minute."""
+    headers = get_field(get_field(error, "response"), "headers") or {}
+    try:
+        if milliseconds := headers.get("retry-after-ms"):
+            seconds = float(milliseconds) / 1000
+        else:
+            seconds = _parse_seconds_or_date(headers["retry-after"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER)
+
+
+def _parse_seconds_or_date(text: str) -> float:
+    from email.utils import parsedate_to_datetime  # slow to import, and seldom needed
+
+    try:
+        return float(text)
+    except ValueError:
+        return parsedate_to_datetime(text).timestamp() - time()
+
+
+def _is_connection_error(error: BaseException) -> bool:
+    # Looked up, not imported: code that raises one of OpenAI's errors has imported it.
+    api_error = getattr(sys.modules.get("openai"), "APIConnectionError", ConnectionError)
+    return isinstance(error, ConnectionError | TimeoutError | api_error)
+
+
+# -- circuit breaker -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Requests are sent; the last `failures` of them failed."""
+
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """No request is sent, but for one that tests the service once `is_testing`."""
+
+    since: float
+    is_testing: bool = False
+
+
+class CircuitBreaker:
+    """A context manager around each request; stops requests to a service that keeps failing.
+
+    Args:
+        max_failures: How many failures in a row open the circuit; 0 disables the breaker.
+        reset_seconds: How long the circuit stays open before one request tests the service.
+        clock: Returns monotonic seconds.
+    """
+
+    def __init__(
+        self, max_failures: int, reset_seconds: float, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self._max_failures, self._reset_seconds, self._clock = max_failures, reset_seconds, clock
+        self._lock = threading.Lock()
+        self._circuit: Closed | Open = Closed()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if isinstance(self._circuit, Closed):
+                return
+            since, is_testing = self._circuit.since, self._circuit.is_testing
+            if is_testing or self._clock() - since < self._reset_seconds:
+                raise CircuitOpenError(
+                    f"the model's service failed {self._max_failures} times in a row; "
+                    f"no request is sent for {self._reset_seconds:g} seconds"
+                )
+            self._circuit = Open(since, is_testing=True)
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        with self._lock:
+            match self._circuit:
+                case Open(since, True) if error and not isinstance(error, Exception):
+                    self._circuit = Open(since)  # cancelled: says nothing about the service
+                case Closed(failures) if error and counts_against_service(error):
+                    is_open = 0 < self._max_failures <= failures + 1
+                    self._circuit = Open(self._clock()) if is_open else Closed(failures + 1)
+                case Open() if error and counts_against_service(error):
+                    self._circuit = Open(self._clock())
+                case _ if error is None or isinstance(error, Exception):
+                    self._circuit = Closed()

@@ -1,0 +1,254 @@
+"""Parse what clients of the Responses API return: responses and stream events of any type."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bighub_langgraph.core.jsonable import MAPPING, copy_jsonable, replace_surrogates, to_jsonable
+from bighub_langgraph.core.redaction import redact_text
+from bighub_langgraph.openai.errors import ProviderResponseError, StreamInterruptedError
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ModelResponse:
+    """One response of the model.
+
+    Attributes:
+        status: completed, incomplete, failed or another status of the service; completed where it
+            sends none.
+        items: The output items as JSON, ready for the input of the next request.
+        incomplete_reason: Why the response is incomplete.
+        error: The service's error, where the response failed.
+        usage: Token counts.
+    """
+
+    id: str | None
+    status: str
+    items: Sequence[Json]
+    text: str
+    refusal: str = ""
+    incomplete_reason: str = ""
+    error: Json | None = None
+    usage: Json = field(default_factory=dict)
+
+    @property
+    def function_calls(self) -> list[Json]:
+        """The items that call a function, in order."""
+        return [item for item in self.items if item.get("type") == "function_call"]
+
+    @property
+    def approval_requests(self) -> list[Json]:
+        """The items in which a hosted MCP server requests an approval."""
+        return [item for item in self.items if item.get("type") == "mcp_approval_request"]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the calls may run. In a response that was cut off, a call may be cut off too.
+
+        A server that sends no status may still send a reason or an error.
+        """
+        if self.status != "completed" or self.incomplete_reason or self.error:
+            return False
+        statuses = {item.get("status") or "completed" for item in self.function_calls}
+        return statuses <= {"completed"}
+
+
+def call_id_of(item: Json) -> str:
+    """Return the id by which the output of a call refers to it."""
+    return str(item.get("call_id") or item.get("id") or "")
+
+
+def parse_response(response: Any) -> ModelResponse:
+    """Parse a response: an object of OpenAI's SDK, a mapping, or any object with such attributes.
+
+    Raises:
+        ProviderResponseError: It has no output, so it is not a response.
+    """
+    id_, status, output, text = _get_fields(response, "id", "status", "output", "output_text")
+    if output is None and text is None:
+        raise ProviderResponseError(
+            f"the model's service answered {response!r:.200}, not a response"
+        )
+    details, error, usage = _get_fields(response, "incomplete_details", "error", "usage")
+    usage = to_item(usage) if usage else {}
+    items = to_items(output or ())
+    messages = [item for item in items if item.get("type", "message") == "message"]
+    blocks = [
+        block
+        for message in messages
+        for block in message.get("content") or ()
+        if isinstance(block, dict)
+    ]
+    return ModelResponse(
+        id=id_,
+        status=status or "completed",
+        items=items,
+        text=text or "".join([str(block.get("text") or "") for block in blocks]),
+        refusal="".join([str(block.get("refusal") or "") for block in blocks]),
+        incomplete_reason=get_field(details, "reason") or "",
+        error=to_item(error) if error else None,
+        usage=usage if isinstance(usage, dict) else {},
+    )
+
+
+def serialize_response(response: ModelResponse) -> Json:
+    """Return the response in the form of the published adapter."""
+    return {
+        "response_id": response.id,
+        "output_text": response.text,
+        "output": copy_jsonable(list(response.items)),
+    }
+
+
+def is_response(answer: Any) -> bool:
+    """Whether a client that was asked to stream returned the complete response instead."""
+    is_iterator = hasattr(answer, "__next__") or hasattr(answer, "__anext__")
+    return not is_iterator and get_field(answer, "output") is not None
+
+
+def get_field(source: Any, name: str) -> Any:
+    """Return a field of a mapping or an attribute of an object; None where there is none."""
+    return None if source is None else _get_fields(source, name)[0]
+
+
+def _get_fields(source: Any, *names: str) -> list[Any]:
+    if isinstance(source, MAPPING):
+        return [source.get(name) for name in names]
+    return [getattr(source, name, None) for name in names]
+
+
+def to_items(values: Iterable[Any]) -> list[Any]:
+    """Return items of any client as JSON, as they came over the wire."""
+    values = list(values)
+    try:
+        # A lone surrogate has no UTF-8, and a request that holds one cannot be sent.
+        items: list[Any] = json.loads(replace_surrogates(_encode(values)))
+    except (TypeError, ValueError, RecursionError):
+        return [to_jsonable(value) for value in values]
+    return items
+
+
+def to_item(value: Any) -> Any:
+    """Return one item of any client as JSON."""
+    return to_items([value])[0]
+
+
+def _to_plain(value: Any) -> Any:
+    """Return what the JSON encoder cannot encode as something that it can."""
+    if callable(getattr(value, "model_dump", None)):
+        return _dump_model(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    return vars(value) if hasattr(value, "__dict__") else to_jsonable(value)
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_to_plain).encode
+
+
+def _dump_model(model: Any) -> Any:
+    # The service refuses fields that it did not send, such as those that `responses.parse` adds.
+    item = model.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    if isinstance(item, dict):
+        for part in (item, *(item.get("content") or ())):
+            if isinstance(part, dict):
+                part.pop("parsed", None)
+                part.pop("parsed_arguments", None)
+    return item
+
+
+# -- stream events ---------------------------------------------------------------------------------
+
+
+class StreamParser:
+    """Parses the events of one streamed response.
+
+    Attributes:
+        calls: Call id and name of each function call, by the id of its item.
+        response: The raw complete response, once it has arrived.
+    """
+
+    def __init__(self) -> None:
+        self.calls: dict[str, Json] = {}
+        self.response: Any = None
+        self._response_id: str | None = None
+
+    def parse(self, raw: Any) -> Json | None:
+        """Return a raw event as one of ours; None for an event that users do not need.
+
+        Raises:
+            StreamInterruptedError: The event reports an error.
+        """
+        kind, response, item = _get_fields(raw, "type", "response", "item")
+        if kind == "error":
+            message = redact_text(str(get_field(raw, "message")))
+            raise StreamInterruptedError(f"the stream reports an error: {message}")
+        # Later events repeat neither the response's id nor the call's id and name.
+        self._response_id = get_field(response, "id") or self._response_id
+        if get_field(item, "type") == "function_call" and (item_id := get_field(item, "id")):
+            self.calls[item_id] = {name: get_field(item, name) for name in ("call_id", "name")}
+        if kind in _FINAL_EVENTS:
+            self.response = response
+        if kind not in _EVENTS:
+            return None
+        response_id = get_field(raw, "response_id") or self._response_id
+        return {**_EVENTS[kind](raw, self), "response_id": response_id}
+
+
+def _item_added_event(raw: Any, _: StreamParser) -> Json:
+    item = get_field(raw, "item")
+    names = {name: value for name in ("call_id", "name") if (value := get_field(item, name))}
+    return {
+        "type": "output_item_added",
+        "item_type": get_field(item, "type"),
+        "output_index": get_field(raw, "output_index"),
+        **names,
+    }
+
+
+def _failed_event(raw: Any, _: StreamParser) -> Json:
+    error = get_field(raw, "error") or get_field(get_field(raw, "response"), "error")
+    return {"type": "response_failed", "error": to_item(error) if error else None}
+
+
+def _done_event(raw: Any, _: StreamParser) -> Json:
+    status = get_field(get_field(raw, "response"), "status")
+    return {"type": "response_done", "status": status or "completed"}
+
+
+def _text_event(kind: str, name: str) -> Callable[[Any, StreamParser], Json]:
+    return lambda raw, _: {"type": kind, name: get_field(raw, name) or ""}
+
+
+def _arguments_event(kind: str, name: str) -> Callable[[Any, StreamParser], Json]:
+    def build(raw: Any, parser: StreamParser) -> Json:
+        call = parser.calls.get(get_field(raw, "item_id") or "", {})
+        return {
+            "type": kind,
+            name: get_field(raw, name) or "",
+            "call_id": get_field(raw, "call_id") or call.get("call_id"),
+            "name": get_field(raw, "name") or call.get("name"),
+            "output_index": get_field(raw, "output_index"),
+        }
+
+    return build
+
+
+_FINAL_EVENTS = ("response.completed", "response.done", "response.incomplete", "response.failed")
+
+_EVENTS: dict[str, Callable[[Any, StreamParser], Json]] = {
+    "response.output_text.delta": _text_event("llm_delta", "delta"),
+    "response.output_text.done": _text_event("llm_text_done", "text"),
+    "response.refusal.delta": _text_event("refusal_delta", "delta"),
+    "response.output_item.added": _item_added_event,
+    "response.function_call_arguments.delta": _arguments_event("function_call_args_delta", "delta"),
+    "response.function_call_arguments.done": _arguments_event(
+        "function_call_args_done", "arguments"
+    ),
+    "response.completed": _done_event,
+    "response.done": _done_event,
+    "response.incomplete": _done_event,
+    "response.failed": _failed_event,
+}

@@ -1,0 +1,315 @@
+"""A run of a model with its tools: its calls, its conversation so far, and its result."""
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from copy import copy
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from bighub_langgraph.core.jsonable import copy_jsonable
+from bighub_langgraph.core.models import Answer, Approval, CallRecord, ToolCall
+from bighub_langgraph.core.policy import GuardSettings
+from bighub_langgraph.core.ports import Ports
+from bighub_langgraph.openai.response_parsing import ModelResponse, serialize_response, to_item
+from bighub_langgraph.openai.responses_api import ResponsesApi
+from bighub_langgraph.openai.schemas import Bound
+from bighub_langgraph.openai.tool_runner import ToolRunner
+from bighub_langgraph.openai.tools import Tools
+
+if TYPE_CHECKING:
+    from bighub_langgraph.openai.run_state import RunState
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ToolCallState:
+    """One call of the current turn, from the model's request until the model has its output.
+
+    Attributes:
+        arguments: Validated and complete, as the tool gets them and people are shown them.
+        kind: "function", or "mcp" for an approval that a hosted server requests.
+        key: The key of the call's record in the journal; None where it has none.
+        event: The event of the last step; users see it while the call is pending.
+        output: What the model reads; None while the call waits for a person.
+        approval: A person's answer; None while there is none.
+        edited_arguments: The arguments of an answer that changes them.
+        is_edited: Whether the arguments are a person's.
+        record: The journal's record. Neither this nor the rest is stored with a run.
+        is_new: Whether the decision is of this turn, so that `on_decision` has not seen it.
+        bind: Returns the values for one call of the tool, where the arguments were just validated.
+    """
+
+    call_id: str
+    tool: str
+    arguments: Json
+    kind: str = "function"
+    key: str | None = None
+    event: Json = field(default_factory=dict)
+    output: str | None = None
+    approval: Approval | None = None
+    edited_arguments: Json | None = None
+    is_edited: bool = False
+    record: CallRecord | None = None
+    is_new: bool = False
+    bind: Callable[[], Bound] | None = None
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether the call waits for a person."""
+        return self.output is None
+
+    @property
+    def request_id(self) -> str | None:
+        """The id by which a person may refer to the call."""
+        return self.event.get("request_id")
+
+    def with_answer(
+        self, approval: Approval, edited_arguments: Json | None = None
+    ) -> "ToolCallState":
+        """Return the call with a person's answer, in place of an earlier one."""
+        return replace(self, approval=approval, edited_arguments=edited_arguments)
+
+    def to_input_item(self) -> Json:
+        """Return the item by which the model receives the output."""
+        if self.kind == "function":
+            return {
+                "type": "function_call_output",
+                "call_id": self.call_id,
+                "output": self.output or "",
+            }
+        approved = self.approval is not None and self.approval.answer is Answer.APPROVE
+        item = {
+            "type": "mcp_approval_response",
+            "approval_request_id": self.call_id,
+            "approve": approved,
+        }
+        return item if approved else {**item, "reason": self.output or ""}
+
+    def to_json(self) -> Json:
+        """Return what is stored with a run."""
+        stored: Json = {name: getattr(self, name) for name in _STORED_FIELDS}
+        stored["event"] = self.event if self.is_pending else {}
+        stored["approval"] = None if self.approval is None else asdict(self.approval)
+        return stored
+
+    @classmethod
+    def from_json(cls, stored: Json) -> "ToolCallState":
+        """Return what `to_json` stored."""
+        if (approval := stored["approval"]) is not None:
+            answer = Answer(approval["answer"])
+            stored = {**stored, "approval": Approval(**{**approval, "answer": answer})}
+        return cls(**stored)
+
+
+_STORED_FIELDS = (
+    *("call_id", "tool", "arguments", "kind", "key", "event", "output", "approval"),
+    *("edited_arguments", "is_edited"),
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the model with its tools, as far as it has come.
+
+    Attributes:
+        run_id: Also the id of its trajectory and its trace.
+        settings: What every request holds: model, instructions and the user's extra arguments.
+        items: The items of both sides, for requests in a conversation that the service does not
+            store.
+        new_items: Those of them that the service has not received.
+        turn_id: The id of the current turn: that of the model's last response.
+        calls: The calls of the current turn.
+        rounds: How many rounds of tools the run had.
+        events: The events of all calls, in order.
+        standing_approvals: The tools whose calls a person approved for the rest of the run, with
+            that person's name and comment.
+    """
+
+    run_id: str
+    settings: Json
+    items: Sequence[Json]
+    new_items: Sequence[Json]
+    turn_id: str = ""
+    previous_response_id: str | None = None
+    rounds: int = 0
+    calls: Sequence[ToolCallState] = ()
+    events: Sequence[Json] = ()
+    usage: Json = field(default_factory=dict)
+    standing_approvals: Json = field(default_factory=dict)
+
+    @property
+    def pending_calls(self) -> list[ToolCallState]:
+        """The calls that wait for a person."""
+        return [call for call in self.calls if call.is_pending]
+
+    def to_tool_call(self, call: ToolCallState) -> ToolCall:
+        """Return a call of the current turn as the journal knows it."""
+        return ToolCall(self.run_id, self.turn_id, call.call_id, call.tool, call.arguments)
+
+    def with_response(self, response: ModelResponse, turn_id: str) -> "Run":
+        """Return the run after a response of the model."""
+        return replace(
+            self,
+            turn_id=turn_id,
+            previous_response_id=response.id,
+            items=[*self.items, *map(_replayable, response.items)],
+            new_items=[],
+            usage=_add_usage(self.usage, response.usage),
+        )
+
+    def with_calls(self, calls: Sequence[ToolCallState], events: Sequence[Json]) -> "Run":
+        """Return the run after a step of its calls."""
+        first = len(self.events)
+        numbered = [{**event, "seq": seq} for seq, event in enumerate(events, first)]
+        return replace(self, calls=list(calls), events=[*self.events, *numbered])
+
+    def with_outputs(self) -> "Run":
+        """Return the run once all calls of the turn are complete: the model is next."""
+        outputs = [call.to_input_item() for call in self.calls]
+        return replace(
+            self,
+            calls=(),
+            rounds=self.rounds + 1,
+            items=[*self.items, *outputs],
+            new_items=[*self.new_items, *outputs],
+        )
+
+    def to_json(self) -> Json:
+        """Return the run as JSON, without keys, headers and what JSON cannot express."""
+        settings = {
+            name: to_item(value)
+            for name, value in self.settings.items()
+            if name not in _PRIVATE_SETTINGS
+        }
+        if isinstance(tools := settings.get("tools"), list):
+            settings["tools"] = [
+                {name: value for name, value in tool.items() if name not in _PRIVATE_TOOL_FIELDS}
+                if isinstance(tool, dict)
+                else tool
+                for tool in tools
+            ]
+        stored = asdict(replace(self, settings=settings, calls=()))
+        return {**stored, "calls": [call.to_json() for call in self.calls]}
+
+    @classmethod
+    def from_json(cls, stored: Json) -> "Run":
+        """Return what `to_json` stored."""
+        calls = [ToolCallState.from_json(call) for call in stored["calls"]]
+        return cls(**{**stored, "calls": calls})
+
+
+# These may hold keys, or mean something only in the process that passed them.
+_PRIVATE_SETTINGS = frozenset(("extra_headers", "extra_query", "timeout"))
+_PRIVATE_TOOL_FIELDS = frozenset(("authorization", "headers"))
+
+
+def _replayable(item: Json) -> Json:
+    """Return an item for the next request; some servers refuse arguments that are not JSON."""
+    arguments = item.get("arguments")
+    if item.get("type") != "function_call" or not isinstance(arguments, str):
+        return item
+    try:
+        json.loads(arguments or "{}")
+    except (ValueError, RecursionError):
+        return {**item, "arguments": json.dumps({"unreadable": arguments})}
+    return item
+
+
+def _add_usage(total: Json, usage: Json) -> Json:
+    """Add up token counts. Some servers send null for a count."""
+    total = dict(total)
+    for name, value in usage.items():
+        before = total.get(name)
+        if isinstance(value, dict):
+            total[name] = _add_usage(before if isinstance(before, dict) else {}, value)
+        elif isinstance(value, int) and not isinstance(value, bool):
+            total[name] = (before if isinstance(before, int) else 0) + value
+        else:
+            total.setdefault(name, value)
+    return total
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What a run needs from outside, in a blocking or an async client.
+
+    Attributes:
+        settings: With the policies of the registered tools.
+        session_id: The same for every run of a client.
+        max_rounds: How many rounds of tools a run may have.
+        emit_decision: Calls the users' callbacks with a new decision; None where there are none.
+        create_state: Returns the state of a run that an error carries.
+    """
+
+    api: ResponsesApi
+    tools: Tools
+    settings: GuardSettings
+    ports: Ports
+    tool_runner: ToolRunner
+    session_id: str
+    max_rounds: int
+    emit_decision: Callable[[Json, CallRecord], Awaitable[None]] | None
+    create_state: Callable[[Run], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnding:
+    """Where a run stopped.
+
+    Attributes:
+        status: completed, interrupted, incomplete, failed, refused or max_rounds.
+        replayed: Whether the same state was resumed before, and this is how it ended then.
+    """
+
+    run: Run
+    response: ModelResponse
+    status: str
+    replayed: bool = False
+
+    def to_json(self) -> Json:
+        """Return the ending as JSON."""
+        return {
+            "run": self.run.to_json(),
+            "response": asdict(self.response),
+            "status": self.status,
+        }
+
+    @classmethod
+    def from_json(cls, stored: Json) -> "RunEnding":
+        """Return what `to_json` stored, as a replayed ending."""
+        response = ModelResponse(**stored["response"])
+        return cls(Run.from_json(stored["run"]), response, stored["status"], replayed=True)
+
+
+class RunResult(dict[str, Any]):
+    """The result of a run.
+
+    As a dict it has `llm_response`, `execution` (`events`, `last`), `response_id`, `output_text`,
+    `output`, and after `run_with_approval` also `approval_loop`. It can always be dumped as JSON.
+
+    Attributes:
+        status: completed, interrupted, incomplete, failed, refused or max_rounds.
+        interruptions: The events of the calls that wait for a person.
+        usage: The tokens of all responses together.
+        error: The service's error or reason, where the response failed or is incomplete.
+        replayed: Whether the same state was resumed before, and this is the result from then.
+    """
+
+    def __init__(self, ending: RunEnding, state: "RunState") -> None:
+        run, response = ending.run, ending.response
+        events = [copy_jsonable(event) for event in run.events]
+        execution = {"events": events, "last": events[-1] if events else None}
+        fields = serialize_response(response)
+        super().__init__(**fields, llm_response=fields, execution=execution)
+        self.status = ending.status
+        self.interruptions = [copy_jsonable(call.event) for call in run.pending_calls]
+        self.usage = dict(run.usage)
+        reason = response.incomplete_reason
+        self.error = response.error or ({"reason": reason} if reason else None)
+        self.replayed = ending.replayed
+        self._state = state
+
+    def to_state(self) -> "RunState":
+        """Return the run as it stands, to be answered, stored as JSON, and resumed anywhere."""
+        return copy(self._state)

@@ -1,0 +1,336 @@
+"""People's answers to pending calls: by a callback, in a stored run, or by BIGHUB's request id."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from bighub_langgraph.core.decision import parse_decision
+from bighub_langgraph.core.errors import InvalidCall, RecordNotFound
+from bighub_langgraph.core.execution import EditedCall, record_answer, resolve_unknown
+from bighub_langgraph.core.jsonable import to_jsonable
+from bighub_langgraph.core.lifecycle import DecisionMade, apply_event
+from bighub_langgraph.core.models import (
+    Answer,
+    Approval,
+    CallRecord,
+    State,
+    Status,
+    ToolCall,
+    ToolFailed,
+    ToolSucceeded,
+    Verdict,
+    digest,
+)
+from bighub_langgraph.core.policy import build_evaluation_request
+from bighub_langgraph.openai.errors import InvalidRunState
+from bighub_langgraph.openai.run import Run, RunContext, RunEnding, ToolCallState
+from bighub_langgraph.openai.tool_calls import evaluate_pending_calls, execute_calls
+from bighub_langgraph.openai.tools import Tools
+
+Json = dict[str, Any]
+AskForApproval = Callable[[Json], Awaitable[Any]]
+
+_APPROVED = frozenset(("approved", "approve"))
+_DENIED = frozenset(("denied", "rejected", "reject", "deny"))
+
+
+# -- answers of a callback -------------------------------------------------------------------------
+
+
+async def ask_for_approvals(
+    ending: RunEnding,
+    context: RunContext,
+    ask: AskForApproval,
+    build_response: Callable[[RunEnding], Json],
+) -> list[ToolCallState]:
+    """Call a user's callback for each pending call; return the calls with the answers."""
+    calls = []
+    for call in ending.run.pending_calls:
+        event = deepcopy(call.event)  # the callback may change it
+        question = {
+            "request_id": call.request_id,
+            "event": event,
+            "response": build_response(ending),
+        }
+        try:
+            answered = _parse_answer(await ask(question), call, context)
+        except Exception as error:  # noqa: BLE001 - a callback that fails is no permission
+            answered = _deny(call, f"the approval callback raised {error!r:.200}", context)
+        calls.append(answered)
+    return calls
+
+
+def summarize_approvals(calls: Sequence[ToolCallState], ending: RunEnding) -> Json:
+    """Return the published adapter's `approval_loop` for the calls that people were asked about."""
+    if not calls:
+        return {"required": False, "resolved": False, "resumed": False}
+    approvals = [_summarize_approval(call, ending) for call in calls]
+    return {**approvals[-1], "approvals": approvals}
+
+
+def _parse_answer(response: Any, call: ToolCallState, context: RunContext) -> ToolCallState:
+    """Return the call with the callback's answer; an answer that cannot be used is a denial."""
+    if response is None:
+        return call
+    resolution = response.get("resolution") if isinstance(response, Mapping) else None
+    if resolution not in _APPROVED | _DENIED:
+        return _deny(
+            call,
+            f"the approval callback answered {response!r:.80} instead of a mapping with a "
+            'resolution, "approved" or "denied"',
+            context,
+        )
+    approval = Approval(
+        Answer.APPROVE if resolution in _APPROVED else Answer.REJECT,
+        context.ports.clock(),
+        comment=str(response.get("comment") or ""),
+        approver=str(response.get("approver") or ""),
+    )
+    if approval.answer is Answer.REJECT:
+        return call.with_answer(replace(approval, text=approval.comment or "denied"))
+    call = call.with_answer(approval)
+    try:
+        if (arguments := response.get("arguments")) is not None:
+            call = answer_with_arguments(call, arguments, approval, context.tools)
+        _refuse_forbidden(call, context)
+    except (InvalidCall, InvalidRunState) as error:
+        return _deny(call, f"the approval callback's answer cannot be used: {error}", context)
+    return call
+
+
+def _deny(call: ToolCallState, reason: str, context: RunContext) -> ToolCallState:
+    return call.with_answer(Approval(Answer.REJECT, context.ports.clock(), reason))
+
+
+def _summarize_approval(call: ToolCallState, ending: RunEnding) -> Json:
+    summary: Json = {
+        "required": True,
+        "request_id": call.request_id,
+        "tool": call.tool,
+        "call_id": call.call_id,
+        "resolved": call.approval is not None,
+        "resumed": False,
+    }
+    if call.approval is None:
+        return summary
+    event = [event for event in ending.run.events if event["call_id"] == call.call_id][-1]
+    if event["status"] in {Status.EXECUTED, Status.TOOL_ERROR}:
+        summary |= {"resumed": True, "tool_output": event["output"]}
+    resolution = "denied" if call.approval.answer is Answer.REJECT else "approved"
+    summary["approval"] = {
+        "request_id": call.request_id,
+        "status": resolution,
+        "resolution": resolution,
+        "comment": call.approval.comment or None,
+        "approver": call.approval.approver or None,
+    }
+    return summary
+
+
+# -- answers in a run ------------------------------------------------------------------------------
+
+
+def answer_with_arguments(
+    call: ToolCallState, arguments: Any, approval: Approval, tools: Tools
+) -> ToolCallState:
+    """Return a call whose answer changes the arguments; unchanged ones are an approval.
+
+    Raises:
+        InvalidCall: The call cannot be edited, or the arguments do not fit its tool.
+    """
+    if not isinstance(arguments, Mapping):
+        raise InvalidCall(
+            f"the arguments of {call.tool!r} must be a mapping, not {arguments!r:.80}"
+        )
+    if call.kind == "mcp":
+        raise InvalidCall("a request of a hosted server can be approved or rejected, not edited")
+    validated = tools[call.tool].parameters.check(arguments)
+    if validated == call.arguments:
+        return call.with_answer(approval)
+    if call.event.get("outcome_unknown"):
+        raise InvalidCall(
+            f"the outcome of call {call.call_id} is unknown: approve it to run it again as it was, "
+            "or reject it; it cannot be edited"
+        )
+    return call.with_answer(replace(approval, answer=Answer.EDIT), validated)
+
+
+async def record_answers(run: Run, context: RunContext) -> Run:
+    """Record the answers of a run, and run what they allow; other calls stay pending."""
+    # A standing approval is for later turns: it answers no call that was shown beside its own.
+    answered = [call for call in run.pending_calls if call.approval is not None]
+    for call in answered:
+        _refuse_forbidden(call, context)
+    recorded = [
+        await _record_answer(call, call.approval, run, context)
+        for call in answered
+        if call.kind == "function" and call.approval is not None
+    ]
+    completed = await execute_calls(recorded, run, context)
+    requests = [_answer_request(call) for call in answered if call.kind == "mcp"]
+    updated = {call.call_id: call for call in (*completed, *requests)}
+    changed = [*completed, *(call for call in requests if call.output)]
+    return run.with_calls(
+        [updated.get(call.call_id, call) for call in run.calls], [call.event for call in changed]
+    )
+
+
+def _refuse_forbidden(call: ToolCallState, context: RunContext) -> None:
+    if call.kind != "function" or call.approval is None:
+        return
+    allowed = context.settings.allowed_decisions(call.tool)
+    if call.approval.answer not in {*allowed, Answer.REJECT}:
+        names = ", ".join(answer.value for answer in allowed)
+        raise InvalidRunState(f"a call of {call.tool!r} may be answered with: {names}")
+
+
+async def _record_answer(
+    call: ToolCallState, approval: Approval, run: Run, context: RunContext
+) -> ToolCallState:
+    key, ports = call.key or "", context.ports
+    call = replace(call, record=None, is_new=False, bind=None)  # these are of an earlier step
+    if (lifetime := context.settings.approvals.expires_after) is not None:
+        approval = replace(approval, expires_at=approval.at + lifetime)
+    if (record := (await ports.find([key])).get(key)) is None:
+        raise RecordNotFound([key])
+    if record.state is State.UNKNOWN and call.event.get("outcome_unknown"):
+        return replace(call, record=await resolve_unknown(record, approval, ports))
+    if approval.answer is not Answer.EDIT:
+        return replace(call, record=await record_answer(record, approval, ports))
+    arguments = call.edited_arguments or {}
+    edited = replace(call, arguments=arguments, is_edited=True, edited_arguments=None)
+    edited_call = run.to_tool_call(edited)
+    record = await record_answer(record, replace(approval, edited_to=edited_call.key), ports)
+    if record.state is not State.EDITED:  # another answer came first
+        return replace(call, record=record)
+    if record.approval is None or record.approval.edited_to != edited_call.key:
+        raise InvalidRunState(
+            f"another worker changed the arguments of call {call.call_id}; "
+            "resume the state that its run returned"
+        )
+    # The edit is already the person's approval of the new arguments.
+    edit = EditedCall(edited_call, replace(approval, answer=Answer.APPROVE), record.key)
+    [evaluated] = await evaluate_pending_calls([edited], run, context, edit)
+    return evaluated
+
+
+def _answer_request(call: ToolCallState) -> ToolCallState:
+    """Return the answered request of a hosted server; a rejection has an event."""
+    if call.approval is None or call.approval.answer is Answer.APPROVE:
+        return replace(call, output="")
+    reason = call.approval.text or "denied"
+    event = {**call.event, "status": Status.BLOCKED.value, "error": reason}
+    return replace(call, output=reason, event=event)
+
+
+# -- answers by request id -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRequest:
+    """A person's answer to the evaluation with this request id of BIGHUB's."""
+
+    tool: str
+    arguments: Json
+    request_id: str
+    resolution: str
+    comment: str
+
+    def describes(self, record: CallRecord) -> bool:
+        """Whether a record is of this tool and these arguments."""
+        of_run = ToolCall(record.thread, record.turn, record.call_id, self.tool, self.arguments).key
+        return record.key == of_run or record.turn == self.to_tool_call().key
+
+    def to_tool_call(self) -> ToolCall:
+        """Return the call of a request that no run here has made."""
+        return ToolCall(self.request_id, "approval", self.request_id, self.tool, self.arguments)
+
+
+def key_of_request(request_id: str) -> str:
+    """Return the key of a call that is known by its request id only, so that it runs once."""
+    return digest(["approval", request_id])
+
+
+async def resolve_request(
+    request: ApprovalRequest, context: RunContext, resolve: Callable[[], Awaitable[Any]]
+) -> Json:
+    """Resolve an approval at BIGHUB, and run the call once if BIGHUB confirms that it is approved.
+
+    Raises:
+        InvalidRunState: The request was about another tool or other arguments.
+    """
+    records = await context.ports.find_by_request_id(request.request_id)
+    record = _find_record(request, records)
+    response = await resolve()
+    fields = response if isinstance(response, Mapping) else {}
+    resolution = str(fields.get("resolution", request.resolution)).lower()
+    is_approved = str(fields.get("status", "")).lower() == resolution == "approved"
+    result: Json = {
+        "request_id": request.request_id,
+        "resolved": True,
+        "resumed": is_approved,
+        "approval": to_jsonable(response),
+    }
+    record = record or await _insert_record(request, context)
+    if record.state is State.AWAITING:
+        approval = Approval(
+            Answer.APPROVE if is_approved else Answer.REJECT,
+            context.ports.clock(),
+            text="" if is_approved else request.comment or "denied",
+            comment=request.comment,
+        )
+        record = await record_answer(record, approval, context.ports)
+    if is_approved:
+        tool = context.tools[request.tool]
+        bind = partial(tool.parameters.bind, request.arguments)
+        policy = context.settings.policy_for(tool.name)
+        execution = await context.tool_runner.execute(
+            tool, policy, request.arguments, record.key, bind
+        )
+        match execution.record.result:
+            case ToolSucceeded(output):
+                result["tool_output"] = to_jsonable(output)
+            case ToolFailed(error):
+                result |= {"tool_output": None, "error": error}
+            case None:
+                result |= {"resumed": False, "error": execution.record.reason or None}
+    await context.ports.deliver(record.turn)
+    return result
+
+
+def _find_record(request: ApprovalRequest, records: Sequence[CallRecord]) -> CallRecord | None:
+    """Return the record of a request, one that is not final before one that is."""
+    if not records:
+        return None
+    matches = [record for record in records if request.describes(record)]
+    if not matches:
+        raise _other_call(request, records[0])
+    return next((record for record in matches if not record.is_final), matches[0])
+
+
+async def _insert_record(request: ApprovalRequest, context: RunContext) -> CallRecord:
+    """Record a request that only BIGHUB knows."""
+    call = request.to_tool_call()
+    evaluation = build_evaluation_request(call, context.settings, session=context.session_id)
+    record = CallRecord.of(call, evaluation, context.ports.clock())
+    # The key does not depend on tool and arguments, so the turn does.
+    record = replace(record, key=key_of_request(request.request_id), turn=call.key)
+    review = {"recommendation": "review_recommended", "requires_approval": True}
+    decision = parse_decision({**review, "request_id": request.request_id})
+    [stored] = await context.ports.insert(
+        [apply_event(record, DecisionMade(decision, Verdict.REVIEW))]
+    )
+    if not request.describes(stored):
+        raise _other_call(request, stored)
+    return stored
+
+
+def _other_call(request: ApprovalRequest, record: CallRecord) -> InvalidRunState:
+    difference = (
+        f"has other arguments than these for {request.tool!r}"
+        if record.tool == request.tool
+        else f"is about the tool {record.tool!r}, not {request.tool!r}"
+    )
+    return InvalidRunState(f"request {request.request_id} {difference}; nothing was run")

@@ -1,0 +1,262 @@
+"""A stopped run: people answer its calls, it is stored as JSON, and resumed in any process.
+
+A stored run is checked when it is loaded: its signature, its tools, and its pending calls against
+the journal.
+"""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import asdict, replace
+from typing import Any
+
+from bighub_langgraph.core.decision import parse_decision
+from bighub_langgraph.core.errors import InvalidCall, InvalidDecisionError
+from bighub_langgraph.core.lifecycle import DecisionMade, apply_event
+from bighub_langgraph.core.models import (
+    Answer,
+    Approval,
+    CallRecord,
+    Decision,
+    Recommendation,
+    Verdict,
+)
+from bighub_langgraph.core.policy import build_evaluation_request
+from bighub_langgraph.openai.errors import InvalidRunState
+from bighub_langgraph.openai.response_parsing import ModelResponse
+from bighub_langgraph.openai.run import Run, RunContext, ToolCallState
+from bighub_langgraph.openai.run_approvals import answer_with_arguments, key_of_request
+from bighub_langgraph.openai.tools import Tools
+
+Json = dict[str, Any]
+
+VERSION = 1
+_FORMAT = "bighub_langgraph.openai.run"
+
+
+class RunState:
+    """A run that waits for people, or that failed.
+
+    Answer its `interruptions` and pass it to `runtime.resume`. Calls that nobody has answered stay
+    pending. Resuming the same state twice runs nothing twice.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        response: ModelResponse,
+        tools: Tools,
+        *,
+        clock: Callable[[], float],
+        fingerprints: Mapping[str, str],
+        signing_key: bytes | None = None,
+    ) -> None:
+        self.run, self.response, self.fingerprints = run, response, dict(fingerprints)
+        self._tools, self._clock, self._signing_key = tools, clock, signing_key
+
+    @property
+    def interruptions(self) -> list[Json]:
+        """The events of the calls that wait for an answer."""
+        return [deepcopy(call.event) for call in self.run.pending_calls if call.approval is None]
+
+    def approve(
+        self, item: Any, *, approver: str = "", comment: str = "", always_approve: bool = False
+    ) -> None:
+        """Let a call run with the arguments shown.
+
+        Args:
+            item: One of `interruptions`, or its `call_id` or `request_id`.
+            approver: The person's name; stored as a claim.
+            comment: For BIGHUB and the record.
+            always_approve: Approve later calls of this tool in this run too, where only a person's
+                approval is missing; what BIGHUB blocks stays blocked. Rejecting or editing a call
+                of the tool, or answering this one again, ends it.
+        """
+        call = self._find_pending(item)
+        approval = Approval(Answer.APPROVE, self._clock(), comment=comment, approver=approver)
+        self._keep(call, call.with_answer(approval))
+        if always_approve:
+            standing = {call.tool: {"approver": approver, "comment": comment}}
+            standing_approvals = {**self.run.standing_approvals, **standing}
+            self.run = replace(self.run, standing_approvals=standing_approvals)
+
+    def reject(
+        self, item: Any, *, rejection_message: str = "", approver: str = "", comment: str = ""
+    ) -> None:
+        """Block a call; the model reads the message."""
+        call = self._find_pending(item)
+        text = rejection_message or comment or "denied"
+        approval = Approval(Answer.REJECT, self._clock(), text, comment, approver)
+        self._keep(call, call.with_answer(approval))
+
+    def edit(
+        self, item: Any, *, arguments: Mapping[str, Any], approver: str = "", comment: str = ""
+    ) -> None:
+        """Let a call run with other arguments, once BIGHUB has evaluated them.
+
+        Raises:
+            InvalidCall: The arguments do not fit the tool.
+        """
+        call = self._find_pending(item)
+        approval = Approval(Answer.APPROVE, self._clock(), comment=comment, approver=approver)
+        self._keep(call, answer_with_arguments(call, arguments, approval, self._tools))
+
+    def to_json(self) -> str:
+        """Return the run as JSON text.
+
+        Without a signing key, anyone who can change the text can change the conversation and
+        people's answers: store it where only you can write.
+        """
+        blob = {
+            "format": _FORMAT,
+            "version": VERSION,
+            "run": self.run.to_json(),
+            "response": asdict(self.response),
+            "fingerprints": self.fingerprints,
+        }
+        if self._signing_key is not None:
+            blob["signature"] = _sign(blob, self._signing_key)
+        return json.dumps(blob)
+
+    def _find_pending(self, item: Any) -> ToolCallState:
+        names = item if isinstance(item, Mapping) else {"call_id": item}
+        ids = [name for key in ("call_id", "request_id") if (name := names.get(key)) is not None]
+        for call in self.run.pending_calls:
+            if call.call_id in ids or call.request_id in ids:
+                return call
+        pending = ", ".join(call.call_id for call in self.run.pending_calls) or "nothing"
+        raise InvalidRunState(f"{item!r:.80} is not waiting for an answer; waiting: {pending}")
+
+    def _keep(self, before: ToolCallState, answered: ToolCallState) -> None:
+        calls = [answered if call is before else call for call in self.run.calls]
+        standing = dict(self.run.standing_approvals)
+        is_approved = answered.approval is not None and answered.approval.answer is Answer.APPROVE
+        if before.approval is not None or not is_approved:
+            standing.pop(before.tool, None)
+        self.run = replace(self.run, calls=calls, standing_approvals=standing)
+
+
+# -- load ------------------------------------------------------------------------------------------
+
+
+def parse_state(blob: Any, tools: Tools, signing_key: bytes | None) -> tuple[Run, ModelResponse]:
+    """Parse what `RunState.to_json` returned.
+
+    Raises:
+        InvalidRunState: It is not a stored run, or newer, changed, or not signed with this key.
+    """
+    try:
+        stored = json.loads(blob) if isinstance(blob, str | bytes | bytearray) else blob
+    except ValueError as error:
+        raise InvalidRunState(f"the stored run is not JSON: {error}") from error
+    if not isinstance(stored, Mapping):
+        raise InvalidRunState("the stored run is not a JSON object")
+    if stored.get("format") != _FORMAT or not isinstance(stored.get("version"), int):
+        raise InvalidRunState("this is not a run stored by `to_json`")
+    if stored["version"] > VERSION:
+        raise InvalidRunState(
+            f"the run was stored by a newer version, {stored['version']}; "
+            f"this one reads up to {VERSION}"
+        )
+    if signing_key is not None:
+        unsigned = {name: value for name, value in stored.items() if name != "signature"}
+        signature = str(stored.get("signature", ""))
+        if not hmac.compare_digest(_sign(unsigned, signing_key), signature):
+            raise InvalidRunState(
+                "the run's signature is missing or wrong; it was changed, or signed with another "
+                "key"
+            )
+    try:
+        run = Run.from_json(stored["run"])
+        response = ModelResponse(**stored["response"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidRunState(f"the stored run cannot be read: {error}") from error
+    check_tools_unchanged(run, stored.get("fingerprints"), tools)
+    return run, response
+
+
+def fingerprint_tools(calls: Sequence[ToolCallState], tools: Tools) -> dict[str, str]:
+    """Return the fingerprints of the tools of these calls, by name."""
+    names = {call.tool for call in calls if call.kind == "function"}
+    return {tool.name: tool.fingerprint for tool in tools if tool.name in names}
+
+
+def check_tools_unchanged(run: Run, fingerprints: Any, tools: Tools) -> None:
+    """Check that the tools of pending calls are those that people were asked about.
+
+    Raises:
+        InvalidRunState: A tool is missing, or was registered with another schema.
+    """
+    registered = fingerprint_tools(run.pending_calls, tools)
+    stored = fingerprints if isinstance(fingerprints, Mapping) else {}
+    for call in run.pending_calls:
+        fingerprint = registered.get(call.tool)
+        if call.kind == "function" and (
+            fingerprint is None or stored.get(call.tool) != fingerprint
+        ):
+            raise InvalidRunState(
+                f"tool {call.tool!r} is not the one that was asked about: "
+                "register it as it was, or start the run again"
+            )
+
+
+def _sign(blob: Mapping[str, Any], key: bytes) -> str:
+    text = json.dumps(blob, sort_keys=True, separators=(",", ":")).encode()
+    return hmac.new(key, text, hashlib.sha256).hexdigest()
+
+
+# -- check against the journal ---------------------------------------------------------------------
+
+
+async def check_against_journal(run: Run, context: RunContext, *, is_signed: bool) -> None:
+    """Check that the journal knows the pending calls; record them where it cannot.
+
+    A durable journal knows every call that was evaluated. One in memory cannot know the calls of
+    another process: then the stored run is believed, or proven by its signature.
+
+    Raises:
+        InvalidRunState: A call was changed, or is not in the journal.
+    """
+    ports = context.ports
+    recorded = {call.key: call for call in run.calls if call.kind == "function" and call.key}
+    for key, call in recorded.items():
+        if run.to_tool_call(call).key != key:
+            raise InvalidRunState(
+                f"call {call.call_id} ({call.tool}) was changed after it was asked about"
+            )
+    records = await ports.find(list(recorded))
+    missing = [call for key, call in recorded.items() if key not in records and call.is_pending]
+    if missing and ports.journal.durable and not is_signed:
+        names = ", ".join(f"{call.call_id} ({call.tool})" for call in missing)
+        raise InvalidRunState(
+            f"the journal does not hold {names}; "
+            "use the journal that the run was started with, or signing_key="
+        )
+    for call in missing:
+        if call.request_id and await ports.find([key_of_request(call.request_id)]):
+            raise InvalidRunState(
+                f"call {call.call_id} ({call.tool}) was answered by its request id "
+                f"{call.request_id} before; nothing was run again"
+            )
+    await ports.insert([_rebuild_record(call, run, context) for call in missing])
+
+
+def _rebuild_record(call: ToolCallState, run: Run, context: RunContext) -> CallRecord:
+    tool_call = run.to_tool_call(call)
+    try:
+        request = build_evaluation_request(
+            tool_call, context.settings, session=context.session_id, trajectory=run.run_id
+        )
+    except InvalidCall as error:
+        raise InvalidRunState(f"call {call.call_id} cannot be resumed: {error}") from error
+    record = CallRecord.of(tool_call, request, context.ports.clock())
+    response = call.event.get("decision") or {}
+    try:
+        decision = parse_decision(response)
+    except InvalidDecisionError:  # BIGHUB was unreachable when a person was asked
+        decision = replace(
+            Decision(response), recommendation=Recommendation.REVIEW, fault="unavailable"
+        )
+    return apply_event(record, DecisionMade(decision, Verdict.REVIEW))

@@ -1,0 +1,220 @@
+"""The tool calls of one response: parse, evaluate, execute, and build the outputs."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from bighub_langgraph.core.errors import InvalidCall
+from bighub_langgraph.core.execution import EditedCall, RefusedCall, evaluate_calls, record_answer
+from bighub_langgraph.core.jsonable import to_jsonable
+from bighub_langgraph.core.lifecycle import next_step
+from bighub_langgraph.core.models import (
+    Answer,
+    Approval,
+    CallRecord,
+    EvaluationRequest,
+    State,
+    Status,
+    Step,
+    ToolSucceeded,
+)
+from bighub_langgraph.openai.events import (
+    BLANK_EVENT,
+    build_call_event,
+    error_for_model,
+    output_for_model,
+)
+from bighub_langgraph.openai.response_parsing import ModelResponse, call_id_of
+from bighub_langgraph.openai.run import Run, RunContext, ToolCallState
+from bighub_langgraph.openai.schemas import read_arguments
+
+Json = dict[str, Any]
+
+
+async def run_turn(run: Run, response: ModelResponse, context: RunContext) -> Run:
+    """Take every call of a response as far as it can go without a person."""
+    calls = _parse_calls(response.function_calls, run, context)
+    # All are evaluated before the first tool starts: where one cannot be evaluated, none runs.
+    calls = await evaluate_pending_calls(calls, run, context)
+    calls = await execute_calls(calls, run, context)
+    calls += [_parse_approval_request(item, run, context) for item in response.approval_requests]
+    return run.with_calls(calls, [call.event for call in calls])
+
+
+async def execute_calls(
+    calls: Sequence[ToolCallState], run: Run, context: RunContext
+) -> list[ToolCallState]:
+    """Run the tools that may run, concurrently; return the calls with their events and outputs."""
+    flows = [_complete_call(call, run, context) for call in calls]
+    completed: list[ToolCallState] = await context.ports.gather(flows)
+    if context.emit_decision is not None:
+        for call in completed:
+            if call.is_new and call.record is not None:
+                await context.emit_decision(call.event, call.record)
+    return completed
+
+
+def refuse_call(call: ToolCallState, error: str, run: Run, context: RunContext) -> ToolCallState:
+    """Return a call that does not run, with the error as its output."""
+    event = _build_error_event(call, error, run, context)
+    # Arguments that were not validated may be nested too deeply to be stored.
+    return replace(call, arguments=event["arguments"], output=error_for_model(error), event=event)
+
+
+def _build_error_event(call: ToolCallState, error: str, run: Run, context: RunContext) -> Json:
+    """Return the event of a call that cannot be evaluated."""
+    return {
+        **BLANK_EVENT,
+        "tool": call.tool,
+        "call_id": call.call_id,
+        "status": Status.TOOL_ERROR.value,
+        "decision": {},
+        "arguments": to_jsonable(call.arguments),
+        "error": error,
+        "event_id": f"{run.run_id}-{call.call_id}",
+        "trace_id": run.run_id,
+        "source_version": context.ports.reporting.source_version,
+    }
+
+
+# -- parse -----------------------------------------------------------------------------------------
+
+
+def _parse_calls(items: Sequence[Json], run: Run, context: RunContext) -> list[ToolCallState]:
+    counts = Counter(map(call_id_of, items))
+    first_items = {call_id_of(item): item for item in reversed(items)}
+    return [
+        _parse_call(call_id, first_items[call_id], run, context, is_unique=count == 1)
+        for call_id, count in counts.items()
+    ]
+
+
+def _parse_call(
+    call_id: str, item: Json, run: Run, context: RunContext, *, is_unique: bool
+) -> ToolCallState:
+    name = str(item.get("name"))
+    arguments: Json = {}
+    if not call_id or not is_unique:
+        error = "each call of a response needs an id of its own; none of these was run"
+        return refuse_call(ToolCallState(call_id, name, arguments), error, run, context)
+    try:
+        tool = context.tools[name]
+        arguments = read_arguments(item.get("arguments"), name)
+        validated = tool.parameters.read(arguments)
+    except InvalidCall as invalid:
+        return refuse_call(ToolCallState(call_id, name, arguments), str(invalid), run, context)
+    return ToolCallState(call_id, name, validated.arguments, bind=validated.bind)
+
+
+def _parse_approval_request(item: Json, run: Run, context: RunContext) -> ToolCallState:
+    """Return the call that a hosted MCP server wants to make."""
+    name, request_id = str(item.get("name")), str(item.get("id"))
+    try:
+        arguments = read_arguments(item.get("arguments"), name)
+    except InvalidCall:
+        arguments = {"unreadable": item.get("arguments")}
+    call = ToolCallState(request_id, name, arguments, kind="mcp")
+    event = {
+        **_build_error_event(call, "", run, context),
+        "status": Status.APPROVAL_REQUIRED.value,
+        "error": None,
+        "request_id": request_id,
+        "server_label": item.get("server_label"),
+    }
+    return replace(call, event=event)
+
+
+# -- evaluate --------------------------------------------------------------------------------------
+
+
+async def evaluate_pending_calls(
+    calls: Sequence[ToolCallState], run: Run, context: RunContext, edit: EditedCall | None = None
+) -> list[ToolCallState]:
+    """Evaluate calls and return them with their records; `edit` is the only one, edited."""
+    pending = [call for call in calls if call.is_pending and not _is_read_only(call, context)]
+    if not pending:
+        return list(calls)
+    new_keys: set[str] = set()
+    records = await evaluate_calls(
+        [edit or run.to_tool_call(call) for call in pending],
+        context.settings,
+        context.ports,
+        session=context.session_id,
+        trajectory=run.run_id,
+        model=str(run.settings["model"]),
+        on_new=lambda record: new_keys.add(record.key),
+    )
+    evaluated: dict[str, ToolCallState] = {}
+    for call, record in zip(pending, records, strict=True):
+        if isinstance(record, RefusedCall):
+            evaluated[call.call_id] = refuse_call(call, str(record.error), run, context)
+            continue
+        is_new = record.key in new_keys
+        record = await _apply_standing_approval(record, run, context)  # noqa: PLW2901
+        evaluated[call.call_id] = replace(call, key=record.key, record=record, is_new=is_new)
+    return [evaluated.get(call.call_id, call) for call in calls]
+
+
+def _is_read_only(call: ToolCallState, context: RunContext) -> bool:
+    return context.settings.policy_for(call.tool).read_only
+
+
+async def _apply_standing_approval(record: CallRecord, run: Run, context: RunContext) -> CallRecord:
+    standing = run.standing_approvals.get(record.tool)
+    if standing is None or record.state is not State.AWAITING:
+        return record
+    approval = Approval(Answer.APPROVE, context.ports.clock(), **standing)
+    return await record_answer(record, approval, context.ports)
+
+
+# -- execute ---------------------------------------------------------------------------------------
+
+
+async def _complete_call(call: ToolCallState, run: Run, context: RunContext) -> ToolCallState:
+    record = call.record
+    if not call.is_pending:
+        return call
+    if record is None:
+        return await _run_read_only(call, run, context)
+    if next_step(record) is not Step.EXECUTE and record.state is not State.UNKNOWN:
+        return _with_record(call, record, run, context, replayed=record.starts > 0)
+    if not call.is_new and run.to_tool_call(call).key != record.key:
+        return refuse_call(call, "its arguments were changed after it was decided", run, context)
+    tool = context.tools[record.tool]
+    policy = context.settings.policy_for(record.tool)
+    bind = call.bind or partial(tool.parameters.bind, call.arguments)
+    result = await context.tool_runner.execute(tool, policy, call.arguments, record.key, bind)
+    return _with_record(call, result.record, run, context, replayed=result.replayed)
+
+
+async def _run_read_only(call: ToolCallState, run: Run, context: RunContext) -> ToolCallState:
+    """Run a tool that only reads: the call is neither evaluated nor recorded."""
+    tool = context.tools[call.tool]
+    request = EvaluationRequest(call.tool, context.settings.actor)
+    try:
+        record = CallRecord.of(run.to_tool_call(call), request, context.ports.clock())
+    except InvalidCall as error:
+        return refuse_call(call, str(error), run, context)
+    bind = call.bind or partial(tool.parameters.bind, call.arguments)
+    outcome = await context.tool_runner.run_read_only(tool, record, bind)
+    state = State.EXECUTED if isinstance(outcome, ToolSucceeded) else State.TOOL_ERROR
+    record = replace(record, state=state, result=outcome)
+    completed = _with_record(call, record, run, context, replayed=False)
+    return replace(completed, key=None, record=None)
+
+
+def _with_record(
+    call: ToolCallState, record: CallRecord, run: Run, context: RunContext, *, replayed: bool
+) -> ToolCallState:
+    """Return a call with the event of its record, and with an output if it is complete."""
+    source_version = context.ports.reporting.source_version
+    event = build_call_event(record, call.arguments, run.run_id, source_version)
+    if next_step(record) is not Step.REPORT:
+        # A person decides next, or says what became of it.
+        return replace(call, key=record.key, record=record, event=event, approval=None)
+    if replayed:
+        event["replayed"] = True
+    output = output_for_model(record, call.arguments, edited=call.is_edited)
+    return replace(call, key=record.key, record=record, event=event, output=output)

@@ -1,0 +1,168 @@
+"""Run a tool, from a thread without an event loop and from a coroutine."""
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from types import AsyncGeneratorType, GeneratorType
+from typing import Any
+
+from bighub_langgraph.concurrency import run_sync, start_in_thread
+from bighub_langgraph.core.context import enter_call
+from bighub_langgraph.core.execution import (
+    ExecutionResult,
+    RunTool,
+    ToolFinished,
+    execute_or_recover,
+)
+from bighub_langgraph.core.jsonable import exception_text, to_jsonable, truncate
+from bighub_langgraph.core.models import CallRecord, ToolFailed, ToolOutcome, ToolSucceeded
+from bighub_langgraph.core.policy import ToolPolicy
+from bighub_langgraph.core.ports import Ports
+from bighub_langgraph.core.redaction import redact_text
+from bighub_langgraph.openai.schemas import Bound
+from bighub_langgraph.openai.tools import Tool
+
+Json = dict[str, Any]
+Bind = Callable[[], Bound]
+WaitFor = Callable[[Awaitable[Any]], Awaitable[Any]]
+
+MAX_ERROR_LENGTH = 4_000  # characters
+
+
+class ToolRunner:
+    """Runs tools in the calling thread, and coroutines on the background loop."""
+
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
+
+    async def execute(
+        self, tool: Tool, policy: ToolPolicy, arguments: Json, key: str, bind: Bind
+    ) -> ExecutionResult:
+        """Claim the call with this key, run its tool once, and record the outcome.
+
+        Args:
+            tool: The tool.
+            policy: What recovers the call if its outcome is unknown.
+            arguments: As JSON, for the policy's probe.
+            key: The key of the record.
+            bind: Returns the values that the function is called with.
+        """
+        run = _make_run(tool, bind, self._ports.wait_for)
+        return await execute_or_recover(key, policy, arguments, self._ports, run)
+
+    async def run_read_only(self, tool: Tool, record: CallRecord, bind: Bind) -> ToolOutcome:
+        """Run a tool that changes nothing, so that the journal need not know the call."""
+        return await _call_tool(tool, bind, self._ports.wait_for, record)
+
+
+class AsyncToolRunner(ToolRunner):
+    """Runs coroutine functions on the event loop, and any other tool in a thread.
+
+    In the thread, claim, tool and recording are one function over blocking ports. When the
+    coroutine that waits for it is cancelled, it still finishes, unless it has not started by then.
+    """
+
+    def __init__(self, async_ports: Ports, ports: Ports) -> None:
+        super().__init__(async_ports)
+        self._blocking_ports = ports
+
+    async def execute(
+        self, tool: Tool, policy: ToolPolicy, arguments: Json, key: str, bind: Bind
+    ) -> ExecutionResult:
+        """See `ToolRunner.execute`."""
+        if tool.on_loop:
+            return await super().execute(tool, policy, arguments, key, bind)
+        run = _make_run(tool, bind, _wait_on(asyncio.get_running_loop()))
+        flow = execute_or_recover(key, policy, arguments, self._blocking_ports, run)
+        return await self._run_in_thread(flow)
+
+    async def run_read_only(self, tool: Tool, record: CallRecord, bind: Bind) -> ToolOutcome:
+        """See `ToolRunner.run_read_only`."""
+        if tool.on_loop:
+            return await super().run_read_only(tool, record, bind)
+        wait_for = _wait_on(asyncio.get_running_loop())
+        return await start_in_thread(lambda: run_sync(_call_tool(tool, bind, wait_for, record)))
+
+    async def _run_in_thread(self, flow: Coroutine[Any, Any, ExecutionResult]) -> ExecutionResult:
+        cancelled = threading.Event()
+
+        def run() -> ExecutionResult | None:
+            if cancelled.is_set():  # while it waited for a thread
+                flow.close()
+                return None
+            return run_sync(flow)
+
+        work = start_in_thread(run)
+        try:
+            result = await asyncio.shield(work)
+        except asyncio.CancelledError:
+            cancelled.set()
+            # The run that would deliver the outcome has ended.
+            work.add_done_callback(lambda _: self._ports.schedule_delivery())
+            raise
+        if result is None:
+            raise AssertionError("unreachable: only a cancelled flow does not start")
+        return result
+
+
+def _make_run(tool: Tool, bind: Bind, wait_for: WaitFor) -> RunTool:
+    async def run(record: CallRecord) -> ToolFinished:
+        return ToolFinished(await _call_tool(tool, bind, wait_for, record))
+
+    return run
+
+
+async def _call_tool(tool: Tool, bind: Bind, wait_for: WaitFor, record: CallRecord) -> ToolOutcome:
+    try:
+        with enter_call(record):
+            positional, named = bind()
+            output = tool.fn(*positional, **named)
+            if _is_awaitable(output):
+                output = await wait_for(output)
+    except asyncio.CancelledError as error:
+        if _is_being_cancelled():
+            raise
+        return _failure(error)  # the tool itself raised it
+    except Exception as error:  # noqa: BLE001 - whatever a tool raises is its outcome
+        return _failure(error)
+    if type(output) in {GeneratorType, AsyncGeneratorType}:
+        return ToolFailed(
+            "the tool returned a generator, which has not run; collect what it yields"
+        )
+    return ToolSucceeded(to_jsonable(output))
+
+
+def _is_awaitable(output: object) -> bool:
+    try:
+        return inspect.isawaitable(output)
+    except Exception:  # noqa: BLE001 - a user's object may raise anything from its own methods
+        return False
+
+
+def _is_being_cancelled() -> bool:
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no event loop is running
+        return False
+    return task is not None and task.cancelling() > 0
+
+
+def _failure(error: BaseException) -> ToolFailed:
+    # Redacted before it is cut, so that no half of a secret remains.
+    text = redact_text(exception_text(error)[: 4 * MAX_ERROR_LENGTH])
+    text = truncate(" ".join(text.split()), MAX_ERROR_LENGTH)
+    return ToolFailed(f"{type(error).__name__}: {text}" if text else type(error).__name__)
+
+
+def _wait_on(loop: asyncio.AbstractEventLoop) -> WaitFor:
+    """Return a function for another thread that awaits something on this loop."""
+
+    async def wait_for(awaitable: Awaitable[Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(_await(awaitable), loop).result()
+
+    return wait_for
+
+
+async def _await(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable
