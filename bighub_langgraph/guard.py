@@ -18,7 +18,7 @@ from bighub_langgraph.core.policy import (
 from bighub_langgraph.core.ports import Journal
 from bighub_langgraph.core.redaction import redact as redact_secrets
 from bighub_langgraph.core.reporting import ReportingConfig
-from bighub_langgraph.guard_runtime import DecisionCallback, GuardRuntime
+from bighub_langgraph.guard_runtime import DecisionCallback, GuardRuntime, open_journal
 
 
 class BighubGuard:
@@ -83,7 +83,7 @@ class BighubGuard:
             redact=redact,
         )
         clients = open_clients(bighub, retries=retries)
-        self.journal, self._owns_journal = _open_journal(journal)
+        self.journal, self._owns_journal = open_journal(journal)
         self.runtime = GuardRuntime.build(
             settings,
             clients,
@@ -166,16 +166,3 @@ def _check_policies(tools: Mapping[str, ToolPolicy]) -> Mapping[str, ToolPolicy]
         if not isinstance(policy, ToolPolicy):
             raise ConfigurationError(f"tools[{name!r}] is a ToolPolicy, not {policy!r}")
     return dict(tools)
-
-
-def _open_journal(journal: Journal | str | None) -> tuple[Journal, bool]:
-    """Return the journal to use, and whether it is ours to close."""
-    if journal is None:
-        from bighub_langgraph.journal.memory import MemoryJournal
-
-        return MemoryJournal(), True
-    if isinstance(journal, str):
-        from bighub_langgraph.journal.sql import SqlJournal
-
-        return SqlJournal(journal), True
-    return journal, False

@@ -153,6 +153,19 @@ class GuardRuntime:
         return event
 
 
+def open_journal(journal: Journal | str | None) -> tuple[Journal, bool]:
+    """Return the journal to use, and whether it is ours to close."""
+    if journal is None:
+        from bighub_langgraph.journal.memory import MemoryJournal
+
+        return MemoryJournal(), True
+    if isinstance(journal, str):
+        from bighub_langgraph.journal.sql import SqlJournal
+
+        return SqlJournal(journal), True
+    return journal, False
+
+
 async def _await(awaitable: Awaitable[Any]) -> Any:
     return await awaitable
 

@@ -21,9 +21,10 @@ from bighub_langgraph.openai.errors import (
     InvalidRunState,
     ProviderResponseError,
 )
+from bighub_langgraph.openai.function_schema import parameters_from_signature
+from bighub_langgraph.openai.parameters_schema import parameters_from_schema
 from bighub_langgraph.openai.response_parsing import parse_response
 from bighub_langgraph.openai.run import Run
-from bighub_langgraph.openai.schemas import from_schema, from_signature, read_arguments
 from tests.openai_answers import calls, fails, says
 from tests.openai_bighub import PROCEED, REVIEW, AsyncScriptedBighub, ScriptedBighub
 from tests.openai_runtime import CLIENT_KINDS, runtime
@@ -253,9 +254,9 @@ def test_whatever_arguments_the_model_sends_the_run_goes_on(
 
 
 def test_integers_beyond_floats_are_integers() -> None:
-    parameters = from_schema(WHOLE, number, "count")
+    parameters = parameters_from_schema(WHOLE, number, "count")
     assert (
-        parameters.check(read_arguments('{"n": 3' + "0" * 400 + "}", "count"))["n"] == 3 * 10**400
+        parameters.check(parse_arguments('{"n": 3' + "0" * 400 + "}", "count"))["n"] == 3 * 10**400
     )
 
 

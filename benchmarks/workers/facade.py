@@ -29,8 +29,8 @@ async def sides(
     client = getattr(import_module(adapter), CLIENTS[api])(
         openai_client=model, bighub=FakeBighub(api, waits), actor="agent", domain="shop"
     )
-    client.tool("refund", tool.of(colour), value_from_args=lambda arguments: arguments["amount"])
-    floor, stop = _floor(colour, calls, waits)
+    client.tool("refund", tool.of(api), value_from_args=lambda arguments: arguments["amount"])
+    floor, stop = _floor(api, calls, waits)
     table: dict[str, Side] = {
         adapter: lambda: client.run(**RUN_ARGUMENTS),
         "floor": floor,

@@ -29,9 +29,7 @@ from bighub_langgraph.openai.agent_loop import (
     run_to_end,
     run_with_approvals,
 )
-from bighub_langgraph.openai.checking import checked
 from bighub_langgraph.openai.errors import AdapterConfigurationError, InvalidRunState
-from bighub_langgraph.openai.registering import Registering
 from bighub_langgraph.openai.resilience import CircuitBreaker
 from bighub_langgraph.openai.response_parsing import ModelResponse
 from bighub_langgraph.openai.responses_api import ResponsesApi
@@ -46,13 +44,13 @@ from bighub_langgraph.openai.run_state import (
 )
 from bighub_langgraph.openai.settings import ClientSettings
 from bighub_langgraph.openai.tool_runner import ToolRunner
-from bighub_langgraph.openai.tools import Tool
+from bighub_langgraph.openai.tools import Tool, ToolRegistration, check_tool_call
 
 log = logging.getLogger("bighub_langgraph")
 Json = dict[str, Any]
 
 
-class BaseClient(ClientSettings, Registering):
+class BaseClient(ClientSettings, ToolRegistration):
     """What `BighubOpenAI` and `AsyncBighubOpenAI` have in common.
 
     Each method of theirs is written once here, as a coroutine that only waits in functions which
@@ -63,7 +61,7 @@ class BaseClient(ClientSettings, Registering):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        Registering.__init__(self)
+        ToolRegistration.__init__(self)
         self.session_id: str = self.session_id or str(uuid4())
         key = self.signing_key
         self._signing_key = key.encode() if isinstance(key, str) else key
@@ -195,7 +193,7 @@ class BaseClient(ClientSettings, Registering):
 
     async def _check_tool(self, tool_name: str, arguments: Mapping[str, Any]) -> Json:
         tool = self._get_tool(tool_name)
-        return await checked(tool, dict(arguments), self._make_context(), uuid4().hex)
+        return await check_tool_call(tool, dict(arguments), self._make_context(), uuid4().hex)
 
     # -- parts -------------------------------------------------------------------------------------
 
@@ -210,7 +208,7 @@ class BaseClient(ClientSettings, Registering):
         return RunContext(
             api=self._api,
             tools=self._tools,
-            settings=self._tools.governed(self._runtime.settings),
+            settings=self._tools.merge_policies(self._runtime.settings),
             ports=self._ports,
             tool_runner=self._tool_runner,
             session_id=self.session_id,

@@ -10,11 +10,11 @@ from bighub_langgraph.core.jsonable import copy_jsonable
 from bighub_langgraph.core.models import Answer, Approval, CallRecord, ToolCall
 from bighub_langgraph.core.policy import GuardSettings
 from bighub_langgraph.core.ports import Ports
+from bighub_langgraph.openai.arguments import BoundArguments
 from bighub_langgraph.openai.response_parsing import ModelResponse, serialize_response, to_item
 from bighub_langgraph.openai.responses_api import ResponsesApi
-from bighub_langgraph.openai.schemas import Bound
 from bighub_langgraph.openai.tool_runner import ToolRunner
-from bighub_langgraph.openai.tools import Tools
+from bighub_langgraph.openai.tools import ToolRegistry
 
 if TYPE_CHECKING:
     from bighub_langgraph.openai.run_state import RunState
@@ -52,7 +52,7 @@ class ToolCallState:
     is_edited: bool = False
     record: CallRecord | None = None
     is_new: bool = False
-    bind: Callable[[], Bound] | None = None
+    bind: Callable[[], BoundArguments] | None = None
 
     @property
     def is_pending(self) -> bool:
@@ -243,7 +243,7 @@ class RunContext:
     """
 
     api: ResponsesApi
-    tools: Tools
+    tools: ToolRegistry
     settings: GuardSettings
     ports: Ports
     tool_runner: ToolRunner

@@ -8,7 +8,8 @@ from typing import Any
 
 from bighub_langgraph.core.decision import parse_decision
 from bighub_langgraph.core.errors import InvalidCall, RecordNotFound
-from bighub_langgraph.core.execution import EditedCall, record_answer, resolve_unknown
+from bighub_langgraph.core.evaluation import EditedCall
+from bighub_langgraph.core.execution import record_answer, resolve_unknown
 from bighub_langgraph.core.jsonable import to_jsonable
 from bighub_langgraph.core.lifecycle import DecisionMade, apply_event
 from bighub_langgraph.core.models import (
@@ -27,7 +28,7 @@ from bighub_langgraph.core.policy import build_evaluation_request
 from bighub_langgraph.openai.errors import InvalidRunState
 from bighub_langgraph.openai.run import Run, RunContext, RunEnding, ToolCallState
 from bighub_langgraph.openai.tool_calls import evaluate_pending_calls, execute_calls
-from bighub_langgraph.openai.tools import Tools
+from bighub_langgraph.openai.tools import ToolRegistry
 
 Json = dict[str, Any]
 AskForApproval = Callable[[Json], Awaitable[Any]]
@@ -133,7 +134,7 @@ def _summarize_approval(call: ToolCallState, ending: RunEnding) -> Json:
 
 
 def answer_with_arguments(
-    call: ToolCallState, arguments: Any, approval: Approval, tools: Tools
+    call: ToolCallState, arguments: Any, approval: Approval, tools: ToolRegistry
 ) -> ToolCallState:
     """Return a call whose answer changes the arguments; unchanged ones are an approval.
 

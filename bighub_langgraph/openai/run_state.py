@@ -28,7 +28,7 @@ from bighub_langgraph.openai.errors import InvalidRunState
 from bighub_langgraph.openai.response_parsing import ModelResponse
 from bighub_langgraph.openai.run import Run, RunContext, ToolCallState
 from bighub_langgraph.openai.run_approvals import answer_with_arguments, key_of_request
-from bighub_langgraph.openai.tools import Tools
+from bighub_langgraph.openai.tools import ToolRegistry
 
 Json = dict[str, Any]
 
@@ -47,7 +47,7 @@ class RunState:
         self,
         run: Run,
         response: ModelResponse,
-        tools: Tools,
+        tools: ToolRegistry,
         *,
         clock: Callable[[], float],
         fingerprints: Mapping[str, str],
@@ -141,7 +141,9 @@ class RunState:
 # -- load ------------------------------------------------------------------------------------------
 
 
-def parse_state(blob: Any, tools: Tools, signing_key: bytes | None) -> tuple[Run, ModelResponse]:
+def parse_state(
+    blob: Any, tools: ToolRegistry, signing_key: bytes | None
+) -> tuple[Run, ModelResponse]:
     """Parse what `RunState.to_json` returned.
 
     Raises:
@@ -177,13 +179,13 @@ def parse_state(blob: Any, tools: Tools, signing_key: bytes | None) -> tuple[Run
     return run, response
 
 
-def fingerprint_tools(calls: Sequence[ToolCallState], tools: Tools) -> dict[str, str]:
+def fingerprint_tools(calls: Sequence[ToolCallState], tools: ToolRegistry) -> dict[str, str]:
     """Return the fingerprints of the tools of these calls, by name."""
     names = {call.tool for call in calls if call.kind == "function"}
     return {tool.name: tool.fingerprint for tool in tools if tool.name in names}
 
 
-def check_tools_unchanged(run: Run, fingerprints: Any, tools: Tools) -> None:
+def check_tools_unchanged(run: Run, fingerprints: Any, tools: ToolRegistry) -> None:
     """Check that the tools of pending calls are those that people were asked about.
 
     Raises:

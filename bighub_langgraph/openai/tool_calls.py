@@ -7,7 +7,8 @@ from functools import partial
 from typing import Any
 
 from bighub_langgraph.core.errors import InvalidCall
-from bighub_langgraph.core.execution import EditedCall, RefusedCall, evaluate_calls, record_answer
+from bighub_langgraph.core.evaluation import EditedCall, RefusedCall, evaluate_calls
+from bighub_langgraph.core.execution import record_answer
 from bighub_langgraph.core.jsonable import to_jsonable
 from bighub_langgraph.core.lifecycle import next_step
 from bighub_langgraph.core.models import (
@@ -20,6 +21,7 @@ from bighub_langgraph.core.models import (
     Step,
     ToolSucceeded,
 )
+from bighub_langgraph.openai.arguments import parse_arguments
 from bighub_langgraph.openai.events import (
     BLANK_EVENT,
     build_call_event,
@@ -28,7 +30,6 @@ from bighub_langgraph.openai.events import (
 )
 from bighub_langgraph.openai.response_parsing import ModelResponse, call_id_of
 from bighub_langgraph.openai.run import Run, RunContext, ToolCallState
-from bighub_langgraph.openai.schemas import read_arguments
 
 Json = dict[str, Any]
 
@@ -101,8 +102,8 @@ def _parse_call(
         return refuse_call(ToolCallState(call_id, name, arguments), error, run, context)
     try:
         tool = context.tools[name]
-        arguments = read_arguments(item.get("arguments"), name)
-        validated = tool.parameters.read(arguments)
+        arguments = parse_arguments(item.get("arguments"), name)
+        validated = tool.parameters.validate(arguments)
     except InvalidCall as invalid:
         return refuse_call(ToolCallState(call_id, name, arguments), str(invalid), run, context)
     return ToolCallState(call_id, name, validated.arguments, bind=validated.bind)
@@ -112,7 +113,7 @@ def _parse_approval_request(item: Json, run: Run, context: RunContext) -> ToolCa
     """Return the call that a hosted MCP server wants to make."""
     name, request_id = str(item.get("name")), str(item.get("id"))
     try:
-        arguments = read_arguments(item.get("arguments"), name)
+        arguments = parse_arguments(item.get("arguments"), name)
     except InvalidCall:
         arguments = {"unreadable": item.get("arguments")}
     call = ToolCallState(request_id, name, arguments, kind="mcp")

@@ -20,11 +20,11 @@ from bighub_langgraph.core.models import CallRecord, ToolFailed, ToolOutcome, To
 from bighub_langgraph.core.policy import ToolPolicy
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.core.redaction import redact_text
-from bighub_langgraph.openai.schemas import Bound
+from bighub_langgraph.openai.arguments import BoundArguments
 from bighub_langgraph.openai.tools import Tool
 
 Json = dict[str, Any]
-Bind = Callable[[], Bound]
+Bind = Callable[[], BoundArguments]
 WaitFor = Callable[[Awaitable[Any]], Awaitable[Any]]
 
 MAX_ERROR_LENGTH = 4_000  # characters

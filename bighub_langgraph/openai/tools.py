@@ -22,7 +22,7 @@ from bighub_langgraph.openai.arguments import Parameters
 from bighub_langgraph.openai.errors import AdapterConfigurationError
 
 if TYPE_CHECKING:
-    from bighub_langgraph.openai.host import Host
+    from bighub_langgraph.openai.run import RunContext
 
 __all__ = [
     "RESOLVED_ACTIONS",
@@ -260,13 +260,17 @@ def make_tool(
     return Tool(name, fn, description, parameters, _make_policy(name, policy), is_async)
 
 
-async def check_tool_call(tool: Tool, arguments: Json, host: "Host", call_id: str) -> Json:
+async def check_tool_call(tool: Tool, arguments: Json, context: "RunContext", call_id: str) -> Json:
     """Evaluate a call without running it; return BIGHUB's response and the action it leads to."""
     call = ToolCall(call_id, call_id, call_id, tool.name, tool.parameters.check(arguments))
-    request = build_evaluation_request(call, host.rules, session=host.session, trajectory=call_id)
-    decision = await evaluate_request(request, call.key, host.rules, host.ports)
-    floor = Verdict.REVIEW if host.rules.policy_for(tool.name).always_review else Verdict.EXECUTE
-    verdict = resolve_verdict(decision, floor, host.rules.minimum_mode)
+    request = build_evaluation_request(
+        call, context.settings, session=context.session_id, trajectory=call_id
+    )
+    decision = await evaluate_request(request, call.key, context.settings, context.ports)
+    floor = (
+        Verdict.REVIEW if context.settings.policy_for(tool.name).always_review else Verdict.EXECUTE
+    )
+    verdict = resolve_verdict(decision, floor, context.settings.minimum_mode)
     return {**to_jsonable(decision.reply), "_resolved_action": RESOLVED_ACTIONS[verdict]}
 
 
