@@ -28,7 +28,7 @@ from bighub_langgraph.core.lifecycle import AnswerGiven, ExecutionFinished, Exec
 from bighub_langgraph.core.models import CallRecord, State, ToolSucceeded, Verdict
 from bighub_langgraph.core.ports import DELIVERY_LEASE, LeasedReport
 from bighub_langgraph.core.reporting import ReportingConfig, ReportKind
-from bighub_langgraph.journal.memory import MemoryJournal
+from bighub_langgraph.journal.memory_journal import MemoryJournal
 from tests.calls import approval, decided
 from tests.engines import Answer, AsyncScriptedBighub, ScriptedBighub, service
 from tests.local_engine import Signal
@@ -381,7 +381,7 @@ def test_a_run_goes_on_and_nothing_is_lost_on_a_bad_day(
         guard.runtime.delivery.deliver("message-1")
         guard.close()
     left = journal.pending_count(include_dead_letters=True)
-    kept = [one.queued.report.kind for one in journal.books.outbox()]
+    kept = [one.queued.report.kind for one in journal.admin.outbox()]
     assert left == len(kept)
     # A page instead of JSON is an answer for what needs none; everything else is no arrival.
     assert left == 3 or day in {"html", "garbage"}
@@ -445,12 +445,12 @@ def test_a_journal_that_is_away_does_not_fail_a_run_that_has_ended(
 
     run(journal, call(1))
     immediate = replace(guard.runtime.ports.engine, in_process=True)
-    away = type("Away", (), {"due": gone, "waiting": gone, "give_back": gone, "durable": True})()
+    away = type("Away", (), {"lease_batch": gone, "pending_count": gone, "durable": True})()
     ports = replace(guard.runtime.ports, engine=immediate, journal=away)
-    courier = type(guard.runtime.delivery)(ports, guard.runtime.async_ports, on_loop=False)
+    worker = type(guard.runtime.delivery)(ports, guard.runtime.async_ports, on_loop=False)
     with caplog.at_level(logging.ERROR):
-        courier.deliver()
-        courier.close()
+        worker.deliver()
+        worker.close()
     assert "it will be tried again" in caplog.text
 
 
@@ -520,7 +520,7 @@ class FarAndNear:
 
     async def is_told_everything(self) -> bool:
         for _ in range(500):
-            if not self._journal.waiting():
+            if not self._journal.pending_count():
                 return True
             await asyncio.sleep(0.01)
         return False
@@ -591,7 +591,7 @@ def test_a_round_that_arrives_looks_for_nothing_else_where_nothing_is_left(
             run(journal, call(number, f"message-{number}"))
             guard.runtime.delivery.deliver(f"message-{number}")
             assert guard.runtime.delivery.wait(10)
-        assert journal.asked == ["due", "waiting"] * 3
+        assert journal.asked == ["lease_batch", "pending_count"] * 3
 
 
 class Counting(MemoryJournal):
@@ -604,11 +604,11 @@ class Counting(MemoryJournal):
     def lease_batch(
         self, at: float, limit: int, turn: str | None = None, **how: bool
     ) -> Sequence[LeasedReport]:
-        self.asked.append("due")
+        self.asked.append("lease_batch")
         return super().lease_batch(at, limit, turn, **how)
 
     def pending_count(self, *, include_dead_letters: bool = False) -> int:
-        self.asked.append("waiting")
+        self.asked.append("pending_count")
         return super().pending_count(include_dead_letters=include_dead_letters)
 
 

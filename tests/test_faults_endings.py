@@ -42,7 +42,7 @@ def agent(journal: Journal, tool: Any, **policies: ToolPolicy) -> Any:
 
 
 def state(journal: Journal) -> State:
-    [line] = journal.books.calls()
+    [line] = journal.admin.calls()
     return line.record.state
 
 
@@ -193,8 +193,8 @@ def test_a_signal_in_a_tool_leaves_the_call_in_doubt(
         assert program.stdout is not None
         assert program.stdout.readline() == b"running\n"
         program.send_signal(how)
-    [line] = journal.books.calls()
-    assert (line.record.state, line.in_doubt) == (State.RUNNING, True)
+    [line] = journal.admin.calls()
+    assert (line.record.state, line.outcome_unknown) == (State.RUNNING, True)
 
 
 def test_a_program_that_ends_has_told_everything(journal: Journal, database: str) -> None:

@@ -1,0 +1,427 @@
+"""SQLite and PostgreSQL: connections, short transactions, named SQL and migrations.
+
+The journal and the embedded engine keep their tables through this module.
+"""
+
+import contextlib
+import math
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import StaticPool
+
+from bighub_langgraph.concurrency import fork_safe_lock
+from bighub_langgraph.core.errors import BighubGuardError, ConfigurationError
+
+# How long a writer waits for its turn before it fails, in seconds.
+BUSY_TIMEOUT = 30.0
+# The pause between two attempts to switch a database to its write-ahead log, in seconds.
+_WAL_RETRY_DELAY = 0.01
+# The advisory lock of PostgreSQL that migrations take.
+_MIGRATION_LOCK = 7_264_512
+
+# -- named SQL -------------------------------------------------------------------------------------
+
+
+def fetch_rows(connection: sa.Connection, sql: str, **values: Any) -> list[dict[str, Any]]:
+    """Return the rows of a query. A list among the values expands for `IN`."""
+    rows = connection.execute(_statement(sql, _list_names(values)), values)
+    return [dict(row) for row in rows.mappings()]
+
+
+def execute(connection: sa.Connection, sql: str, **values: Any) -> int:
+    """Run a statement and return how many rows it changed."""
+    return int(connection.execute(_statement(sql, _list_names(values)), values).rowcount)
+
+
+def execute_many(connection: sa.Connection, sql: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Run a statement once for each row of values."""
+    if rows:
+        connection.execute(_statement(sql, ()), rows)
+
+
+def _list_names(values: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(name for name, value in values.items() if isinstance(value, list))
+
+
+@lru_cache(maxsize=256)
+def _statement(sql: str, list_names: tuple[str, ...]) -> sa.TextClause:
+    lists = [sa.bindparam(name, expanding=True) for name in list_names]
+    return sa.text(sql).bindparams(*lists)
+
+
+# -- databases -------------------------------------------------------------------------------------
+
+
+class Database:
+    """A database with short transactions, shared by threads and forked processes.
+
+    Args:
+        url: SQLAlchemy's URL. The file of an SQLite database is readable for its owner only.
+        label: What the database holds, for error messages.
+        error: The exception raised when the database fails.
+        clock: Returns seconds since the epoch on this machine.
+    """
+
+    def __init__(
+        self,
+        url: str | sa.URL,
+        *,
+        label: str,
+        error: type[BighubGuardError],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.url = sa.make_url(url)
+        self.sqlite = self.url.get_backend_name() == "sqlite"
+        self.in_memory = self.sqlite and self.url.database in {None, "", ":memory:"}
+        self.clock_skew = 0.0
+        self.failed_at = 0.0
+        self._label = f"{label} {self.url.render_as_string()}"
+        self._error = error
+        self._clock = clock
+        self._engine = self._create_engine()
+        self._driver_error: type[Exception] = self._engine.dialect.loaded_dbapi.Error
+        self._connect()
+        _databases.add(self)
+
+    @property
+    def name(self) -> str:
+        """The URL without its password."""
+        return self.url.render_as_string()
+
+    def now(self) -> float:
+        """Return seconds since the epoch by the clock all users of the database share."""
+        return self._clock() + self.clock_skew
+
+    def set_clock(self) -> None:
+        """Measure how far the database's clock is ahead of this machine's."""
+        if not self.sqlite:
+            with self.reading() as connection:
+                query = "SELECT extract(epoch FROM clock_timestamp()) AS now"
+                [row] = fetch_rows(connection, query)
+            self.clock_skew = float(row["now"]) - self._clock()
+
+    def durability_warning(self) -> str:
+        """Return why a commit may be lost in a power cut; "" if it cannot."""
+        for setting in () if self.sqlite else ("fsync", "synchronous_commit"):
+            with self.reading() as connection:
+                [row] = fetch_rows(connection, f"SELECT current_setting('{setting}') AS value")
+            if row["value"] == "off":
+                return f"PostgreSQL runs with {setting} = off: a claim may be lost in a power cut"
+        return ""
+
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """A transaction that is durable at the end of the block, or leaves nothing behind.
+
+        Within another transaction of the same thread it is a part of it: undone by itself when
+        it fails, committed with the whole.
+        """
+        with self._translate_errors(), self._connections.transaction() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A connection to read from. On an SQLite file it does not wait for a writer."""
+        source = self.transaction if self.in_memory else self._connections.reading
+        with self._translate_errors(), source() as connection:
+            yield connection
+
+    def migrate(
+        self,
+        component: str,
+        metadata: sa.MetaData,
+        steps: "Sequence[Step]" = (),
+        *,
+        initialize: "Step | None" = None,
+    ) -> int:
+        """Bring a component's tables to their newest version and return it.
+
+        A new database gets the tables of `metadata`, and `initialize` fills them; an older one
+        goes through `steps`. The step at index n brings version n + 1 to n + 2.
+        """
+        newest = len(steps) + 1
+        with self.transaction() as connection:
+            if not self.sqlite:
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+            _versions.create(connection, checkfirst=True)
+            row = _versions.c.component == component
+            version = connection.execute(sa.select(_versions.c.version).where(row)).scalar()
+            if version is None:
+                metadata.create_all(connection)
+                if initialize is not None:
+                    initialize(connection)
+                connection.execute(_versions.insert().values(component=component, version=newest))
+            elif version > newest:
+                raise self._error(
+                    f"{self._label} has schema version {version}, this program knows {newest}: "
+                    "upgrade bighub-langgraph here, or use another database"
+                )
+            elif version < newest:
+                for step in steps[version - 1 :]:
+                    step(connection)
+                connection.execute(_versions.update().where(row).values(version=newest))
+        return newest
+
+    def close(self) -> None:
+        """Close every connection; a later transaction opens new ones."""
+        self._connections.close()
+
+    def _connect(self) -> None:
+        kind = _SqliteConnections if self.sqlite else _PooledConnections
+        self._connections: _PooledConnections = kind(self._engine)
+        self._finalizer = weakref.finalize(self, self._connections.close)
+
+    def _after_fork(self) -> None:
+        """Open new connections in a forked child.
+
+        The parent's connections are kept and never closed here: SQLite would remove the file's
+        locks.
+        """
+        self._finalizer.detach()
+        _inherited.append((self._connections, self._engine.pool))
+        if not self.in_memory:
+            self._engine.dispose(close=False)
+        self._connect()
+
+    @contextmanager
+    def _translate_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (SQLAlchemyError, self._driver_error, OSError) as error:
+            self.failed_at = self.now()
+            cause = getattr(error, "orig", None) or error
+            raise self._error(
+                f"{self._label} cannot be used: {str(cause).strip()}. The step was not "
+                "recorded; check that the database is there, writable and not full"
+            ) from error
+
+    def _create_engine(self) -> sa.Engine:
+        try:
+            return (_create_sqlite_engine if self.sqlite else _create_postgresql_engine)(self.url)
+        except OSError as error:
+            raise self._error(f"{self._label} cannot be opened: {error}") from error
+        except ImportError as error:
+            raise ConfigurationError(
+                f"{self._label} needs its driver ({error}): "
+                "pip install 'bighub-langgraph[postgres]'"
+            ) from error
+
+
+Step = Callable[[sa.Connection], None]
+
+_versions = sa.Table(
+    "bighub_schema_versions",
+    sa.MetaData(),
+    sa.Column("component", sa.String(32), primary_key=True),
+    sa.Column("version", sa.Integer, nullable=False),
+)
+
+# -- connections -----------------------------------------------------------------------------------
+
+
+class _PooledConnections:
+    """Transactions on connections of a pool, each with a connection of its own."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._open = threading.local()
+        self._closed = False
+
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """A transaction, or a part of the one this thread has open."""
+        outer: sa.Connection | None = getattr(self._open, "connection", None)
+        if outer is not None:
+            with outer.begin_nested():
+                yield outer
+            return
+        with self._checkout() as connection, connection.begin():
+            self._open.connection = connection
+            try:
+                yield connection
+            finally:
+                self._open.connection = None
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A connection without a transaction."""
+        with self._checkout() as connection:
+            yield connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    def close(self) -> None:
+        """Close idle connections now and the others at the end of their use."""
+        self._closed = True
+        self._engine.dispose()
+
+    @contextmanager
+    def _checkout(self) -> Iterator[sa.Connection]:
+        with self._engine.connect() as connection:
+            try:
+                yield connection
+            finally:
+                if self._closed:
+                    connection.invalidate()  # its pool is gone: nothing else would close it
+
+
+class _SqliteConnections(_PooledConnections):
+    """Transactions on the one connection that writes. Reads use the pool.
+
+    SQLite has one writer at a time. Threads take turns by a lock, which is fairer than SQLite's
+    retries. Transactions begin with a write lock: a snapshot that was read first may be stale
+    when it is written to.
+    """
+
+    def __init__(self, engine: sa.Engine) -> None:
+        super().__init__(engine)
+        self._error: type[Exception] = engine.dialect.loaded_dbapi.Error
+        self._turn = fork_safe_lock()
+        self._thread: int | None = None  # the thread whose transaction is open
+        self._writer: sa.Connection | None = None
+
+    def transaction(self) -> AbstractContextManager[sa.Connection]:
+        """A transaction, or a part of the one this thread has open."""
+        # Generators: only they run to their end when a signal's handler raises around them.
+        is_nested = self._thread == threading.get_ident()
+        return self._savepoint() if is_nested else self._outermost()
+
+    @contextmanager
+    def _outermost(self) -> Iterator[sa.Connection]:
+        with self._writer_turn():
+            try:
+                self._thread = threading.get_ident()
+                if self._writer is None:
+                    self._writer = self._engine.connect()
+                self._run("BEGIN IMMEDIATE")
+                yield self._writer
+                self._run("COMMIT")
+            except BaseException:
+                self._undo("ROLLBACK")
+                raise
+            finally:
+                self._thread = None
+
+    @contextmanager
+    def _savepoint(self) -> Iterator[sa.Connection]:
+        if self._writer is None or not self._driver(self._writer).in_transaction:
+            raise self._error("the transaction around this one was undone")  # by a full disk
+        self._run("SAVEPOINT part")
+        try:
+            yield self._writer
+            self._run("RELEASE part")
+        except BaseException:
+            self._undo("ROLLBACK TO part", "RELEASE part")
+            raise
+
+    @contextmanager
+    def _writer_turn(self) -> Iterator[None]:
+        acquired: list[bool] = []
+        try:
+            # In one call: a signal's handler that raises behind `acquire` would leave it locked.
+            acquired.extend(map(self._turn.acquire, [True], [BUSY_TIMEOUT]))
+            if acquired != [True]:
+                raise OSError(f"no turn to write within {BUSY_TIMEOUT:g} seconds")
+            yield
+        finally:
+            if acquired == [True]:
+                self._turn.release()
+
+    def close(self) -> None:
+        """Close the connections, after the transaction that is open."""
+        with contextlib.suppress(OSError), self._writer_turn():
+            writer, self._writer = self._writer, None
+            if writer is not None:
+                writer.invalidate()
+                writer.close()
+        super().close()
+
+    def _run(self, statement: str) -> None:
+        if self._writer is not None:
+            self._driver(self._writer).execute(statement)
+
+    def _undo(self, *statements: str) -> None:
+        with contextlib.suppress(self._error):  # a full disk undoes a transaction by itself
+            for statement in statements:
+                self._run(statement)
+
+    @staticmethod
+    def _driver(connection: sa.Connection) -> Any:
+        return connection.connection.dbapi_connection
+
+
+def _create_postgresql_engine(url: sa.URL) -> sa.Engine:
+    return sa.create_engine(
+        url,
+        pool_pre_ping=True,
+        pool_size=8,
+        max_overflow=24,
+        isolation_level="READ COMMITTED",
+    )
+
+
+def _create_sqlite_engine(url: sa.URL) -> sa.Engine:
+    options: dict[str, Any] = {"connect_args": {"timeout": BUSY_TIMEOUT}}
+    if url.database in {None, "", ":memory:"}:
+        options["poolclass"] = StaticPool
+        options["connect_args"]["check_same_thread"] = False
+    else:
+        options["max_overflow"] = -1
+        if "uri" not in url.query:
+            Path(str(url.database)).touch(mode=0o600)
+    engine = sa.create_engine(url, **options)
+    sa.event.listen(engine, "connect", _configure_sqlite)
+    sa.event.listen(engine, "handle_error", _keep_connection)
+    return engine
+
+
+def _configure_sqlite(connection: Any, _: object) -> None:
+    connection.isolation_level = None  # transactions begin where this module begins them
+    _switch_to_wal(connection)
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.create_function("floor", 1, math.floor, deterministic=True)  # not in every build
+
+
+def _keep_connection(context: sa.ExceptionContext) -> None:
+    """Keep a connection whose statement was interrupted: only its transaction is undone."""
+    context.is_disconnect = False
+
+
+def _switch_to_wal(connection: Any) -> None:
+    """Switch a database to its write-ahead log.
+
+    Only the first connection changes the mode, and it must be alone. SQLite refuses some of the
+    connections that open a new database at the same time; they try again.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT
+    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(_WAL_RETRY_DELAY)
+        else:
+            return  # a database in memory has no log and stays as it is
+
+
+_databases: "weakref.WeakSet[Database]" = weakref.WeakSet()
+_inherited: list[object] = []
+
+
+def _after_fork_in_child() -> None:
+    for database in _databases:
+        database._after_fork()  # noqa: SLF001 - of this module
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
