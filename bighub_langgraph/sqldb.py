@@ -3,7 +3,6 @@
 The journal and the embedded engine keep their tables through this module.
 """
 
-import contextlib
 import math
 import os
 import sqlite3
@@ -11,7 +10,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -56,8 +55,7 @@ def _list_names(values: Mapping[str, Any]) -> tuple[str, ...]:
 
 @lru_cache(maxsize=256)
 def _statement(sql: str, list_names: tuple[str, ...]) -> sa.TextClause:
-    lists = [sa.bindparam(name, expanding=True) for name in list_names]
-    return sa.text(sql).bindparams(*lists)
+    return sa.text(sql).bindparams(*(sa.bindparam(name, expanding=True) for name in list_names))
 
 
 # -- databases -------------------------------------------------------------------------------------
@@ -89,9 +87,12 @@ class Database:
         self._label = f"{label} {self.url.render_as_string()}"
         self._error = error
         self._clock = clock
+        self._closed = False
+        self._turn = fork_safe_lock()
+        self._open = threading.local()  # the connection of this thread's transaction
         self._engine = self._create_engine()
         self._driver_error: type[Exception] = self._engine.dialect.loaded_dbapi.Error
-        self._connect()
+        weakref.finalize(self, self._engine.dispose)
         _databases.add(self)
 
     @property
@@ -127,15 +128,31 @@ class Database:
         Within another transaction of the same thread it is a part of it: undone by itself when
         it fails, committed with the whole.
         """
-        with self._translate_errors(), self._connections.transaction() as connection:
-            yield connection
+        outer: sa.Connection | None = getattr(self._open, "connection", None)
+        with self._translate_errors():
+            if outer is not None:
+                with outer.begin_nested():
+                    yield outer
+                return
+            with self._writer_turn(), self._checkout() as connection, connection.begin():
+                self._open.connection = connection
+                try:
+                    yield connection
+                finally:
+                    self._open.connection = None
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """A connection to read from. On an SQLite file it does not wait for a writer."""
-        source = self.transaction if self.in_memory else self._connections.reading
-        with self._translate_errors(), source() as connection:
-            yield connection
+        if self.in_memory:
+            with self.transaction() as connection:
+                yield connection
+            return
+        with self._translate_errors(), self._checkout() as connection:
+            if self.sqlite:
+                yield connection.execution_options(**{_READ_ONLY: True})
+            else:
+                yield connection.execution_options(isolation_level="AUTOCOMMIT")
 
     def migrate(
         self,
@@ -174,13 +191,33 @@ class Database:
         return newest
 
     def close(self) -> None:
-        """Close every connection; a later transaction opens new ones."""
-        self._connections.close()
+        """Close idle connections now and the others at the end of their use."""
+        self._closed = True
+        self._engine.dispose()
 
-    def _connect(self) -> None:
-        kind = _SqliteConnections if self.sqlite else _PooledConnections
-        self._connections: _PooledConnections = kind(self._engine)
-        self._finalizer = weakref.finalize(self, self._connections.close)
+    @contextmanager
+    def _checkout(self) -> Iterator[sa.Connection]:
+        with self._engine.connect() as connection:
+            try:
+                yield connection
+            finally:
+                if self._closed:
+                    connection.invalidate()  # its pool is gone: nothing else would close it
+
+    @contextmanager
+    def _writer_turn(self) -> Iterator[None]:
+        """Let one thread at a time write to SQLite, which is fairer than SQLite's retries."""
+        acquired: list[bool] = []
+        try:
+            # In one call: a signal's handler that raises behind `acquire` would leave it locked.
+            if self.sqlite:
+                acquired.extend(map(self._turn.acquire, [True], [BUSY_TIMEOUT]))
+            if acquired == [False]:
+                raise OSError(f"no turn to write within {BUSY_TIMEOUT:g} seconds")
+            yield
+        finally:
+            if acquired == [True]:
+                self._turn.release()
 
     def _after_fork(self) -> None:
         """Open new connections in a forked child.
@@ -188,11 +225,10 @@ class Database:
         The parent's connections are kept and never closed here: SQLite would remove the file's
         locks.
         """
-        self._finalizer.detach()
-        _inherited.append((self._connections, self._engine.pool))
+        self._open = threading.local()
         if not self.in_memory:
+            _inherited_pools.append(self._engine.pool)
             self._engine.dispose(close=False)
-        self._connect()
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
@@ -227,136 +263,10 @@ _versions = sa.Table(
     sa.Column("version", sa.Integer, nullable=False),
 )
 
-# -- connections -----------------------------------------------------------------------------------
+# -- engines ---------------------------------------------------------------------------------------
 
-
-class _PooledConnections:
-    """Transactions on connections of a pool, each with a connection of its own."""
-
-    def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
-        self._open = threading.local()
-        self._closed = False
-
-    @contextmanager
-    def transaction(self) -> Iterator[sa.Connection]:
-        """A transaction, or a part of the one this thread has open."""
-        outer: sa.Connection | None = getattr(self._open, "connection", None)
-        if outer is not None:
-            with outer.begin_nested():
-                yield outer
-            return
-        with self._checkout() as connection, connection.begin():
-            self._open.connection = connection
-            try:
-                yield connection
-            finally:
-                self._open.connection = None
-
-    @contextmanager
-    def reading(self) -> Iterator[sa.Connection]:
-        """A connection without a transaction."""
-        with self._checkout() as connection:
-            yield connection.execution_options(isolation_level="AUTOCOMMIT")
-
-    def close(self) -> None:
-        """Close idle connections now and the others at the end of their use."""
-        self._closed = True
-        self._engine.dispose()
-
-    @contextmanager
-    def _checkout(self) -> Iterator[sa.Connection]:
-        with self._engine.connect() as connection:
-            try:
-                yield connection
-            finally:
-                if self._closed:
-                    connection.invalidate()  # its pool is gone: nothing else would close it
-
-
-class _SqliteConnections(_PooledConnections):
-    """Transactions on the one connection that writes. Reads use the pool.
-
-    SQLite has one writer at a time. Threads take turns by a lock, which is fairer than SQLite's
-    retries. Transactions begin with a write lock: a snapshot that was read first may be stale
-    when it is written to.
-    """
-
-    def __init__(self, engine: sa.Engine) -> None:
-        super().__init__(engine)
-        self._error: type[Exception] = engine.dialect.loaded_dbapi.Error
-        self._turn = fork_safe_lock()
-        self._thread: int | None = None  # the thread whose transaction is open
-        self._writer: sa.Connection | None = None
-
-    def transaction(self) -> AbstractContextManager[sa.Connection]:
-        """A transaction, or a part of the one this thread has open."""
-        # Generators: only they run to their end when a signal's handler raises around them.
-        is_nested = self._thread == threading.get_ident()
-        return self._savepoint() if is_nested else self._outermost()
-
-    @contextmanager
-    def _outermost(self) -> Iterator[sa.Connection]:
-        with self._writer_turn():
-            try:
-                self._thread = threading.get_ident()
-                if self._writer is None:
-                    self._writer = self._engine.connect()
-                self._run("BEGIN IMMEDIATE")
-                yield self._writer
-                self._run("COMMIT")
-            except BaseException:
-                self._undo("ROLLBACK")
-                raise
-            finally:
-                self._thread = None
-
-    @contextmanager
-    def _savepoint(self) -> Iterator[sa.Connection]:
-        if self._writer is None or not self._driver(self._writer).in_transaction:
-            raise self._error("the transaction around this one was undone")  # by a full disk
-        self._run("SAVEPOINT part")
-        try:
-            yield self._writer
-            self._run("RELEASE part")
-        except BaseException:
-            self._undo("ROLLBACK TO part", "RELEASE part")
-            raise
-
-    @contextmanager
-    def _writer_turn(self) -> Iterator[None]:
-        acquired: list[bool] = []
-        try:
-            # In one call: a signal's handler that raises behind `acquire` would leave it locked.
-            acquired.extend(map(self._turn.acquire, [True], [BUSY_TIMEOUT]))
-            if acquired != [True]:
-                raise OSError(f"no turn to write within {BUSY_TIMEOUT:g} seconds")
-            yield
-        finally:
-            if acquired == [True]:
-                self._turn.release()
-
-    def close(self) -> None:
-        """Close the connections, after the transaction that is open."""
-        with contextlib.suppress(OSError), self._writer_turn():
-            writer, self._writer = self._writer, None
-            if writer is not None:
-                writer.invalidate()
-                writer.close()
-        super().close()
-
-    def _run(self, statement: str) -> None:
-        if self._writer is not None:
-            self._driver(self._writer).execute(statement)
-
-    def _undo(self, *statements: str) -> None:
-        with contextlib.suppress(self._error):  # a full disk undoes a transaction by itself
-            for statement in statements:
-                self._run(statement)
-
-    @staticmethod
-    def _driver(connection: sa.Connection) -> Any:
-        return connection.connection.dbapi_connection
+# The execution option of connections that begin no transaction.
+_READ_ONLY = "bighub_read_only"
 
 
 def _create_postgresql_engine(url: sa.URL) -> sa.Engine:
@@ -381,6 +291,9 @@ def _create_sqlite_engine(url: sa.URL) -> sa.Engine:
     engine = sa.create_engine(url, **options)
     sa.event.listen(engine, "connect", _configure_sqlite)
     sa.event.listen(engine, "handle_error", _keep_connection)
+    sa.event.listen(engine, "begin", _begin_sqlite)
+    sa.event.listen(engine, "commit", _check_transaction)
+    sa.event.listen(engine, "savepoint", _check_transaction)
     return engine
 
 
@@ -389,6 +302,19 @@ def _configure_sqlite(connection: Any, _: object) -> None:
     _switch_to_wal(connection)
     connection.execute("PRAGMA synchronous=FULL")
     connection.create_function("floor", 1, math.floor, deterministic=True)  # not in every build
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    """Begin with a write lock: what is read first may be stale when it is written."""
+    if not connection.get_execution_options().get(_READ_ONLY):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _check_transaction(connection: sa.Connection, *_: object) -> None:
+    """Fail where SQLite has undone a transaction by itself, as it does on a full disk."""
+    driver: Any = connection.connection.dbapi_connection
+    if not (driver.in_transaction or connection.get_execution_options().get(_READ_ONLY)):
+        raise sqlite3.OperationalError("the transaction was undone")
 
 
 def _keep_connection(context: sa.ExceptionContext) -> None:
@@ -415,7 +341,7 @@ def _switch_to_wal(connection: Any) -> None:
 
 
 _databases: "weakref.WeakSet[Database]" = weakref.WeakSet()
-_inherited: list[object] = []
+_inherited_pools: list[sa.Pool] = []
 
 
 def _after_fork_in_child() -> None:
