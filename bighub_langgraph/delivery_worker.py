@@ -189,10 +189,9 @@ class DeliveryWorker:
         """
         if timeout is None:
             self.wait(AT_EXIT)
-            run_sync(deliver_reports(self._ports, early=True))
-        else:
-            self.wait(timeout)
-            _deliver_for(self._ports, timeout)
+            return run_sync(_deliver_until(self._ports, 0.0))
+        self.wait(timeout)
+        _deliver_for(self._ports, timeout)
         return self._ports.journal.pending_count()
 
     async def aflush(self, timeout: float | None = None) -> int:  # noqa: ASYNC109 - as `flush`
@@ -201,12 +200,7 @@ class DeliveryWorker:
             return await asyncio.to_thread(self.flush, timeout)
         deadline = time.monotonic() + (timeout or 0.0)
         await self.wait_async(AT_EXIT if timeout is None else timeout)
-        while True:
-            await deliver_reports(self._async_ports, early=True)
-            pending: int = await self._async_ports.call(self._async_ports.journal.pending_count)
-            if not pending or time.monotonic() >= deadline:
-                return pending
-            await asyncio.sleep(_flush_pause(deadline))
+        return await _deliver_until(self._async_ports, deadline)
 
     def close(self) -> None:
         """Deliver pending reports for a few seconds, and log how many are lost."""
@@ -327,26 +321,28 @@ def _deliver_rest(ports: Ports) -> None:
 def _deliver_for(ports: Ports, seconds: float) -> None:
     """Deliver for some seconds from a thread: an engine that hangs blocks nobody for longer."""
     deadline = time.monotonic() + seconds
-    thread = threading.Thread(target=_deliver_until, args=(ports, deadline), daemon=True)
+
+    def deliver() -> None:
+        try:
+            run_sync(_deliver_until(ports, deadline))
+        except Exception:
+            log.exception("delivery to BIGHUB failed; the outbox keeps what is not delivered")
+
+    thread = threading.Thread(target=deliver, daemon=True)
     try:
         thread.start()
     except RuntimeError:  # the interpreter exits and starts no more threads
-        _deliver_until(ports, deadline)
+        deliver()
     else:
         # A moment at least: what can be delivered at once is, however long the caller has waited.
         thread.join(max(FLUSH_PAUSE, deadline - time.monotonic()))
 
 
-def _deliver_until(ports: Ports, deadline: float) -> None:
-    try:
-        while True:
-            run_sync(deliver_reports(ports, early=True))
-            if not ports.journal.pending_count() or time.monotonic() >= deadline:
-                return
-            time.sleep(_flush_pause(deadline))
-    except Exception:
-        log.exception("delivery to BIGHUB failed; the outbox keeps what is not delivered")
-
-
-def _flush_pause(deadline: float) -> float:
-    return min(FLUSH_PAUSE, max(0.0, deadline - time.monotonic()))
+async def _deliver_until(ports: Ports, deadline: float) -> int:
+    """Deliver, once at least, until nothing is pending or the time is over; return the rest."""
+    while True:
+        await deliver_reports(ports, early=True)
+        pending: int = await ports.call(ports.journal.pending_count)
+        if not pending or (remaining := deadline - time.monotonic()) <= 0:
+            return pending
+        await ports.sleep(min(FLUSH_PAUSE, remaining))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
@@ -93,7 +93,7 @@ class Database:
         self._engine = self._create_engine()
         self._driver_error: type[Exception] = self._engine.dialect.loaded_dbapi.Error
         weakref.finalize(self, self._engine.dispose)
-        _databases.add(self)
+        call_after_fork(self)
 
     @property
     def name(self) -> str:
@@ -219,7 +219,7 @@ class Database:
             if acquired == [True]:
                 self._turn.release()
 
-    def _after_fork(self) -> None:
+    def after_fork(self) -> None:
         """Open new connections in a forked child.
 
         The parent's connections are kept and never closed here: SQLite would remove the file's
@@ -340,13 +340,29 @@ def _switch_to_wal(connection: Any) -> None:
             return  # a database in memory has no log and stays as it is
 
 
-_databases: "weakref.WeakSet[Database]" = weakref.WeakSet()
+# -- forks -----------------------------------------------------------------------------------------
+
+
+class ForkAware(Protocol):
+    """An object that starts anew in a forked child."""
+
+    def after_fork(self) -> None:
+        """Replace what belongs to the parent process."""
+        ...
+
+
+_fork_aware: "weakref.WeakSet[ForkAware]" = weakref.WeakSet()
 _inherited_pools: list[sa.Pool] = []
 
 
+def call_after_fork(instance: ForkAware) -> None:
+    """Have an object start anew in forked children, for as long as it exists."""
+    _fork_aware.add(instance)
+
+
 def _after_fork_in_child() -> None:
-    for database in _databases:
-        database._after_fork()  # noqa: SLF001 - of this module
+    for instance in list(_fork_aware):
+        instance.after_fork()
 
 
 if hasattr(os, "register_at_fork"):

@@ -98,14 +98,32 @@ class JournalAdmin:
         """Return every transition of a call, oldest first."""
         with self._db.reading() as db:
             rows = fetch_rows(db, schema.SELECT_HISTORY, key=key)
-        return [_history_entry(row) for row in rows]
+        return [
+            HistoryEntry(
+                at=row["at"],
+                event=row["event"],
+                state=State(row["state"]),
+                version=row["version"],
+                details=json.loads(row["details"]),
+            )
+            for row in rows
+        ]
 
     def outbox(self, *, dead_letter: bool | None = None, limit: int = 1000) -> list[OutboxEntry]:
         """Return undelivered reports, oldest first; with `dead_letter` only such, or the others."""
         values = {} if dead_letter is None else {"dead_letter": int(dead_letter)}
         with self._db.reading() as db:
             rows = fetch_rows(db, schema.select_reports(values), **values, limit=limit)
-        return [_outbox_entry(row) for row in rows]
+        return [
+            OutboxEntry(
+                queued=report_from_row(row),
+                queued_at=row["queued_at"],
+                due_at=row["due_at"],
+                dead_letter=bool(row["dead_letter"]),
+                error=row["error"] or "",
+            )
+            for row in rows
+        ]
 
     def requeue(self) -> int:
         """Make every dead letter due again; return how many there were."""
@@ -148,14 +166,3 @@ class JournalAdmin:
         record = record_from_row(row)
         is_lost = record.state is State.RUNNING and self._is_owner_dead(record)
         return CallView(record, row["moved_at"], is_lost or record.state is State.UNKNOWN)
-
-
-def _history_entry(row: Mapping[str, Any]) -> HistoryEntry:
-    details = json.loads(row["details"])
-    return HistoryEntry(row["at"], row["event"], State(row["state"]), row["version"], details)
-
-
-def _outbox_entry(row: Mapping[str, Any]) -> OutboxEntry:
-    dead_letter, error = bool(row["dead_letter"]), row["error"] or ""
-    queued = report_from_row(row)
-    return OutboxEntry(queued, row["queued_at"], row["due_at"], dead_letter, error)

@@ -89,42 +89,31 @@ def _exists(pid: int) -> bool:
 
 
 class Heartbeat:
-    """Calls a function again and again from a daemon thread.
+    """Calls a function at intervals from a daemon thread, from `start` to `stop`.
 
     Args:
-        beat: Returns the seconds until its next call, or None to end the thread.
+        beat: Returns whether it is to be called again.
+        interval: The time between two calls in seconds.
     """
 
-    def __init__(self, beat: Callable[[], float | None]) -> None:
+    def __init__(self, beat: Callable[[], bool], interval: float) -> None:
         self._beat = beat
-        self._wake = threading.Event()
-        self._stopped = False
+        self._interval = interval
+        self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
-    def start(self, delay: float) -> None:
-        """Start the thread, with the first call after a delay in seconds."""
+    def start(self) -> None:
+        """Start the thread, if it is not running."""
         with self._lock:
-            if self._thread is not None and self._thread.is_alive():
-                return
-            self._thread = threading.Thread(
-                target=self._run, args=(delay,), name="bighub-beat", daemon=True
-            )
-            self._thread.start()
-
-    def wake(self) -> None:
-        """Make the next call as soon as possible."""
-        self._wake.set()
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="bighub-beat", daemon=True)
+                self._thread.start()
 
     def stop(self) -> None:
         """Make no further calls."""
-        self._stopped = True
-        self._wake.set()
+        self._stopped.set()
 
-    def _run(self, delay: float | None) -> None:
-        while delay is not None:
-            self._wake.wait(delay)
-            self._wake.clear()
-            if self._stopped:
-                return
-            delay = self._beat()
+    def _run(self) -> None:
+        while not self._stopped.wait(self._interval) and self._beat():
+            pass

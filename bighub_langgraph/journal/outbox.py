@@ -130,8 +130,8 @@ class Outbox:
 
     def _is_reserved(self, row: Mapping[str, Any], now: float) -> bool:
         """Whether a report is reserved for as long as a worker keeps its lease."""
-        is_ours = row["leased_by"] == self._reserved
-        return is_ours and row["leased_until"] >= now + DELIVERY_LEASE / 2
+        remaining: float = row["leased_until"] - now
+        return row["leased_by"] == self._reserved and remaining >= DELIVERY_LEASE / 2
 
     def _lease(
         self, query: str, values: Mapping[str, Any], dead_owners: Sequence[Mapping[str, Any]]

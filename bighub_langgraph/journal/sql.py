@@ -1,7 +1,6 @@
 """A journal on SQL: SQLite for one machine, PostgreSQL where several share it."""
 
 import logging
-import os
 import time
 import weakref
 from collections.abc import Callable, Sequence
@@ -34,7 +33,7 @@ from bighub_langgraph.journal.row_mapping import (
     transition_to_row,
 )
 from bighub_langgraph.journal.write_behind import WriteBehind
-from bighub_langgraph.sqldb import Database, execute, execute_many, fetch_rows
+from bighub_langgraph.sqldb import Database, call_after_fork, execute, execute_many, fetch_rows
 
 log = logging.getLogger("bighub_langgraph")
 
@@ -74,7 +73,7 @@ class SqlJournal:
         self._start()
         # When the journal is forgotten, and at interpreter exit.
         weakref.finalize(self, _close_outbox, self._outbox)
-        _journals.add(self)
+        call_after_fork(self)
 
     @property
     def owner(self) -> str:
@@ -119,20 +118,15 @@ class SqlJournal:
         """Store new records. Where a key exists, the stored record is kept and returned."""
         now = self._db.now()
         event = DecisionMade.__name__
-        prepared = [
-            (
-                record,
-                record_to_row(record, now),
-                build_transition_rows(None, record, event, reporting, now),
-            )
-            # In the order of their keys, so that two workers with the same ones never deadlock.
-            for record in sorted(records, key=lambda record: record.key)
-        ]
+        # In the order of their keys, so that two workers with the same ones never deadlock.
+        ordered = sorted(records, key=lambda record: record.key)
+        calls = [record_to_row(record, now) for record in ordered]
+        added = [build_transition_rows(None, new, event, reporting, now) for new in ordered]
         stored = {}
         with self._outbox.transaction() as db:
-            for record, row, added in prepared:
-                if execute(db, schema.INSERT_CALL, **row):
-                    _insert_rows(db, added)
+            for record, call, rows in zip(ordered, calls, added, strict=True):
+                if execute(db, schema.INSERT_CALL, **call):
+                    _insert_rows(db, rows)
                     stored[record.key] = record
                 else:
                     stored[record.key] = _select(db, record.key)
@@ -146,11 +140,10 @@ class SqlJournal:
             raise
         except JournalError:
             if self._write_behind.add(key, event, reporting):
-                self._heartbeat.start(TICK)
-                self._heartbeat.wake()
+                self._heartbeat.start()
             raise
         if isinstance(event, ExecutionStarted):
-            self._heartbeat.start(self._tick)
+            self._heartbeat.start()
         return after
 
     def is_owner_dead(self, record: CallRecord) -> bool:
@@ -176,7 +169,7 @@ class SqlJournal:
     def ack(self, ids: Sequence[int]) -> None:
         """Remove reports that were delivered: with the next transaction, or a moment later."""
         self._outbox.ack(ids)
-        self._heartbeat.start(self._tick)
+        self._heartbeat.start()
 
     def release(self, ids: Sequence[int]) -> None:
         """End the lease of reports that were not tried."""
@@ -218,10 +211,11 @@ class SqlJournal:
     def _start(self) -> None:
         """Start with an empty memory, at first and in a forked child."""
         self._write_behind = WriteBehind()
-        self._heartbeat = Heartbeat(_weak_beat(self))
+        self._heartbeat = Heartbeat(_weak_beat(self), min(TICK, self._lease / 3))
         self._beat_at = 0.0
 
-    def _after_fork(self) -> None:
+    def after_fork(self) -> None:
+        """Start anew in a forked child, which has none of its parent's threads."""
         self._outbox.reset()
         self._start()
 
@@ -257,15 +251,11 @@ class SqlJournal:
             self._beat_at = now
         return after
 
-    @property
-    def _tick(self) -> float:
-        return min(TICK, self._lease / 3)
-
     def _is_beat_due(self, now: float) -> bool:
         return now - self._beat_at > self._lease / 3
 
-    def _beat(self) -> float:
-        """Write the heartbeat when it is due, and what is pending; return the next delay."""
+    def _beat(self) -> bool:
+        """Write the heartbeat when it is due, and what is pending."""
         try:
             if self._is_beat_due(now := self._db.now()):
                 with self._outbox.transaction() as db:
@@ -275,9 +265,9 @@ class SqlJournal:
             self._outbox.flush()
         except JournalError as error:
             log.warning("no heartbeat could be written: %s", error)
-            return TICK
-        self._write_behind.flush(self._apply)
-        return self._tick
+        else:
+            self._write_behind.flush(self._apply)
+        return True
 
 
 class Journal(SqlJournal):
@@ -321,24 +311,12 @@ def _close_outbox(outbox: Outbox) -> None:
         outbox.close()
 
 
-def _weak_beat(journal: SqlJournal) -> Callable[[], float | None]:
+def _weak_beat(journal: SqlJournal) -> Callable[[], bool]:
     """Return a heartbeat that ends with its journal, although a thread holds on to it."""
     reference = weakref.ref(journal)
 
-    def beat() -> float | None:
+    def beat() -> bool:
         journal = reference()
-        return None if journal is None else journal._beat()  # noqa: SLF001 - of this module
+        return journal is not None and journal._beat()  # noqa: SLF001 - of this module
 
     return beat
-
-
-_journals: "weakref.WeakSet[SqlJournal]" = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for journal in _journals:
-        journal._after_fork()  # noqa: SLF001 - of this module
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

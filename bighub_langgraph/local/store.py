@@ -67,8 +67,9 @@ class Store(Database):
             self._inserts[table.name] = Prepared(insert, columns=columns)
         return self._inserts[table.name]
 
-    def _after_fork(self) -> None:
-        super()._after_fork()
+    def after_fork(self) -> None:
+        """Open new connections in a forked child."""
+        super().after_fork()
         self.alone = threading.Lock()
 
     def _insert_heads(self, connection: Connection) -> None:
