@@ -47,7 +47,6 @@ class DeliverySchedule:
         """Deliver a turn's reports, or all with None, as soon as possible."""
         with self.changed:
             self.turns.append(turn)
-            self.changed.notify_all()
 
     def finish_turns(self, count: int) -> None:
         """Remove turns that were delivered."""
@@ -56,15 +55,12 @@ class DeliverySchedule:
                 self.turns.popleft()
             self.changed.notify_all()
 
-    def set_fallback(self) -> bool:
-        """Deliver everything in a moment; return whether that was not planned before."""
+    def set_fallback(self) -> None:
+        """Deliver everything in a moment, unless that is planned already."""
         with self.changed:
             now = time.monotonic()
-            is_new = self._fallback_at is None or self._fallback_at < now
-            if is_new:
+            if self._fallback_at is None or self._fallback_at < now:
                 self._fallback_at = now + FALLBACK_DELAY
-                self.changed.notify_all()
-            return is_new
 
     def record(self, turn: str | None, *, delivered: int, remaining: int) -> None:
         """Plan the retry after a delivery.
@@ -150,7 +146,8 @@ class DeliveryWorker:
         """Schedule a fallback delivery in case no later step of the run starts one."""
         if self._schedule.closed:
             self.deliver()
-        elif self._schedule.set_fallback():
+        else:
+            self._schedule.set_fallback()
             self._start_thread()
 
     def schedule_async(self) -> None:

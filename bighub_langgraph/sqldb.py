@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
@@ -114,11 +114,14 @@ class Database:
 
     def durability_warning(self) -> str:
         """Return why a commit may be lost in a power cut; "" if it cannot."""
-        for setting in () if self.sqlite else ("fsync", "synchronous_commit"):
+        if not self.sqlite:
+            query = "SELECT name FROM pg_settings WHERE setting = 'off' AND name IN :names"
             with self.reading() as connection:
-                [row] = fetch_rows(connection, f"SELECT current_setting('{setting}') AS value")
-            if row["value"] == "off":
-                return f"PostgreSQL runs with {setting} = off: a claim may be lost in a power cut"
+                rows = fetch_rows(connection, query, names=["fsync", "synchronous_commit"])
+            for row in rows:
+                return (
+                    f"PostgreSQL runs with {row['name']} = off: a claim may be lost in a power cut"
+                )
         return ""
 
     @contextmanager
@@ -154,18 +157,11 @@ class Database:
             else:
                 yield connection.execution_options(isolation_level="AUTOCOMMIT")
 
-    def migrate(
-        self,
-        component: str,
-        metadata: sa.MetaData,
-        steps: "Sequence[Step]" = (),
-        *,
-        initialize: "Step | None" = None,
-    ) -> int:
+    def migrate(self, component: str, metadata: sa.MetaData, steps: "Sequence[Step]" = ()) -> int:
         """Bring a component's tables to their newest version and return it.
 
-        A new database gets the tables of `metadata`, and `initialize` fills them; an older one
-        goes through `steps`. The step at index n brings version n + 1 to n + 2.
+        A new database gets the tables of `metadata`, an older one goes through `steps`. The step
+        at index n brings version n + 1 to n + 2.
         """
         newest = len(steps) + 1
         with self.transaction() as connection:
@@ -176,8 +172,6 @@ class Database:
             version = connection.execute(sa.select(_versions.c.version).where(row)).scalar()
             if version is None:
                 metadata.create_all(connection)
-                if initialize is not None:
-                    initialize(connection)
                 connection.execute(_versions.insert().values(component=component, version=newest))
             elif version > newest:
                 raise self._error(
@@ -270,13 +264,8 @@ _READ_ONLY = "bighub_read_only"
 
 
 def _create_postgresql_engine(url: sa.URL) -> sa.Engine:
-    return sa.create_engine(
-        url,
-        pool_pre_ping=True,
-        pool_size=8,
-        max_overflow=24,
-        isolation_level="READ COMMITTED",
-    )
+    pool = {"pool_pre_ping": True, "pool_size": 8, "max_overflow": 24}
+    return sa.create_engine(url, isolation_level="READ COMMITTED", **pool)
 
 
 def _create_sqlite_engine(url: sa.URL) -> sa.Engine:
@@ -343,20 +332,12 @@ def _switch_to_wal(connection: Any) -> None:
 # -- forks -----------------------------------------------------------------------------------------
 
 
-class ForkAware(Protocol):
-    """An object that starts anew in a forked child."""
-
-    def after_fork(self) -> None:
-        """Replace what belongs to the parent process."""
-        ...
-
-
-_fork_aware: "weakref.WeakSet[ForkAware]" = weakref.WeakSet()
+_fork_aware: "weakref.WeakSet[Any]" = weakref.WeakSet()
 _inherited_pools: list[sa.Pool] = []
 
 
-def call_after_fork(instance: ForkAware) -> None:
-    """Have an object start anew in forked children, for as long as it exists."""
+def call_after_fork(instance: Any) -> None:
+    """Call an object's method `after_fork` in forked children, for as long as it exists."""
     _fork_aware.add(instance)
 
 

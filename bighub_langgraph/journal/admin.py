@@ -1,7 +1,7 @@
 """The journal for people: what ran, who answered what, what is pending, what may be deleted."""
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,11 +100,7 @@ class JournalAdmin:
             rows = fetch_rows(db, schema.SELECT_HISTORY, key=key)
         return [
             HistoryEntry(
-                at=row["at"],
-                event=row["event"],
-                state=State(row["state"]),
-                version=row["version"],
-                details=json.loads(row["details"]),
+                **{**row, "state": State(row["state"]), "details": json.loads(row["details"])}
             )
             for row in rows
         ]
@@ -146,21 +142,18 @@ class JournalAdmin:
     def prune(self, older_than: float) -> int:
         """Delete final and delivered calls of threads without open calls; return how many."""
         before = self._db.now() - older_than
-        number = sum(self._prune_batches(before))
-        with self._db.transaction() as db:
-            execute(db, schema.DELETE_OWNERS, before=min(before, self._db.now() - DAY))
-        return number
-
-    def _prune_batches(self, before: float) -> Iterator[int]:
+        deleted = 0
+        keys = None
         # In batches, so that a process that claims a call does not wait long.
-        while True:
+        while keys is None or len(keys) == PRUNE_BATCH:
             with self._db.transaction() as db:
                 keys = fetch_rows(db, schema.SELECT_PRUNABLE, before=before, limit=PRUNE_BATCH)
                 execute_many(db, schema.DELETE_HISTORY, keys)
                 execute_many(db, schema.DELETE_CALL, keys)
-            yield len(keys)
-            if len(keys) < PRUNE_BATCH:
-                return
+            deleted += len(keys)
+        with self._db.transaction() as db:
+            execute(db, schema.DELETE_OWNERS, before=min(before, self._db.now() - DAY))
+        return deleted
 
     def _view(self, row: Mapping[str, Any]) -> CallView:
         record = record_from_row(row)

@@ -3,9 +3,9 @@
 import importlib
 import json
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from typing import Any, NamedTuple
 
 from bighub_langgraph.core.decision import parse_decision
 from bighub_langgraph.core.errors import JournalError
@@ -30,16 +30,11 @@ log = logging.getLogger("bighub_langgraph")
 # -- codecs ----------------------------------------------------------------------------------------
 
 
-class ResultCodec(Protocol):
-    """Stores outputs of tools that are not JSON; a host registers one for its framework."""
+class ResultCodec(NamedTuple):
+    """How outputs of tools that are not JSON become bytes and back; `dumps` may raise."""
 
-    def dumps(self, value: Any) -> bytes:
-        """Return the value as bytes, or raise."""
-        ...
-
-    def loads(self, data: bytes) -> Any:
-        """Return the value of these bytes."""
-        ...
+    dumps: Callable[[Any], bytes]
+    loads: Callable[[bytes], Any]
 
 
 _JSON = "json"
@@ -199,22 +194,17 @@ def _approval_from_json(body: Mapping[str, Any] | None) -> Approval | None:
 # -- history and outbox ----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class TransitionRows:
-    """The rows a transition adds to the history and to the outbox."""
-
-    history: Mapping[str, Any]
-    reports: list[dict[str, Any]]
-
-
 def build_transition_rows(
     before: CallRecord | None,
     after: CallRecord,
     event: str,
     reporting: ReportingConfig,
     at: float,
-) -> TransitionRows:
-    """Build the rows of a transition. It may call a user's `redact`, so no transaction is open."""
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Build the rows that a transition adds to the history and to the outbox.
+
+    It may call a user's `redact`, so no transaction is open.
+    """
     reports = build_reports(before or replace(after, state=State.PROPOSED), after, reporting)
     row = {
         "key": after.key,
@@ -224,7 +214,7 @@ def build_transition_rows(
         "version": after.version,
         "details": json.dumps(_history_details(before, after)),
     }
-    return TransitionRows(row, [_report_to_row(report, at) for report in reports])
+    return row, [_report_to_row(report, at) for report in reports]
 
 
 def report_from_row(row: Mapping[str, Any]) -> QueuedReport:

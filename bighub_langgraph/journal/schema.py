@@ -117,7 +117,8 @@ UPDATE_CALL = """
         codec = :codec, result = :result
     WHERE key = :key AND version = :previous_version AND created_at = :created_at"""
 INSERT_HISTORY = _insert(history)
-SELECT_HISTORY = "SELECT * FROM bighub_history WHERE key = :key ORDER BY id"
+SELECT_HISTORY = """
+    SELECT at, event, state, version, details FROM bighub_history WHERE key = :key ORDER BY id"""
 
 _FINAL = ", ".join(repr(state.value) for state in sorted(FINAL_STATES))
 # Calls with undelivered reports are kept, and so are all calls of a thread with an open call.

@@ -25,7 +25,6 @@ from bighub_langgraph.journal.liveness import Heartbeat, ProcessIdentity, is_ali
 from bighub_langgraph.journal.memory_journal import MemoryJournal
 from bighub_langgraph.journal.outbox import Outbox
 from bighub_langgraph.journal.row_mapping import (
-    TransitionRows,
     build_transition_rows,
     record_from_row,
     record_to_row,
@@ -124,9 +123,10 @@ class SqlJournal:
         added = [build_transition_rows(None, new, event, reporting, now) for new in ordered]
         stored = {}
         with self._outbox.transaction() as db:
-            for record, call, rows in zip(ordered, calls, added, strict=True):
+            for record, call, (entry, reports) in zip(ordered, calls, added, strict=True):
                 if execute(db, schema.INSERT_CALL, **call):
-                    _insert_rows(db, rows)
+                    execute(db, schema.INSERT_HISTORY, **entry)
+                    execute_many(db, schema.INSERT_REPORT, reports)
                     stored[record.key] = record
                 else:
                     stored[record.key] = _select(db, record.key)
@@ -234,9 +234,10 @@ class SqlJournal:
         after, now = apply_event(before, event), self._db.now()
         # Rows are built first: while a user's `redact` runs, others may write.
         row = transition_to_row(after, now)
-        added = build_transition_rows(before, after, type(event).__name__, reporting, now)
-        if isinstance(event, ExecutionFinished) and added.reports:
-            self._outbox.reserve(added.reports, now)
+        name = type(event).__name__
+        entry, reports = build_transition_rows(before, after, name, reporting, now)
+        if isinstance(event, ExecutionFinished) and reports:
+            self._outbox.reserve(reports, now)
         # With the claim, so that there is no claim without a heartbeat.
         beats = isinstance(event, ExecutionStarted) and self._is_beat_due(now)
         identity = {"key": before.key, "created_at": before.created_at}
@@ -244,7 +245,8 @@ class SqlJournal:
             previous = before.version
             if not execute(db, schema.UPDATE_CALL, **row, **identity, previous_version=previous):
                 return None
-            _insert_rows(db, added)
+            execute(db, schema.INSERT_HISTORY, **entry)
+            execute_many(db, schema.INSERT_REPORT, reports)
             if beats:
                 execute(db, schema.UPSERT_BEAT, owner=self.owner, beat_at=now)
         if beats:
@@ -299,11 +301,6 @@ def _select(db: sa.Connection, key: str) -> CallRecord:
     for row in fetch_rows(db, schema.SELECT_CALL, key=key):
         return record_from_row(row)
     raise RecordNotFound([key])
-
-
-def _insert_rows(db: sa.Connection, rows: TransitionRows) -> None:
-    execute(db, schema.INSERT_HISTORY, **rows.history)
-    execute_many(db, schema.INSERT_REPORT, rows.reports)
 
 
 def _close_outbox(outbox: Outbox) -> None:

@@ -35,7 +35,10 @@ class Store(Database):
         super().__init__(url, label="the engine's database", error=StoreError)
         self.alone = threading.Lock()
         self._inserts: dict[str, Prepared] = {}
-        self.migrate("engine", metadata, initialize=self._insert_heads)
+        self.migrate("engine", metadata)
+        rows = [{"name": "evidence", "number": 0}, {"name": "controls", "number": 0}]
+        with self.transaction() as tx:
+            tx.execute(self.insert(heads).on_conflict_do_nothing(), rows)
 
     def insert(self, table: Table) -> Any:
         """Return an INSERT with `on_conflict_do_nothing` and `on_conflict_do_update`."""
@@ -71,10 +74,6 @@ class Store(Database):
         """Open new connections in a forked child."""
         super().after_fork()
         self.alone = threading.Lock()
-
-    def _insert_heads(self, connection: Connection) -> None:
-        rows = [{"name": "evidence", "number": 0}, {"name": "controls", "number": 0}]
-        connection.execute(heads.insert(), rows)
 
 
 def _is_serial(column: Column[Any]) -> bool:
