@@ -338,7 +338,8 @@ def _deliver_for(ports: Ports, seconds: float) -> None:
 async def _deliver_until(ports: Ports, deadline: float) -> int:
     """Deliver, once at least, until nothing is pending or the time is over; return the rest."""
     while True:
-        await deliver_reports(ports, early=True)
+        while await deliver_reports(ports, early=True):
+            pass  # once more, so that the journal deletes what was acknowledged
         pending: int = await ports.call(ports.journal.pending_count)
         if not pending or (remaining := deadline - time.monotonic()) <= 0:
             return pending

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
+from weakref import WeakMethod
 
 import psutil
 
@@ -89,14 +90,14 @@ def _exists(pid: int) -> bool:
 
 
 class Heartbeat:
-    """Calls a function at intervals from a daemon thread, from `start` to `stop`.
+    """Calls a method at intervals from a daemon thread, from `start` to `stop`.
 
     Args:
-        beat: Returns whether it is to be called again.
+        beat: The method; the thread ends with its object.
         interval: The time between two calls in seconds.
     """
 
-    def __init__(self, beat: Callable[[], bool], interval: float) -> None:
+    def __init__(self, beat: "WeakMethod[Callable[[], None]]", interval: float) -> None:
         self._beat = beat
         self._interval = interval
         self._stopped = threading.Event()
@@ -115,5 +116,8 @@ class Heartbeat:
         self._stopped.set()
 
     def _run(self) -> None:
-        while not self._stopped.wait(self._interval) and self._beat():
-            pass
+        while not self._stopped.wait(self._interval):
+            if (beat := self._beat()) is None:
+                return
+            beat()
+            del beat  # it would keep the object alive during the pause

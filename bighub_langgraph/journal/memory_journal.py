@@ -91,7 +91,6 @@ class MemoryJournal:
         self._open_calls: Counter[str] = Counter()  # by thread
         self._final_keys: deque[str] = deque()  # oldest first
         self._reports: dict[int, MemoryReport] = {}
-        self._reports_by_turn: dict[str, dict[int, MemoryReport]] = {}
         self._pending: Counter[str] = Counter()  # undelivered reports by call
         self._dead_letters = 0
         self._last_id = 0
@@ -149,10 +148,10 @@ class MemoryJournal:
         try:
             with self._lock:
                 blocked_keys: set[str] = set()
-                reports = self._reports if turn is None else self._reports_by_turn.get(turn, {})
-                for report in reports.values():
+                for report in self._reports.values():
                     key = report.key
-                    if report.dead_letter or key in blocked_keys:
+                    is_other_turn = turn is not None and report.turn != turn
+                    if is_other_turn or report.dead_letter or key in blocked_keys:
                         continue
                     is_turn_over = turn is not None and not report.tries
                     is_early = early and not report.refusals
@@ -176,10 +175,6 @@ class MemoryJournal:
             for report in self._find_reports(ids):
                 del self._reports[report.id]
                 self._dead_letters -= report.dead_letter
-                same_turn = self._reports_by_turn[report.turn]
-                del same_turn[report.id]
-                if not same_turn:
-                    del self._reports_by_turn[report.turn]
                 _decrement(self._pending, report.key)
 
     def release(self, ids: Sequence[int]) -> None:
@@ -264,12 +259,10 @@ class MemoryJournal:
             due_at = now + MEMORY_GRACE if kind is ReportKind.MEMORY else 0.0
             built = None if is_built_later else build_report(kind, record, reporting)
             reports[number] = MemoryReport(number, kind, record, reporting, due_at, built)
-        same_turn = self._reports_by_turn.setdefault(record.turn, {})
         last_id = self._last_id + len(reports)
         pending = self._pending[record.key] + len(reports)
         # All or nothing: between these no signal's handler runs, since nothing is called.
         self._reports |= reports
-        same_turn |= reports
         self._last_id = last_id
         self._pending[record.key] = pending
 

@@ -2,11 +2,12 @@
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import sqlalchemy as sa
 
+from bighub_langgraph.core.errors import JournalError
 from bighub_langgraph.core.ports import DELIVERY_LEASE, QueuedReport
 from bighub_langgraph.journal import schema
 from bighub_langgraph.journal.liveness import ProcessIdentity, is_alive, process_of
@@ -34,11 +35,6 @@ class Outbox:
         self._acked: set[int] = set()
         self._has_reserved = False
         self._lock = threading.Lock()
-
-    @property
-    def has_acks(self) -> bool:
-        """Whether acknowledged reports are still to be deleted."""
-        return bool(self._acked)
 
     def reserve(self, rows: Sequence[dict[str, Any]], at: float) -> None:
         """Reserve new reports for this process."""
@@ -119,7 +115,8 @@ class Outbox:
     def close(self) -> None:
         """Delete acknowledged reports and leave reserved ones to other processes."""
         if self._acked or self._has_reserved:
-            with self.transaction() as db:
+            # On failure the reports stay, and some are delivered once more.
+            with suppress(JournalError), self.transaction() as db:
                 execute(db, schema.END_LEASES, owner=self._reserved)
             self._has_reserved = False
 

@@ -3,6 +3,7 @@
 import logging
 import time
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -78,7 +79,7 @@ class SqlJournal:
         self._outbox = Outbox(self._db, self._process)
         self._start()
         # When the journal is forgotten, and at interpreter exit.
-        weakref.finalize(self, _close_outbox, self._outbox)
+        weakref.finalize(self, self._outbox.close)
         call_after_fork(self)
 
     @property
@@ -122,8 +123,7 @@ class SqlJournal:
 
     def insert(self, records: Sequence[CallRecord], reporting: ReportingConfig) -> list[CallRecord]:
         """Store new records. Where a key exists, the stored record is kept and returned."""
-        now = self._db.now()
-        event = DecisionMade.__name__
+        now, event = self._db.now(), DecisionMade.__name__
         # In the order of their keys, so that two workers with the same ones never deadlock.
         ordered = sorted(records, key=lambda record: record.key)
         calls = [record_to_row(record, now) for record in ordered]
@@ -214,15 +214,15 @@ class SqlJournal:
         self._heartbeat.stop()
         self._write_behind.flush(self._apply)
         self._write_behind.log_lost()
-        _close_outbox(self._outbox)
+        self._outbox.close()
         self._db.close()
 
     def _start(self) -> None:
         """Start with an empty memory, at first and in a forked child."""
         self._write_behind = WriteBehind()
-        self._heartbeat = Heartbeat(_weak_beat(self), min(TICK, self._lease / 3))
+        self._heartbeat = Heartbeat(weakref.WeakMethod(self._beat), min(TICK, self._lease / 3))
         self._beat_at = 0.0
-        self._recent: dict[str, CallRecord] = {}
+        self._recent: OrderedDict[str, CallRecord] = OrderedDict()
 
     def after_fork(self) -> None:
         """Start anew in a forked child, which has none of its parent's threads."""
@@ -274,12 +274,12 @@ class SqlJournal:
         if not record.is_final:
             self._recent[record.key] = record
             if len(self._recent) > MAX_RECENT:
-                self._recent.pop(next(iter(self._recent)), None)
+                self._recent.popitem(last=False)
 
     def _is_beat_due(self, now: float) -> bool:
         return now - self._beat_at > self._lease / 3
 
-    def _beat(self) -> bool:
+    def _beat(self) -> None:
         """Write the heartbeat when it is due, and what is pending."""
         try:
             if self._is_beat_due(now := self._db.now()):
@@ -292,7 +292,6 @@ class SqlJournal:
             log.warning("no heartbeat could be written: %s", error)
         else:
             self._write_behind.flush(self._apply)
-        return True
 
 
 class Journal(SqlJournal):
@@ -324,19 +323,3 @@ def _select(db: sa.Connection, key: str) -> CallRecord:
     for row in fetch_rows(db, schema.SELECT_CALL, key=key):
         return record_from_row(row)
     raise RecordNotFound([key])
-
-
-def _close_outbox(outbox: Outbox) -> None:
-    with suppress(JournalError):  # the reports stay, and are delivered once more
-        outbox.close()
-
-
-def _weak_beat(journal: SqlJournal) -> Callable[[], bool]:
-    """Return a heartbeat that ends with its journal, although a thread holds on to it."""
-    reference = weakref.ref(journal)
-
-    def beat() -> bool:
-        journal = reference()
-        return journal is not None and journal._beat()  # noqa: SLF001 - of this module
-
-    return beat
