@@ -50,8 +50,12 @@ TICK = 1.0
 MAX_RECENT = 1024
 
 
-class SqlJournal:
-    """Keeps records and outbox in a database; every method is one transaction at most.
+class Journal:
+    """The record of every call and the outbox of undelivered reports, in a database.
+
+    `Journal("sqlite:///calls.db")` serves the processes of one machine,
+    `Journal("postgresql+psycopg://user@host/name")` those of many. Every method is one short
+    transaction.
 
     Args:
         url: SQLAlchemy's URL of the database. The file of an SQLite database is readable for its
@@ -81,6 +85,11 @@ class SqlJournal:
         # When the journal is forgotten, and at interpreter exit.
         weakref.finalize(self, self._outbox.close)
         call_after_fork(self)
+
+    @staticmethod
+    def in_memory() -> MemoryJournal:
+        """Return a journal that ends with the process and does not survive a crash."""
+        return MemoryJournal(chosen=True)
 
     @property
     def owner(self) -> str:
@@ -292,19 +301,6 @@ class SqlJournal:
             log.warning("no heartbeat could be written: %s", error)
         else:
             self._write_behind.flush(self._apply)
-
-
-class Journal(SqlJournal):
-    """The record of every call and the outbox of undelivered reports, in a database.
-
-    `Journal("sqlite:///calls.db")` serves the processes of one machine,
-    `Journal("postgresql+psycopg://user@host/name")` those of many.
-    """
-
-    @staticmethod
-    def in_memory() -> MemoryJournal:
-        """Return a journal that ends with the process and does not survive a crash."""
-        return MemoryJournal(chosen=True)
 
 
 def _check_url(url: str) -> sa.URL:

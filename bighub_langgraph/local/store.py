@@ -1,17 +1,16 @@
 """The embedded engine's database: its schema and its prepared statements."""
 
 import threading
-from collections.abc import Generator, Iterable
-from contextlib import closing
+from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Column, Connection, CursorResult, Table
+from sqlalchemy import Column, Connection, Table
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from bighub_langgraph.core.errors import BighubGuardError
 from bighub_langgraph.local.tables import heads, metadata
-from bighub_langgraph.sqldb import Database
+from bighub_langgraph.sqldb import Database, run_statement
 
 # The advisory lock of PostgreSQL under which one process at a time saves a snapshot.
 KEEPING = 8_787_002
@@ -90,29 +89,16 @@ class Prepared:
 
     def __init__(self, statement: Any, *, columns: Iterable[str] | None = None) -> None:
         self._statement = statement
-        self._columns = None if columns is None else list(columns)
-        self._compiled: dict[str, Any] = {}  # by dialect
+        self._columns = None if columns is None else tuple(columns)
 
     def rows(self, tx: Connection, **values: Any) -> list[tuple[Any, ...]]:
         """Run a query and return its rows."""
-        return [tuple(row) for row in self._execute(tx, values)]
-
-    def each(self, tx: Connection, **values: Any) -> Generator[tuple[Any, ...], None, None]:
-        """Run a query and yield its rows one by one."""
-        with closing(self._execute(tx, values)) as result:
-            for row in result:
-                yield tuple(row)
+        rows: list[tuple[Any, ...]] = self._run(tx, values).fetchall()
+        return rows
 
     def write(self, tx: Connection, **values: Any) -> int:
         """Run a change and return the number of rows it changed."""
-        return int(self._execute(tx, values).rowcount)
+        return int(self._run(tx, values).rowcount)
 
-    def _execute(self, tx: Connection, values: dict[str, Any]) -> CursorResult[Any]:
-        compiled = self._compiled.get(tx.dialect.name)
-        if compiled is None:
-            compiled = self._statement.compile(dialect=tx.dialect, column_keys=self._columns)
-            self._compiled[tx.dialect.name] = compiled
-        bound = compiled.construct_params(values)
-        if compiled.positiontup is not None:
-            bound = tuple(bound[name] for name in compiled.positiontup)
-        return tx.exec_driver_sql(compiled.string, bound)
+    def _run(self, tx: Connection, values: dict[str, Any]) -> Any:
+        return run_statement(tx, self._statement, values, self._columns)
