@@ -166,7 +166,7 @@ def test_outcomes_go_in_batches_of_a_hundred(
     assert sum(bighub.batches) >= 250
 
 
-def test_nothing_is_set_aside_in_an_outage_of_days(
+def test_an_outage_of_days_makes_no_dead_letters(
     guard: BighubGuard, journal: Any, bighub: Listening, clock: Clock
 ) -> None:
     run(journal, call(1))
@@ -180,7 +180,7 @@ def test_nothing_is_set_aside_in_an_outage_of_days(
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_nothing_is_set_aside_for_a_wrong_key(
+def test_a_wrong_key_makes_no_dead_letters(
     guard: BighubGuard, journal: Any, bighub: Listening, clock: Clock, status: int
 ) -> None:
     wrong = RuntimeError("no")
@@ -193,7 +193,7 @@ def test_nothing_is_set_aside_for_a_wrong_key(
     assert journal.pending_count() == 3
 
 
-def test_what_is_refused_eight_times_is_set_aside_and_holds_nobody_up(
+def test_a_report_refused_eight_times_becomes_a_dead_letter_and_blocks_no_other_call(
     guard: BighubGuard,
     journal: Any,
     bighub: Listening,
@@ -211,7 +211,7 @@ def test_what_is_refused_eight_times_is_set_aside_and_holds_nobody_up(
     for tries in range(1, MAX_REFUSALS + 1):
         clock.now += 400.0
         run_sync(deliver_reports(guard.runtime.ports))
-        # The other call is not held up; what follows the poison waits for it until it is aside.
+        # The other call is not held up; later reports of the poison wait until it is a dead letter.
         assert ("outcome", call(2).key) in told
         assert journal.pending_count() == (2 if tries < MAX_REFUSALS else 0)
     assert journal.pending_count(include_dead_letters=True) == 1

@@ -84,7 +84,7 @@ def test_a_thread_with_an_open_call_keeps_all_of_them(
     assert (journal.prune(DAY), kept(journal)) == (0, "ab")
 
 
-def test_a_call_in_doubt_is_never_forgotten(journal: Any, clock: Clock) -> None:
+def test_a_call_of_unknown_outcome_is_never_deleted(journal: Any, clock: Clock) -> None:
     journal.insert([call("a", "thread")], QUIET)
     journal.transition("a" * 32, ExecutionStarted("a/1", 0.0), QUIET)
     journal.transition("a" * 32, OwnerLost("a/1", "gone"), QUIET)

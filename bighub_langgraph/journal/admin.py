@@ -158,4 +158,4 @@ class JournalAdmin:
     def _view(self, row: Mapping[str, Any]) -> CallView:
         record = record_from_row(row)
         is_lost = record.state is State.RUNNING and self._is_owner_dead(record)
-        return CallView(record, row["moved_at"], is_lost or record.state is State.UNKNOWN)
+        return CallView(record, row["updated_at"], is_lost or record.state is State.UNKNOWN)

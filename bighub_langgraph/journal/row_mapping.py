@@ -118,7 +118,7 @@ def transition_to_row(record: CallRecord, at: float) -> dict[str, Any]:
     return {
         "state": record.state.value,
         "version": record.version,
-        "moved_at": at,
+        "updated_at": at,
         "owner": record.owner,
         "starts": record.starts,
         "expires_at": record.expires_at,

@@ -40,7 +40,7 @@ calls = Table(
     Column("body", Text, nullable=False),
     Column("state", String(32), nullable=False),
     Column("version", Integer, nullable=False),
-    Column("moved_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
     Column("owner", Text),
     Column("starts", Integer, nullable=False),
     Column("expires_at", Double),
@@ -49,7 +49,7 @@ calls = Table(
     Column("codec", String(32)),
     Column("result", LargeBinary),
     Index("bighub_calls_by_thread", "thread"),
-    Index("bighub_calls_by_state", "state", "moved_at"),
+    Index("bighub_calls_by_state", "state", "updated_at"),
     Index("bighub_calls_by_request", "request_id"),
 )
 
@@ -112,7 +112,7 @@ SELECT_CALLS_BY_PREFIX = """
 COUNT_CALLS = "SELECT state, count(*) AS number FROM bighub_calls GROUP BY state"
 # Compare and set: the first transition from a version wins, the others read the record again.
 UPDATE_CALL = """
-    UPDATE bighub_calls SET state = :state, version = :version, moved_at = :moved_at,
+    UPDATE bighub_calls SET state = :state, version = :version, updated_at = :updated_at,
         owner = :owner, starts = :starts, expires_at = :expires_at, details = :details,
         codec = :codec, result = :result
     WHERE key = :key AND version = :previous_version AND created_at = :created_at"""
@@ -123,7 +123,7 @@ SELECT_HISTORY = """
 _FINAL = ", ".join(repr(state.value) for state in sorted(FINAL_STATES))
 # Calls with undelivered reports are kept, and so are all calls of a thread with an open call.
 SELECT_PRUNABLE = f"""
-    SELECT key FROM bighub_calls AS call WHERE state IN ({_FINAL}) AND moved_at < :before
+    SELECT key FROM bighub_calls AS call WHERE state IN ({_FINAL}) AND updated_at < :before
         AND NOT EXISTS (SELECT 1 FROM bighub_outbox WHERE bighub_outbox.key = call.key)
         AND NOT EXISTS (SELECT 1 FROM bighub_calls AS other WHERE other.thread = call.thread
             AND other.state NOT IN ({_FINAL}))

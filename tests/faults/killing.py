@@ -83,13 +83,13 @@ def journal_of(office: Office) -> Iterator[Journal]:
 
 
 def lines(office: Office) -> list[CallView]:
-    """Every call in the books."""
+    """Every call in the journal."""
     with journal_of(office) as journal:
         return journal.admin.calls(limit=100_000)
 
 
 def unknown_but_not_listed(office: Office) -> list[str]:
-    """Calls that a tool has started, nobody runs, and the books do not show as in doubt."""
+    """Calls that a tool has started, nobody runs, and the journal does not show as unknown."""
     return [
         line.record.key
         for line in lines(office)

@@ -9,13 +9,13 @@ from bighub_langgraph.core.models import State
 from tests.faults.clerk import LAST_WORD, Office, agent_of, begin, work
 from tests.faults.killing import (
     Killer,
-    unknown_but_not_listed,
     journal_of,
     lines,
     outcomes_told,
     paid_twice,
     started_twice,
     took_effect_twice,
+    unknown_but_not_listed,
 )
 
 SEED = 20261122
