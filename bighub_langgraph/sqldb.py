@@ -69,10 +69,13 @@ def run_statement(
 ) -> Any:
     """Run a statement and return the driver's cursor; see `Columns`."""
     text, bind = _compile(statement, columns, connection.dialect)
-    driver: Any = connection.connection.dbapi_connection
-    cursor = driver.cursor()
+    cursor = _driver_connection(connection).cursor()
     cursor.execute(text, bind(values))
     return cursor
+
+
+def _driver_connection(connection: sa.Connection) -> Any:
+    return connection.connection.dbapi_connection
 
 
 @lru_cache(maxsize=512)
@@ -332,13 +335,13 @@ def _configure_sqlite(connection: Any, _: object) -> None:
 def _begin_sqlite(connection: sa.Connection) -> None:
     """Begin with a write lock: what is read first may be stale when it is written."""
     if not connection.get_execution_options().get(_READ_ONLY):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        _driver_connection(connection).execute("BEGIN IMMEDIATE")
 
 
 def _check_transaction(connection: sa.Connection, *_: object) -> None:
     """Fail where SQLite has undone a transaction by itself, as it does on a full disk."""
-    driver: Any = connection.connection.dbapi_connection
-    if not (driver.in_transaction or connection.get_execution_options().get(_READ_ONLY)):
+    is_read_only = connection.get_execution_options().get(_READ_ONLY)
+    if not (is_read_only or _driver_connection(connection).in_transaction):
         raise sqlite3.OperationalError("the transaction was undone")
 
 
