@@ -152,6 +152,24 @@ def test_an_acknowledged_report_is_not_delivered_again(database: str) -> None:
         assert kinds(journal) == [ReportKind.MEMORY]
 
 
+def test_a_late_acknowledgement_removes_no_later_report(database: str) -> None:
+    now = 1_000_000.0
+    with (
+        closing(Journal(database, clock=lambda: now)) as journal,
+        closing(Journal(database, clock=lambda: now)) as other,
+    ):
+        ran(journal, call())
+        leased = journal.lease_batch(LATE, 10)
+        now += DELIVERY_LEASE + 1
+        other.ack([report.id for report in other.lease_batch(LATE, 10)])
+        other.close()
+        with closing(Journal(database, clock=lambda: now)) as third:
+            ran(third, call("b" * 32))
+            journal.ack([report.id for report in leased])
+            journal.close()
+            assert kinds(third) == REPORTS
+
+
 def rows(path: Path) -> int:
     with closing(sqlite3.connect(path)) as database:
         [count] = database.execute("SELECT count(*) FROM bighub_outbox").fetchone()

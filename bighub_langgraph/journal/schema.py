@@ -84,6 +84,8 @@ outbox = Table(
     Column("error", Text),
     Index("bighub_outbox_by_key", "key"),
     Index("bighub_outbox_by_lease", "leased_until"),
+    # Ids are never used again: an acknowledged one must not delete a later report.
+    sqlite_autoincrement=True,
 )
 
 owners = Table(
