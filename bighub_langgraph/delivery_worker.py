@@ -1,4 +1,4 @@
-"""Delivery in the background: while the next model call runs, over outages, and at the end."""
+"""Deliver reports in the background: while the next model call runs, over outages, at the end."""
 
 import asyncio
 import logging
@@ -6,7 +6,6 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -17,316 +16,331 @@ from bighub_langgraph.core.ports import Ports
 
 log = logging.getLogger("bighub_langgraph")
 
-# How long a closing guard, or the end of the program, waits for what is not delivered, in seconds.
+# How long a closing guard, or the end of the program, waits for deliveries, in seconds.
 AT_EXIT = 3.0
+# How long the thread stays without work, in seconds.
 IDLE = 60.0
-AGAIN = 0.1
+# The pause between two attempts of a flush, in seconds.
+FLUSH_PAUSE = 0.1
+# How long a scheduled delivery waits for a later step to deliver, in seconds.
+FALLBACK_DELAY = 0.25
+MAX_FAILURES = 10
 
-# After what time is told what somebody was to tell and did not; and how often nothing of the kind
-# happens before nobody waits for it any more.
-MOMENT = 0.25
-QUIET = 8
+
+class DeliverySchedule:
+    """What is to be delivered next, and when. Threads and event loops share it.
+
+    Turns are delivered at once, in their order. All reports are delivered at the fallback time,
+    which a host sets in case no later step starts a delivery, and at the retry time, which is set
+    while reports remain. Retries that deliver nothing make the delay grow.
+    """
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.turns: deque[str | None] = deque()  # waiting, or being delivered
+        self.closed = False
+        self._fallback_at: float | None = None
+        self._retry_at: float | None = None
+        self._failures = 0
+
+    def add_turn(self, turn: str | None) -> None:
+        """Deliver a turn's reports, or all with None, as soon as possible."""
+        with self.changed:
+            self.turns.append(turn)
+
+    def finish_turns(self, count: int) -> None:
+        """Remove turns that were delivered."""
+        with self.changed:
+            for _ in range(count):
+                self.turns.popleft()
+            self.changed.notify_all()
+
+    def set_fallback(self) -> None:
+        """Deliver everything in a moment, unless that is planned already."""
+        with self.changed:
+            now = time.monotonic()
+            if self._fallback_at is None or self._fallback_at < now:
+                self._fallback_at = now + FALLBACK_DELAY
+
+    def record(self, turn: str | None, *, delivered: int, remaining: int) -> None:
+        """Plan the retry after a delivery.
+
+        A turn delivers its own reports only, so that it does not count as a retry; but where
+        something is delivered, BIGHUB can be reached.
+        """
+        with self.changed:
+            now = time.monotonic()
+            was_retry = turn is None and self._retry_at is not None and self._retry_at <= now
+            if not remaining:
+                self._retry_at, self._failures = None, 0
+                return
+            self._failures = 0 if delivered else min(self._failures + was_retry, MAX_FAILURES)
+            retry_at = now + retry_delay(self._failures)
+            if self._retry_at is not None and not was_retry:
+                retry_at = min(retry_at, self._retry_at)
+            self._retry_at = retry_at
+
+    def delay(self) -> float | None:
+        """Return the seconds until everything is delivered; None if that is not planned."""
+        times = [at for at in (self._fallback_at, self._retry_at) if at is not None]
+        return max(0.0, min(times) - time.monotonic()) if times else None
+
+    def take_due(self) -> bool:
+        """Return whether everything is to be delivered now."""
+        with self.changed:
+            is_due = self.delay() == 0.0
+            if is_due:
+                self._fallback_at = None
+            return is_due
 
 
 class DeliveryWorker:
-    """Brings a guard's outbox to BIGHUB without holding a run up.
+    """Delivers a guard's outbox to BIGHUB without blocking a run.
 
-    An engine that answers in process is told at once. Any other is told from one daemon thread, or,
-    where only an async client is there, from tasks on the loop that client lives on.
+    An engine in this process gets its reports at once. Any other gets them from one daemon
+    thread, or, where only an async client exists, from tasks on the loop of that client.
 
     Args:
         ports: Blocking ports.
-        aports: Asynchronous ports.
+        async_ports: Asynchronous ports.
         on_loop: Whether delivery belongs on the running event loop.
     """
 
-    def __init__(self, ports: Ports, aports: Ports, *, on_loop: bool) -> None:
-        self._ports = ports
-        self._aports = aports
+    def __init__(self, ports: Ports, async_ports: Ports, *, on_loop: bool) -> None:
         self.on_loop = on_loop
-        self._rounds: deque[str | None] = deque()
-        # Each with the task that has it to tell.
-        self._tasks: dict[asyncio.Task[None], asyncio.Task[Any] | None] = {}
+        self._ports = ports
+        self._async_ports = async_ports
+        self._schedule = DeliverySchedule()
         self._thread: threading.Thread | None = None
-        self._changed = threading.Condition()
-        self._closed = False
-        # When all that is left is looked at next, and how often that was in vain.
-        self._look_at: float | None = None
-        self._tries = 0
-        self._look: asyncio.TimerHandle | asyncio.Task[None] | None = None
-        self._owing = False
-        self._waiter: threading.Thread | None = None
+        # Each with the task that started it.
+        self._tasks: dict[asyncio.Task[None], asyncio.Task[Any] | None] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._stop = threading.Event()
-        # Also at interpreter exit, and when a guard that nobody closed is forgotten.
-        self._rest = weakref.finalize(self, _tell_the_rest, ports)
+        self._retry: asyncio.Task[None] | None = None
+        # Also at interpreter exit, and when a guard that was not closed is forgotten.
+        self._deliver_rest = weakref.finalize(self, _deliver_rest, ports)
 
     def deliver(self, turn: str | None = None) -> None:
-        """Deliver what there is to tell; never raises, and does not wait for a far engine.
+        """Deliver reports; never raise, and do not wait for a remote engine.
 
-        With `turn` that tool round is over, and its memory events travel together.
+        With `turn`, that turn is over and its memory events are delivered together.
         """
         if not self._ports.engine.in_process:
-            with self._changed:
-                self._rounds.append(turn)
-                self._set_to_work()
-        elif not self._deliver(turn):
-            self._look_later()
+            self._schedule.add_turn(turn)
+            self._start_thread()
+        elif not self._deliver_now(turn):
+            self._plan_retry()
 
     async def deliver_async(self, turn: str | None = None) -> None:
-        """The same for a coroutine."""
+        """Deliver reports like `deliver`, for a coroutine."""
         if self._ports.engine.in_process:
-            if not await self._adeliver_now(turn):
-                self._look_later(on_loop=self.on_loop)
+            if not await self._deliver_in_process(turn):
+                self._plan_retry(on_loop=self.on_loop)
         elif self.on_loop:
-            self._start_on_loop(turn)
+            task = asyncio.get_running_loop().create_task(self._deliver_on_loop(turn))
+            self._tasks[task] = asyncio.current_task()
+            task.add_done_callback(lambda done: self._tasks.pop(done, None))
         else:
             self.deliver(turn)
 
     def schedule(self) -> None:
-        """Deliver in a moment what a later step of the run delivers, unless it comes to none.
-
-        That costs a turn nothing: a thread looks now and then, and nobody wakes it.
-        """
-        if self._closed:  # nobody looks any more
+        """Schedule a fallback delivery in case no later step of the run starts one."""
+        if self._schedule.closed:
             self.deliver()
-            return
-        with self._changed:
-            self._owing = True
-            if self._waiter is None or not self._waiter.is_alive():
-                self._waiter = _begun(self._look_now_and_then, "bighub-courier-late")
+        else:
+            self._schedule.set_fallback()
+            self._start_thread()
 
     def schedule_async(self) -> None:
-        """The same for a coroutine."""
+        """Schedule a fallback delivery like `schedule`, for a coroutine."""
         if not self.on_loop:
             self.schedule()
             return
-        with suppress(RuntimeError):  # no loop runs any more: the rest is told at the end
-            loop = asyncio.get_running_loop()
-            if self._timer is None or self._timer.when() <= loop.time():
-                self._timer = loop.call_later(MOMENT, self._start_on_loop, None)
+        with suppress(RuntimeError):  # no loop runs any more: the rest is delivered at the end
+            self._schedule.set_fallback()
+            self._set_timer(asyncio.get_running_loop())
 
     def wait(self, timeout: float) -> bool:
-        """Wait until the finished rounds are delivered or postponed, at most `timeout` seconds."""
-        with self._changed:
-            return self._changed.wait_for(lambda: not self._rounds, timeout)
+        """Wait until the turns so far are delivered or postponed, at most `timeout` seconds."""
+        with self._schedule.changed:
+            return self._schedule.changed.wait_for(lambda: not self._schedule.turns, timeout)
 
     async def wait_async(self, timeout: float, *, own: bool = False) -> bool:  # noqa: ASYNC109 - the promise is the bound
-        """The same for a coroutine; with `own` what other tasks have to tell is not waited for."""
+        """Wait like `wait`, for a coroutine; with `own` only for what its own task started."""
         if self._tasks:
-            await asyncio.sleep(0)  # what waits for nothing is told by then
-        me, mine = asyncio.current_task(), asyncio.get_running_loop()
+            await asyncio.sleep(0)  # deliveries that wait for nothing finish here
+        current, loop = asyncio.current_task(), asyncio.get_running_loop()
         tasks = [
             task
-            for task, by in list(self._tasks.items())
-            if not task.done() and (by is me or not own) and task.get_loop() is mine
+            for task, starter in list(self._tasks.items())
+            if not task.done() and (starter is current or not own) and task.get_loop() is loop
         ]
         if tasks:
-            _, late = await asyncio.wait(tasks, timeout=timeout)
-            return not late
-        return not self._rounds or await asyncio.to_thread(self.wait, timeout)
+            _, unfinished = await asyncio.wait(tasks, timeout=timeout)
+            return not unfinished
+        return not self._schedule.turns or await asyncio.to_thread(self.wait, timeout)
 
     def flush(self, timeout: float | None = None) -> int:
-        """Deliver everything now; returns how many entries still wait.
+        """Deliver everything now; return how many reports are still pending.
 
-        With a timeout it goes on trying for so many seconds, without one it tries everything once.
+        With a timeout it keeps trying for so many seconds, without one it tries each report once.
         """
         if timeout is None:
             self.wait(AT_EXIT)
-            run_sync(deliver_reports(self._ports, early=True))
-        else:
-            self.wait(timeout)
-            _try_for(self._ports, timeout)
+            return run_sync(_deliver_until(self._ports, 0.0))
+        self.wait(timeout)
+        _deliver_for(self._ports, timeout)
         return self._ports.journal.pending_count()
 
     async def aflush(self, timeout: float | None = None) -> int:  # noqa: ASYNC109 - as `flush`
-        """The same for a coroutine."""
+        """Deliver everything like `flush`, for a coroutine."""
         if not self.on_loop:
             return await asyncio.to_thread(self.flush, timeout)
         deadline = time.monotonic() + (timeout or 0.0)
         await self.wait_async(AT_EXIT if timeout is None else timeout)
-        while True:
-            await deliver_reports(self._aports, early=True)
-            waiting: int = await self._aports.call(self._aports.journal.pending_count)
-            if not waiting or time.monotonic() >= deadline:
-                return waiting
-            await asyncio.sleep(min(AGAIN, max(0.0, deadline - time.monotonic())))
+        return await _deliver_until(self._async_ports, deadline)
 
     def close(self) -> None:
-        """Deliver what waits, for a few seconds; say what is left."""
-        if self._closed:
-            return
-        self._closed = True
-        self._stop.set()
-        with self._changed:
-            self._changed.notify_all()
-            working = (self._thread, self._waiter)
+        """Deliver pending reports for a few seconds, and log how many are lost."""
+        with self._schedule.changed:
+            if self._schedule.closed:
+                return
+            self._schedule.closed = True
+            self._schedule.changed.notify_all()
+            thread = self._thread
         self.wait(AT_EXIT)
-        for thread in working:
-            if thread is not None and thread is not threading.current_thread():
-                # The journal is closed next: nobody may open it again behind that.
-                thread.join(AT_EXIT)
-        self._rest()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(AT_EXIT)  # the journal is closed next: nothing may open it again
+        self._deliver_rest()
 
-    def _set_to_work(self) -> None:
-        with self._changed:
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = _begun(self._go_on, "bighub-courier")
-            self._changed.notify_all()
-
-    def _go_on(self) -> None:
-        """Deliver round after round; look again at what is left until nothing is."""
-        while not self._closed or self._rounds:
-            with self._changed:
-                if not self._rounds and not self._closed:
-                    self._changed.wait(self._pause())
-                taken = list(self._rounds)
-                if not taken and self._look_at is None:
-                    # Checked under the lock: `start` will see that this thread is gone.
-                    self._thread = None
-                    return
-            self._once(taken)
-            if self._look_at is not None and not self._pause():
-                self._deliver(None)
-
-    def _pause(self) -> float:
-        """How long there is nothing to look at, in seconds."""
-        if self._look_at is not None:
-            return max(0.0, self._look_at - time.monotonic())
-        return 0.0 if self._ports.engine.in_process else IDLE
-
-    def _look_now_and_then(self) -> None:
-        quiet = 0
-        while not self._stop.wait(MOMENT):
-            with self._changed:
-                owing, self._owing = self._owing, False
-                quiet = 0 if owing else quiet + 1
-                if quiet == QUIET:  # under the lock: `soon` will see that this thread is gone
-                    self._waiter = None
-                    return
-            if owing:
-                self.deliver()
-
-    def _once(self, taken: list[str | None]) -> None:
-        for turn in dict.fromkeys(taken):
-            self._deliver(turn)
-        with self._changed:
-            for _ in taken:
-                self._rounds.popleft()
-            self._changed.notify_all()
-
-    def _deliver(self, turn: str | None) -> bool:
-        return run_sync(self._tell(self._ports, turn))
-
-    async def _tell(self, ports: Ports, turn: str | None) -> bool:
-        """Deliver and say whether nothing is left. The tools have run: nothing may raise here."""
+    async def _deliver(self, ports: Ports, turn: str | None) -> bool:
+        """Deliver and return whether nothing is pending. The tools have run: it never raises."""
         try:
-            arrived = await deliver_reports(ports, turn)
-            left = await ports.call(ports.journal.pending_count)
+            delivered = await deliver_reports(ports, turn)
+            remaining = await ports.call(ports.journal.pending_count)
         except Exception:
             log.exception("delivery to BIGHUB failed; it will be tried again")
-            arrived, left = 0, 1
-        if left or self._look_at is not None:
-            self._plan(turn, arrived=arrived, left=left)
-        return not left
+            delivered, remaining = 0, 1
+        self._schedule.record(turn, delivered=delivered, remaining=remaining)
+        return not remaining
 
-    def _plan(self, turn: str | None, *, arrived: int, left: int) -> None:
-        """Say when to look at all that is left: later each time that it was in vain.
+    def _deliver_now(self, turn: str | None) -> bool:
+        return run_sync(self._deliver(self._ports, turn))
 
-        A round delivers only what is its own, so that rounds do not count; but where something
-        arrives, BIGHUB is there.
-        """
-        with self._changed:
-            now, planned = time.monotonic(), self._look_at
-            looked = turn is None and planned is not None and planned <= now
-            self._tries = 0 if arrived or not left else min(self._tries + looked, 10)
-            at = now + retry_delay(self._tries)
-            if planned is not None and not looked:
-                at = min(at, planned)
-            self._look_at = at if left else None
-
-    async def _adeliver_now(self, turn: str | None) -> bool:
+    async def _deliver_in_process(self, turn: str | None) -> bool:
         journal = self._ports.journal
         if not (journal.blocking or journal.pending_count()):
             return True
-        near = (
-            self._aports.engine.in_process and not journal.blocking and not detects_blocking_calls()
+        never_blocks = (
+            self._async_ports.engine.in_process
+            and not journal.blocking
+            and not detects_blocking_calls()
         )
-        if self.on_loop or near:
-            return await self._tell(self._aports, turn)
+        if self.on_loop or never_blocks:
+            return await self._deliver(self._async_ports, turn)
         # All of it in one thread function: the loop waits for no database.
-        return await call_in_thread(self._deliver, turn)
+        return await call_in_thread(self._deliver_now, turn)
 
-    def _start_on_loop(self, turn: str | None) -> None:
-        task = asyncio.get_running_loop().create_task(self._deliver_on_loop(turn))
-        self._tasks[task] = asyncio.current_task()
-        task.add_done_callback(lambda done: self._tasks.pop(done, None))
+    def _plan_retry(self, *, on_loop: bool = False) -> None:
+        """Deliver the remaining reports when it is time, even if no other turn comes."""
+        if self._schedule.closed:
+            return
+        if on_loop:
+            self._set_timer(asyncio.get_running_loop())
+        else:
+            self._start_thread()
+
+    # The thread.
+
+    def _start_thread(self) -> None:
+        with self._schedule.changed:
+            self._schedule.changed.notify_all()
+            if self._thread is not None and self._thread.is_alive():
+                return
+            thread = threading.Thread(target=self._run_thread, name="bighub-delivery", daemon=True)
+            with suppress(RuntimeError):  # no more threads: the rest is delivered at the end
+                thread.start()
+                self._thread = thread
+
+    def _run_thread(self) -> None:
+        """Deliver what is due, until nothing has been for a while."""
+        schedule = self._schedule
+        while True:
+            with schedule.changed:
+                if not schedule.turns and not schedule.closed:
+                    delay = schedule.delay()
+                    schedule.changed.wait(IDLE if delay is None else delay)
+                turns = list(schedule.turns)
+                if not turns and (schedule.closed or schedule.delay() is None):
+                    self._thread = None  # under the lock: `_start_thread` sees it
+                    return
+            for turn in dict.fromkeys(turns):
+                self._deliver_now(turn)
+            schedule.finish_turns(len(turns))
+            if schedule.take_due():
+                self._deliver_now(None)
+
+    # The event loop.
 
     async def _deliver_on_loop(self, turn: str | None) -> None:
-        if not await self._tell(self._aports, turn):
-            self._look_later(on_loop=True)
+        if not await self._deliver(self._async_ports, turn):
+            self._plan_retry(on_loop=True)
 
-    def _look_later(self, *, on_loop: bool = False) -> None:
-        """Have all that is left looked at when it is time, though no round should come."""
-        if self._closed:
-            return
-        if not on_loop:
-            self._set_to_work()
-            return
-        if isinstance(self._look, asyncio.TimerHandle):
-            self._look.cancel()
-        self._look = asyncio.get_running_loop().call_later(self._pause(), self._look_on_loop)
+    def _set_timer(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Deliver everything when the schedule says so."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if (delay := self._schedule.delay()) is not None:
+            self._timer = loop.call_later(delay, self._run_timer)
 
-    def _look_on_loop(self) -> None:
-        # No round's: nobody at the end of a run waits for an outage to be over.
-        if not self._closed:
-            loop = asyncio.get_running_loop()
-            self._look = loop.create_task(self._deliver_on_loop(None))
+    def _run_timer(self) -> None:
+        # Not among the tasks of turns: a run does not wait at its end until an outage is over.
+        loop = asyncio.get_running_loop()
+        if self._schedule.take_due() and not self._schedule.closed:
+            self._retry = loop.create_task(self._deliver_on_loop(None))
+        elif not self._schedule.closed:
+            self._set_timer(loop)
 
 
-def _begun(work: Callable[[], None], name: str) -> threading.Thread | None:
-    """A thread at work; None where no more can be started: the rest is told at the end."""
-    thread = threading.Thread(target=work, name=name, daemon=True)
-    try:
-        thread.start()
-    except RuntimeError:
-        return None
-    return thread
-
-
-def _tell_the_rest(ports: Ports) -> None:
-    """Deliver what waits, for a few seconds; say what is left."""
+def _deliver_rest(ports: Ports) -> None:
+    """Deliver pending reports for a few seconds, and log how many are lost."""
     journal = ports.journal
     try:
         if journal.pending_count():
-            _try_for(ports, AT_EXIT)
-        left = journal.pending_count(include_dead_letters=True)
+            _deliver_for(ports, AT_EXIT)
+        remaining = journal.pending_count(include_dead_letters=True)
     except BighubGuardError as error:
         log.error("the outbox could not be delivered: %s", error)  # noqa: TRY400 - it says it all
         return
-    if left and not journal.durable:
-        log.error("%d entries for BIGHUB are lost with this process; use a journal file", left)
+    if remaining and not journal.durable:
+        log.error("%d entries for BIGHUB are lost with this process; use a journal file", remaining)
 
 
-def _try_for(ports: Ports, seconds: float) -> None:
-    """Go on delivering from a thread: an engine that hangs holds nobody up for longer."""
+def _deliver_for(ports: Ports, seconds: float) -> None:
+    """Deliver for some seconds from a thread: an engine that hangs blocks nobody for longer."""
     deadline = time.monotonic() + seconds
-    trying = threading.Thread(target=_try_until, args=(ports, deadline), daemon=True)
+
+    def deliver() -> None:
+        try:
+            run_sync(_deliver_until(ports, deadline))
+        except Exception:
+            log.exception("delivery to BIGHUB failed; the outbox keeps what is not delivered")
+
+    thread = threading.Thread(target=deliver, daemon=True)
     try:
-        trying.start()
-    except RuntimeError:  # the interpreter is on its way out and starts no more threads
-        _try_until(ports, deadline)
+        thread.start()
+    except RuntimeError:  # the interpreter exits and starts no more threads
+        deliver()
     else:
-        # A moment at least: what can be delivered at once is, whatever was waited for before.
-        trying.join(max(AGAIN, deadline - time.monotonic()))
+        # A moment at least: what can be delivered at once is, however long the caller has waited.
+        thread.join(max(FLUSH_PAUSE, deadline - time.monotonic()))
 
 
-def _try_until(ports: Ports, deadline: float) -> None:
-    try:
-        while True:
-            run_sync(deliver_reports(ports, early=True))
-            if not ports.journal.pending_count() or time.monotonic() >= deadline:
-                return
-            time.sleep(min(AGAIN, max(0.0, deadline - time.monotonic())))
-    except Exception:
-        log.exception("delivery to BIGHUB failed; the outbox keeps what is not delivered")
+async def _deliver_until(ports: Ports, deadline: float) -> int:
+    """Deliver, once at least, until nothing is pending or the time is over; return the rest."""
+    while True:
+        while await deliver_reports(ports, early=True):
+            pass  # once more, so that the journal deletes what was acknowledged
+        pending: int = await ports.call(ports.journal.pending_count)
+        if not pending or (remaining := deadline - time.monotonic()) <= 0:
+            return pending
+        await ports.sleep(min(FLUSH_PAUSE, remaining))

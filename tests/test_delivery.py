@@ -28,8 +28,8 @@ from bighub_langgraph.core.lifecycle import AnswerGiven, ExecutionFinished, Exec
 from bighub_langgraph.core.models import CallRecord, State, ToolSucceeded, Verdict
 from bighub_langgraph.core.ports import DELIVERY_LEASE, LeasedReport
 from bighub_langgraph.core.reporting import ReportingConfig, ReportKind
-from bighub_langgraph.journal.memory import MemoryJournal
-from tests.calls import approval, decided_record
+from bighub_langgraph.journal.memory_journal import MemoryJournal
+from tests.calls import approval, decided
 from tests.engines import Answer, AsyncScriptedBighub, ScriptedBighub, service
 from tests.local_engine import Signal
 
@@ -166,7 +166,7 @@ def test_outcomes_go_in_batches_of_a_hundred(
     assert sum(bighub.batches) >= 250
 
 
-def test_nothing_is_set_aside_in_an_outage_of_days(
+def test_an_outage_of_days_makes_no_dead_letters(
     guard: BighubGuard, journal: Any, bighub: Listening, clock: Clock
 ) -> None:
     run(journal, call(1))
@@ -180,7 +180,7 @@ def test_nothing_is_set_aside_in_an_outage_of_days(
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_nothing_is_set_aside_for_a_wrong_key(
+def test_a_wrong_key_makes_no_dead_letters(
     guard: BighubGuard, journal: Any, bighub: Listening, clock: Clock, status: int
 ) -> None:
     wrong = RuntimeError("no")
@@ -193,7 +193,7 @@ def test_nothing_is_set_aside_for_a_wrong_key(
     assert journal.pending_count() == 3
 
 
-def test_what_is_refused_eight_times_is_set_aside_and_holds_nobody_up(
+def test_a_report_refused_eight_times_becomes_a_dead_letter_and_blocks_no_other_call(
     guard: BighubGuard,
     journal: Any,
     bighub: Listening,
@@ -211,7 +211,7 @@ def test_what_is_refused_eight_times_is_set_aside_and_holds_nobody_up(
     for tries in range(1, MAX_REFUSALS + 1):
         clock.now += 400.0
         run_sync(deliver_reports(guard.runtime.ports))
-        # The other call is not held up; what follows the poison waits for it until it is aside.
+        # The other call is not held up; later reports of the poison wait until it is a dead letter.
         assert ("outcome", call(2).key) in told
         assert journal.pending_count() == (2 if tries < MAX_REFUSALS else 0)
     assert journal.pending_count(include_dead_letters=True) == 1
@@ -381,7 +381,7 @@ def test_a_run_goes_on_and_nothing_is_lost_on_a_bad_day(
         guard.runtime.delivery.deliver("message-1")
         guard.close()
     left = journal.pending_count(include_dead_letters=True)
-    kept = [one.queued.report.kind for one in journal.books.outbox()]
+    kept = [one.queued.report.kind for one in journal.admin.outbox()]
     assert left == len(kept)
     # A page instead of JSON is an answer for what needs none; everything else is no arrival.
     assert left == 3 or day in {"html", "garbage"}
@@ -445,12 +445,12 @@ def test_a_journal_that_is_away_does_not_fail_a_run_that_has_ended(
 
     run(journal, call(1))
     immediate = replace(guard.runtime.ports.engine, in_process=True)
-    away = type("Away", (), {"due": gone, "waiting": gone, "give_back": gone, "durable": True})()
+    away = type("Away", (), {"lease_batch": gone, "pending_count": gone, "durable": True})()
     ports = replace(guard.runtime.ports, engine=immediate, journal=away)
-    courier = type(guard.runtime.delivery)(ports, guard.runtime.async_ports, on_loop=False)
+    worker = type(guard.runtime.delivery)(ports, guard.runtime.async_ports, on_loop=False)
     with caplog.at_level(logging.ERROR):
-        courier.deliver()
-        courier.close()
+        worker.deliver()
+        worker.close()
     assert "it will be tried again" in caplog.text
 
 
@@ -520,7 +520,7 @@ class FarAndNear:
 
     async def is_told_everything(self) -> bool:
         for _ in range(500):
-            if not self._journal.waiting():
+            if not self._journal.pending_count():
                 return True
             await asyncio.sleep(0.01)
         return False
@@ -591,7 +591,7 @@ def test_a_round_that_arrives_looks_for_nothing_else_where_nothing_is_left(
             run(journal, call(number, f"message-{number}"))
             guard.runtime.delivery.deliver(f"message-{number}")
             assert guard.runtime.delivery.wait(10)
-        assert journal.asked == ["due", "waiting"] * 3
+        assert journal.asked == ["lease_batch", "pending_count"] * 3
 
 
 class Counting(MemoryJournal):
@@ -604,11 +604,11 @@ class Counting(MemoryJournal):
     def lease_batch(
         self, at: float, limit: int, turn: str | None = None, **how: bool
     ) -> Sequence[LeasedReport]:
-        self.asked.append("due")
+        self.asked.append("lease_batch")
         return super().lease_batch(at, limit, turn, **how)
 
     def pending_count(self, *, include_dead_letters: bool = False) -> int:
-        self.asked.append("waiting")
+        self.asked.append("pending_count")
         return super().pending_count(include_dead_letters=include_dead_letters)
 
 

@@ -42,7 +42,7 @@ def agent(journal: Journal, tool: Any, **policies: ToolPolicy) -> Any:
 
 
 def state(journal: Journal) -> State:
-    [line] = journal.books.calls()
+    [line] = journal.admin.calls()
     return line.record.state
 
 
@@ -62,7 +62,7 @@ def test_a_tool_that_asks_a_person_itself_is_paused_and_entered_again(journal: J
     assert len(starts) == 2
 
 
-async def test_a_coroutine_tool_that_is_cancelled_is_in_doubt(journal: Journal) -> None:
+async def test_a_coroutine_tool_that_is_cancelled_has_an_unknown_outcome(journal: Journal) -> None:
     begun = asyncio.Event()
 
     async def refund(order: str) -> str:
@@ -85,7 +85,9 @@ async def test_a_coroutine_tool_that_is_cancelled_is_in_doubt(journal: Journal) 
     assert (state(journal), answers(found)) == (State.EXECUTED, {"call-1": "it was refunded"})
 
 
-async def test_a_coroutine_tool_that_runs_out_of_time_is_in_doubt(journal: Journal) -> None:
+async def test_a_coroutine_tool_that_runs_out_of_time_has_an_unknown_outcome(
+    journal: Journal,
+) -> None:
     async def refund(order: str) -> str:
         """Pay back."""
         await asyncio.Event().wait()
@@ -122,7 +124,7 @@ async def test_a_blocking_tool_finishes_although_its_run_is_cancelled(
     assert journal.pending_count() == 2
 
 
-def test_a_tool_that_leaves_the_program_is_in_doubt(journal: Journal) -> None:
+def test_a_tool_that_leaves_the_program_has_an_unknown_outcome(journal: Journal) -> None:
     def refund(order: str) -> str:
         """Pay back."""
         sys.exit(order)
@@ -141,7 +143,7 @@ def test_a_tool_that_leaves_the_program_is_in_doubt(journal: Journal) -> None:
     ],
     ids=["the probe says it ran", "the probe says it did not", "idempotent"],
 )
-def test_what_is_in_doubt_is_settled_without_a_person_where_the_tool_offers_a_way(
+def test_an_unknown_outcome_is_settled_without_a_person_where_the_tool_offers_a_way(
     journal: Journal, policy: ToolPolicy, ended: int, said: str
 ) -> None:
     starts: list[str] = []
@@ -181,7 +183,7 @@ agent(Journal(sys.argv[1]), refund).invoke(PLEASE, THREAD)
     "how",
     [signal.SIGTERM, signal.SIGKILL],  # Python ends without a word on both
 )
-def test_a_signal_in_a_tool_leaves_the_call_in_doubt(
+def test_a_signal_in_a_tool_leaves_the_outcome_unknown(
     journal: Journal, database: str, how: signal.Signals
 ) -> None:
     with subprocess.Popen(
@@ -193,8 +195,8 @@ def test_a_signal_in_a_tool_leaves_the_call_in_doubt(
         assert program.stdout is not None
         assert program.stdout.readline() == b"running\n"
         program.send_signal(how)
-    [line] = journal.books.calls()
-    assert (line.record.state, line.in_doubt) == (State.RUNNING, True)
+    [line] = journal.admin.calls()
+    assert (line.record.state, line.outcome_unknown) == (State.RUNNING, True)
 
 
 def test_a_program_that_ends_has_told_everything(journal: Journal, database: str) -> None:

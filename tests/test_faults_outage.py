@@ -59,7 +59,7 @@ def test_nobody_counts_as_gone_for_what_happened_while_the_database_was_away(
     now = 1_000_000.0
     here = Journal(server.url, lease=30.0, clock=lambda: now)
     there = Journal(server.url, lease=30.0, clock=lambda: now)
-    there._process._known = ("elsewhere:7:7:x", os.getpid())  # as on another machine
+    there._process._cached = ("elsewhere:7:7:x", os.getpid())  # as on another machine
     here.insert([call()], REPORTING)
     running = there.transition(call().key, ExecutionStarted("elsewhere:7:7:x/1", 0.0), REPORTING)
     server.stop()

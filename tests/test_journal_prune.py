@@ -13,8 +13,8 @@ from bighub_langgraph.core.errors import RecordNotFound
 from bighub_langgraph.core.lifecycle import ExecutionFinished, ExecutionStarted, OwnerLost
 from bighub_langgraph.core.models import CallRecord, State, ToolSucceeded
 from bighub_langgraph.core.reporting import ReportingConfig
-from bighub_langgraph.journal.memory import MemoryJournal
-from tests.calls import decided_record
+from bighub_langgraph.journal.memory_journal import MemoryJournal
+from tests.calls import decided
 
 QUIET = ReportingConfig(outcomes=False, memory=False)
 DAY = 86_400.0
@@ -84,7 +84,7 @@ def test_a_thread_with_an_open_call_keeps_all_of_them(
     assert (journal.prune(DAY), kept(journal)) == (0, "ab")
 
 
-def test_a_call_in_doubt_is_never_forgotten(journal: Any, clock: Clock) -> None:
+def test_a_call_of_unknown_outcome_is_never_deleted(journal: Any, clock: Clock) -> None:
     journal.insert([call("a", "thread")], QUIET)
     journal.transition("a" * 32, ExecutionStarted("a/1", 0.0), QUIET)
     journal.transition("a" * 32, OwnerLost("a/1", "gone"), QUIET)
@@ -116,14 +116,14 @@ def test_a_forked_child_takes_calls_of_its_parent_for_abandoned() -> None:
 
 
 def test_a_journal_in_memory_remembers_the_newest_settled_calls() -> None:
-    journal = MemoryJournal(chosen=True, most=3)
+    journal = MemoryJournal(chosen=True, max_final_calls=3)
     for letter in "abcdef":
         settle(journal, call(letter, f"thread {letter}"))
     assert kept(journal) == "def"
 
 
 def test_a_full_journal_in_memory_keeps_what_is_open_or_not_told() -> None:
-    journal = MemoryJournal(chosen=True, most=1)
+    journal = MemoryJournal(chosen=True, max_final_calls=1)
     journal.insert([call("a", "open"), call("b", "open")], QUIET)
     journal.transition("b" * 32, ExecutionStarted("a/1", 0.0), QUIET)
     journal.transition("b" * 32, ExecutionFinished("a/1", ToolSucceeded("done")), QUIET)

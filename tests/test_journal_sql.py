@@ -33,9 +33,9 @@ from bighub_langgraph.core.lifecycle import (
 )
 from bighub_langgraph.core.models import CallRecord, State, ToolFailed, ToolSucceeded
 from bighub_langgraph.core.reporting import ReportingConfig, ReportKind
-from bighub_langgraph.journal.owners import presence
-from bighub_langgraph.journal.tables import STEPS, migrate
-from tests.calls import decided_record
+from bighub_langgraph.journal.liveness import is_alive
+from bighub_langgraph.sqldb import Database
+from tests.calls import decided
 from tests.faults.killing import fresh
 from tests.local_engine import Signal
 
@@ -93,6 +93,7 @@ def test_whatever_a_model_says_can_be_stored(journal: Journal, database: str) ->
     settled = journal.transition(
         stored.key, ExecutionFinished(owner, ToolFailed("\0 \ud800")), REPORTING
     )
+    journal.close()
     other = Journal(database)
     assert other.find([stored.key]) == {stored.key: settled}
     assert [one.report.kind for one in other.lease_batch(1e12, 10, "\udfff")] == [
@@ -159,7 +160,7 @@ def test_the_result_and_its_outcome_are_one_transaction(journal: Journal) -> Non
     with pytest.raises(TypeError):
         journal.transition(call().key, ExecutionFinished("a/1", ToolSucceeded("done")), unsayable)
     assert journal.find([call().key])[call().key].state is State.RUNNING
-    assert (journal.pending_count(), len(journal.books.history(call().key))) == (0, 2)
+    assert (journal.pending_count(), len(journal.admin.history(call().key))) == (0, 2)
 
 
 def test_nobody_waits_for_a_turn_to_write_while_a_redaction_runs(journal: Journal) -> None:
@@ -233,15 +234,15 @@ def test_a_killed_process_is_gone_at_once_also_while_nobody_has_waited_for_it(
 
 def test_a_process_number_that_came_again_is_another_process(journal: Journal) -> None:
     where, number, started, chance = journal.owner.split(":")
-    assert presence(journal.owner) is True
-    assert presence(f"{where}:{number}:{int(started) - 1}:{chance}") is False
+    assert is_alive(journal.owner) is True
+    assert is_alive(f"{where}:{number}:{int(started) - 1}:{chance}") is False
 
 
 def test_of_a_process_elsewhere_only_its_sign_of_life_tells(database: str) -> None:
     now = 1_000_000.0
     here = Journal(database, lease=30.0, clock=lambda: now)
     there = Journal(database, lease=30.0, clock=lambda: now)
-    there._process._known = ("elsewhere:7:7:x", os.getpid())  # as on another machine
+    there._process._cached = ("elsewhere:7:7:x", os.getpid())  # as on another machine
     here.insert([call()], REPORTING)
     running = there.transition(call().key, ExecutionStarted("elsewhere:7:7:x/1", 0.0), REPORTING)
     assert not here.is_owner_dead(running)
@@ -308,24 +309,32 @@ def test_a_database_from_a_newer_program_is_refused(database: str) -> None:
     Journal(database).close()
     engine = sa.create_engine(database)
     with engine.begin() as db:
-        db.execute(sa.text("UPDATE bighub_schema SET version = 99"))
+        db.execute(sa.text("UPDATE bighub_schema_versions SET version = 99"))
     engine.dispose()
     with pytest.raises(JournalError, match=r"version 99.*upgrade bighub-langgraph"):
         Journal(database)
 
 
 def test_an_older_database_is_brought_up_to_date_once(database: str) -> None:
-    Journal(database).close()
-    ran: list[str] = []
-    step = [*STEPS, lambda db: ran.append(db.dialect.name)]
-    engine = sa.create_engine(database)
-    if engine.dialect.name == "sqlite":
-        sa.event.listen(
-            engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None)
-        )
-    assert [migrate(engine, step), migrate(engine, step)] == [len(STEPS) + 2] * 2
-    assert ran == [engine.dialect.name]
-    engine.dispose()
+    tables = sa.MetaData()
+    sa.Table("things", tables, sa.Column("name", sa.Text))
+    steps_run: list[str] = []
+    db = Database(database, label="the store", error=JournalError)
+    assert db.migrate("things", tables) == 1
+    steps = [lambda connection: steps_run.append(connection.dialect.name)]
+    assert [db.migrate("things", tables, steps), db.migrate("things", tables, steps)] == [2, 2]
+    assert len(steps_run) == 1
+    with pytest.raises(JournalError, match="schema version 2, this program knows 1"):
+        db.migrate("things", tables)
+    db.close()
+
+
+def test_journal_and_engine_may_share_a_database(database: str) -> None:
+    with LocalBighub(database) as bighub:
+        journal = Journal(database)
+        journal.insert([call()], REPORTING)
+        assert bighub.actions.status()["decisions"] == 0
+        journal.close()
 
 
 def test_calls_are_found_by_the_request_that_bighub_knows_newest_first(
@@ -342,21 +351,6 @@ def test_calls_are_found_by_the_request_that_bighub_knows_newest_first(
     ]
     assert other.find_by_request_id("another") == []
     other.close()
-
-
-def test_calls_of_a_journal_that_kept_no_request_ids_are_found_too(database: str) -> None:
-    journal = Journal(database)
-    journal.insert([call()], REPORTING)
-    journal.close()
-    engine = sa.create_engine(database)
-    with engine.begin() as db:
-        db.execute(sa.text("DROP INDEX bighub_calls_by_request"))
-        db.execute(sa.text("ALTER TABLE bighub_calls DROP COLUMN request_id"))
-        db.execute(sa.text("UPDATE bighub_schema SET version = 1"))
-    engine.dispose()
-    journal = Journal(database)
-    assert [one.key for one in journal.find_by_request_id(call().request_id or "")] == [call().key]
-    journal.close()
 
 
 def test_the_file_is_its_owners_alone(tmp_path: Path) -> None:
@@ -428,7 +422,7 @@ def test_a_journal_that_is_closed_while_it_is_read_leaves_no_connection_open(
 def test_wherever_an_interrupt_falls_others_write_and_it_can_be_closed(tmp_path: Path) -> None:
     for number in range(1, 200):
         journal = Journal(f"sqlite:///{tmp_path}/{number}.db")
-        signal = Signal("journal/connections.py", number)
+        signal = Signal("bighub_langgraph/sqldb.py", number)
         try:
             with signal.comes():
                 journal.insert([call()], REPORTING)
@@ -447,7 +441,7 @@ def test_wherever_an_interrupt_falls_others_write_and_it_can_be_closed(tmp_path:
 def test_who_finds_no_turn_to_write_is_told_and_nothing_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bighub_langgraph.journal.connections.BUSY_TIMEOUT", 0.01)
+    monkeypatch.setattr("bighub_langgraph.sqldb.BUSY_TIMEOUT", 0.01)
     journal = Journal(f"sqlite:///{tmp_path / 'calls.db'}")
     failed: list[JournalError] = []
 
@@ -456,7 +450,7 @@ def test_who_finds_no_turn_to_write_is_told_and_nothing_is_written(
             journal.insert([call("b" * 32)], REPORTING)
         failed.append(error.value)
 
-    with journal._db.writing():
+    with journal._db.transaction():
         other = threading.Thread(target=open_another)
         other.start()
         other.join()

@@ -52,14 +52,14 @@ def facade() -> Iterator[Work]:
 def journal() -> Iterator[Work]:
     """Takes calls through a journal on a file, and delivers what there is to tell of them."""
     numbers = count()
-    with _file() as url, closing(Journal(url)) as book:
+    with _file() as url, closing(Journal(url)) as journal:
 
         def settle(calls: int) -> None:
             for number in islice(numbers, calls):
-                (record,) = opened(book, [number], Verdict.EXECUTE)
-                claim_and_finish(book, record)
-                due = book.lease_batch(time(), A_BATCH, record.turn)
-                book.ack([one.id for one in due])
+                (record,) = opened(journal, [number], Verdict.EXECUTE)
+                claim_and_finish(journal, record)
+                due = journal.lease_batch(time(), A_BATCH, record.turn)
+                journal.ack([report.id for report in due])
 
         yield settle
 

@@ -85,7 +85,7 @@ class Raw:
         self._db.execute("COMMIT")
 
     def _move(self, call: Row) -> None:
-        moving = ("state", "version", "moved_at", "owner", "starts", "expires_at", "said")
+        moving = ("state", "version", "updated_at", "owner", "starts", "expires_at", "details")
         names = (*moving, "codec", "result")
         sets = ", ".join(f"{name} = {self._kind.mark}" for name in names)
         where = f"key = {self._kind.mark} AND version = {self._kind.mark}"

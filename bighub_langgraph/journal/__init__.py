@@ -1,1 +1,1 @@
-"""The journal: what was run (the ledger) and what is not yet told (the outbox)."""
+"""The journal: a record of every call, and the outbox of what is not delivered yet."""

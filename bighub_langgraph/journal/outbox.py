@@ -1,82 +1,152 @@
-"""The outbox's rows: what is leased for delivery, delivered or postponed."""
+"""The outbox's rows: reports that are reserved, leased, acknowledged or retried."""
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
+import sqlalchemy as sa
+
+from bighub_langgraph.core.errors import JournalError
 from bighub_langgraph.core.ports import DELIVERY_LEASE, QueuedReport
-from bighub_langgraph.journal import queries
-from bighub_langgraph.journal.database import Database, Transaction
-from bighub_langgraph.journal.owners import ThisProcess, presence
-from bighub_langgraph.journal.rows import queued_of, storable
+from bighub_langgraph.journal import schema
+from bighub_langgraph.journal.liveness import ProcessIdentity, is_alive, process_of
+from bighub_langgraph.journal.row_mapping import report_from_row, to_storable
+from bighub_langgraph.sqldb import Database, execute, execute_many, fetch_rows
 
 
 class Outbox:
-    """The undelivered entries of a journal; any worker may deliver them."""
+    """The undelivered reports of a journal; any worker may deliver them.
 
-    def __init__(self, database: Database, process: ThisProcess) -> None:
+    The process that ran a call reserves its reports in the transaction that stores them. Leasing
+    them is then a matter of this process's memory, and acknowledged reports are deleted by its
+    next transaction, so that a call needs no commit for its delivery. The reservation is a lease
+    in the database: other processes wait until it expires or this process is gone.
+    """
+
+    def __init__(self, database: Database, process: ProcessIdentity) -> None:
         self._db = database
         self._process = process
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what a forked child inherited from its parent."""
+        self._leased: dict[int, float] = {}  # reserved reports that are handed out, until when
+        self._acked: set[int] = set()
+        self._has_reserved = False
+        self._lock = threading.Lock()
+
+    def reserve(self, rows: Sequence[dict[str, Any]], at: float) -> None:
+        """Reserve new reports for this process."""
+        self._has_reserved = True
+        for row in rows:
+            row |= {"leased_until": at + DELIVERY_LEASE, "leased_by": self._reserved}
+
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """A transaction that also deletes the reports acknowledged so far."""
+        acked = sorted(self._acked)
+        with self._db.transaction() as db:
+            execute_many(db, schema.DELETE_REPORT, [{"id": number} for number in acked])
+            yield db
+        self._acked.difference_update(acked)
+
+    def flush(self) -> None:
+        """Delete the reports acknowledged so far."""
+        if self._acked:
+            with self.transaction():
+                pass
 
     def lease_batch(
         self, at: float, limit: int, turn: str | None = None, *, early: bool = False
     ) -> list[QueuedReport]:
-        """Lease what is due; what follows an entry that is not due yet waits for it."""
-        now = self._db.now()
-        given: dict[str, Any] = {"now": now, "at": at, "most": limit}
-        if turn is not None:
-            given["turn"] = storable(turn)
-        with self._db.writing() as db:
-            if not self._db.sqlite:
-                db.rows(queries.ONE_AT_A_TIME)
-            self._end_leases(db, now)
-            rows = db.rows(_due(turn, early=early), **given)
-            lease = {"until": now + DELIVERY_LEASE, "owner": self._process.name}
-            db.change_each(queries.LEASE, [{"id": row["id"], **lease} for row in rows])
-        return [queued_of(row) for row in rows]
+        """Lease due reports; one waits for the earlier ones of its call."""
+        query = schema.select_due(turn, early=early)
+        with self._lock:
+            now = self._db.now()
+            self._leased = {number: end for number, end in self._leased.items() if end > now}
+            values: dict[str, Any] = {
+                "now": now,
+                "at": at,
+                "limit": limit,
+                "reserved": self._reserved,
+                "leased": list(self._leased),
+            }
+            if turn is not None:
+                values["turn"] = to_storable(turn)
+            with self._db.reading() as db:
+                rows = fetch_rows(db, query, **values, acked=list(self._acked))
+                dead_owners = self._find_dead_owners(db, now)
+            if dead_owners or not all(self._is_reserved(row, now) for row in rows):
+                rows = self._lease(query, values, dead_owners)
+            elif rows:
+                self._leased.update({row["id"]: row["leased_until"] for row in rows})
+            else:
+                self.flush()
+        return [report_from_row(row) for row in rows]
 
     def ack(self, ids: Sequence[int]) -> None:
-        """Forget entries that arrived."""
-        with self._db.writing() as db:
-            db.change_each(queries.FORGET, [{"id": one} for one in ids])
+        """Remove delivered reports. Their rows are deleted by this process's next transaction."""
+        self._acked.update(ids)
+        self._end_leases(ids)
 
     def release(self, ids: Sequence[int]) -> None:
-        """Let others deliver entries that were leased and not tried."""
-        with self._db.writing() as db:
-            db.change_each(queries.GIVE_BACK, [{"id": one} for one in ids])
+        """End the lease of reports that were not tried."""
+        with self.transaction() as db:
+            execute_many(db, schema.RELEASE_REPORT, [{"id": number} for number in ids])
+        self._end_leases(ids)
 
     def nack(
         self, ids: Sequence[int], until: float, error: str, *, refused: bool, dead_letter: bool
     ) -> None:
-        """Try entries again later, or set them apart."""
-        said = {"due_at": until, "error": storable(error), "refused": int(refused)}
-        with self._db.writing() as db:
-            rows = [{"id": one, "dead_letter": int(dead_letter), **said} for one in ids]
-            db.change_each(queries.POSTPONE, rows)
+        """Retry reports later, or make them dead letters."""
+        values = {"due_at": until, "error": to_storable(error), "refused": int(refused)}
+        values["dead_letter"] = int(dead_letter)
+        with self.transaction() as db:
+            execute_many(db, schema.RETRY_REPORT, [{"id": number, **values} for number in ids])
+        self._end_leases(ids)
 
     def pending_count(self, *, include_dead_letters: bool = False) -> int:
-        """How many entries are not delivered."""
+        """Count the reports that are not delivered."""
         with self._db.reading() as db:
-            [found] = db.rows(queries.COUNT)
-        return int(found["number"]) - (0 if include_dead_letters else int(found["dead_letter"]))
+            [row] = fetch_rows(db, schema.COUNT_REPORTS, acked=list(self._acked))
+        return int(row["number"]) - (0 if include_dead_letters else int(row["dead_letters"]))
 
-    def _end_leases(self, db: Transaction, now: float) -> None:
-        """Take over what a process has leased that is known to be gone."""
-        owners = [row["owner"] for row in db.rows(queries.READ_LEASES, now=now)]
-        gone = [{"owner": owner} for owner in owners if owner and presence(owner) is False]
-        db.change_each(queries.END_LEASES, gone)
+    def close(self) -> None:
+        """Delete acknowledged reports and leave reserved ones to other processes."""
+        if self._acked or self._has_reserved:
+            # On failure the reports stay, and some are delivered once more.
+            with suppress(JournalError), self.transaction() as db:
+                execute(db, schema.END_LEASES, owner=self._reserved)
+            self._has_reserved = False
 
+    @property
+    def _reserved(self) -> str:
+        """The owner of reserved reports."""
+        return f"{self._process.name}/reserved"
 
-def _due(turn: str | None, *, early: bool) -> str:
-    """The query for what is due, of one round or of all."""
-    ready = ["{0}.due_at <= :at"]
-    if early:
-        ready.append("{0}.refusals = 0")
-    if turn is not None:
-        # A round that is over is told at once, its memory events too.
-        ready.append("({0}.turn = :turn AND {0}.tries = 0)")
-    either = f"({' OR '.join(ready)})"
-    return queries.READ_DUE.format(
-        ready=either.format("one"),
-        earlier_ready=either.format("earlier"),
-        of_turn="" if turn is None else "AND one.turn = :turn",
-    )
+    def _is_reserved(self, row: Mapping[str, Any], now: float) -> bool:
+        """Whether a report is reserved for as long as a worker keeps its lease."""
+        remaining: float = row["leased_until"] - now
+        return row["leased_by"] == self._reserved and remaining >= DELIVERY_LEASE / 2
+
+    def _lease(
+        self, query: str, values: Mapping[str, Any], dead_owners: Sequence[Mapping[str, Any]]
+    ) -> list[dict[str, Any]]:
+        with self.transaction() as db:
+            if not self._db.sqlite:
+                fetch_rows(db, schema.LOCK_OUTBOX)
+            execute_many(db, schema.END_LEASES, dead_owners)
+            rows = fetch_rows(db, query, **values, acked=list(self._acked))
+            lease = {"until": values["now"] + DELIVERY_LEASE, "owner": self._process.name}
+            execute_many(db, schema.LEASE_REPORT, [{"id": row["id"], **lease} for row in rows])
+        return rows
+
+    def _find_dead_owners(self, db: sa.Connection, now: float) -> list[dict[str, Any]]:
+        """Return the owners of leases whose process is known to be gone."""
+        rows = fetch_rows(db, schema.SELECT_LEASE_OWNERS, now=now)
+        return [row for row in rows if row["owner"] and is_alive(process_of(row["owner"])) is False]
+
+    def _end_leases(self, ids: Sequence[int]) -> None:
+        for number in ids:
+            self._leased.pop(number, None)

@@ -1,45 +1,68 @@
 """A journal on SQL: SQLite for one machine, PostgreSQL where several share it."""
 
-import contextlib
 import logging
-import os
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
-from bighub_langgraph.core.errors import InvalidTransition, JournalError, RecordNotFound
-from bighub_langgraph.core.lifecycle import Event, ExecutionStarted, apply_event
+import sqlalchemy as sa
+
+from bighub_langgraph.core.errors import (
+    ConfigurationError,
+    InvalidTransition,
+    JournalError,
+    RecordNotFound,
+)
+from bighub_langgraph.core.lifecycle import (
+    DecisionMade,
+    Event,
+    ExecutionFinished,
+    ExecutionStarted,
+    apply_event,
+)
 from bighub_langgraph.core.models import CallRecord
 from bighub_langgraph.core.ports import QueuedReport
 from bighub_langgraph.core.reporting import ReportingConfig
-from bighub_langgraph.journal import queries
-from bighub_langgraph.journal.books import Books
-from bighub_langgraph.journal.database import Database, Transaction
+from bighub_langgraph.journal import schema
+from bighub_langgraph.journal.admin import JournalAdmin
+from bighub_langgraph.journal.liveness import Heartbeat, ProcessIdentity, is_alive, process_of
+from bighub_langgraph.journal.memory_journal import MemoryJournal
 from bighub_langgraph.journal.outbox import Outbox
-from bighub_langgraph.journal.owed import OwedMoves
-from bighub_langgraph.journal.owners import Heartbeat, ThisProcess, presence, process_of
-from bighub_langgraph.journal.recent import RecentRecords
-from bighub_langgraph.journal.rows import moving_parts, record_of, row_of, storable
-from bighub_langgraph.journal.tables import migrate
-from bighub_langgraph.journal.traces import Traces, traces
+from bighub_langgraph.journal.row_mapping import (
+    build_transition_rows,
+    record_from_row,
+    record_to_row,
+    to_storable,
+    transition_to_row,
+)
+from bighub_langgraph.journal.write_behind import WriteBehind
+from bighub_langgraph.sqldb import Database, call_after_fork, execute, execute_many, fetch_rows
 
 log = logging.getLogger("bighub_langgraph")
 
-# After how many seconds without a sign of life a process elsewhere counts as gone.
+# After how many seconds without a heartbeat a process on another machine counts as dead.
 LEASE = 30.0
-OWED_AGAIN = 1.0
+# How often the heartbeat's thread looks for work, in seconds.
+TICK = 1.0
+# How many open records are kept. Reading each again makes a claim on SQLite 0.2 ms slower.
+MAX_RECENT = 1024
 
 
-class SqlJournal:
-    """Keeps records and outbox in a database; every method is one transaction.
+class Journal:
+    """The record of every call and the outbox of undelivered reports, in a database.
+
+    `Journal("sqlite:///calls.db")` serves the processes of one machine,
+    `Journal("postgresql+psycopg://user@host/name")` those of many. Every method is one short
+    transaction.
 
     Args:
-        url: SQLAlchemy's URL of the database; the file of an SQLite database is made readable for
-            its owner alone.
-        lease: After how many seconds without a sign of life a process on another machine counts as
-            gone. Of processes on this machine we know by looking.
-        clock: Seconds since the epoch.
+        url: SQLAlchemy's URL of the database. The file of an SQLite database is readable for its
+            owner only.
+        lease: After how many seconds without a heartbeat a process on another machine counts as
+            dead. Processes on this machine are looked at.
+        clock: Returns seconds since the epoch.
     """
 
     durable = True
@@ -48,20 +71,25 @@ class SqlJournal:
     def __init__(
         self, url: str, *, lease: float = LEASE, clock: Callable[[], float] = time.time
     ) -> None:
-        self._db = Database(url, clock=clock)
-        weakref.finalize(self, self._db.close).atexit = False
+        self._db = Database(_check_url(url), label="the journal", error=JournalError, clock=clock)
         try:
-            with self._db.errors_told():
-                self.schema_version = migrate(self._db.engine)
+            self.schema_version = self._db.migrate("journal", schema.metadata)
             self._db.set_clock()
         except BaseException:
             self._db.close()
             raise
         self._lease = lease
-        self._process = ThisProcess()
+        self._process = ProcessIdentity()
         self._outbox = Outbox(self._db, self._process)
-        self._begin()
-        _journals.add(self)
+        self._start()
+        # When the journal is forgotten, and at interpreter exit.
+        weakref.finalize(self, self._outbox.close)
+        call_after_fork(self)
+
+    @staticmethod
+    def in_memory() -> MemoryJournal:
+        """Return a journal that ends with the process and does not survive a crash."""
+        return MemoryJournal(chosen=True)
 
     @property
     def owner(self) -> str:
@@ -76,85 +104,93 @@ class SqlJournal:
     @property
     def clock_skew(self) -> float:
         """How many seconds the database's clock is ahead of this machine's."""
-        return self._db.skew
+        return self._db.clock_skew
 
     @property
     def unsafe(self) -> str:
-        """Why the database may forget what it said it had written; "" when it does not."""
-        return self._db.unsafe()
+        """Why the database may lose what it has committed; "" if it does not."""
+        return self._db.durability_warning()
 
     @property
-    def books(self) -> Books:
-        """The journal for people: what ran, who said what, what waits, what may be forgotten."""
-        return Books(self._db, self.is_owner_dead)
+    def admin(self) -> JournalAdmin:
+        """The journal for people: what ran, who answered what, what is pending."""
+        self._outbox.flush()
+        return JournalAdmin(self._db, self.is_owner_dead)
 
     def find(self, keys: Sequence[str]) -> dict[str, CallRecord]:
-        """The records of these keys."""
+        """Return the records that exist, by key."""
         with self._db.reading() as db:
-            rows = [row for key in keys for row in db.rows(queries.READ_CALL, key=key)]
-        return {row["key"]: self._recent.same(row) or record_of(row) for row in rows}
+            rows = [row for key in keys for row in fetch_rows(db, schema.SELECT_CALL, key=key)]
+        return {row["key"]: record_from_row(row) for row in rows}
 
     def find_by_request_id(self, request_id: str) -> list[CallRecord]:
-        """The calls of a request."""
+        """Return the calls with this id of BIGHUB's, newest first."""
         with self._db.reading() as db:
-            rows = db.rows(queries.CALLS_OF_REQUEST, request_id=storable(request_id))
-        return [record_of(row) for row in rows]
+            query = schema.SELECT_CALLS_BY_REQUEST
+            rows = fetch_rows(db, query, request_id=to_storable(request_id))
+        return [record_from_row(row) for row in rows]
 
     def insert(self, records: Sequence[CallRecord], reporting: ReportingConfig) -> list[CallRecord]:
-        """Store new records; a stored one wins."""
-        now = self._db.now()
-        ready = [
-            (one, row_of(one, now), traces(None, one, "Decided", reporting, now))
-            # In the order of their keys: two workers that store the same ones never cross.
-            for one in sorted(records, key=lambda one: one.key)
-        ]
-        with self._db.writing() as db:
-            stored = {one.key: _opened(db, one, row, left) for one, row, left in ready}
+        """Store new records. Where a key exists, the stored record is kept and returned."""
+        now, event = self._db.now(), DecisionMade.__name__
+        # In the order of their keys, so that two workers with the same ones never deadlock.
+        ordered = sorted(records, key=lambda record: record.key)
+        calls = [record_to_row(record, now) for record in ordered]
+        added = [build_transition_rows(None, new, event, reporting, now) for new in ordered]
+        stored = {}
+        with self._outbox.transaction() as db:
+            for record, call, (entry, reports) in zip(ordered, calls, added, strict=True):
+                if execute(db, schema.INSERT_CALL, **call):
+                    execute(db, schema.INSERT_HISTORY, **entry)
+                    execute_many(db, schema.INSERT_REPORT, reports)
+                    stored[record.key] = record
+                else:
+                    stored[record.key] = _select(db, record.key)
         for record in stored.values():
-            self._recent.keep(record)
-        return [stored[one.key] for one in records]
+            self._remember(record)
+        return [stored[record.key] for record in records]
 
     def transition(self, key: str, event: Event, reporting: ReportingConfig) -> CallRecord:
-        """Advance a record and queue what there is to tell."""
+        """Apply an event to a record and queue its reports."""
         try:
-            after = self._moved(key, event, reporting)
+            after = self._apply(key, event, reporting)
         except RecordNotFound:
             raise
         except JournalError:
-            if self._owed.keep(key, event, reporting):
-                self._heart.start(OWED_AGAIN)
-                self._heart.beat_now()
+            if self._write_behind.add(key, event, reporting):
+                self._heartbeat.start()
             raise
         if isinstance(event, ExecutionStarted):
-            self._heart.start(self._lease / 3)
+            self._heartbeat.start()
         return after
 
     def is_owner_dead(self, record: CallRecord) -> bool:
-        """Whether the process that runs a call is gone."""
+        """Whether the process that runs a call has ended."""
         process = process_of(record.owner)
         if process == self.owner:
             return False
-        there = presence(process)
-        if there is not None:
-            return not there
+        alive = is_alive(process)
+        if alive is not None:
+            return not alive
         with self._db.reading() as db:
-            beats = db.rows(queries.READ_BEAT, owner=process)
-        # While the database is away nobody can give a sign of life: count from its return.
-        last: float = max([self._db.failed_at, *(row["beat_at"] for row in beats)])
+            rows = fetch_rows(db, schema.SELECT_BEAT, owner=process)
+        # While the database is away no process can write a heartbeat: count from its return.
+        last: float = max([self._db.failed_at, *(row["beat_at"] for row in rows)])
         return self._db.now() - last > self._lease
 
     def lease_batch(
         self, at: float, limit: int, turn: str | None = None, *, early: bool = False
     ) -> list[QueuedReport]:
-        """Lease what is due; what follows an entry that is not due yet waits for it."""
+        """Lease the reports that are due; one waits for the earlier ones of its call."""
         return self._outbox.lease_batch(at, limit, turn, early=early)
 
     def ack(self, ids: Sequence[int]) -> None:
-        """Forget entries that arrived."""
+        """Remove reports that were delivered: with the next transaction, or a moment later."""
         self._outbox.ack(ids)
+        self._heartbeat.start()
 
     def release(self, ids: Sequence[int]) -> None:
-        """Let others deliver entries that were leased and not tried."""
+        """End the lease of reports that were not tried."""
         self._outbox.release(ids)
 
     def nack(
@@ -166,125 +202,120 @@ class SqlJournal:
         refused: bool = False,
         dead_letter: bool = False,
     ) -> None:
-        """Try entries again later, or set them apart."""
+        """Retry reports later, or make them dead letters."""
         self._outbox.nack(ids, until, error, refused=refused, dead_letter=dead_letter)
 
     def pending_count(self, *, include_dead_letters: bool = False) -> int:
-        """How many entries are not delivered."""
+        """Count the reports that are not delivered."""
         return self._outbox.pending_count(include_dead_letters=include_dead_letters)
 
     def prune(self, older_than: float) -> int:
-        """Forget settled calls that are older than so many seconds; returns how many.
+        """Delete final calls older than a number of seconds; return how many.
 
-        Calls that are open, in doubt or not yet told stay, and so do all calls of their threads. A
-        thread whose calls are forgotten must not be resumed: they would count as new.
+        Calls that are open, of unknown outcome or not yet reported are kept, and so are all calls
+        of their threads. A thread whose calls are deleted must not be resumed: they would count
+        as new.
         """
-        return self.books.prune(older_than)
+        return self.admin.prune(older_than)
 
     def close(self) -> None:
-        """Write what is owed, stop the sign of life and let go of the connections."""
-        self._heart.stop()
-        self._owed.write(self._moved)
-        self._owed.tell()
+        """Write what is pending, stop the heartbeat and close the connections."""
+        self._heartbeat.stop()
+        self._write_behind.flush(self._apply)
+        self._write_behind.log_lost()
+        self._outbox.close()
         self._db.close()
 
-    def _begin(self) -> None:
-        """Start with nothing remembered: what threads and locks of a parent leave is not ours."""
-        self._recent = RecentRecords()
-        self._owed = OwedMoves()
-        self._heart = self._new_heart()
-        self._beaten_at = 0.0
+    def _start(self) -> None:
+        """Start with an empty memory, at first and in a forked child."""
+        self._write_behind = WriteBehind()
+        self._heartbeat = Heartbeat(weakref.WeakMethod(self._beat), min(TICK, self._lease / 3))
+        self._beat_at = 0.0
+        self._recent: OrderedDict[str, CallRecord] = OrderedDict()
 
-    def _after_fork(self) -> None:
-        self._db.after_fork()
-        self._begin()
+    def after_fork(self) -> None:
+        """Start anew in a forked child, which has none of its parent's threads."""
+        self._outbox.reset()
+        self._start()
 
-    def _new_heart(self) -> Heartbeat:
-        """A heart that ends with this journal, although its thread holds on to it."""
-        me = weakref.ref(self)
-
-        def beat() -> float | None:
-            journal = me()
-            return None if journal is None else journal._beat()  # noqa: SLF001 - our own
-
-        return Heartbeat(beat)
-
-    def _moved(self, key: str, event: Event, reporting: ReportingConfig) -> CallRecord:
-        """Compare and set: whoever moves a record first wins, and the others look again."""
-        if (remembered := self._recent.get(key)) is not None:
-            # Somebody else may have moved it since; what is allowed now, the database knows.
-            with contextlib.suppress(InvalidTransition):
-                if (after := self._moved_from(remembered, event, reporting)) is not None:
+    def _apply(self, key: str, event: Event, reporting: ReportingConfig) -> CallRecord:
+        """Compare and set: the first transition of a record wins, the others read it again."""
+        if (recent := self._recent.pop(key, None)) is not None:
+            # It may have changed since: what is allowed now, the database says.
+            with suppress(InvalidTransition):
+                if (after := self._apply_to(recent, event, reporting)) is not None:
                     return after
-        while (after := self._moved_from(self._looked_up(key), event, reporting)) is None:
-            pass
-        return after
+        while True:
+            with self._db.reading() as db:
+                before = _select(db, key)
+            if (after := self._apply_to(before, event, reporting)) is not None:
+                return after
 
-    def _moved_from(
+    def _apply_to(
         self, before: CallRecord, event: Event, reporting: ReportingConfig
     ) -> CallRecord | None:
-        """Make a move, unless the record has moved since."""
+        """Apply an event, unless the record has changed since it was read."""
         after, now = apply_event(before, event), self._db.now()
-        # What is to be written is made first: while a user's `redact` runs, others may write.
-        row = {"key": before.key, "before": before.version, "created_at": before.created_at}
-        row |= moving_parts(after, now)
-        left = traces(before, after, type(event).__name__, reporting, now)
-        # With the claim, so that there is no claim without a sign of life.
-        signs = isinstance(event, ExecutionStarted) and now - self._beaten_at > self._lease / 3
-        with self._db.writing() as db:
-            if not db.change(queries.MOVE_CALL, **row):
+        # Rows are built first: while a user's `redact` runs, others may write.
+        row = transition_to_row(after, now)
+        name = type(event).__name__
+        entry, reports = build_transition_rows(before, after, name, reporting, now)
+        if isinstance(event, ExecutionFinished) and reports:
+            self._outbox.reserve(reports, now)
+        # With the claim, so that there is no claim without a heartbeat.
+        beats = isinstance(event, ExecutionStarted) and self._is_beat_due(now)
+        identity = {"key": before.key, "created_at": before.created_at}
+        with self._outbox.transaction() as db:
+            previous = before.version
+            if not execute(db, schema.UPDATE_CALL, **row, **identity, previous_version=previous):
                 return None
-            left.add_to(db)
-            if signs:
-                db.change(queries.BEAT, owner=self.owner, beat_at=now)
-        if signs:
-            self._beaten_at = now
-        self._recent.keep(after)
+            execute(db, schema.INSERT_HISTORY, **entry)
+            execute_many(db, schema.INSERT_REPORT, reports)
+            if beats:
+                execute(db, schema.UPSERT_BEAT, owner=self.owner, beat_at=now)
+        if beats:
+            self._beat_at = now
+        self._remember(after)
         return after
 
-    def _looked_up(self, key: str) -> CallRecord:
-        with self._db.reading() as db:
-            record = _read(db, key)
-        self._recent.keep(record)
-        return record
+    def _remember(self, record: CallRecord) -> None:
+        """Keep an open record that this process has written, to save the next read."""
+        if not record.is_final:
+            self._recent[record.key] = record
+            if len(self._recent) > MAX_RECENT:
+                self._recent.popitem(last=False)
 
-    def _beat(self) -> float:
-        """Say that this process is alive, and write what it owes; returns when to come again."""
+    def _is_beat_due(self, now: float) -> bool:
+        return now - self._beat_at > self._lease / 3
+
+    def _beat(self) -> None:
+        """Write the heartbeat when it is due, and what is pending."""
         try:
-            with self._db.writing() as db:
-                db.change(queries.BEAT, owner=self.owner, beat_at=self._db.now())
-            self._db.set_clock()
+            if self._is_beat_due(now := self._db.now()):
+                with self._outbox.transaction() as db:
+                    execute(db, schema.UPSERT_BEAT, owner=self.owner, beat_at=now)
+                self._beat_at = now
+                self._db.set_clock()
+            self._outbox.flush()
         except JournalError as error:
-            log.warning("no sign of life could be written: %s", error)
-            return OWED_AGAIN
-        self._beaten_at = self._db.now()
-        self._owed.write(self._moved)
-        return OWED_AGAIN if self._owed else self._lease / 3
+            log.warning("no heartbeat could be written: %s", error)
+        else:
+            self._write_behind.flush(self._apply)
 
 
-def _opened(
-    db: Transaction, record: CallRecord, row: Mapping[str, Any], left: Traces
-) -> CallRecord:
-    if not db.change(queries.ADD_CALL, **row):
-        return _read(db, record.key)
-    left.add_to(db)
-    return record
+def _check_url(url: str) -> sa.URL:
+    parsed = sa.make_url(url)
+    backend = parsed.get_backend_name()
+    if backend not in {"sqlite", "postgresql"}:
+        raise ConfigurationError(
+            f"a journal lives on sqlite:/// or postgresql+psycopg://, not on {parsed.drivername}"
+        )
+    if backend == "sqlite" and parsed.database in {None, "", ":memory:"}:
+        raise ConfigurationError("for a journal in memory use Journal.in_memory()")
+    return parsed
 
 
-def _read(db: Transaction, key: str) -> CallRecord:
-    for row in db.rows(queries.READ_CALL, key=key):
-        return record_of(row)
+def _select(db: sa.Connection, key: str) -> CallRecord:
+    for row in fetch_rows(db, schema.SELECT_CALL, key=key):
+        return record_from_row(row)
     raise RecordNotFound([key])
-
-
-_journals: "weakref.WeakSet[SqlJournal]" = weakref.WeakSet()
-
-
-def _start_anew_in_child() -> None:
-    """Before a forked child has a thread: what its parent's threads held is not its own."""
-    for journal in _journals:
-        journal._after_fork()  # noqa: SLF001 - our own
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_anew_in_child)

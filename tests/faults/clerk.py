@@ -185,7 +185,7 @@ def _finish(office: Office, agent: Any, config: dict[str, Any]) -> None:
 
 
 def _answers(office: Office, question: dict[str, Any]) -> dict[str, Any]:
-    """What a person says: yes to what waits; the truth about what is in doubt."""
+    """What a person says: yes to what waits; the truth about an unknown outcome."""
     return {"decisions": [_answer(office, one) for one in question["action_requests"]]}
 
 
@@ -195,4 +195,4 @@ def _answer(office: Office, request: dict[str, Any]) -> dict[str, Any]:
         return {"type": "approve"}
     if office.wrote("effect", about["key"]):
         return {"type": "respond", "message": json.dumps(request["args"])}
-    return {"type": "reject", "message": "the books know nothing of it"}
+    return {"type": "reject", "message": "the records know nothing of it"}

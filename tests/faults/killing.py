@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from bighub_langgraph import Journal
 from bighub_langgraph.core.models import State
-from bighub_langgraph.journal.books import Line
+from bighub_langgraph.journal.admin import CallView
 from tests.faults.clerk import Office
 
 # A server that has imported everything forks each process: hundreds are killed in a minute.
@@ -82,21 +82,21 @@ def journal_of(office: Office) -> Iterator[Journal]:
     journal.close()
 
 
-def lines(office: Office) -> list[Line]:
-    """Every call in the books."""
+def lines(office: Office) -> list[CallView]:
+    """Every call in the journal."""
     with journal_of(office) as journal:
-        return journal.books.calls(limit=100_000)
+        return journal.admin.calls(limit=100_000)
 
 
-def in_doubt_but_not_listed(office: Office) -> list[str]:
-    """Calls that a tool has started, nobody runs, and the books do not show as in doubt."""
+def unknown_but_not_listed(office: Office) -> list[str]:
+    """Calls that a tool has started, nobody runs, and the journal does not show as unknown."""
     return [
         line.record.key
         for line in lines(office)
         if not line.record.is_final
         and line.record.state is not State.ALLOWED
         and office.wrote("started", line.record.key)
-        and not line.in_doubt
+        and not line.outcome_unknown
     ]
 
 

@@ -9,13 +9,13 @@ from bighub_langgraph.core.models import State
 from tests.faults.clerk import LAST_WORD, Office, agent_of, begin, work
 from tests.faults.killing import (
     Killer,
-    in_doubt_but_not_listed,
     journal_of,
     lines,
     outcomes_told,
     paid_twice,
     started_twice,
     took_effect_twice,
+    unknown_but_not_listed,
 )
 
 SEED = 20261122
@@ -65,7 +65,7 @@ def check_starts(office: Office) -> None:
     assert started_twice(office) == []
     assert took_effect_twice(office) == []
     assert paid_twice(office) == {}
-    assert in_doubt_but_not_listed(office) == []
+    assert unknown_but_not_listed(office) == []
 
 
 def check_ends(office: Office) -> None:
@@ -102,7 +102,7 @@ def check_history(office: Office) -> None:
     """Every move of every call is in its history."""
     with journal_of(office) as journal:
         for line in lines(office):
-            notes = journal.books.history(line.record.key)
+            notes = journal.admin.history(line.record.key)
             assert [note.version for note in notes] == list(range(1, line.record.version + 1))
             assert notes[-1].state is line.record.state
-            assert sum(note.event == "Started" for note in notes) == line.record.starts
+            assert sum(note.event == "ExecutionStarted" for note in notes) == line.record.starts

@@ -1,0 +1,161 @@
+"""The journal for people: what ran, who answered what, what is pending, what may be deleted."""
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bighub_langgraph.core.models import CallRecord, State
+from bighub_langgraph.core.ports import QueuedReport
+from bighub_langgraph.journal import schema
+from bighub_langgraph.journal.row_mapping import record_from_row, report_from_row, to_storable
+from bighub_langgraph.sqldb import Database, execute, execute_many, fetch_rows
+
+DAY = 86_400.0
+PRUNE_BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class CallView:
+    """One call with its state.
+
+    Attributes:
+        updated_at: When it came into its state, in seconds since the epoch.
+        outcome_unknown: Whether its outcome is unknown. That of a call whose process has ended
+            while it ran is unknown before its record says so.
+    """
+
+    record: CallRecord
+    updated_at: float
+    outcome_unknown: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """One transition of a call, as the history keeps it.
+
+    Attributes:
+        details: Who made it and why: the decision, an approval with its approver and whether that
+            name was verified, an error, a reason, the process.
+    """
+
+    at: float
+    event: str
+    state: State
+    version: int
+    details: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxEntry:
+    """One report that is not delivered.
+
+    Attributes:
+        dead_letter: Whether it is a dead letter and waits until someone requeues it.
+        error: Why the last delivery failed.
+    """
+
+    queued: QueuedReport
+    queued_at: float
+    due_at: float
+    dead_letter: bool
+    error: str
+
+
+class JournalAdmin:
+    """Reads the tables of a journal, and deletes old calls that are final."""
+
+    def __init__(self, database: Database, is_owner_dead: Callable[[CallRecord], bool]) -> None:
+        self._db = database
+        self._is_owner_dead = is_owner_dead
+
+    def calls(
+        self,
+        *,
+        thread: str | None = None,
+        tool: str | None = None,
+        states: Collection[State] = (),
+        limit: int = 1000,
+    ) -> list[CallView]:
+        """Return calls, newest first."""
+        filters = {"thread": thread, "tool": tool}
+        values: dict[str, Any] = {
+            name: to_storable(text) for name, text in filters.items() if text is not None
+        }
+        if states:
+            values["state"] = [state.value for state in states]
+        with self._db.reading() as db:
+            rows = fetch_rows(db, schema.select_calls(values), **values, limit=limit)
+        return [self._view(row) for row in rows]
+
+    def matching(self, prefix: str) -> list[CallView]:
+        """Return the calls whose key begins with a prefix, two at most."""
+        with self._db.reading() as db:
+            rows = fetch_rows(db, schema.SELECT_CALLS_BY_PREFIX, key=prefix, end=prefix + "g")
+        return [self._view(row) for row in rows]
+
+    def history(self, key: str) -> list[HistoryEntry]:
+        """Return every transition of a call, oldest first."""
+        with self._db.reading() as db:
+            rows = fetch_rows(db, schema.SELECT_HISTORY, key=key)
+        return [
+            HistoryEntry(
+                **{**row, "state": State(row["state"]), "details": json.loads(row["details"])}
+            )
+            for row in rows
+        ]
+
+    def outbox(self, *, dead_letter: bool | None = None, limit: int = 1000) -> list[OutboxEntry]:
+        """Return undelivered reports, oldest first; with `dead_letter` only such, or the others."""
+        values = {} if dead_letter is None else {"dead_letter": int(dead_letter)}
+        with self._db.reading() as db:
+            rows = fetch_rows(db, schema.select_reports(values), **values, limit=limit)
+        return [
+            OutboxEntry(
+                queued=report_from_row(row),
+                queued_at=row["queued_at"],
+                due_at=row["due_at"],
+                dead_letter=bool(row["dead_letter"]),
+                error=row["error"] or "",
+            )
+            for row in rows
+        ]
+
+    def requeue(self) -> int:
+        """Make every dead letter due again; return how many there were."""
+        with self._db.transaction() as db:
+            return execute(db, schema.REQUEUE_REPORTS)
+
+    def counts(self) -> dict[State, int]:
+        """Return how many calls are in each state."""
+        with self._db.reading() as db:
+            rows = fetch_rows(db, schema.COUNT_CALLS)
+        return {State(row["state"]): row["number"] for row in rows}
+
+    def unknown_outcomes(
+        self, *, thread: str | None = None, tool: str | None = None
+    ) -> list[CallView]:
+        """Return the calls whose outcome is unknown."""
+        views = self.calls(thread=thread, tool=tool, states={State.UNKNOWN, State.RUNNING})
+        return [view for view in views if view.outcome_unknown]
+
+    def prune(self, older_than: float) -> int:
+        """Delete final and delivered calls of threads without open calls; return how many."""
+        before = self._db.now() - older_than
+        deleted = 0
+        keys = None
+        # In batches, so that a process that claims a call does not wait long.
+        while keys is None or len(keys) == PRUNE_BATCH:
+            with self._db.transaction() as db:
+                keys = fetch_rows(db, schema.SELECT_PRUNABLE, before=before, limit=PRUNE_BATCH)
+                execute_many(db, schema.DELETE_HISTORY, keys)
+                execute_many(db, schema.DELETE_CALL, keys)
+            deleted += len(keys)
+        with self._db.transaction() as db:
+            execute(db, schema.DELETE_OWNERS, before=min(before, self._db.now() - DAY))
+        return deleted
+
+    def _view(self, row: Mapping[str, Any]) -> CallView:
+        record = record_from_row(row)
+        is_lost = record.state is State.RUNNING and self._is_owner_dead(record)
+        return CallView(record, row["updated_at"], is_lost or record.state is State.UNKNOWN)

@@ -1,0 +1,276 @@
+"""A journal in dictionaries: no thread, no file; it ends with the process."""
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from bighub_langgraph.concurrency import fork_safe_lock
+from bighub_langgraph.core.errors import RecordNotFound
+from bighub_langgraph.core.lifecycle import Event, apply_event
+from bighub_langgraph.core.models import CallRecord, State
+from bighub_langgraph.core.ports import DELIVERY_LEASE, MEMORY_GRACE, LeasedReport
+from bighub_langgraph.core.redaction import redact
+from bighub_langgraph.core.reporting import (
+    Report,
+    ReportingConfig,
+    ReportKind,
+    build_report,
+    has_immutable_output,
+    report_kinds,
+)
+from bighub_langgraph.journal.liveness import ProcessIdentity, process_of
+
+# How many final calls are kept: a process that runs for months must not grow.
+MAX_FINAL_CALLS = 10_000
+
+
+@dataclass(slots=True)
+class MemoryReport:
+    """An undelivered report and its delivery status.
+
+    Attributes:
+        built: The report, where it had to be built when it was queued.
+    """
+
+    id: int
+    kind: ReportKind
+    record: CallRecord
+    reporting: ReportingConfig
+    due_at: float
+    built: Report | None = None
+    tries: int = 0
+    refusals: int = 0
+    leased_until: float = 0.0
+    dead_letter: bool = False
+
+    @property
+    def report(self) -> Report:
+        """The report to deliver."""
+        return self.built or build_report(self.kind, self.record, self.reporting)
+
+    @property
+    def key(self) -> str:
+        """The key of the call's record."""
+        return self.record.key
+
+    @property
+    def turn(self) -> str:
+        """The turn the call belongs to."""
+        return self.record.turn
+
+
+class MemoryJournal:
+    """Keeps records and outbox for the life of the process.
+
+    Of the calls that are final and delivered it keeps the newest `max_final_calls`. Older ones
+    are deleted, unless their thread has an open call. Open and undelivered calls are never deleted.
+
+    Args:
+        chosen: Whether the user asked for it explicitly, and so knows what it does not keep.
+        clock: Returns seconds since the epoch.
+        max_final_calls: How many final calls to keep. A thread whose calls are deleted must not be
+            resumed: they would count as new.
+    """
+
+    durable = False
+    blocking = False
+
+    def __init__(
+        self,
+        *,
+        chosen: bool = False,
+        clock: Callable[[], float] = time.time,
+        max_final_calls: int = MAX_FINAL_CALLS,
+    ) -> None:
+        self.chosen = chosen
+        self._clock = clock
+        self._max_final_calls = max_final_calls
+        self._records: dict[str, CallRecord] = {}
+        self._updated_at: dict[str, float] = {}
+        self._open_calls: Counter[str] = Counter()  # by thread
+        self._final_keys: deque[str] = deque()  # oldest first
+        self._reports: dict[int, MemoryReport] = {}
+        self._pending: Counter[str] = Counter()  # undelivered reports by call
+        self._dead_letters = 0
+        self._last_id = 0
+        self._process = ProcessIdentity()
+        # Compare-and-set has to hold over threads too.
+        self._lock = fork_safe_lock()
+
+    @property
+    def owner(self) -> str:
+        """This process's name on the calls it runs."""
+        return self._process.name
+
+    def find(self, keys: Sequence[str]) -> dict[str, CallRecord]:
+        """Return the records that exist, by key."""
+        records = ((key, self._records.get(key)) for key in keys)
+        return {key: record for key, record in records if record is not None}
+
+    def find_by_request_id(self, request_id: str) -> list[CallRecord]:
+        """Return the calls with this id of BIGHUB's, newest first."""
+        with self._lock:
+            records = reversed(self._records.values())
+            return [record for record in records if record.request_id == request_id]
+
+    def insert(self, records: Sequence[CallRecord], reporting: ReportingConfig) -> list[CallRecord]:
+        """Store new records. Where a key exists, the stored record is kept and returned."""
+        with self._lock:
+            return [self._insert(record, reporting) for record in records]
+
+    def transition(self, key: str, event: Event, reporting: ReportingConfig) -> CallRecord:
+        """Apply an event to a record and queue its reports."""
+        with self._lock:
+            before = self._records.get(key)
+            if before is None:
+                raise RecordNotFound([key])
+            after = apply_event(before, event)
+            now = self._clock()
+            if kinds := report_kinds(before, after, reporting):
+                self._queue(kinds, after, reporting, now)
+            self._records[key] = after
+            self._updated_at[key] = now
+            if after.is_final:
+                self._finish(after)
+            return after
+
+    def is_owner_dead(self, record: CallRecord) -> bool:
+        """Whether the process that runs a call has ended: after a fork it is another process."""
+        return process_of(record.owner) != self.owner
+
+    def lease_batch(
+        self, at: float, limit: int, turn: str | None = None, *, early: bool = False
+    ) -> Sequence[LeasedReport]:
+        """Lease the reports that are due; one waits for the earlier ones of its call."""
+        now = self._clock()
+        leased: list[MemoryReport] = []
+        try:
+            with self._lock:
+                blocked_keys: set[str] = set()
+                for report in self._reports.values():
+                    key = report.key
+                    is_other_turn = turn is not None and report.turn != turn
+                    if is_other_turn or report.dead_letter or key in blocked_keys:
+                        continue
+                    is_turn_over = turn is not None and not report.tries
+                    is_early = early and not report.refusals
+                    is_due = is_turn_over or is_early or report.due_at <= at
+                    if report.leased_until > now or not is_due:
+                        blocked_keys.add(key)
+                        continue
+                    leased.append(report)
+                    report.leased_until = now + DELIVERY_LEASE
+                    if len(leased) == limit:
+                        break
+        except BaseException:  # interrupted: the caller never receives them
+            for report in leased:
+                report.leased_until = 0.0
+            raise
+        return leased
+
+    def ack(self, ids: Sequence[int]) -> None:
+        """Remove reports that were delivered."""
+        with self._lock:
+            for report in self._find_reports(ids):
+                del self._reports[report.id]
+                self._dead_letters -= report.dead_letter
+                _decrement(self._pending, report.key)
+
+    def release(self, ids: Sequence[int]) -> None:
+        """End the lease of reports that were not tried."""
+        with self._lock:
+            for report in self._find_reports(ids):
+                report.leased_until = 0.0
+
+    def nack(
+        self,
+        ids: Sequence[int],
+        until: float,
+        error: str,  # noqa: ARG002 - for journals that people can read
+        *,
+        refused: bool = False,
+        dead_letter: bool = False,
+    ) -> None:
+        """Retry reports later, or make them dead letters."""
+        with self._lock:
+            for report in self._find_reports(ids):
+                report.tries += 1
+                report.refusals += refused
+                report.due_at, report.leased_until = until, 0.0
+                if dead_letter and not report.dead_letter:
+                    report.dead_letter = True
+                    self._dead_letters += 1
+
+    def pending_count(self, *, include_dead_letters: bool = False) -> int:
+        """Count the reports that are not delivered."""
+        return len(self._reports) - (0 if include_dead_letters else self._dead_letters)
+
+    def prune(self, older_than: float) -> int:
+        """Delete final calls older than a number of seconds; see `Journal.prune`."""
+        before = self._clock() - older_than
+        with self._lock:
+            old_keys = [key for key in self._records if self._updated_at[key] < before]
+            return sum(self._delete(key) for key in old_keys)
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to release."""
+
+    def _insert(self, record: CallRecord, reporting: ReportingConfig) -> CallRecord:
+        stored = self._records.setdefault(record.key, record)
+        if stored is record:
+            self._updated_at[record.key] = now = self._clock()
+            self._open_calls[record.thread] += 1
+            if record.is_final:
+                before = replace(record, state=State.PROPOSED)
+                if kinds := report_kinds(before, record, reporting):
+                    self._queue(kinds, record, reporting, now)
+                self._finish(record)
+        return stored
+
+    def _finish(self, record: CallRecord) -> None:
+        """Count a call as final, and delete the oldest beyond the limit."""
+        _decrement(self._open_calls, record.thread)
+        self._final_keys.append(record.key)
+        for _ in range(2):  # one for this call, one for a call that had to be kept before
+            if len(self._final_keys) > self._max_final_calls:
+                key = self._final_keys.popleft()
+                if key in self._records and not self._delete(key):
+                    self._final_keys.append(key)
+
+    def _delete(self, key: str) -> bool:
+        """Delete a call that is final and delivered, of a thread without open calls."""
+        if key in self._pending or self._records[key].thread in self._open_calls:
+            return False
+        del self._records[key], self._updated_at[key]
+        return True
+
+    def _queue(
+        self,
+        kinds: Sequence[ReportKind],
+        record: CallRecord,
+        reporting: ReportingConfig,
+        now: float,
+    ) -> None:
+        # A user's redaction may depend on its context, so it runs where the call ran.
+        is_built_later = has_immutable_output(record) and reporting.redact is redact
+        reports = {}
+        for number, kind in enumerate(kinds, self._last_id + 1):
+            due_at = now + MEMORY_GRACE if kind is ReportKind.MEMORY else 0.0
+            built = None if is_built_later else build_report(kind, record, reporting)
+            reports[number] = MemoryReport(number, kind, record, reporting, due_at, built)
+        last_id = self._last_id + len(reports)
+        pending = self._pending[record.key] + len(reports)
+        # All or nothing: between these no signal's handler runs, since nothing is called.
+        self._reports |= reports
+        self._last_id = last_id
+        self._pending[record.key] = pending
+
+    def _find_reports(self, ids: Sequence[int]) -> list[MemoryReport]:
+        return [self._reports[number] for number in ids if number in self._reports]
+
+
+def _decrement(counter: Counter[str], name: str) -> None:
+    counter[name] -= 1
+    if not counter[name]:
+        del counter[name]

@@ -1,0 +1,268 @@
+"""Records and reports as rows and back. Everything is JSON except a tool's output."""
+
+import importlib
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from typing import Any, NamedTuple
+
+from bighub_langgraph.core.decision import parse_decision
+from bighub_langgraph.core.errors import JournalError
+from bighub_langgraph.core.jsonable import to_jsonable
+from bighub_langgraph.core.models import (
+    Answer,
+    Approval,
+    CallRecord,
+    Decision,
+    EvaluationRequest,
+    Recommendation,
+    State,
+    ToolFailed,
+    ToolOutcome,
+    ToolSucceeded,
+)
+from bighub_langgraph.core.ports import MEMORY_GRACE, QueuedReport
+from bighub_langgraph.core.reporting import Report, ReportingConfig, ReportKind, build_reports
+
+log = logging.getLogger("bighub_langgraph")
+
+# -- codecs ----------------------------------------------------------------------------------------
+
+
+class ResultCodec(NamedTuple):
+    """How outputs of tools that are not JSON become bytes and back; `dumps` may raise."""
+
+    dumps: Callable[[Any], bytes]
+    loads: Callable[[bytes], Any]
+
+
+_JSON = "json"
+_codecs: dict[str, ResultCodec] = {}
+# The module that registers a codec, for a process that reads what another host wrote.
+_CODEC_MODULES = {"langgraph": "bighub_langgraph.graph.result_codec"}
+
+
+def register_codec(name: str, codec: ResultCodec) -> None:
+    """Store outputs that are not JSON with a codec from now on. Rows keep the codec's name."""
+    _codecs[name] = codec
+
+
+def _find_codec(name: str) -> ResultCodec:
+    if name not in _codecs:
+        try:
+            importlib.import_module(_CODEC_MODULES[name])
+        except (KeyError, ImportError) as error:
+            raise JournalError(
+                f"the journal holds a tool's output that was stored by {name}, which is needed to "
+                f"read it and cannot be imported: {error}"
+            ) from error
+    return _codecs[name]
+
+
+def _dump_result(result: ToolOutcome | None) -> tuple[str | None, bytes | None]:
+    """Return the codec's name and the bytes of a result."""
+    if result is None:
+        return None, None
+    output = result.output
+    if not _is_json(output):
+        for name, codec in _codecs.items():
+            try:
+                return name, codec.dumps(output)
+            except Exception:
+                log.exception("an output cannot be stored as it is; its description is stored")
+        output = to_jsonable(output)
+    return _JSON, json.dumps(output).encode()
+
+
+def _load_result(codec: str | None, data: bytes | None, error: str | None) -> ToolOutcome | None:
+    if codec is None or data is None:
+        return None
+    output = json.loads(data) if codec == _JSON else _find_codec(codec).loads(bytes(data))
+    return ToolSucceeded(output) if error is None else ToolFailed(error, output)
+
+
+def _is_json(value: object) -> bool:
+    """Whether JSON gives back exactly this value."""
+    if value is None or type(value) in {str, bool, int}:
+        return True
+    if type(value) is float:
+        return value == value and value not in {float("inf"), float("-inf")}  # noqa: PLR0124 - NaN
+    if type(value) is list:
+        return all(map(_is_json, value))
+    if type(value) is dict:
+        return all(type(key) is str and _is_json(item) for key, item in value.items())
+    return False
+
+
+# -- records ---------------------------------------------------------------------------------------
+
+
+def record_to_row(record: CallRecord, at: float) -> dict[str, Any]:
+    """Return a record as a row of the calls table."""
+    return {
+        "key": record.key,
+        **{name: to_storable(getattr(record, name)) for name in _NAMES},
+        "request_id": to_storable(record.request_id) if record.request_id else None,
+        "created_at": record.created_at,
+        "body": json.dumps(_body(record)),
+        **transition_to_row(record, at),
+    }
+
+
+def transition_to_row(record: CallRecord, at: float) -> dict[str, Any]:
+    """Return the columns a transition may change."""
+    codec, result = _dump_result(record.result)
+    error = record.result.error if isinstance(record.result, ToolFailed) else None
+    approval = None if record.approval is None else _approval_to_json(record.approval)
+    return {
+        "state": record.state.value,
+        "version": record.version,
+        "updated_at": at,
+        "owner": record.owner,
+        "starts": record.starts,
+        "expires_at": record.expires_at,
+        "details": json.dumps({"reason": record.reason, "error": error, "approval": approval}),
+        "codec": codec,
+        "result": result,
+    }
+
+
+def record_from_row(row: Mapping[str, Any]) -> CallRecord:
+    """Return the record of a row."""
+    body = json.loads(row["body"])
+    details = json.loads(row["details"])
+    return CallRecord(
+        key=row["key"],
+        **{name: row[name] for name in _NAMES} | body["names"],
+        request=EvaluationRequest(**body["request"]),
+        state=State(row["state"]),
+        decision=_decision_from_json(body["decision"]),
+        approval=_approval_from_json(details["approval"]),
+        edited_from=body["edited_from"],
+        result=_load_result(row["codec"], row["result"], details["error"]),
+        reason=details["reason"],
+        owner=row["owner"],
+        starts=row["starts"],
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        version=row["version"],
+    )
+
+
+_NAMES = ("thread", "turn", "call_id", "tool")
+_REQUEST_FIELDS = tuple(field.name for field in fields(EvaluationRequest))
+_APPROVAL_FIELDS = tuple(field.name for field in fields(Approval))
+
+
+def to_storable(text: str) -> str:
+    """Return a text both databases take: without NUL and without lone surrogates."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.replace("\0", "\\0").encode(errors="backslashreplace").decode()
+
+
+def _body(record: CallRecord) -> dict[str, Any]:
+    names = {name: getattr(record, name) for name in _NAMES}
+    decision = record.decision
+    return {
+        "request": {name: getattr(record.request, name) for name in _REQUEST_FIELDS},
+        "decision": decision and {"reply": decision.reply, "fault": decision.fault},
+        "edited_from": record.edited_from,
+        # The exact names, where the columns cannot hold them.
+        "names": {name: text for name, text in names.items() if to_storable(text) != text},
+    }
+
+
+def _decision_from_json(body: Mapping[str, Any] | None) -> Decision | None:
+    if body is None:
+        return None
+    reply = body["reply"]
+    if not body["fault"]:
+        return parse_decision(reply)
+    return Decision(reply, Recommendation(reply["recommendation"]), fault=body["fault"])
+
+
+def _approval_to_json(approval: Approval) -> dict[str, Any]:
+    return {name: getattr(approval, name) for name in _APPROVAL_FIELDS}
+
+
+def _approval_from_json(body: Mapping[str, Any] | None) -> Approval | None:
+    return None if body is None else Approval(**{**body, "answer": Answer(body["answer"])})
+
+
+# -- history and outbox ----------------------------------------------------------------------------
+
+
+def build_transition_rows(
+    before: CallRecord | None,
+    after: CallRecord,
+    event: str,
+    reporting: ReportingConfig,
+    at: float,
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Build the rows that a transition adds to the history and to the outbox.
+
+    It may call a user's `redact`, so no transaction is open.
+    """
+    reports = build_reports(before or replace(after, state=State.PROPOSED), after, reporting)
+    row = {
+        "key": after.key,
+        "at": at,
+        "event": event,
+        "state": after.state.value,
+        "version": after.version,
+        "details": json.dumps(_history_details(before, after)),
+    }
+    return row, [_report_to_row(report, at) for report in reports]
+
+
+def report_from_row(row: Mapping[str, Any]) -> QueuedReport:
+    """Return the outbox entry of a row."""
+    report = Report(row["key"], row["turn"], ReportKind(row["kind"]), json.loads(row["body"]))
+    return QueuedReport(row["id"], report, row["tries"], row["refusals"])
+
+
+def _report_to_row(report: Report, at: float) -> dict[str, Any]:
+    return {
+        "key": report.key,
+        "turn": to_storable(report.turn),
+        "kind": report.kind.value,
+        "body": json.dumps(report.body),
+        "queued_at": at,
+        "tries": 0,
+        "refusals": 0,
+        "due_at": at + MEMORY_GRACE if report.kind is ReportKind.MEMORY else 0.0,
+        "leased_until": 0.0,
+        "leased_by": None,
+        "dead_letter": 0,
+        "error": None,
+    }
+
+
+def _history_details(before: CallRecord | None, after: CallRecord) -> dict[str, Any]:
+    """Return who made a transition, why, and on which evidence."""
+    details: dict[str, Any] = {}
+    if before is None and after.decision is not None:
+        decision = after.decision
+        details["decision"] = {
+            "recommendation": decision.raw_recommendation,
+            "enforcement_mode": decision.mode.value,
+            "confidence": decision.confidence,
+            "risk_score": decision.risk_score,
+            "reason": decision.reason,
+            "request_id": decision.request_id,
+            "fault": decision.fault,
+        }
+    if before is None and after.edited_from:
+        details["edited_from"] = after.edited_from
+    if after.approval is not None and (before is None or after.approval != before.approval):
+        details["approval"] = _approval_to_json(after.approval)
+    if isinstance(after.result, ToolFailed):
+        details["error"] = after.result.error
+    if after.reason:
+        details["reason"] = after.reason
+    owner = after.owner or (before.owner if before is not None else None)
+    if owner:
+        details["owner"] = owner
+    return details

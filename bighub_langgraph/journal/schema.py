@@ -1,0 +1,207 @@
+"""The journal's tables, and its SQL by name. SQLite and PostgreSQL run the same statements.
+
+Only names of columns and states of calls are part of a statement; every other value is bound.
+"""
+
+# ruff: noqa: S608 - see above
+
+from collections.abc import Iterable
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+from bighub_langgraph.core.models import FINAL_STATES
+
+metadata = MetaData()
+
+_serial = BigInteger().with_variant(Integer, "sqlite")
+
+calls = Table(
+    "bighub_calls",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("thread", Text, nullable=False),
+    Column("turn", Text, nullable=False),
+    Column("call_id", Text, nullable=False),
+    Column("tool", Text, nullable=False),
+    Column("request_id", Text),
+    Column("created_at", Double, nullable=False),
+    # What never changes after the decision: the request, the decision, the edited call's key.
+    Column("body", Text, nullable=False),
+    Column("state", String(32), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    Column("owner", Text),
+    Column("starts", Integer, nullable=False),
+    Column("expires_at", Double),
+    # The reason, the approval and the tool's error, as JSON.
+    Column("details", Text, nullable=False),
+    Column("codec", String(32)),
+    Column("result", LargeBinary),
+    Index("bighub_calls_by_thread", "thread"),
+    Index("bighub_calls_by_state", "state", "updated_at"),
+    Index("bighub_calls_by_request", "request_id"),
+)
+
+history = Table(
+    "bighub_history",
+    metadata,
+    Column("id", _serial, primary_key=True, autoincrement=True),
+    Column("key", String(64), nullable=False),
+    Column("at", Double, nullable=False),
+    Column("event", String(32), nullable=False),
+    Column("state", String(32), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("details", Text, nullable=False),
+    Index("bighub_history_by_key", "key"),
+)
+
+outbox = Table(
+    "bighub_outbox",
+    metadata,
+    Column("id", _serial, primary_key=True, autoincrement=True),
+    Column("key", String(64), nullable=False),
+    Column("turn", Text, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("queued_at", Double, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("refusals", Integer, nullable=False),
+    Column("due_at", Double, nullable=False),
+    Column("leased_until", Double, nullable=False),
+    Column("leased_by", Text),
+    Column("dead_letter", Integer, nullable=False),
+    Column("error", Text),
+    Index("bighub_outbox_by_key", "key"),
+    Index("bighub_outbox_by_lease", "leased_until"),
+    # Ids are never used again: an acknowledged one must not delete a later report.
+    sqlite_autoincrement=True,
+)
+
+owners = Table(
+    "bighub_owners",
+    metadata,
+    Column("owner", String(128), primary_key=True),
+    Column("beat_at", Double, nullable=False),
+)
+
+# -- calls and their history -----------------------------------------------------------------------
+
+
+def _insert(table: Table) -> str:
+    """Return an INSERT of a whole row; the database assigns its id."""
+    names = [column.name for column in table.columns if column.name != "id"]
+    values = ", ".join(f":{name}" for name in names)
+    return f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({values})"
+
+
+INSERT_CALL = f"{_insert(calls)} ON CONFLICT DO NOTHING"
+SELECT_CALL = "SELECT * FROM bighub_calls WHERE key = :key"
+SELECT_CALLS_BY_REQUEST = """
+    SELECT * FROM bighub_calls WHERE request_id = :request_id ORDER BY created_at DESC"""
+SELECT_CALLS_BY_PREFIX = """
+    SELECT * FROM bighub_calls WHERE key >= :key AND key < :end ORDER BY key LIMIT 2"""
+COUNT_CALLS = "SELECT state, count(*) AS number FROM bighub_calls GROUP BY state"
+# Compare and set: the first transition from a version wins, the others read the record again.
+UPDATE_CALL = """
+    UPDATE bighub_calls SET state = :state, version = :version, updated_at = :updated_at,
+        owner = :owner, starts = :starts, expires_at = :expires_at, details = :details,
+        codec = :codec, result = :result
+    WHERE key = :key AND version = :previous_version AND created_at = :created_at"""
+INSERT_HISTORY = _insert(history)
+SELECT_HISTORY = """
+    SELECT at, event, state, version, details FROM bighub_history WHERE key = :key ORDER BY id"""
+
+_FINAL = ", ".join(repr(state.value) for state in sorted(FINAL_STATES))
+# Calls with undelivered reports are kept, and so are all calls of a thread with an open call.
+SELECT_PRUNABLE = f"""
+    SELECT key FROM bighub_calls AS call WHERE state IN ({_FINAL}) AND updated_at < :before
+        AND NOT EXISTS (SELECT 1 FROM bighub_outbox WHERE bighub_outbox.key = call.key)
+        AND NOT EXISTS (SELECT 1 FROM bighub_calls AS other WHERE other.thread = call.thread
+            AND other.state NOT IN ({_FINAL}))
+    ORDER BY key LIMIT :limit"""
+DELETE_HISTORY = "DELETE FROM bighub_history WHERE key = :key"
+DELETE_CALL = "DELETE FROM bighub_calls WHERE key = :key"
+
+# -- owners ----------------------------------------------------------------------------------------
+
+SELECT_BEAT = "SELECT beat_at FROM bighub_owners WHERE owner = :owner"
+UPSERT_BEAT = """
+    INSERT INTO bighub_owners (owner, beat_at) VALUES (:owner, :beat_at)
+    ON CONFLICT (owner) DO UPDATE SET beat_at = excluded.beat_at"""
+DELETE_OWNERS = "DELETE FROM bighub_owners WHERE beat_at < :before"
+
+# -- outbox ----------------------------------------------------------------------------------------
+
+INSERT_REPORT = _insert(outbox)
+# One worker at a time looks for due reports. Each sees the leases of the one before, so that no
+# two of them deliver reports of the same call.
+LOCK_OUTBOX = "SELECT pg_advisory_xact_lock(7264513)"
+# A report that this process reserved and has not handed out is free for it.
+_FREE = "({0}.leased_until <= :now OR {0}.leased_by = :reserved) AND {0}.id NOT IN :leased"
+# A report is due when no earlier report of its call has to be delivered first.
+_SELECT_DUE = f"""
+    SELECT * FROM bighub_outbox AS report
+    WHERE dead_letter = 0 AND {_FREE.format("report")} AND id NOT IN :acked
+        AND {{ready}} {{of_turn}} AND NOT EXISTS (
+        SELECT 1 FROM bighub_outbox AS earlier
+        WHERE earlier.key = report.key AND earlier.id < report.id AND earlier.dead_letter = 0
+            AND earlier.id NOT IN :acked
+            AND NOT ({_FREE.format("earlier")} AND {{earlier_ready}}))
+    ORDER BY id LIMIT :limit"""
+LEASE_REPORT = "UPDATE bighub_outbox SET leased_until = :until, leased_by = :owner WHERE id = :id"
+SELECT_LEASE_OWNERS = """
+    SELECT DISTINCT leased_by AS owner FROM bighub_outbox WHERE leased_until > :now"""
+END_LEASES = "UPDATE bighub_outbox SET leased_until = 0 WHERE leased_by = :owner"
+RELEASE_REPORT = "UPDATE bighub_outbox SET leased_until = 0 WHERE id = :id"
+DELETE_REPORT = "DELETE FROM bighub_outbox WHERE id = :id"
+RETRY_REPORT = """
+    UPDATE bighub_outbox SET tries = tries + 1, refusals = refusals + :refused, due_at = :due_at,
+        leased_until = 0, error = :error, dead_letter = :dead_letter
+    WHERE id = :id"""
+REQUEUE_REPORTS = """
+    UPDATE bighub_outbox SET dead_letter = 0, refusals = 0, due_at = 0 WHERE dead_letter = 1"""
+COUNT_REPORTS = """
+    SELECT count(*) AS number, coalesce(sum(dead_letter), 0) AS dead_letters
+    FROM bighub_outbox WHERE id NOT IN :acked"""
+
+
+def select_due(turn: str | None, *, early: bool) -> str:
+    """Return the query for due reports, of one turn or of all."""
+    conditions = ["{0}.due_at <= :at"]
+    if early:
+        conditions.append("{0}.refusals = 0")
+    if turn is not None:
+        # The turn is over: its reports are due at once, memory events included.
+        conditions.append("({0}.turn = :turn AND {0}.tries = 0)")
+    ready = f"({' OR '.join(conditions)})"
+    return _SELECT_DUE.format(
+        ready=ready.format("report"),
+        earlier_ready=ready.format("earlier"),
+        of_turn="" if turn is None else "AND report.turn = :turn",
+    )
+
+
+def select_calls(columns: Iterable[str]) -> str:
+    """Return the query for the newest calls by some columns; states are a list."""
+    return f"SELECT * FROM bighub_calls {_where(columns)} ORDER BY created_at DESC LIMIT :limit"
+
+
+def select_reports(columns: Iterable[str]) -> str:
+    """Return the query for the oldest undelivered reports by some columns."""
+    return f"SELECT * FROM bighub_outbox {_where(columns)} ORDER BY id LIMIT :limit"
+
+
+def _where(columns: Iterable[str]) -> str:
+    conditions = [f"{name} {'IN' if name == 'state' else '='} :{name}" for name in columns]
+    return f"WHERE {' AND '.join(conditions)}" if conditions else ""
