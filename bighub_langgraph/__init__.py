@@ -20,7 +20,7 @@ _HOMES = {
     "BighubOpenAI": "openai.client",
     "GuardedOpenAI": "openai.client",
     "GuardedToolResult": "openai.events",
-    "Journal": "journal.journal",
+    "Journal": "journal.sql",
     "LocalBighub": "local",
     "ProviderResponseError": "openai.errors",
     "RunResult": "openai.run",
@@ -82,7 +82,7 @@ if TYPE_CHECKING:
     from bighub_langgraph.graph.nodes import route_by_recommendation as route_by_recommendation
     from bighub_langgraph.graph.tool_node import tools_node as tools_node
     from bighub_langgraph.guard import BighubGuard as BighubGuard
-    from bighub_langgraph.journal.journal import Journal as Journal
+    from bighub_langgraph.journal.sql import Journal as Journal
     from bighub_langgraph.local import AsyncLocalBighub as AsyncLocalBighub
     from bighub_langgraph.local import LocalBighub as LocalBighub
     from bighub_langgraph.middleware import BighubMiddleware as BighubMiddleware

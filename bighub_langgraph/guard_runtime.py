@@ -156,11 +156,11 @@ class GuardRuntime:
 def open_journal(journal: Journal | str | None) -> tuple[Journal, bool]:
     """Return the journal to use, and whether it is ours to close."""
     if journal is None:
-        from bighub_langgraph.journal.memory import MemoryJournal
+        from bighub_langgraph.journal.memory_journal import MemoryJournal
 
         return MemoryJournal(), True
     if isinstance(journal, str):
-        from bighub_langgraph.journal.sql import SqlJournal
+        from bighub_langgraph.journal.sql import Journal as SqlJournal
 
         return SqlJournal(journal), True
     return journal, False

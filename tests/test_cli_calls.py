@@ -71,7 +71,7 @@ def test_a_call_is_shown_with_who_approved_it_when_and_on_which_evidence(path: P
     document = json.loads(invoke("calls", "show", "dddd", "--journal", path, "--json").stdout)
     events = [(entry["event"], entry["state"]) for entry in document["history"]]
     assert events == [
-        ("Decided", "awaiting_approval"),
+        ("DecisionMade", "awaiting_approval"),
         ("AnswerGiven", "allowed"),
         ("ExecutionStarted", "running"),
         ("ExecutionFinished", "executed"),
@@ -98,9 +98,9 @@ def test_a_person_resolves_a_call_with_an_unknown_outcome(
     assert (result.exit_code, state.value in result.stdout) == (0, True)
     record = journal.find([UNKNOWN])[UNKNOWN]
     assert (record.state, record.result) == (state, output)
-    entry = journal.books.history(UNKNOWN)[-1]
-    assert entry.said["approval"]["approver"] == "bob"
-    assert entry.said["approval"]["verified"] is False
+    entry = journal.admin.history(UNKNOWN)[-1]
+    assert entry.details["approval"]["approver"] == "bob"
+    assert entry.details["approval"]["verified"] is False
 
 
 def test_a_running_call_whose_process_is_gone_can_be_resolved(path: Path, journal: Journal) -> None:
@@ -110,7 +110,7 @@ def test_a_running_call_whose_process_is_gone_can_be_resolved(path: Path, journa
     journal.insert([create_record(key)], REPORTING)
     journal.transition(key, ExecutionStarted(dead_owner, 0.0), REPORTING)
     assert invoke("calls", "resolve", key, "--executed", "--journal", path).exit_code == 0
-    events = [entry.event for entry in journal.books.history(key)]
+    events = [entry.event for entry in journal.admin.history(key)]
     assert events[-2:] == ["OwnerLost", "OutcomeResolved"]
 
 

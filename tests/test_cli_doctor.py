@@ -35,7 +35,7 @@ def test_the_doctor_lists_what_needs_a_person(path: Path) -> None:
     assert result.exit_code == 1
     assert checks["outcome of pay is unknown"]["health"] == "problem"
     assert "langgraph 1." in checks["versions"]["details"]
-    assert "schema version 2" in checks["journal"]["details"]
+    assert "schema version 1" in checks["journal"]["details"]
     assert "1 awaiting_approval" in checks["calls"]["details"]
 
 

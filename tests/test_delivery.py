@@ -29,7 +29,7 @@ from bighub_langgraph.core.models import CallRecord, State, ToolSucceeded, Verdi
 from bighub_langgraph.core.ports import DELIVERY_LEASE, LeasedReport
 from bighub_langgraph.core.reporting import ReportingConfig, ReportKind
 from bighub_langgraph.journal.memory_journal import MemoryJournal
-from tests.calls import approval, decided
+from tests.calls import approval, decided_record
 from tests.engines import Answer, AsyncScriptedBighub, ScriptedBighub, service
 from tests.local_engine import Signal
 

@@ -33,7 +33,7 @@ from bighub_langgraph import (
 from bighub_langgraph.core.lifecycle import Event
 from bighub_langgraph.core.models import CallRecord
 from bighub_langgraph.core.reporting import ReportingConfig
-from bighub_langgraph.journal.memory import MemoryJournal
+from bighub_langgraph.journal.memory_journal import MemoryJournal
 from tests.agents import Runner, Shop, asks_for, call
 from tests.engines import ScriptedBighub
 

@@ -19,7 +19,7 @@ from bighub_langgraph.core.lifecycle import (
 from bighub_langgraph.core.models import Answer, CallRecord, ToolFailed, ToolSucceeded, Verdict
 from bighub_langgraph.core.reporting import ReportingConfig, ReportKind
 from bighub_langgraph.journal.memory_journal import MemoryJournal
-from tests.calls import approval, decided, decision, proposed
+from tests.calls import approval, decided_record, decision, proposed_record
 
 REPORTING = ReportingConfig()
 ENDS: dict[str, tuple[CallRecord, list[Event]]] = {

@@ -14,7 +14,8 @@ import sqlalchemy as sa
 
 from bighub_langgraph import BighubGuard, Journal
 from bighub_langgraph.concurrency import run_sync
-from bighub_langgraph.core.execution import ToolFinished, claim_and_execute, evaluate_calls
+from bighub_langgraph.core.evaluation import evaluate_calls
+from bighub_langgraph.core.execution import ToolFinished, claim_and_execute
 from bighub_langgraph.core.models import CallRecord, ToolCall, ToolSucceeded
 from bighub_langgraph.core.ports import DELIVERY_LEASE
 from bighub_langgraph.core.reporting import ReportKind
@@ -72,7 +73,7 @@ def test_a_guarded_call_takes_three_commits(tmp_path: Path, in_process: bool) ->
             commits.clear()
             run_guarded_call(guard, number)
             assert len(commits) <= 3
-            assert (len(bighub.outcomes_told), len(bighub.rounds)) == (number + 1, number + 1)
+            assert (len(bighub.reported_outcomes), len(bighub.rounds)) == (number + 1, number + 1)
         assert journal.pending_count() == 0
         guard.close()
 

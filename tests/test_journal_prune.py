@@ -14,7 +14,7 @@ from bighub_langgraph.core.lifecycle import ExecutionFinished, ExecutionStarted,
 from bighub_langgraph.core.models import CallRecord, State, ToolSucceeded
 from bighub_langgraph.core.reporting import ReportingConfig
 from bighub_langgraph.journal.memory_journal import MemoryJournal
-from tests.calls import decided
+from tests.calls import decided_record
 
 QUIET = ReportingConfig(outcomes=False, memory=False)
 DAY = 86_400.0

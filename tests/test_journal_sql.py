@@ -35,7 +35,7 @@ from bighub_langgraph.core.models import CallRecord, State, ToolFailed, ToolSucc
 from bighub_langgraph.core.reporting import ReportingConfig, ReportKind
 from bighub_langgraph.journal.liveness import is_alive
 from bighub_langgraph.sqldb import Database
-from tests.calls import decided
+from tests.calls import decided_record
 from tests.faults.killing import fresh
 from tests.local_engine import Signal
 

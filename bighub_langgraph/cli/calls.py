@@ -12,8 +12,8 @@ from bighub_langgraph.core.models import State
 
 if TYPE_CHECKING:
     from bighub_langgraph.core.models import Approval
-    from bighub_langgraph.journal.books import Line, Note
-    from bighub_langgraph.journal.journal import Journal
+    from bighub_langgraph.journal.admin import CallView, HistoryEntry
+    from bighub_langgraph.journal.sql import Journal
 
 NOT_RESOLVED = 1
 SECONDS_PER_DAY = 86_400.0
@@ -44,10 +44,10 @@ def list_calls(  # noqa: PLR0917 - typer makes options of them
     """
     with open_journal(location) as journal:
         if status is State.UNKNOWN:
-            views = journal.books.in_doubt(thread=thread, tool=tool)[:limit]
+            views = journal.admin.unknown_outcomes(thread=thread, tool=tool)[:limit]
         else:
             states = [] if status is None else [status]
-            views = journal.books.calls(thread=thread, tool=tool, states=states, limit=limit)
+            views = journal.admin.calls(thread=thread, tool=tool, states=states, limit=limit)
     if json:
         console.print_json([_call_to_json(view) for view in views])
         return
@@ -57,7 +57,7 @@ def list_calls(  # noqa: PLR0917 - typer makes options of them
     for view in views:
         record = view.record
         row = (record.key[: console.SHORT_KEY], _status_of(view), record.tool, record.thread)
-        table.add_row(*row, console.format_time(view.moved_at))
+        table.add_row(*row, console.format_time(view.updated_at))
     console.stdout().print(table)
 
 
@@ -78,7 +78,7 @@ def show_call(
     """
     with open_journal(location) as journal:
         view = _find_call(journal, key)
-        history = journal.books.history(view.record.key)
+        history = journal.admin.history(view.record.key)
     if json:
         entries = [_entry_to_json(entry) for entry in history]
         console.print_json({**_call_to_json(view), "history": entries})
@@ -127,7 +127,7 @@ def resolve_call(  # noqa: PLR0917 - typer makes options of them
     with open_journal(location) as journal:
         view = _find_call(journal, key)
         name = f"{view.record.tool} {view.record.key[: console.SHORT_KEY]}"
-        if not view.in_doubt:
+        if not view.outcome_unknown:
             message = f"{name} is {_status_of(view)}; only an unknown outcome can be resolved"
             console.fail(message, NOT_RESOLVED)
         _record_resolution(journal, view, approval)
@@ -159,15 +159,15 @@ def prune_calls(
     console.stdout().print(f"{count} calls deleted")
 
 
-def _find_call(journal: "Journal", key: str) -> "Line":
-    matches = journal.books.matching(key)
+def _find_call(journal: "Journal", key: str) -> "CallView":
+    matches = journal.admin.matching(key)
     if len(matches) != 1:
         number = "more than one call has" if matches else "no call has"
         console.fail(f"{number} a key that begins with {key!r}; see `calls list`")
     return matches[0]
 
 
-def _record_resolution(journal: "Journal", view: "Line", approval: "Approval") -> None:
+def _record_resolution(journal: "Journal", view: "CallView", approval: "Approval") -> None:
     """Record what a person found out about a call, and first that its process is gone."""
     from bighub_langgraph.core.errors import InvalidTransition
     from bighub_langgraph.core.execution import event_for_answer
@@ -184,12 +184,12 @@ def _record_resolution(journal: "Journal", view: "Line", approval: "Approval") -
         console.fail(f"the call was resolved by somebody else: {error}", NOT_RESOLVED)
 
 
-def _status_of(view: "Line") -> str:
+def _status_of(view: "CallView") -> str:
     # A call is also unknown while its journal entry still says "running" for a dead process.
-    return (State.UNKNOWN if view.in_doubt else view.record.state).value
+    return (State.UNKNOWN if view.outcome_unknown else view.record.state).value
 
 
-def _call_to_json(view: "Line") -> dict[str, Any]:
+def _call_to_json(view: "CallView") -> dict[str, Any]:
     record = view.record
     return {
         "key": record.key,
@@ -200,7 +200,7 @@ def _call_to_json(view: "Line") -> dict[str, Any]:
         "turn": record.turn,
         "call_id": record.call_id,
         "created_at": record.created_at,
-        "updated_at": view.moved_at,
+        "updated_at": view.updated_at,
         "starts": record.starts,
         "reason": record.reason,
         "request_id": record.request_id,
@@ -210,14 +210,14 @@ def _call_to_json(view: "Line") -> dict[str, Any]:
     }
 
 
-def _entry_to_json(entry: "Note") -> dict[str, Any]:
+def _entry_to_json(entry: "HistoryEntry") -> dict[str, Any]:
     head = {"at": entry.at, "event": entry.event, "state": entry.state.value}
-    return {**head, "version": entry.version, **entry.said}
+    return {**head, "version": entry.version, **entry.details}
 
 
-def _summarize(entry: "Note") -> str:
+def _summarize(entry: "HistoryEntry") -> str:
     """Summarize who decided what, and why."""
-    details = entry.said
+    details = entry.details
     parts = []
     if decision := details.get("decision"):
         parts.append(f"BIGHUB: {decision['recommendation']} ({decision['request_id']})")

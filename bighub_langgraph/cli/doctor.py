@@ -14,7 +14,7 @@ from bighub_langgraph.cli import console
 from bighub_langgraph.cli.options import DEFAULT_JOURNAL, JournalOption, JsonOption, open_journal
 
 if TYPE_CHECKING:
-    from bighub_langgraph.journal.journal import Journal
+    from bighub_langgraph.journal.sql import Journal
 
 PROBLEM_FOUND = 1
 DISTRIBUTIONS = (
@@ -121,12 +121,12 @@ def _check_journal(journal: "Journal") -> Iterator[CheckResult]:
 
 
 def _check_calls(journal: "Journal") -> Iterator[CheckResult]:
-    counts = {state.value: count for state, count in journal.books.counts().items()}
+    counts = {state.value: count for state, count in journal.admin.counts().items()}
     listing = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
     yield CheckResult("calls", "ok", listing or "none yet")
-    for view in journal.books.in_doubt():
+    for view in journal.admin.unknown_outcomes():
         record = view.record
-        since = console.format_time(view.moved_at)
+        since = console.format_time(view.updated_at)
         details = (
             f"{record.key[: console.SHORT_KEY]} in thread {record.thread} since {since}: "
             f"{record.reason or 'its process is gone'}; see `calls show`, then `calls resolve`"
@@ -138,7 +138,7 @@ def _check_outbox(journal: "Journal") -> Iterator[CheckResult]:
     pending = journal.pending_count()
     health: Health = "ok"
     details = "everything is delivered"
-    for entry in journal.books.outbox(dead_letter=False, limit=1):
+    for entry in journal.admin.outbox(dead_letter=False, limit=1):
         is_late = time.time() - entry.queued_at > MAX_DELIVERY_DELAY
         health = "problem" if is_late else "warning"
         since = console.format_time(entry.queued_at)

@@ -10,7 +10,7 @@ import typer
 from bighub_langgraph.cli.console import fail
 
 if TYPE_CHECKING:
-    from bighub_langgraph.journal.journal import Journal
+    from bighub_langgraph.journal.sql import Journal
     from bighub_langgraph.local import LocalBighub, Settings
 
 DEFAULT_JOURNAL = "calls.db"
@@ -36,7 +36,7 @@ def open_journal(location: str) -> "Iterator[Journal]":
     from sqlalchemy.exc import ArgumentError
 
     from bighub_langgraph.core.errors import BighubGuardError
-    from bighub_langgraph.journal.journal import Journal
+    from bighub_langgraph.journal.sql import Journal
 
     url = database_url(location)
     try:

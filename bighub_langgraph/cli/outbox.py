@@ -8,7 +8,7 @@ from bighub_langgraph.cli import console, options
 from bighub_langgraph.cli.options import DEFAULT_JOURNAL, JournalOption, JsonOption, open_journal
 
 if TYPE_CHECKING:
-    from bighub_langgraph.journal.books import Waiting
+    from bighub_langgraph.journal.admin import OutboxEntry
 
 ENTRIES_PENDING = 1
 
@@ -34,7 +34,7 @@ def list_entries(
     Exit codes: 0 done, 2 for bad usage or a journal that cannot be opened.
     """
     with open_journal(location) as journal:
-        entries = journal.books.outbox(limit=limit)
+        entries = journal.admin.outbox(limit=limit)
         pending = journal.pending_count()
         dead_letters = journal.pending_count(include_dead_letters=True) - pending
     if json:
@@ -100,11 +100,11 @@ def requeue_entries(location: JournalOption = DEFAULT_JOURNAL) -> None:
     Exit codes: 0 done, 2 for bad usage or a journal that cannot be opened.
     """
     with open_journal(location) as journal:
-        count = journal.books.retry()
+        count = journal.admin.requeue()
     console.stdout().print(f"{count} entries requeued")
 
 
-def _entry_to_json(entry: "Waiting") -> dict[str, Any]:
+def _entry_to_json(entry: "OutboxEntry") -> dict[str, Any]:
     queued = entry.queued
     return {
         "id": queued.id,

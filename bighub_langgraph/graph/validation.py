@@ -14,7 +14,7 @@ from bighub_langgraph.core.errors import JournalError
 from bighub_langgraph.core.models import ToolCall
 from bighub_langgraph.core.ports import Journal
 from bighub_langgraph.graph.langgraph_internals import checkpointer_of, unreadable_run
-from bighub_langgraph.journal.memory import MemoryJournal
+from bighub_langgraph.journal.memory_journal import MemoryJournal
 
 REMEDY = 'pass journal=Journal("sqlite:///calls.db") to the guard'
 
