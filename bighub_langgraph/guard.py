@@ -15,7 +15,7 @@ from bighub_langgraph.core.policy import (
     ToolPolicy,
     check_choice,
 )
-from bighub_langgraph.core.ports import Journal
+from bighub_langgraph.core.ports import JournalPort
 from bighub_langgraph.core.redaction import redact as redact_secrets
 from bighub_langgraph.core.reporting import ReportingConfig
 from bighub_langgraph.guard_runtime import DecisionCallback, GuardRuntime, open_journal
@@ -58,7 +58,7 @@ class BighubGuard:
         tools: Mapping[str, ToolPolicy] | None = None,
         fail_mode: FailMode | str = "closed",
         minimum_mode: Mode | str | None = None,
-        journal: Journal | str | None = None,
+        journal: JournalPort | str | None = None,
         redact: Callable[[Any], Any] = redact_secrets,
         approvals: ApprovalPolicy | None = None,
         outcome_reporting: bool = True,

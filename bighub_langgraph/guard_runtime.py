@@ -20,7 +20,7 @@ from bighub_langgraph.concurrency import (
 from bighub_langgraph.core.evaluation import evaluate_request
 from bighub_langgraph.core.models import CallRecord, Decision, EvaluationRequest, ToolCall
 from bighub_langgraph.core.policy import GuardSettings, build_evaluation_request
-from bighub_langgraph.core.ports import Journal, Ports
+from bighub_langgraph.core.ports import JournalPort, Ports
 from bighub_langgraph.core.reporting import ReportingConfig, build_event
 from bighub_langgraph.delivery_worker import DeliveryWorker
 
@@ -55,7 +55,7 @@ class GuardRuntime:
         cls,
         settings: GuardSettings,
         clients: EngineClients,
-        journal: Journal,
+        journal: JournalPort,
         reporting: ReportingConfig,
         *,
         retries: int,
@@ -116,7 +116,7 @@ class GuardRuntime:
         )
 
     @property
-    def journal(self) -> Journal:
+    def journal(self) -> JournalPort:
         """The journal of the guard."""
         return self.ports.journal
 
@@ -153,16 +153,16 @@ class GuardRuntime:
         return event
 
 
-def open_journal(journal: Journal | str | None) -> tuple[Journal, bool]:
+def open_journal(journal: JournalPort | str | None) -> tuple[JournalPort, bool]:
     """Return the journal to use, and whether it is ours to close."""
     if journal is None:
         from bighub_langgraph.journal.memory_journal import MemoryJournal
 
         return MemoryJournal(), True
     if isinstance(journal, str):
-        from bighub_langgraph.journal.sql import Journal as SqlJournal
+        from bighub_langgraph.journal.sql import Journal
 
-        return SqlJournal(journal), True
+        return Journal(journal), True
     return journal, False
 
 

@@ -35,7 +35,7 @@ def test_after_an_interrupt_at_any_point_other_threads_continue(
         path = tmp_path / f"{number}.db"
         with LocalBighub(f"sqlite:///{path}") as bighub:
             request_id = refund(bighub, context=SESSION)["request_id"]
-            signal = Signal("local/transactions.py", number)
+            signal = Signal("bighub_langgraph/sqldb.py", number)
             try:
                 with signal.comes():
                     call_engine(bighub, method, request_id)

@@ -78,7 +78,7 @@ class QueuedReport(NamedTuple):
         return self.report.kind
 
 
-class Journal(Protocol):
+class JournalPort(Protocol):
     """The record of every call, and the outbox of what is not delivered yet.
 
     Every method is one short transaction. The methods block; asynchronous hosts call a journal that
@@ -215,7 +215,7 @@ class Ports:
     """
 
     engine: EnginePort
-    journal: Journal
+    journal: JournalPort
     reporting: ReportingConfig
     call: Callable[..., Awaitable[Any]]
     gather: Callable[[Sequence[Coroutine[Any, Any, Any]]], Awaitable[list[Any]]]

@@ -1,1 +1,6 @@
-"""The guard in LangGraph: nodes, routing, a ready graph, and one line for graphs that exist."""
+"""LangGraph: nodes, the ready graph, `add_guard`, guarded tools.
+
+Importing it lets journals store the outputs of LangGraph's tools.
+"""
+
+from bighub_langgraph.graph import result_codec as result_codec

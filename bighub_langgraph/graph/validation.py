@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from bighub_langgraph.core.errors import JournalError
 from bighub_langgraph.core.models import ToolCall
-from bighub_langgraph.core.ports import Journal
+from bighub_langgraph.core.ports import JournalPort
 from bighub_langgraph.graph.langgraph_internals import checkpointer_of, unreadable_run
 from bighub_langgraph.journal.memory_journal import MemoryJournal
 
@@ -80,7 +80,7 @@ def find_argument_errors(tool: BaseTool, arguments: Mapping[str, Any]) -> str | 
     return None
 
 
-def check_journal(journal: Journal, config: RunnableConfig) -> None:
+def check_journal(journal: JournalPort, config: RunnableConfig) -> None:
     """Refuse a journal in memory under a checkpointer that outlives the process.
 
     After a restart such a thread would be resumed without any record of the calls that ran.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bighub_langgraph import __version__
-from bighub_langgraph.core.ports import Journal
+from bighub_langgraph.core.ports import JournalPort
 from bighub_langgraph.openai.errors import AdapterConfigurationError
 from bighub_langgraph.openai.resilience import RetryPolicy
 
@@ -90,7 +90,7 @@ class ClientSettings:
     provider_circuit_breaker_reset_seconds: float = 30.0
     evaluate_retries: int = 2
     guard: "BighubGuard | None" = None
-    journal: Journal | str | None = None
+    journal: JournalPort | str | None = None
     signing_key: str | bytes | None = None
 
     def __post_init__(self) -> None:
