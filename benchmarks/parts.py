@@ -7,7 +7,7 @@ REST = "the rest of the package"
 PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "call records: claims, results and their history",
-        ("journal/", "core/models", "core/lifecycle", "core/execution", "core/ports"),
+        ("journal/", "core/models", "core/lifecycle", "core/claims", "core/recovery", "core/ports"),
     ),
     (
         "reporting: outcomes and memory events, stored until they are delivered",

@@ -10,8 +10,8 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Command
 
 from bighub_langgraph.concurrency import run_sync
+from bighub_langgraph.core.approval_answers import cancel_call
 from bighub_langgraph.core.errors import ConfigurationError
-from bighub_langgraph.core.execution import cancel_call
 from bighub_langgraph.core.models import State
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.graph.approval_requests import ask_person

@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 
 from bighub_langgraph import BighubGuard, Journal
 from bighub_langgraph.concurrency import run_sync
+from bighub_langgraph.core.claims import ToolFinished, claim_and_execute
 from bighub_langgraph.core.delivery import LONGEST_DELAY, MAX_REFUSALS, deliver_reports, retry_delay
 from bighub_langgraph.core.errors import JournalError
-from bighub_langgraph.core.execution import ToolFinished, claim_and_execute
 from bighub_langgraph.core.lifecycle import AnswerGiven, ExecutionFinished, ExecutionStarted
 from bighub_langgraph.core.models import CallRecord, State, ToolSucceeded, Verdict
 from bighub_langgraph.core.ports import DELIVERY_LEASE, LeasedReport

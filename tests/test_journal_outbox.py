@@ -14,8 +14,8 @@ import sqlalchemy as sa
 
 from bighub_langgraph import BighubGuard, Journal
 from bighub_langgraph.concurrency import run_sync
+from bighub_langgraph.core.claims import ToolFinished, claim_and_execute
 from bighub_langgraph.core.evaluation import evaluate_calls
-from bighub_langgraph.core.execution import ToolFinished, claim_and_execute
 from bighub_langgraph.core.models import CallRecord, ToolCall, ToolSucceeded
 from bighub_langgraph.core.ports import DELIVERY_LEASE
 from bighub_langgraph.core.reporting import ReportKind

@@ -2,23 +2,17 @@
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
-from bighub_langgraph.core.errors import (
-    EngineAuthError,
-    EngineError,
-    EngineRequestError,
-    EngineUnavailable,
-)
+from bighub_langgraph.bighub.retries import classify_error, retry
+from bighub_langgraph.core.errors import EngineError, EngineRequestError
 from bighub_langgraph.core.models import EvaluationRequest
 from bighub_langgraph.core.ports import EnginePort, EvaluationItem
-from bighub_langgraph.core.redaction import redact_exception
 
 CallMethod = Callable[..., Awaitable[Any]]
 Method = Callable[..., Any]
-
-_FIRST_RETRY_DELAY = 0.25  # seconds; doubles with each retry
 
 
 def build_engine(
@@ -150,20 +144,7 @@ class _Methods:
             await self._request(self._ingest, events=list(events), **about)
 
     async def _request(self, method: Any, *args: Any, **fields: Any) -> Any:
-        for tried in range(self._retries + 1):
-            try:
-                return await self._call(method, *args, **fields)
-            except Exception as error:
-                engine_error = classify_error(error)
-                is_last = tried == self._retries
-                if (
-                    is_last
-                    or self._sleep is None
-                    or not isinstance(engine_error, EngineUnavailable)
-                ):
-                    raise engine_error from error
-                await self._sleep(_FIRST_RETRY_DELAY * 2**tried)
-        raise AssertionError("unreachable: the last try returns or raises")
+        return await retry(partial(self._call, method, *args, **fields), self._retries, self._sleep)
 
 
 # The queue does not know the request, or it was resolved there before.
@@ -195,34 +176,3 @@ def accepts_argument(method: Method, name: str) -> bool:
         parameter.name == name or parameter.kind is parameter.VAR_KEYWORD
         for parameter in parameters
     )
-
-
-def classify_error(error: Exception) -> EngineError:
-    """Return the `EngineError` for an exception of a client.
-
-    Exceptions of the SDK are classified by their class and status. Of other clients any exception
-    means that BIGHUB is unreachable, except `TypeError` and the like: the client does not fit.
-    """
-    if isinstance(error, EngineError):
-        return error
-    message = redact_exception(error)
-    status = getattr(error, "status_code", None)
-    # By name: looking the class up would import the SDK where a user passed another client.
-    is_auth_error = any(kind.__name__ == "BighubAuthError" for kind in type(error).__mro__)
-    if status in _AUTH_STATUSES or (is_auth_error and not isinstance(status, int)):
-        return EngineAuthError(f"{message}; check BIGHUB_API_KEY and its rights")
-    if isinstance(status, int):
-        is_unavailable = status in _UNAVAILABLE or status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    else:
-        is_unavailable = not isinstance(
-            error, TypeError | AttributeError | ValueError | LookupError
-        )
-    return EngineUnavailable(message) if is_unavailable else EngineRequestError(message)
-
-
-_AUTH_STATUSES = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
-_UNAVAILABLE = (
-    HTTPStatus.REQUEST_TIMEOUT,
-    HTTPStatus.TOO_EARLY,
-    HTTPStatus.TOO_MANY_REQUESTS,
-)

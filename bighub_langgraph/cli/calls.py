@@ -170,8 +170,8 @@ def _find_call(journal: "Journal", key: str) -> "CallView":
 def _record_resolution(journal: "Journal", view: "CallView", approval: "Approval") -> None:
     """Record what a person found out about a call, and first that its process is gone."""
     from bighub_langgraph.core.errors import InvalidTransition
-    from bighub_langgraph.core.execution import event_for_answer
     from bighub_langgraph.core.lifecycle import OwnerLost
+    from bighub_langgraph.core.recovery import event_for_answer
     from bighub_langgraph.core.reporting import ReportingConfig
 
     record, reporting = view.record, ReportingConfig()

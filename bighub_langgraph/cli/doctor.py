@@ -90,7 +90,7 @@ def _check_service(url: str | None, *, offline: bool) -> Iterator[CheckResult]:
 def _contact_service(url: str | None) -> CheckResult:
     """List the open approvals, to check that BIGHUB responds and accepts the key."""
     from bighub_langgraph.bighub.client_factory import open_clients
-    from bighub_langgraph.bighub.sdk_engine import classify_error
+    from bighub_langgraph.bighub.retries import classify_error
     from bighub_langgraph.core.errors import ConfigurationError, EngineAuthError, EngineUnavailable
 
     started_at = time.monotonic()

@@ -1,4 +1,4 @@
-"""Approval answers: parse what an approver sends, and build what an approver is shown."""
+"""Approval answers: parse what an approver sends, record it, build what an approver is shown."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,9 @@ from typing import Any
 
 from bighub_langgraph.core.errors import BighubGuardError, InvalidCall
 from bighub_langgraph.core.jsonable import format_call, short_repr, to_jsonable, truncate
-from bighub_langgraph.core.models import Answer, CallRecord, Decision, State, digest
+from bighub_langgraph.core.lifecycle import AnswerGiven, CallCancelled
+from bighub_langgraph.core.models import Answer, Approval, CallRecord, Decision, State, digest
+from bighub_langgraph.core.ports import Ports
 
 MAX_ROWS = 3
 
@@ -186,6 +188,19 @@ def _first_text(decision: Mapping[str, Any], *names: str) -> str:
 def _expected(pending: Sequence[PendingApproval]) -> str:
     calls = ", ".join(f"{call.tool} ({call.call_id})" for call in pending)
     return f'send {{"decisions": [...]}} with one decision for each of: {calls}'
+
+
+# -- recording ------------------------------------------------------------------------------------
+
+
+async def record_answer(record: CallRecord, approval: Approval, ports: Ports) -> CallRecord:
+    """Record a person's answer. The first one wins; returns the journal's record."""
+    return await ports.transition_or_load(record.key, AnswerGiven(approval))
+
+
+async def cancel_call(record: CallRecord, reason: str, ports: Ports) -> CallRecord:
+    """End a call that no one can answer any more; returns the journal's record."""
+    return await ports.transition_or_load(record.key, CallCancelled(reason))
 
 
 # -- what an approver is shown ---------------------------------------------------------------------

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+from bighub_langgraph.core.errors import InvalidTransition
 from bighub_langgraph.core.lifecycle import Event
 from bighub_langgraph.core.models import CallRecord, EvaluationRequest
 from bighub_langgraph.core.reporting import Report, ReportingConfig, ReportKind
@@ -244,3 +245,10 @@ class Ports:
     def transition_now(self, key: str, event: Event) -> CallRecord:
         """Apply an event inline, for a coroutine that is being cancelled."""
         return self.journal.transition(key, event, self.reporting)
+
+    async def transition_or_load(self, key: str, event: Event) -> CallRecord:
+        """Apply an event, or return the record where its state no longer allows the event."""
+        try:
+            return await self.transition(key, event)
+        except InvalidTransition:
+            return (await self.find([key]))[key]

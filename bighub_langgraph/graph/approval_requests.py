@@ -19,11 +19,12 @@ from bighub_langgraph.core.approval_answers import (
     describe_call,
     has_same_arguments,
     parse_answers,
+    record_answer,
 )
-from bighub_langgraph.core.execution import record_answer, resolve_unknown
 from bighub_langgraph.core.models import Answer, Approval, CallRecord, State, ToolCall
 from bighub_langgraph.core.policy import GuardSettings
 from bighub_langgraph.core.ports import Ports
+from bighub_langgraph.core.recovery import resolve_unknown
 from bighub_langgraph.core.reporting import build_event
 from bighub_langgraph.graph.langgraph_internals import authenticated_user
 from bighub_langgraph.graph.plan import CHANNEL, Plan, PlannedCall, next_action, plan_call, subplan

@@ -11,9 +11,10 @@ from langchain_core.messages import BaseMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Overwrite
 
-from bighub_langgraph.core.execution import cancel_call, wait_for_owner
+from bighub_langgraph.core.approval_answers import cancel_call
 from bighub_langgraph.core.models import CallRecord, State, ToolCall
 from bighub_langgraph.core.ports import Ports
+from bighub_langgraph.core.recovery import wait_for_owner
 from bighub_langgraph.graph.nodes import GuardNode
 from bighub_langgraph.graph.plan import (
     TurnId,

@@ -13,15 +13,10 @@ from langgraph.errors import GraphBubbleUp, ParentCommand, is_invalid_resume
 from langgraph.types import Command
 
 from bighub_langgraph.concurrency import run_sync
+from bighub_langgraph.core.approval_answers import cancel_call
+from bighub_langgraph.core.claims import ExecutionResult, ToolFinished, ToolPaused
 from bighub_langgraph.core.context import enter_call
 from bighub_langgraph.core.evaluation import EditedCall, RefusedCall, evaluate_calls
-from bighub_langgraph.core.execution import (
-    ExecutionResult,
-    ToolFinished,
-    ToolPaused,
-    cancel_call,
-    execute_or_recover,
-)
 from bighub_langgraph.core.jsonable import exception_text
 from bighub_langgraph.core.model_messages import invalid_call_message, output_after_edit
 from bighub_langgraph.core.models import (
@@ -33,6 +28,7 @@ from bighub_langgraph.core.models import (
     ToolSucceeded,
 )
 from bighub_langgraph.core.ports import Ports
+from bighub_langgraph.core.recovery import execute_or_recover
 from bighub_langgraph.core.reporting import build_event
 from bighub_langgraph.graph.langgraph_internals import checkpointer_of, wait_until_stored
 from bighub_langgraph.graph.plan import (

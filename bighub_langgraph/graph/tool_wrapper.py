@@ -10,8 +10,9 @@ from langchain_core.messages import AIMessage
 from langgraph.prebuilt.tool_node import ToolCallRequest
 
 from bighub_langgraph.concurrency import run_sync
+from bighub_langgraph.core.approval_answers import cancel_call
+from bighub_langgraph.core.claims import ExecutionResult
 from bighub_langgraph.core.evaluation import EditedCall, RefusedCall
-from bighub_langgraph.core.execution import ExecutionResult, cancel_call
 from bighub_langgraph.core.model_messages import invalid_call_message
 from bighub_langgraph.core.models import CallRecord, State, ToolCall
 from bighub_langgraph.graph.approval_requests import ApprovalRequest

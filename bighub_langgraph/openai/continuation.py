@@ -6,8 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from bighub_langgraph.core.claims import new_owner_id
 from bighub_langgraph.core.errors import BighubGuardError, InvalidTransition
-from bighub_langgraph.core.execution import new_owner_id, transition_or_load, wait_for_owner
 from bighub_langgraph.core.lifecycle import (
     ClaimReleased,
     ExecutionFinished,
@@ -22,6 +22,7 @@ from bighub_langgraph.core.models import (
     ToolSucceeded,
 )
 from bighub_langgraph.core.ports import Ports
+from bighub_langgraph.core.recovery import wait_for_owner
 from bighub_langgraph.core.reporting import ReportingConfig
 from bighub_langgraph.openai.errors import InvalidRunState
 
@@ -53,7 +54,7 @@ class Continuation:
         """Store the ending for later resumes of the same state; never raises."""
         finished = ExecutionFinished(self.owner, ToolSucceeded(ending))
         try:
-            await transition_or_load(self.key, finished, self.ports)
+            await self.ports.transition_or_load(self.key, finished)
         except Exception:
             # The response has arrived, and must reach the user all the same.
             log.exception("the journal could not store a response of run %s", self.key[:12])
@@ -95,5 +96,5 @@ async def _wait_for_other(key: str, ports: Ports) -> CallRecord:
     if record.state is State.UNKNOWN:
         # It was waiting for the model, and no tool runs before the response is stored.
         reason = "the process that resumed the run is gone"
-        return await transition_or_load(key, RerunAllowed(reason), ports)
+        return await ports.transition_or_load(key, RerunAllowed(reason))
     return record

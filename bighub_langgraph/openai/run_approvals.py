@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from bighub_langgraph.core.approval_answers import record_answer
 from bighub_langgraph.core.decision import parse_decision
 from bighub_langgraph.core.errors import InvalidCall, RecordNotFound
 from bighub_langgraph.core.evaluation import EditedCall
-from bighub_langgraph.core.execution import record_answer, resolve_unknown
 from bighub_langgraph.core.jsonable import to_jsonable
 from bighub_langgraph.core.lifecycle import DecisionMade, apply_event
 from bighub_langgraph.core.models import (
@@ -25,6 +25,7 @@ from bighub_langgraph.core.models import (
     digest,
 )
 from bighub_langgraph.core.policy import build_evaluation_request
+from bighub_langgraph.core.recovery import resolve_unknown
 from bighub_langgraph.openai.errors import InvalidRunState
 from bighub_langgraph.openai.run import Run, RunContext, RunEnding, ToolCallState
 from bighub_langgraph.openai.tool_calls import evaluate_pending_calls, execute_calls

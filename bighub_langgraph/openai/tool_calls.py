@@ -6,9 +6,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from bighub_langgraph.core.approval_answers import record_answer
 from bighub_langgraph.core.errors import InvalidCall
 from bighub_langgraph.core.evaluation import EditedCall, RefusedCall, evaluate_calls
-from bighub_langgraph.core.execution import record_answer
 from bighub_langgraph.core.jsonable import to_jsonable
 from bighub_langgraph.core.lifecycle import next_step
 from bighub_langgraph.core.models import (

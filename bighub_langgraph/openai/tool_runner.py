@@ -8,17 +8,13 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from bighub_langgraph.concurrency import run_sync, start_in_thread
+from bighub_langgraph.core.claims import ExecutionResult, RunTool, ToolFinished
 from bighub_langgraph.core.context import enter_call
-from bighub_langgraph.core.execution import (
-    ExecutionResult,
-    RunTool,
-    ToolFinished,
-    execute_or_recover,
-)
 from bighub_langgraph.core.jsonable import exception_text, to_jsonable, truncate
 from bighub_langgraph.core.models import CallRecord, ToolFailed, ToolOutcome, ToolSucceeded
 from bighub_langgraph.core.policy import ToolPolicy
 from bighub_langgraph.core.ports import Ports
+from bighub_langgraph.core.recovery import execute_or_recover
 from bighub_langgraph.core.redaction import redact_text
 from bighub_langgraph.openai.arguments import BoundArguments
 from bighub_langgraph.openai.tools import Tool

@@ -109,8 +109,8 @@ def format_introduction(
         ("A support desk that learns\n\n", "bold"),
         f"{len(REQUESTS)} customers write to a small shop. The embedded BIGHUB evaluates each\n"
         "call that changes something, and receives its outcome afterwards. It lets\n"
-        f"calls run without approval while it is {SETTINGS.confidence_level:.0%} confident that at most\n"
-        f"{SETTINGS.max_bad_rate or 1:.0%} of them go wrong.\n\n",
+        f"calls run without approval while it is {SETTINGS.confidence_level:.0%} confident that\n"
+        f"at most {SETTINGS.max_bad_rate or 1:.0%} of them go wrong.\n\n",
         (f"{'model':<15}", "dim"),
         f"{model}, a real one\n" if model else "scripted, no LLM; --model NAME uses one\n",
         (f"{'approvals':<15}", "dim"),

@@ -10,13 +10,8 @@ import pytest
 
 from bighub_langgraph import BighubGuard, Journal, ToolPolicy
 from bighub_langgraph.concurrency import run_sync
+from bighub_langgraph.core.claims import ExecutionResult, ToolFinished
 from bighub_langgraph.core.errors import CallStillRunning
-from bighub_langgraph.core.execution import (
-    ExecutionResult,
-    ToolFinished,
-    execute_or_recover,
-    wait_for_owner,
-)
 from bighub_langgraph.core.lifecycle import (
     ExecutionFinished,
     ExecutionPaused,
@@ -25,6 +20,7 @@ from bighub_langgraph.core.lifecycle import (
     RerunAllowed,
 )
 from bighub_langgraph.core.models import CallRecord, State, ToolSucceeded
+from bighub_langgraph.core.recovery import execute_or_recover, wait_for_owner
 from bighub_langgraph.core.reporting import ReportingConfig
 from tests.calls import decided_record
 from tests.engines import ScriptedBighub

@@ -1,0 +1,68 @@
+"""Retry requests to BIGHUB, and classify what a client raises."""
+
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any
+
+from bighub_langgraph.core.errors import (
+    EngineAuthError,
+    EngineError,
+    EngineRequestError,
+    EngineUnavailable,
+)
+from bighub_langgraph.core.redaction import redact_exception
+
+_FIRST_DELAY = 0.25  # seconds; doubles with each retry
+
+
+async def retry(
+    request: Callable[[], Awaitable[Any]],
+    retries: int,
+    sleep: Callable[[float], Awaitable[None]] | None,
+) -> Any:
+    """Send a request, such as an evaluation; retry it after faults that may pass.
+
+    Raises:
+        EngineError: The last try failed, or the fault is one that does not pass.
+    """
+    for tried in range(retries + 1):
+        try:
+            return await request()
+        except Exception as error:
+            engine_error = classify_error(error)
+            may_pass = isinstance(engine_error, EngineUnavailable)
+            if tried == retries or sleep is None or not may_pass:
+                raise engine_error from error
+            await sleep(_FIRST_DELAY * 2**tried)
+    raise AssertionError("unreachable: the last try returns or raises")
+
+
+def classify_error(error: Exception) -> EngineError:
+    """Return the `EngineError` for an exception of a client.
+
+    Exceptions of the SDK are classified by their class and status. Of other clients any exception
+    means that BIGHUB is unreachable, except `TypeError` and the like: the client does not fit.
+    """
+    if isinstance(error, EngineError):
+        return error
+    message = redact_exception(error)
+    status = getattr(error, "status_code", None)
+    # By name: looking the class up would import the SDK where a user passed another client.
+    is_auth_error = any(kind.__name__ == "BighubAuthError" for kind in type(error).__mro__)
+    if status in _AUTH_STATUSES or (is_auth_error and not isinstance(status, int)):
+        return EngineAuthError(f"{message}; check BIGHUB_API_KEY and its rights")
+    if isinstance(status, int):
+        is_unavailable = status in _UNAVAILABLE or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    else:
+        is_unavailable = not isinstance(
+            error, TypeError | AttributeError | ValueError | LookupError
+        )
+    return EngineUnavailable(message) if is_unavailable else EngineRequestError(message)
+
+
+_AUTH_STATUSES = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+_UNAVAILABLE = (
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus.TOO_EARLY,
+    HTTPStatus.TOO_MANY_REQUESTS,
+)

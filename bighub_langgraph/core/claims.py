@@ -1,0 +1,144 @@
+"""Claim a call, run its tool, and record the outcome: at most once, across processes and crashes.
+
+The flow is written once, for sync and async callers; see `bighub_langgraph.core.ports`.
+"""
+
+import contextlib
+import itertools
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from bighub_langgraph.core.errors import BighubGuardError, InvalidTransition
+from bighub_langgraph.core.lifecycle import (
+    ClaimReleased,
+    ExecutionFinished,
+    ExecutionPaused,
+    ExecutionStarted,
+    OwnerLost,
+    apply_event,
+)
+from bighub_langgraph.core.models import CallRecord, State, ToolOutcome
+from bighub_langgraph.core.ports import Ports
+
+log = logging.getLogger("bighub_langgraph")
+
+
+@dataclass(frozen=True, slots=True)
+class ToolFinished:
+    """The tool returned or raised; `signal` is what the framework must see raised."""
+
+    result: ToolOutcome
+    signal: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolPaused:
+    """The tool interrupted to ask a person; `signal` is what the framework must see raised."""
+
+    signal: BaseException
+
+
+RunTool = Callable[[CallRecord], Awaitable[ToolFinished | ToolPaused]]
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionResult:
+    """What became of an attempt to execute a call.
+
+    Attributes:
+        record: The journal's record.
+        replayed: Whether the result is that of an earlier attempt.
+        signal: What the framework must see raised, once the record is complete.
+    """
+
+    record: CallRecord
+    replayed: bool = False
+    signal: BaseException | None = None
+
+
+async def claim_and_execute(key: str, ports: Ports, run: RunTool) -> ExecutionResult:
+    """Claim a call, run its tool, and record the outcome.
+
+    The claim is durable before the tool starts. A call that was started before is not run again;
+    its record is returned, also when its outcome is unknown.
+    """
+    owner = new_owner_id(ports)
+    try:
+        claimed = await ports.transition(key, ExecutionStarted(owner, ports.clock()))
+    except InvalidTransition:
+        return ExecutionResult((await ports.find([key]))[key], replayed=True)
+    except BaseException:
+        _release_claim(key, owner, ports)
+        raise
+    if claimed.state is not State.RUNNING:  # the approval has expired
+        return ExecutionResult(claimed)
+    return await _run_claimed(claimed, owner, ports, run)
+
+
+def new_owner_id(ports: Ports) -> str:
+    """Return a name for one attempt, unique to this process and attempt.
+
+    An attempt can only release its own claim, never that of another attempt of this process.
+    """
+    return f"{ports.journal.owner}/{next(_ATTEMPTS)}"
+
+
+_ATTEMPTS = itertools.count(1)
+
+
+async def _run_claimed(
+    claimed: CallRecord, owner: str, ports: Ports, run: RunTool
+) -> ExecutionResult:
+    ending: ToolFinished | ToolPaused | None = None
+    try:
+        ending = await run(claimed)
+        return await _record_ending(claimed, ending, owner, ports)
+    except BaseException as error:
+        # Cancelled or interrupted. Inside the tool: whether it took effect is unknown. After the
+        # tool: its outcome is known. Recorded inline, since a cancelled coroutine may not be able
+        # to wait again. A journal that fails here retries by itself; the cancellation goes on.
+        event = (
+            OwnerLost(owner, f"stopped by {type(error).__name__}")
+            if ending is None
+            else _event_of(ending, owner)
+        )
+        with contextlib.suppress(BighubGuardError):
+            ports.transition_now(claimed.key, event)
+        raise
+
+
+def _event_of(ending: ToolFinished | ToolPaused, owner: str) -> ExecutionFinished | ExecutionPaused:
+    if isinstance(ending, ToolPaused):
+        return ExecutionPaused(owner)
+    return ExecutionFinished(owner, ending.result)
+
+
+async def _record_ending(
+    claimed: CallRecord, ending: ToolFinished | ToolPaused, owner: str, ports: Ports
+) -> ExecutionResult:
+    event = _event_of(ending, owner)
+    if isinstance(event, ExecutionPaused):
+        record = await ports.transition(claimed.key, event)
+        return ExecutionResult(record, signal=ending.signal)
+    try:
+        record = await ports.transition(claimed.key, event)
+    except Exception:
+        # The tool ran, so nothing may raise here. The claim stays and prevents a second run; a
+        # journal on a database writes the result as soon as the database is back.
+        log.exception(
+            "call %s (%s) ran, but the journal could not store its result; until it does, the call "
+            "shows as running, and its outcome as unknown if this process ends before",
+            claimed.key[:12],
+            claimed.tool,
+        )
+        record = apply_event(claimed, event)
+    return ExecutionResult(record, signal=ending.signal)
+
+
+def _release_claim(key: str, owner: str, ports: Ports) -> None:
+    """Release a claim that was cancelled while it was made: the tool has not started."""
+    try:
+        ports.transition_now(key, ClaimReleased(owner))
+    except BighubGuardError:
+        return  # the claim was not made, or the journal is unreachable
