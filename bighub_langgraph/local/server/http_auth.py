@@ -1,6 +1,10 @@
-"""Authentication of HTTP requests by API key."""
+"""Who may send requests to the server, and how often: API keys, scopes and rate limits."""
 
 import math
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
 
 from sqlalchemy import Connection
 from starlette.requests import Request
@@ -15,9 +19,16 @@ from bighub_langgraph.local.api_keys import (
 from bighub_langgraph.local.engine import Engine
 from bighub_langgraph.local.errors import ApiError
 from bighub_langgraph.local.server.group_commit import GroupCommit
-from bighub_langgraph.local.server.rate_limit import RateLimiter, ServerLimits
 
-_MAX_CACHED = 10_000
+_MAX_CALLERS = 10_000  # in the cache of keys, and in the rate limiter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerLimits:
+    """The server's limits for each caller."""
+
+    body_bytes: int = 2_000_000
+    requests_per_minute: int = 6_000
 
 
 class Authenticator:
@@ -81,10 +92,32 @@ class Authenticator:
         if caller is None:
             self._cache.pop(digest, None)
             raise ApiError(401, problem, headers={"WWW-Authenticate": "Bearer"})
-        if len(self._cache) >= _MAX_CACHED:
+        if len(self._cache) >= _MAX_CALLERS:
             self._cache.clear()
         self._cache[digest] = caller
         return caller
+
+
+class RateLimiter:
+    """A token bucket for each caller; it refills evenly."""
+
+    def __init__(self, limits: ServerLimits, clock: Callable[[], float] = monotonic) -> None:
+        self._capacity = float(limits.requests_per_minute)
+        self._clock = clock
+        self._buckets: dict[str, tuple[float, float]] = {}  # caller -> tokens, when
+        self._lock = threading.Lock()
+
+    def take(self, caller: str) -> float:
+        """Take a token, and return 0; return the seconds to wait if the bucket is empty."""
+        now = self._clock()
+        with self._lock:
+            tokens, at = self._buckets.pop(caller, (self._capacity, now))
+            tokens = min(self._capacity, tokens + max(0.0, now - at) * self._capacity / 60)
+            wait = 0.0 if tokens >= 1 else (1 - tokens) * 60 / self._capacity
+            self._buckets[caller] = (tokens if wait else tokens - 1, now)
+            if len(self._buckets) > _MAX_CALLERS:
+                del self._buckets[next(iter(self._buckets))]
+        return wait
 
 
 def _read_secret(request: Request) -> str | None:
