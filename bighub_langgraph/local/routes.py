@@ -13,7 +13,6 @@ from pydantic import create_model
 
 from bighub_langgraph.local import (
     analytics,
-    approvals,
     calibration,
     cases,
     constraints,
@@ -143,8 +142,8 @@ ROUTES = (
     _get("/outcomes/by-case/{case_id}", READ, outcomes.get_outcome, OutcomeResponse),
     _get("/outcomes/{request_id}", READ, outcomes.get_outcome, OutcomeResponse),
     _get("/outcomes/{request_id}/timeline", READ, outcomes.get_timeline),
-    _get("/approvals", READ, approvals.list_approvals, list[ApprovalResponse]),
-    _post("/approvals/{request_id}/resolve", DECIDE, approvals.resolve, ApprovalResponse),
+    _get("/approvals", READ, cases.list_approvals, list[ApprovalResponse]),
+    _post("/approvals/{request_id}/resolve", DECIDE, cases.resolve_approval, ApprovalResponse),
     _post("/precedents/query", READ, precedents.query_precedents),
     _post("/precedents/signals", READ, precedents.get_signals),
     _get("/precedents/stats", READ, precedents.get_stats),

@@ -9,7 +9,6 @@ from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
 from bighub_langgraph.local.engine import Engine
-from bighub_langgraph.local.errors import store_unavailable
 
 Operation: TypeAlias = Callable[[Connection], Any]
 _MAX_BATCH = 16  # a longer batch would delay the requests after it
@@ -35,7 +34,7 @@ class GroupCommit:
     async def run(self, operation: Operation) -> Any:
         """Return what the operation returns, after it is committed; raise what it raises."""
         if not self._engine.store.sqlite:
-            (result,) = await run_in_threadpool(self._run_batch, [operation])
+            (result,) = await run_in_threadpool(self._engine.run_batch, [operation])
             if isinstance(result, BaseException):
                 raise result
             return result
@@ -50,7 +49,9 @@ class GroupCommit:
         self._is_busy = bool(batch)
         if batch:
             operations = [waiting.operation for waiting in batch]
-            done = asyncio.get_running_loop().run_in_executor(None, self._run_batch, operations)
+            done = asyncio.get_running_loop().run_in_executor(
+                None, self._engine.run_batch, operations
+            )
             done.add_done_callback(partial(self._deliver, batch))
 
     def _deliver(self, batch: list[_Waiting], done: asyncio.Future[list[Any]]) -> None:
@@ -64,18 +65,3 @@ class GroupCommit:
             else:
                 waiting.result.set_result(result)
         self._start_batch()
-
-    def _run_batch(self, operations: list[Operation]) -> list[Any]:
-        """Return the result of each operation, or its exception."""
-        try:
-            with self._engine.batch_transaction() as tx:
-                return [_run_or_catch(operation, tx) for operation in operations]
-        except self._engine.store.faults as error:
-            return [store_unavailable("a commit", error)] * len(operations)
-
-
-def _run_or_catch(operation: Operation, tx: Connection) -> Any:
-    try:
-        return operation(tx)
-    except Exception as error:  # noqa: BLE001 - the other operations run all the same
-        return error
