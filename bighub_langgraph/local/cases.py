@@ -24,7 +24,6 @@ from bighub_langgraph.local.schemas.requests import (
 )
 from bighub_langgraph.local.schemas.responses import ApprovalResponse, CaseResponse
 from bighub_langgraph.local.schemas.wire_format import (
-    Flag,
     Fraction,
     Limit,
     Offset,
@@ -68,7 +67,7 @@ def list_cases(
     action: QueryText | None = None,
     verdict: QueryText | None = None,
     outcome_status: QueryText | None = None,
-    has_outcome: Flag | None = None,
+    has_outcome: bool | None = None,
     min_risk_score: Fraction | None = None,
     max_risk_score: Fraction | None = None,
     limit: Limit = 50,

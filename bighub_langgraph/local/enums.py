@@ -1,7 +1,7 @@
 """Words that only the engine writes: its confidence, a session's health, the outcome taxonomy."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Confidence(StrEnum):
@@ -20,8 +20,7 @@ class Health(StrEnum):
     POOR = "poor"
 
 
-@dataclass(frozen=True, slots=True)
-class OutcomeMeaning:
+class OutcomeMeaning(NamedTuple):
     """What a reported status means for the decision; `bad` is None where it means nothing."""
 
     category: str
@@ -29,34 +28,26 @@ class OutcomeMeaning:
     bad: bool | None
 
 
-_GOOD = OutcomeMeaning("positive", 0.0, bad=False)
 _NEUTRAL = OutcomeMeaning("neutral", 0.0, bad=None)
-
-
-def _bad(severity: float) -> OutcomeMeaning:
-    return OutcomeMeaning("negative", severity, bad=True)
-
-
+_BAD_SEVERITIES = {
+    "FAILURE": 0.3,
+    "TIMEOUT": 0.3,
+    "REJECTED": 0.4,
+    "ESCALATION": 0.4,
+    "COMPLAINT": 0.4,
+    "ROLLBACK": 0.6,
+    "CHURN": 0.7,
+    "DISPUTE": 0.7,
+    "CHARGEBACK": 0.8,
+    "POLICY_VIOLATION": 0.8,
+    "INCIDENT": 0.9,
+    "DATA_LOSS": 0.9,
+    "SECURITY_INCIDENT": 1.0,
+    "FRAUD": 1.0,
+}
 TAXONOMY: dict[str, OutcomeMeaning] = {
-    "SUCCESS": _GOOD,
+    "SUCCESS": OutcomeMeaning("positive", 0.0, bad=False),
     "PARTIAL_SUCCESS": OutcomeMeaning("positive", 0.1, bad=False),
-    "BLOCKED": _NEUTRAL,
-    "CANCELLED": _NEUTRAL,
-    "EXPIRED": _NEUTRAL,
-    "PENDING": _NEUTRAL,
-    "UNKNOWN": _NEUTRAL,
-    "FAILURE": _bad(0.3),
-    "TIMEOUT": _bad(0.3),
-    "REJECTED": _bad(0.4),
-    "ESCALATION": _bad(0.4),
-    "COMPLAINT": _bad(0.4),
-    "ROLLBACK": _bad(0.6),
-    "CHURN": _bad(0.7),
-    "DISPUTE": _bad(0.7),
-    "CHARGEBACK": _bad(0.8),
-    "POLICY_VIOLATION": _bad(0.8),
-    "INCIDENT": _bad(0.9),
-    "DATA_LOSS": _bad(0.9),
-    "SECURITY_INCIDENT": _bad(1.0),
-    "FRAUD": _bad(1.0),
+    **dict.fromkeys(("BLOCKED", "CANCELLED", "EXPIRED", "PENDING", "UNKNOWN"), _NEUTRAL),
+    **{name: OutcomeMeaning("negative", how, bad=True) for name, how in _BAD_SEVERITIES.items()},
 }

@@ -142,21 +142,16 @@ class LocalTransport:
         *,
         method: str,
         path: str,
-        params: Mapping[str, Any] | None = None,
         json_body: Any = None,
         idempotency_key: str | None = None,
-        headers: Mapping[str, str] | None = None,  # noqa: ARG002 - no endpoint reads one
+        headers: Any = None,
+        **options: Any,
     ) -> Any:
         """Return the response's JSON, or raise the SDK's exception for its status."""
+        del headers  # no endpoint reads one
+        options |= {"body": json_body, "idempotency_key": idempotency_key or None}
         try:
-            return handle_request(
-                self._engine,
-                method.upper(),
-                path,
-                params=params,
-                body=json_body,
-                idempotency_key=idempotency_key or None,
-            )
+            return handle_request(self._engine, method.upper(), path, **options)
         except ApiError as error:
             raise _to_sdk_error(error) from error
 

@@ -15,6 +15,7 @@ from bighub_langgraph.local.schemas.wire_format import (
     Number,
     OptionalText,
     ShortText,
+    Timestamp,
 )
 
 
@@ -112,7 +113,7 @@ class MemoryEvent(Body):
     tool: ShortText
     status: ShortText
     event_id: ShortText | None = None
-    timestamp: ShortText | None = None
+    timestamp: Timestamp | None = None
 
 
 class MemoryBatch(Body):
