@@ -13,10 +13,10 @@ from bighub_langgraph.local.errors import store_unavailable
 from bighub_langgraph.local.repository import (
     RETENTION_INTERVAL,
     DecisionRepository,
+    Sequences,
     SessionRepository,
 )
 from bighub_langgraph.local.scoring.model import Model
-from bighub_langgraph.local.sequences import Sequences
 from bighub_langgraph.local.settings import Settings
 from bighub_langgraph.local.store import Store
 from bighub_langgraph.local.trainer import Trainer
