@@ -81,9 +81,9 @@ def recommendation_quality(
     filters = _build_filters(domain, since, until)
     where = (*filters, _REPORTED, decisions.c.followed.is_not(None))
     with engine.store.transaction() as tx:
-        domains = _count_quadrants(tx, where, decisions.c.domain)
-        actors = _count_quadrants(tx, where, decisions.c.actor)
-        weeks = _count_quadrants(tx, where, func.floor(decisions.c.at / _WEEK))
+        domains = _count_quadrants(tx, where, domain=decisions.c.domain)
+        actors = _count_quadrants(tx, where, actor_type=decisions.c.actor)
+        weeks = _count_quadrants(tx, where, week=func.floor(decisions.c.at / _WEEK))
         helped = _find_examples(tx, *where, decisions.c.followed, _IS_BAD == 0)
         missed = _find_examples(tx, *where, ~decisions.c.followed, _IS_BAD == 1)
     quadrants = {name: sum(row[name] for row in domains) for name in _QUADRANTS}
@@ -94,9 +94,9 @@ def recommendation_quality(
         "follow_rate": _ratio(followed, total) if total else None,
         "positive_after_following": _ratio(positive, followed) if followed else None,
         "quadrants": quadrants,
-        "by_domain": [{"domain": row.pop("key"), **row} for row in domains],
-        "by_actor": [{"actor_type": row.pop("key"), **row} for row in actors],
-        "trend": [{"week": format_timestamp(row.pop("key") * _WEEK), **row} for row in weeks],
+        "by_domain": domains,
+        "by_actor": actors,
+        "trend": [{**week, "week": format_timestamp(week["week"] * _WEEK)} for week in weeks],
         "examples": {"helped": helped, "missed": missed},
     }
 
@@ -120,18 +120,19 @@ def _build_filters(domain: str | None, since: float | None, until: float | None)
 
 
 def _count_quadrants(
-    tx: Connection, where: Filters, by: ColumnElement[Any]
+    tx: Connection, where: Filters, **group: ColumnElement[Any]
 ) -> list[dict[str, Any]]:
-    """Return the quadrants of each group, and what they add up to; `key` is the group."""
+    """Return the quadrants of each group, and what they add up to; `group` is named by its key."""
     counts = [func.sum(case((is_in, 1), else_=0)).label(name) for name, is_in in _QUADRANTS.items()]
-    query = select(by.label("key"), *counts).where(*where).group_by(by).order_by(by)
+    keys = [column.label(name) for name, column in group.items()]
+    query = select(*keys, *counts).where(*where).group_by(*group.values()).order_by(*group.values())
     groups = []
     for row in tx.execute(query).mappings():
-        total = sum(row[name] for name in _QUADRANTS)
         followed = row["followed_positive"] + row["followed_negative"]
-        rate = _ratio(followed, total)
-        sums = {"total": total, "followed": followed, "ignored": total - followed}
-        groups.append({**row, **sums, "follow_rate": rate})
+        ignored = row["ignored_positive"] + row["ignored_negative"]
+        total = followed + ignored
+        sums = {"total": total, "followed": followed, "ignored": ignored}
+        groups.append({**row, **sums, "follow_rate": _ratio(followed, total)})
     return groups
 
 

@@ -37,9 +37,7 @@ from bighub_langgraph.local.tables import decisions
 def create(engine: Engine, body: CaseRequest) -> dict[str, Any]:
     """Store a decision made elsewhere, so that its outcome can be reported and learned from."""
     proposed = {
-        "action": body.action.action,
-        "target": body.action.target,
-        "value": body.action.value,
+        **body.action.model_dump(include={"action", "target", "value"}),
         "domain": body.domain,
         "actor": body.actor_id or body.actor_type,
         "context": {

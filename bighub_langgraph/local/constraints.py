@@ -171,8 +171,10 @@ def list_constraints(
 ) -> list[dict[str, Any]]:
     """Return constraints, oldest first."""
     query = select(rules).order_by(rules.c.id).limit(limit).offset(offset)
-    for column, value in ((rules.c.status, status), (rules.c.domain, domain)):
-        query = query if value is None else query.where(column == value)
+    if status is not None:
+        query = query.where(rules.c.status == status)
+    if domain is not None:
+        query = query.where(rules.c.domain == domain)
     with engine.store.transaction() as tx:
         return [_constraint_view(row) for row in tx.execute(query)]
 
@@ -248,10 +250,8 @@ def check_action(engine: "Engine", body: ConstraintCheck) -> dict[str, Any]:
 def list_domains(engine: "Engine") -> list[dict[str, Any]]:
     """Return the domains that have decisions, constraints or settings."""
     with engine.store.transaction() as tx:
-        stored = (
-            tx.execute(select(decisions.c.domain).union(select(rules.c.domain))).scalars().all()
-        )
-    names = sorted({*stored, *engine.settings.domains})
+        used = select(decisions.c.domain).union(select(rules.c.domain))
+        names = sorted({*tx.execute(used).scalars(), *engine.settings.domains})
     return [{"id": name, "name": name, "unit": ""} for name in names]
 
 

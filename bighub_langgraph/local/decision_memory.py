@@ -23,15 +23,11 @@ from bighub_langgraph.local.schemas.wire_format import (
 )
 from bighub_langgraph.local.tables import memory
 
+# status: the name of its rate, and what to do when the rate is high
 _RATES = {
-    "blocked": "blocked_rate",
-    "approval_required": "approval_rate",
-    "tool_error": "tool_error_rate",
-}
-_ADVICE = {
-    "blocked": "is blocked often: tell the agent its limits",
-    "approval_required": "asks people often: report outcomes",
-    "tool_error": "fails often: check its arguments first",
+    "blocked": ("blocked_rate", "is blocked often: tell the agent its limits"),
+    "approval_required": ("approval_rate", "asks people often: report outcomes"),
+    "tool_error": ("tool_error_rate", "fails often: check its arguments first"),
 }
 
 
@@ -77,7 +73,7 @@ def summarize(
     total = sum(tool["events"] for tool in tools)
     rates = {
         rate: round(sum(tool[status] for tool in tools) / total, 4) if total else 0.0
-        for status, rate in _RATES.items()
+        for status, (rate, _) in _RATES.items()
     }
     return {
         "org_id": 0,
@@ -164,10 +160,10 @@ def _list_recommendations(
             "type": status,
             "rate": round(tool[status] / tool["events"], 4),
             "events": tool["events"],
-            "recommendation": f"{tool['tool']} {_ADVICE[status]}",
+            "recommendation": f"{tool['tool']} {advice}",
         }
         for tool in tools
         if tool["events"] >= thresholds.min_events
-        for status, rate in _RATES.items()
+        for status, (rate, advice) in _RATES.items()
         if tool[status] / tool["events"] >= getattr(thresholds, f"min_{rate}")
     ]

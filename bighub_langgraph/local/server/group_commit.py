@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
@@ -12,11 +12,6 @@ from bighub_langgraph.local.engine import Engine
 
 Operation: TypeAlias = Callable[[Connection], Any]
 _MAX_BATCH = 16  # a longer batch would delay the requests after it
-
-
-class _Waiting(NamedTuple):
-    operation: Operation
-    result: asyncio.Future[Any]
 
 
 class GroupCommit:
@@ -28,7 +23,7 @@ class GroupCommit:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._waiting: list[_Waiting] = []
+        self._waiting: list[tuple[Operation, asyncio.Future[Any]]] = []
         self._is_busy = False
 
     async def run(self, operation: Operation) -> Any:
@@ -39,7 +34,7 @@ class GroupCommit:
                 raise result
             return result
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(operation, future))
+        self._waiting.append((operation, future))
         if not self._is_busy:
             self._start_batch()
         return await future
@@ -48,20 +43,20 @@ class GroupCommit:
         batch, self._waiting = self._waiting[:_MAX_BATCH], self._waiting[_MAX_BATCH:]
         self._is_busy = bool(batch)
         if batch:
-            operations = [waiting.operation for waiting in batch]
+            operations = [operation for operation, _ in batch]
             done = asyncio.get_running_loop().run_in_executor(
                 None, self._engine.run_batch, operations
             )
-            done.add_done_callback(partial(self._deliver, batch))
+            done.add_done_callback(partial(self._deliver, [future for _, future in batch]))
 
-    def _deliver(self, batch: list[_Waiting], done: asyncio.Future[list[Any]]) -> None:
+    def _deliver(self, futures: list[asyncio.Future[Any]], done: asyncio.Future[list[Any]]) -> None:
         error = done.exception()
-        results = done.result() if error is None else [error] * len(batch)
-        for waiting, result in zip(batch, results, strict=True):
-            if waiting.result.done():  # its request was cancelled
+        results = done.result() if error is None else [error] * len(futures)
+        for future, result in zip(futures, results, strict=True):
+            if future.done():  # its request was cancelled
                 continue
             if isinstance(result, BaseException):
-                waiting.result.set_exception(result)
+                future.set_exception(result)
             else:
-                waiting.result.set_result(result)
+                future.set_result(result)
         self._start_batch()

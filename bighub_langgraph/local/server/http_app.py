@@ -5,6 +5,7 @@ import inspect
 import ipaddress
 import json
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import Body, FastAPI, Query, Request, Response, Security
@@ -38,7 +39,7 @@ _ERRORS = {
     501: "The embedded engine does not offer this",
     503: "The store cannot be used at the moment",
 }
-# For the document only: the authenticator reads the key before FastAPI parses the request.
+# For the document only: the authenticator reads the key itself.
 _SECURITY = [
     Security(APIKeyHeader(name="X-API-Key", auto_error=False)),
     Security(HTTPBearer(auto_error=False)),
@@ -130,12 +131,9 @@ def serve(
 
 def is_loopback(host: str) -> bool:
     """Return whether only this machine can reach a host."""
-    if host == "localhost":
-        return True
-    try:
+    with suppress(ValueError):
         return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+    return host == "localhost"
 
 
 class _Server:
