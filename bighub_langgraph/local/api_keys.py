@@ -4,12 +4,11 @@ import secrets
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, func, or_, select, update
+from sqlalchemy import Connection, func, or_, select, update
 
 from bighub_langgraph.local.engine import Engine
 from bighub_langgraph.local.errors import not_found
 from bighub_langgraph.local.schemas.responses import ApiKey
-from bighub_langgraph.local.store import Prepared
 from bighub_langgraph.local.tables import keys
 
 READ, DECIDE, CONTROL = SCOPES = ("read", "decide", "control")
@@ -66,26 +65,21 @@ def revoke_key(engine: Engine, key_id: str) -> dict[str, Any]:
 
 def has_keys(tx: Connection) -> bool:
     """Return whether a key was ever created; from then on every request needs one."""
-    return bool(_ANY_KEY.rows(tx))
+    return tx.execute(select(keys.c.key_id).limit(1)).first() is not None
 
 
 def find_caller(tx: Connection, digest: str, at: float) -> Caller | None:
     """Return the caller whose key has this digest, if the key is valid."""
-    rows = _BY_DIGEST.rows(tx, digest=digest, at=at)
-    return Caller(rows[0][0], frozenset(rows[0][1].split())) if rows else None
+    query = select(keys.c.key_id, keys.c.scopes).where(
+        keys.c.digest == digest,
+        keys.c.revoked_at.is_(None),
+        or_(keys.c.expires_at.is_(None), keys.c.expires_at > at),
+    )
+    row = tx.execute(query).one_or_none()
+    return Caller(row.key_id, frozenset(row.scopes.split())) if row else None
 
 
 def digest_secret(secret: str) -> str:
     """Return the digest under which a key is stored."""
     # A key is 256 random bits: its plain digest cannot be reversed, and an index finds it.
     return sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-_ANY_KEY = Prepared(select(keys.c.key_id).limit(1))
-_BY_DIGEST = Prepared(
-    select(keys.c.key_id, keys.c.scopes).where(
-        keys.c.digest == bindparam("digest"),
-        keys.c.revoked_at.is_(None),
-        or_(keys.c.expires_at.is_(None), keys.c.expires_at > bindparam("at")),
-    )
-)

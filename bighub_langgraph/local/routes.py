@@ -72,11 +72,7 @@ class Route:
 
 
 def handle_request(engine: Engine, method: str, path: str, **request: Any) -> Any:
-    """Return the response's JSON to a request; see `call_route` for its parts.
-
-    Raises:
-        ApiError: The request is refused; 501 if there is no such endpoint.
-    """
+    """Return the response's JSON to a request, or raise an `ApiError`; see `call_route`."""
     for route in ROUTES:
         if route.method == method and (match := route.pattern.fullmatch(path)):
             return call_route(engine, route, match.groups(), **request)

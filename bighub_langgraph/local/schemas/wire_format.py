@@ -90,11 +90,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def validate(model: type[Model], data: object, location: str = "body") -> Model:
-    """Parse a body or a query.
-
-    Raises:
-        ApiError: 422 with the list of invalid fields.
-    """
+    """Parse a body or a query, or raise an `ApiError` 422 with the list of invalid fields."""
     try:
         return model.model_validate(data)
     except ValidationError as error:  # the values are not repeated
@@ -115,11 +111,7 @@ def _check_printable(text: str) -> str:
 
 
 def parse_timestamp(text: object) -> float:
-    """Return the Unix time of an ISO 8601 text; without a time zone it is UTC.
-
-    Raises:
-        ValueError: The text is not a timestamp.
-    """
+    """Return the Unix time of an ISO 8601 text, or raise `ValueError`; without a zone it is UTC."""
     try:
         parsed = datetime.fromisoformat(str(text))
         return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()

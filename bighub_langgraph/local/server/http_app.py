@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 from fastapi import Body, FastAPI, Query, Request, Response, Security
 from fastapi.routing import APIRoute
-from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic_core import to_json
 from sqlalchemy import Connection
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -21,7 +20,12 @@ from bighub_langgraph.local.errors import ApiError, invalid_field
 from bighub_langgraph.local.routes import ROUTES, Route, call_route, not_offered
 from bighub_langgraph.local.schemas.responses import ErrorResponse
 from bighub_langgraph.local.server.group_commit import GroupCommit
-from bighub_langgraph.local.server.http_auth import Authenticator, ServerLimits
+from bighub_langgraph.local.server.http_auth import (
+    API_KEY,
+    BEARER_TOKEN,
+    Authenticator,
+    ServerLimits,
+)
 from bighub_langgraph.local.server.metrics import Metrics, RequestLogMiddleware
 from bighub_langgraph.local.settings import Settings
 
@@ -39,11 +43,8 @@ _ERRORS = {
     501: "The embedded engine does not offer this",
     503: "The store cannot be used at the moment",
 }
-# For the document only: the authenticator reads the key itself.
-_SECURITY = [
-    Security(APIKeyHeader(name="X-API-Key", auto_error=False)),
-    Security(HTTPBearer(auto_error=False)),
-]
+# For the document only: the authenticator reads the key itself, before the body.
+_SECURITY = [Security(API_KEY), Security(BEARER_TOKEN)]
 
 
 class PublicWithoutKeys(ValueError):
@@ -140,13 +141,12 @@ class _Server:
     """What the endpoints of one application share."""
 
     def __init__(self, engine: Engine, limits: ServerLimits, *, keys_required: bool | None) -> None:
+        commits = GroupCommit(engine)
         self.engine = engine
         self.limits = limits
         self.metrics = Metrics()
-        self.group_commit = GroupCommit(engine)
-        self.authenticator = Authenticator(
-            engine, self.group_commit, limits, keys_required=keys_required
-        )
+        self.group_commit = commits
+        self.authenticator = Authenticator(engine, commits, limits, keys_required=keys_required)
 
     async def check_health(self) -> dict[str, str]:
         """Return 200 if the server can use its store."""

@@ -6,20 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 
+from fastapi import Request
+from fastapi.security import APIKeyHeader, HTTPBearer
 from sqlalchemy import Connection
-from starlette.requests import Request
 
-from bighub_langgraph.local.api_keys import (
-    ANONYMOUS,
-    Caller,
-    digest_secret,
-    find_caller,
-    has_keys,
-)
+from bighub_langgraph.local.api_keys import ANONYMOUS, Caller, digest_secret, find_caller, has_keys
 from bighub_langgraph.local.engine import Engine
 from bighub_langgraph.local.errors import ApiError
 from bighub_langgraph.local.server.group_commit import GroupCommit
 
+API_KEY = APIKeyHeader(name="X-API-Key", auto_error=False)
+BEARER_TOKEN = HTTPBearer(auto_error=False)
 _MAX_CALLERS = 10_000  # in the cache of keys, and in the rate limiter
 
 
@@ -59,7 +56,8 @@ class Authenticator:
         Raises:
             ApiError: 401 without a valid key, 403 for another scope, 429 above the rate limit.
         """
-        secret = _read_secret(request)
+        bearer = await BEARER_TOKEN(request)
+        secret = await API_KEY(request) or (bearer.credentials if bearer else None)
         caller = self._cache.get(secret and digest_secret(secret))
         if caller is None:
             caller = await self._group_commit.run(lambda tx: self.authenticate(tx, secret))
@@ -76,11 +74,7 @@ class Authenticator:
         return secret
 
     def authenticate(self, tx: Connection, secret: str | None) -> Caller:
-        """Return the caller with this key; without keys in the store, an anonymous one.
-
-        Raises:
-            ApiError: 401 if the key is missing or not valid.
-        """
+        """Return the caller with this key, or an anonymous one without keys; else raise a 401."""
         digest = None if secret is None else digest_secret(secret)
         if digest is not None:
             caller = find_caller(tx, digest, self._engine.clock())
@@ -118,11 +112,3 @@ class RateLimiter:
             if len(self._buckets) > _MAX_CALLERS:
                 del self._buckets[next(iter(self._buckets))]
         return wait
-
-
-def _read_secret(request: Request) -> str | None:
-    key = request.headers.get("x-api-key")
-    if key:
-        return key
-    kind, _, token = request.headers.get("authorization", "").partition(" ")
-    return token.strip() or None if kind.lower() == "bearer" else None
