@@ -152,7 +152,7 @@ def build_response(result: EvaluationResult, *, dry_run: bool = False) -> dict[s
                 "novel_situation": novelty is not None,
                 "reason": novelty or result.reason,
             },
-            "precedents": _count_precedents(result.precedents),
+            "precedents": count_precedents(result.precedents),
             "trajectory_id": result.trajectory_id,
         },
         "decision_packet": {
@@ -181,6 +181,19 @@ def show_precedent(precedent: Precedent) -> dict[str, Any]:
     }
 
 
+def count_precedents(precedents: list[Precedent]) -> dict[str, Any]:
+    """Return how many precedents there are, and how they ended."""
+    bad = [precedent for precedent in precedents if precedent.label.bad]
+    total = len(precedents)
+    return {
+        "total_precedents": total,
+        "with_outcomes": sum(precedent.label.outcome for precedent in precedents),
+        "success_rate": round(1 - len(bad) / total, 4) if total else 0.0,
+        "negative_rate": round(len(bad) / total, 4) if total else 0.0,
+        "warnings": [each.summary for each in bad if each.similarity > _MIN_SIMILARITY],
+    }
+
+
 def _build_rationale(result: EvaluationResult) -> str:
     """Return the reason in one sentence, with its numbers."""
     if result.evidence < _MIN_EVIDENCE:
@@ -192,18 +205,6 @@ def _build_rationale(result: EvaluationResult) -> str:
     bad = sum(label.bad for label in labels)
     nearest = f", {bad} of the {len(labels)} most alike" if labels else ""
     return f"risk {result.risk:.2f}: {result.reason}; {counts}{nearest}."
-
-
-def _count_precedents(precedents: list[Precedent]) -> dict[str, Any]:
-    bad = [precedent for precedent in precedents if precedent.label.bad]
-    total = len(precedents)
-    return {
-        "total_precedents": total,
-        "with_outcomes": sum(precedent.label.outcome for precedent in precedents),
-        "success_rate": round(1 - len(bad) / total, 4) if total else 0.0,
-        "negative_rate": round(len(bad) / total, 4) if total else 0.0,
-        "warnings": [each.summary for each in bad if each.similarity > _MIN_SIMILARITY],
-    }
 
 
 def _find_alternatives(result: EvaluationResult) -> list[dict[str, Any]]:
