@@ -27,16 +27,16 @@ def run_once(engine: Engine, key: str, request: object, change: Callable[[], Any
     except (TypeError, ValueError, RecursionError) as error:
         raise invalid_field("body", "JSON that is not too deep") from error
     digest = sha256(text.encode(errors="surrogatepass")).hexdigest()
-    known = answers.c.idempotency_key == key
+    has_key = answers.c.idempotency_key == key
     with engine.store.transaction() as tx:
         # Insert the key first: a simultaneous request waits here and then loads this response.
         row = {"idempotency_key": key, "digest": digest, "at": engine.clock()}
         claim = engine.store.insert(answers).on_conflict_do_nothing()
         if tx.execute(claim, row).rowcount:
             response = change()
-            tx.execute(update(answers).where(known).values(answer=json.dumps(response)))
+            tx.execute(update(answers).where(has_key).values(answer=json.dumps(response)))
             return response
-        stored = tx.execute(select(answers).where(known)).one()
+        stored = tx.execute(select(answers).where(has_key)).one()
     if stored.digest != digest:
         raise key_mismatch()
     return json.loads(stored.answer)

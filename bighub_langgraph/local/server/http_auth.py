@@ -98,7 +98,7 @@ class RateLimiter:
     def __init__(self, limits: ServerLimits, clock: Callable[[], float] = monotonic) -> None:
         self._capacity = float(limits.requests_per_minute)
         self._clock = clock
-        self._buckets: dict[str, tuple[float, float]] = {}  # caller -> tokens, when
+        self._buckets: dict[str, tuple[float, float]] = {}  # caller: tokens, time
         self._lock = threading.Lock()
 
     def take(self, caller: str) -> float:
