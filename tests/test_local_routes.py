@@ -180,6 +180,8 @@ def test_memory_remembers_events_once_and_adds_them_up(bighub: LocalBighub) -> N
     assert context["top_block_reasons"] == [{"reason": "too much", "count": 1}]
     advice = bighub.actions.memory_recommendations(min_events=1)
     assert advice["recommendations"][0]["type"] == "blocked"
+    elsewhere = bighub.actions.memory_recommendations(min_events=1, scope={"tool": "send_mail"})
+    assert (elsewhere["filters"], elsewhere["recommendations"]) == ({"tool": "send_mail"}, [])
     assert bighub.actions.refresh_memory_aggregates()["refreshed"] is True
 
 

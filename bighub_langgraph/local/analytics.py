@@ -1,9 +1,8 @@
 """Analytics: outcomes by domain, whether following the advice helped, and the event stream."""
 
-from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, case, func, literal, select
+from sqlalchemy import ColumnElement, Connection, Row, case, func, select
 
 from bighub_langgraph.core.models import Recommendation
 from bighub_langgraph.local.engine import Engine
@@ -29,6 +28,17 @@ _QUADRANTS = {
     "ignored_positive": ~decisions.c.followed & (_IS_BAD == 0),
     "ignored_negative": ~decisions.c.followed & (_IS_BAD == 1),
 }
+_EXAMPLE = (
+    decisions.c.request_id,
+    decisions.c.domain,
+    decisions.c.action,
+    decisions.c.action.label("tool"),
+    decisions.c.outcome.label("status"),
+    decisions.c.recommendation.label("verdict_was"),
+    decisions.c.risk.label("risk_score_was"),
+    decisions.c.outcome_at.label("reported_at"),
+    decisions.c.followed.label("recommendation_followed"),
+)
 Filters = tuple[ColumnElement[bool], ...]
 
 
@@ -71,26 +81,22 @@ def recommendation_quality(
     filters = _build_filters(domain, since, until)
     where = (*filters, _REPORTED, decisions.c.followed.is_not(None))
     with engine.store.transaction() as tx:
-        domains = _count_quadrants(tx, where, decisions.c.domain)
-        actors = _count_quadrants(tx, where, decisions.c.actor)
-        weeks = _count_quadrants(tx, where, func.floor(decisions.c.at / _WEEK))
-        helped = _find_examples(tx, where, followed=True, bad=False)
-        missed = _find_examples(tx, where, followed=False, bad=True)
-    quadrants = _sum_quadrants(domains)
-    followed = quadrants["followed_positive"] + quadrants["followed_negative"]
-    total = sum(quadrants.values())
+        domains = _count_quadrants(tx, where, domain=decisions.c.domain)
+        actors = _count_quadrants(tx, where, actor_type=decisions.c.actor)
+        weeks = _count_quadrants(tx, where, week=func.floor(decisions.c.at / _WEEK))
+        helped = _find_examples(tx, *where, decisions.c.followed, _IS_BAD == 0)
+        missed = _find_examples(tx, *where, ~decisions.c.followed, _IS_BAD == 1)
+    quadrants = {name: sum(row[name] for row in domains) for name in _QUADRANTS}
+    total, positive = sum(quadrants.values()), quadrants["followed_positive"]
+    followed = positive + quadrants["followed_negative"]
     return {
         "total_with_outcome": total,
         "follow_rate": _ratio(followed, total) if total else None,
-        "positive_after_following": (
-            _ratio(quadrants["followed_positive"], followed) if followed else None
-        ),
+        "positive_after_following": _ratio(positive, followed) if followed else None,
         "quadrants": quadrants,
-        "by_domain": [_group_view(row, "domain", str) for row in domains],
-        "by_actor": [_group_view(row, "actor_type", str) for row in actors],
-        "trend": [
-            _group_view(row, "week", lambda week: format_timestamp(week * _WEEK)) for row in weeks
-        ],
+        "by_domain": domains,
+        "by_actor": actors,
+        "trend": [{**week, "week": format_timestamp(week["week"] * _WEEK)} for week in weeks],
         "examples": {"helped": helped, "missed": missed},
     }
 
@@ -105,61 +111,40 @@ def partner_view(engine: Engine, domain: str) -> dict[str, Any]:
 
 
 def _build_filters(domain: str | None, since: float | None, until: float | None) -> Filters:
-    filters: list[ColumnElement[bool]] = []
-    if domain is not None:
-        filters.append(decisions.c.domain == domain)
-    if since is not None:
-        filters.append(decisions.c.at >= since)
-    if until is not None:
-        filters.append(decisions.c.at <= until)
-    return tuple(filters)
-
-
-def _count_quadrants(tx: Connection, where: Filters, by: ColumnElement[Any]) -> list[Row[Any]]:
-    counts = [func.sum(case((is_in, 1), else_=0)).label(name) for name, is_in in _QUADRANTS.items()]
-    query = select(by.label("key"), *counts).where(*where).group_by(by).order_by(by)
-    return list(tx.execute(query).all())
-
-
-def _sum_quadrants(rows: list[Row[Any]]) -> dict[str, int]:
-    return {name: sum(getattr(row, name) for row in rows) for name in _QUADRANTS}
-
-
-def _group_view(row: Row[Any], name: str, format_key: Callable[[Any], Any]) -> dict[str, Any]:
-    quadrants = _sum_quadrants([row])
-    followed = quadrants["followed_positive"] + quadrants["followed_negative"]
-    total = sum(quadrants.values())
-    return {
-        name: format_key(row.key),
-        "total": total,
-        "followed": followed,
-        "ignored": total - followed,
-        "follow_rate": _ratio(followed, total),
-        **quadrants,
-    }
-
-
-def _find_examples(
-    tx: Connection, where: Filters, *, followed: bool, bad: bool
-) -> list[dict[str, Any]]:
-    chosen = select(decisions).where(
-        *where, decisions.c.followed.is_(followed), literal(int(bad)) == _IS_BAD
+    filters = (
+        (domain, decisions.c.domain == domain),
+        (since, decisions.c.at >= (since or 0.0)),
+        (until, decisions.c.at <= (until or 0.0)),
     )
-    rows = tx.execute(chosen.order_by(decisions.c.id.desc()).limit(_MAX_EXAMPLES))
+    return tuple(condition for value, condition in filters if value is not None)
+
+
+def _count_quadrants(
+    tx: Connection, where: Filters, **group: ColumnElement[Any]
+) -> list[dict[str, Any]]:
+    """Return the quadrants of each group, and what they add up to; `group` is named by its key."""
+    counts = [func.sum(case((is_in, 1), else_=0)).label(name) for name, is_in in _QUADRANTS.items()]
+    keys = [column.label(name) for name, column in group.items()]
+    query = select(*keys, *counts).where(*where).group_by(*group.values()).order_by(*group.values())
+    groups = []
+    for row in tx.execute(query).mappings():
+        followed = row["followed_positive"] + row["followed_negative"]
+        ignored = row["ignored_positive"] + row["ignored_negative"]
+        total = followed + ignored
+        sums = {"total": total, "followed": followed, "ignored": ignored}
+        groups.append({**row, **sums, "follow_rate": _ratio(followed, total)})
+    return groups
+
+
+def _find_examples(tx: Connection, *where: ColumnElement[bool]) -> list[dict[str, Any]]:
+    query = select(*_EXAMPLE).where(*where).order_by(decisions.c.id.desc()).limit(_MAX_EXAMPLES)
     return [
         {
-            "request_id": row.request_id,
-            "case_id": case_id(row.request_id),
-            "domain": row.domain,
-            "action": row.action,
-            "tool": row.action,
-            "status": row.outcome,
-            "verdict_was": row.recommendation,
-            "risk_score_was": row.risk,
-            "reported_at": format_timestamp(row.outcome_at),
-            "recommendation_followed": row.followed,
+            **row,
+            "case_id": case_id(row["request_id"]),
+            "reported_at": format_timestamp(row["reported_at"]),
         }
-        for row in rows
+        for row in tx.execute(query).mappings()
     ]
 
 
@@ -176,18 +161,9 @@ _EVENT_TYPES = {
     Recommendation.STOP.value: "blocked",
 }
 _SEVERITIES = {"allowed": "info", "approval_required": "warning", "blocked": "critical"}
-_COPIED_FIELDS = (
-    "allowed",
-    "reason",
-    "blocked_by",
-    "human_review",
-    "gate_version",
-    "mode",
-    "warnings",
-    "recommendation_confidence",
-    "enforcement_mode",
-    "enforced_verdict",
-    "decision_intelligence",
+_RESPONSE_FIELDS = (
+    *("allowed", "reason", "blocked_by", "human_review", "gate_version", "mode", "warnings"),
+    *("recommendation_confidence", "enforcement_mode", "enforced_verdict", "decision_intelligence"),
 )
 
 
@@ -210,12 +186,8 @@ def list_events(
     with engine.store.transaction() as tx:
         total = tx.execute(select(func.count()).select_from(decisions).where(where)).scalar_one()
         rows = tx.execute(query.limit(limit).offset(offset)).all()
-    return {
-        "events": [_event_view(row) for row in rows],
-        "total": total,
-        "limit": limit,
-        "offset": offset,
-    }
+    events = [_event_view(row) for row in rows]
+    return {"events": events, "total": total, "limit": limit, "offset": offset}
 
 
 def count_events(engine: Engine) -> dict[str, Any]:
@@ -233,7 +205,7 @@ def _event_view(row: Row[Any]) -> dict[str, Any]:
     response = load_response(row)
     event_type = _EVENT_TYPES[row.recommendation]
     return {
-        **{name: response[name] for name in _COPIED_FIELDS},
+        **{name: response[name] for name in _RESPONSE_FIELDS},
         "event_id": f"evt_{row.id}",
         "event_type": event_type,
         "severity": _SEVERITIES[event_type],

@@ -1,10 +1,11 @@
-"""Cases: decisions to look up, list and report on."""
+"""Stored decisions for people: cases to look up and report on, and approvals to answer."""
 
-from typing import Any
+from typing import Any, Literal
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, select, text
 
 from bighub_langgraph.local.engine import Engine
+from bighub_langgraph.local.errors import ApiError
 from bighub_langgraph.local.evaluate import evaluate
 from bighub_langgraph.local.outcomes import (
     case_id,
@@ -15,35 +16,28 @@ from bighub_langgraph.local.outcomes import (
 )
 from bighub_langgraph.local.repository import DecisionRow
 from bighub_langgraph.local.response import load_response
-from bighub_langgraph.local.schemas.requests import CaseRequest, EvaluateRequest, OutcomeReport
-from bighub_langgraph.local.schemas.wire_format import (
-    Flag,
-    Fraction,
-    Limit,
-    Offset,
-    QueryText,
-    format_timestamp,
-    validate,
+from bighub_langgraph.local.schemas.requests import (
+    ApprovalResolution,
+    CaseRequest,
+    EvaluateRequest,
+    OutcomeReport,
 )
+from bighub_langgraph.local.schemas.responses import ApprovalResponse, CaseResponse
+from bighub_langgraph.local.schemas.wire_format import Fraction, Limit, Offset, QueryText, validate
+from bighub_langgraph.local.scoring.evidence import Label
 from bighub_langgraph.local.tables import decisions
 
 
 def create(engine: Engine, body: CaseRequest) -> dict[str, Any]:
     """Store a decision made elsewhere, so that its outcome can be reported and learned from."""
     proposed = {
-        "action": body.action.action,
-        "target": body.action.target,
-        "value": body.action.value,
+        **body.action.model_dump(include={"action", "target", "value"}),
         "domain": body.domain,
         "actor": body.actor_id or body.actor_type,
         "context": {
             **body.context,
             "arguments": body.action.arguments,
-            "case": {
-                "verdict": body.verdict,
-                "goal": body.goal_summary,
-                "tags": list(body.tags),
-            },
+            "case": {"verdict": body.verdict, "goal": body.goal_summary, "tags": body.tags},
             "auto_executed": True,
         },
     }
@@ -65,7 +59,7 @@ def list_cases(
     action: QueryText | None = None,
     verdict: QueryText | None = None,
     outcome_status: QueryText | None = None,
-    has_outcome: Flag | None = None,
+    has_outcome: bool | None = None,
     min_risk_score: Fraction | None = None,
     max_risk_score: Fraction | None = None,
     limit: Limit = 50,
@@ -99,27 +93,68 @@ def report_case_outcome(
 
 def _case_view(row: DecisionRow | Row[Any]) -> dict[str, Any]:
     response = load_response(row)
-    return {
-        "case_id": case_id(row.request_id),
-        "request_id": row.request_id,
-        "domain": row.domain,
-        "action": {
-            "tool": row.action,
-            "action": row.action,
-            "target": row.target,
-            "value": row.value,
-        },
-        "actor_id": row.actor,
-        "verdict": {
-            "recommendation": row.recommendation,
-            "result": response["result"],
-            "risk_score": row.risk,
-            "rationale": response["reason"],
-        },
-        "decision_context": decision_context(row),
-        "approval": row.approval or None,
-        "outcome_status": row.outcome,
-        "has_outcome": row.outcome is not None,
-        "created_at": format_timestamp(row.at),
-        "outcome_at": format_timestamp(row.outcome_at),
+    action = {"tool": row.action, "action": row.action, "target": row.target, "value": row.value}
+    verdict = {
+        "recommendation": row.recommendation,
+        "result": response["result"],
+        "risk_score": row.risk,
+        "rationale": response["reason"],
     }
+    return CaseResponse.from_row(
+        row,
+        case_id=case_id(row.request_id),
+        action=action,
+        verdict=verdict,
+        decision_context=decision_context(row),
+        approval=row.approval or None,
+        has_outcome=row.outcome is not None,
+    )
+
+
+# -- approvals -------------------------------------------------------------------------------------
+
+ApprovalStatus = Literal["pending", "approved", "denied", "settled", "all"]
+_LABELS = {"approved": Label.APPROVED, "denied": Label.DENIED}
+_HAS_APPROVAL = text("approval <> ''")  # the condition of the index
+
+
+def list_approvals(
+    engine: Engine, *, status: ApprovalStatus = "pending", limit: Limit = 100
+) -> list[dict[str, Any]]:
+    """Return the approvals with a status, or `all`, oldest first."""
+    query = select(decisions).where(_HAS_APPROVAL)
+    if status != "all":
+        query = query.where(decisions.c.approval == status)
+    with engine.store.transaction() as tx:
+        rows = tx.execute(query.order_by(decisions.c.id).limit(limit))
+        return [_approval_view(row) for row in rows]
+
+
+def resolve_approval(engine: Engine, request_id: str, body: ApprovalResolution) -> dict[str, Any]:
+    """Record a person's answer. The first one stands; the same answer again changes nothing."""
+    with engine.store.transaction() as tx:
+        engine.sequences.lock(tx)
+        decision = find_decision(engine, tx, request_id)
+        if decision.approval in _LABELS:
+            if decision.approval != body.resolution:
+                message = f"{decision.request_id} is {decision.approval} already"
+                raise ApiError(409, message)
+            return _approval_view(decision)
+        at = engine.clock()
+        engine.decisions.update(
+            tx,
+            decision,
+            # An outcome weighs more than an earlier opinion.
+            label=_LABELS[body.resolution] if decision.label is None else None,
+            at=at,
+            approval=body.resolution,
+            comment=body.comment,
+            resolved_at=at,
+        )
+        return _approval_view(find_decision(engine, tx, decision.request_id))
+
+
+def _approval_view(decision: DecisionRow | Row[Any]) -> dict[str, Any]:
+    resolution = decision.approval if decision.approval in _LABELS else None
+    reason = load_response(decision)["reason"]
+    return ApprovalResponse.from_row(decision, resolution=resolution, reason=reason)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Connection, Row, delete, func, select, update
+from sqlalchemy import Connection, Insert, Row, Update, delete, func, select, update
 
 from bighub_langgraph.core.models import Recommendation
 from bighub_langgraph.local.errors import invalid_field, not_found
@@ -16,6 +16,7 @@ from bighub_langgraph.local.schemas.requests import (
     ConstraintCheck,
     KillSwitchActivation,
 )
+from bighub_langgraph.local.schemas.responses import ConstraintResponse, KillSwitchResponse
 from bighub_langgraph.local.schemas.wire_format import (
     Limit,
     Offset,
@@ -152,9 +153,7 @@ def create(engine: "Engine", body: Constraint) -> dict[str, Any]:
         "rule": json.dumps(limits),
     }
     with engine.store.transaction() as tx:
-        tx.execute(rules.insert(), row)
-        _store_version(engine, tx, row)
-        return _constraint_view(_find_constraint(tx, str(row["rule_id"])))
+        return _store_version(engine, tx, rules.insert().values(row))
 
 
 def preview(_engine: "Engine", body: Constraint) -> dict[str, Any]:
@@ -172,8 +171,10 @@ def list_constraints(
 ) -> list[dict[str, Any]]:
     """Return constraints, oldest first."""
     query = select(rules).order_by(rules.c.id).limit(limit).offset(offset)
-    for column, value in ((rules.c.status, status), (rules.c.domain, domain)):
-        query = query if value is None else query.where(column == value)
+    if status is not None:
+        query = query.where(rules.c.status == status)
+    if domain is not None:
+        query = query.where(rules.c.domain == domain)
     with engine.store.transaction() as tx:
         return [_constraint_view(row) for row in tx.execute(query)]
 
@@ -202,8 +203,8 @@ def resume(engine: "Engine", rule_id: str) -> dict[str, Any]:
 def delete_constraint(engine: "Engine", rule_id: str) -> dict[str, Any]:
     """Delete a constraint."""
     with engine.store.transaction() as tx:
-        _find_constraint(tx, rule_id)
-        tx.execute(delete(rules).where(rules.c.rule_id == rule_id))
+        if not tx.execute(delete(rules).where(rules.c.rule_id == rule_id)).rowcount:
+            raise not_found("constraint", rule_id)
         engine.sequences.next_value(tx, _SEQUENCE)
     return {"deleted": True, "rule_id": rule_id}
 
@@ -234,14 +235,14 @@ def check_action(engine: "Engine", body: ConstraintCheck) -> dict[str, Any]:
         action = Action(domain, body.action, body.actor, value=body.value)
         constraints = ActiveConstraints(constraints=chosen)
         rulings = constraints.find_rulings(tx, action, engine.clock())
-    blocking = [ruling for ruling in rulings if ruling.recommendation is Recommendation.STOP]
-    result = "blocked" if blocking else "requires_approval" if rulings else "allowed"
+    stop = next((each for each in rulings if each.recommendation is Recommendation.STOP), None)
+    result = "blocked" if stop else "requires_approval" if rulings else "allowed"
     return {
-        "allowed": result == "allowed",
+        "allowed": not rulings,
         "result": result,
         "requires_approval": result == "requires_approval",
         "reason": "; ".join(ruling.reason for ruling in rulings) or "no constraint applies",
-        "blocked_by": blocking[0].blocked_by if blocking else None,
+        "blocked_by": stop and stop.blocked_by,
         "dry_run": True,
     }
 
@@ -249,10 +250,9 @@ def check_action(engine: "Engine", body: ConstraintCheck) -> dict[str, Any]:
 def list_domains(engine: "Engine") -> list[dict[str, Any]]:
     """Return the domains that have decisions, constraints or settings."""
     with engine.store.transaction() as tx:
-        names = {*tx.execute(select(decisions.c.domain).distinct()).scalars()}
-        names |= {*tx.execute(select(rules.c.domain).distinct()).scalars()}
-    names |= set(engine.settings.domains)
-    return [{"id": name, "name": name, "unit": ""} for name in sorted(names)]
+        used = select(decisions.c.domain).union(select(rules.c.domain))
+        names = sorted({*tx.execute(used).scalars(), *engine.settings.domains})
+    return [{"id": name, "name": name, "unit": ""} for name in names]
 
 
 def _check_limits(constraint: Constraint) -> dict[str, Any]:
@@ -270,22 +270,23 @@ def _update(
     with engine.store.transaction() as tx:
         row = _find_constraint(tx, rule_id)
         limits = _check_limits(validate(Constraint, {**json.loads(row.rule), **changes}))
-        changed = {
-            "domain": limits["domain"],
-            "status": status or row.status,
-            "version": row.version + 1,
-            "updated_at": engine.clock(),
-            "rule": json.dumps(limits),
-        }
-        tx.execute(update(rules).where(rules.c.rule_id == rule_id).values(**changed))
-        _store_version(engine, tx, {"rule_id": rule_id, **changed})
-        return _constraint_view(_find_constraint(tx, rule_id))
+        changed = update(rules).values(
+            domain=limits["domain"],
+            status=status or row.status,
+            version=row.version + 1,
+            updated_at=engine.clock(),
+            rule=json.dumps(limits),
+        )
+        return _store_version(engine, tx, changed.where(rules.c.rule_id == rule_id))
 
 
-def _store_version(engine: "Engine", tx: Connection, row: dict[str, Any]) -> None:
-    version = {name: row[name] for name in ("rule_id", "version", "rule")}
-    tx.execute(rule_versions.insert(), {**version, "at": row["updated_at"]})
+def _store_version(engine: "Engine", tx: Connection, statement: Insert | Update) -> dict[str, Any]:
+    """Execute a change of one constraint, store its new version, and return it."""
+    row = tx.execute(statement.returning(rules)).one()
+    version = {"rule_id": row.rule_id, "version": row.version, "rule": row.rule}
+    tx.execute(rule_versions.insert(), {**version, "at": row.updated_at})
     engine.sequences.next_value(tx, _SEQUENCE)
+    return _constraint_view(row)
 
 
 def _find_constraint(tx: Connection, rule_id: str) -> Row[Any]:
@@ -296,14 +297,8 @@ def _find_constraint(tx: Connection, rule_id: str) -> Row[Any]:
 
 
 def _constraint_view(row: Row[Any]) -> dict[str, Any]:
-    return {
-        **json.loads(row.rule),
-        "rule_id": row.rule_id,
-        "status": row.status,
-        "version": row.version,
-        "created_at": format_timestamp(row.created_at),
-        "updated_at": format_timestamp(row.updated_at),
-    }
+    limits = json.loads(row.rule)
+    return {**limits, **ConstraintResponse.from_row(row, name=limits["name"])}
 
 
 # -- the kill switch over the API ------------------------------------------------------------------
@@ -313,48 +308,28 @@ def kill_switch_status(engine: "Engine") -> dict[str, Any]:
     """Return the kill switches that are on."""
     query = select(switches).where(switches.c.active).order_by(switches.c.id)
     with engine.store.transaction() as tx:
-        active = [_switch_view(row) for row in tx.execute(query)]
+        active = [KillSwitchResponse.from_row(row) for row in tx.execute(query)]
     return {"active": bool(active), "switches": active}
 
 
 def activate_kill_switch(engine: "Engine", body: KillSwitchActivation) -> dict[str, Any]:
     """Block every action, or those of one domain."""
-    row = {
-        "switch_id": f"ks_{engine.new_id()}",
-        "domain": body.domain,
-        "active": True,
-        "reason": body.reason,
-        "at": engine.clock(),
-    }
-    with engine.store.transaction() as tx:
-        tx.execute(switches.insert(), row)
-        engine.sequences.next_value(tx, _SEQUENCE)
-        return _switch_view(_find_switch(tx, str(row["switch_id"])))
+    switch_id, at = f"ks_{engine.new_id()}", engine.clock()
+    row = {"switch_id": switch_id, "active": True, "at": at, **body.model_dump()}
+    return _change_switch(engine, switch_id, switches.insert().values(row))
 
 
 def deactivate_kill_switch(engine: "Engine", switch_id: str) -> dict[str, Any]:
     """Allow again what a kill switch blocked."""
+    ended_at = func.coalesce(switches.c.ended_at, engine.clock())
+    ended = update(switches).where(switches.c.switch_id == switch_id)
+    return _change_switch(engine, switch_id, ended.values(active=False, ended_at=ended_at))
+
+
+def _change_switch(engine: "Engine", switch_id: str, statement: Insert | Update) -> dict[str, Any]:
     with engine.store.transaction() as tx:
-        _find_switch(tx, switch_id)
-        ended = update(switches).where(switches.c.switch_id == switch_id, switches.c.active)
-        tx.execute(ended.values(active=False, ended_at=engine.clock()))
+        row = tx.execute(statement.returning(switches)).one_or_none()
+        if row is None:
+            raise not_found("kill switch", switch_id)
         engine.sequences.next_value(tx, _SEQUENCE)
-        return _switch_view(_find_switch(tx, switch_id))
-
-
-def _find_switch(tx: Connection, switch_id: str) -> Row[Any]:
-    row = tx.execute(select(switches).where(switches.c.switch_id == switch_id)).one_or_none()
-    if row is None:
-        raise not_found("kill switch", switch_id)
-    return row
-
-
-def _switch_view(row: Row[Any]) -> dict[str, Any]:
-    return {
-        "switch_id": row.switch_id,
-        "active": row.active,
-        "domain": row.domain,
-        "reason": row.reason,
-        "activated_at": format_timestamp(row.at),
-        "deactivated_at": format_timestamp(row.ended_at),
-    }
+    return KillSwitchResponse.from_row(row)

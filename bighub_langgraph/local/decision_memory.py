@@ -5,10 +5,9 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, case, func, select
+from sqlalchemy import ColumnElement, Connection, case, func, select
 
 from bighub_langgraph.local.engine import Engine
-from bighub_langgraph.local.errors import invalid_field
 from bighub_langgraph.local.schemas.requests import (
     MemoryBatch,
     MemoryEvent,
@@ -20,26 +19,37 @@ from bighub_langgraph.local.schemas.wire_format import (
     WindowInHours,
     canonical_json,
     format_timestamp,
-    parse_timestamp,
     validate,
 )
 from bighub_langgraph.local.tables import memory
 
-_FILTERS = ("tool", "domain", "actor", "source")
+# status: the name of its rate, and what to do when the rate is high
 _RATES = {
-    "blocked": "blocked_rate",
-    "approval_required": "approval_rate",
-    "tool_error": "tool_error_rate",
+    "blocked": ("blocked_rate", "is blocked often: tell the agent its limits"),
+    "approval_required": ("approval_rate", "asks people often: report outcomes"),
+    "tool_error": ("tool_error_rate", "fails often: check its arguments first"),
 }
 
 
 def ingest(engine: Engine, body: MemoryBatch) -> dict[str, Any]:
     """Store the events of a round of tool calls. A known event counts once."""
     events = [validate(MemoryEvent, event) for event in body.events]
+    origin = {"model": body.model, "trace_id": body.trace_id}
+    stored = 0
     with engine.store.transaction() as tx:
         insert = engine.store.prepared(memory)
-        rows = (_event_row(engine, body, *pair) for pair in zip(events, body.events, strict=True))
-        stored = sum(insert.write(tx, **row) for row in rows)
+        for event, raw in zip(events, body.events, strict=True):
+            stored += insert.write(
+                tx,
+                event_id=event.event_id or engine.new_id(),
+                at=engine.clock() if event.timestamp is None else event.timestamp,
+                source=body.source,
+                tool=event.tool,
+                status=event.status,
+                actor=body.actor,
+                domain=body.domain,
+                event=canonical_json({**raw, **origin}),
+            )
     return {"accepted": len(events), "total_stored": stored, "source": body.source}
 
 
@@ -54,23 +64,23 @@ def summarize(
     source: QueryText | None = None,
 ) -> dict[str, Any]:
     """Return rates, tools, reasons and the newest events of the last hours."""
-    filters = zip(_FILTERS, (tool, domain, actor, source), strict=True)
-    chosen = {name: value for name, value in filters if value is not None}
-    where = _within(engine, window_hours, chosen)
+    filters = _choose_filters(tool=tool, domain=domain, actor=actor, source=source)
+    where = _within(engine, window_hours, filters)
     recent = select(memory.c.event).where(*where).order_by(memory.c.id.desc()).limit(limit_recent)
     with engine.store.transaction() as tx:
-        tools = [dict(row) for row in tx.execute(_by_tool(where)).mappings()]
+        tools = _count_by_tool(tx, where)
         events = [json.loads(text) for text in tx.execute(recent).scalars()]
     total = sum(tool["events"] for tool in tools)
+    rates = {
+        rate: round(sum(tool[status] for tool in tools) / total, 4) if total else 0.0
+        for status, (rate, _) in _RATES.items()
+    }
     return {
         "org_id": 0,
         "window_hours": window_hours,
-        "filters": chosen,
+        "filters": filters,
         "total_events": total,
-        **{
-            rate: round(sum(tool[status] for tool in tools) / total, 4) if total else 0.0
-            for status, rate in _RATES.items()
-        },
+        **rates,
         "avg_risk_score": _mean_risk(events),
         "top_tools": [{"tool": tool["tool"], "events": tool["events"]} for tool in tools[:10]],
         "top_block_reasons": _count_block_reasons(events),
@@ -80,20 +90,20 @@ def summarize(
 
 def recommend(engine: Engine, body: MemoryRecommendationsRequest) -> dict[str, Any]:
     """Return which tools deserve a tighter or looser rule, by what they did lately."""
-    scope = {**body.scope, **{name: getattr(body, name) for name in _FILTERS}}
-    chosen = {name: str(scope[name]) for name in _FILTERS if scope.get(name) is not None}
+    names = ("tool", "domain", "actor", "source")
+    filters = _choose_filters(
+        **{name: getattr(body, name) or body.scope.get(name) for name in names}
+    )
     with engine.store.transaction() as tx:
-        rows = tx.execute(_by_tool(_within(engine, body.window_hours, chosen))).mappings()
-        tools = [dict(row) for row in rows]
-    advice = [entry for tool in tools for entry in _recommend_for_tool(tool, body)]
+        tools = _count_by_tool(tx, _within(engine, body.window_hours, filters))
     return {
         "org_id": 0,
         "plan": "embedded",
         "window_hours": body.window_hours,
         "generated_at": format_timestamp(engine.clock()),
-        "filters": chosen,
+        "filters": filters,
         "summary": {"total_events": sum(tool["events"] for tool in tools), "tools": len(tools)},
-        "recommendations": advice[: body.limit_recommendations],
+        "recommendations": _list_recommendations(tools, body)[: body.limit_recommendations],
     }
 
 
@@ -102,23 +112,8 @@ def refresh(_engine: Engine) -> dict[str, Any]:
     return {"refreshed": True, "mode": "always fresh"}
 
 
-def _event_row(
-    engine: Engine, batch: MemoryBatch, event: MemoryEvent, raw: Mapping[str, Any]
-) -> dict[str, Any]:
-    try:
-        at = parse_timestamp(event.timestamp) if event.timestamp else engine.clock()
-    except ValueError as error:
-        raise invalid_field("body.events.timestamp", str(error)) from error
-    return {
-        "event_id": event.event_id or engine.new_id(),
-        "at": at,
-        "source": batch.source,
-        "tool": event.tool,
-        "status": event.status,
-        "actor": batch.actor,
-        "domain": batch.domain,
-        "event": canonical_json({**raw, "model": batch.model, "trace_id": batch.trace_id}),
-    }
+def _choose_filters(**values: object) -> dict[str, str]:
+    return {name: str(value) for name, value in values.items() if value is not None}
 
 
 def _within(engine: Engine, hours: int, filters: Mapping[str, str]) -> list[ColumnElement[bool]]:
@@ -126,13 +121,14 @@ def _within(engine: Engine, hours: int, filters: Mapping[str, str]) -> list[Colu
     return [memory.c.at >= since, *(memory.c[name] == value for name, value in filters.items())]
 
 
-def _by_tool(where: list[ColumnElement[bool]]) -> Select[Any]:
+def _count_by_tool(tx: Connection, where: list[ColumnElement[bool]]) -> list[Mapping[str, Any]]:
+    """Return the events of each tool, in all and by status, the most used tool first."""
     events = func.count().label("events")
     counts = [
         func.sum(case((memory.c.status == status, 1), else_=0)).label(status) for status in _RATES
     ]
-    grouped = select(memory.c.tool, events, *counts).where(*where).group_by(memory.c.tool)
-    return grouped.order_by(events.desc(), memory.c.tool)
+    query = select(memory.c.tool, events, *counts).where(*where).group_by(memory.c.tool)
+    return [*tx.execute(query.order_by(events.desc(), memory.c.tool)).mappings()]
 
 
 def _decision(event: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -155,16 +151,9 @@ def _count_block_reasons(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{"reason": reason, "count": count} for reason, count in counts.most_common(10)]
 
 
-def _recommend_for_tool(
-    tool: Mapping[str, Any], thresholds: MemoryRecommendationsRequest
+def _list_recommendations(
+    tools: list[Mapping[str, Any]], thresholds: MemoryRecommendationsRequest
 ) -> list[dict[str, Any]]:
-    if tool["events"] < thresholds.min_events:
-        return []
-    rules = (
-        ("blocked", thresholds.min_blocked_rate, "is blocked often: tell the agent its limits"),
-        ("approval_required", thresholds.min_approval_rate, "asks people often: report outcomes"),
-        ("tool_error", thresholds.min_tool_error_rate, "fails often: check its arguments first"),
-    )
     return [
         {
             "tool": tool["tool"],
@@ -173,6 +162,8 @@ def _recommend_for_tool(
             "events": tool["events"],
             "recommendation": f"{tool['tool']} {advice}",
         }
-        for status, threshold, advice in rules
-        if tool[status] / tool["events"] >= threshold
+        for tool in tools
+        if tool["events"] >= thresholds.min_events
+        for status, (rate, advice) in _RATES.items()
+        if tool[status] / tool["events"] >= getattr(thresholds, f"min_{rate}")
     ]

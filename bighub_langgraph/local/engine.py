@@ -2,20 +2,21 @@
 
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from sqlalchemy import Connection
 
 from bighub_langgraph.local.constraints import ActiveConstraints, load_constraints
+from bighub_langgraph.local.errors import store_unavailable
 from bighub_langgraph.local.repository import (
     RETENTION_INTERVAL,
     DecisionRepository,
+    Sequences,
     SessionRepository,
 )
 from bighub_langgraph.local.scoring.model import Model
-from bighub_langgraph.local.sequences import Sequences
 from bighub_langgraph.local.settings import Settings
 from bighub_langgraph.local.store import Store
 from bighub_langgraph.local.trainer import Trainer
@@ -81,6 +82,21 @@ class Engine:
             self._constraints = ActiveConstraints()
             raise
 
+    def run_batch(
+        self, operations: Sequence[Callable[[Connection], Any]], *, lock_sequences: bool = False
+    ) -> list[Any]:
+        """Run operations in order, with one commit, and return their results or exceptions.
+
+        If the commit fails, the result of each is an `ApiError`.
+        """
+        try:
+            with self.batch_transaction() as tx:
+                if lock_sequences:
+                    self.sequences.lock(tx)
+                return [_run_or_catch(operation, tx) for operation in operations]
+        except self.store.faults as error:
+            return [store_unavailable("a commit", error)] * len(operations)
+
     def count_decision(self, tx: Connection) -> None:
         """Count a decision. An engine in memory drops its oldest ones now and then."""
         self._decision_count += 1
@@ -97,3 +113,10 @@ class Engine:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _run_or_catch(operation: Callable[[Connection], Any], tx: Connection) -> Any:
+    try:
+        return operation(tx)
+    except Exception as error:  # noqa: BLE001 - the other operations run all the same
+        return error

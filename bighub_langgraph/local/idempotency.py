@@ -5,11 +5,11 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import delete, select, update
 
 from bighub_langgraph.local.engine import Engine
 from bighub_langgraph.local.errors import ApiError, invalid_field
-from bighub_langgraph.local.schemas.wire_format import AgeInHours, Flag, PositiveLimit
+from bighub_langgraph.local.schemas.wire_format import AgeInHours, PositiveLimit
 from bighub_langgraph.local.tables import answers
 
 _MAX_KEY_LENGTH = 255
@@ -22,16 +22,21 @@ def run_once(engine: Engine, key: str, request: object, change: Callable[[], Any
     that fails stores nothing, so its key can be used for the corrected request.
     """
     check_key(key)
-    digest = _digest(request)
+    try:
+        text = json.dumps(request, sort_keys=True, default=repr)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise invalid_field("body", "JSON that is not too deep") from error
+    digest = sha256(text.encode(errors="surrogatepass")).hexdigest()
+    has_key = answers.c.idempotency_key == key
     with engine.store.transaction() as tx:
         # Insert the key first: a simultaneous request waits here and then loads this response.
         row = {"idempotency_key": key, "digest": digest, "at": engine.clock()}
         claim = engine.store.insert(answers).on_conflict_do_nothing()
         if tx.execute(claim, row).rowcount:
             response = change()
-            tx.execute(_STORE, {"key": key, "answer": json.dumps(response)})
+            tx.execute(update(answers).where(has_key).values(answer=json.dumps(response)))
             return response
-        stored = tx.execute(_FIND, {"key": key}).one()
+        stored = tx.execute(select(answers).where(has_key)).one()
     if stored.digest != digest:
         raise key_mismatch()
     return json.loads(stored.answer)
@@ -40,7 +45,7 @@ def run_once(engine: Engine, key: str, request: object, change: Callable[[], Any
 def purge_responses(
     engine: Engine,
     *,
-    only_expired: Flag = True,
+    only_expired: bool = True,
     older_than_hours: AgeInHours = 24,
     limit: PositiveLimit = 1_000,
 ) -> dict[str, Any]:
@@ -66,21 +71,3 @@ def key_mismatch() -> ApiError:
         "this key was used before with another body",
         kind="idempotency_mismatch",
     )
-
-
-def _digest(request: object) -> str:
-    try:
-        text = json.dumps(request, sort_keys=True, default=repr)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise invalid_field("body", "JSON that is not too deep") from error
-    return sha256(text.encode(errors="surrogatepass")).hexdigest()
-
-
-_FIND = select(answers.c.digest, answers.c.answer).where(
-    answers.c.idempotency_key == bindparam("key")
-)
-_STORE = (
-    update(answers)
-    .where(answers.c.idempotency_key == bindparam("key"))
-    .values(answer=bindparam("answer"))
-)

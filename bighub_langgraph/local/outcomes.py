@@ -7,11 +7,15 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select
 
 from bighub_langgraph.local.engine import Engine
-from bighub_langgraph.local.enums import TAXONOMY, OutcomeMeaning
 from bighub_langgraph.local.errors import ApiError, invalid_field, not_found
 from bighub_langgraph.local.repository import DecisionRow
 from bighub_langgraph.local.response import load_response
-from bighub_langgraph.local.schemas.requests import OutcomeReport, OutcomeReportBatch
+from bighub_langgraph.local.schemas.requests import (
+    TAXONOMY,
+    OutcomeMeaning,
+    OutcomeReport,
+    OutcomeReportBatch,
+)
 from bighub_langgraph.local.schemas.wire_format import (
     AgeInHours,
     Limit,

@@ -4,8 +4,8 @@ from typing import Any
 
 from bighub_langgraph.local.engine import Engine
 from bighub_langgraph.local.evaluate import DEFAULT_DOMAIN
+from bighub_langgraph.local.response import count_precedents, show_precedent
 from bighub_langgraph.local.schemas.requests import CasePrecedentQuery, PrecedentQuery
-from bighub_langgraph.local.schemas.wire_format import format_timestamp
 from bighub_langgraph.local.scoring.features import Action, extract_facts
 from bighub_langgraph.local.scoring.precedents import Precedent
 
@@ -57,27 +57,16 @@ def _find_similar(engine: Engine, action: Action, min_similarity: float) -> list
 
 
 def _view(precedents: list[Precedent], limit: int) -> dict[str, Any]:
-    shown = [
-        {
-            "request_id": precedent.request_id,
-            "similarity": precedent.similarity,
-            "outcome": precedent.label.name,
-            "at": format_timestamp(precedent.at),
-            "summary": precedent.summary,
-        }
-        for precedent in precedents[:limit]
-    ]
+    shown = [show_precedent(precedent) for precedent in precedents[:limit]]
     return {"precedents": shown, **_summarize(precedents)}
 
 
 def _summarize(precedents: list[Precedent]) -> dict[str, Any]:
-    bad = [precedent for precedent in precedents if precedent.label.bad]
-    rate = len(bad) / len(precedents) if precedents else 0.0
+    counts = count_precedents(precedents)
+    rate = counts["negative_rate"]
+    bad = [precedent.summary for precedent in precedents if precedent.label.bad]
     return {
-        "total_precedents": len(precedents),
-        "with_outcomes": sum(precedent.label.outcome for precedent in precedents),
-        "success_rate": round(1 - rate, 4) if precedents else 0.0,
-        "negative_rate": round(rate, 4),
+        **counts,
         "risk_level": "low" if rate < _LOW else "medium" if rate < _HIGH else "high",
-        "warnings": [precedent.summary for precedent in bad][:_MAX_WARNINGS],
+        "warnings": bad[:_MAX_WARNINGS],
     }

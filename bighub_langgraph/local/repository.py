@@ -1,7 +1,10 @@
-"""The repositories of decisions, their labels and sessions: the one place that writes them."""
+"""The repositories of decisions, their labels and sessions: the one place that writes them.
+
+Gapless sequences number new evidence and new limits, by which every process notices them.
+"""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -11,9 +14,8 @@ from bighub_langgraph.local.schemas.wire_format import to_json_text
 from bighub_langgraph.local.scoring.evidence import Evidence, Label
 from bighub_langgraph.local.scoring.features import Action, SessionHistory
 from bighub_langgraph.local.scoring.session import Session
-from bighub_langgraph.local.sequences import Sequences
 from bighub_langgraph.local.store import Prepared, Store
-from bighub_langgraph.local.tables import decisions, evidence, memory, outcomes, sessions
+from bighub_langgraph.local.tables import decisions, evidence, heads, memory, outcomes, sessions
 
 MAX_DECISIONS_IN_MEMORY = 20_000
 RETENTION_INTERVAL = 5_000  # decisions between two deletions, as the model is saved before each
@@ -84,6 +86,29 @@ class LabelRow(NamedTuple):
             risk=decision.risk,
             parts=json.loads(decision.parts),
         )
+
+
+class Sequences:
+    """The sequences of a store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def current_values(self, tx: Connection) -> Mapping[str, int]:
+        """Return the last number of each sequence."""
+        return {row[0]: row[1] for row in _HEADS.rows(tx)}
+
+    def lock(self, tx: Connection) -> None:
+        """Lock the sequences before any other row, so that transactions never deadlock."""
+        if not self._store.sqlite:
+            _LOCK_HEAD.rows(tx, name="evidence")
+
+    def next_value(self, tx: Connection, name: str) -> int:
+        """Advance a sequence and return its new number.
+
+        Its row stays locked until the commit, so numbers become visible in order, without gaps.
+        """
+        return int(_ADVANCE_HEAD.rows(tx, name=name)[0][0])
 
 
 class DecisionRepository:
@@ -192,6 +217,16 @@ def _update_of(*columns: str) -> Prepared:
     return Prepared(statement, columns=columns)
 
 
+_HEADS = Prepared(select(heads.c.name, heads.c.number))
+_LOCK_HEAD = Prepared(
+    select(heads.c.number).where(heads.c.name == bindparam("name")).with_for_update()
+)
+_ADVANCE_HEAD = Prepared(
+    update(heads)
+    .where(heads.c.name == bindparam("name"))
+    .values(number=heads.c.number + 1)
+    .returning(heads.c.number)
+)
 _DECISION = [decisions.c[name] for name in DecisionRow._fields]
 _BY_ID = Prepared(
     select(*_DECISION).where(decisions.c.request_id == bindparam("request_id")).with_for_update()

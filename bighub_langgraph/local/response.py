@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
 from bighub_langgraph.core.models import Mode, Recommendation
-from bighub_langgraph.local.enums import Confidence
 from bighub_langgraph.local.schemas.wire_format import format_timestamp, to_json_text
 from bighub_langgraph.local.scoring.evidence import Label
 from bighub_langgraph.local.scoring.features import describe_call
@@ -26,11 +25,7 @@ _VERDICTS: Mapping[str, tuple[str, str, str]] = {
     Recommendation.REVIEW: ("requires_approval", "review", "CONDITIONAL"),
     Recommendation.STOP: ("blocked", "blocked", "DENIED"),
 }
-_CONFIDENCE_SCORES: Mapping[str, float] = {
-    Confidence.HIGH: 0.9,
-    Confidence.MEDIUM: 0.6,
-    Confidence.LOW: 0.3,
-}
+_CONFIDENCE_SCORES: Mapping[str, float] = {"high": 0.9, "medium": 0.6, "low": 0.3}
 _EVIDENCE_STATUSES = ((100, "strong"), (20, "moderate"), (_MIN_EVIDENCE, "sparse"))
 
 
@@ -68,11 +63,9 @@ class EvaluationResult(NamedTuple):
         """Return the result in a row of the store."""
         columns = [row.request_id, row.action, row.target, row.value, row.risk, row.recommendation]
         result = cls._make([*columns, json.loads(row.parts), *json.loads(row.reply)])
+        precedents = [Precedent(*fields) for fields in result.precedents]
         return result._replace(
-            precedents=[
-                Precedent(request_id, similarity, Label(label), at, target, summary)
-                for request_id, similarity, label, at, target, summary in result.precedents
-            ],
+            precedents=[each._replace(label=Label(each.label)) for each in precedents],
             novelties=tuple(result.novelties),
         )
 
@@ -93,9 +86,12 @@ def build_response(result: EvaluationResult, *, dry_run: bool = False) -> dict[s
     score = _CONFIDENCE_SCORES[result.confidence]
     verdict, execution_mode, gate_mode = _VERDICTS[recommendation]
     is_allowed, needs_review = verdict == "allowed", execution_mode == "review"
-    drift = ("outcomes have become worse lately",) if result.drifting else ()
-    warnings = [*result.novelties, *drift]
+    novelty = result.novelties[0] if result.novelties else None
+    warnings = [*result.novelties]
+    if result.drifting:
+        warnings.append("outcomes have become worse lately")
     alternatives = _find_alternatives(result)
+    statuses = (name for least, name in _EVIDENCE_STATUSES if result.evidence >= least)
     return {
         "recommendation": recommendation,
         "recommendation_confidence": result.confidence,
@@ -104,23 +100,12 @@ def build_response(result: EvaluationResult, *, dry_run: bool = False) -> dict[s
         "enforced_verdict": verdict if result.mode == Mode.ENFORCED else None,
         "decision_intelligence": {
             "rationale": rationale,
-            "evidence_status": next(
-                (name for least, name in _EVIDENCE_STATUSES if result.evidence >= least), "none"
-            ),
+            "evidence_status": next(statuses, "none"),
             "trajectory_health": result.health,
             "projected_regret": result.regret,
             "alternatives": alternatives,
             "rule_basis": result.blocked_by,
-            "precedents": [
-                {
-                    "request_id": precedent.request_id,
-                    "similarity": precedent.similarity,
-                    "outcome": precedent.label.name,
-                    "at": format_timestamp(precedent.at),
-                    "summary": precedent.summary,
-                }
-                for precedent in result.precedents
-            ],
+            "precedents": [show_precedent(precedent) for precedent in result.precedents],
             "evidence_count": round(result.evidence, 2),
             "drift": result.drifting,
             "model_parts": {name: round(part, 6) for name, part in result.parts.items()},
@@ -164,10 +149,10 @@ def build_response(result: EvaluationResult, *, dry_run: bool = False) -> dict[s
             "confidence": {
                 "score": score,
                 "level": result.confidence,
-                "novel_situation": bool(result.novelties),
-                "reason": result.novelties[0] if result.novelties else result.reason,
+                "novel_situation": novelty is not None,
+                "reason": novelty or result.reason,
             },
-            "precedents": _count_precedents(result.precedents),
+            "precedents": count_precedents(result.precedents),
             "trajectory_id": result.trajectory_id,
         },
         "decision_packet": {
@@ -175,13 +160,37 @@ def build_response(result: EvaluationResult, *, dry_run: bool = False) -> dict[s
             "signal": {
                 "recommendation": recommendation,
                 "risk_score": risk,
-                "confidence_zone": "novel" if result.novelties else "known",
+                "confidence_zone": "novel" if novelty else "known",
             },
             "intent": result.objective,
             "action_type": result.action,
             "candidate_actions": [proposed, *[option["action"] for option in alternatives]],
             "risk_factors": warnings,
         },
+    }
+
+
+def show_precedent(precedent: Precedent) -> dict[str, Any]:
+    """Return the JSON of a similar call."""
+    return {
+        "request_id": precedent.request_id,
+        "similarity": precedent.similarity,
+        "outcome": precedent.label.name,
+        "at": format_timestamp(precedent.at),
+        "summary": precedent.summary,
+    }
+
+
+def count_precedents(precedents: list[Precedent]) -> dict[str, Any]:
+    """Return how many precedents there are, and how they ended."""
+    bad = [precedent for precedent in precedents if precedent.label.bad]
+    total = len(precedents)
+    return {
+        "total_precedents": total,
+        "with_outcomes": sum(precedent.label.outcome for precedent in precedents),
+        "success_rate": round(1 - len(bad) / total, 4) if total else 0.0,
+        "negative_rate": round(len(bad) / total, 4) if total else 0.0,
+        "warnings": [each.summary for each in bad if each.similarity > _MIN_SIMILARITY],
     }
 
 
@@ -192,56 +201,27 @@ def _build_rationale(result: EvaluationResult) -> str:
     counts = (
         f"{result.bad:.0f} of {result.evidence:.0f} known outcomes of {result.action} went wrong"
     )
-    similar = bad = 0
-    for precedent in result.precedents:
-        if precedent.similarity >= _MIN_SIMILARITY:
-            similar += 1
-            bad += precedent.label.bad
-    nearest = f", {bad} of the {similar} most alike" if similar else ""
+    labels = [each.label for each in result.precedents if each.similarity >= _MIN_SIMILARITY]
+    bad = sum(label.bad for label in labels)
+    nearest = f", {bad} of the {len(labels)} most alike" if labels else ""
     return f"risk {result.risk:.2f}: {result.reason}; {counts}{nearest}."
-
-
-def _count_precedents(precedents: list[Precedent]) -> dict[str, Any]:
-    total, with_outcomes, bad = len(precedents), 0, 0
-    warnings = []
-    for precedent in precedents:
-        with_outcomes += precedent.label.outcome
-        if precedent.label.bad:
-            bad += 1
-            if precedent.similarity > _MIN_SIMILARITY:
-                warnings.append(precedent.summary)
-    return {
-        "total_precedents": total,
-        "with_outcomes": with_outcomes,
-        "success_rate": round(1 - bad / total, 4) if total else 0.0,
-        "negative_rate": round(bad / total, 4) if total else 0.0,
-        "warnings": warnings,
-    }
 
 
 def _find_alternatives(result: EvaluationResult) -> list[dict[str, Any]]:
     """Return what has gone better: a smaller value, or another target."""
     if result.recommendation == Recommendation.PROCEED:
         return []
-    alternatives = []
+    alternatives: list[tuple[str, str, float]] = []
     if result.smaller_value is not None:
-        alternatives.append(
-            {
-                "action": f"{result.action} of at most {result.smaller_value:g}",
-                "rationale": "smaller values have done clearly better",
-                "estimated_risk": round(result.risk / 2, 4),
-            }
-        )
+        action = f"{result.action} of at most {result.smaller_value:g}"
+        alternatives.append((action, "smaller values have done clearly better", result.risk / 2))
     for precedent in result.precedents:
         if precedent.label == Label.GOOD and precedent.target not in (None, result.target):
-            alternatives.append(
-                {
-                    "action": precedent.summary,
-                    "rationale": (
-                        f"{precedent.request_id} was like it and went well with another target"
-                    ),
-                    "estimated_risk": round(min(result.risk, 1 - precedent.similarity), 4),
-                }
-            )
+            reason = f"{precedent.request_id} was like it and went well with another target"
+            risk = min(result.risk, 1 - precedent.similarity)
+            alternatives.append((precedent.summary, reason, risk))
             break
-    return alternatives
+    return [
+        {"action": action, "rationale": reason, "estimated_risk": round(risk, 4)}
+        for action, reason, risk in alternatives
+    ]

@@ -6,15 +6,13 @@ The in-process client and the HTTP server call the same functions through this t
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from pydantic import BaseModel, create_model
+from pydantic import create_model
 
 from bighub_langgraph.local import (
     analytics,
-    approvals,
     calibration,
     cases,
     constraints,
@@ -41,7 +39,6 @@ from bighub_langgraph.local.schemas.wire_format import Body, Query, validate
 Handler = Callable[..., Any]
 
 
-@dataclass(frozen=True, slots=True)
 class Route:
     """One endpoint.
 
@@ -49,60 +46,37 @@ class Route:
     keyword. `body` and `query` are the models that validate the latter, if it takes any.
     """
 
-    method: str
-    path: str
-    scope: str
-    handler: Handler
-    response: Any
-    body: type[Body] | None
-    query: type[Query] | None
-    takes_idempotency_key: bool
-
-    @property
-    def path_names(self) -> list[str]:
-        """The names of the variable parts of the path."""
-        return re.findall(r"{(\w+)}", self.path)
-
-
-def handle_request(
-    engine: Engine,
-    method: str,
-    path: str,
-    *,
-    params: Mapping[str, Any] | None = None,
-    body: object = None,
-    idempotency_key: str | None = None,
-) -> Any:
-    """Validate a request, and return the response's JSON.
-
-    Raises:
-        ApiError: The request is refused; 501 if there is no such endpoint.
-    """
-    route, path_values = find_route(method, path)
-    query = None
-    if route.query is not None:
-        present = {name: value for name, value in (params or {}).items() if value is not None}
-        query = validate(route.query, present, "query")
-    content = None if route.body is None else validate(route.body, body)
-    return call_route(
-        engine, route, path_values, query=query, body=content, idempotency_key=idempotency_key
-    )
+    def __init__(
+        self, method: str, path: str, scope: str, handler: Handler, response: Any = JsonResponse
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.scope = scope
+        self.handler = handler
+        self.response = response
+        self.path_names = re.findall(r"{(\w+)}", path)
+        self.pattern = re.compile(re.sub(r"{\w+}", "([^/]+)", path))
+        parameters = inspect.signature(handler).parameters
+        self.takes_idempotency_key = "idempotency_key" in parameters
+        self.body: type[Body] | None = None
+        if "body" in parameters:
+            self.body = parameters["body"].annotation
+        self.query: type[Query] | None = None
+        options: dict[str, Any] = {
+            name: (parameter.annotation, parameter.default)
+            for name, parameter in parameters.items()
+            if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+        }
+        if options:
+            self.query = create_model(f"{handler.__name__} query", __base__=Query, **options)
 
 
-def find_route(method: str, path: str) -> tuple[Route, tuple[str, ...]]:
-    """Return the route of a path, and the values of the variable parts of the path."""
-    route = _FIXED_ROUTES.get((method, path))
-    if route is not None:
-        return route, ()
-    for route, pattern in _PATTERN_ROUTES:
-        if route.method == method and (match := pattern.fullmatch(path)):
-            return route, match.groups()
+def handle_request(engine: Engine, method: str, path: str, **request: Any) -> Any:
+    """Return the response's JSON to a request, or raise an `ApiError`; see `call_route`."""
+    for route in ROUTES:
+        if route.method == method and (match := route.pattern.fullmatch(path)):
+            return call_route(engine, route, match.groups(), **request)
     raise not_offered(method, path)
-
-
-def not_offered(method: str, path: str) -> ApiError:
-    """Return the error for an endpoint that the engine does not have."""
-    return ApiError(501, f"the embedded engine does not offer {method} {path}")
 
 
 def call_route(
@@ -110,19 +84,25 @@ def call_route(
     route: Route,
     path_values: Iterable[str],
     *,
-    query: BaseModel | None = None,
-    body: BaseModel | None = None,
+    params: Mapping[str, Any] | None = None,
+    body: object = None,
     idempotency_key: str | None = None,
 ) -> Any:
-    """Return the response's JSON to a validated request; see `handle_request`."""
-    arguments = [*path_values] if body is None else [*path_values, body]
-    options = {} if query is None else dict(query)
+    """Validate a request to an endpoint, and return the response's JSON."""
+    arguments: list[Any] = [*path_values]
+    options: dict[str, Any] = {}
+    if route.query is not None:
+        present = {name: value for name, value in (params or {}).items() if value is not None}
+        options = dict(validate(route.query, present, "query"))
+    content: dict[str, Any] = {}
+    if route.body is not None:
+        model = validate(route.body, body)
+        arguments, content = [*arguments, model], dict(model)
     try:
         if route.takes_idempotency_key:
             return route.handler(engine, *arguments, idempotency_key=idempotency_key)
         if idempotency_key is None or route.scope == READ:
             return route.handler(engine, *arguments, **options)
-        content = {} if body is None else dict(body)
         request = [route.method, route.path, *path_values, options, content]
         change = partial(route.handler, engine, *arguments, **options)
         return idempotency.run_once(engine, idempotency_key, request, change)
@@ -130,24 +110,13 @@ def call_route(
         raise store_unavailable(f"{route.method} {route.path}", error) from error
 
 
-def _route(
-    method: str, path: str, scope: str, handler: Handler, response: Any = JsonResponse
-) -> Route:
-    parameters = inspect.signature(handler).parameters
-    fields: dict[str, Any] = {
-        name: (parameter.annotation, parameter.default)
-        for name, parameter in parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    }
-    query = create_model(f"{handler.__name__} query", __base__=Query, **fields) if fields else None
-    body = parameters["body"].annotation if "body" in parameters else None
-    return Route(
-        method, path, scope, handler, response, body, query, "idempotency_key" in parameters
-    )
+def not_offered(method: str, path: str) -> ApiError:
+    """Return the error for an endpoint that the engine does not have."""
+    return ApiError(501, f"the embedded engine does not offer {method} {path}")
 
 
-_get = partial(_route, "GET")
-_post = partial(_route, "POST")
+_get = partial(Route, "GET")
+_post = partial(Route, "POST")
 
 ROUTES = (
     _post("/actions/evaluate", DECIDE, evaluation.evaluate, EvaluationResponse),
@@ -169,8 +138,8 @@ ROUTES = (
     _get("/outcomes/by-case/{case_id}", READ, outcomes.get_outcome, OutcomeResponse),
     _get("/outcomes/{request_id}", READ, outcomes.get_outcome, OutcomeResponse),
     _get("/outcomes/{request_id}/timeline", READ, outcomes.get_timeline),
-    _get("/approvals", READ, approvals.list_approvals, list[ApprovalResponse]),
-    _post("/approvals/{request_id}/resolve", DECIDE, approvals.resolve, ApprovalResponse),
+    _get("/approvals", READ, cases.list_approvals, list[ApprovalResponse]),
+    _post("/approvals/{request_id}/resolve", DECIDE, cases.resolve_approval, ApprovalResponse),
     _post("/precedents/query", READ, precedents.query_precedents),
     _post("/precedents/signals", READ, precedents.get_signals),
     _get("/precedents/stats", READ, precedents.get_stats),
@@ -204,17 +173,10 @@ ROUTES = (
     _post("/rules/validate/dry-run", READ, constraints.check_action),
     _get("/rules/domains", READ, constraints.list_domains, list[JsonResponse]),
     _get("/rules/{rule_id}", READ, constraints.get, ConstraintResponse),
-    _route("PATCH", "/rules/{rule_id}", CONTROL, constraints.change, ConstraintResponse),
-    _route("DELETE", "/rules/{rule_id}", CONTROL, constraints.delete_constraint),
+    Route("PATCH", "/rules/{rule_id}", CONTROL, constraints.change, ConstraintResponse),
+    Route("DELETE", "/rules/{rule_id}", CONTROL, constraints.delete_constraint),
     _post("/rules/{rule_id}/pause", CONTROL, constraints.pause, ConstraintResponse),
     _post("/rules/{rule_id}/resume", CONTROL, constraints.resume, ConstraintResponse),
     _post("/rules/admin/idempotency/purge", CONTROL, idempotency.purge_responses),
     _get("/rules/{rule_id}/versions", READ, constraints.list_versions, list[JsonResponse]),
 )
-
-_FIXED_ROUTES = {(route.method, route.path): route for route in ROUTES if "{" not in route.path}
-_PATTERN_ROUTES = [
-    (route, re.compile(re.sub(r"{\w+}", "([^/]+)", route.path)))
-    for route in ROUTES
-    if "{" in route.path
-]

@@ -7,6 +7,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Self
@@ -22,7 +23,7 @@ from bighub.decisions import AsyncDecisionsAPI, DecisionsAPI
 
 from bighub_langgraph.concurrency import detects_blocking_calls
 from bighub_langgraph.local.engine import Engine
-from bighub_langgraph.local.errors import ApiError, store_unavailable
+from bighub_langgraph.local.errors import ApiError
 from bighub_langgraph.local.evaluate import find_session_id
 from bighub_langgraph.local.routes import handle_request
 from bighub_langgraph.local.settings import Settings
@@ -55,9 +56,7 @@ class LocalBighub(BighubClient):
         # call it on the event loop.
         self.in_process = self.never_waits = self.engine.store.in_memory
         self._owns_engine = engine is None
-        transport = LocalTransport(self.engine)
-        _connect_resources(self, transport)
-        self.decisions = LocalDecisions(transport, reviews=self.reviews, outcomes=self.outcomes)
+        _connect_resources(self, LocalTransport(self.engine), LocalDecisions)
 
     def close(self) -> None:
         """Close the engine, unless the client was created with one."""
@@ -89,11 +88,7 @@ class AsyncLocalBighub(AsyncBighubClient):
         self.url = url
         self.in_process = self.engine.store.in_memory
         self._owns_engine = engine is None
-        transport = AsyncLocalTransport(self.engine)
-        _connect_resources(self, transport)
-        self.decisions = AsyncLocalDecisions(
-            transport, reviews=self.reviews, outcomes=self.outcomes
-        )
+        _connect_resources(self, AsyncLocalTransport(self.engine), AsyncLocalDecisions)
 
     async def close(self) -> None:
         """Close the engine, unless the client was created with one."""
@@ -110,8 +105,8 @@ class AsyncLocalBighub(AsyncBighubClient):
 class LocalDecisions(DecisionsAPI):
     """The SDK's decisions, and several of them at once."""
 
-    def __init__(self, transport: "LocalTransport", *, reviews: Any, outcomes: Any) -> None:
-        super().__init__(transport, reviews=reviews, outcomes=outcomes)
+    def __init__(self, transport: "LocalTransport", **resources: Any) -> None:
+        super().__init__(transport, **resources)
         self._local = transport
 
     def evaluate_together(self, calls: Sequence[Mapping[str, Any]]) -> list[Any]:
@@ -120,26 +115,19 @@ class LocalDecisions(DecisionsAPI):
         Each is decided as if it were evaluated alone after the ones before it. Where `evaluate`
         would raise, the list has the exception.
         """
-        return self._local.request_batch(
-            [partial(self.evaluate, **call) for call in calls],
-            lock_sequences=_has_several_sessions(calls),
-        )
+        return self._local.evaluate_together(self.evaluate, calls)
 
 
 class AsyncLocalDecisions(AsyncDecisionsAPI):
     """The SDK's decisions, and several of them at once."""
 
-    def __init__(self, transport: "AsyncLocalTransport", *, reviews: Any, outcomes: Any) -> None:
-        super().__init__(transport, reviews=reviews, outcomes=outcomes)
+    def __init__(self, transport: "AsyncLocalTransport", **resources: Any) -> None:
+        super().__init__(transport, **resources)
         self._local = transport
 
     async def evaluate_together(self, calls: Sequence[Mapping[str, Any]]) -> list[Any]:
         """Evaluate calls in order, with one commit; see `LocalDecisions.evaluate_together`."""
-        evaluate = DecisionsAPI(self._local.blocking).evaluate
-        results: list[Any] = await self._local.request_batch(
-            [partial(evaluate, **call) for call in calls],
-            lock_sequences=_has_several_sessions(calls),
-        )
+        results: list[Any] = await self._local.evaluate_together(calls)
         return results
 
 
@@ -154,38 +142,32 @@ class LocalTransport:
         *,
         method: str,
         path: str,
-        params: Mapping[str, Any] | None = None,
         json_body: Any = None,
         idempotency_key: str | None = None,
-        headers: Mapping[str, str] | None = None,  # noqa: ARG002 - no endpoint reads one
+        headers: Any = None,
+        **options: Any,
     ) -> Any:
         """Return the response's JSON, or raise the SDK's exception for its status."""
+        del headers  # no endpoint reads one
+        options |= {"body": json_body, "idempotency_key": idempotency_key or None}
         try:
-            return handle_request(
-                self._engine,
-                method.upper(),
-                path,
-                params=params,
-                body=json_body,
-                idempotency_key=idempotency_key or None,
-            )
+            return handle_request(self._engine, method.upper(), path, **options)
         except ApiError as error:
             raise _to_sdk_error(error) from error
 
-    def request_batch(
-        self, requests: Sequence[Callable[[], Any]], *, lock_sequences: bool = False
+    def evaluate_together(
+        self, evaluate: Callable[..., Any], calls: Sequence[Mapping[str, Any]]
     ) -> list[Any]:
-        """Make requests in order, with one commit. A failed one is an exception in the list.
+        """Evaluate calls with one commit; see `LocalDecisions.evaluate_together`."""
+        contexts = [call.get("context") for call in calls]
+        sessions = {find_session_id(each) for each in contexts if isinstance(each, Mapping)}
 
-        If the commit fails, all of them are.
-        """
-        try:
-            with self._engine.batch_transaction() as tx:
-                if lock_sequences:
-                    self._engine.sequences.lock(tx)
-                return [_call_or_catch(request) for request in requests]
-        except self._engine.store.faults as error:
-            return [_to_sdk_error(store_unavailable("a commit", error))] * len(requests)
+        def to_operation(call: Mapping[str, Any]) -> Callable[[object], Any]:
+            return lambda _tx: evaluate(**call)
+
+        operations = [to_operation(call) for call in calls]
+        results = self._engine.run_batch(operations, lock_sequences=len(sessions) > 1)
+        return [_to_sdk_error(each) if isinstance(each, ApiError) else each for each in results]
 
 
 class AsyncLocalTransport:
@@ -193,27 +175,21 @@ class AsyncLocalTransport:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self.blocking = LocalTransport(engine)
+        self._blocking = LocalTransport(engine)
 
     async def request(self, **request: Any) -> Any:
         """Answer one request; see `LocalTransport.request`."""
-        return await self._run(partial(self.blocking.request, **request))
+        return await self._run(partial(self._blocking.request, **request))
 
-    async def request_batch(self, requests: Sequence[Callable[[], Any]], **options: bool) -> Any:
-        """Make several blocking requests; see `LocalTransport.request_batch`."""
-        return await self._run(partial(self.blocking.request_batch, requests, **options))
+    async def evaluate_together(self, calls: Sequence[Mapping[str, Any]]) -> Any:
+        """Evaluate calls with one commit; see `LocalDecisions.evaluate_together`."""
+        evaluate = DecisionsAPI(self._blocking).evaluate
+        return await self._run(partial(self._blocking.evaluate_together, evaluate, calls))
 
     async def _run(self, request: Callable[[], Any]) -> Any:
         if self._engine.store.in_memory and not detects_blocking_calls():
             return request()
         return await asyncio.to_thread(request)
-
-
-def _call_or_catch(request: Callable[[], Any]) -> Any:
-    try:
-        return request()
-    except Exception as error:  # noqa: BLE001 - the other requests are made all the same
-        return error
 
 
 def _to_sdk_error(error: ApiError) -> BighubAPIError:
@@ -230,23 +206,13 @@ def _to_sdk_error(error: ApiError) -> BighubAPIError:
     return BighubAPIError(**details)
 
 
-def _has_several_sessions(calls: Sequence[Mapping[str, Any]]) -> bool:
-    contexts = [call.get("context") for call in calls]
-    return len({find_session_id(each) for each in contexts if isinstance(each, Mapping)}) > 1
-
-
-def _connect_resources(client: Any, transport: LocalTransport | AsyncLocalTransport) -> None:
+def _connect_resources(client: Any, transport: Any, decisions: Callable[..., Any]) -> None:
     """Create each of the client's resources again over our transport, later SDKs' too.
 
     A resource that cannot be created like this fails to connect: its address does not exist.
     """
     for name, resource in list(vars(client).items()):
-        if name != "decisions" and _takes_only_a_transport(type(resource)):
-            setattr(client, name, type(resource)(transport))
-
-
-def _takes_only_a_transport(resource: type[Any]) -> bool:
-    try:
-        return list(inspect.signature(resource).parameters) == ["transport"]
-    except ValueError:  # a built-in type without a signature
-        return False
+        with suppress(ValueError):  # a built-in type without a signature
+            if list(inspect.signature(type(resource)).parameters) == ["transport"]:
+                setattr(client, name, type(resource)(transport))
+    client.decisions = decisions(transport, reviews=client.reviews, outcomes=client.outcomes)

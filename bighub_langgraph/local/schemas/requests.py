@@ -1,10 +1,9 @@
 """Request bodies. They are validated strictly before anything is decided or learned."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, ConfigDict, Field
 
-from bighub_langgraph.local.enums import TAXONOMY
 from bighub_langgraph.local.schemas.wire_format import (
     Amount,
     Body,
@@ -15,6 +14,7 @@ from bighub_langgraph.local.schemas.wire_format import (
     Number,
     OptionalText,
     ShortText,
+    Timestamp,
 )
 
 
@@ -42,6 +42,39 @@ class EvaluateBatchRequest(Body):
     actions: Annotated[list[JsonObject], Field(min_length=1, max_length=100)]
     domain: ShortText | None = None
     actor: ShortText = "AI_AGENT"
+
+
+class OutcomeMeaning(NamedTuple):
+    """What a reported status means for the decision; `bad` is None where it means nothing."""
+
+    category: str
+    severity: float
+    bad: bool | None
+
+
+_NEUTRAL = OutcomeMeaning("neutral", 0.0, bad=None)
+_BAD_SEVERITIES = {
+    "FAILURE": 0.3,
+    "TIMEOUT": 0.3,
+    "REJECTED": 0.4,
+    "ESCALATION": 0.4,
+    "COMPLAINT": 0.4,
+    "ROLLBACK": 0.6,
+    "CHURN": 0.7,
+    "DISPUTE": 0.7,
+    "CHARGEBACK": 0.8,
+    "POLICY_VIOLATION": 0.8,
+    "INCIDENT": 0.9,
+    "DATA_LOSS": 0.9,
+    "SECURITY_INCIDENT": 1.0,
+    "FRAUD": 1.0,
+}
+TAXONOMY: dict[str, OutcomeMeaning] = {
+    "SUCCESS": OutcomeMeaning("positive", 0.0, bad=False),
+    "PARTIAL_SUCCESS": OutcomeMeaning("positive", 0.1, bad=False),
+    **dict.fromkeys(("BLOCKED", "CANCELLED", "EXPIRED", "PENDING", "UNKNOWN"), _NEUTRAL),
+    **{name: OutcomeMeaning("negative", how, bad=True) for name, how in _BAD_SEVERITIES.items()},
+}
 
 
 def _parse_outcome_status(status: str) -> str:
@@ -112,7 +145,7 @@ class MemoryEvent(Body):
     tool: ShortText
     status: ShortText
     event_id: ShortText | None = None
-    timestamp: ShortText | None = None
+    timestamp: Timestamp | None = None
 
 
 class MemoryBatch(Body):

@@ -1,28 +1,35 @@
-"""The resources of the API as the OpenAPI document describes them.
+"""The resources of the API: what the OpenAPI document describes, and how rows become JSON.
 
 A model names the fields that callers can rely on; a response may have more.
 """
 
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, Field
+from sqlalchemy import Row
 
-from bighub_langgraph.local.schemas.wire_format import Fraction
+from bighub_langgraph.local.repository import DecisionRow
+from bighub_langgraph.local.schemas.wire_format import Fraction, format_timestamp
 
 JsonResponse: TypeAlias = dict[str, Any]
 RecommendationWord = Literal[
     "proceed", "proceed_with_caution", "review_recommended", "do_not_proceed"
 ]
 Verdict = Literal["allowed", "requires_approval", "blocked"]
+Time = Annotated[str, BeforeValidator(format_timestamp)]  # ISO 8601, from a Unix time
+OptionalTime = Annotated[str | None, BeforeValidator(format_timestamp)]
 
 
 class Resource(BaseModel):
-    """A JSON object with the fields of its subclass, and others."""
+    """A JSON object. An alias is the name of the column that a field comes from."""
 
-    model_config = ConfigDict(extra="allow")
+    @classmethod
+    def from_row(cls, row: DecisionRow | Row[Any], **others: object) -> JsonResponse:
+        """Return the JSON of a row, with fields that are not columns."""
+        return cls.model_validate({**row._asdict(), **others}).model_dump()
 
 
-class FieldProblem(Resource):
+class FieldProblem(BaseModel):
     """What is wrong with one field of a request."""
 
     loc: list[str | int]
@@ -30,13 +37,13 @@ class FieldProblem(Resource):
     type: str
 
 
-class ErrorResponse(Resource):
+class ErrorResponse(BaseModel):
     """Why a request was refused."""
 
     detail: str | list[FieldProblem]
 
 
-class EvaluationResponse(Resource):
+class EvaluationResponse(BaseModel):
     """The engine's recommendation about one action."""
 
     request_id: str
@@ -56,7 +63,7 @@ class EvaluationResponse(Resource):
     decision_intelligence: JsonResponse
 
 
-class OutcomeResponse(Resource):
+class OutcomeResponse(BaseModel):
     """One outcome of a decision."""
 
     request_id: str
@@ -73,15 +80,20 @@ class ApprovalResponse(Resource):
     """An approval that is pending, or a person's answer to it."""
 
     request_id: str
+    validation_id: str = Field(validation_alias="request_id")
     action: str
-    status: str
+    actor: str
+    target: str | None
+    domain: str
+    value: float | None
+    status: str = Field(validation_alias="approval")
     resolution: Literal["approved", "denied"] | None
     comment: str | None
-    risk_score: Fraction
+    risk_score: Fraction = Field(validation_alias="risk")
     recommendation: RecommendationWord
     reason: str
-    created_at: str
-    resolved_at: str | None
+    created_at: Time = Field(validation_alias="at")
+    resolved_at: OptionalTime
 
 
 class CaseResponse(Resource):
@@ -91,10 +103,14 @@ class CaseResponse(Resource):
     request_id: str
     domain: str
     action: JsonResponse
+    actor_id: str = Field(validation_alias="actor")
     verdict: JsonResponse
-    outcome_status: str | None
+    decision_context: JsonResponse
+    approval: str | None
+    outcome_status: str | None = Field(validation_alias="outcome")
     has_outcome: bool
-    created_at: str
+    created_at: Time = Field(validation_alias="at")
+    outcome_at: OptionalTime
 
 
 class KillSwitchResponse(Resource):
@@ -104,17 +120,28 @@ class KillSwitchResponse(Resource):
     active: bool
     domain: str | None
     reason: str
-    activated_at: str
-    deactivated_at: str | None
+    activated_at: Time = Field(validation_alias="at")
+    deactivated_at: OptionalTime = Field(validation_alias="ended_at")
 
 
 class ConstraintResponse(Resource):
-    """A constraint in its current version."""
+    """A constraint in its current version, without its limits."""
 
     rule_id: str
     name: str
     domain: str
     status: Literal["active", "paused"]
     version: int
-    created_at: str
-    updated_at: str
+    created_at: Time
+    updated_at: Time
+
+
+class ApiKey(Resource):
+    """An API key without its secret."""
+
+    key_id: str
+    label: str
+    scopes: Annotated[list[str], BeforeValidator(str.split)]
+    created_at: Time
+    expires_at: OptionalTime
+    revoked_at: OptionalTime

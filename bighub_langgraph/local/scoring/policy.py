@@ -1,15 +1,16 @@
 """The policy: from the expected risk to the engine's recommendation."""
 
+from enum import StrEnum
 from typing import NamedTuple
 
 from bighub_langgraph.core.models import Recommendation
-from bighub_langgraph.local.enums import Confidence, Health
 from bighub_langgraph.local.scoring.confidence_bounds import (
     estimate_outcomes_needed,
     lower_bound,
     upper_bound,
 )
 from bighub_langgraph.local.scoring.model import Assessment
+from bighub_langgraph.local.scoring.session import Health
 from bighub_langgraph.local.settings import DomainSettings
 
 _SEVERITY = list(Recommendation)
@@ -17,6 +18,14 @@ _INTERVAL_LEVEL = 0.8  # of the interval whose width gives the confidence
 _WIDE, _NARROW = 0.4, 0.15
 _STOP_LEVEL, _STOP_RATE = 0.95, 0.5  # a stop needs counts that exclude a lower bad rate
 _CAUTION_SHARE = 0.75  # of the limit
+
+
+class Confidence(StrEnum):
+    """How sure the engine is of its recommendation."""
+
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
 
 
 class Advice(NamedTuple):

@@ -1,16 +1,24 @@
 """The summary of a session's calls, and its health."""
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Any, NamedTuple, Self
 from zlib import crc32
 
-from bighub_langgraph.local.enums import Health
 from bighub_langgraph.local.scoring.features import SessionHistory
 
 _MAX_COUNTERS = 48
 _MAX_WORDS = 160
 _MANY = 3
 _NO_COUNTS: Mapping[str, int] = {}
+
+
+class Health(StrEnum):
+    """How a session has gone so far."""
+
+    HEALTHY = "healthy"
+    STRAINED = "strained"
+    POOR = "poor"
 
 
 class SessionCall(NamedTuple):

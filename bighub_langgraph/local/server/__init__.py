@@ -6,6 +6,6 @@ from bighub_langgraph.local.server.http_app import (
     is_loopback,
     serve,
 )
-from bighub_langgraph.local.server.rate_limit import ServerLimits
+from bighub_langgraph.local.server.http_auth import ServerLimits
 
 __all__ = ["PublicWithoutKeys", "ServerLimits", "create_app", "is_loopback", "serve"]

@@ -3,21 +3,15 @@
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
 from bighub_langgraph.local.engine import Engine
-from bighub_langgraph.local.errors import store_unavailable
 
 Operation: TypeAlias = Callable[[Connection], Any]
 _MAX_BATCH = 16  # a longer batch would delay the requests after it
-
-
-class _Waiting(NamedTuple):
-    operation: Operation
-    result: asyncio.Future[Any]
 
 
 class GroupCommit:
@@ -29,18 +23,18 @@ class GroupCommit:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._waiting: list[_Waiting] = []
+        self._waiting: list[tuple[Operation, asyncio.Future[Any]]] = []
         self._is_busy = False
 
     async def run(self, operation: Operation) -> Any:
         """Return what the operation returns, after it is committed; raise what it raises."""
         if not self._engine.store.sqlite:
-            (result,) = await run_in_threadpool(self._run_batch, [operation])
+            (result,) = await run_in_threadpool(self._engine.run_batch, [operation])
             if isinstance(result, BaseException):
                 raise result
             return result
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(operation, future))
+        self._waiting.append((operation, future))
         if not self._is_busy:
             self._start_batch()
         return await future
@@ -49,33 +43,20 @@ class GroupCommit:
         batch, self._waiting = self._waiting[:_MAX_BATCH], self._waiting[_MAX_BATCH:]
         self._is_busy = bool(batch)
         if batch:
-            operations = [waiting.operation for waiting in batch]
-            done = asyncio.get_running_loop().run_in_executor(None, self._run_batch, operations)
-            done.add_done_callback(partial(self._deliver, batch))
+            operations = [operation for operation, _ in batch]
+            done = asyncio.get_running_loop().run_in_executor(
+                None, self._engine.run_batch, operations
+            )
+            done.add_done_callback(partial(self._deliver, [future for _, future in batch]))
 
-    def _deliver(self, batch: list[_Waiting], done: asyncio.Future[list[Any]]) -> None:
+    def _deliver(self, futures: list[asyncio.Future[Any]], done: asyncio.Future[list[Any]]) -> None:
         error = done.exception()
-        results = done.result() if error is None else [error] * len(batch)
-        for waiting, result in zip(batch, results, strict=True):
-            if waiting.result.done():  # its request was cancelled
+        results = done.result() if error is None else [error] * len(futures)
+        for future, result in zip(futures, results, strict=True):
+            if future.done():  # its request was cancelled
                 continue
             if isinstance(result, BaseException):
-                waiting.result.set_exception(result)
+                future.set_exception(result)
             else:
-                waiting.result.set_result(result)
+                future.set_result(result)
         self._start_batch()
-
-    def _run_batch(self, operations: list[Operation]) -> list[Any]:
-        """Return the result of each operation, or its exception."""
-        try:
-            with self._engine.batch_transaction() as tx:
-                return [_run_or_catch(operation, tx) for operation in operations]
-        except self._engine.store.faults as error:
-            return [store_unavailable("a commit", error)] * len(operations)
-
-
-def _run_or_catch(operation: Operation, tx: Connection) -> Any:
-    try:
-        return operation(tx)
-    except Exception as error:  # noqa: BLE001 - the other operations run all the same
-        return error

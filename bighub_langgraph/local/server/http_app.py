@@ -5,16 +5,13 @@ import inspect
 import ipaddress
 import json
 from collections.abc import Callable, Coroutine
-from typing import Annotated, Any, cast
+from contextlib import suppress
+from typing import Annotated, Any
 
 from fastapi import Body, FastAPI, Query, Request, Response, Security
-from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from fastapi.security import APIKeyHeader, HTTPBearer
-from pydantic import BaseModel
 from pydantic_core import to_json
 from sqlalchemy import Connection
-from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from bighub_langgraph.local.api_keys import READ, has_keys
@@ -22,11 +19,14 @@ from bighub_langgraph.local.engine import Engine
 from bighub_langgraph.local.errors import ApiError, invalid_field
 from bighub_langgraph.local.routes import ROUTES, Route, call_route, not_offered
 from bighub_langgraph.local.schemas.responses import ErrorResponse
-from bighub_langgraph.local.schemas.wire_format import invalid_fields
 from bighub_langgraph.local.server.group_commit import GroupCommit
-from bighub_langgraph.local.server.http_auth import Authenticator
+from bighub_langgraph.local.server.http_auth import (
+    API_KEY,
+    BEARER_TOKEN,
+    Authenticator,
+    ServerLimits,
+)
 from bighub_langgraph.local.server.metrics import Metrics, RequestLogMiddleware
-from bighub_langgraph.local.server.rate_limit import ServerLimits
 from bighub_langgraph.local.settings import Settings
 
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]", "::1")
@@ -43,11 +43,8 @@ _ERRORS = {
     501: "The embedded engine does not offer this",
     503: "The store cannot be used at the moment",
 }
-# For the document only: the authenticator reads the key before FastAPI parses the request.
-_SECURITY = [
-    Security(APIKeyHeader(name="X-API-Key", auto_error=False)),
-    Security(HTTPBearer(auto_error=False)),
-]
+# For the document only: the authenticator reads the key itself, before the body.
+_SECURITY = [Security(API_KEY), Security(BEARER_TOKEN)]
 
 
 class PublicWithoutKeys(ValueError):
@@ -75,6 +72,10 @@ def create_app(
         "/metrics", server.expose_metrics, response_class=Response, dependencies=_SECURITY
     )
     app.router.route_class = _EngineRoute
+    errors: dict[int | str, dict[str, Any]] = {
+        status: {"model": ErrorResponse, "description": description}
+        for status, description in _ERRORS.items()
+    }
     for route in ROUTES:
         app.add_api_route(
             route.path,
@@ -82,15 +83,13 @@ def create_app(
             methods=[route.method],
             response_model=route.response,
             dependencies=_SECURITY,
-            responses={
-                status: {"model": ErrorResponse, "description": description}
-                for status, description in _ERRORS.items()
-            },
+            responses=errors,
             name=route.handler.__name__,
             summary=f"{route.method} {route.path} (scope {route.scope})",
             description=inspect.getdoc(route.handler),
         )
-    _add_error_handlers(app)
+    app.add_exception_handler(ApiError, _to_response)
+    app.add_exception_handler(404, _to_response)
     app.add_middleware(RequestLogMiddleware, metrics=server.metrics)
     if hosts:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
@@ -133,25 +132,21 @@ def serve(
 
 def is_loopback(host: str) -> bool:
     """Return whether only this machine can reach a host."""
-    if host == "localhost":
-        return True
-    try:
+    with suppress(ValueError):
         return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+    return host == "localhost"
 
 
 class _Server:
     """What the endpoints of one application share."""
 
     def __init__(self, engine: Engine, limits: ServerLimits, *, keys_required: bool | None) -> None:
+        commits = GroupCommit(engine)
         self.engine = engine
         self.limits = limits
         self.metrics = Metrics()
-        self.group_commit = GroupCommit(engine)
-        self.authenticator = Authenticator(
-            engine, self.group_commit, limits, keys_required=keys_required
-        )
+        self.group_commit = commits
+        self.authenticator = Authenticator(engine, commits, limits, keys_required=keys_required)
 
     async def check_health(self) -> dict[str, str]:
         """Return 200 if the server can use its store."""
@@ -165,12 +160,12 @@ class _Server:
 
 
 class _Endpoint:
-    """Answers the requests of a route. Its signature tells FastAPI what to validate."""
+    """Answers the requests of a route. Its signature is for the OpenAPI document only."""
 
     def __init__(self, server: _Server, route: Route) -> None:
         self._server = server
         self._route = route
-        annotations: dict[str, Any] = {"request": Request, **dict.fromkeys(route.path_names, str)}
+        annotations: dict[str, Any] = dict.fromkeys(route.path_names, str)
         if route.query is not None:
             annotations["query"] = Annotated[route.query, Query()]
         if route.body is not None:
@@ -180,32 +175,19 @@ class _Endpoint:
             [inspect.Parameter(name, kind, annotation=each) for name, each in annotations.items()]
         )
 
-    async def admit(self, request: Request) -> "JsonRequest":
-        """Return the request with its body, after its caller and its size were checked."""
-        secret = await self._server.authenticator.admit(request, self._route.scope)
-        request.state.secret = secret
-        admitted = JsonRequest(request.scope, request.receive)
-        await admitted.load(self._server.limits.body_bytes)
-        return admitted
-
-    async def __call__(
-        self,
-        *,
-        request: Request,
-        query: BaseModel | None = None,
-        body: BaseModel | None = None,
-        **path_values: str,
-    ) -> Response:
-        """Return the response to a validated request."""
+    async def __call__(self, request: Request) -> Response:
+        """Return the response to a request, whose caller is checked before its body is read."""
         server, route = self._server, self._route
+        secret = await server.authenticator.admit(request, route.scope)
+        body = await _read_json(request, server.limits.body_bytes)
 
         def authenticate_and_call(tx: Connection) -> Any:
-            server.authenticator.authenticate(tx, request.state.secret)
+            server.authenticator.authenticate(tx, secret)
             return call_route(
                 server.engine,
                 route,
-                path_values.values(),
-                query=query,
+                request.path_params.values(),
+                params=request.query_params,
                 body=body,
                 idempotency_key=request.headers.get("idempotency-key") or None,
             )
@@ -217,63 +199,36 @@ class _Endpoint:
 
 
 class _EngineRoute(APIRoute):
-    """A route that admits a request before FastAPI reads it."""
+    """A route whose endpoint reads and validates the request itself, as in process."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-        admit = cast("_Endpoint", self.endpoint).admit
-
-        async def admit_and_handle(request: Request) -> Response:
-            return await handle(await admit(request))
-
-        return admit_and_handle
+        return self.endpoint
 
 
-class JsonRequest(Request):
-    """A request whose JSON body was read within a limit."""
+async def _read_json(request: Request, limit: int) -> Any:
+    """Return the parsed body, or None if it is empty.
 
-    content = b""
-    data: Any = None
-
-    async def load(self, limit: int) -> None:
-        """Read and parse the body.
-
-        Raises:
-            ApiError: 413 above `limit` bytes, 415 for other content, 422 if it is not JSON.
-        """
-        content = bytearray()
-        async for chunk in self.stream():
-            content += chunk
-            if len(content) > limit:
-                raise ApiError(413, f"a body may have {limit} bytes")
-        if not content:
-            return
-        if self.headers.get("content-type", "").split(";")[0].strip() != "application/json":
-            raise ApiError(415, "send application/json")
-        try:
-            self.content, self.data = bytes(content), json.loads(content)
-        except (ValueError, RecursionError) as error:
-            raise invalid_field("body", "not readable as JSON") from error
-
-    async def body(self) -> bytes:
-        """Return the body that was read."""
-        return self.content
-
-    async def json(self) -> Any:
-        """Return the body that was parsed."""
-        return self.data
+    Raises:
+        ApiError: 413 above `limit` bytes, 415 for other content, 422 if it is not JSON.
+    """
+    content = bytearray()
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > limit:
+            raise ApiError(413, f"a body may have {limit} bytes")
+    if not content:
+        return None
+    if request.headers.get("content-type", "").split(";")[0].strip() != "application/json":
+        raise ApiError(415, "send application/json")
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise invalid_field("body", "not readable as JSON") from error
 
 
-def _add_error_handlers(app: FastAPI) -> None:
-    @app.exception_handler(ApiError)
-    async def answer(_request: Request, error: ApiError) -> Response:
-        content = to_json({"detail": error.detail})
-        return Response(content, error.status, error.headers, media_type="application/json")
-
-    @app.exception_handler(RequestValidationError)
-    async def answer_invalid(request: Request, error: RequestValidationError) -> Response:
-        return await answer(request, invalid_fields(error.errors()))
-
-    @app.exception_handler(404)
-    async def answer_unknown_path(request: Request, _error: HTTPException) -> Response:
-        return await answer(request, not_offered(request.method, request.url.path))
+async def _to_response(request: Request, error: Exception) -> Response:
+    """Return the response to a refused request, or to one without a route."""
+    if not isinstance(error, ApiError):
+        error = not_offered(request.method, request.url.path)
+    content = to_json({"detail": error.detail})
+    return Response(content, error.status, error.headers, media_type="application/json")

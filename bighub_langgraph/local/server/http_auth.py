@@ -1,23 +1,31 @@
-"""Authentication of HTTP requests by API key."""
+"""Who may send requests to the server, and how often: API keys, scopes and rate limits."""
 
 import math
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
 
+from fastapi import Request
+from fastapi.security import APIKeyHeader, HTTPBearer
 from sqlalchemy import Connection
-from starlette.requests import Request
 
-from bighub_langgraph.local.api_keys import (
-    ANONYMOUS,
-    Caller,
-    digest_secret,
-    find_caller,
-    has_keys,
-)
+from bighub_langgraph.local.api_keys import ANONYMOUS, Caller, digest_secret, find_caller, has_keys
 from bighub_langgraph.local.engine import Engine
 from bighub_langgraph.local.errors import ApiError
 from bighub_langgraph.local.server.group_commit import GroupCommit
-from bighub_langgraph.local.server.rate_limit import RateLimiter, ServerLimits
 
-_MAX_CACHED = 10_000
+API_KEY = APIKeyHeader(name="X-API-Key", auto_error=False)
+BEARER_TOKEN = HTTPBearer(auto_error=False)
+_MAX_CALLERS = 10_000  # in the cache of keys, and in the rate limiter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerLimits:
+    """The server's limits for each caller."""
+
+    body_bytes: int = 2_000_000
+    requests_per_minute: int = 6_000
 
 
 class Authenticator:
@@ -48,7 +56,8 @@ class Authenticator:
         Raises:
             ApiError: 401 without a valid key, 403 for another scope, 429 above the rate limit.
         """
-        secret = _read_secret(request)
+        bearer = await BEARER_TOKEN(request)
+        secret = await API_KEY(request) or (bearer.credentials if bearer else None)
         caller = self._cache.get(secret and digest_secret(secret))
         if caller is None:
             caller = await self._group_commit.run(lambda tx: self.authenticate(tx, secret))
@@ -65,11 +74,7 @@ class Authenticator:
         return secret
 
     def authenticate(self, tx: Connection, secret: str | None) -> Caller:
-        """Return the caller with this key; without keys in the store, an anonymous one.
-
-        Raises:
-            ApiError: 401 if the key is missing or not valid.
-        """
+        """Return the caller with this key, or an anonymous one without keys; else raise a 401."""
         digest = None if secret is None else digest_secret(secret)
         if digest is not None:
             caller = find_caller(tx, digest, self._engine.clock())
@@ -81,15 +86,29 @@ class Authenticator:
         if caller is None:
             self._cache.pop(digest, None)
             raise ApiError(401, problem, headers={"WWW-Authenticate": "Bearer"})
-        if len(self._cache) >= _MAX_CACHED:
+        if len(self._cache) >= _MAX_CALLERS:
             self._cache.clear()
         self._cache[digest] = caller
         return caller
 
 
-def _read_secret(request: Request) -> str | None:
-    key = request.headers.get("x-api-key")
-    if key:
-        return key
-    kind, _, token = request.headers.get("authorization", "").partition(" ")
-    return token.strip() or None if kind.lower() == "bearer" else None
+class RateLimiter:
+    """A token bucket for each caller; it refills evenly."""
+
+    def __init__(self, limits: ServerLimits, clock: Callable[[], float] = monotonic) -> None:
+        self._capacity = float(limits.requests_per_minute)
+        self._clock = clock
+        self._buckets: dict[str, tuple[float, float]] = {}  # caller: tokens, time
+        self._lock = threading.Lock()
+
+    def take(self, caller: str) -> float:
+        """Take a token, and return 0; return the seconds to wait if the bucket is empty."""
+        now = self._clock()
+        with self._lock:
+            tokens, at = self._buckets.pop(caller, (self._capacity, now))
+            tokens = min(self._capacity, tokens + max(0.0, now - at) * self._capacity / 60)
+            wait = 0.0 if tokens >= 1 else (1 - tokens) * 60 / self._capacity
+            self._buckets[caller] = (tokens if wait else tokens - 1, now)
+            if len(self._buckets) > _MAX_CALLERS:
+                del self._buckets[next(iter(self._buckets))]
+        return wait

@@ -3,7 +3,6 @@
 import json
 import logging
 from time import perf_counter
-from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -60,14 +59,11 @@ class RequestLogMiddleware:
         try:
             await self._app(scope, receive, send_and_note_status)
         finally:
-            self._record(scope, status, perf_counter() - start)
-
-    def _record(self, scope: Scope, status: int, seconds: float) -> None:
-        method, route = scope["method"], str(getattr(scope.get("route"), "path", "none"))
-        self._metrics.requests.labels(method, route, str(status)).inc()
-        self._metrics.seconds.observe(seconds)
-        if log.isEnabledFor(logging.INFO):
-            line: dict[str, Any] = {
+            seconds = perf_counter() - start
+            method, route = scope["method"], str(getattr(scope.get("route"), "path", "none"))
+            self._metrics.requests.labels(method, route, str(status)).inc()
+            self._metrics.seconds.observe(seconds)
+            line = {
                 "method": method,
                 "route": route,
                 "status": status,
