@@ -19,13 +19,13 @@ from bighub_langgraph.local.engine import Engine
 from bighub_langgraph.local.errors import ApiError, invalid_field
 from bighub_langgraph.local.routes import ROUTES, Route, call_route, not_offered
 from bighub_langgraph.local.schemas.responses import ErrorResponse
-from bighub_langgraph.local.server.group_commit import GroupCommit
-from bighub_langgraph.local.server.http_auth import (
+from bighub_langgraph.local.server.auth_and_rate_limits import (
     API_KEY,
     BEARER_TOKEN,
     Authenticator,
     ServerLimits,
 )
+from bighub_langgraph.local.server.group_commit import GroupCommit
 from bighub_langgraph.local.server.metrics import Metrics, RequestLogMiddleware
 from bighub_langgraph.local.settings import Settings
 
