@@ -8,7 +8,7 @@ from bighub_langgraph.local.engine import Engine
 from bighub_langgraph.local.enums import TAXONOMY
 from bighub_langgraph.local.schemas.requests import Observation
 from bighub_langgraph.local.schemas.wire_format import Days, QueryText, format_timestamp
-from bighub_langgraph.local.scoring.evidence import Label
+from bighub_langgraph.local.scoring.features import Label
 from bighub_langgraph.local.tables import decisions
 
 _BINS = 10

@@ -19,7 +19,7 @@ from bighub_langgraph.local.schemas.wire_format import (
     to_json_text,
     validate,
 )
-from bighub_langgraph.local.scoring.evidence import Label
+from bighub_langgraph.local.scoring.features import Label
 from bighub_langgraph.local.tables import decisions, evidence, outcomes
 
 

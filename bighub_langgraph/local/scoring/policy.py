@@ -4,12 +4,12 @@ from typing import NamedTuple
 
 from bighub_langgraph.core.models import Recommendation
 from bighub_langgraph.local.enums import Confidence, Health
-from bighub_langgraph.local.scoring.confidence_bounds import (
+from bighub_langgraph.local.scoring.model import Assessment
+from bighub_langgraph.local.scoring.risk_limit import (
     estimate_outcomes_needed,
     lower_bound,
     upper_bound,
 )
-from bighub_langgraph.local.scoring.model import Assessment
 from bighub_langgraph.local.settings import DomainSettings
 
 _SEVERITY = list(Recommendation)
@@ -17,6 +17,10 @@ _INTERVAL_LEVEL = 0.8  # of the interval whose width gives the confidence
 _WIDE, _NARROW = 0.4, 0.15
 _STOP_LEVEL, _STOP_RATE = 0.95, 0.5  # a stop needs counts that exclude a lower bad rate
 _CAUTION_SHARE = 0.75  # of the limit
+_UNHEALTHY = {
+    Health.POOR: (Recommendation.REVIEW, "its session goes badly"),
+    Health.STRAINED: (Recommendation.CAUTION, "its session has had trouble"),
+}
 
 
 class Advice(NamedTuple):
@@ -37,10 +41,8 @@ def recommend(assessment: Assessment, health: Health | None, settings: DomainSet
     """Return what the evidence and the session's health allow."""
     recommendation, reason = _recommend_by_risk(assessment, settings)
     advice = Advice(recommendation, rate_confidence(assessment), reason)
-    if health is Health.POOR:
-        return advice.at_least(Recommendation.REVIEW, "its session goes badly")
-    if health is Health.STRAINED:
-        return advice.at_least(Recommendation.CAUTION, "its session has had trouble")
+    if health in _UNHEALTHY:
+        return advice.at_least(*_UNHEALTHY[health])
     return advice
 
 
@@ -55,30 +57,26 @@ def _recommend_by_risk(
         if assessment.age > settings.reevaluate_after:
             return Recommendation.REVIEW, "it went badly, but that was some time ago"
         return Recommendation.STOP, f"a risk of {risk:.2f} is too high"
-    if (reason := _review_reason(assessment, settings)) is not None:
+    if (reason := _find_review_reason(assessment, settings)) is not None:
         return Recommendation.REVIEW, reason
     if risk > _CAUTION_SHARE * min(assessment.risk_limit, settings.affordable_risk):
         return Recommendation.CAUTION, "it lies close to the limit"
     return Recommendation.PROCEED, "calls like it have gone well"
 
 
-def _review_reason(assessment: Assessment, settings: DomainSettings) -> str | None:
+def _find_review_reason(assessment: Assessment, settings: DomainSettings) -> str | None:
+    risk, limit, max_rate = assessment.risk, assessment.risk_limit, settings.max_bad_rate
     if assessment.novelties:
         return assessment.novelties[0]
-    if assessment.risk > settings.affordable_risk:
-        return f"at a risk of {assessment.risk:.2f} asking is cheaper than running"
-    if (max_rate := settings.max_bad_rate) and assessment.risk > assessment.risk_limit:
-        needed = estimate_outcomes_needed(max_rate, settings.confidence_level)
-        return _explain_limit(assessment, needed)
-    return None
-
-
-def _explain_limit(assessment: Assessment, needed: int) -> str:
+    if risk > settings.affordable_risk:
+        return f"at a risk of {risk:.2f} asking is cheaper than running"
+    if max_rate is None or risk <= limit:
+        return None
+    needed = estimate_outcomes_needed(max_rate, settings.confidence_level)
     if assessment.evidence < needed:
         known = f"{assessment.evidence:.0f} of about {needed} good outcomes needed"
         return f"not enough history to run without approval: {known}"
-    limit = f"the limit of {assessment.risk_limit:.2f} that past outcomes allow"
-    return f"a risk of {assessment.risk:.2f} is above {limit}"
+    return f"a risk of {risk:.2f} is above the limit of {limit:.2f} that past outcomes allow"
 
 
 def rate_confidence(assessment: Assessment) -> Confidence:

@@ -1,17 +1,25 @@
-"""Precedents: the labelled calls that are most similar to an action."""
+"""Precedents: the labelled calls that are most similar to an action, found by its embedding."""
 
+import math
 from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING, Any, NamedTuple
+from zlib import crc32
 
 import numpy as np
 
-from bighub_langgraph.local.scoring.embedding import DIMENSIONS, Embedding, embed_action
-from bighub_langgraph.local.scoring.evidence import Evidence, Label
-from bighub_langgraph.local.scoring.features import Action, describe_call
+from bighub_langgraph.local.scoring.features import (
+    Action,
+    Evidence,
+    Fact,
+    Label,
+    describe_call,
+    looks_like_identifier,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+DIMENSIONS = 128
 MAX_PRECEDENTS = 512  # of an action
 _MAX_ACTIONS = 64
 _NEIGHBORS = 40
@@ -36,11 +44,6 @@ class Neighbors(NamedTuple):
     calls: list[Precedent]
     similarities: "NDArray[np.float32]"
 
-    @property
-    def max_similarity(self) -> float:
-        """The similarity of the most similar call."""
-        return float(self.similarities[0]) if self.calls else 0.0
-
     def estimate_risk(self, prior: float) -> float:
         """Return their bad rate, weighted by similarity, and the prior where there are few."""
         weights = self.similarities**_SHARPNESS
@@ -51,10 +54,20 @@ class Neighbors(NamedTuple):
     def to_precedents(self, limit: int) -> list[Precedent]:
         """Return the first of them, as precedents to show."""
         nearest = zip(self.calls[:limit], self.similarities[:limit].tolist(), strict=True)
-        return [
-            Precedent(request_id, round(similarity, 4), label, at, target, summary)
-            for (request_id, _, label, at, target, summary), similarity in nearest
-        ]
+        return [call._replace(similarity=round(by, 4)) for call, by in nearest]
+
+
+class Embedding(NamedTuple):
+    """A sparse vector of length one."""
+
+    indices: "NDArray[np.intp]"
+    values: "NDArray[np.float32]"
+
+    def to_dense(self) -> "NDArray[np.float32]":
+        """Return the vector with all dimensions."""
+        vector = np.zeros(DIMENSIONS, dtype=np.float32)
+        vector[self.indices] = self.values
+        return vector
 
 
 class PrecedentIndex:
@@ -69,9 +82,8 @@ class PrecedentIndex:
     def add(self, evidence: Evidence) -> None:
         """Add a labelled call; a later label of the same call replaces the earlier one."""
         key = evidence.action.key
-        index = self._actions.pop(key) if key in self._actions else _ActionIndex()
-        index.add(evidence)
-        self._actions[key] = index
+        self._actions[key] = self._actions.pop(key) if key in self._actions else _ActionIndex()
+        self._actions[key].add(evidence)
         if len(self._actions) > _MAX_ACTIONS:
             del self._actions[next(iter(self._actions))]
 
@@ -103,27 +115,32 @@ class _ActionIndex:
         self._vectors: NDArray[np.float32] = np.zeros(shape, dtype=np.float32)
 
     def add(self, evidence: Evidence) -> None:
-        action = evidence.action
+        action, request_id = evidence.action, evidence.request_id
         summary = describe_call(action.name, action.value, action.target)
         call = Precedent(
-            evidence.request_id, 1.0, evidence.label, evidence.decided_at, action.target, summary
+            request_id, 1.0, evidence.label, evidence.decided_at, action.target, summary
         )
-        slot = self._slots.get(call.request_id)
-        if slot is None:
-            slot = self._take_slot(call)
-            vector = embed_action(action).to_dense()
-            self._vectors[:, slot] = vector.astype(np.float16)  # the precision of a snapshot
-        self.calls[slot] = call
+        if (slot := self._slots.get(request_id)) is not None:
+            self.calls[slot] = call
+            return
+        slot = len(self.calls)
+        if slot < MAX_PRECEDENTS:
+            self.calls.append(call)
+        else:
+            slot, self._oldest = self._oldest, (self._oldest + 1) % MAX_PRECEDENTS
+            del self._slots[self.calls[slot].request_id]
+            self.calls[slot] = call
+        self._slots[request_id] = slot
+        vector = embed_action(action).to_dense()
+        self._vectors[:, slot] = vector.astype(np.float16)  # the precision of a snapshot
 
     def find_nearest(self, embedding: Embedding, limit: int) -> Neighbors:
         count = len(self.calls)
         products = embedding.values @ self._vectors.take(embedding.indices, axis=0)
-        similarities = products[:count]
+        similarities, nearest = products[:count], np.arange(count)
         if count > limit:
             nearest = similarities.argpartition(count - limit)[count - limit :]
-            order = nearest[(-similarities[nearest]).argsort(kind="stable")]
-        else:
-            order = (-similarities).argsort(kind="stable")
+        order = nearest[(-similarities[nearest]).argsort(kind="stable")]
         calls = [self.calls[slot] for slot in order.tolist()]
         return Neighbors(calls, similarities[order].clip(0.0, 1.0))
 
@@ -143,15 +160,46 @@ class _ActionIndex:
         vectors = np.frombuffer(b64decode(state["vectors"]), dtype=np.float16)
         self._vectors[:, :count] = vectors.reshape(-1, DIMENSIONS).T
 
-    def _take_slot(self, call: Precedent) -> int:
-        if len(self.calls) < MAX_PRECEDENTS:
-            slot = len(self.calls)
-            self.calls.append(call)
-        else:
-            slot, self._oldest = self._oldest, (self._oldest + 1) % MAX_PRECEDENTS
-            del self._slots[self.calls[slot].request_id]
-        self._slots[call.request_id] = slot
-        return slot
+
+def embed_action(action: Action) -> Embedding:
+    """Embed an action by feature hashing: each token adds to one dimension, with a sign."""
+    tokens = [("action", 1.0), (f"actor={action.actor}", 0.5)]
+    if action.target is not None:
+        tokens.append((f"target={action.target}", 2.5))
+    facts: list[tuple[str, Fact, float]] = []
+    if action.value is not None:
+        facts.append(("value", action.value, 1.5))
+    weight = 3.0 / math.sqrt(max(1, len(action.facts)))
+    facts += [(name, fact, weight) for name, fact in action.facts.items()]
+    if action.history.outcomes:
+        facts.append(("past.errors", action.history.errors, 0.4))
+    for name, fact, weight in facts:
+        tokens += _tokenize(name, fact, weight)
+    vector: dict[int, float] = {}
+    for token, weight in tokens:
+        code = crc32(token.encode("utf-8", "surrogatepass"))
+        index = code % DIMENSIONS
+        vector[index] = vector.get(index, 0.0) + (weight if code & 0x10000 else -weight)
+    length = math.sqrt(sum([value * value for value in vector.values()])) or 1.0
+    return Embedding(
+        np.array(list(vector), dtype=np.intp),
+        np.array([value / length for value in vector.values()], dtype=np.float32),
+    )
+
+
+def _tokenize(name: str, fact: Fact, weight: float) -> list[tuple[str, float]]:
+    """Return the tokens of a fact with their weights."""
+    if isinstance(fact, str):
+        # An identifier says more about the subject of a call than a setting does.
+        share = 2.0 if looks_like_identifier(fact) else 1.0
+        return [(f"{name}={fact}", weight * share)]
+    # A number is spread over two neighboring sizes, so that close numbers are similar.
+    size = 2 * math.copysign(math.log2(1 + abs(fact)), fact)
+    low = math.floor(size)
+    return [
+        (f"{name}~{low}", weight * math.sqrt(1 - (size - low))),
+        (f"{name}~{low + 1}", weight * math.sqrt(size - low)),
+    ]
 
 
 _EMPTY = _ActionIndex()
