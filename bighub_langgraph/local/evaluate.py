@@ -15,7 +15,6 @@ from bighub_langgraph.local.schemas.requests import EvaluateBatchRequest, Evalua
 from bighub_langgraph.local.schemas.wire_format import canonical_json, to_json_text, validate
 from bighub_langgraph.local.scoring.features import (
     Action,
-    Fact,
     SessionHistory,
     extract_facts,
     list_words,
@@ -57,13 +56,20 @@ def _decide(
     engine: Engine, tx: Connection, proposal: EvaluateRequest, key: str | None
 ) -> dict[str, Any]:
     at = engine.clock()
-    digest = sha256(canonical_json(proposal.__dict__).encode()).hexdigest()
+    digest = _digest(proposal.__dict__)
     context = proposal.merged_context
     facts = extract_facts(context)
     history = SessionHistory()
     if session_id := find_session_id(context):
         session = engine.sessions.find(tx, session_id)
-        call = _session_call(proposal, context, facts, at)
+        about = [proposal.action, proposal.target, proposal.value, context.get("arguments")]
+        call = SessionCall(
+            action=proposal.action,
+            digest=_digest(about)[:16],
+            value=proposal.value or 0.0,
+            words=tuple(list_words(facts)),
+            at=at,
+        )
         history = session.history_before(call)
     action = Action(
         domain=proposal.domain or DEFAULT_DOMAIN,
@@ -112,13 +118,12 @@ def _decide(
 def _assess(
     engine: Engine, tx: Connection, action: Action, at: float, context: Mapping[str, Any]
 ) -> EvaluationResult:
-    present = engine.current_state(tx)
-    assessment = engine.trainer.assess(tx, present.newest_evidence, action, at)
+    state, settings = engine.current_state(tx), engine.settings.for_domain(action.domain)
+    assessment = engine.trainer.assess(tx, state.newest_evidence, action, at)
     health = assess_health(action.history)
-    settings = engine.settings.for_domain(action.domain)
     advice = recommend(assessment, health, settings)
     blocked_by = None
-    for ruling in present.constraints.find_rulings(tx, action, at):
+    for ruling in state.constraints.find_rulings(tx, action, at):
         stricter = advice.at_least(ruling.recommendation, ruling.reason)
         if stricter is not advice:
             advice, blocked_by = stricter, ruling.blocked_by
@@ -148,17 +153,8 @@ def _assess(
     )
 
 
-def _session_call(
-    proposal: EvaluateRequest, context: Mapping[str, Any], facts: Mapping[str, Fact], at: float
-) -> SessionCall:
-    about = [proposal.action, proposal.target, proposal.value, context.get("arguments")]
-    return SessionCall(
-        action=proposal.action,
-        digest=sha256(canonical_json(about).encode()).hexdigest()[:16],
-        value=proposal.value or 0.0,
-        words=tuple(list_words(facts)),
-        at=at,
-    )
+def _digest(tree: object) -> str:
+    return sha256(canonical_json(tree).encode()).hexdigest()
 
 
 def _find_reply(engine: Engine, tx: Connection, key: str, digest: str) -> dict[str, Any] | None:

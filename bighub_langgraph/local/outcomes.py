@@ -195,14 +195,16 @@ def _update_decision(
     engine: Engine, tx: Connection, decision: DecisionRow, outcome: OutcomeReport, at: float
 ) -> None:
     """Apply an outcome to its decision, label and session. The worst report counts."""
-    meaning = _meaning(outcome)
-    label = None
+    meaning, label = _meaning(outcome), None
     changes: dict[str, Any] = {}
     if decision.approval == "pending":
         changes["approval"] = "settled"
     if outcome.recommendation_followed is not None:
         changes["followed"] = outcome.recommendation_followed
-    if _is_worse(meaning, decision):
+    if decision.outcome is None or (
+        meaning.bad is not None
+        and (TAXONOMY[decision.outcome].bad is None or meaning.severity > decision.severity)
+    ):
         changes |= {"outcome": outcome.status, "severity": meaning.severity, "outcome_at": at}
         if meaning.bad is not None:
             label = Label.BAD if meaning.bad else Label.GOOD
@@ -212,15 +214,6 @@ def _update_decision(
                 engine.sessions.save(tx, decision.session_id, after, at)
     new_label = None if label == decision.label else label
     engine.decisions.update(tx, decision, label=new_label, at=at, **changes)
-
-
-def _is_worse(meaning: OutcomeMeaning, decision: DecisionRow) -> bool:
-    """Whether a report replaces the outcome so far, if there is one."""
-    if decision.outcome is None:
-        return True
-    if meaning.bad is None:
-        return False
-    return TAXONOMY[decision.outcome].bad is None or meaning.severity > decision.severity
 
 
 def _meaning(outcome: OutcomeReport) -> OutcomeMeaning:

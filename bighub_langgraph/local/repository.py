@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 
@@ -49,12 +49,6 @@ class DecisionRow(NamedTuple):
     label_at: float | None = None
     label_seq: int | None = None
 
-    def to_action(self) -> Action:
-        """Return the action that was decided about."""
-        facts, history = json.loads(self.seen)
-        about = self.domain, self.action, self.actor, self.target, self.value
-        return Action(*about, facts, SessionHistory(*history))
-
 
 class LabelRow(NamedTuple):
     """A label as it is stored, with its decision."""
@@ -72,9 +66,11 @@ class LabelRow(NamedTuple):
     def to_evidence(self) -> Evidence:
         """Return the label in the form the model learns from."""
         decision = self.decision
+        facts, history = json.loads(decision.seen)
+        about = decision.domain, decision.action, decision.actor, decision.target, decision.value
         return Evidence(
             request_id=self.request_id,
-            action=decision.to_action(),
+            action=Action(*about, facts, SessionHistory(*history)),
             decided_at=decision.at,
             at=self.at,
             label=Label(self.label),
@@ -94,8 +90,8 @@ class DecisionRepository:
 
     def insert(self, tx: Connection, decision: DecisionRow) -> bool:
         """Insert a decision; return False if its idempotency key exists."""
-        statement = self._store.prepared(decisions, only=DecisionRow._fields)
-        return bool(statement.write(tx, **decision._asdict()))
+        insert = self._store.prepared(decisions, only=DecisionRow._fields)
+        return bool(insert.write(tx, **decision._asdict()))
 
     def find(self, tx: Connection, request_id: str) -> DecisionRow | None:
         """Return a decision by its id, locked until the end of the transaction."""
@@ -124,8 +120,7 @@ class DecisionRepository:
             _INSERT_LABEL.write(tx, **dict(zip(_LABEL_COLUMNS, about, strict=True)))
             changes |= {"label": int(label), "label_at": at, "label_seq": seq}
         if changes:
-            statement = _update_of(*changes)
-            statement.write(tx, this=decision.request_id, **changes)
+            _prepare_update(*changes).write(tx, this=decision.request_id, **changes)
 
     def has_surplus(self, tx: Connection) -> bool:
         """Whether there are rows to delete. A database on disk keeps everything."""
@@ -164,7 +159,8 @@ class SessionRepository:
 
 def list_labels(tx: Connection, *, after: int, newest: int) -> list[LabelRow]:
     """Return the first labels after a sequence number."""
-    return [_to_label(row) for row in _LABELS.rows(tx, after=after, newest=newest)]
+    rows = _LABELS.rows(tx, after=after, newest=newest)
+    return [LabelRow._make((*row[:_SPLIT], DecisionRow._make(row[_SPLIT:]))) for row in rows]
 
 
 def iterate_good_labels(
@@ -172,13 +168,9 @@ def iterate_good_labels(
 ) -> Iterator[LabelRow]:
     """Yield the good outcomes of a domain after a sequence number, in order."""
     while rows := _GOOD_LABELS.rows(tx, domain=domain, after=after, newest=newest):
-        yield from map(_to_label, rows)
+        for row in rows:
+            yield LabelRow._make((*row[:_SPLIT], DecisionRow._make(row[_SPLIT:])))
         after = rows[-1][0]
-
-
-def _to_label(row: tuple[Any, ...]) -> LabelRow:
-    count = len(_LABEL_COLUMNS)
-    return LabelRow._make((*row[:count], DecisionRow._make(row[count:])))
 
 
 def _last_id(tx: Connection) -> int:
@@ -186,7 +178,7 @@ def _last_id(tx: Connection) -> int:
 
 
 @cache
-def _update_of(*columns: str) -> Prepared:
+def _prepare_update(*columns: str) -> Prepared:
     statement = update(decisions).where(decisions.c.request_id == bindparam("this"))
     return Prepared(statement, columns=columns)
 
@@ -197,6 +189,7 @@ _BY_ID = Prepared(
 )
 _BY_KEY = Prepared(select(*_DECISION).where(decisions.c.idempotency_key == bindparam("key")))
 _LABEL_COLUMNS = LabelRow._fields[:-1]
+_SPLIT = len(_LABEL_COLUMNS)  # in a row of a label and its decision
 _INSERT_LABEL = Prepared(evidence.insert(), columns=_LABEL_COLUMNS)
 _LABELED_DECISIONS = (
     select(*(evidence.c[name] for name in _LABEL_COLUMNS), *_DECISION)

@@ -67,9 +67,10 @@ class BetaCounts:
         for (bad, total), (inner_bad, inner_total) in pairwise((*outer, own, (0.0, 0.0))):
             outside = max(0.0, total - inner_total) + _PARENT_STRENGTH
             risk = (max(0.0, bad - inner_bad) + _PARENT_STRENGTH * risk) / outside
+        names = features.categories + features.identifiers
         shrunk = [
             (bad + _FEATURE_STRENGTH * risk) / (total + _FEATURE_STRENGTH)
-            for bad, total in self.get_feature_counts(key, features.names, at)
+            for bad, total in self.get_feature_counts(key, names, at)
             if total
         ]
         base, *shifted = logit([risk, *shrunk]).tolist()
@@ -82,7 +83,8 @@ class BetaCounts:
         at, label, replaced = evidence.at, int(evidence.label), evidence.replaces
         replaced_weight = math.exp2(min(0.0, evidence.replaced_at - at) / self._half_life)
         keys = [_ROOT, f"{evidence.action.domain}/", features.action_key]
-        for key in keys + _feature_keys(features.action_key, features.names):
+        names = features.categories + features.identifiers
+        for key in keys + _feature_keys(features.action_key, names):
             node = self.nodes.setdefault(key, [0.0, 0.0, 0.0, 0.0, at])
             if at > node[4]:
                 fading = math.exp2((node[4] - at) / self._half_life)

@@ -107,11 +107,6 @@ class Features(NamedTuple):
     identifiers: list[str]
     numbers: list[tuple[str, float]]
 
-    @property
-    def names(self) -> list[str]:
-        """The names of all categorical features."""
-        return self.categories + self.identifiers
-
 
 class Scales:
     """The running mean and spread of each number, by name."""

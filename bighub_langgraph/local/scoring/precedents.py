@@ -10,7 +10,6 @@ import numpy as np
 from bighub_langgraph.local.scoring.features import (
     Action,
     Evidence,
-    Fact,
     Label,
     describe_call,
     looks_like_identifier,
@@ -163,20 +162,8 @@ class _ActionIndex:
 
 def embed_action(action: Action) -> Embedding:
     """Embed an action by feature hashing: each token adds to one dimension, with a sign."""
-    tokens = [("action", 1.0), (f"actor={action.actor}", 0.5)]
-    if action.target is not None:
-        tokens.append((f"target={action.target}", 2.5))
-    facts: list[tuple[str, Fact, float]] = []
-    if action.value is not None:
-        facts.append(("value", action.value, 1.5))
-    weight = 3.0 / math.sqrt(max(1, len(action.facts)))
-    facts += [(name, fact, weight) for name, fact in action.facts.items()]
-    if action.history.outcomes:
-        facts.append(("past.errors", action.history.errors, 0.4))
-    for name, fact, weight in facts:
-        tokens += _tokenize(name, fact, weight)
     vector: dict[int, float] = {}
-    for token, weight in tokens:
+    for token, weight in _tokenize(action):
         code = crc32(token.encode("utf-8", "surrogatepass"))
         index = code % DIMENSIONS
         vector[index] = vector.get(index, 0.0) + (weight if code & 0x10000 else -weight)
@@ -187,19 +174,29 @@ def embed_action(action: Action) -> Embedding:
     )
 
 
-def _tokenize(name: str, fact: Fact, weight: float) -> list[tuple[str, float]]:
-    """Return the tokens of a fact with their weights."""
-    if isinstance(fact, str):
-        # An identifier says more about the subject of a call than a setting does.
-        share = 2.0 if looks_like_identifier(fact) else 1.0
-        return [(f"{name}={fact}", weight * share)]
-    # A number is spread over two neighboring sizes, so that close numbers are similar.
-    size = 2 * math.copysign(math.log2(1 + abs(fact)), fact)
-    low = math.floor(size)
-    return [
-        (f"{name}~{low}", weight * math.sqrt(1 - (size - low))),
-        (f"{name}~{low + 1}", weight * math.sqrt(size - low)),
-    ]
+def _tokenize(action: Action) -> list[tuple[str, float]]:
+    """Return the properties of an action as tokens with weights."""
+    weight = 3.0 / math.sqrt(max(1, len(action.facts)))
+    facts = [(name, fact, weight) for name, fact in action.facts.items()]
+    if action.value is not None:
+        facts.insert(0, ("value", action.value, 1.5))
+    if action.history.outcomes:
+        facts.append(("past.errors", action.history.errors, 0.4))
+    tokens = [("action", 1.0), (f"actor={action.actor}", 0.5)]
+    if action.target is not None:
+        tokens.append((f"target={action.target}", 2.5))
+    for name, fact, weight in facts:
+        if isinstance(fact, str):
+            # An identifier says more about the subject of a call than a setting does.
+            share = 2.0 if looks_like_identifier(fact) else 1.0
+            tokens.append((f"{name}={fact}", weight * share))
+            continue
+        # A number is spread over two neighboring sizes, so that close numbers are similar.
+        size = 2 * math.copysign(math.log2(1 + abs(fact)), fact)
+        low = math.floor(size)
+        tokens.append((f"{name}~{low}", weight * math.sqrt(1 - (size - low))))
+        tokens.append((f"{name}~{low + 1}", weight * math.sqrt(size - low)))
+    return tokens
 
 
 _EMPTY = _ActionIndex()

@@ -65,13 +65,14 @@ class RiskLimit:
     def _update_limit(self, settings: DomainSettings) -> None:
         if (max_rate := settings.max_bad_rate) is None:
             return
-        level, bad, total, tries, self.limit = settings.confidence_level, 0.0, 0.0, 1, 0.0
+        level, bad, total, tries, highest = settings.confidence_level, 0.0, 0.0, 1, -1
         for index, (bin_bad, bin_good) in enumerate(zip(self.bad, self.good, strict=True)):
             bad, total = bad + bin_bad, total + (bin_bad + bin_good)
             if bin_bad + bin_good and is_rate_below(max_rate, 0.0, total, level, tries=tries):
                 if is_rate_below(max_rate, bad, total, level, tries=tries):
-                    self.limit = expit(_LOWEST + (index + 1) * _WIDTH)
+                    highest = index
                 tries += 1  # with too few outcomes, whatever they were, it is not a try
+        self.limit = expit(_LOWEST + (highest + 1) * _WIDTH) if highest >= 0 else 0.0
 
 
 @dataclass(slots=True)
