@@ -32,8 +32,7 @@ def report_outcome(engine: Engine, body: OutcomeReport) -> dict[str, Any]:
 
 def report_outcomes(engine: Engine, body: OutcomeReportBatch) -> dict[str, Any]:
     """Report up to a hundred outcomes; an invalid one does not affect the others."""
-    views: list[dict[str, Any]] = []
-    errors: list[dict[str, Any]] = []
+    views, errors = [], []
     with engine.store.transaction() as tx:
         engine.sequences.lock(tx)
         for index, item in enumerate(body.outcomes):
@@ -60,21 +59,21 @@ def get_timeline(engine: Engine, request_id: str) -> dict[str, Any]:
     with engine.store.transaction() as tx:
         decision = find_decision(engine, tx, request_id)
         reports = _list_reports(tx, decision)
+    answer = {"resolution": decision.approval, "comment": decision.comment}
     events = [
-        {"type": "decision", "at": format_timestamp(decision.at), **decision_context(decision)}
-    ]
-    if decision.resolved_at is not None:
-        answer = {"resolution": decision.approval, "comment": decision.comment}
-        events.append({"type": "approval", "at": format_timestamp(decision.resolved_at), **answer})
-    events += [
-        {"type": "outcome", "at": format_timestamp(row.at), "outcome": _report_view(decision, row)}
-        for row in reports
+        ("decision", decision.at, decision_context(decision)),
+        ("approval", decision.resolved_at, answer),
+        *(("outcome", row.at, {"outcome": _report_view(decision, row)}) for row in reports),
     ]
     return {
         "request_id": decision.request_id,
         "case_id": case_id(decision.request_id),
         "current_status": decision.outcome,
-        "events": sorted(events, key=lambda event: str(event["at"])),
+        "events": [
+            {"type": kind, "at": format_timestamp(at), **details}
+            for kind, at, details in sorted(events, key=lambda event: event[1] or 0.0)
+            if at is not None
+        ],
     }
 
 
@@ -129,13 +128,13 @@ def verify_validation(engine: Engine, request_id: str) -> dict[str, Any]:
 def get_status(engine: Engine) -> dict[str, Any]:
     """Return that the engine is available, and the numbers of decisions and labels."""
     with engine.store.transaction() as tx:
-        last_decision = tx.execute(select(func.max(decisions.c.id))).scalar_one()
-        last_label = tx.execute(select(func.max(evidence.c.seq))).scalar_one()
+        last_decision = tx.execute(select(func.max(decisions.c.id))).scalar_one() or 0
+        last_label = tx.execute(select(func.max(evidence.c.seq))).scalar_one() or 0
     return {
         "status": "ok",
         "engine": "embedded",
-        "decisions": last_decision or 0,
-        "evidence": last_label or 0,
+        "decisions": last_decision,
+        "evidence": last_label,
         "time": format_timestamp(engine.clock()),
     }
 
@@ -237,11 +236,7 @@ def _outcome_view(
     decision: DecisionRow, outcome: OutcomeReport, at: float | None = None
 ) -> dict[str, Any]:
     meaning = _meaning(outcome)
-    calibration: dict[str, Any] = {"error": None, "prediction_correct": None}
-    if meaning.bad is not None:
-        error = abs(float(meaning.bad) - decision.risk)
-        is_correct = round(decision.risk) == meaning.bad
-        calibration = {"error": round(error, 6), "prediction_correct": is_correct}
+    bad, risk = meaning.bad, decision.risk
     return {
         "request_id": decision.request_id,
         "validation_id": decision.request_id,
@@ -269,6 +264,9 @@ def _outcome_view(
             "customer_impact_count": outcome.customer_impact_count,
             "support_tickets_created": outcome.support_tickets_created,
         },
-        "calibration": calibration,
+        "calibration": {
+            "error": None if bad is None else round(abs(bad - risk), 6),
+            "prediction_correct": None if bad is None else round(risk) == bad,
+        },
         "tags": list(outcome.tags),
     }
