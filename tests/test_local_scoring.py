@@ -23,7 +23,7 @@ from bighub_langgraph.local.scoring.features import (
 from bighub_langgraph.local.scoring.model import Model
 from bighub_langgraph.local.scoring.precedents import MAX_PRECEDENTS, PrecedentIndex, embed_action
 from bighub_langgraph.local.scoring.risk_limit import DriftDetector
-from bighub_langgraph.local.scoring.session import Session, SessionCall, assess_health
+from bighub_langgraph.local.scoring.session import Session, assess_health
 
 SCORING = Path(risk_limit.__file__).parent
 IMPURE = {
@@ -136,9 +136,10 @@ def test_arguments_are_flattened_to_named_facts() -> None:
 def test_the_summary_of_a_session_has_a_bounded_size() -> None:
     summary = Session()
     for number in range(500):
-        words = tuple(f"word{number}-{each}" for each in range(5))
-        call = SessionCall(f"action{number}", f"digest{number}", 1.0, words, float(number))
-        summary = summary.with_call(call).with_outcome(action=call.action, bad=number % 2 == 0)
+        words = {f"argument{each}": f"word{number}-{each}" for each in range(5)}
+        call = action(number, name=f"action{number}", facts=words)
+        summary = summary.with_call(call, f"digest{number}", float(number))
+        summary = summary.with_outcome(action=call.name, bad=number % 2 == 0)
     text = json.dumps(summary)
     assert len(text) < 8_000
     assert (summary.calls, summary.errors) == (500, 250)

@@ -15,12 +15,10 @@ from bighub_langgraph.local.schemas.requests import EvaluateBatchRequest, Evalua
 from bighub_langgraph.local.schemas.wire_format import canonical_json, to_json_text, validate
 from bighub_langgraph.local.scoring.features import (
     Action,
-    SessionHistory,
     extract_facts,
-    list_words,
 )
 from bighub_langgraph.local.scoring.policy import recommend
-from bighub_langgraph.local.scoring.session import SessionCall, assess_health
+from bighub_langgraph.local.scoring.session import assess_health
 
 DEFAULT_DOMAIN = "general"
 
@@ -59,18 +57,6 @@ def _decide(
     digest = _digest(proposal.__dict__)
     context = proposal.merged_context
     facts = extract_facts(context)
-    history = SessionHistory()
-    if session_id := find_session_id(context):
-        session = engine.sessions.find(tx, session_id)
-        about = [proposal.action, proposal.target, proposal.value, context.get("arguments")]
-        call = SessionCall(
-            action=proposal.action,
-            digest=_digest(about)[:16],
-            value=proposal.value or 0.0,
-            words=tuple(list_words(facts)),
-            at=at,
-        )
-        history = session.history_before(call)
     action = Action(
         domain=proposal.domain or DEFAULT_DOMAIN,
         name=proposal.action,
@@ -78,8 +64,11 @@ def _decide(
         target=proposal.target,
         value=proposal.value,
         facts=facts,
-        history=history,
     )
+    if session_id := find_session_id(context):
+        session = engine.sessions.find(tx, session_id)
+        call = _digest([action.name, action.target, action.value, context.get("arguments")])[:16]
+        action = action._replace(history=session.history_before(action, call, at))
     content = _assess(engine, tx, action, at, context)
     answer = build_response(content, dry_run=proposal.dry_run)
     if proposal.dry_run:
@@ -100,7 +89,7 @@ def _decide(
         recommendation=content.recommendation,
         auto_executed=auto_executed,
         parts=to_json_text(content.parts),
-        seen=to_json_text([facts, tuple(history)]),
+        seen=to_json_text([facts, tuple(action.history)]),
         reply=content.to_text(),
         approval="pending" if answer["requires_approval"] and not auto_executed else "",
     )
@@ -111,7 +100,7 @@ def _decide(
         raise ApiError(409, f"the decision for the key {key!r} is being made; repeat the request")
     engine.count_decision(tx)
     if session_id:
-        engine.sessions.save(tx, session_id, session.with_call(call), at)
+        engine.sessions.save(tx, session_id, session.with_call(action, call, at), at)
     return answer
 
 

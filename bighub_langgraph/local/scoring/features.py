@@ -13,7 +13,6 @@ MAX_FACTS = 48
 _MAX_TEXT_LENGTH = 48
 _MAX_DEPTH = 6
 _MAX_LIST_ITEMS = 8
-_MIN_WORD_LENGTH = 4
 _MAX_NUMBER = 1e15
 # Identifiers of a run or a call say nothing about the next one.
 _IGNORED_KEYS = frozenset(
@@ -209,16 +208,6 @@ def describe_call(name: str, value: float | None, target: str | None) -> str:
     size = "" if value is None else f" of {value:g}"
     recipient = "" if target is None else f" for {target}"
     return f"{name}{size}{recipient}"
-
-
-def list_words(facts: Mapping[str, Fact]) -> list[str]:
-    """The distinct words among the facts that are long enough to name something."""
-    words = {
-        name.partition("=")[2] if "[]" in name else fact
-        for name, fact in facts.items()
-        if isinstance(fact, str)
-    }
-    return sorted([word for word in words if len(word) >= _MIN_WORD_LENGTH])
 
 
 def extract_facts(context: Mapping[str, Any]) -> dict[str, Fact]:
