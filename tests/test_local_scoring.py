@@ -21,7 +21,7 @@ from bighub_langgraph.local.scoring.features import (
     extract_facts,
 )
 from bighub_langgraph.local.scoring.model import Model
-from bighub_langgraph.local.scoring.precedents import MAX_PRECEDENTS, PrecedentIndex, embed_action
+from bighub_langgraph.local.scoring.precedents import MAX_PRECEDENTS, PrecedentIndex
 from bighub_langgraph.local.scoring.risk_limit import DriftDetector
 from bighub_langgraph.local.scoring.session import Session, assess_health
 
@@ -181,11 +181,13 @@ def test_the_index_keeps_a_bounded_number_of_calls_and_finds_the_same_call_again
     assert first.similarity == pytest.approx(1.0, abs=1e-3)
 
 
-def test_similar_calls_have_similar_embeddings() -> None:
-    similar, different = action(1, value=5.5), action(2, value=9_000.0)
-    vector = embed_action(action(1)).to_dense()
-    similarity = vector @ embed_action(similar).to_dense()
-    assert similarity > vector @ embed_action(different).to_dense()
+def test_a_similar_call_is_nearer_than_a_different_one() -> None:
+    index = PrecedentIndex()
+    index.add(evidence(2, value=9_000.0))
+    index.add(evidence(1, value=5.5))
+    similar, different = index.find_nearest(action(1)).to_precedents(2)
+    assert (similar.request_id, different.request_id) == ("r1", "r2")
+    assert similar.similarity > different.similarity
 
 
 def test_the_regression_learns_which_feature_predicts_the_outcome() -> None:
@@ -226,4 +228,4 @@ def test_a_model_is_restored_from_its_state() -> None:
     proposed = action(3, facts={"kind": "a", "n": 4.0})
     before, after = model.assess(proposed, 1.0), again.assess(proposed, 1.0)
     assert after.risk == pytest.approx(before.risk, abs=1e-3)
-    assert (after.risk_limit, after.evidence) == (before.risk_limit, before.evidence)
+    assert (after.risk_limit, after.estimate.total) == (before.risk_limit, before.estimate.total)

@@ -13,10 +13,7 @@ from bighub_langgraph.local.repository import DecisionRow
 from bighub_langgraph.local.response import EvaluationResult, build_response, load_response
 from bighub_langgraph.local.schemas.requests import EvaluateBatchRequest, EvaluateRequest
 from bighub_langgraph.local.schemas.wire_format import canonical_json, to_json_text, validate
-from bighub_langgraph.local.scoring.features import (
-    Action,
-    extract_facts,
-)
+from bighub_langgraph.local.scoring.features import Action, extract_facts
 from bighub_langgraph.local.scoring.policy import recommend
 from bighub_langgraph.local.scoring.session import assess_health
 
@@ -131,8 +128,8 @@ def _assess(
         blocked_by=blocked_by,
         mode=str(settings.enforcement_mode),
         regret=round(assessment.risk * settings.bad_cost / highest_cost, 6),
-        evidence=assessment.evidence,
-        bad=assessment.bad,
+        evidence=assessment.estimate.total,
+        bad=assessment.estimate.bad,
         precedents=assessment.precedents,
         novelties=assessment.novelties,
         drifting=assessment.drifting,

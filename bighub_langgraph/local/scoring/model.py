@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from bighub_langgraph.local.scoring.estimators import (
     PRIOR_RISK,
     BetaCounts,
+    Estimate,
     LogisticRegression,
     logit,
 )
@@ -47,15 +48,10 @@ _MIN_CORRECTIONS, _MAX_CORRECTIONS, _DELAY_QUANTILE = 5, 64, 0.9
 
 
 class Assessment(NamedTuple):
-    """What the model expects of an action, and why.
-
-    `evidence` and `bad` are the faded counts of the action, `age` the seconds since the latest.
-    """
+    """What the model expects of an action, and why; `estimate` is that of the counts alone."""
 
     risk: float
-    evidence: float
-    bad: float
-    age: float
+    estimate: Estimate
     risk_limit: float
     parts: dict[str, float]
     precedents: list[Precedent]
@@ -120,9 +116,7 @@ class Model:
             novelties.append(f"{value:g} is more than twice the {largest:g} that went well")
         return Assessment(
             risk=risk,
-            evidence=estimate.total,
-            bad=estimate.bad,
-            age=estimate.age,
+            estimate=estimate,
             risk_limit=1.0 if settings.max_bad_rate is None else domain.risk_limit.limit,
             parts=parts,
             precedents=neighbors.to_precedents(SHOWN_PRECEDENTS),

@@ -51,10 +51,10 @@ def _recommend_by_risk(
 ) -> tuple[Recommendation, str]:
     risk = assessment.risk
     if risk >= settings.block_above and (
-        lower_bound(assessment.bad, assessment.evidence, _STOP_LEVEL) > _STOP_RATE
+        lower_bound(assessment.estimate.bad, assessment.estimate.total, _STOP_LEVEL) > _STOP_RATE
     ):
         # A stopped call has no outcome: without another review a stop could never be unlearned.
-        if assessment.age > settings.reevaluate_after:
+        if assessment.estimate.age > settings.reevaluate_after:
             return Recommendation.REVIEW, "it went badly, but that was some time ago"
         return Recommendation.STOP, f"a risk of {risk:.2f} is too high"
     if (reason := _find_review_reason(assessment, settings)) is not None:
@@ -73,8 +73,8 @@ def _find_review_reason(assessment: Assessment, settings: DomainSettings) -> str
     if max_rate is None or risk <= limit:
         return None
     needed = estimate_outcomes_needed(max_rate, settings.confidence_level)
-    if assessment.evidence < needed:
-        known = f"{assessment.evidence:.0f} of about {needed} good outcomes needed"
+    if assessment.estimate.total < needed:
+        known = f"{assessment.estimate.total:.0f} of about {needed} good outcomes needed"
         return f"not enough history to run without approval: {known}"
     return f"a risk of {risk:.2f} is above the limit of {limit:.2f} that past outcomes allow"
 
@@ -83,7 +83,7 @@ def rate_confidence(assessment: Assessment) -> Confidence:
     """Return the confidence in the counts: from the width of the interval of the bad rate."""
     if assessment.novelties:
         return Confidence.LOW
-    counts = assessment.bad, assessment.evidence, _INTERVAL_LEVEL
+    counts = assessment.estimate.bad, assessment.estimate.total, _INTERVAL_LEVEL
     width = upper_bound(*counts) - lower_bound(*counts)
     if width > _WIDE:
         return Confidence.LOW

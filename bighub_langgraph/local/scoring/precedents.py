@@ -18,7 +18,7 @@ from bighub_langgraph.local.scoring.features import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-DIMENSIONS = 128
+_DIMENSIONS = 128
 MAX_PRECEDENTS = 512  # of an action
 _MAX_ACTIONS = 64
 _NEIGHBORS = 40
@@ -56,19 +56,6 @@ class Neighbors(NamedTuple):
         return [call._replace(similarity=round(by, 4)) for call, by in nearest]
 
 
-class Embedding(NamedTuple):
-    """A sparse vector of length one."""
-
-    indices: "NDArray[np.intp]"
-    values: "NDArray[np.float32]"
-
-    def to_dense(self) -> "NDArray[np.float32]":
-        """Return the vector with all dimensions."""
-        vector = np.zeros(DIMENSIONS, dtype=np.float32)
-        vector[self.indices] = self.values
-        return vector
-
-
 class PrecedentIndex:
     """The latest labelled calls of each action; the oldest calls and actions are dropped."""
 
@@ -89,7 +76,7 @@ class PrecedentIndex:
     def find_nearest(self, action: Action, limit: int = _NEIGHBORS) -> Neighbors:
         """Return the calls of the same action that are most similar to this one."""
         index = self._actions.get(action.key) or _EMPTY
-        return index.find_nearest(embed_action(action), limit)
+        return index.find_nearest(action, limit)
 
     def dump_state(self) -> dict[str, Any]:
         """Return the state as JSON-compatible data."""
@@ -110,7 +97,7 @@ class _ActionIndex:
         self._slots: dict[str, int] = {}
         self._oldest = 0
         # One column for each call: a search reads only the rows of the embedding's dimensions.
-        shape = (DIMENSIONS, MAX_PRECEDENTS)
+        shape = (_DIMENSIONS, MAX_PRECEDENTS)
         self._vectors: NDArray[np.float32] = np.zeros(shape, dtype=np.float32)
 
     def add(self, evidence: Evidence) -> None:
@@ -130,12 +117,14 @@ class _ActionIndex:
             del self._slots[self.calls[slot].request_id]
             self.calls[slot] = call
         self._slots[request_id] = slot
-        vector = embed_action(action).to_dense()
-        self._vectors[:, slot] = vector.astype(np.float16)  # the precision of a snapshot
+        indices, values = _embed_action(action)
+        self._vectors[:, slot] = 0.0
+        self._vectors[indices, slot] = values.astype(np.float16)  # the precision of a snapshot
 
-    def find_nearest(self, embedding: Embedding, limit: int) -> Neighbors:
+    def find_nearest(self, action: Action, limit: int) -> Neighbors:
         count = len(self.calls)
-        products = embedding.values @ self._vectors.take(embedding.indices, axis=0)
+        indices, values = _embed_action(action)
+        products = values @ self._vectors.take(indices, axis=0)
         similarities, nearest = products[:count], np.arange(count)
         if count > limit:
             nearest = similarities.argpartition(count - limit)[count - limit :]
@@ -157,21 +146,22 @@ class _ActionIndex:
         self._slots = {call.request_id: slot for slot, call in enumerate(self.calls)}
         self._oldest, count = state["oldest"], len(self.calls)
         vectors = np.frombuffer(b64decode(state["vectors"]), dtype=np.float16)
-        self._vectors[:, :count] = vectors.reshape(-1, DIMENSIONS).T
+        self._vectors[:, :count] = vectors.reshape(-1, _DIMENSIONS).T
 
 
-def embed_action(action: Action) -> Embedding:
-    """Embed an action by feature hashing: each token adds to one dimension, with a sign."""
+def _embed_action(action: Action) -> tuple["NDArray[np.intp]", "NDArray[np.float32]"]:
+    """Return the indices and values of a sparse vector of length one.
+
+    Similar actions have a similar direction: each token adds to one dimension, with a sign.
+    """
     vector: dict[int, float] = {}
     for token, weight in _tokenize(action):
         code = crc32(token.encode("utf-8", "surrogatepass"))
-        index = code % DIMENSIONS
+        index = code % _DIMENSIONS
         vector[index] = vector.get(index, 0.0) + (weight if code & 0x10000 else -weight)
     length = math.sqrt(sum([value * value for value in vector.values()])) or 1.0
-    return Embedding(
-        np.array(list(vector), dtype=np.intp),
-        np.array([value / length for value in vector.values()], dtype=np.float32),
-    )
+    values = np.array([value / length for value in vector.values()], dtype=np.float32)
+    return np.array(list(vector), dtype=np.intp), values
 
 
 def _tokenize(action: Action) -> list[tuple[str, float]]:
