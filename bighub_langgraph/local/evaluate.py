@@ -105,7 +105,8 @@ def _assess(
     engine: Engine, tx: Connection, action: Action, at: float, context: Mapping[str, Any]
 ) -> EvaluationResult:
     state, settings = engine.current_state(tx), engine.settings.for_domain(action.domain)
-    assessment = engine.trainer.assess(tx, state.newest_evidence, action, at)
+    with engine.trainer.current_model(tx, state.newest_evidence, at) as model:
+        assessment = model.assess(action, at)
     health = assess_health(action.history)
     advice = recommend(assessment, health, settings)
     blocked_by = None

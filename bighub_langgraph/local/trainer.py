@@ -9,8 +9,8 @@ from hashlib import sha256
 from sqlalchemy import Connection, delete, func, select
 
 from bighub_langgraph.local.repository import LabelRow, iterate_good_labels, list_labels
-from bighub_langgraph.local.scoring.features import Action, Label
-from bighub_langgraph.local.scoring.model import Assessment, Model
+from bighub_langgraph.local.scoring.features import Label
+from bighub_langgraph.local.scoring.model import Model
 from bighub_langgraph.local.settings import Settings
 from bighub_langgraph.local.store import KEEPING, Store
 from bighub_langgraph.local.tables import snapshots
@@ -37,12 +37,6 @@ class Trainer:
         # By domain: the last good outcome that counted, and the time of the first that waits.
         self._last_counted: dict[str, int] = {}
         self._waiting_since: dict[str, float] = {}
-
-    def assess(self, tx: Connection, newest: int, action: Action, at: float) -> Assessment:
-        """Assess an action with the labels up to the newest."""
-        with self._store.alone:
-            self._catch_up(tx, newest, at)
-            return self._model.assess(action, at)
 
     @contextmanager
     def current_model(self, tx: Connection, newest: int, at: float) -> Iterator[Model]:
