@@ -109,11 +109,8 @@ def _assess(
         assessment = model.assess(action, at)
     health = assess_health(action.history)
     advice = recommend(assessment, health, settings)
-    blocked_by = None
     for ruling in state.constraints.find_rulings(tx, action, at):
-        stricter = advice.at_least(ruling.recommendation, ruling.reason)
-        if stricter is not advice:
-            advice, blocked_by = stricter, ruling.blocked_by
+        advice = advice.at_least(*ruling)
     highest_cost = max(settings.bad_cost, settings.review_cost)
     return EvaluationResult(
         request_id=f"req_{engine.new_id()}",
@@ -126,7 +123,7 @@ def _assess(
         confidence=str(advice.confidence),
         reason=advice.reason,
         health=health and str(health),
-        blocked_by=blocked_by,
+        blocked_by=advice.blocked_by,
         mode=str(settings.enforcement_mode),
         regret=round(assessment.risk * settings.bad_cost / highest_cost, 6),
         evidence=assessment.estimate.total,

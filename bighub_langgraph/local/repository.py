@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 
@@ -51,34 +51,12 @@ class DecisionRow(NamedTuple):
 
 
 class LabelRow(NamedTuple):
-    """A label as it is stored, with its decision."""
+    """A label as it is stored, as evidence to learn from, with its decision."""
 
     seq: int
-    request_id: str
-    domain: str
-    at: float
-    label: int
-    replaces: int | None
-    replaced_at: float | None
     replaced_seq: int | None
+    evidence: Evidence
     decision: DecisionRow
-
-    def to_evidence(self) -> Evidence:
-        """Return the label in the form the model learns from."""
-        decision = self.decision
-        facts, history = json.loads(decision.seen)
-        about = decision.domain, decision.action, decision.actor, decision.target, decision.value
-        return Evidence(
-            request_id=self.request_id,
-            action=Action(*about, facts, SessionHistory(*history)),
-            decided_at=decision.at,
-            at=self.at,
-            label=Label(self.label),
-            replaces=None if self.replaces is None else Label(self.replaces),
-            replaced_at=self.at if self.replaced_at is None else self.replaced_at,
-            risk=decision.risk,
-            parts=json.loads(decision.parts),
-        )
 
 
 class DecisionRepository:
@@ -159,8 +137,7 @@ class SessionRepository:
 
 def list_labels(tx: Connection, *, after: int, newest: int) -> list[LabelRow]:
     """Return the first labels after a sequence number."""
-    rows = _LABELS.rows(tx, after=after, newest=newest)
-    return [LabelRow._make((*row[:_SPLIT], DecisionRow._make(row[_SPLIT:]))) for row in rows]
+    return [_parse_label(row) for row in _LABELS.rows(tx, after=after, newest=newest)]
 
 
 def iterate_good_labels(
@@ -168,9 +145,27 @@ def iterate_good_labels(
 ) -> Iterator[LabelRow]:
     """Yield the good outcomes of a domain after a sequence number, in order."""
     while rows := _GOOD_LABELS.rows(tx, domain=domain, after=after, newest=newest):
-        for row in rows:
-            yield LabelRow._make((*row[:_SPLIT], DecisionRow._make(row[_SPLIT:])))
+        yield from map(_parse_label, rows)
         after = rows[-1][0]
+
+
+def _parse_label(row: tuple[Any, ...]) -> LabelRow:
+    seq, request_id, domain, at, label, replaces, replaced_at, replaced_seq, *columns = row
+    decision = DecisionRow._make(columns)
+    facts, history = json.loads(decision.seen)
+    about = domain, decision.action, decision.actor, decision.target, decision.value, facts
+    evidence = Evidence(
+        request_id=request_id,
+        action=Action(*about, SessionHistory(*history)),
+        decided_at=decision.at,
+        at=at,
+        label=Label(label),
+        replaces=None if replaces is None else Label(replaces),
+        replaced_at=at if replaced_at is None else replaced_at,
+        risk=decision.risk,
+        parts=json.loads(decision.parts),
+    )
+    return LabelRow(seq, replaced_seq, evidence, decision)
 
 
 def _last_id(tx: Connection) -> int:
@@ -188,8 +183,8 @@ _BY_ID = Prepared(
     select(*_DECISION).where(decisions.c.request_id == bindparam("request_id")).with_for_update()
 )
 _BY_KEY = Prepared(select(*_DECISION).where(decisions.c.idempotency_key == bindparam("key")))
-_LABEL_COLUMNS = LabelRow._fields[:-1]
-_SPLIT = len(_LABEL_COLUMNS)  # in a row of a label and its decision
+_REPLACED = ("replaces", "replaced_at", "replaced_seq")
+_LABEL_COLUMNS = ("seq", "request_id", "domain", "at", "label", *_REPLACED)
 _INSERT_LABEL = Prepared(evidence.insert(), columns=_LABEL_COLUMNS)
 _LABELED_DECISIONS = (
     select(*(evidence.c[name] for name in _LABEL_COLUMNS), *_DECISION)

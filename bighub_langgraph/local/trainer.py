@@ -58,7 +58,7 @@ class Trainer:
         while last < newest and (rows := list_labels(tx, after=last, newest=newest)):
             for row in rows:
                 # A process that reads later learns in the same order as one that reads at once.
-                self._learn_delayed(tx, last, row.at)
+                self._learn_delayed(tx, last, row.evidence.at)
                 self._learn_label(row)
                 last = row.seq
         self._learn_delayed(tx, last, at)
@@ -68,17 +68,14 @@ class Trainer:
         self._last_seq = last
 
     def _learn_label(self, row: LabelRow) -> None:
-        domain = row.domain
-        if row.label == Label.GOOD and (
-            domain in self._waiting_since or self._model.label_delay(domain)
-        ):
-            self._waiting_since.setdefault(domain, row.at)
-            return
-        evidence = row.to_evidence()
+        evidence, domain = row.evidence, row.decision.domain
         if evidence.label is Label.GOOD:
+            if domain in self._waiting_since or self._model.label_delay(domain):
+                self._waiting_since.setdefault(domain, evidence.at)
+                return
             self._last_counted[domain] = row.seq
         elif evidence.replaces is Label.GOOD:
-            self._model.record_correction(domain, row.at - evidence.replaced_at)
+            self._model.record_correction(domain, evidence.at - evidence.replaced_at)
             if (row.replaced_seq or 0) > self._last_counted.get(domain, 0):
                 # The good outcome did not count yet, so at most an earlier approval is replaced.
                 answer, resolved_at = row.decision.approval, row.decision.resolved_at or 0
@@ -99,17 +96,17 @@ class Trainer:
         while row := min(filter(None, first.values()), key=self._counts_from, default=None):
             if self._counts_from(row)[0] > at:
                 break
-            label_seq = row.decision.label_seq or 0
+            label_seq, domain = row.decision.label_seq or 0, row.decision.domain
             if label_seq == row.seq or label_seq > last:  # a correction that is not read yet
-                self._model.learn(row.to_evidence())
-            self._last_counted[row.domain] = row.seq
-            first[row.domain] = next(queues[row.domain], None)
-        self._waiting_since |= {domain: row.at for domain, row in first.items() if row}
+                self._model.learn(row.evidence)
+            self._last_counted[domain] = row.seq
+            first[domain] = next(queues[domain], None)
+        self._waiting_since |= {domain: row.evidence.at for domain, row in first.items() if row}
         for domain in [domain for domain, row in first.items() if row is None]:
             del self._waiting_since[domain]
 
     def _counts_from(self, row: LabelRow) -> tuple[float, int]:
-        return row.at + self._model.label_delay(row.domain), row.seq
+        return row.evidence.at + self._model.label_delay(row.decision.domain), row.seq
 
     def _load_snapshot(self, tx: Connection) -> int:
         """Start from the last snapshot, or with an empty model; return the last label in it."""

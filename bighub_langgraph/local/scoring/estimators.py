@@ -25,7 +25,7 @@ _MIN_PROBABILITY = 1e-6
 
 def logit(probability: "ArrayLike") -> "NDArray[np.float64]":
     """Return the log odds of probabilities, kept finite."""
-    limited = np.clip(probability, _MIN_PROBABILITY, 1 - _MIN_PROBABILITY)
+    limited = np.minimum(1 - _MIN_PROBABILITY, np.maximum(_MIN_PROBABILITY, probability))
     log_odds: NDArray[np.float64] = np.log(limited / (1 - limited))
     return log_odds
 

@@ -24,23 +24,26 @@ _UNHEALTHY = {
 
 
 class Advice(NamedTuple):
-    """A recommendation, its confidence, and the reason as a clause."""
+    """A recommendation, its confidence, the reason as a clause, and the constraint behind it."""
 
     recommendation: Recommendation
     confidence: Confidence
     reason: str
+    blocked_by: str | None = None
 
-    def at_least(self, recommendation: Recommendation, reason: str) -> "Advice":
+    def at_least(
+        self, recommendation: Recommendation, reason: str, blocked_by: str | None = None
+    ) -> "Advice":
         """Return the stricter of this advice and another."""
         if _SEVERITY.index(recommendation) <= _SEVERITY.index(self.recommendation):
             return self
-        return Advice(recommendation, self.confidence, reason)
+        return Advice(recommendation, self.confidence, reason, blocked_by)
 
 
 def recommend(assessment: Assessment, health: Health | None, settings: DomainSettings) -> Advice:
     """Return what the evidence and the session's health allow."""
     recommendation, reason = _recommend_by_risk(assessment, settings)
-    advice = Advice(recommendation, rate_confidence(assessment), reason)
+    advice = Advice(recommendation, _rate_confidence(assessment), reason)
     if health in _UNHEALTHY:
         return advice.at_least(*_UNHEALTHY[health])
     return advice
@@ -79,7 +82,7 @@ def _find_review_reason(assessment: Assessment, settings: DomainSettings) -> str
     return f"a risk of {risk:.2f} is above the limit of {limit:.2f} that past outcomes allow"
 
 
-def rate_confidence(assessment: Assessment) -> Confidence:
+def _rate_confidence(assessment: Assessment) -> Confidence:
     """Return the confidence in the counts: from the width of the interval of the bad rate."""
     if assessment.novelties:
         return Confidence.LOW
