@@ -50,8 +50,7 @@ def get_outcome(engine: Engine, request_id: str) -> dict[str, Any]:
         reports = _list_reports(tx, decision)
     if not reports:
         raise not_found("outcome", request_id)
-    worst = next((row for row in reports if row.at == decision.outcome_at), reports[0])
-    return _report_view(decision, worst)
+    return next((view for at, view in reports if at == decision.outcome_at), reports[0][1])
 
 
 def get_timeline(engine: Engine, request_id: str) -> dict[str, Any]:
@@ -63,7 +62,7 @@ def get_timeline(engine: Engine, request_id: str) -> dict[str, Any]:
     events = [
         ("decision", decision.at, decision_context(decision)),
         ("approval", decision.resolved_at, answer),
-        *(("outcome", row.at, {"outcome": _report_view(decision, row)}) for row in reports),
+        *(("outcome", at, {"outcome": view}) for at, view in reports),
     ]
     return {
         "request_id": decision.request_id,
@@ -222,14 +221,15 @@ def _meaning(outcome: OutcomeReport) -> OutcomeMeaning:
     return rollback if is_worse else meaning
 
 
-def _list_reports(tx: Connection, decision: DecisionRow) -> list[Row[Any]]:
+def _list_reports(tx: Connection, decision: DecisionRow) -> list[tuple[float, dict[str, Any]]]:
+    """Return the time and the view of each outcome reported for a decision, in order."""
     query = select(outcomes).where(outcomes.c.request_id == decision.request_id)
-    return list(tx.execute(query.order_by(outcomes.c.id)).all())
-
-
-def _report_view(decision: DecisionRow, row: Row[Any]) -> dict[str, Any]:
-    outcome = OutcomeReport.model_validate(json.loads(row.report))
-    return {**_outcome_view(decision, outcome, row.at), "outcome_id": f"out_{row.id}"}
+    reports = []
+    for row in tx.execute(query.order_by(outcomes.c.id)):
+        outcome = OutcomeReport.model_validate(json.loads(row.report))
+        view = _outcome_view(decision, outcome, row.at)
+        reports.append((row.at, {**view, "outcome_id": f"out_{row.id}"}))
+    return reports
 
 
 def _outcome_view(
