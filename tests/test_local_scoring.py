@@ -11,17 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bighub_langgraph.local import DomainSettings, Settings
-from bighub_langgraph.local.scoring import confidence_bounds
-from bighub_langgraph.local.scoring.drift import DriftDetector
-from bighub_langgraph.local.scoring.embedding import embed_action
-from bighub_langgraph.local.scoring.evidence import Evidence, Label
-from bighub_langgraph.local.scoring.features import Action, SessionHistory, extract_facts
-from bighub_langgraph.local.scoring.logistic import LogisticRegression
+from bighub_langgraph.local.scoring import risk_limit
+from bighub_langgraph.local.scoring.estimators import LogisticRegression
+from bighub_langgraph.local.scoring.features import (
+    Action,
+    Evidence,
+    Label,
+    SessionHistory,
+    extract_facts,
+)
 from bighub_langgraph.local.scoring.model import Model
 from bighub_langgraph.local.scoring.precedents import MAX_PRECEDENTS, PrecedentIndex
-from bighub_langgraph.local.scoring.session import Session, SessionCall, assess_health
+from bighub_langgraph.local.scoring.risk_limit import DriftDetector
+from bighub_langgraph.local.scoring.session import Session, assess_health
 
-SCORING = Path(confidence_bounds.__file__).parent
+SCORING = Path(risk_limit.__file__).parent
 IMPURE = {
     "asyncio",
     "time",
@@ -51,8 +55,8 @@ def test_the_observed_rate_lies_between_its_bounds(
     bad: int, good: int, confidence_level: float
 ) -> None:
     total = bad + good
-    upper = confidence_bounds.upper_bound(bad, total, confidence_level)
-    lower = confidence_bounds.lower_bound(bad, total, confidence_level)
+    upper = risk_limit.upper_bound(bad, total, confidence_level)
+    lower = risk_limit.lower_bound(bad, total, confidence_level)
     assert 0 <= lower <= bad / total <= upper <= 1
 
 
@@ -60,8 +64,8 @@ def test_the_observed_rate_lies_between_its_bounds(
 def test_a_rate_below_a_limit_has_its_upper_bound_there(
     bad: int, good: int, limit: float, tries: int
 ) -> None:
-    if confidence_bounds.is_rate_below(limit, bad, bad + good, 0.95, tries=tries):
-        assert confidence_bounds.upper_bound(bad, bad + good, 0.95) <= limit
+    if risk_limit.is_rate_below(limit, bad, bad + good, 0.95, tries=tries):
+        assert risk_limit.upper_bound(bad, bad + good, 0.95) <= limit
 
 
 @pytest.mark.parametrize("confidence_level", [0.8, 0.95])
@@ -72,7 +76,7 @@ def test_a_rate_on_the_limit_is_rarely_taken_to_be_below_however_often_it_is_che
     for _ in range(300):
         tosses = itertools.accumulate(chance.random() < 0.1 for _ in range(600))
         checks = (
-            confidence_bounds.is_rate_below(0.1, bad, total, confidence_level)
+            risk_limit.is_rate_below(0.1, bad, total, confidence_level)
             for total, bad in enumerate(tosses, 1)
         )
         accepted += any(checks)
@@ -83,21 +87,19 @@ def test_a_rate_on_the_limit_is_rarely_taken_to_be_below_however_often_it_is_che
 def test_about_as_many_outcomes_as_estimated_show_a_rate_below_the_limit(
     limit: float, confidence_level: float
 ) -> None:
-    needed = confidence_bounds.estimate_outcomes_needed(limit, confidence_level)
-    assert confidence_bounds.is_rate_below(limit, 0, needed + 1, confidence_level)
-    assert not confidence_bounds.is_rate_below(limit, 0, needed - 1, confidence_level)
+    needed = risk_limit.estimate_outcomes_needed(limit, confidence_level)
+    assert risk_limit.is_rate_below(limit, 0, needed + 1, confidence_level)
+    assert not risk_limit.is_rate_below(limit, 0, needed - 1, confidence_level)
 
 
 def test_without_a_bad_case_the_bound_is_clopper_and_pearsons() -> None:
-    assert confidence_bounds.upper_bound(0, 28, 0.95) == pytest.approx(
-        1 - 0.05 ** (1 / 28), abs=1e-6
-    )
+    assert risk_limit.upper_bound(0, 28, 0.95) == pytest.approx(1 - 0.05 ** (1 / 28), abs=1e-6)
 
 
 def test_without_counts_every_rate_is_possible() -> None:
     assert (
-        confidence_bounds.upper_bound(0, 0, 0.95),
-        confidence_bounds.lower_bound(0, 0, 0.95),
+        risk_limit.upper_bound(0, 0, 0.95),
+        risk_limit.lower_bound(0, 0, 0.95),
     ) == (1.0, 0.0)
 
 
@@ -134,9 +136,10 @@ def test_arguments_are_flattened_to_named_facts() -> None:
 def test_the_summary_of_a_session_has_a_bounded_size() -> None:
     summary = Session()
     for number in range(500):
-        words = tuple(f"word{number}-{each}" for each in range(5))
-        call = SessionCall(f"action{number}", f"digest{number}", 1.0, words, float(number))
-        summary = summary.with_call(call).with_outcome(action=call.action, bad=number % 2 == 0)
+        words = {f"argument{each}": f"word{number}-{each}" for each in range(5)}
+        call = action(number, name=f"action{number}", facts=words)
+        summary = summary.with_call(call, f"digest{number}", float(number))
+        summary = summary.with_outcome(action=call.name, bad=number % 2 == 0)
     text = json.dumps(summary)
     assert len(text) < 8_000
     assert (summary.calls, summary.errors) == (500, 250)
@@ -178,11 +181,13 @@ def test_the_index_keeps_a_bounded_number_of_calls_and_finds_the_same_call_again
     assert first.similarity == pytest.approx(1.0, abs=1e-3)
 
 
-def test_similar_calls_have_similar_embeddings() -> None:
-    similar, different = action(1, value=5.5), action(2, value=9_000.0)
-    vector = embed_action(action(1)).to_dense()
-    similarity = vector @ embed_action(similar).to_dense()
-    assert similarity > vector @ embed_action(different).to_dense()
+def test_a_similar_call_is_nearer_than_a_different_one() -> None:
+    index = PrecedentIndex()
+    index.add(evidence(2, value=9_000.0))
+    index.add(evidence(1, value=5.5))
+    similar, different = index.find_nearest(action(1)).to_precedents(2)
+    assert (similar.request_id, different.request_id) == ("r1", "r2")
+    assert similar.similarity > different.similarity
 
 
 def test_the_regression_learns_which_feature_predicts_the_outcome() -> None:
@@ -223,4 +228,4 @@ def test_a_model_is_restored_from_its_state() -> None:
     proposed = action(3, facts={"kind": "a", "n": 4.0})
     before, after = model.assess(proposed, 1.0), again.assess(proposed, 1.0)
     assert after.risk == pytest.approx(before.risk, abs=1e-3)
-    assert (after.risk_limit, after.evidence) == (before.risk_limit, before.evidence)
+    assert (after.risk_limit, after.estimate.total) == (before.risk_limit, before.estimate.total)

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Connection, case, func, select
 from bighub_langgraph.local.engine import Engine
 from bighub_langgraph.local.schemas.requests import TAXONOMY, Observation
 from bighub_langgraph.local.schemas.wire_format import Days, QueryText, format_timestamp
-from bighub_langgraph.local.scoring.evidence import Label
+from bighub_langgraph.local.scoring.features import Label
 from bighub_langgraph.local.tables import decisions
 
 _BINS = 10
@@ -33,8 +33,7 @@ def get_report(
         low, high = _RISK_BANDS[risk_band]
         where += [decisions.c.risk >= low, decisions.c.risk < high]
     with engine.store.transaction() as tx:
-        bins = _calculate_bins(tx, where)
-    return {"domain": domain, "tool": tool, **_summarize(bins)}
+        return {"domain": domain, "tool": tool, **_summarize(_calculate_bins(tx, where))}
 
 
 def get_reliability_curve(
@@ -80,24 +79,19 @@ def get_breakdown(
 
 def get_feedback(engine: Engine, *, domain: QueryText | None = None) -> dict[str, Any]:
     """Return in one sentence whether the risks are too high or too low."""
-    report = get_report(engine, domain=domain, tool=None, risk_band=None)
-    bias = report["mean_predicted"] - report["mean_observed"]
-    side = "about right"
-    if abs(bias) >= report["tolerance"]:
-        side = "too high" if bias > 0 else "too low"
-    total = report["total"]
-    return {
-        "domain": domain,
-        "bias": round(bias, 6),
-        "message": f"over {total} outcomes the risks were {side} ({bias:+.3f} on average)",
-    }
+    report = get_report(engine, domain=domain)
+    bias, total = report["mean_predicted"] - report["mean_observed"], report["total"]
+    side = "too high" if bias > 0 else "too low"
+    if abs(bias) < report["tolerance"]:
+        side = "about right"
+    message = f"over {total} outcomes the risks were {side} ({bias:+.3f} on average)"
+    return {"domain": domain, "bias": round(bias, 6), "message": message}
 
 
 def compare_prediction(engine: Engine, body: Observation) -> dict[str, Any]:
     """Compare an external prediction with what happened; nothing is learned from it."""
-    bad, error = TAXONOMY[body.outcome_status].bad, None
-    if bad is not None:
-        error = round(abs(float(bad) - body.predicted_risk), 6)
+    bad = TAXONOMY[body.outcome_status].bad
+    error = None if bad is None else round(abs(bad - body.predicted_risk), 6)
     return {
         "case_id": body.case_id,
         "predicted_risk": body.predicted_risk,
@@ -159,17 +153,14 @@ def _calculate_bins(tx: Connection, where: list[ColumnElement[bool]]) -> list[di
 
 def _summarize(bins: list[dict[str, Any]]) -> dict[str, Any]:
     total = sum(each["count"] for each in bins)
-
-    def mean(name: str) -> float:
-        return sum(each["count"] * each[name] for each in bins) / total if total else 0.0
-
-    gaps = (each["count"] * abs(each["predicted"] - each["observed"]) for each in bins)
+    weighted = [(each["count"] / total, each) for each in bins]
+    gaps = (share * abs(each["predicted"] - each["observed"]) for share, each in weighted)
     return {
         "total": total,
-        "mean_predicted": round(mean("predicted"), 6),
-        "mean_observed": round(mean("observed"), 6),
-        "expected_calibration_error": round(sum(gaps) / total, 6) if total else 0.0,
-        "brier_score": round(mean("brier"), 6),
+        "mean_predicted": round(sum(share * each["predicted"] for share, each in weighted), 6),
+        "mean_observed": round(sum(share * each["observed"] for share, each in weighted), 6),
+        "expected_calibration_error": round(sum(gaps), 6),
+        "brier_score": round(sum(share * each["brier"] for share, each in weighted), 6),
         "tolerance": round(total**-_HALF, 6) if total else 1.0,
         "bins": bins,
     }

@@ -13,15 +13,9 @@ from bighub_langgraph.local.repository import DecisionRow
 from bighub_langgraph.local.response import EvaluationResult, build_response, load_response
 from bighub_langgraph.local.schemas.requests import EvaluateBatchRequest, EvaluateRequest
 from bighub_langgraph.local.schemas.wire_format import canonical_json, to_json_text, validate
-from bighub_langgraph.local.scoring.features import (
-    Action,
-    Fact,
-    SessionHistory,
-    extract_facts,
-    list_words,
-)
+from bighub_langgraph.local.scoring.features import Action, extract_facts
 from bighub_langgraph.local.scoring.policy import recommend
-from bighub_langgraph.local.scoring.session import SessionCall, assess_health
+from bighub_langgraph.local.scoring.session import assess_health
 
 DEFAULT_DOMAIN = "general"
 
@@ -57,14 +51,9 @@ def _decide(
     engine: Engine, tx: Connection, proposal: EvaluateRequest, key: str | None
 ) -> dict[str, Any]:
     at = engine.clock()
-    digest = sha256(canonical_json(proposal.__dict__).encode()).hexdigest()
+    digest = _digest(proposal.__dict__)
     context = proposal.merged_context
     facts = extract_facts(context)
-    history = SessionHistory()
-    if session_id := find_session_id(context):
-        session = engine.sessions.find(tx, session_id)
-        call = _session_call(proposal, context, facts, at)
-        history = session.history_before(call)
     action = Action(
         domain=proposal.domain or DEFAULT_DOMAIN,
         name=proposal.action,
@@ -72,8 +61,11 @@ def _decide(
         target=proposal.target,
         value=proposal.value,
         facts=facts,
-        history=history,
     )
+    if session_id := find_session_id(context):
+        session = engine.sessions.find(tx, session_id)
+        call = _digest([action.name, action.target, action.value, context.get("arguments")])[:16]
+        action = action._replace(history=session.history_before(action, call, at))
     content = _assess(engine, tx, action, at, context)
     answer = build_response(content, dry_run=proposal.dry_run)
     if proposal.dry_run:
@@ -94,7 +86,7 @@ def _decide(
         recommendation=content.recommendation,
         auto_executed=auto_executed,
         parts=to_json_text(content.parts),
-        seen=to_json_text([facts, tuple(history)]),
+        seen=to_json_text([facts, tuple(action.history)]),
         reply=content.to_text(),
         approval="pending" if answer["requires_approval"] and not auto_executed else "",
     )
@@ -105,23 +97,20 @@ def _decide(
         raise ApiError(409, f"the decision for the key {key!r} is being made; repeat the request")
     engine.count_decision(tx)
     if session_id:
-        engine.sessions.save(tx, session_id, session.with_call(call), at)
+        engine.sessions.save(tx, session_id, session.with_call(action, call, at), at)
     return answer
 
 
 def _assess(
     engine: Engine, tx: Connection, action: Action, at: float, context: Mapping[str, Any]
 ) -> EvaluationResult:
-    present = engine.current_state(tx)
-    assessment = engine.trainer.assess(tx, present.newest_evidence, action, at)
+    state, settings = engine.current_state(tx), engine.settings.for_domain(action.domain)
+    with engine.trainer.current_model(tx, state.newest_evidence, at) as model:
+        assessment = model.assess(action, at)
     health = assess_health(action.history)
-    settings = engine.settings.for_domain(action.domain)
     advice = recommend(assessment, health, settings)
-    blocked_by = None
-    for ruling in present.constraints.find_rulings(tx, action, at):
-        stricter = advice.at_least(ruling.recommendation, ruling.reason)
-        if stricter is not advice:
-            advice, blocked_by = stricter, ruling.blocked_by
+    for ruling in state.constraints.find_rulings(tx, action, at):
+        advice = advice.at_least(*ruling)
     highest_cost = max(settings.bad_cost, settings.review_cost)
     return EvaluationResult(
         request_id=f"req_{engine.new_id()}",
@@ -134,11 +123,11 @@ def _assess(
         confidence=str(advice.confidence),
         reason=advice.reason,
         health=health and str(health),
-        blocked_by=blocked_by,
+        blocked_by=advice.blocked_by,
         mode=str(settings.enforcement_mode),
         regret=round(assessment.risk * settings.bad_cost / highest_cost, 6),
-        evidence=assessment.evidence,
-        bad=assessment.bad,
+        evidence=assessment.estimate.total,
+        bad=assessment.estimate.bad,
         precedents=assessment.precedents,
         novelties=assessment.novelties,
         drifting=assessment.drifting,
@@ -148,17 +137,8 @@ def _assess(
     )
 
 
-def _session_call(
-    proposal: EvaluateRequest, context: Mapping[str, Any], facts: Mapping[str, Fact], at: float
-) -> SessionCall:
-    about = [proposal.action, proposal.target, proposal.value, context.get("arguments")]
-    return SessionCall(
-        action=proposal.action,
-        digest=sha256(canonical_json(about).encode()).hexdigest()[:16],
-        value=proposal.value or 0.0,
-        words=tuple(list_words(facts)),
-        at=at,
-    )
+def _digest(tree: object) -> str:
+    return sha256(canonical_json(tree).encode()).hexdigest()
 
 
 def _find_reply(engine: Engine, tx: Connection, key: str, digest: str) -> dict[str, Any] | None:

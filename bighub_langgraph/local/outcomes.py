@@ -23,7 +23,7 @@ from bighub_langgraph.local.schemas.wire_format import (
     to_json_text,
     validate,
 )
-from bighub_langgraph.local.scoring.evidence import Label
+from bighub_langgraph.local.scoring.features import Label
 from bighub_langgraph.local.tables import decisions, evidence, outcomes
 
 
@@ -36,8 +36,7 @@ def report_outcome(engine: Engine, body: OutcomeReport) -> dict[str, Any]:
 
 def report_outcomes(engine: Engine, body: OutcomeReportBatch) -> dict[str, Any]:
     """Report up to a hundred outcomes; an invalid one does not affect the others."""
-    views: list[dict[str, Any]] = []
-    errors: list[dict[str, Any]] = []
+    views, errors = [], []
     with engine.store.transaction() as tx:
         engine.sequences.lock(tx)
         for index, item in enumerate(body.outcomes):
@@ -55,8 +54,7 @@ def get_outcome(engine: Engine, request_id: str) -> dict[str, Any]:
         reports = _list_reports(tx, decision)
     if not reports:
         raise not_found("outcome", request_id)
-    worst = next((row for row in reports if row.at == decision.outcome_at), reports[0])
-    return _report_view(decision, worst)
+    return next((view for at, view in reports if at == decision.outcome_at), reports[0][1])
 
 
 def get_timeline(engine: Engine, request_id: str) -> dict[str, Any]:
@@ -64,21 +62,21 @@ def get_timeline(engine: Engine, request_id: str) -> dict[str, Any]:
     with engine.store.transaction() as tx:
         decision = find_decision(engine, tx, request_id)
         reports = _list_reports(tx, decision)
+    answer = {"resolution": decision.approval, "comment": decision.comment}
     events = [
-        {"type": "decision", "at": format_timestamp(decision.at), **decision_context(decision)}
-    ]
-    if decision.resolved_at is not None:
-        answer = {"resolution": decision.approval, "comment": decision.comment}
-        events.append({"type": "approval", "at": format_timestamp(decision.resolved_at), **answer})
-    events += [
-        {"type": "outcome", "at": format_timestamp(row.at), "outcome": _report_view(decision, row)}
-        for row in reports
+        ("decision", decision.at, decision_context(decision)),
+        ("approval", decision.resolved_at, answer),
+        *(("outcome", at, {"outcome": view}) for at, view in reports),
     ]
     return {
         "request_id": decision.request_id,
         "case_id": case_id(decision.request_id),
         "current_status": decision.outcome,
-        "events": sorted(events, key=lambda event: str(event["at"])),
+        "events": [
+            {"type": kind, "at": format_timestamp(at), **details}
+            for kind, at, details in sorted(events, key=lambda event: event[1] or 0.0)
+            if at is not None
+        ],
     }
 
 
@@ -133,13 +131,13 @@ def verify_validation(engine: Engine, request_id: str) -> dict[str, Any]:
 def get_status(engine: Engine) -> dict[str, Any]:
     """Return that the engine is available, and the numbers of decisions and labels."""
     with engine.store.transaction() as tx:
-        last_decision = tx.execute(select(func.max(decisions.c.id))).scalar_one()
-        last_label = tx.execute(select(func.max(evidence.c.seq))).scalar_one()
+        last_decision = tx.execute(select(func.max(decisions.c.id))).scalar_one() or 0
+        last_label = tx.execute(select(func.max(evidence.c.seq))).scalar_one() or 0
     return {
         "status": "ok",
         "engine": "embedded",
-        "decisions": last_decision or 0,
-        "evidence": last_label or 0,
+        "decisions": last_decision,
+        "evidence": last_label,
         "time": format_timestamp(engine.clock()),
     }
 
@@ -199,14 +197,16 @@ def _update_decision(
     engine: Engine, tx: Connection, decision: DecisionRow, outcome: OutcomeReport, at: float
 ) -> None:
     """Apply an outcome to its decision, label and session. The worst report counts."""
-    meaning = _meaning(outcome)
-    label = None
+    meaning, label = _meaning(outcome), None
     changes: dict[str, Any] = {}
     if decision.approval == "pending":
         changes["approval"] = "settled"
     if outcome.recommendation_followed is not None:
         changes["followed"] = outcome.recommendation_followed
-    if _is_worse(meaning, decision):
+    if decision.outcome is None or (
+        meaning.bad is not None
+        and (TAXONOMY[decision.outcome].bad is None or meaning.severity > decision.severity)
+    ):
         changes |= {"outcome": outcome.status, "severity": meaning.severity, "outcome_at": at}
         if meaning.bad is not None:
             label = Label.BAD if meaning.bad else Label.GOOD
@@ -218,15 +218,6 @@ def _update_decision(
     engine.decisions.update(tx, decision, label=new_label, at=at, **changes)
 
 
-def _is_worse(meaning: OutcomeMeaning, decision: DecisionRow) -> bool:
-    """Whether a report replaces the outcome so far, if there is one."""
-    if decision.outcome is None:
-        return True
-    if meaning.bad is None:
-        return False
-    return TAXONOMY[decision.outcome].bad is None or meaning.severity > decision.severity
-
-
 def _meaning(outcome: OutcomeReport) -> OutcomeMeaning:
     meaning, rollback = TAXONOMY[outcome.status], TAXONOMY["ROLLBACK"]
     # A success that had to be rolled back is none.
@@ -234,25 +225,22 @@ def _meaning(outcome: OutcomeReport) -> OutcomeMeaning:
     return rollback if is_worse else meaning
 
 
-def _list_reports(tx: Connection, decision: DecisionRow) -> list[Row[Any]]:
+def _list_reports(tx: Connection, decision: DecisionRow) -> list[tuple[float, dict[str, Any]]]:
+    """Return the time and the view of each outcome reported for a decision, in order."""
     query = select(outcomes).where(outcomes.c.request_id == decision.request_id)
-    return list(tx.execute(query.order_by(outcomes.c.id)).all())
-
-
-def _report_view(decision: DecisionRow, row: Row[Any]) -> dict[str, Any]:
-    outcome = OutcomeReport.model_validate(json.loads(row.report))
-    return {**_outcome_view(decision, outcome, row.at), "outcome_id": f"out_{row.id}"}
+    reports = []
+    for row in tx.execute(query.order_by(outcomes.c.id)):
+        outcome = OutcomeReport.model_validate(json.loads(row.report))
+        view = _outcome_view(decision, outcome, row.at)
+        reports.append((row.at, {**view, "outcome_id": f"out_{row.id}"}))
+    return reports
 
 
 def _outcome_view(
     decision: DecisionRow, outcome: OutcomeReport, at: float | None = None
 ) -> dict[str, Any]:
     meaning = _meaning(outcome)
-    calibration: dict[str, Any] = {"error": None, "prediction_correct": None}
-    if meaning.bad is not None:
-        error = abs(float(meaning.bad) - decision.risk)
-        is_correct = round(decision.risk) == meaning.bad
-        calibration = {"error": round(error, 6), "prediction_correct": is_correct}
+    bad, risk = meaning.bad, decision.risk
     return {
         "request_id": decision.request_id,
         "validation_id": decision.request_id,
@@ -280,6 +268,9 @@ def _outcome_view(
             "customer_impact_count": outcome.customer_impact_count,
             "support_tickets_created": outcome.support_tickets_created,
         },
-        "calibration": calibration,
+        "calibration": {
+            "error": None if bad is None else round(abs(bad - risk), 6),
+            "prediction_correct": None if bad is None else round(risk) == bad,
+        },
         "tags": list(outcome.tags),
     }

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from bighub_langgraph.local.schemas.wire_format import to_json_text
-from bighub_langgraph.local.scoring.evidence import Evidence, Label
-from bighub_langgraph.local.scoring.features import Action, SessionHistory
+from bighub_langgraph.local.scoring.features import Action, Evidence, Label, SessionHistory
 from bighub_langgraph.local.scoring.session import Session
 from bighub_langgraph.local.store import Prepared, Store
 from bighub_langgraph.local.tables import decisions, evidence, heads, memory, outcomes, sessions
@@ -52,40 +51,14 @@ class DecisionRow(NamedTuple):
     label_at: float | None = None
     label_seq: int | None = None
 
-    def to_action(self) -> Action:
-        """Return the action that was decided about."""
-        facts, history = json.loads(self.seen)
-        about = self.domain, self.action, self.actor, self.target, self.value
-        return Action(*about, facts, SessionHistory(*history))
-
 
 class LabelRow(NamedTuple):
-    """A label as it is stored, with its decision."""
+    """A label as it is stored, as evidence to learn from, with its decision."""
 
     seq: int
-    request_id: str
-    domain: str
-    at: float
-    label: int
-    replaces: int | None
-    replaced_at: float | None
     replaced_seq: int | None
+    evidence: Evidence
     decision: DecisionRow
-
-    def to_evidence(self) -> Evidence:
-        """Return the label in the form the model learns from."""
-        decision = self.decision
-        return Evidence(
-            request_id=self.request_id,
-            action=decision.to_action(),
-            decided_at=decision.at,
-            at=self.at,
-            label=Label(self.label),
-            replaces=None if self.replaces is None else Label(self.replaces),
-            replaced_at=self.at if self.replaced_at is None else self.replaced_at,
-            risk=decision.risk,
-            parts=json.loads(decision.parts),
-        )
 
 
 class Sequences:
@@ -120,8 +93,8 @@ class DecisionRepository:
 
     def insert(self, tx: Connection, decision: DecisionRow) -> bool:
         """Insert a decision; return False if its idempotency key exists."""
-        statement = self._store.prepared(decisions, only=DecisionRow._fields)
-        return bool(statement.write(tx, **decision._asdict()))
+        insert = self._store.prepared(decisions, only=DecisionRow._fields)
+        return bool(insert.write(tx, **decision._asdict()))
 
     def find(self, tx: Connection, request_id: str) -> DecisionRow | None:
         """Return a decision by its id, locked until the end of the transaction."""
@@ -150,8 +123,7 @@ class DecisionRepository:
             _INSERT_LABEL.write(tx, **dict(zip(_LABEL_COLUMNS, about, strict=True)))
             changes |= {"label": int(label), "label_at": at, "label_seq": seq}
         if changes:
-            statement = _update_of(*changes)
-            statement.write(tx, this=decision.request_id, **changes)
+            _prepare_update(*changes).write(tx, this=decision.request_id, **changes)
 
     def has_surplus(self, tx: Connection) -> bool:
         """Whether there are rows to delete. A database on disk keeps everything."""
@@ -190,7 +162,7 @@ class SessionRepository:
 
 def list_labels(tx: Connection, *, after: int, newest: int) -> list[LabelRow]:
     """Return the first labels after a sequence number."""
-    return [_to_label(row) for row in _LABELS.rows(tx, after=after, newest=newest)]
+    return [_parse_label(row) for row in _LABELS.rows(tx, after=after, newest=newest)]
 
 
 def iterate_good_labels(
@@ -198,13 +170,27 @@ def iterate_good_labels(
 ) -> Iterator[LabelRow]:
     """Yield the good outcomes of a domain after a sequence number, in order."""
     while rows := _GOOD_LABELS.rows(tx, domain=domain, after=after, newest=newest):
-        yield from map(_to_label, rows)
+        yield from map(_parse_label, rows)
         after = rows[-1][0]
 
 
-def _to_label(row: tuple[Any, ...]) -> LabelRow:
-    count = len(_LABEL_COLUMNS)
-    return LabelRow._make((*row[:count], DecisionRow._make(row[count:])))
+def _parse_label(row: tuple[Any, ...]) -> LabelRow:
+    seq, request_id, domain, at, label, replaces, replaced_at, replaced_seq, *columns = row
+    decision = DecisionRow._make(columns)
+    facts, history = json.loads(decision.seen)
+    about = domain, decision.action, decision.actor, decision.target, decision.value, facts
+    evidence = Evidence(
+        request_id=request_id,
+        action=Action(*about, SessionHistory(*history)),
+        decided_at=decision.at,
+        at=at,
+        label=Label(label),
+        replaces=None if replaces is None else Label(replaces),
+        replaced_at=at if replaced_at is None else replaced_at,
+        risk=decision.risk,
+        parts=json.loads(decision.parts),
+    )
+    return LabelRow(seq, replaced_seq, evidence, decision)
 
 
 def _last_id(tx: Connection) -> int:
@@ -212,7 +198,7 @@ def _last_id(tx: Connection) -> int:
 
 
 @cache
-def _update_of(*columns: str) -> Prepared:
+def _prepare_update(*columns: str) -> Prepared:
     statement = update(decisions).where(decisions.c.request_id == bindparam("this"))
     return Prepared(statement, columns=columns)
 
@@ -232,7 +218,8 @@ _BY_ID = Prepared(
     select(*_DECISION).where(decisions.c.request_id == bindparam("request_id")).with_for_update()
 )
 _BY_KEY = Prepared(select(*_DECISION).where(decisions.c.idempotency_key == bindparam("key")))
-_LABEL_COLUMNS = LabelRow._fields[:-1]
+_REPLACED = ("replaces", "replaced_at", "replaced_seq")
+_LABEL_COLUMNS = ("seq", "request_id", "domain", "at", "label", *_REPLACED)
 _INSERT_LABEL = Prepared(evidence.insert(), columns=_LABEL_COLUMNS)
 _LABELED_DECISIONS = (
     select(*(evidence.c[name] for name in _LABEL_COLUMNS), *_DECISION)

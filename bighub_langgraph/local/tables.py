@@ -1,5 +1,7 @@
 """The tables of the embedded engine, for SQLite and PostgreSQL."""
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -14,16 +16,20 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
+from sqlalchemy.types import TypeEngine
 
 metadata = MetaData()
+_serial = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _columns(kind: type[TypeEngine[Any]], *names: str, nullable: bool = False) -> list[Column[Any]]:
+    return [Column(name, kind, nullable=nullable) for name in names]
 
 
 def _partial_index(name: str, *columns: str, where: str) -> Index:
     """An index of the rows that fulfil a condition."""
     return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
 
-
-_serial = BigInteger().with_variant(Integer, "sqlite")
 
 heads = Table(
     "bighub_heads",
@@ -38,29 +44,14 @@ decisions = Table(
     Column("id", _serial, primary_key=True, autoincrement=True),
     Column("request_id", Text, nullable=False, unique=True),
     Column("idempotency_key", Text, unique=True),
-    Column("digest", Text, nullable=False),
-    Column("at", Float, nullable=False),
-    Column("domain", Text, nullable=False),
-    Column("action", Text, nullable=False),
-    Column("actor", Text, nullable=False),
-    Column("target", Text),
-    Column("value", Float),
-    Column("session_id", Text),
-    Column("risk", Float, nullable=False),
-    Column("recommendation", Text, nullable=False),
-    Column("auto_executed", Boolean, nullable=False),
-    Column("parts", Text, nullable=False),
-    Column("seen", Text, nullable=False),
-    Column("reply", Text, nullable=False),
-    Column("approval", Text, nullable=False),
-    Column("comment", Text),
-    Column("resolved_at", Float),
-    Column("outcome", Text),
-    Column("severity", Float, nullable=False),
-    Column("outcome_at", Float),
+    *_columns(Text, "digest", "domain", "action", "actor", "recommendation", "approval"),
+    *_columns(Text, "parts", "seen", "reply"),  # JSON
+    *_columns(Float, "at", "risk", "severity"),
+    *_columns(Boolean, "auto_executed"),
+    *_columns(Text, "target", "session_id", "comment", "outcome", nullable=True),
+    *_columns(Float, "value", "resolved_at", "outcome_at", "label_at", nullable=True),
     Column("followed", Boolean),
     Column("label", Integer),
-    Column("label_at", Float),
     Column("label_seq", BigInteger),
     Index("bighub_decisions_by_time", "at"),
     # Of pending decisions only, so that others are not inserted and deleted again.
@@ -72,11 +63,9 @@ outcomes = Table(
     "bighub_outcomes",
     metadata,
     Column("id", _serial, primary_key=True, autoincrement=True),
-    Column("request_id", Text, nullable=False),
-    Column("idempotency_key", Text),
-    Column("at", Float, nullable=False),
-    Column("status", Text, nullable=False),
-    Column("report", Text, nullable=False),
+    *_columns(Text, "request_id", "status", "report"),
+    *_columns(Float, "at"),
+    *_columns(Text, "idempotency_key", nullable=True),
     UniqueConstraint("request_id", "idempotency_key"),
 )
 
@@ -117,13 +106,9 @@ memory = Table(
     metadata,
     Column("id", _serial, primary_key=True, autoincrement=True),
     Column("event_id", Text, nullable=False, unique=True),
-    Column("at", Float, nullable=False),
-    Column("source", Text, nullable=False),
-    Column("tool", Text, nullable=False),
-    Column("status", Text, nullable=False),
-    Column("actor", Text),
-    Column("domain", Text),
-    Column("event", Text, nullable=False),
+    *_columns(Text, "source", "tool", "status", "event"),
+    *_columns(Float, "at"),
+    *_columns(Text, "actor", "domain", nullable=True),
     Index("bighub_memory_by_time", "at"),
 )
 
@@ -132,22 +117,18 @@ rules = Table(
     metadata,
     Column("id", _serial, primary_key=True, autoincrement=True),
     Column("rule_id", Text, nullable=False, unique=True),
-    Column("domain", Text, nullable=False),
-    Column("status", Text, nullable=False),
-    Column("version", Integer, nullable=False),
-    Column("created_at", Float, nullable=False),
-    Column("updated_at", Float, nullable=False),
-    Column("rule", Text, nullable=False),
+    *_columns(Text, "domain", "status", "rule"),
+    *_columns(Float, "created_at", "updated_at"),
+    *_columns(Integer, "version"),
 )
 
 rule_versions = Table(
     "bighub_rule_versions",
     metadata,
     Column("id", _serial, primary_key=True, autoincrement=True),
-    Column("rule_id", Text, nullable=False),
-    Column("version", Integer, nullable=False),
-    Column("at", Float, nullable=False),
-    Column("rule", Text, nullable=False),
+    *_columns(Text, "rule_id", "rule"),
+    *_columns(Float, "at"),
+    *_columns(Integer, "version"),
     Index("bighub_rule_versions_by_rule", "rule_id", "version"),
 )
 
@@ -179,9 +160,7 @@ keys = Table(
     Column("id", _serial, primary_key=True, autoincrement=True),
     Column("key_id", Text, nullable=False, unique=True),
     Column("digest", Text, nullable=False, unique=True),
-    Column("label", Text, nullable=False),
-    Column("scopes", Text, nullable=False),
-    Column("created_at", Float, nullable=False),
-    Column("expires_at", Float),
-    Column("revoked_at", Float),
+    *_columns(Text, "label", "scopes"),
+    *_columns(Float, "created_at"),
+    *_columns(Float, "expires_at", "revoked_at", nullable=True),
 )

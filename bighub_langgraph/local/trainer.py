@@ -9,15 +9,14 @@ from hashlib import sha256
 from sqlalchemy import Connection, delete, func, select
 
 from bighub_langgraph.local.repository import LabelRow, iterate_good_labels, list_labels
-from bighub_langgraph.local.scoring.evidence import Evidence, Label
-from bighub_langgraph.local.scoring.features import Action
-from bighub_langgraph.local.scoring.model import Assessment, Model
+from bighub_langgraph.local.scoring.features import Label
+from bighub_langgraph.local.scoring.model import Model
 from bighub_langgraph.local.settings import Settings
 from bighub_langgraph.local.store import KEEPING, Store
 from bighub_langgraph.local.tables import snapshots
 
 SNAPSHOT_INTERVAL = 2_000  # labels
-_SNAPSHOT_VERSION = 1  # a snapshot of another version is ignored
+_SNAPSHOT_VERSION = 2  # a snapshot of another version is ignored
 
 
 class Trainer:
@@ -39,12 +38,6 @@ class Trainer:
         self._last_counted: dict[str, int] = {}
         self._waiting_since: dict[str, float] = {}
 
-    def assess(self, tx: Connection, newest: int, action: Action, at: float) -> Assessment:
-        """Assess an action with the labels up to the newest."""
-        with self._store.alone:
-            self._catch_up(tx, newest, at)
-            return self._model.assess(action, at)
-
     @contextmanager
     def current_model(self, tx: Connection, newest: int, at: float) -> Iterator[Model]:
         """Give the model with the labels up to the newest; it does not change meanwhile."""
@@ -65,7 +58,7 @@ class Trainer:
         while last < newest and (rows := list_labels(tx, after=last, newest=newest)):
             for row in rows:
                 # A process that reads later learns in the same order as one that reads at once.
-                self._learn_delayed(tx, last, row.at)
+                self._learn_delayed(tx, last, row.evidence.at)
                 self._learn_label(row)
                 last = row.seq
         self._learn_delayed(tx, last, at)
@@ -75,28 +68,20 @@ class Trainer:
         self._last_seq = last
 
     def _learn_label(self, row: LabelRow) -> None:
-        domain = row.domain
-        if row.label != Label.GOOD:
-            evidence = row.to_evidence()
-            self._model.learn(self._correct(row, evidence))
-        elif domain not in self._waiting_since and not self._model.label_delay(domain):
-            self._model.learn(row.to_evidence())
+        evidence, domain = row.evidence, row.decision.domain
+        if evidence.label is Label.GOOD:
+            if domain in self._waiting_since or self._model.label_delay(domain):
+                self._waiting_since.setdefault(domain, evidence.at)
+                return
             self._last_counted[domain] = row.seq
-        else:
-            self._waiting_since.setdefault(domain, row.at)
-
-    def _correct(self, row: LabelRow, evidence: Evidence) -> Evidence:
-        """Record the correction of a good outcome; one that did not count yet replaces nothing."""
-        if evidence.replaces is not Label.GOOD:
-            return evidence
-        self._model.record_correction(row.domain, row.at - evidence.replaced_at)
-        if (row.replaced_seq or 0) <= self._last_counted.get(row.domain, 0):
-            return evidence
-        decision = row.decision
-        is_approved = (
-            decision.approval == "approved" and (decision.resolved_at or 0) <= evidence.replaced_at
-        )
-        return evidence._replace(replaces=Label.APPROVED if is_approved else None)
+        elif evidence.replaces is Label.GOOD:
+            self._model.record_correction(domain, evidence.at - evidence.replaced_at)
+            if (row.replaced_seq or 0) > self._last_counted.get(domain, 0):
+                # The good outcome did not count yet, so at most an earlier approval is replaced.
+                answer, resolved_at = row.decision.approval, row.decision.resolved_at or 0
+                is_approved = answer == "approved" and resolved_at <= evidence.replaced_at
+                evidence = evidence._replace(replaces=Label.APPROVED if is_approved else None)
+        self._model.learn(evidence)
 
     def _learn_delayed(self, tx: Connection, last: int, at: float) -> None:
         """Learn the good outcomes that are old enough by a moment and were not corrected."""
@@ -107,25 +92,21 @@ class Trainer:
             for domain, since in self._waiting_since.items()
             if since <= at - self._model.label_delay(domain)
         }
-        if not queues:
-            return
         first = {domain: next(queue, None) for domain, queue in queues.items()}
         while row := min(filter(None, first.values()), key=self._counts_from, default=None):
             if self._counts_from(row)[0] > at:
                 break
-            label_seq = row.decision.label_seq or 0
+            label_seq, domain = row.decision.label_seq or 0, row.decision.domain
             if label_seq == row.seq or label_seq > last:  # a correction that is not read yet
-                self._model.learn(row.to_evidence())
-            self._last_counted[row.domain] = row.seq
-            first[row.domain] = next(queues[row.domain], None)
-        for domain, row in first.items():
-            if row is None:
-                del self._waiting_since[domain]
-            else:
-                self._waiting_since[domain] = row.at
+                self._model.learn(row.evidence)
+            self._last_counted[domain] = row.seq
+            first[domain] = next(queues[domain], None)
+        self._waiting_since |= {domain: row.evidence.at for domain, row in first.items() if row}
+        for domain in [domain for domain, row in first.items() if row is None]:
+            del self._waiting_since[domain]
 
     def _counts_from(self, row: LabelRow) -> tuple[float, int]:
-        return row.at + self._model.label_delay(row.domain), row.seq
+        return row.evidence.at + self._model.label_delay(row.decision.domain), row.seq
 
     def _load_snapshot(self, tx: Connection) -> int:
         """Start from the last snapshot, or with an empty model; return the last label in it."""
@@ -133,20 +114,15 @@ class Trainer:
         row = tx.execute(_SNAPSHOT.where(snapshots.c.settings == self._fingerprint)).first()
         if row is None:
             return 0
-        state = json.loads(zlib.decompress(row.state))
-        self._model.load_state(state["model"])
-        self._last_counted, self._waiting_since = state["last_counted"], state["waiting_since"]
+        model, self._last_counted, self._waiting_since = json.loads(zlib.decompress(row.state))
+        self._model.load_state(model)
         return int(row.seq)
 
     def _save_snapshot(self, tx: Connection, last: int, at: float) -> None:
         """Save the model, so that a new process need not learn everything again."""
         if not self._store.sqlite and not tx.execute(_TRY_LOCK).scalar_one():
             return  # another process saves one now, and may hold its row for longer
-        state = {
-            "model": self._model.dump_state(),
-            "last_counted": self._last_counted,
-            "waiting_since": self._waiting_since,
-        }
+        state = [self._model.dump_state(), self._last_counted, self._waiting_since]
         packed = zlib.compress(json.dumps(state).encode(), 1)
         tx.execute(delete(snapshots).where(snapshots.c.seq <= last))
         row = {"seq": last, "settings": self._fingerprint, "at": at, "state": packed}

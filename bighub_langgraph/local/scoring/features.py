@@ -1,8 +1,9 @@
-"""What the model sees of a proposed action: facts, categorical features and scaled numbers."""
+"""What the model sees: a proposed action's facts and features, and the labels of earlier ones."""
 
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
+from enum import IntEnum
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -12,7 +13,6 @@ MAX_FACTS = 48
 _MAX_TEXT_LENGTH = 48
 _MAX_DEPTH = 6
 _MAX_LIST_ITEMS = 8
-_MIN_WORD_LENGTH = 4
 _MAX_NUMBER = 1e15
 # Identifiers of a run or a call say nothing about the next one.
 _IGNORED_KEYS = frozenset(
@@ -22,6 +22,7 @@ _IGNORED_KEYS = frozenset(
         "connection_id",
     }
 )
+SIZE_FEATURE = "{}|size={}"  # of an action's key and the size class of its value
 _MAX_DEVIATION = 3.0
 _BAND_EDGES = (-1.0, -0.4, 0.2, 0.8)
 _MAX_SMALL_INTEGER = 12
@@ -66,6 +67,33 @@ class Action(NamedTuple):
         return f"{self.domain}/{self.name}"
 
 
+class Label(IntEnum):
+    """What became of a decision: an outcome, or a person's answer to it."""
+
+    GOOD = 0
+    BAD = 1
+    APPROVED = 2
+    DENIED = 3
+
+    def __init__(self, _number: int) -> None:
+        self.bad = self.name in ("BAD", "DENIED")
+        self.outcome = self.name in ("GOOD", "BAD")  # it happened and is not an opinion
+
+
+class Evidence(NamedTuple):
+    """One label of one earlier decision; `replaces` is the label it corrects."""
+
+    request_id: str
+    action: Action
+    decided_at: float
+    at: float
+    label: Label
+    replaces: Label | None
+    replaced_at: float
+    risk: float
+    parts: Mapping[str, float]
+
+
 class Features(NamedTuple):
     """The features of an action.
 
@@ -100,86 +128,74 @@ class Scales:
 
         Each number is also a categorical feature: the band it falls in.
         """
-        numbers = {}
+        numbers = {name: 0.0 for name, _ in features.numbers}
         for name, number in features.numbers:
             count, mean, squares = self.moments.get(name, _NO_SCALE)
-            deviation = 0.0
             if squares > 0:
                 deviation = (number - mean) / max(_MIN_SPREAD, math.sqrt(squares / (count - 1)))
-                if not -_MAX_DEVIATION < deviation < _MAX_DEVIATION:
-                    deviation = math.copysign(_MAX_DEVIATION, deviation)
-            numbers[name] = deviation
+                numbers[name] = max(-_MAX_DEVIATION, min(_MAX_DEVIATION, deviation))
         bands = [f"{name}^{bisect_left(_BAND_EDGES, by)}" for name, by in numbers.items()]
         return features._replace(
-            categories=[*features.categories, *bands], numbers=list(numbers.items())
+            categories=features.categories + bands, numbers=list(numbers.items())
         )
 
 
 def extract_features(action: Action) -> Features:
     """Return the features of an action, independent of anything learned."""
-    key = action.key
-    features = Features(key, [f"actor={action.actor}"], [], [])
+    key, history = action.key, action.history
+    categories = [f"actor={action.actor}"]
+    identifiers: list[str] = []
+    numbers: list[tuple[str, float]] = []
+    shares: list[tuple[str, float]] = []
     if action.target is not None:
-        features.categories.append(f"{key}|target={action.target}")
+        categories.append(f"{key}|target={action.target}")
     if action.value is not None:
-        features.categories.append(size_feature(key, size_class(action.value)))
-        features.numbers.append((f"{key}|value", signed_log(action.value)))
+        categories.append(SIZE_FEATURE.format(key, size_class(action.value)))
+        numbers.append((f"{key}|value", action.value))
     for name, fact in action.facts.items():
         if isinstance(fact, str):
             is_identifier = looks_like_identifier(fact) or (
                 "[]" in name and looks_like_identifier(name.partition("=")[2])
             )
-            names = features.identifiers if is_identifier else features.categories
+            names = identifiers if is_identifier else categories
             names.append(f"{key}|{name}={fact}")
             continue
-        features.numbers.append((f"{key}|{name}", signed_log(fact)))
+        numbers.append((f"{key}|{name}", fact))
         if abs(fact) <= _MAX_SMALL_INTEGER and fact == int(fact):
-            features.categories.append(f"{key}|{name}={int(fact)}")
-    if action.history.has_session:
-        _add_history(features, action.history)
-    return features
+            categories.append(f"{key}|{name}={int(fact)}")
+    if history.has_session:
+        categories.append(f"{key}|after={history.last_action}")
+        for event in _list_events(history):
+            categories += (f"past.{event}", f"{key}|past.{event}")
+        numbers += [
+            (f"{key}|past.calls", history.calls),
+            (f"{key}|past.total_value", history.total_value),
+            (f"{key}|past.seconds_since_last", history.seconds_since_last),
+        ]
+        words = history.new_words + history.known_words
+        shares.append((f"{key}|past.new_words", history.new_words / max(1, words)))
+    logs = [(name, math.copysign(math.log1p(abs(number)), number)) for name, number in numbers]
+    return Features(key, categories, identifiers, logs + shares)
 
 
-def _add_history(features: Features, history: SessionHistory) -> None:
-    key, words = features.action_key, history.new_words + history.known_words
-    features.categories.append(f"{key}|after={history.last_action}")
-    events = (
+def _list_events(history: SessionHistory) -> list[str]:
+    events = {
         # "clean" needs a known outcome: without one there could not be an error either.
-        ("clean", history.outcomes and not history.errors),
-        ("just_failed", history.errors_in_a_row),
-        ("failed", history.errors),
-        ("failed_often", history.errors >= _MANY_ERRORS),
-        ("repeated", history.repeats),
-        ("same_action", history.same_action),
-        ("same_action_failed", history.same_action_errors),
-        ("new_words", history.new_words),
-    )
-    for event, happened in events:
-        if happened:
-            features.categories.extend((f"past.{event}", f"{key}|past.{event}"))
-    features.numbers.extend(
-        (
-            (f"{key}|past.calls", signed_log(history.calls)),
-            (f"{key}|past.total_value", signed_log(history.total_value)),
-            (f"{key}|past.seconds_since_last", signed_log(history.seconds_since_last)),
-            (f"{key}|past.new_words", history.new_words / max(1, words)),
-        )
-    )
+        "clean": history.outcomes and not history.errors,
+        "just_failed": history.errors_in_a_row,
+        "failed": history.errors,
+        "failed_often": history.errors >= _MANY_ERRORS,
+        "repeated": history.repeats,
+        "same_action": history.same_action,
+        "same_action_failed": history.same_action_errors,
+        "new_words": history.new_words,
+    }
+    return [event for event, happened in events.items() if happened]
 
 
 def size_class(value: float) -> int:
-    """The size of a value: one class for each doubling."""
+    """Return the size of a value: one class for each doubling."""
     return round(math.log2(1 + max(0.0, value)))
-
-
-def size_feature(action_key: str, size: int) -> str:
-    """The categorical feature of an action whose value has this size class."""
-    return f"{action_key}|size={size}"
-
-
-def signed_log(number: float) -> float:
-    """Return log(1 + |number|) with the sign of the number."""
-    return math.copysign(math.log1p(abs(number)), number)
 
 
 def looks_like_identifier(word: str) -> bool:
@@ -192,16 +208,6 @@ def describe_call(name: str, value: float | None, target: str | None) -> str:
     size = "" if value is None else f" of {value:g}"
     recipient = "" if target is None else f" for {target}"
     return f"{name}{size}{recipient}"
-
-
-def list_words(facts: Mapping[str, Fact]) -> list[str]:
-    """The distinct words among the facts that are long enough to name something."""
-    words = {
-        name.partition("=")[2] if "[]" in name else fact
-        for name, fact in facts.items()
-        if isinstance(fact, str)
-    }
-    return sorted([word for word in words if len(word) >= _MIN_WORD_LENGTH])
 
 
 def extract_facts(context: Mapping[str, Any]) -> dict[str, Fact]:
@@ -227,7 +233,8 @@ def _collect_facts(facts: dict[str, Fact], name: str, content: object, depth: in
         case bool() | None:
             _add_fact(facts, name, str(content).lower())
         case int() | float():
-            _add_fact(facts, name, float(_limit_number(content)))
+            # Integers may be too large for a float.
+            _add_fact(facts, name, float(max(-_MAX_NUMBER, min(_MAX_NUMBER, content))))
         case dict() | Mapping():
             for key in sorted(content):
                 _collect_facts(facts, f"{name}.{key}".lstrip("."), content[key], depth + 1)
@@ -242,11 +249,6 @@ def _add_fact(facts: dict[str, Fact], name: str, fact: Fact) -> None:
     if "[]" in name and isinstance(fact, str):
         facts[f"{name}={fact}"] = "yes"
     elif isinstance(previous, float) and isinstance(fact, float):
-        facts[name] = _limit_number(previous + fact)
+        facts[name] = max(-_MAX_NUMBER, min(_MAX_NUMBER, previous + fact))
     else:
         facts[name] = fact
-
-
-def _limit_number(number: float) -> float:
-    """Clip a number to the range of real quantities; integers too large for a float included."""
-    return max(-_MAX_NUMBER, min(_MAX_NUMBER, number))

@@ -1,23 +1,28 @@
 """The risk model: what it expects of an action, and how it learns from outcomes."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
-from bighub_langgraph.local.scoring.beta_counts import PRIOR_RISK, BetaCounts
-from bighub_langgraph.local.scoring.drift import DriftDetector
-from bighub_langgraph.local.scoring.evidence import Evidence
+from bighub_langgraph.local.scoring.estimators import (
+    PRIOR_RISK,
+    BetaCounts,
+    Estimate,
+    LogisticRegression,
+    logit,
+)
 from bighub_langgraph.local.scoring.features import (
+    SIZE_FEATURE,
     Action,
+    Evidence,
     Features,
     Scales,
     extract_features,
     size_class,
-    size_feature,
 )
-from bighub_langgraph.local.scoring.logistic import LogisticRegression, logit
 from bighub_langgraph.local.scoring.precedents import Precedent, PrecedentIndex
-from bighub_langgraph.local.scoring.risk_limit import RiskLimit
+from bighub_langgraph.local.scoring.risk_limit import DriftDetector, RiskLimit
 from bighub_langgraph.local.settings import Settings
 
 SHOWN_PRECEDENTS = 5
@@ -43,15 +48,10 @@ _MIN_CORRECTIONS, _MAX_CORRECTIONS, _DELAY_QUANTILE = 5, 64, 0.9
 
 
 class Assessment(NamedTuple):
-    """What the model expects of an action, and why.
-
-    `evidence` and `bad` are the faded counts of the action, `age` the seconds since the latest.
-    """
+    """What the model expects of an action, and why; `estimate` is that of the counts alone."""
 
     risk: float
-    evidence: float
-    bad: float
-    age: float
+    estimate: Estimate
     risk_limit: float
     parts: dict[str, float]
     precedents: list[Precedent]
@@ -79,23 +79,24 @@ class Model:
             human_label_weight=settings.human_label_weight, half_life=settings.default.half_life
         )
         self._regression = LogisticRegression(
-            variance=0.2, max_weights=_MAX_WEIGHTS, means={"base": logit(PRIOR_RISK)}
+            variance=0.2, max_weights=_MAX_WEIGHTS, means={"base": float(logit(PRIOR_RISK))}
         )
         self._stack = LogisticRegression(
             variance=0.02, max_weights=len(_STACK_WEIGHTS), means=_STACK_WEIGHTS
         )
         self.precedents = PrecedentIndex()
-        self.domains: dict[str, DomainState] = {}
+        self.domains: defaultdict[str, DomainState] = defaultdict(DomainState)
         self._largest_good_values: dict[str, float] = {}
 
     def assess(self, action: Action, at: float) -> Assessment:
         """Return what to expect of an action: its risk is stacked from three estimates."""
-        settings, key = self._settings.for_domain(action.domain), action.key
+        settings = self._settings.for_domain(action.domain)
         features = self._scales.scale(extract_features(action))
         estimate = self._counts.estimate(action.domain, features, at)
         neighbors = self.precedents.find_nearest(action)
         inputs = _regression_inputs(features)
-        closeness = (neighbors.max_similarity - _CLOSE_SIMILARITY) / (1 - _CLOSE_SIMILARITY)
+        similarity = float(neighbors.similarities[0]) if neighbors.calls else 0.0
+        closeness = (similarity - _CLOSE_SIMILARITY) / (1 - _CLOSE_SIMILARITY)
         parts = {
             "beta": estimate.risk,
             "near": neighbors.estimate_risk(estimate.risk),
@@ -105,31 +106,29 @@ class Model:
             "closeness": max(0.0, closeness) ** 2,
         }
         risk = self._stack.predict(_stack_inputs(parts))
-        domain = self._domain(action.domain)
+        domain, value = self.domains[action.domain], action.value
         novelties = []
         if estimate.total < (needed := settings.min_evidence):
             known = f"{estimate.total:.0f} of the {needed} outcomes it needs"
             novelties.append(f"{action.name} has {known}")
-        largest, value = self._largest_good_values.get(key), action.value
+        largest = self._largest_good_values.get(features.action_key)
         if value is not None and largest is not None and value > 2 * largest + 1:
             novelties.append(f"{value:g} is more than twice the {largest:g} that went well")
         return Assessment(
             risk=risk,
-            evidence=estimate.total,
-            bad=estimate.bad,
-            age=estimate.age,
+            estimate=estimate,
             risk_limit=1.0 if settings.max_bad_rate is None else domain.risk_limit.limit,
             parts=parts,
             precedents=neighbors.to_precedents(SHOWN_PRECEDENTS),
             novelties=tuple(novelties),
-            smaller_value=self._find_smaller_value(key, value, at, risk),
+            smaller_value=self._find_smaller_value(features.action_key, value, at, risk),
             drifting=domain.drift.is_drifting,
         )
 
     def learn(self, evidence: Evidence) -> None:
         """Learn from the label of an earlier decision."""
         action, label = evidence.action, evidence.label
-        settings, domain = self._settings.for_domain(action.domain), self._domain(action.domain)
+        settings, domain = self._settings.for_domain(action.domain), self.domains[action.domain]
         features = extract_features(action)
         if evidence.replaces is None:
             self._scales.update(features.numbers)
@@ -144,7 +143,8 @@ class Model:
             self._regression.widen(2.0)
         if action.value is not None and not label.bad:
             largest = self._largest_good_values
-            largest[action.key] = max(action.value, largest.pop(action.key, 0.0))
+            key = features.action_key
+            largest[key] = max(action.value, largest.pop(key, 0.0))
             if len(largest) > _MAX_ACTIONS:
                 del largest[next(iter(largest))]
 
@@ -153,16 +153,15 @@ class Model:
         delay = self._settings.for_domain(domain).label_delay
         if delay is not None:
             return delay
-        delays = sorted(self._domain(domain).correction_delays)
+        delays = sorted(self.domains[domain].correction_delays)
         if len(delays) < _MIN_CORRECTIONS:
             return 0.0
         return delays[int(_DELAY_QUANTILE * (len(delays) - 1))]
 
     def record_correction(self, domain: str, delay: float) -> None:
         """Record after how many seconds a good outcome was corrected."""
-        state = self._domain(domain)
-        delays = [*state.correction_delays, max(0.0, delay)]
-        state.correction_delays = delays[-_MAX_CORRECTIONS:]
+        state = self.domains[domain]
+        state.correction_delays = [*state.correction_delays, max(0.0, delay)][-_MAX_CORRECTIONS:]
 
     def dump_state(self) -> dict[str, Any]:
         """Return everything learned as JSON-compatible data."""
@@ -183,14 +182,10 @@ class Model:
         self._regression.load_state(state["regression"])
         self._stack.load_state(state["stack"])
         self.precedents.load_state(state["precedents"])
-        self.domains = {
-            name: DomainState(
-                RiskLimit(**domain["risk_limit"]),
-                DriftDetector(**domain["drift"]),
-                domain["correction_delays"],
-            )
-            for name, domain in state["domains"].items()
-        }
+        self.domains.clear()
+        for name, domain in state["domains"].items():
+            limit, drift = RiskLimit(**domain["risk_limit"]), DriftDetector(**domain["drift"])
+            self.domains[name] = DomainState(limit, drift, domain["correction_delays"])
         self._largest_good_values = state["largest_good_values"]
 
     def _update_regressions(self, evidence: Evidence, inputs: Mapping[str, float]) -> None:
@@ -203,18 +198,16 @@ class Model:
             elif replaced.bad != label.bad:
                 regression.correct(values, bad=label.bad, weight=weight)
 
-    def _domain(self, name: str) -> DomainState:
-        return self.domains.get(name) or self.domains.setdefault(name, DomainState())
-
     def _find_smaller_value(
         self, action_key: str, value: float | None, at: float, risk: float
     ) -> float | None:
         """The largest smaller value whose size class has clearly better outcomes."""
         if value is None:
             return None
-        for size in range(size_class(value) - 1, 0, -1):
-            feature = size_feature(action_key, size)
-            bad, total = self._counts.get_feature_counts(action_key, feature, at)
+        sizes = range(size_class(value) - 1, 0, -1)
+        features = [SIZE_FEATURE.format(action_key, size) for size in sizes]
+        counts = self._counts.get_feature_counts(action_key, features, at)
+        for size, (bad, total) in zip(sizes, counts, strict=True):
             if total >= _MIN_CASES_OF_A_SIZE and bad / total < risk / 2:
                 return float(int(2 ** (size + 0.5) - 1))
         return None
@@ -231,7 +224,6 @@ def _regression_inputs(features: Features) -> dict[str, float]:
 
 
 def _stack_inputs(parts: Mapping[str, float]) -> dict[str, float]:
-    estimates = [logit(parts[name]) for name in ("beta", "near", "logistic")]
-    scarce = [parts["scarcity"] * estimate for estimate in estimates]
-    close = [parts["closeness"] * estimate for estimate in estimates]
+    estimates = logit([parts[name] for name in ("beta", "near", "logistic")])
+    scarce, close = parts["scarcity"] * estimates, parts["closeness"] * estimates
     return dict(zip(_STACK_WEIGHTS, (1.0, *estimates, *scarce, *close), strict=True))

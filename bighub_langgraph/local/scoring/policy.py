@@ -4,13 +4,13 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from bighub_langgraph.core.models import Recommendation
-from bighub_langgraph.local.scoring.confidence_bounds import (
+from bighub_langgraph.local.enums import Confidence, Health
+from bighub_langgraph.local.scoring.model import Assessment
+from bighub_langgraph.local.scoring.risk_limit import (
     estimate_outcomes_needed,
     lower_bound,
     upper_bound,
 )
-from bighub_langgraph.local.scoring.model import Assessment
-from bighub_langgraph.local.scoring.session import Health
 from bighub_langgraph.local.settings import DomainSettings
 
 _SEVERITY = list(Recommendation)
@@ -18,6 +18,10 @@ _INTERVAL_LEVEL = 0.8  # of the interval whose width gives the confidence
 _WIDE, _NARROW = 0.4, 0.15
 _STOP_LEVEL, _STOP_RATE = 0.95, 0.5  # a stop needs counts that exclude a lower bad rate
 _CAUTION_SHARE = 0.75  # of the limit
+_UNHEALTHY = {
+    Health.POOR: (Recommendation.REVIEW, "its session goes badly"),
+    Health.STRAINED: (Recommendation.CAUTION, "its session has had trouble"),
+}
 
 
 class Confidence(StrEnum):
@@ -29,27 +33,28 @@ class Confidence(StrEnum):
 
 
 class Advice(NamedTuple):
-    """A recommendation, its confidence, and the reason as a clause."""
+    """A recommendation, its confidence, the reason as a clause, and the constraint behind it."""
 
     recommendation: Recommendation
     confidence: Confidence
     reason: str
+    blocked_by: str | None = None
 
-    def at_least(self, recommendation: Recommendation, reason: str) -> "Advice":
+    def at_least(
+        self, recommendation: Recommendation, reason: str, blocked_by: str | None = None
+    ) -> "Advice":
         """Return the stricter of this advice and another."""
         if _SEVERITY.index(recommendation) <= _SEVERITY.index(self.recommendation):
             return self
-        return Advice(recommendation, self.confidence, reason)
+        return Advice(recommendation, self.confidence, reason, blocked_by)
 
 
 def recommend(assessment: Assessment, health: Health | None, settings: DomainSettings) -> Advice:
     """Return what the evidence and the session's health allow."""
     recommendation, reason = _recommend_by_risk(assessment, settings)
-    advice = Advice(recommendation, rate_confidence(assessment), reason)
-    if health is Health.POOR:
-        return advice.at_least(Recommendation.REVIEW, "its session goes badly")
-    if health is Health.STRAINED:
-        return advice.at_least(Recommendation.CAUTION, "its session has had trouble")
+    advice = Advice(recommendation, _rate_confidence(assessment), reason)
+    if health in _UNHEALTHY:
+        return advice.at_least(*_UNHEALTHY[health])
     return advice
 
 
@@ -58,43 +63,39 @@ def _recommend_by_risk(
 ) -> tuple[Recommendation, str]:
     risk = assessment.risk
     if risk >= settings.block_above and (
-        lower_bound(assessment.bad, assessment.evidence, _STOP_LEVEL) > _STOP_RATE
+        lower_bound(assessment.estimate.bad, assessment.estimate.total, _STOP_LEVEL) > _STOP_RATE
     ):
         # A stopped call has no outcome: without another review a stop could never be unlearned.
-        if assessment.age > settings.reevaluate_after:
+        if assessment.estimate.age > settings.reevaluate_after:
             return Recommendation.REVIEW, "it went badly, but that was some time ago"
         return Recommendation.STOP, f"a risk of {risk:.2f} is too high"
-    if (reason := _review_reason(assessment, settings)) is not None:
+    if (reason := _find_review_reason(assessment, settings)) is not None:
         return Recommendation.REVIEW, reason
     if risk > _CAUTION_SHARE * min(assessment.risk_limit, settings.affordable_risk):
         return Recommendation.CAUTION, "it lies close to the limit"
     return Recommendation.PROCEED, "calls like it have gone well"
 
 
-def _review_reason(assessment: Assessment, settings: DomainSettings) -> str | None:
+def _find_review_reason(assessment: Assessment, settings: DomainSettings) -> str | None:
+    risk, limit, max_rate = assessment.risk, assessment.risk_limit, settings.max_bad_rate
     if assessment.novelties:
         return assessment.novelties[0]
-    if assessment.risk > settings.affordable_risk:
-        return f"at a risk of {assessment.risk:.2f} asking is cheaper than running"
-    if (max_rate := settings.max_bad_rate) and assessment.risk > assessment.risk_limit:
-        needed = estimate_outcomes_needed(max_rate, settings.confidence_level)
-        return _explain_limit(assessment, needed)
-    return None
-
-
-def _explain_limit(assessment: Assessment, needed: int) -> str:
-    if assessment.evidence < needed:
-        known = f"{assessment.evidence:.0f} of about {needed} good outcomes needed"
+    if risk > settings.affordable_risk:
+        return f"at a risk of {risk:.2f} asking is cheaper than running"
+    if max_rate is None or risk <= limit:
+        return None
+    needed = estimate_outcomes_needed(max_rate, settings.confidence_level)
+    if assessment.estimate.total < needed:
+        known = f"{assessment.estimate.total:.0f} of about {needed} good outcomes needed"
         return f"not enough history to run without approval: {known}"
-    limit = f"the limit of {assessment.risk_limit:.2f} that past outcomes allow"
-    return f"a risk of {assessment.risk:.2f} is above {limit}"
+    return f"a risk of {risk:.2f} is above the limit of {limit:.2f} that past outcomes allow"
 
 
-def rate_confidence(assessment: Assessment) -> Confidence:
+def _rate_confidence(assessment: Assessment) -> Confidence:
     """Return the confidence in the counts: from the width of the interval of the bad rate."""
     if assessment.novelties:
         return Confidence.LOW
-    counts = assessment.bad, assessment.evidence, _INTERVAL_LEVEL
+    counts = assessment.estimate.bad, assessment.estimate.total, _INTERVAL_LEVEL
     width = upper_bound(*counts) - lower_bound(*counts)
     if width > _WIDE:
         return Confidence.LOW

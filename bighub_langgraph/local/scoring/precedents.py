@@ -1,17 +1,24 @@
-"""Precedents: the labelled calls that are most similar to an action."""
+"""Precedents: the labelled calls that are most similar to an action, found by its embedding."""
 
+import math
 from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING, Any, NamedTuple
+from zlib import crc32
 
 import numpy as np
 
-from bighub_langgraph.local.scoring.embedding import DIMENSIONS, Embedding, embed_action
-from bighub_langgraph.local.scoring.evidence import Evidence, Label
-from bighub_langgraph.local.scoring.features import Action, describe_call
+from bighub_langgraph.local.scoring.features import (
+    Action,
+    Evidence,
+    Label,
+    describe_call,
+    looks_like_identifier,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_DIMENSIONS = 128
 MAX_PRECEDENTS = 512  # of an action
 _MAX_ACTIONS = 64
 _NEIGHBORS = 40
@@ -36,11 +43,6 @@ class Neighbors(NamedTuple):
     calls: list[Precedent]
     similarities: "NDArray[np.float32]"
 
-    @property
-    def max_similarity(self) -> float:
-        """The similarity of the most similar call."""
-        return float(self.similarities[0]) if self.calls else 0.0
-
     def estimate_risk(self, prior: float) -> float:
         """Return their bad rate, weighted by similarity, and the prior where there are few."""
         weights = self.similarities**_SHARPNESS
@@ -51,10 +53,7 @@ class Neighbors(NamedTuple):
     def to_precedents(self, limit: int) -> list[Precedent]:
         """Return the first of them, as precedents to show."""
         nearest = zip(self.calls[:limit], self.similarities[:limit].tolist(), strict=True)
-        return [
-            Precedent(request_id, round(similarity, 4), label, at, target, summary)
-            for (request_id, _, label, at, target, summary), similarity in nearest
-        ]
+        return [call._replace(similarity=round(by, 4)) for call, by in nearest]
 
 
 class PrecedentIndex:
@@ -69,16 +68,15 @@ class PrecedentIndex:
     def add(self, evidence: Evidence) -> None:
         """Add a labelled call; a later label of the same call replaces the earlier one."""
         key = evidence.action.key
-        index = self._actions.pop(key) if key in self._actions else _ActionIndex()
-        index.add(evidence)
-        self._actions[key] = index
+        self._actions[key] = self._actions.pop(key) if key in self._actions else _ActionIndex()
+        self._actions[key].add(evidence)
         if len(self._actions) > _MAX_ACTIONS:
             del self._actions[next(iter(self._actions))]
 
     def find_nearest(self, action: Action, limit: int = _NEIGHBORS) -> Neighbors:
         """Return the calls of the same action that are most similar to this one."""
         index = self._actions.get(action.key) or _EMPTY
-        return index.find_nearest(embed_action(action), limit)
+        return index.find_nearest(action, limit)
 
     def dump_state(self) -> dict[str, Any]:
         """Return the state as JSON-compatible data."""
@@ -99,31 +97,38 @@ class _ActionIndex:
         self._slots: dict[str, int] = {}
         self._oldest = 0
         # One column for each call: a search reads only the rows of the embedding's dimensions.
-        shape = (DIMENSIONS, MAX_PRECEDENTS)
+        shape = (_DIMENSIONS, MAX_PRECEDENTS)
         self._vectors: NDArray[np.float32] = np.zeros(shape, dtype=np.float32)
 
     def add(self, evidence: Evidence) -> None:
-        action = evidence.action
+        action, request_id = evidence.action, evidence.request_id
         summary = describe_call(action.name, action.value, action.target)
         call = Precedent(
-            evidence.request_id, 1.0, evidence.label, evidence.decided_at, action.target, summary
+            request_id, 1.0, evidence.label, evidence.decided_at, action.target, summary
         )
-        slot = self._slots.get(call.request_id)
-        if slot is None:
-            slot = self._take_slot(call)
-            vector = embed_action(action).to_dense()
-            self._vectors[:, slot] = vector.astype(np.float16)  # the precision of a snapshot
-        self.calls[slot] = call
+        if (slot := self._slots.get(request_id)) is not None:
+            self.calls[slot] = call
+            return
+        slot = len(self.calls)
+        if slot < MAX_PRECEDENTS:
+            self.calls.append(call)
+        else:
+            slot, self._oldest = self._oldest, (self._oldest + 1) % MAX_PRECEDENTS
+            del self._slots[self.calls[slot].request_id]
+            self.calls[slot] = call
+        self._slots[request_id] = slot
+        indices, values = _embed_action(action)
+        self._vectors[:, slot] = 0.0
+        self._vectors[indices, slot] = values.astype(np.float16)  # the precision of a snapshot
 
-    def find_nearest(self, embedding: Embedding, limit: int) -> Neighbors:
+    def find_nearest(self, action: Action, limit: int) -> Neighbors:
         count = len(self.calls)
-        products = embedding.values @ self._vectors.take(embedding.indices, axis=0)
-        similarities = products[:count]
+        indices, values = _embed_action(action)
+        products = values @ self._vectors.take(indices, axis=0)
+        similarities, nearest = products[:count], np.arange(count)
         if count > limit:
             nearest = similarities.argpartition(count - limit)[count - limit :]
-            order = nearest[(-similarities[nearest]).argsort(kind="stable")]
-        else:
-            order = (-similarities).argsort(kind="stable")
+        order = nearest[(-similarities[nearest]).argsort(kind="stable")]
         calls = [self.calls[slot] for slot in order.tolist()]
         return Neighbors(calls, similarities[order].clip(0.0, 1.0))
 
@@ -141,17 +146,47 @@ class _ActionIndex:
         self._slots = {call.request_id: slot for slot, call in enumerate(self.calls)}
         self._oldest, count = state["oldest"], len(self.calls)
         vectors = np.frombuffer(b64decode(state["vectors"]), dtype=np.float16)
-        self._vectors[:, :count] = vectors.reshape(-1, DIMENSIONS).T
+        self._vectors[:, :count] = vectors.reshape(-1, _DIMENSIONS).T
 
-    def _take_slot(self, call: Precedent) -> int:
-        if len(self.calls) < MAX_PRECEDENTS:
-            slot = len(self.calls)
-            self.calls.append(call)
-        else:
-            slot, self._oldest = self._oldest, (self._oldest + 1) % MAX_PRECEDENTS
-            del self._slots[self.calls[slot].request_id]
-        self._slots[call.request_id] = slot
-        return slot
+
+def _embed_action(action: Action) -> tuple["NDArray[np.intp]", "NDArray[np.float32]"]:
+    """Return the indices and values of a sparse vector of length one.
+
+    Similar actions have a similar direction: each token adds to one dimension, with a sign.
+    """
+    vector: dict[int, float] = {}
+    for token, weight in _tokenize(action):
+        code = crc32(token.encode("utf-8", "surrogatepass"))
+        index = code % _DIMENSIONS
+        vector[index] = vector.get(index, 0.0) + (weight if code & 0x10000 else -weight)
+    length = math.sqrt(sum([value * value for value in vector.values()])) or 1.0
+    values = np.array([value / length for value in vector.values()], dtype=np.float32)
+    return np.array(list(vector), dtype=np.intp), values
+
+
+def _tokenize(action: Action) -> list[tuple[str, float]]:
+    """Return the properties of an action as tokens with weights."""
+    weight = 3.0 / math.sqrt(max(1, len(action.facts)))
+    facts = [(name, fact, weight) for name, fact in action.facts.items()]
+    if action.value is not None:
+        facts.insert(0, ("value", action.value, 1.5))
+    if action.history.outcomes:
+        facts.append(("past.errors", action.history.errors, 0.4))
+    tokens = [("action", 1.0), (f"actor={action.actor}", 0.5)]
+    if action.target is not None:
+        tokens.append((f"target={action.target}", 2.5))
+    for name, fact, weight in facts:
+        if isinstance(fact, str):
+            # An identifier says more about the subject of a call than a setting does.
+            share = 2.0 if looks_like_identifier(fact) else 1.0
+            tokens.append((f"{name}={fact}", weight * share))
+            continue
+        # A number is spread over two neighboring sizes, so that close numbers are similar.
+        size = 2 * math.copysign(math.log2(1 + abs(fact)), fact)
+        low = math.floor(size)
+        tokens.append((f"{name}~{low}", weight * math.sqrt(1 - (size - low))))
+        tokens.append((f"{name}~{low + 1}", weight * math.sqrt(size - low)))
+    return tokens
 
 
 _EMPTY = _ActionIndex()

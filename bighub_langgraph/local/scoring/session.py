@@ -5,30 +5,14 @@ from enum import StrEnum
 from typing import Any, NamedTuple, Self
 from zlib import crc32
 
-from bighub_langgraph.local.scoring.features import SessionHistory
+from bighub_langgraph.local.enums import Health
+from bighub_langgraph.local.scoring.features import Action, SessionHistory
 
 _MAX_COUNTERS = 48
 _MAX_WORDS = 160
+_MIN_WORD_LENGTH = 4
 _MANY = 3
 _NO_COUNTS: Mapping[str, int] = {}
-
-
-class Health(StrEnum):
-    """How a session has gone so far."""
-
-    HEALTHY = "healthy"
-    STRAINED = "strained"
-    POOR = "poor"
-
-
-class SessionCall(NamedTuple):
-    """What a session keeps of a call."""
-
-    action: str
-    digest: str
-    value: float
-    words: tuple[str, ...]
-    at: float
 
 
 class Session(NamedTuple):
@@ -46,37 +30,36 @@ class Session(NamedTuple):
     errors_by_action: Mapping[str, int] = _NO_COUNTS
     words: tuple[int, ...] = ()  # checksums of the latest words in arguments
 
-    def history_before(self, call: SessionCall) -> SessionHistory:
-        """Return what the session did before a call that is proposed now."""
-        known = set(self.words)
-        new_words = len([word for word in call.words if _checksum(word) not in known])
+    def history_before(self, action: Action, digest: str, at: float) -> SessionHistory:
+        """Return what the session did before an action; equal calls have the same digest."""
+        words = _list_words(action)
+        new_words = len([word for word in words if word not in self.words])
         return SessionHistory(
             calls=self.calls,
             outcomes=self.outcomes,
             errors=self.errors,
             errors_in_a_row=self.errors_in_a_row,
-            repeats=self.calls_by_digest.get(call.digest, 0),
-            same_action=self.calls_by_action.get(call.action, 0),
-            same_action_errors=self.errors_by_action.get(call.action, 0),
+            repeats=self.calls_by_digest.get(digest, 0),
+            same_action=self.calls_by_action.get(action.name, 0),
+            same_action_errors=self.errors_by_action.get(action.name, 0),
             total_value=self.total_value,
-            seconds_since_last=max(0.0, call.at - self.last_at) if self.calls else 0.0,
+            seconds_since_last=max(0.0, at - self.last_at) if self.calls else 0.0,
             new_words=new_words,
-            known_words=len(call.words) - new_words,
+            known_words=len(words) - new_words,
             last_action=self.last_action,
             has_session=True,
         )
 
-    def with_call(self, call: SessionCall) -> Self:
+    def with_call(self, action: Action, digest: str, at: float) -> Self:
         """Return the session after one more call."""
-        checksums = [_checksum(word) for word in call.words]
-        new = [word for word in dict.fromkeys(checksums) if word not in self.words]
+        new = [word for word in dict.fromkeys(_list_words(action)) if word not in self.words]
         return self._replace(
             calls=self.calls + 1,
-            total_value=self.total_value + call.value,
-            last_at=max(call.at, self.last_at),
-            last_action=call.action,
-            calls_by_digest=_increment(self.calls_by_digest, call.digest),
-            calls_by_action=_increment(self.calls_by_action, call.action),
+            total_value=self.total_value + (action.value or 0.0),
+            last_at=max(at, self.last_at),
+            last_action=action.name,
+            calls_by_digest=_increment(self.calls_by_digest, digest),
+            calls_by_action=_increment(self.calls_by_action, action.name),
             words=(*self.words, *new)[-_MAX_WORDS:],
         )
 
@@ -108,8 +91,15 @@ def assess_health(history: SessionHistory) -> Health | None:
     return Health.HEALTHY
 
 
-def _checksum(word: str) -> int:
-    return crc32(word.encode("utf-8", "surrogatepass"))
+def _list_words(action: Action) -> list[int]:
+    """Return the checksums of the distinct words in arguments that are long enough for a name."""
+    words = {
+        name.partition("=")[2] if "[]" in name else fact
+        for name, fact in action.facts.items()
+        if isinstance(fact, str)
+    }
+    long_words = sorted([word for word in words if len(word) >= _MIN_WORD_LENGTH])
+    return [crc32(word.encode("utf-8", "surrogatepass")) for word in long_words]
 
 
 def _increment(counters: Mapping[str, int], key: str) -> dict[str, int]:
