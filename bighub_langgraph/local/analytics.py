@@ -15,7 +15,7 @@ from bighub_langgraph.local.schemas.wire_format import (
     Timestamp,
     format_timestamp,
 )
-from bighub_langgraph.local.scoring.evidence import Label
+from bighub_langgraph.local.scoring.features import Label
 from bighub_langgraph.local.tables import decisions
 
 _WEEK = 7 * 86_400.0

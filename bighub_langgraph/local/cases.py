@@ -24,7 +24,7 @@ from bighub_langgraph.local.schemas.requests import (
 )
 from bighub_langgraph.local.schemas.responses import ApprovalResponse, CaseResponse
 from bighub_langgraph.local.schemas.wire_format import Fraction, Limit, Offset, QueryText, validate
-from bighub_langgraph.local.scoring.evidence import Label
+from bighub_langgraph.local.scoring.features import Label
 from bighub_langgraph.local.tables import decisions
 
 

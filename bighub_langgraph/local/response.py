@@ -10,8 +10,7 @@ from typing import Any, NamedTuple, Self
 
 from bighub_langgraph.core.models import Mode, Recommendation
 from bighub_langgraph.local.schemas.wire_format import format_timestamp, to_json_text
-from bighub_langgraph.local.scoring.evidence import Label
-from bighub_langgraph.local.scoring.features import describe_call
+from bighub_langgraph.local.scoring.features import Label, describe_call
 from bighub_langgraph.local.scoring.precedents import Precedent
 
 CONTRACT_VERSION = "2026-05-13"

@@ -5,7 +5,6 @@ from enum import StrEnum
 from typing import Any, NamedTuple, Self
 from zlib import crc32
 
-from bighub_langgraph.local.enums import Health
 from bighub_langgraph.local.scoring.features import Action, SessionHistory
 
 _MAX_COUNTERS = 48
@@ -13,6 +12,14 @@ _MAX_WORDS = 160
 _MIN_WORD_LENGTH = 4
 _MANY = 3
 _NO_COUNTS: Mapping[str, int] = {}
+
+
+class Health(StrEnum):
+    """How a session has gone so far."""
+
+    HEALTHY = "healthy"
+    STRAINED = "strained"
+    POOR = "poor"
 
 
 class Session(NamedTuple):
