@@ -20,9 +20,9 @@ from bighub_langgraph.local.scoring.features import (
     SessionHistory,
     extract_facts,
 )
-from bighub_langgraph.local.scoring.model import Model
 from bighub_langgraph.local.scoring.precedents import MAX_PRECEDENTS, PrecedentIndex
 from bighub_langgraph.local.scoring.risk_limit import DriftDetector
+from bighub_langgraph.local.scoring.risk_model import Model
 from bighub_langgraph.local.scoring.session import Session, assess_health
 
 SCORING = Path(risk_limit.__file__).parent

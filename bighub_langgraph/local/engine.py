@@ -16,7 +16,7 @@ from bighub_langgraph.local.repository import (
     Sequences,
     SessionRepository,
 )
-from bighub_langgraph.local.scoring.model import Model
+from bighub_langgraph.local.scoring.risk_model import Model
 from bighub_langgraph.local.settings import Settings
 from bighub_langgraph.local.store import Store
 from bighub_langgraph.local.trainer import Trainer

@@ -4,12 +4,12 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from bighub_langgraph.core.models import Recommendation
-from bighub_langgraph.local.scoring.model import Assessment
 from bighub_langgraph.local.scoring.risk_limit import (
     estimate_outcomes_needed,
     lower_bound,
     upper_bound,
 )
+from bighub_langgraph.local.scoring.risk_model import Assessment
 from bighub_langgraph.local.scoring.session import Health
 from bighub_langgraph.local.settings import DomainSettings
 
