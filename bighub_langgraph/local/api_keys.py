@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, bindparam, or_, select, update
 
 from bighub_langgraph.local.engine import Engine
+from bighub_langgraph.local.engine_store import Prepared
 from bighub_langgraph.local.errors import not_found
 from bighub_langgraph.local.schemas.wire_format import format_timestamp
-from bighub_langgraph.local.store import Prepared
 from bighub_langgraph.local.tables import keys
 
 READ, DECIDE, CONTROL = SCOPES = ("read", "decide", "control")

@@ -9,6 +9,7 @@ from typing import NamedTuple, Self
 from sqlalchemy import Connection
 
 from bighub_langgraph.local.constraints import ActiveConstraints, load_constraints
+from bighub_langgraph.local.engine_store import Store
 from bighub_langgraph.local.repository import (
     RETENTION_INTERVAL,
     DecisionRepository,
@@ -17,7 +18,6 @@ from bighub_langgraph.local.repository import (
 from bighub_langgraph.local.scoring.model import Model
 from bighub_langgraph.local.sequences import Sequences
 from bighub_langgraph.local.settings import Settings
-from bighub_langgraph.local.store import Store
 from bighub_langgraph.local.trainer import Trainer
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from bighub_langgraph.local.store import Prepared, Store
+from bighub_langgraph.local.engine_store import Prepared, Store
 from bighub_langgraph.local.tables import heads
 
 
