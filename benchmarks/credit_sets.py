@@ -50,10 +50,10 @@ def _labelled(frame: pd.DataFrame, column: str, bad: object) -> pd.DataFrame:
 
 def _package(name: str) -> Path:
     """Where a package lies; importing it would need everything that it needs."""
-    found = find_spec(name)
-    if found is None or found.origin is None:
+    spec = find_spec(name)
+    if spec is None or spec.origin is None:
         raise SystemExit(f"pip install {name}")
-    return Path(found.origin).parent
+    return Path(spec.origin).parent
 
 
 if __name__ == "__main__":

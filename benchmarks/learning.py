@@ -34,20 +34,20 @@ def main() -> None:
     airline.add_argument("transcripts", type=Path)
     speed = kinds.add_parser("speed")
     speed.add_argument("--sizes", type=int, nargs=2, default=[10_000, 100_000])
-    asked = parser.parse_args()
-    match asked.kind:
+    options = parser.parse_args()
+    match options.kind:
         case "credit":
-            figures = learning_credit.measure(asked.sets, asked.rows, asked.out)
+            figures = learning_credit.measure(options.sets, options.rows, options.out)
         case "drift":
             figures = learning_drift.measure()
         case "airline":
-            figures = learning_airline.measure(asked.transcripts, asked.out)
+            figures = learning_airline.measure(options.transcripts, options.out)
         case _:
-            figures = learning_speed.measure(asked.sizes)
+            figures = learning_speed.measure(options.sizes)
     print(json.dumps(figures, indent=1))
-    if asked.out:
-        asked.out.mkdir(parents=True, exist_ok=True)
-        (asked.out / f"{asked.kind}.json").write_text(json.dumps(figures, indent=1))
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
+        (options.out / f"{options.kind}.json").write_text(json.dumps(figures, indent=1))
 
 
 if __name__ == "__main__":

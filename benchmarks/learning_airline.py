@@ -52,15 +52,15 @@ def prequential(runs: list[Run]) -> list[Judged]:
 def leave_task_out(runs: list[Run], *, blind: bool = False) -> list[Judged]:
     """Risks of a task's calls from an engine that has seen only other tasks.
 
-    Of the task's own calls it learns what the airline's system said at once, a refusal or a fact
+    Of the task's own calls it learns how the airline's system responded at once, a refusal or a fact
     looked up, and never whether a change was intended; blind it learns nothing of them.
     """
-    found: list[Judged] = []
+    judged: list[Judged] = []
     for fold in range(FOLDS):
         held = [run for run in runs if run["task_id"] % FOLDS == fold]
         rest = [run for run in runs if run["task_id"] % FOLDS != fold]
-        found += _trained(rest, held, _nothing if blind else _what_the_system_said)
-    return found
+        judged += _trained(rest, held, _no_status if blind else _system_status)
+    return judged
 
 
 def seen_tasks(runs: list[Run], *, blind: bool = False) -> list[Judged]:
@@ -69,7 +69,7 @@ def seen_tasks(runs: list[Run], *, blind: bool = False) -> list[Judged]:
     return _trained(
         [run for run in runs if run["trial"] == first],
         [run for run in runs if run["trial"] != first],
-        _nothing if blind else _what_the_system_said,
+        _no_status if blind else _system_status,
     )
 
 
@@ -111,23 +111,25 @@ def _trained(seen: list[Run], new: list[Run], status_of: "StatusRule") -> list[J
 StatusRule = Callable[[Run], str | None]
 
 
-def _everything(call: Run) -> str | None:
+def _intended_status(call: Run) -> str | None:
     if call["error"]:
         return "FAILURE"
     return "INCIDENT" if call["as_intended"] is False else "SUCCESS"
 
 
-def _what_the_system_said(call: Run) -> str | None:
+def _system_status(call: Run) -> str | None:
     if call["error"]:
         return "FAILURE"
     return None if call["state_changing"] else "SUCCESS"
 
 
-def _nothing(_call: Run) -> str | None:
+def _no_status(_call: Run) -> str | None:
     return None
 
 
-def _live(bighub: LocalBighub, run: Run, status_of: StatusRule = _everything) -> Iterator[Judged]:
+def _live(
+    bighub: LocalBighub, run: Run, status_of: StatusRule = _intended_status
+) -> Iterator[Judged]:
     for call in run["calls"]:
         reply = bighub.actions.evaluate(
             action=call["tool"],

@@ -16,12 +16,12 @@ def measure() -> dict[str, Any]:
         alarms, after = _run(random.Random(seed))  # noqa: S311 - a simulation
         false_alarms += alarms
         noticed.append(after)
-    known = sorted(after for after in noticed if after is not None)
+    delays = sorted(after for after in noticed if after is not None)
     return {
         "runs": RUNS,
         "false_alarms_in_stable": false_alarms,
-        "noticed_within_200": len(known),
-        "median_outcomes_until_noticed": known[len(known) // 2] if known else None,
+        "noticed_within_200": len(delays),
+        "median_outcomes_until_noticed": delays[len(delays) // 2] if delays else None,
     }
 
 

@@ -35,12 +35,12 @@ class Signal:
     """
 
     def __init__(self, part: str, number: int) -> None:
-        self.part, self.left = part, number
+        self.part, self.remaining = part, number
 
     def __call__(self, frame: FrameType, event: str, _: Any) -> None:
         if event in _HERE and self.part in frame.f_code.co_filename:
-            self.left -= 1
-            if not self.left:
+            self.remaining -= 1
+            if not self.remaining:
                 sys.setprofile(None)
                 raise KeyboardInterrupt
 
@@ -71,7 +71,7 @@ def engine(
 
 def refund(client: LocalBighub, number: int = 0, **changed: Any) -> dict[str, Any]:
     """One decision about a refund; the numbers vary a little, as real ones do."""
-    asked: dict[str, Any] = {
+    request: dict[str, Any] = {
         "action": "refund",
         "value": 20.0 + number % 7,
         "target": f"order-{number}",
@@ -79,7 +79,7 @@ def refund(client: LocalBighub, number: int = 0, **changed: Any) -> dict[str, An
         "domain": "shop",
         "context": {"arguments": {"amount": 20 + number % 7, "reason": "damaged"}},
     }
-    return dict(client.actions.evaluate(**{**asked, **changed}))
+    return dict(client.actions.evaluate(**{**request, **changed}))
 
 
 def live(client: LocalBighub, times: int, status: str = "SUCCESS", **changed: Any) -> list[str]:

@@ -31,7 +31,7 @@ class ScriptedBighub:
         self.memories: list[Json] = []
         self.closed = False
         self.actions = SimpleNamespace(
-            submit=self._evaluate, submit_payload=self._whole, ingest_memory=self._ingest
+            submit=self._evaluate, submit_payload=self._evaluate_payload, ingest_memory=self._ingest
         )
         self.outcomes = SimpleNamespace(report=self._report)
         self.approvals = SimpleNamespace(resolve=self._resolve)
@@ -39,12 +39,12 @@ class ScriptedBighub:
     def close(self) -> None:
         self.closed = True
 
-    def _evaluate(self, **asked: Any) -> Json:
-        self.evaluations.append(asked)
-        reply = self._reply(asked) if callable(self._reply) else self._reply
+    def _evaluate(self, **request: Any) -> Json:
+        self.evaluations.append(request)
+        reply = self._reply(request) if callable(self._reply) else self._reply
         return {"request_id": f"req_{next(self._numbers)}", **reply}
 
-    def _whole(self, *, payload: Json, **_: Any) -> Json:
+    def _evaluate_payload(self, *, payload: Json, **_: Any) -> Json:
         return self._evaluate(**payload)
 
     def _report(self, **outcome: Any) -> Json:
@@ -69,7 +69,7 @@ class AsyncScriptedBighub(ScriptedBighub):
         super().__init__(reply)
         self.actions = SimpleNamespace(
             submit=_awaitable(self._evaluate),
-            submit_payload=_awaitable(self._whole),
+            submit_payload=_awaitable(self._evaluate_payload),
             ingest_memory=_awaitable(self._ingest),
         )
         self.outcomes = SimpleNamespace(report=_awaitable(self._report))

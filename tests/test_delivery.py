@@ -37,7 +37,7 @@ REPORTING = ReportingConfig()
 
 
 class Clock:
-    """A clock that goes on when it is told to."""
+    """A clock that a test sets."""
 
     def __init__(self) -> None:
         self.now = 1_000_000.0
@@ -56,18 +56,18 @@ def journal(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Ite
     if request.param == "memory":
         yield MemoryJournal(chosen=True, clock=clock)
         return
-    opened = Journal(f"sqlite:///{tmp_path / 'calls.db'}", clock=clock)
-    yield opened
-    opened.close()
+    journal = Journal(f"sqlite:///{tmp_path / 'calls.db'}", clock=clock)
+    yield journal
+    journal.close()
 
 
 def call(number: int, turn: str = "message-1") -> CallRecord:
-    fresh = decided_record(Verdict.REVIEW)
-    return replace(fresh, key=f"{number:032x}", turn=turn, created_at=1.0)
+    record = decided_record(Verdict.REVIEW)
+    return replace(record, key=f"{number:032x}", turn=turn, created_at=1.0)
 
 
 def run(journal: Any, record: CallRecord) -> None:
-    """A call that a person approved and that ran: three things to tell."""
+    """A call that a person approved and that ran: three reports."""
     journal.insert([record], REPORTING)
     journal.transition(record.key, AnswerGiven(approval()), REPORTING)
     journal.transition(record.key, ExecutionStarted(f"{journal.owner}/1", 0.0), REPORTING)
@@ -77,85 +77,87 @@ def run(journal: Any, record: CallRecord) -> None:
 
 
 @pytest.fixture
-def told() -> list[tuple[str, str]]:
+def received() -> list[tuple[str, str]]:
     return []
 
 
-class Listening(ScriptedBighub):
-    """Remembers in which order it was told what; refuses what it is told to refuse."""
+class RecordingBighub(ScriptedBighub):
+    """Records the reports in the order of their arrival; refuses those that a test chooses."""
 
-    def __init__(self, told: list[tuple[str, str]]) -> None:
+    def __init__(self, received: list[tuple[str, str]]) -> None:
         super().__init__()
-        self._told = told
+        self._received = received
         self.refuses: Callable[[str, dict[str, Any]], Any] = lambda kind, body: None
 
-    def _hear(self, kind: str, body: dict[str, Any], key: str) -> None:
+    def _receive(self, kind: str, body: dict[str, Any], key: str) -> None:
         self._check()
         if error := self.refuses(kind, body):
             raise error
-        self._told.append((kind, key))
+        self._received.append((kind, key))
 
     def resolve(self, request_id: str, **resolution: Any) -> dict[str, Any]:
-        self._hear("approval", resolution, request_id)
+        self._receive("approval", resolution, request_id)
         return {}
 
     def report_batch(self, outcomes: list[dict[str, Any]]) -> dict[str, Any]:
-        for one in outcomes:
-            if error := self.refuses("outcome", one):
+        for outcome in outcomes:
+            if error := self.refuses("outcome", outcome):
                 raise error
         self._check()
         self.batches.append(len(outcomes))
-        self._told += [("outcome", one["details"]["idempotency_key"]) for one in outcomes]
+        self._received += [
+            ("outcome", outcome["details"]["idempotency_key"]) for outcome in outcomes
+        ]
         return {}
 
     def report(self, **outcome: Any) -> None:
-        self._hear("outcome", outcome, outcome["details"]["idempotency_key"])
+        self._receive("outcome", outcome, outcome["details"]["idempotency_key"])
 
     def ingest_memory(self, **round_: Any) -> None:
-        self._hear("memory", round_, str(len(round_["events"])))
+        self._receive("memory", round_, str(len(round_["events"])))
 
 
 @pytest.fixture
-def bighub(told: list[tuple[str, str]]) -> Listening:
-    return Listening(told)
+def bighub(received: list[tuple[str, str]]) -> RecordingBighub:
+    return RecordingBighub(received)
 
 
 @pytest.fixture
 def guard(
-    journal: Any, bighub: Listening, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    journal: Any, bighub: RecordingBighub, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[BighubGuard]:
     monkeypatch.setattr("bighub_langgraph.delivery_worker.AT_EXIT", 0.2)
-    opened = BighubGuard(bighub=bighub, journal=journal, clock=clock, retries=0)
-    yield opened
+    guard = BighubGuard(bighub=bighub, journal=journal, clock=clock, retries=0)
+    yield guard
     bighub.away, bighub.refuses = False, lambda kind, body: None
-    opened.close()
+    guard.close()
 
 
-def test_a_call_is_told_in_order_and_a_round_of_memory_together(
-    guard: BighubGuard, journal: Any, told: list[tuple[str, str]]
+def test_reports_of_a_call_arrive_in_order_and_memory_events_of_a_turn_together(
+    guard: BighubGuard, journal: Any, received: list[tuple[str, str]]
 ) -> None:
     run(journal, call(1))
     run(journal, call(2))
     run_sync(deliver_reports(guard.runtime.ports, "message-1"))
-    kinds = [kind for kind, _ in told]
+    kinds = [kind for kind, _ in received]
     assert kinds == ["approval", "approval", "outcome", "outcome", "memory"]
-    assert told[-1] == ("memory", "2")
+    assert received[-1] == ("memory", "2")
     assert journal.pending_count() == 0
 
 
-def test_memory_waits_for_the_rest_of_its_round_and_then_goes_alone(
-    guard: BighubGuard, journal: Any, told: list[tuple[str, str]], clock: Clock
+def test_a_memory_event_waits_for_the_rest_of_its_turn_and_then_goes_alone(
+    guard: BighubGuard, journal: Any, received: list[tuple[str, str]], clock: Clock
 ) -> None:
     run(journal, call(1))
     run_sync(deliver_reports(guard.runtime.ports))
-    assert [kind for kind, _ in told] == ["approval", "outcome"]
+    assert [kind for kind, _ in received] == ["approval", "outcome"]
     clock.now += 6.0
     run_sync(deliver_reports(guard.runtime.ports))
-    assert told[-1] == ("memory", "1")
+    assert received[-1] == ("memory", "1")
 
 
 def test_outcomes_go_in_batches_of_a_hundred(
-    guard: BighubGuard, journal: Any, bighub: Listening
+    guard: BighubGuard, journal: Any, bighub: RecordingBighub
 ) -> None:
     for number in range(120):
         run(journal, replace(call(number), decision=None))
@@ -167,7 +169,7 @@ def test_outcomes_go_in_batches_of_a_hundred(
 
 
 def test_an_outage_of_days_makes_no_dead_letters(
-    guard: BighubGuard, journal: Any, bighub: Listening, clock: Clock
+    guard: BighubGuard, journal: Any, bighub: RecordingBighub, clock: Clock
 ) -> None:
     run(journal, call(1))
     bighub.away = True
@@ -181,7 +183,7 @@ def test_an_outage_of_days_makes_no_dead_letters(
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_wrong_key_makes_no_dead_letters(
-    guard: BighubGuard, journal: Any, bighub: Listening, clock: Clock, status: int
+    guard: BighubGuard, journal: Any, bighub: RecordingBighub, clock: Clock, status: int
 ) -> None:
     wrong = RuntimeError("no")
     wrong.status_code = status  # type: ignore[attr-defined]
@@ -196,9 +198,9 @@ def test_a_wrong_key_makes_no_dead_letters(
 def test_a_report_refused_eight_times_becomes_a_dead_letter_and_blocks_no_other_call(
     guard: BighubGuard,
     journal: Any,
-    bighub: Listening,
+    bighub: RecordingBighub,
     clock: Clock,
-    told: list[tuple[str, str]],
+    received: list[tuple[str, str]],
 ) -> None:
     poison = call(1).key
     bighub.refuses = lambda kind, body: (
@@ -212,29 +214,31 @@ def test_a_report_refused_eight_times_becomes_a_dead_letter_and_blocks_no_other_
         clock.now += 400.0
         run_sync(deliver_reports(guard.runtime.ports))
         # The other call is not held up; later reports of the poison wait until it is a dead letter.
-        assert ("outcome", call(2).key) in told
+        assert ("outcome", call(2).key) in received
         assert journal.pending_count() == (2 if tries < MAX_REFUSALS else 0)
     assert journal.pending_count(include_dead_letters=True) == 1
-    assert [kind for kind, _ in told].count("memory") == 2
+    assert [kind for kind, _ in received].count("memory") == 2
 
 
 def test_a_refused_entry_waits_longer_each_time_also_when_everything_is_flushed(
-    guard: BighubGuard, journal: Any, bighub: Listening
+    guard: BighubGuard, journal: Any, bighub: RecordingBighub
 ) -> None:
-    asked: list[str] = []
+    attempts: list[str] = []
 
     def refuse(kind: str, _: Any) -> ValueError:
-        asked.append(kind)
+        attempts.append(kind)
         return ValueError("odd")
 
     bighub.refuses = refuse
     run(journal, call(1))
     for _ in range(5):
         guard.flush(0)
-    assert asked == ["approval"]
+    assert attempts == ["approval"]
 
 
-def test_what_is_not_tried_is_given_back(guard: BighubGuard, journal: Any) -> None:
+def test_a_cancelled_delivery_releases_the_reports_it_has_not_sent(
+    guard: BighubGuard, journal: Any
+) -> None:
     run(journal, call(1))
 
     async def cancelled(body: Any) -> None:
@@ -243,10 +247,10 @@ def test_what_is_not_tried_is_given_back(guard: BighubGuard, journal: Any) -> No
     engine = replace(guard.runtime.ports.engine, resolve_approval=cancelled)
     with pytest.raises(asyncio.CancelledError):
         run_sync(deliver_reports(replace(guard.runtime.ports, engine=engine)))
-    assert [one.report.kind for one in journal.lease_batch(2e6, 10)] == list(ReportKind)
+    assert [leased.report.kind for leased in journal.lease_batch(2e6, 10)] == list(ReportKind)
 
 
-def test_nobody_keeps_entries_for_longer_than_half_their_lease(
+def test_a_slow_delivery_releases_reports_after_half_their_lease(
     guard: BighubGuard, journal: Any, clock: Clock
 ) -> None:
     for number in range(3):
@@ -262,9 +266,7 @@ def test_nobody_keeps_entries_for_longer_than_half_their_lease(
     assert taken == [9, 8, 7]
 
 
-def test_what_was_leased_and_never_heard_of_again_is_leased_anew(
-    journal: Any, clock: Clock
-) -> None:
+def test_an_expired_lease_makes_its_reports_available_again(journal: Any, clock: Clock) -> None:
     run(journal, call(1))
     assert len(journal.lease_batch(2e6, 10)) == 3
     assert not journal.lease_batch(2e6, 10)
@@ -272,16 +274,16 @@ def test_what_was_leased_and_never_heard_of_again_is_leased_anew(
     assert len(journal.lease_batch(2e6, 10)) == 3
 
 
-# One that falls between the making of a coroutine and its start.
+# An interrupt between the creation of a coroutine and its start.
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
-def test_wherever_an_interrupt_falls_behind_a_tool_its_outcome_is_told() -> None:
+def test_an_interrupt_anywhere_after_a_tool_does_not_lose_its_outcome() -> None:
     for number in range(1, 1_000):
         bighub = ScriptedBighub()
         bighub.in_process = True  # type: ignore[attr-defined]  # answers in process
         with BighubGuard(bighub=bighub) as guard:
             interrupted = _interrupted(guard, number)
             assert guard.journal.find([call(1).key])[call(1).key].state is State.EXECUTED
-            assert guard.flush() == 0, f"something is not told after call {number}"
+            assert guard.flush() == 0, f"a report is pending after call {number}"
         assert set(bighub.statuses) == {"SUCCESS"}
         if not interrupted:
             break  # there are no more calls
@@ -289,7 +291,7 @@ def test_wherever_an_interrupt_falls_behind_a_tool_its_outcome_is_told() -> None
 
 
 def _interrupted(guard: BighubGuard, number: int) -> bool:
-    """Whether running and reporting a call comes as far as its `number`th call behind the tool."""
+    """Whether an interrupt hits the `number`th Python call after the tool, if there is one."""
     before = sys.getprofile()
 
     async def tool(record: CallRecord) -> ToolFinished:
@@ -308,8 +310,8 @@ def _interrupted(guard: BighubGuard, number: int) -> bool:
     return False
 
 
-def test_two_workers_share_an_outbox_and_tell_everything_once(
-    guard: BighubGuard, journal: Any, told: list[tuple[str, str]]
+def test_two_workers_share_an_outbox_and_deliver_each_report_once(
+    guard: BighubGuard, journal: Any, received: list[tuple[str, str]]
 ) -> None:
     for number in range(150):
         run(journal, call(number))
@@ -319,7 +321,7 @@ def test_two_workers_share_an_outbox_and_tell_everything_once(
     for worker in workers:
         worker.join()
     assert guard.flush() == 0
-    kinds = [kind for kind, _ in told]
+    kinds = [kind for kind, _ in received]
     assert (kinds.count("approval"), kinds.count("outcome")) == (150, 150)
 
 
@@ -342,7 +344,7 @@ def test_an_outage_takes_no_random_numbers_from_a_program_that_seeded_them(journ
 
 
 @pytest.mark.parametrize("way", ["deliver", "schedule"])
-def test_where_no_thread_can_be_started_the_rest_is_told_at_the_end(
+def test_reports_are_delivered_at_close_if_no_thread_can_be_started(
     journal: Any, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     def full(_: threading.Thread) -> None:
@@ -358,9 +360,9 @@ def test_where_no_thread_can_be_started_the_rest_is_told_at_the_end(
     assert bighub.statuses == ["SUCCESS"]
 
 
-# -- a service that has a bad day ------------------------------------------------------------------
+# -- a service that fails --------------------------------------------------------------------------
 
-BAD_DAYS = {
+FAILURES = {
     "500": Answer(500, {"detail": "oops"}),
     "429": Answer(429, {"detail": "slow down"}),
     "html": Answer(200, "<html>hello</html>", "text/html"),
@@ -368,27 +370,27 @@ BAD_DAYS = {
 }
 
 
-@pytest.mark.parametrize("day", BAD_DAYS)
-def test_a_run_goes_on_and_nothing_is_lost_on_a_bad_day(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, day: str
+@pytest.mark.parametrize("failure", FAILURES)
+def test_a_failing_service_stops_no_run_and_loses_no_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: str
 ) -> None:
     monkeypatch.setenv("BIGHUB_API_KEY", "k")
     monkeypatch.setattr("bighub_langgraph.delivery_worker.AT_EXIT", 0.2)
     journal = Journal(f"sqlite:///{tmp_path / 'calls.db'}")
     run(journal, call(1))
-    with service(BAD_DAYS[day]) as bad:
+    with service(FAILURES[failure]) as bad:
         guard = BighubGuard(bighub=bad.url, journal=journal, retries=0)
         guard.runtime.delivery.deliver("message-1")
         guard.close()
-    left = journal.pending_count(include_dead_letters=True)
-    kept = [one.queued.report.kind for one in journal.admin.outbox()]
-    assert left == len(kept)
-    # A page instead of JSON is an answer for what needs none; everything else is no arrival.
-    assert left == 3 or day in {"html", "garbage"}
+    pending = journal.pending_count(include_dead_letters=True)
+    kept = [entry.queued.report.kind for entry in journal.admin.outbox()]
+    assert pending == len(kept)
+    # A page instead of JSON counts as delivered where the response is not read.
+    assert pending == 3 or failure in {"html", "garbage"}
     journal.close()
 
 
-def test_nothing_is_lost_where_connections_are_cut(
+def test_dropped_connections_lose_no_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BIGHUB_API_KEY", "k")
@@ -421,7 +423,7 @@ def cutting_connections() -> Iterator[tuple[str, list[Any]]]:
         serving.join()
 
 
-def test_a_service_that_hangs_holds_a_run_up_no_longer_than_it_waits(tmp_path: Path) -> None:
+def test_a_service_that_hangs_does_not_delay_a_run_beyond_its_timeout(tmp_path: Path) -> None:
     held = threading.Event()
     bighub = ScriptedBighub()
     bighub.resolve = lambda **_: held.wait(20)  # type: ignore[method-assign,assignment]
@@ -437,7 +439,7 @@ def test_a_service_that_hangs_holds_a_run_up_no_longer_than_it_waits(tmp_path: P
     journal.close()
 
 
-def test_a_journal_that_is_away_does_not_fail_a_run_that_has_ended(
+def test_an_unavailable_journal_does_not_fail_a_run_that_has_ended(
     guard: BighubGuard, journal: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     def gone(*_: Any, **__: Any) -> Any:
@@ -454,17 +456,17 @@ def test_a_journal_that_is_away_does_not_fail_a_run_that_has_ended(
     assert "it will be tried again" in caplog.text
 
 
-def test_what_ends_behind_a_closed_guard_is_told_all_the_same(
-    guard: BighubGuard, journal: Any, told: list[tuple[str, str]]
+def test_a_call_that_ends_after_its_guard_is_closed_is_reported(
+    guard: BighubGuard, journal: Any, received: list[tuple[str, str]]
 ) -> None:
     guard.close()
     run(journal, call(1))
     guard.runtime.delivery.schedule()
     assert guard.runtime.delivery.wait(10)
-    assert [kind for kind, _ in told] == ["approval", "outcome"]
+    assert [kind for kind, _ in received] == ["approval", "outcome"]
 
 
-async def test_an_async_client_is_told_from_the_loop_it_lives_on(tmp_path: Path) -> None:
+async def test_an_async_client_receives_reports_on_its_own_loop(tmp_path: Path) -> None:
     bighub = AsyncScriptedBighub()
     journal = Journal(f"sqlite:///{tmp_path / 'calls.db'}")
     run(journal, call(1))
@@ -476,7 +478,7 @@ async def test_an_async_client_is_told_from_the_loop_it_lives_on(tmp_path: Path)
     journal.close()
 
 
-async def test_after_an_outage_the_loop_comes_back_by_itself(
+async def test_delivery_on_the_loop_resumes_by_itself_after_an_outage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bighub_langgraph.delivery_worker.retry_delay", lambda tries: 0.01)
@@ -499,13 +501,13 @@ async def test_after_an_outage_the_loop_comes_back_by_itself(
     journal.close()
 
 
-# -- what is left ----------------------------------------------------------------------------------
+# -- reports that are pending after an outage ------------------------------------------------------
 
 WAYS = ("from a thread", "in place", "from the loop", "in place on the loop")
 
 
-class FarAndNear:
-    """A guard whose BIGHUB is told in one of the four ways, and how its rounds are begun."""
+class DeliveryHost:
+    """A guard that delivers its reports in one of four ways."""
 
     def __init__(self, way: str, journal: Any, clock: Clock) -> None:
         client: Any = AsyncScriptedBighub() if "loop" in way else ScriptedBighub()
@@ -514,11 +516,11 @@ class FarAndNear:
         self.guard = BighubGuard(bighub=client, journal=journal, clock=clock, retries=0)
         self._journal = journal
 
-    async def ends(self, turn: str) -> None:
+    async def end_turn(self, turn: str) -> None:
         await self.guard.runtime.delivery.deliver_async(turn)
         assert await self.guard.runtime.delivery.wait_async(10)
 
-    async def is_told_everything(self) -> bool:
+    async def has_delivered_everything(self) -> bool:
         for _ in range(500):
             if not self._journal.pending_count():
                 return True
@@ -527,50 +529,50 @@ class FarAndNear:
 
 
 @pytest.fixture(params=WAYS)
-def way(
+def host(
     request: pytest.FixtureRequest, journal: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[FarAndNear]:
+) -> Iterator[DeliveryHost]:
     monkeypatch.setattr("bighub_langgraph.delivery_worker.AT_EXIT", 0.2)
-    made = FarAndNear(request.param, journal, clock)
+    made = DeliveryHost(request.param, journal, clock)
     yield made
     made.blocking.away = False
     made.guard.close()
 
 
-async def test_what_an_outage_left_is_told_when_no_other_round_comes(
-    way: FarAndNear, journal: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
+async def test_pending_reports_are_delivered_after_an_outage_without_another_turn(
+    host: DeliveryHost, journal: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bighub_langgraph.delivery_worker.retry_delay", lambda tries: 0.01)
-    way.blocking.away = True
+    host.blocking.away = True
     run(journal, call(1))
-    await way.ends("message-1")
+    await host.end_turn("message-1")
     assert journal.pending_count() == 3
-    way.blocking.away = False
+    host.blocking.away = False
     clock.now += 10.0
-    assert await way.is_told_everything()
+    assert await host.has_delivered_everything()
 
 
-async def test_what_an_outage_left_is_told_while_rounds_come_and_go(
-    way: FarAndNear, journal: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
+async def test_pending_reports_are_delivered_after_an_outage_while_turns_continue(
+    host: DeliveryHost, journal: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A round does not count as a try in vain; and where one arrives, the outage is over."""
-    # So nobody looks again after a try in vain, unless a round has told that BIGHUB is there.
+    """The delivery of a turn does not count as a failed attempt; its success ends the outage."""
+    # After a failed attempt nothing is tried again until the delivery of a turn succeeds.
     monkeypatch.setattr(
         "bighub_langgraph.delivery_worker.retry_delay", lambda tries: 1e6 if tries else 0.0
     )
-    way.blocking.away = True
+    host.blocking.away = True
     for number in range(1, 6):
         run(journal, call(number, f"message-{number}"))
-        await way.ends(f"message-{number}")
-    way.blocking.away = False
+        await host.end_turn(f"message-{number}")
+    host.blocking.away = False
     clock.now += 400.0
     run(journal, call(6, "message-6"))
-    await way.ends("message-6")
-    assert await way.is_told_everything()
+    await host.end_turn("message-6")
+    assert await host.has_delivered_everything()
 
 
-def test_what_an_outage_left_in_a_blocking_client_is_told_while_nothing_runs(
-    journal: Any, bighub: Listening, clock: Clock, monkeypatch: pytest.MonkeyPatch
+def test_an_idle_blocking_client_delivers_pending_reports_after_an_outage(
+    journal: Any, bighub: RecordingBighub, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bighub_langgraph.delivery_worker.retry_delay", lambda tries: 0.01)
     bighub.in_process = bighub.away = True  # type: ignore[attr-defined]  # answers in process
@@ -582,38 +584,38 @@ def test_what_an_outage_left_in_a_blocking_client_is_told_while_nothing_runs(
         assert eventually(lambda: not journal.pending_count())
 
 
-def test_a_round_that_arrives_looks_for_nothing_else_where_nothing_is_left(
-    bighub: Listening, clock: Clock
+def test_a_delivered_turn_leases_no_other_turn_when_nothing_is_pending(
+    bighub: RecordingBighub, clock: Clock
 ) -> None:
-    journal = Counting(chosen=True, clock=clock)
+    journal = RecordingJournal(chosen=True, clock=clock)
     with BighubGuard(bighub=bighub, journal=journal, clock=clock) as guard:
         for number in range(3):
             run(journal, call(number, f"message-{number}"))
             guard.runtime.delivery.deliver(f"message-{number}")
             assert guard.runtime.delivery.wait(10)
-        assert journal.asked == ["lease_batch", "pending_count"] * 3
+        assert journal.calls == ["lease_batch", "pending_count"] * 3
 
 
-class Counting(MemoryJournal):
-    """Notes what delivery asks of it."""
+class RecordingJournal(MemoryJournal):
+    """Records which of its methods the delivery calls."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.asked: list[str] = []
+        self.calls: list[str] = []
 
     def lease_batch(
         self, at: float, limit: int, turn: str | None = None, **how: bool
     ) -> Sequence[LeasedReport]:
-        self.asked.append("lease_batch")
+        self.calls.append("lease_batch")
         return super().lease_batch(at, limit, turn, **how)
 
     def pending_count(self, *, include_dead_letters: bool = False) -> int:
-        self.asked.append("pending_count")
+        self.calls.append("pending_count")
         return super().pending_count(include_dead_letters=include_dead_letters)
 
 
 def eventually(comes: Callable[[], bool]) -> bool:
-    """Whether something comes that another thread does."""
+    """Whether a condition that another thread fulfils becomes true."""
     pause = threading.Event()
     return any(comes() or pause.wait(0.01) for _ in range(500))
 
@@ -626,20 +628,20 @@ from bighub_langgraph import BighubGuard, Journal
 from tests.engines import ScriptedBighub
 from tests.test_delivery import call, run
 
-class Told(ScriptedBighub):
+class PrintingBighub(ScriptedBighub):
     def report(self, **outcome):
         self._check()
-        print("told", outcome["status"], flush=True)
+        print("reported", outcome["status"], flush=True)
     report_batch = None
 
-bighub = Told()
+bighub = PrintingBighub()
 bighub.away = sys.argv[1] == "away"
 guard = BighubGuard(bighub=bighub, journal=Journal.in_memory())
 run(guard.journal, call(1))
 """
 
 
-def _ends(how: str) -> subprocess.CompletedProcess[str]:
+def _run_program(how: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", PROGRAM, how],
         capture_output=True,
@@ -648,21 +650,21 @@ def _ends(how: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_what_waits_in_memory_is_told_when_the_program_ends() -> None:
-    assert _ends("there").stdout == "told SUCCESS\n"
+def test_reports_in_memory_are_delivered_when_the_program_ends() -> None:
+    assert _run_program("there").stdout == "reported SUCCESS\n"
 
 
-def test_what_cannot_be_told_at_the_end_is_said_aloud() -> None:
-    ended = _ends("away")
+def test_reports_that_are_lost_when_the_program_ends_are_logged() -> None:
+    ended = _run_program("away")
     assert ended.stdout == ""
     assert "3 entries for BIGHUB are lost" in ended.stderr
 
 
-def test_a_guard_that_is_forgotten_leaves_nothing_open(tmp_path: Path) -> None:
+def test_a_guard_that_is_garbage_collected_leaves_nothing_open(tmp_path: Path) -> None:
     guard = BighubGuard(bighub=ScriptedBighub(), journal=f"sqlite:///{tmp_path / 'calls.db'}")
     run(guard.journal, call(1))
     journal = weakref.ref(guard.journal)
     del guard
     gc.collect()
-    # Its thread has not held on to it, and its connections are closed without a ResourceWarning.
+    # Its thread holds no reference to it, and its connections are closed without a ResourceWarning.
     assert journal() is None

@@ -27,11 +27,11 @@ GUARDS: list[BighubGuard] = []
 
 @pytest.fixture
 def journal(database: str) -> Iterator[Journal]:
-    opened = Journal(database)
-    yield opened
+    journal = Journal(database)
+    yield journal
     while GUARDS:
         GUARDS.pop().close()
-    opened.close()
+    journal.close()
 
 
 def agent(journal: Journal, tool: Any, **policies: ToolPolicy) -> Any:
@@ -57,8 +57,8 @@ def test_a_tool_that_asks_a_person_itself_is_paused_and_entered_again(journal: J
     graph = agent(journal, refund)
     graph.invoke(PLEASE, THREAD)
     assert state(journal) is State.PAUSED
-    found = graph.invoke(Command(resume="yes"), THREAD)
-    assert (state(journal), answers(found)) == (State.EXECUTED, {"call-1": "o1: yes"})
+    state_values = graph.invoke(Command(resume="yes"), THREAD)
+    assert (state(journal), answers(state_values)) == (State.EXECUTED, {"call-1": "o1: yes"})
     assert len(starts) == 2
 
 
@@ -80,9 +80,12 @@ async def test_a_coroutine_tool_that_is_cancelled_has_an_unknown_outcome(journal
     assert state(journal) is State.UNKNOWN
     question = await graph.ainvoke(None, THREAD)
     assert "not known" in str(question["__interrupt__"])
-    told = {"type": "respond", "message": "it was refunded"}
-    found = await graph.ainvoke(Command(resume={"decisions": [told]}), THREAD)
-    assert (state(journal), answers(found)) == (State.EXECUTED, {"call-1": "it was refunded"})
+    response = {"type": "respond", "message": "it was refunded"}
+    state_values = await graph.ainvoke(Command(resume={"decisions": [response]}), THREAD)
+    assert (state(journal), answers(state_values)) == (
+        State.EXECUTED,
+        {"call-1": "it was refunded"},
+    )
 
 
 async def test_a_coroutine_tool_that_runs_out_of_time_has_an_unknown_outcome(
@@ -124,7 +127,7 @@ async def test_a_blocking_tool_finishes_although_its_run_is_cancelled(
     assert journal.pending_count() == 2
 
 
-def test_a_tool_that_leaves_the_program_has_an_unknown_outcome(journal: Journal) -> None:
+def test_a_tool_that_exits_the_program_has_an_unknown_outcome(journal: Journal) -> None:
     def refund(order: str) -> str:
         """Pay back."""
         sys.exit(order)
@@ -135,7 +138,7 @@ def test_a_tool_that_leaves_the_program_has_an_unknown_outcome(journal: Journal)
 
 
 @pytest.mark.parametrize(
-    ("policy", "ended", "said"),
+    ("policy", "ended", "result"),
     [
         (ToolPolicy(probe=lambda arguments, key: "it had arrived"), 1, "it had arrived"),
         (ToolPolicy(probe=lambda arguments, key: None), 2, "o1"),
@@ -143,8 +146,8 @@ def test_a_tool_that_leaves_the_program_has_an_unknown_outcome(journal: Journal)
     ],
     ids=["the probe says it ran", "the probe says it did not", "idempotent"],
 )
-def test_an_unknown_outcome_is_settled_without_a_person_where_the_tool_offers_a_way(
-    journal: Journal, policy: ToolPolicy, ended: int, said: str
+def test_a_probe_or_an_idempotent_rerun_resolves_an_unknown_outcome(
+    journal: Journal, policy: ToolPolicy, ended: int, result: str
 ) -> None:
     starts: list[str] = []
 
@@ -159,8 +162,8 @@ def test_an_unknown_outcome_is_settled_without_a_person_where_the_tool_offers_a_
     with pytest.raises(KeyboardInterrupt):
         graph.invoke(PLEASE, THREAD)
     assert state(journal) is State.UNKNOWN
-    found = graph.invoke(None, THREAD)
-    assert (len(starts), answers(found)) == (ended, {"call-1": said})
+    state_values = graph.invoke(None, THREAD)
+    assert (len(starts), answers(state_values)) == (ended, {"call-1": result})
 
 
 PROGRAM = """
@@ -199,6 +202,6 @@ def test_a_signal_in_a_tool_leaves_the_outcome_unknown(
     assert (line.record.state, line.outcome_unknown) == (State.RUNNING, True)
 
 
-def test_a_program_that_ends_has_told_everything(journal: Journal, database: str) -> None:
+def test_a_program_that_ends_has_delivered_every_report(journal: Journal, database: str) -> None:
     subprocess.run([sys.executable, "-c", PROGRAM, database, "exit"], check=True)
     assert (state(journal), journal.pending_count()) == (State.EXECUTED, 0)

@@ -24,27 +24,27 @@ def server() -> Iterator[Postgres]:
         yield started
 
 
-def test_nothing_starts_while_it_is_away_and_everything_goes_on_when_it_is_back(
+def test_no_call_starts_while_the_database_is_away_and_runs_continue_when_it_returns(
     server: Postgres,
 ) -> None:
     journal = Journal(server.url)
-    mine, other = call("a" * 32), call("b" * 32)
-    journal.insert([mine, other], REPORTING)
+    own, other = call("a" * 32), call("b" * 32)
+    journal.insert([own, other], REPORTING)
     owner = f"{journal.owner}/1"
-    journal.transition(mine.key, ExecutionStarted(owner, 0.0), REPORTING)
+    journal.transition(own.key, ExecutionStarted(owner, 0.0), REPORTING)
     server.stop()
     with pytest.raises(JournalError, match="cannot be used"):
         journal.transition(other.key, ExecutionStarted(owner, 0.0), REPORTING)
     with pytest.raises(JournalError):  # the tool has run, and only this process knows
-        journal.transition(mine.key, ExecutionFinished(owner, ToolSucceeded("done")), REPORTING)
+        journal.transition(own.key, ExecutionFinished(owner, ToolSucceeded("done")), REPORTING)
     server.start()
     # What was owed is written by itself; no connection of before gets in the way.
     patience = threading.Event()
-    while journal.find([mine.key])[mine.key].state is State.RUNNING:
+    while journal.find([own.key])[own.key].state is State.RUNNING:
         patience.wait(0.05)
-    found = journal.find([mine.key, other.key])
-    assert found[mine.key].state is State.EXECUTED
-    assert found[other.key].state is State.ALLOWED
+    records = journal.find([own.key, other.key])
+    assert records[own.key].state is State.EXECUTED
+    assert records[other.key].state is State.ALLOWED
     assert journal.pending_count() == 2
     assert (
         journal.transition(other.key, ExecutionStarted(owner, 0.0), REPORTING).state
@@ -53,7 +53,7 @@ def test_nothing_starts_while_it_is_away_and_everything_goes_on_when_it_is_back(
     journal.close()
 
 
-def test_nobody_counts_as_gone_for_what_happened_while_the_database_was_away(
+def test_no_process_counts_as_dead_because_the_database_was_away(
     server: Postgres,
 ) -> None:
     now = 1_000_000.0

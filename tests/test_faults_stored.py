@@ -31,16 +31,16 @@ class LateSaver(SqliteSaver):
         return done
 
     def get_tuple(self, config: Any) -> Any:
-        found = super().get_tuple(config)
-        if found is None and "checkpoint_id" in config["configurable"]:
+        checkpoint = super().get_tuple(config)
+        if checkpoint is None and "checkpoint_id" in config["configurable"]:
             self.missed.set()
-        return found
+        return checkpoint
 
 
 @pytest.fixture
 def saver(tmp_path: Path) -> Iterator[LateSaver]:
-    with SqliteSaver.from_conn_string(str(tmp_path / "threads.db")) as opened:
-        yield LateSaver(opened.conn)
+    with SqliteSaver.from_conn_string(str(tmp_path / "threads.db")) as saver:
+        yield LateSaver(saver.conn)
 
 
 Refund = Callable[[str], str]
@@ -70,18 +70,18 @@ def agent(saver: LateSaver, tmp_path: Path, refund: Refund, host: Host) -> tuple
 def test_no_tool_starts_before_its_message_is_stored(
     saver: LateSaver, tmp_path: Path, host: Host
 ) -> None:
-    known: list[bool] = []
+    stored: list[bool] = []
 
     def refund(order: str) -> str:
         """Pay back."""
         saver.missed.set()
         current = saver.get_tuple({"configurable": {"thread_id": "t", "checkpoint_ns": ""}})
-        known.append("refund" in str(current.checkpoint["channel_values"]))
+        stored.append("refund" in str(current.checkpoint["channel_values"]))
         return order
 
     graph, guard = agent(saver, tmp_path, refund, host)
     graph.invoke({"messages": [("user", "please")]}, {"configurable": {"thread_id": "t"}})
-    assert known == [True]
+    assert stored == [True]
     guard.journal.close()
 
 

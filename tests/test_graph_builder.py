@@ -37,23 +37,23 @@ NO: Command[Any] = Command(resume={"decisions": [{"type": "reject"}]})
 
 
 class Typed(TypedDict):
-    talk: Annotated[list[AnyMessage], add_messages]
+    conversation: Annotated[list[AnyMessage], add_messages]
     customer: str
 
 
 class Added(TypedDict):
-    talk: Annotated[list[AnyMessage], operator.add]
+    conversation: Annotated[list[AnyMessage], operator.add]
     customer: str
 
 
 @dataclass
 class Data:
-    talk: Annotated[list[AnyMessage], add_messages] = field(default_factory=list)
+    conversation: Annotated[list[AnyMessage], add_messages] = field(default_factory=list)
     customer: str = ""
 
 
 class Model(BaseModel):
-    talk: Annotated[list[AnyMessage], add_messages] = Field(default_factory=list)
+    conversation: Annotated[list[AnyMessage], add_messages] = Field(default_factory=list)
     customer: str = ""
 
 
@@ -65,7 +65,9 @@ def runner(request: pytest.FixtureRequest) -> Runner:
 class Desk:
     """A graph of the user's own with the guard in it."""
 
-    def __init__(self, schema: Any, *script: Any, key: str = "talk", says: Any = None) -> None:
+    def __init__(
+        self, schema: Any, *script: Any, key: str = "conversation", says: Any = None
+    ) -> None:
         self.shop = Shop()
         self.bighub = ScriptedBighub(says or REVIEW)
         self.guard = BighubGuard(bighub=self.bighub)
@@ -82,12 +84,12 @@ class Desk:
 @pytest.mark.parametrize("schema", [Typed, Added, Data, Model], ids=lambda value: value.__name__)
 def test_the_guard_fits_any_state_and_any_messages_key(runner: Runner, schema: Any) -> None:
     desk = Desk(schema, asks_for(REFUND, LOOK_UP), "Done.")
-    please = {"talk": [HumanMessage("please")], "customer": "ada"}
+    please = {"conversation": [HumanMessage("please")], "customer": "ada"}
     runner.run(desk.graph, please)
     assert desk.shop.ran == [("look_up", "o1")]
     state = runner.run(desk.graph, YES)
     assert sorted(desk.shop.ran) == [("look_up", "o1"), ("refund", 40)]
-    kinds = [type(message) for message in state["talk"]]
+    kinds = [type(message) for message in state["conversation"]]
     assert kinds == [HumanMessage, AIMessage, ToolMessage, ToolMessage, AIMessage]
     assert len(desk.model.shown) == 2
     assert state["customer"] == "ada"
@@ -97,15 +99,15 @@ def test_the_guard_fits_any_state_and_any_messages_key(runner: Runner, schema: A
 def test_the_users_schema_does_not_show_the_guard(schema: Any) -> None:
     desk = Desk(schema, "Hello.")
     for shown in (desk.graph.get_input_jsonschema(), desk.graph.get_output_jsonschema()):
-        assert set(shown["properties"]) == {"talk", "customer"}
+        assert set(shown["properties"]) == {"conversation", "customer"}
 
 
 @pytest.mark.parametrize("schema", [Typed, Added, Data, Model], ids=lambda value: value.__name__)
 def test_a_new_message_closes_what_waits_whatever_the_reducer(runner: Runner, schema: Any) -> None:
     desk = Desk(schema, asks_for(REFUND), "Fine.")
-    runner.run(desk.graph, {"talk": [HumanMessage("please")], "customer": "ada"})
-    state = runner.run(desk.graph, {"talk": [HumanMessage("never mind")]})
-    kinds = [type(message) for message in state["talk"]]
+    runner.run(desk.graph, {"conversation": [HumanMessage("please")], "customer": "ada"})
+    state = runner.run(desk.graph, {"conversation": [HumanMessage("never mind")]})
+    kinds = [type(message) for message in state["conversation"]]
     assert kinds == [HumanMessage, AIMessage, ToolMessage, HumanMessage, AIMessage]
     desk.guard.flush()
     assert desk.bighub.statuses == ["BLOCKED"]
@@ -117,16 +119,18 @@ def test_a_message_without_an_id_is_closed_too(runner: Runner) -> None:
     shop = Shop()
 
     def speak(state: Added) -> dict[str, Any]:
-        has_asked = any(isinstance(message, AIMessage) for message in state["talk"])
-        return {"talk": [AIMessage("Fine.") if has_asked else asks_for(REFUND)]}
+        has_asked = any(isinstance(message, AIMessage) for message in state["conversation"])
+        return {"conversation": [AIMessage("Fine.") if has_asked else asks_for(REFUND)]}
 
     builder = StateGraph(Added)
     builder.add_node("agent", speak)
     builder.add_edge(START, "agent")
-    add_guard(builder, shop.tools(), guard, after="agent", then="agent", messages_key="talk")
+    add_guard(
+        builder, shop.tools(), guard, after="agent", then="agent", messages_key="conversation"
+    )
     graph = builder.compile(checkpointer=InMemorySaver())
-    runner.run(graph, {"talk": [HumanMessage("please")]})
-    runner.run(graph, {"talk": [HumanMessage("never mind")]})
+    runner.run(graph, {"conversation": [HumanMessage("please")]})
+    runner.run(graph, {"conversation": [HumanMessage("never mind")]})
     guard.flush()
     assert bighub.statuses == ["BLOCKED"]
 
@@ -161,13 +165,13 @@ def steps(runner: Runner, graph: Any, value: Any) -> list[str]:
 
 def test_a_turn_goes_by_the_guards_nodes_from_the_model_to_the_model(runner: Runner) -> None:
     desk = Desk(Typed, asks_for(LOOK_UP), "Done.")
-    nodes = steps(runner, desk.graph, {"talk": [HumanMessage("please")]})
+    nodes = steps(runner, desk.graph, {"conversation": [HumanMessage("please")]})
     assert nodes == ["close_stale_calls", "agent", "evaluate", "tools", "agent"]
 
 
 def test_behind_several_calls_the_model_goes_on_once_when_all_are_answered(runner: Runner) -> None:
     desk = Desk(Typed, asks_for(REFUND, LOOK_UP), "Done.")
-    runner.run(desk.graph, {"talk": [HumanMessage("please")]})
+    runner.run(desk.graph, {"conversation": [HumanMessage("please")]})
     nodes = steps(runner, desk.graph, YES)
     assert nodes[-2:] == ["report", "agent"]
     assert nodes.count("agent") == 1
@@ -176,8 +180,8 @@ def test_behind_several_calls_the_model_goes_on_once_when_all_are_answered(runne
 @pytest.mark.parametrize("calls", [[REFUND], [REFUND, LOOK_UP]])
 def test_the_model_goes_on_once_however_many_calls_ran(runner: Runner, calls: list[Any]) -> None:
     desk = Desk(Typed, asks_for(*calls), "Done.", says="proceed")
-    state = runner.run(desk.graph, {"talk": [HumanMessage("please")]})
-    assert state["talk"][-1].content == "Done."
+    state = runner.run(desk.graph, {"conversation": [HumanMessage("please")]})
+    assert state["conversation"][-1].content == "Done."
     assert len(desk.shop.ran) == len(calls)
     assert len(desk.model.shown) == 2
 
@@ -205,12 +209,12 @@ def test_a_tool_that_answers_its_siblings_too_lets_the_model_go_on_once(runner: 
 
 def test_a_run_begins_at_the_entry(runner: Runner) -> None:
     desk = Desk(Typed, asks_for(REFUND), "Fine.", "Fine.")
-    runner.run(desk.graph, {"talk": [HumanMessage("please")]})
-    assert steps(runner, desk.graph, {"talk": [HumanMessage("wait")]}) == [
+    runner.run(desk.graph, {"conversation": [HumanMessage("please")]})
+    assert steps(runner, desk.graph, {"conversation": [HumanMessage("wait")]}) == [
         "close_stale_calls",
         "agent",
     ]
-    assert steps(runner, desk.graph, {"talk": [HumanMessage("well")]}) == [
+    assert steps(runner, desk.graph, {"conversation": [HumanMessage("well")]}) == [
         "close_stale_calls",
         "agent",
     ]
@@ -224,22 +228,22 @@ def test_a_tool_that_goes_to_the_model_lets_it_go_on_once(
     def think(tool_call_id: Annotated[str, InjectedToolCallId]) -> Command[Any]:
         """Go to the model."""
         return Command(
-            update={"talk": [ToolMessage("hm", tool_call_id=tool_call_id)]}, goto=["agent"]
+            update={"conversation": [ToolMessage("hm", tool_call_id=tool_call_id)]}, goto=["agent"]
         )
 
     shop, guard = Shop(), BighubGuard(bighub=ScriptedBighub({**REVIEW, "think": "proceed"}))
     tools = [think, *shop.tools()]
     model = ScriptedModel(script=[asks_for(call("think", "call-0"), *beside), "Done."])
     builder = StateGraph(Typed)
-    builder.add_node("agent", model_node(model, tools, messages_key="talk"))
+    builder.add_node("agent", model_node(model, tools, messages_key="conversation"))
     builder.add_edge(START, "agent")
-    add_guard(builder, tools, guard, after="agent", then="agent", messages_key="talk")
+    add_guard(builder, tools, guard, after="agent", then="agent", messages_key="conversation")
     graph: Any = builder.compile(checkpointer=InMemorySaver())
-    state = runner.run(graph, {"talk": [HumanMessage("please")]})
+    state = runner.run(graph, {"conversation": [HumanMessage("please")]})
     if beside == [REFUND]:
         assert len(model.shown) == 1
         state = runner.run(graph, YES)
-    assert [message.type for message in state["talk"]] == [
+    assert [message.type for message in state["conversation"]] == [
         "human",
         "ai",
         "tool",
@@ -252,7 +256,7 @@ def test_a_tool_that_goes_to_the_model_lets_it_go_on_once(
 def test_a_graph_whose_turn_was_not_planned_has_nothing_to_run(runner: Runner) -> None:
     desk = Desk(Typed, asks_for(REFUND), "Done.")
     thread: Any = {"configurable": {"thread_id": "t"}}
-    desk.graph.update_state(thread, {"talk": [HumanMessage("please")]}, as_node="evaluate")
+    desk.graph.update_state(thread, {"conversation": [HumanMessage("please")]}, as_node="evaluate")
     assert steps(runner, desk.graph, None) == ["report"]
 
 
@@ -260,11 +264,11 @@ def test_an_answer_that_is_written_in_the_tools_place_leads_on_to_the_model(
     runner: Runner,
 ) -> None:
     desk = Desk(Typed, asks_for(REFUND, LOOK_UP), "Done.")
-    runner.run(desk.graph, {"talk": [HumanMessage("please")]})
+    runner.run(desk.graph, {"conversation": [HumanMessage("please")]})
     thread = {"configurable": {"thread_id": "t"}}
     for number in (1, 2):
         tool_message = ToolMessage("done by hand", tool_call_id=f"call-{number}")
-        desk.graph.update_state(thread, {"talk": [tool_message]}, as_node="tools")
+        desk.graph.update_state(thread, {"conversation": [tool_message]}, as_node="tools")
     assert steps(runner, desk.graph, None) == ["report", "agent"]
     assert desk.shop.ran == [("look_up", "o1")]
 
@@ -277,8 +281,8 @@ def test_an_unfit_graph_is_refused_with_the_remedy() -> None:
         add_guard(plain, [], guard)
     with pytest.raises(ValueError, match="no node 'agent'"):
         add_guard(plain, [], guard, after="agent")
-    other = ToolNode([], messages_key="talk")
-    with pytest.raises(ValueError, match="keeps its messages in 'talk'"):
+    other = ToolNode([], messages_key="conversation")
+    with pytest.raises(ValueError, match="keeps its messages in 'conversation'"):
         tools_node(guard, other, messages_key="messages")
     good = StateGraph(MessagesState)
     good.add_node("model", lambda _: {})

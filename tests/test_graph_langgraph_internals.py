@@ -40,7 +40,7 @@ from tests.agents import ScriptedModel, Shop, answers, asks_for, call
 from tests.engines import ScriptedBighub
 
 REFUND = call("refund", order_id="o1", amount=40)
-GIVEN = {"messages": [HumanMessage("please"), asks_for(REFUND)]}
+INPUT = {"messages": [HumanMessage("please"), asks_for(REFUND)]}
 THREAD: RunnableConfig = {"configurable": {"thread_id": "t"}}
 
 
@@ -205,9 +205,9 @@ def test_a_tool_node_shows_its_messages_key_and_its_wrappers() -> None:
 
 
 def test_a_tool_node_runs_one_call_with_a_given_state() -> None:
-    value = internals.with_state(REFUND, GIVEN)
+    value = internals.with_state(REFUND, INPUT)
     assert internals.has_state(value)
-    assert not internals.has_state(GIVEN)
+    assert not internals.has_state(INPUT)
     shop = Shop()
 
     def node(_: Any) -> Any:
@@ -311,8 +311,8 @@ def test_an_unknown_run_blocks_the_calls_of_a_tools_node(
         return await guarded.ainvoke(state, hidden(config))
 
     states = [
-        one_node(blocking, MessagesState, checkpointer=InMemorySaver()).invoke(GIVEN, THREAD),
-        asyncio.run(one_node(waiting, MessagesState).ainvoke(GIVEN, THREAD)),
+        one_node(blocking, MessagesState, checkpointer=InMemorySaver()).invoke(INPUT, THREAD),
+        asyncio.run(one_node(waiting, MessagesState).ainvoke(INPUT, THREAD)),
     ]
     for state in states:
         assert names_the_releases(answers(state)["call-1"])
@@ -330,7 +330,7 @@ def test_an_unknown_run_blocks_the_calls_that_a_graph_would_evaluate() -> None:
         return {"messages": update["messages"]}
 
     graph = one_node(node, MessagesState, checkpointer=InMemorySaver())
-    assert names_the_releases(answers(graph.invoke(GIVEN, THREAD))["call-1"])
+    assert names_the_releases(answers(graph.invoke(INPUT, THREAD))["call-1"])
     assert (shop.ran, bighub.evaluations) == ([], [])
 
 
@@ -347,7 +347,7 @@ def test_an_unknown_run_blocks_a_call_that_was_evaluated_before() -> None:
     builder.add_node("tools", tools)
     builder.add_edge(START, "evaluate")
     builder.add_conditional_edges("evaluate", route_by_recommendation, ["tools"])
-    state = builder.compile(checkpointer=InMemorySaver()).invoke(GIVEN, THREAD)
+    state = builder.compile(checkpointer=InMemorySaver()).invoke(INPUT, THREAD)
     guard.flush()
     assert names_the_releases(answers(state)["call-1"])
     assert (shop.ran, bighub.statuses) == ([], ["BLOCKED"])
@@ -366,7 +366,7 @@ def test_an_unknown_run_blocks_a_call_that_is_evaluated_again() -> None:
         return {"messages": update["messages"]}
 
     graph = one_node(node, MessagesState, checkpointer=InMemorySaver())
-    assert names_the_releases(answers(graph.invoke(GIVEN, THREAD))["call-1"])
+    assert names_the_releases(answers(graph.invoke(INPUT, THREAD))["call-1"])
     assert bighub.evaluations == []
 
 
@@ -381,7 +381,7 @@ def test_an_unknown_run_blocks_a_wrapped_call(says: str) -> None:
 
     node = ToolNode(shop.tools(), wrap_tool_call=wrap)
     graph = one_node(node, MessagesState, checkpointer=InMemorySaver())
-    assert names_the_releases(answers(graph.invoke(GIVEN, THREAD))["call-1"])
+    assert names_the_releases(answers(graph.invoke(INPUT, THREAD))["call-1"])
     assert (shop.ran, bighub.evaluations) == ([], [])
 
 
@@ -440,7 +440,7 @@ def test_nobody_is_asked_where_earlier_questions_cannot_be_seen(other: dict[str,
 
     node = ToolNode(shop.tools(), wrap_tool_call=wrap)
     graph = one_node(node, MessagesState, checkpointer=InMemorySaver())
-    text = answers(graph.invoke(GIVEN, THREAD))["call-1"]
+    text = answers(graph.invoke(INPUT, THREAD))["call-1"]
     assert "a person has to approve it" in text
     assert names_the_releases(text)
     assert shop.ran == []
@@ -481,5 +481,5 @@ def test_a_tool_node_that_does_not_show_its_key_has_to_be_told() -> None:
         tools_node(guard, Closed(shop.tools()))
     guarded = tools_node(guard, Closed(shop.tools()), messages_key="messages")
     graph = one_node(guarded, MessagesState)
-    assert answers(graph.invoke(GIVEN)) == {"call-1": "refunded 40.0 for o1"}
+    assert answers(graph.invoke(INPUT)) == {"call-1": "refunded 40.0 for o1"}
     assert internals.may_have_wrapper(Closed([]))

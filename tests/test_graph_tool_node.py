@@ -117,33 +117,33 @@ def test_a_call_that_is_changed_behind_its_evaluation_is_evaluated_again(runner:
 
 def test_a_list_of_messages_gives_a_list_of_messages(runner: Runner) -> None:
     class Listed(TypedDict):
-        talk: Annotated[list[AnyMessage], add_messages]
+        conversation: Annotated[list[AnyMessage], add_messages]
 
     shop = Shop()
     node = tools_node(guard(), shop.tools())
 
     def run(state: Listed) -> dict[str, Any]:
-        return {"talk": node.invoke(state["talk"])}
+        return {"conversation": node.invoke(state["conversation"])}
 
     async def arun(state: Listed) -> dict[str, Any]:
-        return {"talk": await node.ainvoke(state["talk"])}
+        return {"conversation": await node.ainvoke(state["conversation"])}
 
     from langchain_core.runnables import RunnableLambda
 
     app = graph(RunnableLambda(run, arun), Listed)
-    state = runner.run(app, {"talk": [asks_for(REFUND)]})
-    assert [message.text for message in state["talk"][1:]] == ["refunded 40.0 for o1"]
+    state = runner.run(app, {"conversation": [asks_for(REFUND)]})
+    assert [message.text for message in state["conversation"][1:]] == ["refunded 40.0 for o1"]
 
 
 def test_a_tool_node_brings_its_messages_key_and_its_name(runner: Runner) -> None:
     class Elsewhere(TypedDict):
-        talk: Annotated[list[AnyMessage], add_messages]
+        conversation: Annotated[list[AnyMessage], add_messages]
 
     shop = Shop()
-    node = tools_node(guard(), ToolNode(shop.tools(), messages_key="talk", name="shop"))
+    node = tools_node(guard(), ToolNode(shop.tools(), messages_key="conversation", name="shop"))
     assert node.name == "shop"
-    state = runner.run(graph(node, Elsewhere), {"talk": [asks_for(REFUND)]})
-    assert state["talk"][-1].text == "refunded 40.0 for o1"
+    state = runner.run(graph(node, Elsewhere), {"conversation": [asks_for(REFUND)]})
+    assert state["conversation"][-1].text == "refunded 40.0 for o1"
 
 
 def test_tools_get_state_store_runtime_and_their_call_id(runner: Runner) -> None:
@@ -386,7 +386,7 @@ async def test_a_cancelled_run_does_not_lose_what_a_blocking_tool_did() -> None:
     assert bighub.client.statuses == ["SUCCESS"]
 
 
-async def test_a_cancelled_coroutine_tool_is_in_doubt() -> None:
+async def test_a_cancelled_coroutine_tool_has_an_unknown_outcome() -> None:
     began = asyncio.Event()
 
     @tool

@@ -160,17 +160,17 @@ def test_an_unclear_answer_raises_and_leaves_the_question_open(
 
 
 class Elsewhere(TypedDict):
-    talk: Annotated[list[AnyMessage], add_messages]
+    conversation: Annotated[list[AnyMessage], add_messages]
 
 
 class Nameless(TypedDict):
-    talk: Annotated[list[AnyMessage], operator.add]
+    conversation: Annotated[list[AnyMessage], operator.add]
 
 
 def other(schema: Any, desk: Desk) -> Any:
     node = ToolNode(
         desk.shop.tools(),
-        messages_key="talk",
+        messages_key="conversation",
         wrap_tool_call=desk.guard.wrap_tool_call,
         awrap_tool_call=desk.guard.awrap_tool_call,
     )
@@ -183,13 +183,13 @@ def other(schema: Any, desk: Desk) -> Any:
 def test_the_messages_may_stand_under_any_key(runner: Runner) -> None:
     desk = Desk(REVIEW)
     graph = other(Elsewhere, desk)
-    assert "__interrupt__" in runner.run(graph, {"talk": [asks_for(REFUND)]})
+    assert "__interrupt__" in runner.run(graph, {"conversation": [asks_for(REFUND)]})
     runner.run(graph, Command(resume=YES))
     assert desk.shop.ran == [("refund", 40)]
 
 
 def test_a_message_without_an_id_cannot_wait_for_an_answer(runner: Runner) -> None:
     desk = Desk(REVIEW)
-    state = runner.run(other(Nameless, desk), {"talk": [asks_for(REFUND)]})
+    state = runner.run(other(Nameless, desk), {"conversation": [asks_for(REFUND)]})
     assert desk.shop.ran == []
-    assert "add_guard(builder, tools, guard)" in state["talk"][-1].text
+    assert "add_guard(builder, tools, guard)" in state["conversation"][-1].text

@@ -60,38 +60,38 @@ def moved(journal: MemoryJournal, record: CallRecord, events: list[Event]) -> Ca
     return record
 
 
-def tell_all(journal: MemoryJournal) -> None:
+def deliver_all(journal: MemoryJournal) -> None:
     """Deliver everything."""
     journal.ack([report.id for report in journal.lease_batch(2e12, 100)])
     assert journal.pending_count() == 0
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_a_call_of_which_all_is_told_is_remembered_as_it_was(end: str) -> None:
+def test_a_reported_call_keeps_its_record_unchanged(end: str) -> None:
     journal = MemoryJournal()
-    settled = moved(journal, *ENDS[end])
-    tell_all(journal)
-    assert journal.find([settled.key]) == {settled.key: settled}
-    assert journal.find_by_request_id("req-1") == [settled]
-    assert journal.insert([ENDS[end][0]], REPORTING) == [settled]
+    record = moved(journal, *ENDS[end])
+    deliver_all(journal)
+    assert journal.find([record.key]) == {record.key: record}
+    assert journal.find_by_request_id("req-1") == [record]
+    assert journal.insert([ENDS[end][0]], REPORTING) == [record]
     with pytest.raises(InvalidTransition):
-        journal.transition(settled.key, ExecutionStarted("other", 2.0), REPORTING)
+        journal.transition(record.key, ExecutionStarted("other", 2.0), REPORTING)
 
 
-def test_an_output_of_somebody_elses_making_stays_the_object_it_is() -> None:
+def test_an_output_of_any_type_stays_the_same_object() -> None:
     journal, output = MemoryJournal(), object()
-    settled = moved(
+    record = moved(
         journal,
         decided_record(),
         [ExecutionStarted("me", 1.0), ExecutionFinished("me", ToolSucceeded(output))],
     )
-    tell_all(journal)
-    found = journal.find([settled.key])[settled.key].result
-    assert isinstance(found, ToolSucceeded)
-    assert found.output is output
+    deliver_all(journal)
+    result = journal.find([record.key])[record.key].result
+    assert isinstance(result, ToolSucceeded)
+    assert result.output is output
 
 
-def test_what_is_told_is_what_the_tool_returned_whatever_becomes_of_it() -> None:
+def test_a_report_keeps_the_output_as_the_tool_returned_it() -> None:
     journal, output = MemoryJournal(), ["first"]
     moved(
         journal,
@@ -99,13 +99,13 @@ def test_what_is_told_is_what_the_tool_returned_whatever_becomes_of_it() -> None
         [ExecutionStarted("me", 1.0), ExecutionFinished("me", ToolSucceeded(output))],
     )
     output.append("second")
-    [_, told] = journal.lease_batch(2e12, 100)
-    assert told.report.kind is ReportKind.MEMORY
-    assert told.report.body["event"]["output"] == ["first"]
+    [_, memory] = journal.lease_batch(2e12, 100)
+    assert memory.report.kind is ReportKind.MEMORY
+    assert memory.report.body["event"]["output"] == ["first"]
 
 
 @pytest.mark.parametrize("redact", [lambda _: None, lambda _: 7, lambda text: [text]])
-def test_a_redaction_that_makes_no_text_of_a_text_loses_nothing(
+def test_a_redaction_that_returns_no_string_loses_no_report(
     redact: Callable[[Any], Any],
 ) -> None:
     journal, reporting = MemoryJournal(), ReportingConfig(redact=redact)
@@ -125,14 +125,14 @@ class Declined(Exception):
         self.bank = bank
 
 
-def test_what_a_failed_tool_left_is_given_back_as_it_was() -> None:
-    journal, left = MemoryJournal(), Declined("51", bank="x")
-    end = ExecutionFinished("me", ToolFailed("declined", output=left))
-    settled = moved(journal, decided_record(), [ExecutionStarted("me", 1.0), end])
-    tell_all(journal)
-    found = journal.find([settled.key])[settled.key].result
-    assert isinstance(found, ToolFailed)
-    assert found.output is left
+def test_the_output_of_a_failed_tool_stays_the_same_object() -> None:
+    journal, output = MemoryJournal(), Declined("51", bank="x")
+    end = ExecutionFinished("me", ToolFailed("declined", output=output))
+    record = moved(journal, decided_record(), [ExecutionStarted("me", 1.0), end])
+    deliver_all(journal)
+    result = journal.find([record.key])[record.key].result
+    assert isinstance(result, ToolFailed)
+    assert result.output is output
 
 
 class Masked(str):
@@ -144,11 +144,11 @@ class Masked(str):
         return super().__new__(cls, f"{kind}: {shown}")
 
 
-def test_what_a_redaction_left_in_a_proposal_does_not_keep_a_call_from_being_found() -> None:
-    asked = decided_record()
-    context = {**asked.request.context, "arguments": {"order": Masked("order", "***")}}
+def test_a_call_with_redacted_arguments_is_found_by_its_request_id() -> None:
+    evaluated = decided_record()
+    context = {**evaluated.request.context, "arguments": {"order": Masked("order", "***")}}
     journal = MemoryJournal()
-    hidden = replace(asked, request=replace(asked.request, context=context))
-    settled = moved(journal, hidden, [CallCancelled("nobody can be asked")])
-    tell_all(journal)
-    assert journal.find_by_request_id("req-1") == [settled]
+    redacted = replace(evaluated, request=replace(evaluated.request, context=context))
+    record = moved(journal, redacted, [CallCancelled("nobody can be asked")])
+    deliver_all(journal)
+    assert journal.find_by_request_id("req-1") == [record]

@@ -20,7 +20,7 @@ from bighub_langgraph.core.models import CallRecord, ToolCall, ToolSucceeded
 from bighub_langgraph.core.ports import DELIVERY_LEASE
 from bighub_langgraph.core.reporting import ReportKind
 from tests.engines import ScriptedBighub
-from tests.faults.killing import fresh
+from tests.faults.killing import forkserver
 from tests.test_journal_sql import call, ran
 
 LATE = 1e12
@@ -108,7 +108,7 @@ def _run_and_die(database: str) -> None:
 
 def test_reports_of_a_dead_process_are_delivered_by_another_at_once(database: str) -> None:
     with closing(Journal(database)) as other:
-        process = fresh.Process(target=_run_and_die, args=(database,))
+        process = forkserver.Process(target=_run_and_die, args=(database,))
         process.start()
         process.join()
         assert kinds(other) == REPORTS
@@ -182,7 +182,7 @@ def test_acknowledged_reports_are_deleted_soon_although_no_call_follows(tmp_path
     with closing(Journal(f"sqlite:///{path}", lease=0.3)) as journal:
         ran(journal, call())
         journal.ack([leased.id for leased in journal.lease_batch(LATE, 10)])
-        waiting = fresh.Event()
+        waiting = forkserver.Event()
         assert any(not rows(path) or waiting.wait(0.05) for _ in range(200))
 
 

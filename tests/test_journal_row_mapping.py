@@ -69,6 +69,6 @@ def test_an_output_whose_codec_is_missing_is_an_error_that_names_it(tmp_path: Pa
 def test_an_output_that_no_codec_takes_is_stored_as_its_description(tmp_path: Path) -> None:
     with closing(Journal(f"sqlite:///{tmp_path / 'calls.db'}")) as journal:
         stored = store(journal, lambda: None)
-        [found] = journal.find([stored.key]).values()
-        assert isinstance(found.result, ToolSucceeded)
-        assert "lambda" in str(found.result.output)
+        [record] = journal.find([stored.key]).values()
+        assert isinstance(record.result, ToolSucceeded)
+        assert "lambda" in str(record.result.output)

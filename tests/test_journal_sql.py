@@ -36,7 +36,7 @@ from bighub_langgraph.core.reporting import ReportingConfig, ReportKind
 from bighub_langgraph.journal.liveness import is_alive
 from bighub_langgraph.sqldb import Database
 from tests.calls import decided_record
-from tests.faults.killing import fresh
+from tests.faults.killing import forkserver
 from tests.local_engine import Signal
 
 REPORTING = ReportingConfig()
@@ -59,16 +59,16 @@ def ran(journal: Journal, record: CallRecord, at: float = 0.0) -> CallRecord:
 
 @pytest.fixture
 def journal(database: str) -> Iterator[Journal]:
-    opened = Journal(database)
-    yield opened
-    opened.close()
+    journal = Journal(database)
+    yield journal
+    journal.close()
 
 
 def test_a_record_comes_back_as_it_went_in(journal: Journal, database: str) -> None:
     [stored] = journal.insert([call()], REPORTING)
-    settled = journal.transition(stored.key, ExecutionStarted(f"{journal.owner}/1", 5.0), REPORTING)
+    final = journal.transition(stored.key, ExecutionStarted(f"{journal.owner}/1", 5.0), REPORTING)
     other = Journal(database)
-    assert other.find([stored.key]) == {stored.key: settled}
+    assert other.find([stored.key]) == {stored.key: final}
     other.close()
 
 
@@ -85,18 +85,18 @@ def test_a_result_comes_back_as_it_went_in(journal: Journal, database: str, resu
     other.close()
 
 
-def test_whatever_a_model_says_can_be_stored(journal: Journal, database: str) -> None:
+def test_any_text_of_a_model_can_be_stored(journal: Journal, database: str) -> None:
     odd = {"thread": "t\0", "tool": "\ud83d refund", "call_id": "\0", "turn": "\udfff"}
     [stored] = journal.insert([call(**odd)], REPORTING)
     owner = f"{journal.owner}/1"
     journal.transition(stored.key, ExecutionStarted(owner, 0.0), REPORTING)
-    settled = journal.transition(
+    final = journal.transition(
         stored.key, ExecutionFinished(owner, ToolFailed("\0 \ud800")), REPORTING
     )
     journal.close()
     other = Journal(database)
-    assert other.find([stored.key]) == {stored.key: settled}
-    assert [one.report.kind for one in other.lease_batch(1e12, 10, "\udfff")] == [
+    assert other.find([stored.key]) == {stored.key: final}
+    assert [entry.report.kind for entry in other.lease_batch(1e12, 10, "\udfff")] == [
         ReportKind.OUTCOME,
         ReportKind.MEMORY,
     ]
@@ -104,10 +104,10 @@ def test_whatever_a_model_says_can_be_stored(journal: Journal, database: str) ->
 
 
 def test_the_first_to_store_a_call_wins(journal: Journal, database: str) -> None:
-    [mine] = journal.insert([call()], REPORTING)
+    [stored] = journal.insert([call()], REPORTING)
     other = Journal(database)
     [theirs] = other.insert([replace(call(), state=State.AWAITING)], REPORTING)
-    assert theirs == mine
+    assert theirs == stored
     other.close()
 
 
@@ -122,7 +122,7 @@ def test_a_call_starts_once(journal: Journal, database: str) -> None:
     other.close()
 
 
-def test_what_was_read_before_somebody_else_moved_it_is_read_again(
+def test_a_record_that_another_process_changed_is_read_again(
     journal: Journal, database: str
 ) -> None:
     journal.insert([call()], REPORTING)
@@ -148,7 +148,7 @@ def test_the_owner_may_finish_late(journal: Journal) -> None:
     assert journal.pending_count() == 2  # its outcome and its memory event
 
 
-def test_a_call_that_is_not_there_moves_nowhere(journal: Journal) -> None:
+def test_a_transition_of_a_missing_call_is_an_error(journal: Journal) -> None:
     with pytest.raises(RecordNotFound, match="evaluate the call again"):
         journal.transition("b" * 32, ExecutionStarted("a/1", 0.0), REPORTING)
 
@@ -156,14 +156,16 @@ def test_a_call_that_is_not_there_moves_nowhere(journal: Journal) -> None:
 def test_the_result_and_its_outcome_are_one_transaction(journal: Journal) -> None:
     journal.insert([call()], REPORTING)
     journal.transition(call().key, ExecutionStarted("a/1", 0.0), REPORTING)
-    unsayable = ReportingConfig(source=object())  # type: ignore[arg-type]  # no JSON, so it cannot be queued
+    unserializable = ReportingConfig(source=object())  # type: ignore[arg-type]  # no JSON, so it cannot be queued
     with pytest.raises(TypeError):
-        journal.transition(call().key, ExecutionFinished("a/1", ToolSucceeded("done")), unsayable)
+        journal.transition(
+            call().key, ExecutionFinished("a/1", ToolSucceeded("done")), unserializable
+        )
     assert journal.find([call().key])[call().key].state is State.RUNNING
     assert (journal.pending_count(), len(journal.admin.history(call().key))) == (0, 2)
 
 
-def test_nobody_waits_for_a_turn_to_write_while_a_redaction_runs(journal: Journal) -> None:
+def test_a_redaction_runs_outside_the_write_transaction(journal: Journal) -> None:
     other = call("b" * 32)
     journal.insert([call(), other], REPORTING)
     owner = f"{journal.owner}/1"
@@ -204,7 +206,7 @@ def test_threads_of_one_process_claim_each_call_once(journal: Journal) -> None:
     assert sorted(won) == keys
 
 
-# -- who is there ----------------------------------------------------------------------------------
+# -- owners ----------------------------------------------------------------------------------------
 
 
 def _claim_and_hang(database: str, ready: Any) -> None:
@@ -214,9 +216,7 @@ def _claim_and_hang(database: str, ready: Any) -> None:
     signal.pause()
 
 
-def test_a_killed_process_is_gone_at_once_also_while_nobody_has_waited_for_it(
-    journal: Journal, database: str
-) -> None:
+def test_a_killed_process_is_dead_at_once_even_as_a_zombie(journal: Journal, database: str) -> None:
     journal.insert([call()], REPORTING)
     ours = multiprocessing.get_context("spawn")  # a child of our own, to leave as a zombie
     ready = ours.Event()
@@ -232,13 +232,13 @@ def test_a_killed_process_is_gone_at_once_also_while_nobody_has_waited_for_it(
     assert journal.is_owner_dead(running)
 
 
-def test_a_process_number_that_came_again_is_another_process(journal: Journal) -> None:
+def test_a_reused_process_number_is_another_process(journal: Journal) -> None:
     where, number, started, chance = journal.owner.split(":")
     assert is_alive(journal.owner) is True
     assert is_alive(f"{where}:{number}:{int(started) - 1}:{chance}") is False
 
 
-def test_of_a_process_elsewhere_only_its_sign_of_life_tells(database: str) -> None:
+def test_a_process_on_another_machine_is_dead_when_its_lease_expires(database: str) -> None:
     now = 1_000_000.0
     here = Journal(database, lease=30.0, clock=lambda: now)
     there = Journal(database, lease=30.0, clock=lambda: now)
@@ -256,20 +256,22 @@ def test_a_forked_child_has_a_name_and_connections_of_its_own(
     journal: Journal, database: str
 ) -> None:
     journal.insert([call(), call("b" * 32)], REPORTING)
-    mine = journal.transition(call().key, ExecutionStarted(f"{journal.owner}/1", 0.0), REPORTING)
+    running = journal.transition(call().key, ExecutionStarted(f"{journal.owner}/1", 0.0), REPORTING)
     child = os.fork()
     if child == 0:
         try:
             record = journal.transition(
                 "b" * 32, ExecutionStarted(f"{journal.owner}/1", 0.0), REPORTING
             )
-            os._exit(0 if record.owner != mine.owner and not journal.is_owner_dead(mine) else 1)
-        except BaseException:  # noqa: BLE001 - told by the exit code
+            os._exit(
+                0 if record.owner != running.owner and not journal.is_owner_dead(running) else 1
+            )
+        except BaseException:  # noqa: BLE001 - the exit code reports it
             os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert journal.is_owner_dead(journal.find(["b" * 32])["b" * 32])
     assert journal.transition(
-        call().key, ExecutionFinished(mine.owner or "", ToolSucceeded(1)), REPORTING
+        call().key, ExecutionFinished(running.owner or "", ToolSucceeded(1)), REPORTING
     ).is_final
 
 
@@ -282,8 +284,8 @@ def _open_and_close(database: str, go: Any) -> None:
 
 
 def test_many_processes_may_open_a_new_database_at_once(database: str) -> None:
-    go = fresh.Event()
-    opening = [fresh.Process(target=_open_and_close, args=(database, go)) for _ in range(8)]
+    go = forkserver.Event()
+    opening = [forkserver.Process(target=_open_and_close, args=(database, go)) for _ in range(8)]
     for process in opening:
         process.start()
     go.set()
@@ -292,14 +294,16 @@ def test_many_processes_may_open_a_new_database_at_once(database: str) -> None:
     assert [process.exitcode for process in opening] == [0] * 8
 
 
-@pytest.mark.parametrize("opened", [Journal, LocalBighub])
-def test_whoever_opens_a_new_file_beside_others_waits_for_it(tmp_path: Path, opened: Any) -> None:
+@pytest.mark.parametrize("opener", [Journal, LocalBighub])
+def test_threads_that_open_a_new_file_together_wait_for_each_other(
+    tmp_path: Path, opener: Any
+) -> None:
     for number in range(30):
         together = threading.Barrier(4)
 
         def open_and_close(url: str, together: threading.Barrier = together) -> None:
             together.wait(30)
-            opened(url).close()
+            opener(url).close()
 
         with ThreadPoolExecutor(4) as openers:
             list(openers.map(open_and_close, [f"sqlite:///{tmp_path}/{number}.db"] * 4))
@@ -337,15 +341,13 @@ def test_journal_and_engine_may_share_a_database(database: str) -> None:
         journal.close()
 
 
-def test_calls_are_found_by_the_request_that_bighub_knows_newest_first(
-    journal: Journal, database: str
-) -> None:
+def test_calls_are_found_by_request_id_newest_first(journal: Journal, database: str) -> None:
     first, edited = call(), call("b" * 32)
     journal.insert([first], REPORTING)
     journal.insert([replace(edited, created_at=2.0)], REPORTING)
     assert first.request_id
     other = Journal(database)
-    assert [one.key for one in other.find_by_request_id(first.request_id)] == [
+    assert [record.key for record in other.find_by_request_id(first.request_id)] == [
         edited.key,
         first.key,
     ]
@@ -353,7 +355,7 @@ def test_calls_are_found_by_the_request_that_bighub_knows_newest_first(
     other.close()
 
 
-def test_the_file_is_its_owners_alone(tmp_path: Path) -> None:
+def test_only_its_owner_can_read_the_file(tmp_path: Path) -> None:
     Journal(f"sqlite:///{tmp_path / 'calls.db'}").close()
     assert (tmp_path / "calls.db").stat().st_mode & 0o777 == 0o600
 
@@ -379,18 +381,18 @@ def test_a_url_that_cannot_work_is_refused_with_the_remedy(url: str, remedy: str
         Journal(url)
 
 
-def test_a_directory_that_is_not_there_is_said(tmp_path: Path) -> None:
+def test_a_missing_directory_is_named(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="cannot be opened"):
         Journal(f"sqlite:///{tmp_path / 'nowhere' / 'calls.db'}")
 
 
-def test_a_password_is_never_said() -> None:
+def test_an_error_never_contains_the_password() -> None:
     with pytest.raises(JournalError) as refused:
         Journal("postgresql+psycopg://user:geheim@127.0.0.1:1/none")
     assert "geheim" not in str(refused.value)
 
 
-# -- when it is closed ----------------------------------------------------------------------------
+# -- when it is closed -----------------------------------------------------------------------------
 
 
 def test_a_journal_that_is_closed_while_it_is_read_leaves_no_connection_open(
@@ -419,7 +421,7 @@ def test_a_journal_that_is_closed_while_it_is_read_leaves_no_connection_open(
         sa.event.remove(sa.Pool, "close", note)
 
 
-def test_wherever_an_interrupt_falls_others_write_and_it_can_be_closed(tmp_path: Path) -> None:
+def test_an_interrupt_anywhere_leaves_the_journal_writable_and_closable(tmp_path: Path) -> None:
     for number in range(1, 200):
         journal = Journal(f"sqlite:///{tmp_path}/{number}.db")
         signal = Signal("bighub_langgraph/sqldb.py", number)
@@ -433,12 +435,12 @@ def test_wherever_an_interrupt_falls_others_write_and_it_can_be_closed(tmp_path:
             other.start()
             other.join(20)
             assert not other.is_alive(), f"it stays locked after call {number}"
-        if signal.left > 0:
+        if signal.remaining > 0:
             break  # there are no more calls
     assert 5 < number < 199
 
 
-def test_who_finds_no_turn_to_write_is_told_and_nothing_is_written(
+def test_a_write_that_times_out_is_an_error_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bighub_langgraph.sqldb.BUSY_TIMEOUT", 0.01)
@@ -511,7 +513,7 @@ def test_on_a_full_disk_nothing_starts_and_the_error_says_why(
         (ClaimReleased, State.ALLOWED),
     ],
 )
-def test_what_only_this_process_knows_is_written_when_the_database_is_back(
+def test_an_event_that_could_not_be_stored_is_written_when_the_database_returns(
     tmp_path: Path, event: Any, state: State, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = tmp_path / "calls.db"
@@ -528,7 +530,7 @@ def test_what_only_this_process_knows_is_written_when_the_database_is_back(
     again.close()
 
 
-def test_it_is_also_written_while_the_process_goes_on(tmp_path: Path) -> None:
+def test_an_event_that_could_not_be_stored_is_written_without_a_restart(tmp_path: Path) -> None:
     file = tmp_path / "calls.db"
     journal = Journal(f"sqlite:///{file}", lease=30.0)
     journal.insert([call()], REPORTING)
@@ -545,7 +547,7 @@ def test_it_is_also_written_while_the_process_goes_on(tmp_path: Path) -> None:
     journal.close()
 
 
-def test_a_claim_that_could_not_be_made_leaves_nothing_to_write_later(tmp_path: Path) -> None:
+def test_a_claim_that_could_not_be_stored_is_not_written_later(tmp_path: Path) -> None:
     file = tmp_path / "calls.db"
     journal = Journal(f"sqlite:///{file}")
     journal.insert([call()], REPORTING)

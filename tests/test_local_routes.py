@@ -27,7 +27,9 @@ def test_every_resource_of_the_sdk_is_made_over_the_embedded_engine(kind: type[A
     parts = [*vars(client).values(), *vars(client.systems).values()]
     transports = [part._transport for part in parts if hasattr(part, "_transport")]
     assert len(transports) > 20
-    assert {type(one).__module__ for one in transports} == {"bighub_langgraph.local.sdk_client"}
+    assert {type(transport).__module__ for transport in transports} == {
+        "bighub_langgraph.local.sdk_client"
+    }
     client.engine.close()
 
 
@@ -86,13 +88,13 @@ def test_a_report_with_an_idempotency_key_counts_once(bighub: LocalBighub) -> No
 def test_outcomes_are_found_by_request_validation_and_case(bighub: LocalBighub) -> None:
     (request_id,) = live(bighub, 1)
     case = bighub.cases.get(request_id)["case_id"]
-    found = [
+    outcomes = [
         bighub.outcomes.get(request_id),
         bighub.outcomes.get_by_validation(request_id),
         bighub.outcomes.get_by_case(case),
     ]
-    assert {each["outcome_id"] for each in found} == {found[0]["outcome_id"]}
-    assert found[0]["decision_context"]["action"] == "refund"
+    assert {each["outcome_id"] for each in outcomes} == {outcomes[0]["outcome_id"]}
+    assert outcomes[0]["decision_context"]["action"] == "refund"
 
 
 def test_decisions_without_an_outcome_are_pending(bighub: LocalBighub) -> None:
@@ -188,8 +190,8 @@ def test_memory_remembers_events_once_and_adds_them_up(bighub: LocalBighub) -> N
 def test_precedents_can_be_asked_for(bighub: LocalBighub) -> None:
     live(bighub, 6)
     live(bighub, 2, status="FRAUD")
-    found = bighub.precedents.query(domain="shop", action="refund", max_results=3)
-    assert len(found["precedents"]) == 3
+    response = bighub.precedents.query(domain="shop", action="refund", max_results=3)
+    assert len(response["precedents"]) == 3
     signals = bighub.precedents.signals(domain="shop", action="refund")
     assert signals["negative_rate"] == 0.25
     assert bighub.precedents.stats()["total_precedents"] == 8
@@ -219,8 +221,8 @@ def test_a_case_of_another_engine_can_be_reported_on(bighub: LocalBighub) -> Non
     )
     bighub.cases.report_outcome(case["case_id"], status="FRAUD", description="stolen card")
     assert bighub.cases.get(case["case_id"])["outcome_status"] == "FRAUD"
-    found = bighub.cases.list(domain="bank", has_outcome=True, max_risk_score=0.9)
-    assert [each["case_id"] for each in found["cases"]] == [case["case_id"]]
+    response = bighub.cases.list(domain="bank", has_outcome=True, max_risk_score=0.9)
+    assert [each["case_id"] for each in response["cases"]] == [case["case_id"]]
     assert bighub.cases.list(outcome_status="SUCCESS")["cases"] == []
 
 

@@ -41,13 +41,13 @@ IMPURE = {
 
 @pytest.mark.parametrize("path", sorted(SCORING.glob("*.py")), ids=lambda path: path.stem)
 def test_scoring_imports_no_clock_no_random_numbers_and_no_database(path: Path) -> None:
-    found = set()
+    imported = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {name.name.split(".")[0] for name in node.names}
+            imported |= {name.name.split(".")[0] for name in node.names}
         elif isinstance(node, ast.ImportFrom):
-            found.add((node.module or "").split(".")[0])
-    assert found & IMPURE == set()
+            imported.add((node.module or "").split(".")[0])
+    assert imported & IMPURE == set()
 
 
 @given(st.integers(0, 500), st.integers(1, 500), st.floats(0.5, 0.99))

@@ -89,7 +89,7 @@ def test_a_named_conversation_is_continued_by_its_name(
     assert "previous_response_id" not in server.requests[1]
 
 
-def test_an_earlier_stored_response_can_be_gone_on_from_without_storing(
+def test_a_stored_response_can_be_continued_without_storing(
     server: ResponsesServer, client_kind: str
 ) -> None:
     server.script(says("Hello."), looking())
@@ -101,7 +101,7 @@ def test_an_earlier_stored_response_can_be_gone_on_from_without_storing(
     assert kinds(server.requests[2]["input"])[0] == "message"
 
 
-def test_every_setting_goes_into_every_round(server: ResponsesServer, client_kind: str) -> None:
+def test_every_setting_is_sent_in_every_turn(server: ResponsesServer, client_kind: str) -> None:
     server.script(looking())
     extra = {
         "max_output_tokens": 99,
@@ -129,7 +129,7 @@ def test_every_setting_goes_into_every_round(server: ResponsesServer, client_kin
         ("auto", "auto"),
     ],
 )
-def test_a_forced_tool_is_let_go_after_the_first_round(
+def test_a_forced_tool_is_forced_in_the_first_turn_only(
     server: ResponsesServer, client_kind: str, choice: Any, then: Any
 ) -> None:
     server.script(looking())
@@ -139,7 +139,7 @@ def test_a_forced_tool_is_let_go_after_the_first_round(
     assert [request["tool_choice"] for request in server.requests] == [choice, then]
 
 
-def test_so_many_rounds_of_tools_and_the_answer_that_follows(
+def test_the_model_answers_after_the_last_allowed_turn(
     server: ResponsesServer, client_kind: str
 ) -> None:
     server.script(looking("1"), looking("2"), says("Seen both."))
@@ -149,7 +149,7 @@ def test_so_many_rounds_of_tools_and_the_answer_that_follows(
     assert (answer.status, answer["output_text"]) == ("completed", "Seen both.")
 
 
-def test_one_round_too_many_is_not_run_and_not_lost(
+def test_a_turn_beyond_the_limit_is_not_run_and_not_lost(
     server: ResponsesServer, client_kind: str
 ) -> None:
     server.otherwise = lambda _: looking()
@@ -176,7 +176,7 @@ def test_one_round_too_many_is_not_run_and_not_lost(
         ),
     ],
 )
-def test_calls_of_an_answer_that_is_not_whole_do_not_run(
+def test_calls_of_an_incomplete_answer_do_not_run(
     server: ResponsesServer, client_kind: str, ended: Json, status: str, error: str
 ) -> None:
     server.script(calls(("look", {"place": "here"}), **ended))
@@ -218,7 +218,7 @@ def test_hosted_items_are_shown(server: ResponsesServer, client_kind: str) -> No
         assert kinds(client.run()["output"]) == ["reasoning", "web_search_call", "message"]
 
 
-def test_tokens_of_all_rounds_are_added_up(server: ResponsesServer, client_kind: str) -> None:
+def test_tokens_of_all_turns_are_added_up(server: ResponsesServer, client_kind: str) -> None:
     server.script(looking())
     with runtime(client_kind, server) as client:
         client.tool("look", look)
@@ -247,7 +247,7 @@ def test_an_error_carries_what_ran_and_where_to_go_on(
 
 
 @pytest.mark.parametrize("name", ["stream", "background", "input"])
-def test_what_a_run_decides_itself_cannot_be_passed(
+def test_settings_that_a_run_controls_cannot_be_passed(
     server: ResponsesServer, client_kind: str, name: str
 ) -> None:
     with runtime(client_kind, server) as client:

@@ -104,7 +104,7 @@ def test_the_published_names_are_the_same_classes() -> None:
     ],
 )
 @pytest.mark.parametrize("kind", [BighubOpenAI, AsyncBighubOpenAI])
-def test_what_cannot_work_is_refused_at_construction(
+def test_invalid_options_are_refused_at_construction(
     kind: Any, options: Json, message: str
 ) -> None:
     with pytest.raises(AdapterConfigurationError, match=message):
@@ -172,10 +172,10 @@ def test_an_action_tells_bighub_its_facts(server: ResponsesServer) -> None:
             return "reset"
 
         client.run()
-        [asked] = client.bighub.evaluations
-    assert asked["domain"] == "okta"
+        [request] = client.bighub.evaluations
+    assert request["domain"] == "okta"
     facts = {"system": "okta", "risk": "high", "environment": "production"}
-    assert facts.items() <= asked["context"].items()
+    assert facts.items() <= request["context"].items()
     assert client.client.list_tools()[0]["function"]["description"] == "Reset a password."
 
 
@@ -207,7 +207,7 @@ def test_a_guard_is_shared_with_its_policies_and_its_hook(
 
 
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS)
-def test_close_leaves_open_what_is_the_users(server: ResponsesServer, client_kind: str) -> None:
+def test_close_leaves_the_users_clients_open(server: ResponsesServer, client_kind: str) -> None:
     with runtime(client_kind, server) as client:
         client.tool("look", look)
         client.run()
@@ -287,7 +287,7 @@ class Slow(ScriptedBighub):
 
 
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS)
-def test_outcomes_and_memory_can_be_left_out(server: ResponsesServer, client_kind: str) -> None:
+def test_outcomes_and_memory_can_be_turned_off(server: ResponsesServer, client_kind: str) -> None:
     server.script(looking())
     with runtime(client_kind, server, outcome_reporting=False, memory_enabled=False) as client:
         client.tool("look", look)
@@ -295,7 +295,7 @@ def test_outcomes_and_memory_can_be_left_out(server: ResponsesServer, client_kin
     assert (client.bighub.reports, client.bighub.memories) == ([], [])
 
 
-async def test_a_cancelled_run_finishes_its_tool_and_settles_it(
+async def test_a_cancelled_run_finishes_its_tool_and_reports_its_outcome(
     server: ResponsesServer, tmp_path: Any
 ) -> None:
     begun, let_go = threading.Event(), threading.Event()
@@ -354,13 +354,15 @@ def test_a_reply_of_the_submit_payload_mode_is_the_same(
     assert reply.items() <= checked.items()
 
 
-def test_a_client_with_decisions_is_asked_there_and_raw(server: ResponsesServer) -> None:
+def test_a_client_with_a_decisions_resource_is_asked_for_the_raw_decision(
+    server: ResponsesServer,
+) -> None:
     bighub = ScriptedBighub()
     bighub.decisions = SimpleNamespace(evaluate=bighub._evaluate)  # type: ignore[attr-defined]  # newer SDKs
     with runtime("blocking", server, bighub=bighub) as client:
         client.tool("look", look)
         client.client.check_tool("look", {"place": "here"})
-    [asked] = bighub.evaluations
-    assert asked["raw"] is True
-    assert asked["context"]["objective"] == "better_decision"
-    assert asked["context"]["model_selection"] == "auto"
+    [request] = bighub.evaluations
+    assert request["raw"] is True
+    assert request["context"]["objective"] == "better_decision"
+    assert request["context"]["model_selection"] == "auto"

@@ -62,7 +62,9 @@ RUN: Json = {"messages": "Refund order o1.", "model": "gpt-5"}
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_fault_that_passes_is_waited_out_as_asked(faults: LLMock, status: int) -> None:
+def test_a_transient_fault_is_retried_after_the_requested_delay(
+    faults: LLMock, status: int
+) -> None:
     faults.fail(status, times=1, retry_after=0.2).call_tool("refund", CALL).reply("Done.")
     with Refunds(faults) as client:
         answer = client.runtime.run(**RUN)
@@ -95,7 +97,7 @@ def test_a_broken_stream_before_the_call_runs_no_tool(faults: LLMock, fault: str
 
 
 @pytest.mark.parametrize("fault", ["disconnect", "truncate", "corrupt"])
-def test_a_broken_stream_after_the_call_is_gone_on_from(faults: LLMock, fault: str) -> None:
+def test_a_stream_that_breaks_after_the_call_can_be_continued(faults: LLMock, fault: str) -> None:
     with Refunds(faults, provider_max_retries=0) as client:
         faults.call_tool("refund", CALL)
         events = client.runtime.run_stream(**RUN)

@@ -176,7 +176,7 @@ def test_a_default_that_json_cannot_express_is_left_to_the_function() -> None:
     assert call(find, {"name": "a", "limit": None}) is missing
 
 
-def test_what_strict_mode_cannot_express_is_sent_loosely_and_named() -> None:
+def test_a_schema_that_strict_mode_cannot_express_is_sent_loosely_and_named() -> None:
     def note(labels: dict[str, str]) -> dict[str, str]:
         return labels
 

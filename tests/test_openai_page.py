@@ -233,8 +233,8 @@ def test_quickstart(
     response = played(QUICKSTART, RUN)["response"]
     assert capsys.readouterr().out.split() == ["proceed", "medium", "0.1", "executed"]
     assert response["output_text"] == "Refunded."
-    [asked] = bighub.evaluations
-    assert (asked["action"], asked["value"], asked["actor"], asked["domain"]) == (
+    [request] = bighub.evaluations
+    assert (request["action"], request["value"], request["actor"], request["domain"]) == (
         "refund_payment",
         199.99,
         "AI_AGENT_001",
@@ -308,7 +308,7 @@ def test_registering_tools(model: ResponsesServer, bighub: ScriptedBighub) -> No
         "deleted",
         "approved",
     ]
-    by_action = {asked["action"]: asked for asked in bighub.evaluations}
+    by_action = {request["action"]: request for request in bighub.evaluations}
     assert by_action["transfer_funds"]["target"] == "bob"
     assert by_action["account_deletion"]["domain"] == "account_management"
     assert by_action["account_deletion"]["context"]["priority"] == "high"

@@ -146,7 +146,7 @@ def test_a_schema_that_refers_only_to_itself_refuses_every_call() -> None:
         ),
     ],
 )
-def test_what_does_not_fit_is_reported_with_its_place(
+def test_an_invalid_argument_is_reported_with_its_path(
     schema: Json, arguments: Json, message: str
 ) -> None:
     with pytest.raises(InvalidCall, match=f"the arguments of 'tool' do not fit: {message}"):
@@ -179,7 +179,7 @@ def test_arguments_that_the_function_does_not_take_are_refused() -> None:
         parameters.check({"amount": 1})
 
 
-def test_the_function_gets_a_copy_of_what_was_recorded() -> None:
+def test_the_function_gets_a_copy_of_the_recorded_arguments() -> None:
     parameters = loose({"properties": {"names": {"type": "array"}}})
     arguments, bind = parameters.validate({"names": ["a"]})
     _, named = bind()

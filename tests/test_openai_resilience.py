@@ -99,7 +99,7 @@ def test_a_probe_that_fails_opens_it_again() -> None:
         attempt(circuit)
 
 
-def test_a_probe_that_was_told_to_stop_says_nothing() -> None:
+def test_an_interrupted_probe_does_not_count() -> None:
     now = [0.0]
     circuit = breaker(now, failures=1)
     failing(circuit, Http(500))
@@ -148,7 +148,7 @@ def test_waits_double_up_to_the_longest() -> None:
         (ValueError(), False),
     ],
 )
-def test_only_what_passes_by_itself_is_tried_again(error: Exception, transient: bool) -> None:
+def test_only_transient_errors_are_retried(error: Exception, transient: bool) -> None:
     assert is_transient(error) is transient
 
 
@@ -191,13 +191,13 @@ def runtime(client: Any, **options: Any) -> BighubOpenAI:
     return made
 
 
-def opened(server: ResponsesServer, **options: Any) -> openai.OpenAI:
+def openai_client(server: ResponsesServer, **options: Any) -> openai.OpenAI:
     """A client of the user's own."""
     return openai.OpenAI(api_key="key", base_url=server.url, **options)
 
 
 def test_there_is_one_layer_of_retries() -> None:
-    with ResponsesServer() as server, opened(server, max_retries=5) as client:
+    with ResponsesServer() as server, openai_client(server, max_retries=5) as client:
         server.script(*[fails(503, retry_after="0")] * 9)
         with pytest.raises(ProviderResponseError) as raised:
             runtime(client, provider_max_retries=2).run(messages="hello", model="gpt-5")
@@ -206,14 +206,14 @@ def test_there_is_one_layer_of_retries() -> None:
 
 
 def test_a_fault_that_passes_is_not_seen() -> None:
-    with ResponsesServer() as server, opened(server) as client:
+    with ResponsesServer() as server, openai_client(server) as client:
         server.script(fails(429, retry_after="0"), says("Here I am."))
         answer = runtime(client).run(messages="hello", model="gpt-5")
     assert answer["output_text"] == "Here I am."
 
 
-def test_an_open_circuit_asks_nobody() -> None:
-    with ResponsesServer() as server, opened(server) as client:
+def test_an_open_circuit_sends_no_request() -> None:
+    with ResponsesServer() as server, openai_client(server) as client:
         server.script(fails(500), says("never heard"))
         made = runtime(client, provider_max_retries=0, provider_circuit_breaker_failures=1)
         for error in (ProviderResponseError, CircuitOpenError):
@@ -223,7 +223,7 @@ def test_an_open_circuit_asks_nobody() -> None:
 
 
 def test_the_users_client_stays_open() -> None:
-    with ResponsesServer() as server, opened(server) as client:
+    with ResponsesServer() as server, openai_client(server) as client:
         runtime(client).close()
         assert not client.is_closed()
 
@@ -257,7 +257,7 @@ def test_a_bare_client_and_bare_objects_will_do() -> None:
     assert len(client.requests) == 2
 
 
-def test_what_the_sdk_adds_to_a_parsed_answer_is_not_sent_back() -> None:
+def test_fields_that_the_sdk_adds_to_a_parsed_answer_are_not_sent_back() -> None:
     call: Any = ParsedResponseFunctionToolCall(
         type="function_call", call_id="c", name="count", arguments="{}", parsed_arguments={"a": 1}
     )
@@ -283,7 +283,7 @@ def test_a_client_that_does_not_stream_gives_one_delta() -> None:
 
 
 @pytest.mark.parametrize("answer", [None, "<html>Bad gateway</html>", {"error": "no"}])
-def test_what_is_no_response_is_an_error(answer: Any) -> None:
+def test_an_answer_that_is_no_response_is_an_error(answer: Any) -> None:
     with pytest.raises(ProviderResponseError, match="not a response"):
         runtime(Bare(answer)).run(messages="hello", model="any")
 

@@ -39,7 +39,7 @@ def refund(order: str, amount: float) -> str:
 
 def over(limit: float) -> Any:
     """A BIGHUB that wants a person for every amount over a limit."""
-    return lambda asked: REVIEW if asked["context"]["arguments"]["amount"] > limit else PROCEED
+    return lambda request: REVIEW if request["context"]["arguments"]["amount"] > limit else PROCEED
 
 
 def outputs(server: ResponsesServer) -> list[Json]:
@@ -47,13 +47,13 @@ def outputs(server: ResponsesServer) -> list[Json]:
     return [json.loads(i["output"]) for i in items if i.get("type") == "function_call_output"]
 
 
-def test_every_call_is_asked_about_and_the_model_has_the_last_word(
+def test_a_person_answers_every_call_and_the_model_answers_last(
     server: ResponsesServer, client_kind: str
 ) -> None:
-    asked: list[Json] = []
+    contexts: list[Json] = []
 
     def ask(context: Json) -> Json:
-        asked.append(context)
+        contexts.append(context)
         return {**YES, "comment": "fine", "approver": "ann"}
 
     with runtime(client_kind, server, REVIEW) as client:
@@ -65,8 +65,8 @@ def test_every_call_is_asked_about_and_the_model_has_the_last_word(
         ]
         assert client.bighub.resolutions[0]["comment"] == "ann: fine"
         assert [report["status"] for report in client.bighub.reports] == ["SUCCESS", "SUCCESS"]
-    assert [set(context) for context in asked] == [{"request_id", "event", "response"}] * 2
-    assert {context["request_id"] for context in asked} == {"req_1", "req_2"}
+    assert [set(context) for context in contexts] == [{"request_id", "event", "response"}] * 2
+    assert {context["request_id"] for context in contexts} == {"req_1", "req_2"}
     assert answer["output_text"] == "All refunded."
     assert [output["output"] for output in outputs(server)] == [
         "refunded 1 for 5",
@@ -80,7 +80,7 @@ def test_every_call_is_asked_about_and_the_model_has_the_last_word(
     ]
 
 
-def test_a_comment_is_told_without_secrets(server: ResponsesServer, client_kind: str) -> None:
+def test_a_comment_is_reported_without_secrets(server: ResponsesServer, client_kind: str) -> None:
     response = {**YES, "comment": "the card was 4111 1111 1111 1111", "approver": "ann@example.org"}
     with runtime(client_kind, server, REVIEW) as client:
         client.tool("refund", refund)
@@ -88,7 +88,7 @@ def test_a_comment_is_told_without_secrets(server: ResponsesServer, client_kind:
     assert client.bighub.resolutions[0]["comment"] == "ann@example.org: the card was [redacted]"
 
 
-def test_what_needs_nobody_runs_at_once_and_the_model_waits(
+def test_a_call_without_approval_runs_while_another_waits(
     server: ResponsesServer, client_kind: str
 ) -> None:
     with runtime(client_kind, server, over(5)) as client:
@@ -103,7 +103,9 @@ def test_what_needs_nobody_runs_at_once_and_the_model_waits(
     assert len(server.requests) == 1
 
 
-def test_a_run_that_needs_nobody_says_so(server: ResponsesServer, client_kind: str) -> None:
+def test_a_run_without_approvals_reports_none_required(
+    server: ResponsesServer, client_kind: str
+) -> None:
     with runtime(client_kind, server) as client:
         client.tool("refund", refund)
         loop = client.run_with_approval(lambda _: YES)["approval_loop"]
@@ -133,7 +135,9 @@ def test_an_edit_is_checked_shown_to_bighub_and_run(
         client.tool("refund", refund)
         edit = {**YES, "arguments": {"order": "2", "amount": "4"}}
         client.run_with_approval(lambda _: edit)
-        arguments = [asked["context"]["arguments"]["amount"] for asked in client.bighub.evaluations]
+        arguments = [
+            request["context"]["arguments"]["amount"] for request in client.bighub.evaluations
+        ]
         assert [report["status"] for report in client.bighub.reports] == ["SUCCESS", "SUCCESS"]
     assert arguments == [5.0, 6.0, 4.0]
     output = outputs(server)[1]
@@ -142,8 +146,8 @@ def test_an_edit_is_checked_shown_to_bighub_and_run(
 
 
 def test_an_edit_that_bighub_blocks_does_not_run(server: ResponsesServer, client_kind: str) -> None:
-    def strict(asked: Json) -> Json:
-        return STOP if asked["context"]["arguments"]["amount"] > 100 else REVIEW
+    def strict(request: Json) -> Json:
+        return STOP if request["context"]["arguments"]["amount"] > 100 else REVIEW
 
     with runtime(client_kind, server, strict) as client:
         client.tool("refund", refund)
@@ -163,7 +167,7 @@ def test_an_edit_that_bighub_blocks_does_not_run(server: ResponsesServer, client
         ({**YES, "arguments": "order 1"}, "must be a mapping"),
     ],
 )
-def test_nonsense_is_a_denial_that_says_so(
+def test_an_invalid_answer_is_a_denial_that_says_so(
     server: ResponsesServer, client_kind: str, answer: Any, message: str
 ) -> None:
     with runtime(client_kind, server, over(5)) as client:
@@ -211,8 +215,8 @@ def test_no_answer_leaves_the_call_waiting(server: ResponsesServer, client_kind:
         answer = client.run_with_approval(lambda _: None)
     assert answer.status == "interrupted"
     loop = answer["approval_loop"]
-    asked = answer.interruptions[0]["request_id"]
-    assert (loop["required"], loop["resolved"], loop["request_id"]) == (True, False, asked)
+    request_id = answer.interruptions[0]["request_id"]
+    assert (loop["required"], loop["resolved"], loop["request_id"]) == (True, False, request_id)
 
 
 def test_without_a_callback_the_run_stops(server: ResponsesServer, client_kind: str) -> None:
@@ -242,8 +246,8 @@ def test_a_standing_approval_does_not_lift_a_block(
 ) -> None:
     server._script[1:1] = [calls(("refund", {"order": "3", "amount": 700}))]
 
-    def strict(asked: Json) -> Json:
-        return STOP if asked["context"]["arguments"]["amount"] > 100 else REVIEW
+    def strict(request: Json) -> Json:
+        return STOP if request["context"]["arguments"]["amount"] > 100 else REVIEW
 
     with runtime(client_kind, server, strict) as client:
         client.tool("refund", refund)
@@ -263,23 +267,25 @@ MCP = {
 
 
 @pytest.mark.parametrize("yes", [True, False])
-def test_what_a_hosted_server_asks_is_shown_and_answered(client_kind: str, yes: bool) -> None:
+def test_an_approval_request_of_a_hosted_server_is_shown_and_answered(
+    client_kind: str, yes: bool
+) -> None:
     with ResponsesServer() as server, runtime(client_kind, server) as client:
         server.script(Answer([dict(MCP)]), says("Deleted."))
         client.tool("refund", refund)
         answer = client.run()
-        [asked] = answer.interruptions
-        assert (answer.status, asked["tool"], asked["server_label"]) == (
+        [interruption] = answer.interruptions
+        assert (answer.status, interruption["tool"], interruption["server_label"]) == (
             "interrupted",
             "delete_page",
             "wiki",
         )
         state = answer.to_state()
-        (state.approve if yes else state.reject)(asked)
+        (state.approve if yes else state.reject)(interruption)
         assert client.resume(state)["output_text"] == "Deleted."
         item = server.requests[-1]["input"][-1]
     assert (item["type"], item["approve"]) == ("mcp_approval_response", yes)
-    assert item["approval_request_id"] == asked["request_id"]
+    assert item["approval_request_id"] == interruption["request_id"]
 
 
 def test_fail_mode_review_asks_a_person(server: ResponsesServer, client_kind: str) -> None:
@@ -335,12 +341,14 @@ def test_a_waiting_call_resumed_by_request_id_is_not_run_again_by_its_state(
     with runtime("blocking", server, over(5)) as client:
         client.tool("refund", once)
         answer = client.run()
-        [asked] = answer.interruptions
+        [interruption] = answer.interruptions
         result = client.client.resume_after_approval(
-            tool_name="refund", arguments=asked["arguments"], request_id=asked["request_id"]
+            tool_name="refund",
+            arguments=interruption["arguments"],
+            request_id=interruption["request_id"],
         )
         state = answer.to_state()
-        state.approve(asked)
+        state.approve(interruption)
         client.resume(state)
     assert (result["tool_output"], ran) == ("refunded", ["1", "2"])
 

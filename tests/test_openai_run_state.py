@@ -80,7 +80,7 @@ def test_a_stored_run_is_plain_json_with_version_and_fingerprints(
     assert set(stored_run["fingerprints"]) == {"refund"}
 
 
-def test_a_stored_run_goes_on_in_another_client(
+def test_a_stored_run_continues_in_another_client(
     server: ResponsesServer, client_kind: str, journal: str
 ) -> None:
     with runtime(client_kind, server, REVIEW, journal=journal) as client:
@@ -95,7 +95,9 @@ def test_a_stored_run_goes_on_in_another_client(
     assert answer["output_text"] == "All refunded."
 
 
-def test_it_goes_on_without_a_shared_journal_too(server: ResponsesServer, client_kind: str) -> None:
+def test_a_stored_run_continues_without_a_shared_journal(
+    server: ResponsesServer, client_kind: str
+) -> None:
     with runtime(client_kind, server, REVIEW) as client:
         client.tool("refund", refund)
         blob = stored(client, approve_all)
@@ -163,7 +165,9 @@ def test_a_later_answer_does_not_overrule_the_first(
     }
 
 
-def test_two_that_resume_at_once_run_everything_once(server: ResponsesServer, journal: str) -> None:
+def test_two_clients_that_resume_at_once_run_each_call_once(
+    server: ResponsesServer, journal: str
+) -> None:
     ran: list[str] = []
     together = threading.Barrier(2)
     answers: list[Any] = []
@@ -194,7 +198,7 @@ def test_two_that_resume_at_once_run_everything_once(server: ResponsesServer, jo
     assert len(server.requests) == 2
 
 
-async def test_two_that_resume_at_once_in_one_loop_run_everything_once(
+async def test_two_tasks_that_resume_at_once_run_each_call_once(
     server: ResponsesServer,
 ) -> None:
     ran: list[str] = []
@@ -222,17 +226,17 @@ class SlowToClaim(Journal):
     def __init__(self, url: str, calls: int) -> None:
         super().__init__(url)
         self.claiming, self.let_go = threading.Event(), threading.Event()
-        self._left = calls
+        self._remaining_starts = calls
 
     def transition(self, key: str, event: Event, reporting: ReportingConfig) -> CallRecord:
-        self._left -= isinstance(event, ExecutionStarted)
-        if self._left < 0:
+        self._remaining_starts -= isinstance(event, ExecutionStarted)
+        if self._remaining_starts < 0:
             self.claiming.set()
             self.let_go.wait(10)
         return super().transition(key, event, reporting)
 
 
-async def test_a_run_that_is_cancelled_as_it_goes_on_can_be_resumed(
+async def test_a_run_that_is_cancelled_while_resuming_can_be_resumed(
     server: ResponsesServer, journal: str
 ) -> None:
     model = openai.AsyncOpenAI(api_key="key", base_url=server.url)
@@ -292,7 +296,7 @@ def test_second_processes_resume_at_once(
     assert sorted(ran.read_text()) == ["1", "2"]
 
 
-def test_a_run_that_fails_while_going_on_can_be_resumed(
+def test_a_run_that_fails_while_resuming_can_be_resumed(
     server: ResponsesServer, client_kind: str, journal: str
 ) -> None:
     server._script.insert(1, fails(400, "not now"))
@@ -342,7 +346,7 @@ def test_a_changed_state_is_refused_at_load(
 
 
 @pytest.mark.parametrize("blob", ["", "[]", "{", None, 5])
-def test_what_is_no_state_is_refused(server: ResponsesServer, blob: Any) -> None:
+def test_an_invalid_state_is_refused(server: ResponsesServer, blob: Any) -> None:
     with runtime("blocking", server) as client, pytest.raises(InvalidRunState):
         client.client.state_from_json(blob)
 
@@ -401,16 +405,14 @@ def test_a_signature_protects_without_a_shared_journal(
         assert client.resume(state).status == "completed"
 
 
-def test_a_run_that_has_ended_has_nothing_to_go_on_with(
-    server: ResponsesServer, client_kind: str
-) -> None:
+def test_a_run_that_has_ended_cannot_be_resumed(server: ResponsesServer, client_kind: str) -> None:
     with runtime(client_kind, server, PROCEED) as client:
         client.tool("refund", refund)
         with pytest.raises(InvalidRunState, match="has ended"):
             client.resume(client.run().to_state())
 
 
-def test_only_what_waits_can_be_answered_and_only_sensibly(
+def test_only_waiting_calls_can_be_answered_and_only_with_valid_arguments(
     server: ResponsesServer, client_kind: str
 ) -> None:
     with runtime(client_kind, server, REVIEW) as client:
@@ -463,7 +465,7 @@ def _begin_and_die(url: str, journal: str, blob: str, started: Any) -> None:
     runtime.resume(state)
 
 
-def test_a_call_whose_process_died_in_it_is_asked_about_and_not_run_again(
+def test_a_call_whose_process_died_waits_for_a_person_and_is_not_run_again(
     server: ResponsesServer, journal: str
 ) -> None:
     with runtime("blocking", server, REVIEW, journal=journal) as client:
@@ -480,19 +482,19 @@ def test_a_call_whose_process_died_in_it_is_asked_about_and_not_run_again(
         state = client.client.state_from_json(blob)
         approve_all(state)
         answer = client.resume(state)
-        [asked] = answer.interruptions
-        assert (answer.status, asked["status"], asked["outcome_unknown"]) == (
+        [interruption] = answer.interruptions
+        assert (answer.status, interruption["status"], interruption["outcome_unknown"]) == (
             "interrupted",
             "tool_error",
             True,
         )
         state = answer.to_state()
-        state.reject(asked, rejection_message="it never reached the bank")
+        state.reject(interruption, rejection_message="it never reached the bank")
         assert client.resume(state).status == "completed"
 
 
 @pytest.mark.parametrize("first", ["its request id", "its state"])
-def test_a_call_that_is_settled_elsewhere_in_both_ways_runs_once(
+def test_a_call_resumed_by_state_and_by_request_id_at_once_runs_once(
     server: ResponsesServer, client_kind: str, journal: str, first: str
 ) -> None:
     ran: list[str] = []
@@ -507,7 +509,9 @@ def test_a_call_that_is_settled_elsewhere_in_both_ways_runs_once(
     with runtime(client_kind, server, REVIEW, journal=journal) as client:
         client.tool("refund", once)
         ways: list[Callable[[], str]] = [
-            lambda: client.settle("refund", {"order": "1", "amount": 5}, "req_1")["tool_output"],
+            lambda: client.resume_after_approval("refund", {"order": "1", "amount": 5}, "req_1")[
+                "tool_output"
+            ],
             lambda: client.resume(client.client.state_from_json(blob))["output_text"],
         ]
         results = [way() for way in (ways if first == "its request id" else ways[::-1])]
@@ -515,7 +519,7 @@ def test_a_call_that_is_settled_elsewhere_in_both_ways_runs_once(
     assert sorted(results) == ["All refunded.", "refunded 1"]
 
 
-def test_a_call_that_was_settled_by_its_request_id_alone_is_not_run_by_its_state(
+def test_a_call_resumed_by_its_request_id_is_not_run_by_its_state(
     server: ResponsesServer, client_kind: str
 ) -> None:
     ran: list[str] = []
@@ -529,7 +533,7 @@ def test_a_call_that_was_settled_by_its_request_id_alone_is_not_run_by_its_state
         blob = stored(client, approve_all)
     with runtime(client_kind, server, REVIEW) as client:  # its journal knows nothing of the run
         client.tool("refund", once)
-        client.settle("refund", {"order": "1", "amount": 5}, "req_1")
+        client.resume_after_approval("refund", {"order": "1", "amount": 5}, "req_1")
         with pytest.raises(InvalidRunState, match="was answered by its request id req_1"):
             client.resume(client.client.state_from_json(blob))
     assert ran == ["1"]

@@ -31,7 +31,7 @@ from tests.openai_runtime import CLIENT_KINDS, runtime
 from tests.openai_server import ResponsesServer
 
 Json = dict[str, Any]
-ONE = ("refund", {"order": "1", "amount": 5})
+REFUND = ("refund", {"order": "1", "amount": 5})
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def silent() -> Iterator[ResponsesServer]:
 
 @pytest.fixture
 def server(silent: ResponsesServer) -> ResponsesServer:
-    return silent.script(calls(ONE), says("Done."))
+    return silent.script(calls(REFUND), says("Done."))
 
 
 @pytest.fixture(params=CLIENT_KINDS)
@@ -63,7 +63,9 @@ def paid() -> Refunds:
     return Refunds()
 
 
-def settle(client: BighubOpenAI, request_id: str, tool: str = "refund", amount: float = 5) -> Json:
+def resume_request(
+    client: BighubOpenAI, request_id: str, tool: str = "refund", amount: float = 5
+) -> Json:
     arguments = {"order": "1", "amount": amount}
     return client.resume_after_approval(tool_name=tool, arguments=arguments, request_id=request_id)
 
@@ -77,9 +79,9 @@ def test_a_yes_to_one_call_runs_no_other(
         client.tool("wipe", paid.refund)
         client.run()
         with pytest.raises(InvalidRunState, match=r"request req_1 .* nothing was run"):
-            settle(client.client, "req_1", tool, amount)
+            resume_request(client.client, "req_1", tool, amount)
         assert client.bighub.resolutions == []
-        assert settle(client.client, "req_1")["resumed"]
+        assert resume_request(client.client, "req_1")["resumed"]
     assert paid == [5]
 
 
@@ -88,31 +90,31 @@ def test_a_request_id_that_only_bighub_knows_runs_one_call(
 ) -> None:
     with runtime("blocking", server, REVIEW) as client:
         client.tool("refund", paid.refund)
-        settle(client.client, "req_9")
+        resume_request(client.client, "req_9")
         with pytest.raises(InvalidRunState, match="other arguments"):
-            settle(client.client, "req_9", amount=6)
+            resume_request(client.client, "req_9", amount=6)
     assert paid == [5]
 
 
-def test_a_denial_by_request_id_is_told_at_once(server: ResponsesServer, paid: Refunds) -> None:
+def test_a_denial_by_request_id_is_reported_at_once(server: ResponsesServer, paid: Refunds) -> None:
     with runtime("blocking", server, REVIEW) as client:
         client.tool("refund", paid.refund)
         client.run()
         client.client.resume_after_approval(
-            tool_name="refund", arguments=ONE[1], request_id="req_1", resolution="denied"
+            tool_name="refund", arguments=REFUND[1], request_id="req_1", resolution="denied"
         )
         client.client._runtime.delivery.wait(5)
         assert [report["status"] for report in client.bighub.reports] == ["BLOCKED"]
 
 
-def test_what_callbacks_change_does_not_reach_the_tool(
+def test_changes_that_callbacks_make_do_not_reach_the_tool(
     server: ResponsesServer, client_kind: str, paid: Refunds
 ) -> None:
     def decided(event: Json) -> None:
         event["arguments"]["amount"] = 1
 
-    def approve(asked: Json) -> Json:
-        asked["event"]["arguments"]["amount"] = 9999
+    def approve(context: Json) -> Json:
+        context["event"]["arguments"]["amount"] = 9999
         return {"resolution": "approved"}
 
     with runtime(client_kind, server, REVIEW, on_decision=decided) as client:
@@ -121,7 +123,7 @@ def test_what_callbacks_change_does_not_reach_the_tool(
     assert paid == [5]
 
 
-def test_what_is_changed_in_an_interruption_does_not_reach_the_tool(
+def test_changes_to_an_interruption_do_not_reach_the_tool(
     server: ResponsesServer, client_kind: str, paid: Refunds
 ) -> None:
     with runtime(client_kind, server, REVIEW) as client:
@@ -151,7 +153,7 @@ def hundredfold(cents: int) -> int:
     return cents * 100
 
 
-def test_a_validator_that_does_not_leave_its_own_work_alone_is_refused_by_name() -> None:
+def test_a_validator_that_changes_its_own_result_is_refused_by_name() -> None:
     def pay(cents: Annotated[int, AfterValidator(hundredfold)], names: set[str]) -> None: ...
 
     with pytest.raises(InvalidCall, match="checking cents twice"):
@@ -162,10 +164,10 @@ def test_a_validator_that_does_not_leave_its_own_work_alone_is_refused_by_name()
 
 
 @pytest.mark.parametrize("later", ["approve", "reject", "edit"])
-def test_a_later_answer_takes_a_standing_approval_back(
+def test_a_later_answer_revokes_a_standing_approval(
     silent: ResponsesServer, client_kind: str, paid: Refunds, later: str
 ) -> None:
-    silent.script(calls(ONE), calls(("refund", {"order": "2", "amount": 7000})), says("Done."))
+    silent.script(calls(REFUND), calls(("refund", {"order": "2", "amount": 7000})), says("Done."))
     with runtime(client_kind, silent, REVIEW) as client:
         client.tool("refund", paid.refund)
         state = client.run().to_state()
@@ -177,10 +179,10 @@ def test_a_later_answer_takes_a_standing_approval_back(
     assert 7000 not in paid
 
 
-def test_a_standing_approval_answers_no_call_that_was_shown_beside_it(
+def test_a_standing_approval_does_not_answer_calls_of_the_same_turn(
     silent: ResponsesServer, client_kind: str, paid: Refunds
 ) -> None:
-    silent.script(calls(ONE, ("refund", {"order": "2", "amount": 9000})), says("Done."))
+    silent.script(calls(REFUND, ("refund", {"order": "2", "amount": 9000})), says("Done."))
     with runtime(client_kind, silent, REVIEW) as client:
         client.tool("refund", paid.refund)
         state = client.run().to_state()
@@ -189,7 +191,7 @@ def test_a_standing_approval_answers_no_call_that_was_shown_beside_it(
     assert paid == [5]
 
 
-def test_a_tool_registered_anew_is_not_the_one_that_was_approved(
+def test_an_approval_does_not_hold_for_a_tool_registered_again(
     server: ResponsesServer, client_kind: str, paid: Refunds
 ) -> None:
     def other(order: str, amount: float, currency: str = "EUR") -> None:
@@ -224,7 +226,7 @@ SCHEMA = {
     "required": ["n"],
     "additionalProperties": False,
 }
-WHOLE = {**SCHEMA, "properties": {"n": {"type": "integer", "multipleOf": 3}}}
+BOUNDED = {**SCHEMA, "properties": {"n": {"type": "integer", "multipleOf": 3}}}
 
 
 @pytest.mark.parametrize(
@@ -234,11 +236,11 @@ WHOLE = {**SCHEMA, "properties": {"n": {"type": "integer", "multipleOf": 3}}}
         (number, '{"n": ' + "[" * 100_000),
         (number, '{"n": ' + "[" * 500 + "]" * 500 + "}"),
         (SCHEMA, '{"n": 1e999}'),
-        (WHOLE, '{"n": 1' + "0" * 400 + "}"),
+        (BOUNDED, '{"n": 1' + "0" * 400 + "}"),
     ],
     ids=["validator", "broken nest", "nest", "infinite", "401 digits"],
 )
-def test_whatever_arguments_the_model_sends_the_run_goes_on(
+def test_a_run_continues_after_any_arguments_of_the_model(
     silent: ResponsesServer, client_kind: str, tool: Any, arguments: str
 ) -> None:
     silent.script(calls(("count", arguments)), says("Done."))
@@ -254,7 +256,7 @@ def test_whatever_arguments_the_model_sends_the_run_goes_on(
 
 
 def test_integers_beyond_floats_are_integers() -> None:
-    parameters = parameters_from_schema(WHOLE, number, "count")
+    parameters = parameters_from_schema(BOUNDED, number, "count")
     assert (
         parameters.check(parse_arguments('{"n": 3' + "0" * 400 + "}", "count"))["n"] == 3 * 10**400
     )
@@ -279,7 +281,7 @@ def failing(error: BaseException, *, coroutine: bool) -> Callable[[], Any]:
 @pytest.mark.parametrize(
     "error", [Mute(), asyncio.CancelledError("mine"), ValueError("x " * 10**6)]
 )
-def test_whatever_a_tool_raises_is_its_short_result(
+def test_any_exception_of_a_tool_is_its_short_result(
     silent: ResponsesServer, client_kind: str, error: BaseException, coroutine: bool
 ) -> None:
     silent.script(calls(("fail", {})), says("Done."))
@@ -299,9 +301,7 @@ class Odd:
         raise RuntimeError("no class")
 
 
-def test_whatever_object_a_tool_returns_it_has_worked(
-    silent: ResponsesServer, client_kind: str
-) -> None:
+def test_a_tool_may_return_any_object(silent: ResponsesServer, client_kind: str) -> None:
     silent.script(calls(("make", {})), says("Done."))
     with runtime(client_kind, silent) as client:
         client.tool("make", Odd)
@@ -332,7 +332,7 @@ def test_null_tokens_are_counted_as_none() -> None:
     assert run.usage == {"input_tokens": 5, "details": {"cached": 5}}
 
 
-def test_a_journal_that_is_away_at_the_end_costs_no_answer(
+def test_a_journal_that_fails_at_the_end_does_not_lose_the_answer(
     server: ResponsesServer, client_kind: str, paid: Refunds, caplog: pytest.LogCaptureFixture
 ) -> None:
     with runtime(client_kind, server, REVIEW) as client:
@@ -356,7 +356,7 @@ def test_a_journal_that_is_away_at_the_end_costs_no_answer(
 async def test_a_tool_that_still_waits_for_a_thread_does_not_start_after_a_cancellation(
     server: ResponsesServer, paid: Refunds
 ) -> None:
-    asked, free = asyncio.Event(), threading.Event()
+    waiting, free = asyncio.Event(), threading.Event()
     asyncio.get_running_loop().set_default_executor(pool := ThreadPoolExecutor(1))
     async with openai.AsyncOpenAI(api_key="key", base_url=server.url) as model:
         client = AsyncBighubOpenAI(
@@ -369,12 +369,12 @@ async def test_a_tool_that_still_waits_for_a_thread_does_not_start_after_a_cance
 
         async def ask(*args: Any) -> Any:
             pool.submit(free.wait, 10)
-            asked.set()
+            waiting.set()
             return await evaluate(*args)
 
         object.__setattr__(engine, "evaluate", ask)
         run = asyncio.create_task(client.run(messages="Go.", model="gpt-5"))
-        await asked.wait()
+        await waiting.wait()
         await asyncio.sleep(0.3)
         run.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -385,7 +385,7 @@ async def test_a_tool_that_still_waits_for_a_thread_does_not_start_after_a_cance
     assert paid == []
 
 
-def test_a_shared_guard_hears_what_a_client_does_not_want_told(
+def test_a_client_with_a_shared_guard_can_turn_reports_off(
     server: ResponsesServer, paid: Refunds
 ) -> None:
     bighub = ScriptedBighub()
@@ -421,7 +421,7 @@ def test_the_keys_of_a_hosted_server_are_not_stored(
     assert json.loads(stored)["run"]["settings"]["tools"] == [hosted]
 
 
-def test_a_call_in_doubt_is_not_edited(
+def test_a_call_with_an_unknown_outcome_is_not_edited(
     server: ResponsesServer, client_kind: str, paid: Refunds
 ) -> None:
     with runtime(client_kind, server, REVIEW) as client:
@@ -432,7 +432,7 @@ def test_a_call_in_doubt_is_not_edited(
             state.edit(state.interruptions[0], arguments={"order": "1", "amount": 4})
 
 
-def test_a_call_whose_status_is_null_is_whole() -> None:
+def test_a_call_whose_status_is_null_is_complete() -> None:
     call = {"type": "function_call", "call_id": "c", "name": "t", "arguments": "{}"}
     assert parse_response({"id": "r", "output": [{**call, "status": None}]}).is_complete
     assert not parse_response({"id": "r", "output": [{**call, "status": "incomplete"}]}).is_complete
@@ -442,7 +442,7 @@ def test_a_call_whose_status_is_null_is_whole() -> None:
     "why", [{"incomplete_details": {"reason": "max_output_tokens"}}, {"error": {"message": "no"}}]
 )
 @pytest.mark.parametrize("status", [None, "completed"])
-def test_an_answer_that_says_why_it_stopped_is_not_whole(why: Json, status: str | None) -> None:
+def test_an_answer_with_a_reason_for_its_end_is_incomplete(why: Json, status: str | None) -> None:
     call = {"type": "function_call", "call_id": "c", "name": "t", "arguments": "{}"}
     assert not parse_response({"id": "r", "status": status, "output": [call], **why}).is_complete
 
@@ -457,7 +457,7 @@ def test_a_tool_that_only_reads_knows_its_call(silent: ResponsesServer, client_k
         assert client.run()["execution"]["last"]["output"] == "look"
 
 
-def test_no_further_tools_may_be_said_as_null(
+def test_additional_tools_may_be_null(
     server: ResponsesServer, client_kind: str, paid: Refunds
 ) -> None:
     with runtime(client_kind, server) as client:
@@ -466,7 +466,7 @@ def test_no_further_tools_may_be_said_as_null(
 
 
 @pytest.mark.parametrize("blob", [False, True])
-def test_going_on_again_after_the_service_failed_repeats_no_round(
+def test_resuming_again_after_the_service_failed_repeats_no_turn(
     silent: ResponsesServer, client_kind: str, paid: Refunds, *, blob: bool
 ) -> None:
     mailed: list[str] = []
@@ -475,10 +475,10 @@ def test_going_on_again_after_the_service_failed_repeats_no_round(
         mailed.append(to)
         return "sent"
 
-    def opinion(asked: Json) -> Json:
-        return REVIEW if asked["action"] == "refund" else PROCEED
+    def opinion(request: Json) -> Json:
+        return REVIEW if request["action"] == "refund" else PROCEED
 
-    silent.script(calls(ONE), calls(("mail", {"to": "bob"})), fails(400), says("Done."))
+    silent.script(calls(REFUND), calls(("mail", {"to": "bob"})), fails(400), says("Done."))
     with runtime(client_kind, silent, opinion, provider_max_retries=0) as client:
         client.tool("refund", paid.refund)
         client.tool("mail", mail)

@@ -53,7 +53,7 @@ def output(items: list[Json]) -> Json:
     return {"type": "function_call_output", "call_id": items[-1]["call_id"], "output": "{}"}
 
 
-def test_a_whole_turn_is_taken(server: ResponsesServer, client: Any) -> None:
+def test_a_complete_turn_is_accepted(server: ResponsesServer, client: Any) -> None:
     items = called(server, client)
     answer = client.responses.create(
         model="gpt-5", input=[USER, *items, output(items)], store=False, tools=[TOOL]

@@ -72,9 +72,7 @@ def test_every_event_comes_in_its_place_with_its_response(
     )
 
 
-def test_the_last_event_is_what_run_would_have_returned(
-    server: ResponsesServer, client_kind: str
-) -> None:
+def test_the_last_event_is_the_result_of_run(server: ResponsesServer, client_kind: str) -> None:
     server.script(looking(), says("Seen."))
     with runtime(client_kind, server) as client:
         client.tool("look", look)
@@ -85,15 +83,15 @@ def test_the_last_event_is_what_run_would_have_returned(
     assert last["response"]["execution"]["last"]["output"] == "seen here"
 
 
-def test_a_call_that_waits_is_announced_and_the_run_goes_on_streamed(
+def test_a_waiting_call_is_an_event_and_the_resumed_run_is_streamed(
     server: ResponsesServer, client_kind: str
 ) -> None:
     server.script(looking(), says("Seen."))
     with runtime(client_kind, server, REVIEW) as client:
         client.tool("look", look)
         events = client.stream()
-        [asked] = events_of_type(events, "approval_required")
-        assert asked["request_id"] == asked["event"]["request_id"] == "req_1"
+        [approval] = events_of_type(events, "approval_required")
+        assert approval["request_id"] == approval["event"]["request_id"] == "req_1"
         state = events[-1]["response"].to_state()
         state.approve("req_1")
         events = client.stream(state=state)
@@ -135,7 +133,7 @@ def test_a_stream_that_breaks_is_an_error_and_its_calls_do_not_run(
         assert client.bighub.evaluations == []
 
 
-def test_what_ran_before_a_break_is_told_and_reported(
+def test_calls_that_ran_before_a_stream_breaks_are_returned_and_reported(
     server: ResponsesServer, client_kind: str
 ) -> None:
     server.script(looking(), says("I have seen it.", cut_after=6), says("Seen."))
@@ -149,7 +147,7 @@ def test_what_ran_before_a_break_is_told_and_reported(
         assert len(client.bighub.evaluations) == 1
 
 
-def test_a_stream_that_nobody_reads_to_its_end_is_closed(server: ResponsesServer) -> None:
+def test_a_stream_that_is_not_read_to_its_end_is_closed(server: ResponsesServer) -> None:
     server.script(looking())
     with runtime("blocking", server) as client:
         client.tool("look", look)

@@ -98,7 +98,7 @@ def test_a_blocked_call_never_runs_and_the_model_reads_why(
         ("elsewhere", {}, "there is no tool named 'elsewhere'; the tools are: refund"),
     ],
 )
-def test_a_call_that_does_not_fit_is_told_what_to_mend_before_bighub_is_asked(
+def test_the_model_reads_how_to_correct_an_invalid_call_before_an_evaluation(
     server: ResponsesServer, client_kind: str, name: str, arguments: Any, message: str
 ) -> None:
     server.script(calls((name, arguments)))
@@ -138,8 +138,8 @@ def test_a_tool_without_a_value_is_evaluated_without_one(
     with runtime(client_kind, server) as client:
         client.tool("ping", lambda host: host, parameters_schema=PING, strict=False)
         client.run()
-        [asked] = client.bighub.evaluations
-    assert "value" not in asked
+        [request] = client.bighub.evaluations
+    assert "value" not in request
 
 
 PING = {"type": "object", "properties": {"host": {"type": "string"}}}
@@ -166,7 +166,7 @@ class Odd:
         raise ValueError
 
 
-def test_output_that_is_not_json_is_told_all_the_same(
+def test_output_that_is_not_json_is_converted_to_json(
     server: ResponsesServer, client_kind: str
 ) -> None:
     at = datetime(2026, 1, 2, tzinfo=UTC)
@@ -254,7 +254,7 @@ def test_calls_that_share_an_id_are_answered_and_never_run(
     assert [event["status"] for event in answer["execution"]["events"]] == ["tool_error"]
 
 
-def test_newer_fields_of_a_reply_stand_on_the_event(
+def test_newer_fields_of_a_reply_are_part_of_the_event(
     server: ResponsesServer, client_kind: str
 ) -> None:
     reply = {**PROCEED, "better_action": "partial_refund", "salient_factors": [{"factor": "new"}]}
@@ -294,7 +294,7 @@ def test_one_run_is_one_trajectory_of_one_session(
     with runtime(client_kind, server, session_id="s1") as client:
         client.tool("refund", refund)
         answer, _ = client.run(), client.run()
-        contexts = [asked["context"] for asked in client.bighub.evaluations]
+        contexts = [request["context"] for request in client.bighub.evaluations]
     assert {context["session_id"] for context in contexts} == {"s1"}
     first, second, third = (context["trajectory_id"] for context in contexts)
     assert first == second != third
@@ -318,7 +318,7 @@ def test_a_decision_hook_that_raises_is_logged_and_no_more(
     ("fail_mode", "status", "recommendation"),
     [("closed", "blocked", "do_not_proceed"), ("open", "executed", "proceed")],
 )
-def test_while_bighub_is_away_the_fail_mode_decides(
+def test_the_fail_mode_decides_while_bighub_is_unavailable(
     server: ResponsesServer, client_kind: str, fail_mode: str, status: str, recommendation: str
 ) -> None:
     def away(_: Json) -> Json:
@@ -334,7 +334,7 @@ def test_while_bighub_is_away_the_fail_mode_decides(
     assert "no route" in last["decision"]["reason"]
 
 
-def test_check_tool_asks_and_runs_nothing(server: ResponsesServer) -> None:
+def test_check_tool_evaluates_and_runs_nothing(server: ResponsesServer) -> None:
     with runtime("blocking", server, STOP) as client:
         client.tool("refund", refund)
         checked = client.client.check_tool("refund", {"order": "1"})
@@ -343,7 +343,7 @@ def test_check_tool_asks_and_runs_nothing(server: ResponsesServer) -> None:
     assert checked["recommendation"] == "do_not_proceed"
 
 
-def test_memory_is_told_of_each_round(server: ResponsesServer, client_kind: str) -> None:
+def test_memory_events_of_each_turn_are_reported(server: ResponsesServer, client_kind: str) -> None:
     server.script(calls(("refund", {"order": "1"}), ("refund", {"order": "2"})))
     with runtime(client_kind, server, actor="bot", domain="shop") as client:
         client.tool("refund", refund)
@@ -359,14 +359,14 @@ def test_memory_is_told_of_each_round(server: ResponsesServer, client_kind: str)
     assert memory["trace_id"] == answer["execution"]["last"]["trace_id"]
 
 
-def test_where_one_call_cannot_even_be_asked_about_no_other_runs(server: ResponsesServer) -> None:
+def test_no_call_of_a_turn_runs_if_one_cannot_be_evaluated(server: ResponsesServer) -> None:
     ran: list[str] = []
 
     def note(order: str) -> None:
         ran.append(order)
 
-    def reply(asked: Json) -> Json:
-        if asked["context"]["arguments"]["order"] == "a":
+    def reply(request: Json) -> Json:
+        if request["context"]["arguments"]["order"] == "a":
             raise SystemExit("the user has had enough")
         return PROCEED
 
@@ -378,11 +378,11 @@ def test_where_one_call_cannot_even_be_asked_about_no_other_runs(server: Respons
     assert ran == []
 
 
-def test_a_risk_beyond_all_numbers_blocks_its_call_and_no_other(
+def test_a_risk_too_large_for_a_float_blocks_only_its_call(
     server: ResponsesServer, client_kind: str
 ) -> None:
-    def reply(asked: Json) -> Json:
-        odd = asked["context"]["arguments"]["order"] == "a"
+    def reply(request: Json) -> Json:
+        odd = request["context"]["arguments"]["order"] == "a"
         return {**PROCEED, "risk_score": 10**400} if odd else PROCEED
 
     server.script(calls(("refund", {"order": "a"}), ("refund", {"order": "b"})), says("Done."))
@@ -392,7 +392,7 @@ def test_a_risk_beyond_all_numbers_blocks_its_call_and_no_other(
     assert [event["status"] for event in events] == ["blocked", "executed"]
 
 
-def test_what_a_caller_does_to_an_event_changes_nothing_else(
+def test_changes_to_a_returned_event_do_not_reach_the_run_state(
     server: ResponsesServer, client_kind: str
 ) -> None:
     odd = {**PROCEED, "recommendation": {"word": "proceed"}, "enforcement_mode": ["odd"]}
@@ -425,7 +425,9 @@ def are_reported(client: Any, statuses: list[str]) -> bool:
 
 
 @pytest.mark.parametrize("way", ["run", "stream", "run_with_approval"])
-def test_what_ran_in_a_turn_that_was_interrupted_is_told(server: ResponsesServer, way: str) -> None:
+def test_calls_that_ran_in_an_interrupted_turn_are_reported(
+    server: ResponsesServer, way: str
+) -> None:
     def stop() -> None:
         raise KeyboardInterrupt
 
@@ -439,7 +441,7 @@ def test_what_ran_in_a_turn_that_was_interrupted_is_told(server: ResponsesServer
 
 
 @pytest.mark.parametrize("bighub", [ScriptedBighub, AsyncScriptedBighub])
-async def test_what_ran_in_a_run_that_was_cancelled_is_told_at_its_end(
+async def test_calls_that_ran_in_a_cancelled_run_are_reported(
     server: ResponsesServer, bighub: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bighub_langgraph.delivery_worker.FALLBACK_DELAY", 0.01)

@@ -1,4 +1,4 @@
-"""Tool calls that were decided on, as a journal is given them."""
+"""Tool calls with a decision, as they are inserted into a journal."""
 
 import time
 from collections.abc import Iterable
@@ -19,8 +19,8 @@ from bighub_langgraph.core.reporting import ReportingConfig
 REPORTING = ReportingConfig()
 
 
-def words(number: int) -> dict[str, Any]:
-    """All that is said of a call, as plain JSON."""
+def call_fields(number: int) -> dict[str, Any]:
+    """Everything about a call, as JSON."""
     return {
         "thread": f"thread-{number // 10}",
         "turn": f"turn-{number}",
@@ -31,9 +31,9 @@ def words(number: int) -> dict[str, Any]:
     }
 
 
-def opened(journal: Any, numbers: Iterable[int], verdict: Verdict) -> list[CallRecord]:
+def insert_calls(journal: Any, numbers: Iterable[int], verdict: Verdict) -> list[CallRecord]:
     """Calls with these numbers and that verdict, each stored in a journal."""
-    records = [_decided(words(number), verdict) for number in numbers]
+    records = [_decided_record(call_fields(number), verdict) for number in numbers]
     for record in records:
         journal.insert([record], REPORTING)
     return records
@@ -46,7 +46,7 @@ def claim_and_finish(journal: Any, record: CallRecord) -> None:
     journal.transition(record.key, ExecutionFinished(owner, ToolSucceeded("refunded")), REPORTING)
 
 
-def _decided(said: dict[str, Any], verdict: Verdict) -> CallRecord:
-    call = ToolCall(said["thread"], said["turn"], said["id"], said["name"], said["args"])
+def _decided_record(fields: dict[str, Any], verdict: Verdict) -> CallRecord:
+    call = ToolCall(fields["thread"], fields["turn"], fields["id"], fields["name"], fields["args"])
     record = CallRecord.of(call, build_evaluation_request(call, GuardSettings()), time.time())
-    return apply_event(record, DecisionMade(parse_decision(said["decision"]), verdict))
+    return apply_event(record, DecisionMade(parse_decision(fields["decision"]), verdict))

@@ -23,7 +23,7 @@ from bighub_langgraph import BighubGuard, BighubMiddleware, create_guarded_agent
 from bighub_langgraph.local import DomainSettings, LocalBighub, Settings
 
 LESSONS = 50
-ASKED = {"messages": [("user", "refund")]}
+INPUT = {"messages": [("user", "refund")]}
 
 
 @tool
@@ -141,10 +141,10 @@ MADE: dict[str, tuple[Callable[[Model, Any], Any], Callable[[str], Any]]] = {
 
 def _turn(agent: Any, api: str, calls: int) -> Side:
     """A turn of an agent, after one that shows that its calls run."""
-    messages = agent.invoke(ASKED)["messages"]
+    messages = agent.invoke(INPUT)["messages"]
     if sum(str(message.content).startswith("refunded") for message in messages) != calls:
         raise RuntimeError(f"not all calls ran: {messages[-2].content}")
-    return (lambda: agent.ainvoke(ASKED)) if api == "async" else (lambda: agent.invoke(ASKED))
+    return (lambda: agent.ainvoke(INPUT)) if api == "async" else (lambda: agent.invoke(INPUT))
 
 
 if __name__ == "__main__":

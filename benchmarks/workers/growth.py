@@ -16,7 +16,7 @@ from time import time
 from typing import Any
 
 from benchmarks.engine_load import evaluate_and_report, memory_mb
-from benchmarks.workers.calls import claim_and_finish, opened
+from benchmarks.workers.calls import claim_and_finish, insert_calls
 from benchmarks.workers.fakes import FakeBighub, FakeOpenAI
 from benchmarks.workers.profiler import Place, locate, summarize
 from benchmarks.workers.stopwatch import print_result, read_options, report_progress
@@ -38,7 +38,7 @@ def facade() -> Iterator[Work]:
     """Runs calls through the facade, with its journal in memory."""
     model = FakeOpenAI("sync", A_CONVERSATION, NO_WAITS)
     client = BighubOpenAI(openai_client=model, bighub=FakeBighub("sync", NO_WAITS))
-    client.tool("refund", _refund, value_from_args=lambda given: given["amount"])
+    client.tool("refund", _refund, value_from_args=lambda arguments: arguments["amount"])
 
     def converse(calls: int) -> None:
         for _ in range(calls // A_CONVERSATION):
@@ -50,18 +50,18 @@ def facade() -> Iterator[Work]:
 
 @contextmanager
 def journal() -> Iterator[Work]:
-    """Takes calls through a journal on a file, and delivers what there is to tell of them."""
+    """Takes calls through a journal on a file, and delivers their reports."""
     numbers = count()
     with _file() as url, closing(Journal(url)) as journal:
 
-        def settle(calls: int) -> None:
+        def run_calls(calls: int) -> None:
             for number in islice(numbers, calls):
-                (record,) = opened(journal, [number], Verdict.EXECUTE)
+                (record,) = insert_calls(journal, [number], Verdict.EXECUTE)
                 claim_and_finish(journal, record)
-                due = journal.lease_batch(time(), A_BATCH, record.turn)
-                journal.ack([report.id for report in due])
+                reports = journal.lease_batch(time(), A_BATCH, record.turn)
+                journal.ack([report.id for report in reports])
 
-        yield settle
+        yield run_calls
 
 
 @contextmanager
@@ -103,13 +103,13 @@ def profile(work: Work, calls: int) -> dict[str, Any]:
     work(calls // OFTEN)
     tracemalloc.start()
     work(calls // OFTEN)
-    return summarize("MB", _left(tracemalloc.take_snapshot()))
+    return summarize("MB", _sizes_by_line(tracemalloc.take_snapshot()))
 
 
-def _left(snapshot: tracemalloc.Snapshot) -> Iterator[tuple[Place, float]]:
-    for left in snapshot.statistics("lineno"):
-        at = left.traceback[0]
-        yield locate((at.filename, at.lineno, f"line {at.lineno}")), left.size / 1e6
+def _sizes_by_line(snapshot: tracemalloc.Snapshot) -> Iterator[tuple[Place, float]]:
+    for statistic in snapshot.statistics("lineno"):
+        at = statistic.traceback[0]
+        yield locate((at.filename, at.lineno, f"line {at.lineno}")), statistic.size / 1e6
 
 
 def _refund(order: str, amount: float) -> str:

@@ -10,7 +10,7 @@ from contextlib import ExitStack, asynccontextmanager, closing
 from itertools import count
 from typing import Any
 
-from benchmarks.workers.calls import claim_and_finish, opened
+from benchmarks.workers.calls import claim_and_finish, insert_calls
 from benchmarks.workers.databases import Database, databases
 from benchmarks.workers.stopwatch import Side, Sides, run_program
 from bighub_langgraph import Journal
@@ -53,7 +53,7 @@ def _in_databases(stack: ExitStack, made: Iterator[Database], runs: int) -> dict
 
 def _each(journal: Any, runs: int) -> Side:
     """Claims and finishes the next of some calls that are stored before."""
-    records = iter(opened(journal, range(runs), Verdict.EXECUTE))
+    records = iter(insert_calls(journal, range(runs), Verdict.EXECUTE))
     return lambda: claim_and_finish(journal, next(records))
 
 
@@ -66,7 +66,7 @@ class Raw:
         for row in calls:
             self._add("bighub_calls", {**row, "version": 1, "state": "allowed", "result": None})
         self._notes = _by_key(_rows(source, "bighub_history", "id"))
-        self._told = _by_key(_rows(source, "bighub_outbox", "id"))
+        self._reports = _by_key(_rows(source, "bighub_outbox", "id"))
         self._calls = iter(calls)
 
     def next(self) -> None:
@@ -74,17 +74,17 @@ class Raw:
         call = next(self._calls)
         _, started, finished = self._notes[call["key"]]
         self._db.execute(self._kind.begin)
-        self._move({**call, "version": 2, "state": "running", "result": None, "codec": None})
+        self._update_call({**call, "version": 2, "state": "running", "result": None, "codec": None})
         self._add("bighub_history", started)
         self._db.execute("COMMIT")
         self._db.execute(self._kind.begin)
-        self._move(call)
+        self._update_call(call)
         self._add("bighub_history", finished)
-        for row in self._told[call["key"]]:
+        for row in self._reports[call["key"]]:
             self._add("bighub_outbox", row)
         self._db.execute("COMMIT")
 
-    def _move(self, call: Row) -> None:
+    def _update_call(self, call: Row) -> None:
         moving = ("state", "version", "updated_at", "owner", "starts", "expires_at", "details")
         names = (*moving, "codec", "result")
         sets = ", ".join(f"{name} = {self._kind.mark}" for name in names)
@@ -103,17 +103,17 @@ class Raw:
 
 
 def _rows(source: Any, table: str, order: str) -> list[Row]:
-    found = source.execute(f"SELECT * FROM {table} ORDER BY {order}")  # noqa: S608
-    names = [column[0] for column in found.description]
-    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+    cursor = source.execute(f"SELECT * FROM {table} ORDER BY {order}")  # noqa: S608
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
 def _by_key(rows: list[Row]) -> dict[str, list[Row]]:
     """Rows of each call, without the numbers that a database gives."""
-    found: dict[str, list[Row]] = {}
+    rows_by_key: dict[str, list[Row]] = {}
     for row in rows:
-        found.setdefault(row["key"], []).append({k: v for k, v in row.items() if k != "id"})
-    return found
+        rows_by_key.setdefault(row["key"], []).append({k: v for k, v in row.items() if k != "id"})
+    return rows_by_key
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What calls that wait for a person take of memory and disk, beside their bare words."""
+"""What calls that wait for a person take of memory and disk, beside their bare JSON."""
 
 import json
 import tempfile
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from benchmarks.workers.calls import opened, words
+from benchmarks.workers.calls import call_fields, insert_calls
 from benchmarks.workers.stopwatch import print_result, read_options
 from bighub_langgraph import Journal
 from bighub_langgraph.core.models import Verdict
@@ -17,10 +17,10 @@ def measure(calls: int) -> dict[str, list[float]]:
     """Megabytes: in both journals, as dictionaries, and as lines of JSON."""
 
     def waiting(journal: object) -> object:
-        opened(journal, range(calls), Verdict.REVIEW)
+        insert_calls(journal, range(calls), Verdict.REVIEW)
         return journal
 
-    said = [words(number) for number in range(calls)]
+    calls_as_json = [call_fields(number) for number in range(calls)]
     with tempfile.TemporaryDirectory() as home:
         path = Path(home, "calls.db")
         with closing(Journal(f"sqlite:///{path}")) as journal:
@@ -28,10 +28,10 @@ def measure(calls: int) -> dict[str, list[float]]:
         file = path.stat().st_size
     figures = {
         "in memory": _allocated(lambda: waiting(Journal.in_memory())),
-        "dictionaries": _allocated(lambda: [words(number) for number in range(calls)]),
+        "dictionaries": _allocated(lambda: [call_fields(number) for number in range(calls)]),
         "beside a file": beside_a_file,
         "file": file,
-        "lines": len("\n".join(json.dumps(one) for one in said)),
+        "lines": len("\n".join(json.dumps(fields) for fields in calls_as_json)),
     }
     return {name: [size / 1e6] for name, size in figures.items()}
 

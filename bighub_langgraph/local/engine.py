@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Self
 from sqlalchemy import Connection
 
 from bighub_langgraph.local.constraints import ActiveConstraints, load_constraints
+from bighub_langgraph.local.engine_store import Store
 from bighub_langgraph.local.errors import store_unavailable
 from bighub_langgraph.local.repository import (
     RETENTION_INTERVAL,
@@ -18,7 +19,6 @@ from bighub_langgraph.local.repository import (
 )
 from bighub_langgraph.local.scoring.risk_model import Model
 from bighub_langgraph.local.settings import Settings
-from bighub_langgraph.local.store import Store
 from bighub_langgraph.local.trainer import Trainer
 
 

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 
+from bighub_langgraph.local.engine_store import Prepared, Store
 from bighub_langgraph.local.schemas.wire_format import to_json_text
 from bighub_langgraph.local.scoring.features import Action, Evidence, Label, SessionHistory
 from bighub_langgraph.local.scoring.session import Session
-from bighub_langgraph.local.store import Prepared, Store
 from bighub_langgraph.local.tables import decisions, evidence, heads, memory, outcomes, sessions
 
 MAX_DECISIONS_IN_MEMORY = 20_000

@@ -8,11 +8,11 @@ from hashlib import sha256
 
 from sqlalchemy import Connection, delete, func, select
 
+from bighub_langgraph.local.engine_store import KEEPING, Store
 from bighub_langgraph.local.repository import LabelRow, iterate_good_labels, list_labels
 from bighub_langgraph.local.scoring.features import Label
 from bighub_langgraph.local.scoring.risk_model import Model
 from bighub_langgraph.local.settings import Settings
-from bighub_langgraph.local.store import KEEPING, Store
 from bighub_langgraph.local.tables import snapshots
 
 SNAPSHOT_INTERVAL = 2_000  # labels

@@ -35,7 +35,7 @@ from tests.postgres import plain
 # Imported before processes are forked: they shall be killed at work, not while they import.
 IMPORTED_EARLY = (LocalBighub, _psycopg, _pysqlite)
 
-LAST_WORD = "done"
+LAST_MESSAGE = "done"
 PAUSE = 0.002
 
 
@@ -46,7 +46,7 @@ class Office:
     Attributes:
         home: Where the files are that say what tools did.
         database: URL of journal, checkpoints and embedded engine.
-        rounds: What the clerk is asked to do in each thread, before its last word.
+        rounds: The tools that the clerk calls in each turn of a thread, before its last message.
         durability: LangGraph's; None for its default.
     """
 
@@ -57,7 +57,7 @@ class Office:
 
     @property
     def engine(self) -> str:
-        """Where the engine keeps what it knows: in the same server, or in a file beside."""
+        """URL of the engine's database: the same server, or a file beside it."""
         if self.database.startswith("sqlite"):
             return f"sqlite:///{self.home / 'engine.db'}"
         return self.database
@@ -98,14 +98,14 @@ class Office:
         (place / uuid4().hex).touch()
 
     def tools(self) -> list[BaseTool]:
-        """One that may not run twice, one that can be asked, one that may run again."""
+        """A tool that may not run twice, one with a probe, and one that is idempotent."""
 
-        def work(said: str) -> str:
+        def work(result: str) -> str:
             self.write("started")
             time.sleep(PAUSE)  # a tool takes its time, and may be killed in it
             self.write("effect")
             time.sleep(PAUSE)
-            return said
+            return result
 
         @tool
         def pay(order: str) -> str:
@@ -129,7 +129,7 @@ class Office:
 
 
 class ScriptedClerk(BaseChatModel):
-    """A model that knows from the messages how far it is; like a real one it repeats no id."""
+    """A scripted model that derives its position from the messages and repeats no id."""
 
     rounds: tuple[tuple[str, ...], ...]
 
@@ -137,15 +137,15 @@ class ScriptedClerk(BaseChatModel):
         return self
 
     def _generate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
-        asked = max(at for at, one in enumerate(messages) if one.type == "human")
-        done = sum(one.type == "ai" for one in messages[asked:])
+        last_request = max(at for at, message in enumerate(messages) if message.type == "human")
+        done = sum(message.type == "ai" for message in messages[last_request:])
         names = self.rounds[done] if done < len(self.rounds) else ()
         calls = [
             {"name": name, "args": {"order": f"{done}-{place}"}, "id": uuid4().hex}
             for place, name in enumerate(names)
         ]
-        said = AIMessage("" if calls else LAST_WORD, tool_calls=calls)
-        return ChatResult(generations=[ChatGeneration(message=said)])
+        response = AIMessage("" if calls else LAST_MESSAGE, tool_calls=calls)
+        return ChatResult(generations=[ChatGeneration(message=response)])
 
     @property
     def _llm_type(self) -> str:
@@ -161,14 +161,14 @@ def agent_of(office: Office) -> Iterator[Any]:
 
 
 def work(office: Office, threads: Sequence[str]) -> None:
-    """Bring threads to their end, from wherever they were left."""
+    """Bring threads to their end from any state."""
     with agent_of(office) as agent:
         for thread in threads:
             _finish(office, agent, {"configurable": {"thread_id": thread}})
 
 
 def begin(office: Office, thread: str) -> None:
-    """Bring a thread to where a person is asked."""
+    """Bring a thread to its first approval."""
     with agent_of(office) as agent:
         agent.invoke({"messages": [("user", "please")]}, {"configurable": {"thread_id": thread}})
 
@@ -179,14 +179,16 @@ def _finish(office: Office, agent: Any, config: dict[str, Any]) -> None:
     if not state.values.get("messages"):
         agent.invoke({"messages": [("user", "please")]}, config, **options)
     # Not `next`: it is empty, too, when all tasks of a step are done and the next step is not.
-    while (state := agent.get_state(config)).values["messages"][-1].content != LAST_WORD:
-        answers = {one.id: _answers(office, one.value) for one in state.interrupts}
+    while (state := agent.get_state(config)).values["messages"][-1].content != LAST_MESSAGE:
+        answers = {
+            interrupt.id: _answers(office, interrupt.value) for interrupt in state.interrupts
+        }
         agent.invoke(Command(resume=answers) if answers else None, config, **options)
 
 
 def _answers(office: Office, question: dict[str, Any]) -> dict[str, Any]:
-    """What a person says: yes to what waits; the truth about an unknown outcome."""
-    return {"decisions": [_answer(office, one) for one in question["action_requests"]]}
+    """A person's answers: yes to waiting calls, the truth about unknown outcomes."""
+    return {"decisions": [_answer(office, request) for request in question["action_requests"]]}
 
 
 def _answer(office: Office, request: dict[str, Any]) -> dict[str, Any]:
@@ -195,4 +197,4 @@ def _answer(office: Office, request: dict[str, Any]) -> dict[str, Any]:
         return {"type": "approve"}
     if office.wrote("effect", about["key"]):
         return {"type": "respond", "message": json.dumps(request["args"])}
-    return {"type": "reject", "message": "the records know nothing of it"}
+    return {"type": "reject", "message": "there is no record of it"}

@@ -1,4 +1,4 @@
-"""Starts processes, kills them, and looks at what they left behind."""
+"""Starts processes, kills them, and checks what they leave behind."""
 
 import multiprocessing
 import random
@@ -18,8 +18,8 @@ from bighub_langgraph.journal.admin import CallView
 from tests.faults.clerk import Office
 
 # A server that has imported everything forks each process: hundreds are killed in a minute.
-fresh = multiprocessing.get_context("forkserver")
-fresh.set_forkserver_preload(["tests.faults.clerk"])
+forkserver = multiprocessing.get_context("forkserver")
+forkserver.set_forkserver_preload(["tests.faults.clerk"])
 
 LONGEST = 60.0
 
@@ -30,7 +30,7 @@ class Killer:
 
     Attributes:
         kills: How often to kill.
-        life: How long a process lives when nobody kills it, as far as we know.
+        life: How long a process lives if it is not killed, estimated.
     """
 
     kills: int
@@ -40,20 +40,21 @@ class Killer:
     finished: list[int | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        started = fresh.Process(target=time.monotonic)  # the server, too, whose life nobody counts
+        # The first process also starts the server, whose life is not counted.
+        started = forkserver.Process(target=time.monotonic)
         started.start()
         started.join()
 
     def run(self, work: Callable[..., Any], *arguments: Any) -> bool:
         """Start a process and kill it, or not; says whether it came to its end."""
-        process = fresh.Process(target=work, args=arguments)
+        process = forkserver.Process(target=work, args=arguments)
         process.start()
         self._kill_or_wait([process])
         return process.exitcode == 0
 
     def run_several(self, number: int, work: Callable[..., Any], *arguments: Any) -> None:
         """The same for some processes at once, until each has ended or is killed."""
-        processes = [fresh.Process(target=work, args=arguments) for _ in range(number)]
+        processes = [forkserver.Process(target=work, args=arguments) for _ in range(number)]
         for process in processes:
             process.start()
         self._kill_or_wait(processes)
@@ -64,7 +65,7 @@ class Killer:
             wanted = self.killed < self.kills
             process.join(self.chance.uniform(0, self.life) if wanted else LONGEST)
             if process.is_alive():
-                assert wanted, "a process that nobody kills hangs"
+                assert wanted, "a process hangs that is not killed"
                 process.kill()
                 process.join()
                 self.killed += 1
@@ -82,17 +83,17 @@ def journal_of(office: Office) -> Iterator[Journal]:
     journal.close()
 
 
-def lines(office: Office) -> list[CallView]:
+def call_views(office: Office) -> list[CallView]:
     """Every call in the journal."""
     with journal_of(office) as journal:
         return journal.admin.calls(limit=100_000)
 
 
 def unknown_but_not_listed(office: Office) -> list[str]:
-    """Calls that a tool has started, nobody runs, and the journal does not show as unknown."""
+    """Calls that started, do not run any more, and are not shown as unknown by the journal."""
     return [
         line.record.key
-        for line in lines(office)
+        for line in call_views(office)
         if not line.record.is_final
         and line.record.state is not State.ALLOWED
         and office.wrote("started", line.record.key)
@@ -104,7 +105,7 @@ def started_twice(office: Office) -> list[str]:
     """Calls that started more than once and may not."""
     return [
         line.record.key
-        for line in lines(office)
+        for line in call_views(office)
         if line.record.tool == "pay" and office.wrote("started", line.record.key) > 1
     ]
 
@@ -113,7 +114,7 @@ def took_effect_twice(office: Office) -> list[str]:
     """Calls that took effect more than once and may not."""
     return [
         line.record.key
-        for line in lines(office)
+        for line in call_views(office)
         if line.record.tool in {"pay", "book"} and office.wrote("effect", line.record.key) > 1
     ]
 
@@ -122,13 +123,13 @@ def paid_twice(office: Office) -> dict[tuple[str, str], int]:
     """Orders that were paid by more than one call of their thread."""
     paid = Counter(
         (line.record.thread, str(line.record.request.context["arguments"]))
-        for line in lines(office)
+        for line in call_views(office)
         if line.record.tool == "pay" and office.wrote("started", line.record.key)
     )
     return {order: number for order, number in paid.items() if number > 1}
 
 
-def outcomes_told(office: Office) -> Counter[str]:
+def outcomes_by_call(office: Office) -> Counter[str]:
     """How often the engine has counted the outcome of each call."""
     engine = sa.create_engine(office.engine)
     with engine.connect() as db:

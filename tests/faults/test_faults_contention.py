@@ -10,15 +10,15 @@ from bighub_langgraph.core.errors import InvalidTransition
 from bighub_langgraph.core.lifecycle import ExecutionStarted
 from bighub_langgraph.core.reporting import ReportingConfig
 from bighub_langgraph.sqldb import BUSY_TIMEOUT
-from tests.faults.killing import fresh
+from tests.faults.killing import forkserver
 from tests.test_journal_sql import call
 
 PROCESSES = 8
 KEYS = [f"{number:032x}" for number in range(2_000)]
 
 
-def claim_all(database: str, seed: int, go: Any, told: Any) -> None:
-    """Claim every call, in an order of one's own."""
+def claim_all(database: str, seed: int, go: Any, queue: Any) -> None:
+    """Claim every call, in a random order."""
     journal = Journal(database)
     keys = random.Random(seed).sample(KEYS, len(KEYS))
     won, longest = 0, 0.0
@@ -32,7 +32,7 @@ def claim_all(database: str, seed: int, go: Any, told: Any) -> None:
             pass
         longest = max(longest, time.perf_counter() - began)
     journal.close()
-    told.put((won, longest))
+    queue.put((won, longest))
 
 
 def test_every_call_has_one_winner(
@@ -40,15 +40,15 @@ def test_every_call_has_one_winner(
 ) -> None:
     journal = Journal(database)
     journal.insert([call(key) for key in KEYS], ReportingConfig())
-    go, told = fresh.Event(), fresh.Queue()
+    go, queue = forkserver.Event(), forkserver.Queue()
     processes = [
-        fresh.Process(target=claim_all, args=(database, seed, go, told))
+        forkserver.Process(target=claim_all, args=(database, seed, go, queue))
         for seed in range(PROCESSES)
     ]
     for process in processes:
         process.start()
     go.set()
-    results = [told.get(timeout=120) for _ in processes]
+    results = [queue.get(timeout=120) for _ in processes]
     for process in processes:
         process.join()
     assert sum(won for won, _ in results) == len(KEYS)

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from bighub_langgraph.core.models import State
-from tests.faults.clerk import LAST_WORD, Office, agent_of, begin, work
+from tests.faults.clerk import LAST_MESSAGE, Office, agent_of, begin, work
 from tests.faults.killing import (
     Killer,
+    call_views,
     journal_of,
-    lines,
-    outcomes_told,
+    outcomes_by_call,
     paid_twice,
     started_twice,
     took_effect_twice,
@@ -73,13 +73,13 @@ def check_ends(office: Office) -> None:
     with office.guard() as guard:
         assert guard.flush(10) == 0
     check_starts(office)
-    told = lines(office)
-    # A message that was never stored leaves calls that no thread knows of, and none of them ran.
-    left = [line.record for line in told if not line.record.is_final]
-    assert {record.state for record in left} <= {State.ALLOWED, State.AWAITING}
-    assert [record.key for record in left if office.wrote("started", record.key)] == []
-    ended = [line.record.key for line in told if line.record.is_final]
-    assert outcomes_told(office) == dict.fromkeys(ended, 1)
+    calls = call_views(office)
+    # A message that was never stored leaves calls that belong to no thread; none of them ran.
+    unfinished = [line.record for line in calls if not line.record.is_final]
+    assert {record.state for record in unfinished} <= {State.ALLOWED, State.AWAITING}
+    assert [record.key for record in unfinished if office.wrote("started", record.key)] == []
+    ended = [line.record.key for line in calls if line.record.is_final]
+    assert outcomes_by_call(office) == dict.fromkeys(ended, 1)
 
 
 def check_threads(office: Office, threads: list[str]) -> None:
@@ -88,20 +88,25 @@ def check_threads(office: Office, threads: list[str]) -> None:
         for thread in threads:
             state = agent.get_state({"configurable": {"thread_id": thread}})
             messages = state.values["messages"]
-            asked = [call["id"] for one in messages if one.type == "ai" for call in one.tool_calls]
-            answered = [one.tool_call_id for one in messages if one.type == "tool"]
-            assert sorted(asked) == sorted(answered)
-            assert len(asked) == sum(map(len, office.rounds))
-            assert messages[-1].content == LAST_WORD
+            call_ids = [
+                call["id"]
+                for message in messages
+                if message.type == "ai"
+                for call in message.tool_calls
+            ]
+            answered_ids = [message.tool_call_id for message in messages if message.type == "tool"]
+            assert sorted(call_ids) == sorted(answered_ids)
+            assert len(call_ids) == sum(map(len, office.rounds))
+            assert messages[-1].content == LAST_MESSAGE
         again = {"configurable": {"thread_id": threads[-1]}}
         state = agent.invoke({"messages": [("user", "and again")]}, again)
-        assert "__interrupt__" in state or state["messages"][-1].content == LAST_WORD
+        assert "__interrupt__" in state or state["messages"][-1].content == LAST_MESSAGE
 
 
 def check_history(office: Office) -> None:
-    """Every move of every call is in its history."""
+    """Every transition of every call is in its history."""
     with journal_of(office) as journal:
-        for line in lines(office):
+        for line in call_views(office):
             notes = journal.admin.history(line.record.key)
             assert [note.version for note in notes] == list(range(1, line.record.version + 1))
             assert notes[-1].state is line.record.state

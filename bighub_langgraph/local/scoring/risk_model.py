@@ -227,4 +227,3 @@ def _stack_inputs(parts: Mapping[str, float]) -> dict[str, float]:
     estimates = logit([parts[name] for name in ("beta", "near", "logistic")])
     scarce, close = parts["scarcity"] * estimates, parts["closeness"] * estimates
     return dict(zip(_STACK_WEIGHTS, (1.0, *estimates, *scarce, *close), strict=True))
-

@@ -36,8 +36,8 @@ def test_a_file_remembers(tmp_path: Path) -> None:
 
 
 def risk(bighub: LocalBighub, domain: str) -> float:
-    asked: dict[str, Any] = {"action": "refund", "actor": "a", "domain": domain, "value": 20.0}
-    reply: Any = bighub.decisions.evaluate(**asked, dry_run=True, raw=True)
+    request: dict[str, Any] = {"action": "refund", "actor": "a", "domain": domain, "value": 20.0}
+    reply: Any = bighub.decisions.evaluate(**request, dry_run=True, raw=True)
     return float(reply["risk_score"])
 
 
@@ -54,8 +54,8 @@ def test_who_opens_a_store_later_expects_what_those_expect_who_were_there(tmp_pa
                 there.outcomes.report(request_id=request_id, status="FRAUD")
             if number % 24 == 23:
                 with engine(url, clock=clock) as later:
-                    for one in domains:
-                        assert risk(later, one) == risk(there, one)
+                    for domain in domains:
+                        assert risk(later, domain) == risk(there, domain)
 
 
 def test_a_snapshot_stands_in_for_the_whole_history(
@@ -86,11 +86,11 @@ def test_the_file_is_the_owners_alone(tmp_path: Path) -> None:
 def test_two_engines_over_one_file_learn_from_each_other(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'engine.db'}"
     clock = Clock()
-    with engine(url, clock=clock) as one, engine(url, clock=clock) as other:
-        live(one, 60)
-        assert refund(other)["recommendation"] == "proceed"
-        other.kill_switch.activate({"reason": "stop"})
-        assert refund(one)["recommendation"] == "do_not_proceed"
+    with engine(url, clock=clock) as first, engine(url, clock=clock) as second:
+        live(first, 60)
+        assert refund(second)["recommendation"] == "proceed"
+        second.kill_switch.activate({"reason": "stop"})
+        assert refund(first)["recommendation"] == "do_not_proceed"
 
 
 def test_threads_that_use_one_key_get_one_decision(tmp_path: Path) -> None:
@@ -146,9 +146,9 @@ def learn_and_undo(bighub: LocalBighub, request_id: str) -> None:
     with bighub.engine.batch_transaction():
         bighub.outcomes.report(request_id=request_id, status="FRAUD")
         bighub.rules.create(RuleCreateModel("small", "shop", 10, 1.0))
-        told = refund(bighub)
-        assert told["decision_intelligence"]["evidence_count"] == 1
-        assert told["blocked_by"]
+        response = refund(bighub)
+        assert response["decision_intelligence"]["evidence_count"] == 1
+        assert response["blocked_by"]
         raise KeyError
 
 
@@ -157,9 +157,9 @@ def test_what_was_learned_from_a_transaction_that_is_undone_is_forgotten() -> No
         request_id = refund(bighub)["request_id"]
         with pytest.raises(KeyError):
             learn_and_undo(bighub, request_id)
-        told = refund(bighub)
-        assert told["decision_intelligence"]["evidence_count"] == 0
-        assert told["blocked_by"] is None
+        response = refund(bighub)
+        assert response["decision_intelligence"]["evidence_count"] == 0
+        assert response["blocked_by"] is None
         bighub.outcomes.report(request_id=request_id, status="SUCCESS")
         assert refund(bighub)["decision_intelligence"]["evidence_count"] == 1
 
@@ -168,14 +168,14 @@ def test_a_part_that_fails_is_undone_and_the_rest_is_kept(tmp_path: Path) -> Non
     url = f"sqlite:///{tmp_path / 'engine.db'}"
     with engine(url) as bighub:
         request_ids = [refund(bighub, number)["request_id"] for number in range(3)]
-        told = bighub.outcomes.report_batch(
+        response = bighub.outcomes.report_batch(
             [
                 {"request_id": request_ids[0], "status": "SUCCESS"},
                 {"request_id": "req_nobody", "status": "SUCCESS"},
                 {"request_id": request_ids[2], "status": "FRAUD"},
             ]
         )
-        assert [each["index"] for each in told["errors"]] == [1]
+        assert [each["index"] for each in response["errors"]] == [1]
     with engine(url) as bighub:
         assert bighub.actions.status()["evidence"] == 2
 
