@@ -86,8 +86,8 @@ def _find_review_reason(assessment: Assessment, settings: DomainSettings) -> str
         return None
     needed = estimate_outcomes_needed(max_rate, settings.confidence_level)
     if assessment.estimate.total < needed:
-        known = f"{assessment.estimate.total:.0f} of about {needed} good outcomes needed"
-        return f"not enough history to run without approval: {known}"
+        history = f"{assessment.estimate.total:.0f} of about {needed} good outcomes needed"
+        return f"not enough history to run without approval: {history}"
     return f"a risk of {risk:.2f} is above the limit of {limit:.2f} that past outcomes allow"
 
 

@@ -109,8 +109,8 @@ class Model:
         domain, value = self.domains[action.domain], action.value
         novelties = []
         if estimate.total < (needed := settings.min_evidence):
-            known = f"{estimate.total:.0f} of the {needed} outcomes it needs"
-            novelties.append(f"{action.name} has {known}")
+            history = f"{estimate.total:.0f} of the {needed} outcomes it needs"
+            novelties.append(f"{action.name} has {history}")
         largest = self._largest_good_values.get(features.action_key)
         if value is not None and largest is not None and value > 2 * largest + 1:
             novelties.append(f"{value:g} is more than twice the {largest:g} that went well")
