@@ -52,7 +52,7 @@ def prequential(runs: list[Run]) -> list[Judged]:
 def leave_task_out(runs: list[Run], *, blind: bool = False) -> list[Judged]:
     """Risks of a task's calls from an engine that has seen only other tasks.
 
-    Of the task's own calls it learns how the airline's system responded at once, a refusal or a
+    Of the task's own calls it learns only the airline system's immediate response, a refusal or a
     fact looked up, and never whether a change was intended; blind it learns nothing of them.
     """
     judged: list[Judged] = []
