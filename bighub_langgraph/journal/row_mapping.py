@@ -1,6 +1,5 @@
 """Records and reports as rows and back. Everything is JSON except a tool's output."""
 
-import importlib
 import json
 import logging
 from collections.abc import Callable, Mapping
@@ -39,8 +38,6 @@ class ResultCodec(NamedTuple):
 
 _JSON = "json"
 _codecs: dict[str, ResultCodec] = {}
-# The module that registers a codec, for a process that reads what another host wrote.
-_CODEC_MODULES = {"langgraph": "bighub_langgraph.graph.result_codec"}
 
 
 def register_codec(name: str, codec: ResultCodec) -> None:
@@ -49,15 +46,17 @@ def register_codec(name: str, codec: ResultCodec) -> None:
 
 
 def _find_codec(name: str) -> ResultCodec:
-    if name not in _codecs:
-        try:
-            importlib.import_module(_CODEC_MODULES[name])
-        except (KeyError, ImportError) as error:
-            raise JournalError(
-                f"the journal holds a tool's output that was stored by {name}, which is needed to "
-                f"read it and cannot be imported: {error}"
-            ) from error
-    return _codecs[name]
+    if name in _codecs:
+        return _codecs[name]
+    try:  # another host wrote the row
+        import bighub_langgraph.graph.result_codec  # noqa: F401 - it registers LangGraph's codec
+
+        return _codecs[name]
+    except (KeyError, ImportError) as error:
+        raise JournalError(
+            f"the journal holds a tool's output that was stored by {name}, which is needed to "
+            f"read it and cannot be imported: {error}"
+        ) from error
 
 
 def _dump_result(result: ToolOutcome | None) -> tuple[str | None, bytes | None]:
