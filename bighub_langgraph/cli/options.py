@@ -68,7 +68,9 @@ def exit_on_database_error(location: str | None) -> Iterator[None]:
     """Report a database error in one line and exit with code 2."""
     from sqlalchemy.exc import SQLAlchemyError
 
+    from bighub_langgraph.core.errors import BighubGuardError
+
     try:
         yield
-    except (SQLAlchemyError, ImportError, OSError) as error:
+    except (BighubGuardError, SQLAlchemyError, ImportError, OSError) as error:
         fail(f"--db {location}: {str(error).splitlines()[0]}")
