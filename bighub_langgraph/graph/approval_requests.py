@@ -66,12 +66,9 @@ async def ask_person(
 
 
 class AnsweredCall(NamedTuple):
-    """One call after its answer.
+    """One call after its answer, with what comes next, and the record that was asked about.
 
-    Attributes:
-        planned: The call, with what comes next for it. After an edit that came first, it is the
-            edited call, which is evaluated next.
-        record: The journal's record of the call that was asked about.
+    After an edit that came first, `planned` is the edited call, which is evaluated next.
     """
 
     planned: PlannedCall
@@ -81,12 +78,8 @@ class AnsweredCall(NamedTuple):
 class ApprovalRequest:
     """One interrupt about some calls of a turn, and how its answer is read and recorded.
 
-    Args:
-        plan: The calls, in the order in which answers come.
-        records: The journal's records, by key.
-        settings: The guard's settings.
-        tools: The tools, to check edited arguments against.
-        allow_edits: Whether the caller can run other arguments than these.
+    Answers come in the order of the plan's calls. Edits are checked against `tools`; they are not
+    allowed where the caller can run no other arguments than these.
     """
 
     def __init__(

@@ -117,9 +117,6 @@ async def check_run(config: RunnableConfig, host: GraphHost) -> None:
     await wait_until_stored(config, host.ports, host.get_checkpoint)
 
 
-# -- evaluate --------------------------------------------------------------------------------------
-
-
 async def evaluate(
     calls: Sequence[ToolCall | EditedCall], turn: str, config: RunnableConfig, host: GraphHost
 ) -> list[CallRecord | RefusedCall]:
@@ -187,9 +184,6 @@ async def evaluate_plan(
             record = await cancel_call(record, cannot_ask, host.ports)  # noqa: PLW2901 - the same record
         call["key"] = record.key
         call["next"] = next_action(record, host.runtime.settings, can_ask=not cannot_ask)
-
-
-# -- run one call once -----------------------------------------------------------------------------
 
 
 async def run_once(call: ToolCall, key: str, invoke: Invoke, host: GraphHost) -> ExecutionResult:

@@ -80,13 +80,8 @@ def tools_node(
     """Return a node that runs tools behind the guard.
 
     Calls that `evaluate` has sent run by their record. Any other call is evaluated here first; one
-    that needs a person is blocked, because this node cannot ask.
-
-    Args:
-        guard: The guard.
-        tools: Tools, or a ToolNode that keeps its settings and wrappers inside the guard: BIGHUB
-            does not see what a wrapper of yours changes in a call.
-        messages_key: The state's key of the messages; the ToolNode's own key, or `messages`.
+    that needs a person is blocked, because this node cannot ask. A ToolNode keeps its settings, its
+    `messages_key` and its wrappers: BIGHUB does not see what a wrapper of yours changes in a call.
     """
     if not isinstance(tools, ToolNode):
         tools = ToolNode(tools, messages_key=messages_key or "messages")
@@ -170,8 +165,7 @@ class _Invocation:
             if source.keys == [key_of(call) for call in source.calls]:  # as they were evaluated
                 pairs = zip(source.calls, source.keys, strict=True)
                 return [plan_call(call, key, "execute") for call, key in pairs]
-        names = {call.tool for call in source.calls}
-        unknown = names - self.node.tools_by_name.keys()
+        unknown = {call.tool for call in source.calls} - self.node.tools_by_name.keys()
         plan = await plan_turn(
             source.calls,
             source.turn_id,
@@ -261,17 +255,11 @@ def _combine(parts: Sequence[Any], form: str, messages_key: str) -> Any:
     return [part if isinstance(part, Command) else output for part, output in pairs]
 
 
-# -- the input of a tool node ----------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class _ToolNodeInput:
-    """The calls of an input.
+    """The calls of an input, whose form is also that of the output.
 
     Attributes:
-        form: The form of the input, and so of the output.
-        calls: The calls.
-        turn_id: The turn of the calls.
         keys: The keys of their records, where the guard's own edges sent the calls; None for the
             call of a read-only tool.
         state: The state for tools that ask for it; None where the ToolNode reads it by itself.
@@ -299,7 +287,8 @@ async def _read_input(
     """Read a state, a list of messages, a list of calls, or one call with a state."""
     form: Form = "calls"
     values, state = None, None
-    if isinstance(value, list) and value and _is_call(value[-1]):
+    last = value[-1] if isinstance(value, list) and value else None
+    if isinstance(last, Mapping) and last.get("type") == "tool_call":
         if all(CHANNEL in call for call in value):
             return _read_sent_calls(value)
         values, messages = value, await _read_surrounding_messages(config, messages_key, host)
@@ -360,7 +349,3 @@ def _with_one_call(
     index = max(n for n, message in enumerate(messages) if isinstance(message, AIMessage))
     message = messages[index].model_copy(update={"tool_calls": [tool_call]})
     return [*messages[:index], message, *messages[index + 1 :]]
-
-
-def _is_call(value: Any) -> bool:
-    return isinstance(value, Mapping) and value.get("type") == "tool_call"

@@ -109,14 +109,12 @@ async def _guard_call(
 
 @dataclass(frozen=True, slots=True)
 class _WrappedCall:
-    """One tool call on its way through the guard.
+    """One tool call, as it comes from the outer wrappers, on its way through the guard.
 
     Attributes:
-        request: The call, as it comes from the outer wrappers.
         message: The AI message of the call, if the state shows it.
         handler: The inner wrappers and the tool.
         plan: The plan of the turn; without calls where the turn was not planned.
-        reported_later: Whether a later step delivers the reports of the whole turn.
     """
 
     request: ToolCallRequest
