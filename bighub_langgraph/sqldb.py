@@ -146,18 +146,14 @@ class Database:
     def set_clock(self) -> None:
         """Measure how far the database's clock is ahead of this machine's."""
         if not self.sqlite:
-            with self.reading() as connection:
-                query = "SELECT extract(epoch FROM clock_timestamp()) AS now"
-                [row] = fetch_rows(connection, query)
+            [row] = self.fetch_rows("SELECT extract(epoch FROM clock_timestamp()) AS now")
             self.clock_skew = float(row["now"]) - self._clock()
 
     def durability_warning(self) -> str:
         """Return why a commit may be lost in a power cut; "" if it cannot."""
         if not self.sqlite:
             query = "SELECT name FROM pg_settings WHERE setting = 'off' AND name IN :names"
-            with self.reading() as connection:
-                rows = fetch_rows(connection, query, names=["fsync", "synchronous_commit"])
-            for row in rows:
+            for row in self.fetch_rows(query, names=["fsync", "synchronous_commit"]):
                 return (
                     f"PostgreSQL runs with {row['name']} = off: a claim may be lost in a power cut"
                 )
@@ -195,6 +191,11 @@ class Database:
                 yield connection.execution_options(**{_READ_ONLY: True})
             else:
                 yield connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    def fetch_rows(self, sql: str, **values: Any) -> list[dict[str, Any]]:
+        """Return the rows of a query that belongs to no transaction."""
+        with self.reading() as connection:
+            return fetch_rows(connection, sql, **values)
 
     def migrate(self, component: str, metadata: sa.MetaData, steps: "Sequence[Step]" = ()) -> int:
         """Bring a component's tables to their newest version and return it.

@@ -131,9 +131,8 @@ class Journal:
 
     def find_by_request_id(self, request_id: str) -> list[CallRecord]:
         """Return the calls with this id of BIGHUB's, newest first."""
-        with self._db.reading() as db:
-            query = schema.SELECT_CALLS_BY_REQUEST
-            rows = fetch_rows(db, query, request_id=to_storable(request_id))
+        values = {"request_id": to_storable(request_id)}
+        rows = self._db.fetch_rows(schema.SELECT_CALLS_BY_REQUEST, **values)
         return [record_from_row(row) for row in rows]
 
     def insert(self, records: Sequence[CallRecord], reporting: ReportingConfig) -> list[CallRecord]:
@@ -178,8 +177,7 @@ class Journal:
         alive = is_alive(process)
         if alive is not None:
             return not alive
-        with self._db.reading() as db:
-            rows = fetch_rows(db, schema.SELECT_BEAT, owner=process)
+        rows = self._db.fetch_rows(schema.SELECT_BEAT, owner=process)
         # While the database is away no process can write a heartbeat: count from its return.
         last: float = max([self._db.failed_at, *(row["beat_at"] for row in rows)])
         return self._db.now() - last > self._lease
