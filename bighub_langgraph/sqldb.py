@@ -103,11 +103,8 @@ def _expanding(sql: str, lists: tuple[str, ...]) -> sa.TextClause:
 class Database:
     """A database with short transactions, shared by threads and forked processes.
 
-    Args:
-        url: SQLAlchemy's URL. The file of an SQLite database is readable for its owner only.
-        label: What the database holds, for error messages.
-        error: The exception raised when the database fails.
-        clock: Returns seconds since the epoch on this machine.
+    The file of an SQLite database is readable for its owner only. When the database fails, `error`
+    is raised; `label` says what the database holds. `clock` returns seconds since the epoch.
     """
 
     def __init__(
@@ -278,7 +275,10 @@ class Database:
 
     def _create_engine(self) -> sa.Engine:
         try:
-            return (_create_sqlite_engine if self.sqlite else _create_postgresql_engine)(self.url)
+            if self.sqlite:
+                return _create_sqlite_engine(self.url)
+            pool = {"pool_pre_ping": True, "pool_size": 8, "max_overflow": 24}
+            return sa.create_engine(self.url, isolation_level="READ COMMITTED", **pool)
         except OSError as error:
             raise self._error(f"{self._label} cannot be opened: {error}") from error
         except ImportError as error:
@@ -301,11 +301,6 @@ _versions = sa.Table(
 
 # The execution option of connections that begin no transaction.
 _READ_ONLY = "bighub_read_only"
-
-
-def _create_postgresql_engine(url: sa.URL) -> sa.Engine:
-    pool = {"pool_pre_ping": True, "pool_size": 8, "max_overflow": 24}
-    return sa.create_engine(url, isolation_level="READ COMMITTED", **pool)
 
 
 def _create_sqlite_engine(url: sa.URL) -> sa.Engine:

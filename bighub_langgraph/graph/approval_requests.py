@@ -105,10 +105,8 @@ class ApprovalRequest:
 
         Any response is returned, so that an invalid one can be asked about again.
         """
-        if self._plan["per_call"]:
-            schema = build_answer_schema(self._pending[0].allowed)
-            return interrupt(self._payload(), response_schema=schema)
-        return interrupt(self._payload())
+        schema = build_answer_schema(self._pending[0].allowed) if self._plan["per_call"] else None
+        return interrupt(self._payload(), response_schema=schema)
 
     def ask_once(self) -> list[ApprovalAnswer]:
         """Interrupt where asking again is not possible: LangGraph refuses an invalid response.

@@ -173,9 +173,8 @@ async def evaluate_plan(
     if cannot_ask is None and not checkpointer_of(config):
         cannot_ask = NO_CHECKPOINTER
     items = [evaluation_item(plan, call) for call in pending]
-    for call, record in zip(
-        pending, await evaluate(items, plan["turn"], config, host), strict=True
-    ):
+    records = await evaluate(items, plan["turn"], config, host)
+    for call, record in zip(pending, records, strict=True):
         call.pop("edit", None)
         if isinstance(record, RefusedCall):
             reject_call(call, invalid_call_message(call["name"], record.error))

@@ -6,7 +6,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
-from langchain_core.messages import ToolCall as MessageToolCall
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.errors import ParentCommand
@@ -277,7 +276,11 @@ class _ToolNodeInput:
         """Return an input of a ToolNode with one call alone."""
         tool_call = message_tool_call(call)
         if self.form == "messages":
-            return _with_one_call(self.messages or [], tool_call)
+            # With one call in the last AI message: a ToolNode runs all that it is shown.
+            messages = self.messages or []
+            index = max(n for n, item in enumerate(messages) if isinstance(item, AIMessage))
+            message = messages[index].model_copy(update={"tool_calls": [tool_call]})
+            return [*messages[:index], message, *messages[index + 1 :]]
         return [tool_call] if self.state is None else with_state(tool_call, self.state)
 
 
@@ -340,12 +343,3 @@ async def _read_surrounding_messages(
     call = {"name": "read_state", "args": {}, "id": "read_state", "type": "tool_call"}
     await host.invoke(reader, [call], config)
     return read_messages(states[0], messages_key)
-
-
-def _with_one_call(
-    messages: Sequence[BaseMessage], tool_call: MessageToolCall
-) -> list[BaseMessage]:
-    """Return the messages, the last AI message with one call: a ToolNode runs all it is shown."""
-    index = max(n for n, message in enumerate(messages) if isinstance(message, AIMessage))
-    message = messages[index].model_copy(update={"tool_calls": [tool_call]})
-    return [*messages[:index], message, *messages[index + 1 :]]

@@ -159,7 +159,7 @@ class _WrappedCall:
             record, edited = await self._ask_person(call, record)
             if edited is not None:
                 return await self._run_edited(edited)
-        if self._has_ended(record):
+        if next_action(record, self.host.runtime.settings) == "done":
             return await self._answer(record)
         return await self._execute(request, call, record.key)
 
@@ -172,7 +172,7 @@ class _WrappedCall:
             return _error_update(record)
         if record.state is State.AWAITING:
             record, _ = await self._ask_person(call, record, allow_edits=False)
-        if self._has_ended(record):
+        if next_action(record, self.host.runtime.settings) == "done":
             return await self._answer(record)
         return update_of(await self._run_once(call, record.key, invoke), call)
 
@@ -185,11 +185,8 @@ class _WrappedCall:
         [evaluated] = await evaluate([item], self.plan["turn"], config, self.host)
         return evaluated
 
-    def _has_ended(self, record: CallRecord) -> bool:
-        """Whether a call has ended without its tool, and no person is asked about it here."""
-        return next_action(record, self.host.runtime.settings) == "done"
-
     async def _answer(self, record: CallRecord) -> Update:
+        """Answer a call that has ended without its tool, and report it."""
         await self.host.ports.deliver(None)
         return [record_message(record)]
 

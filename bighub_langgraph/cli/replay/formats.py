@@ -48,7 +48,9 @@ def read_steps(text: str, *, name: str, form: Format | None = None) -> Steps:
             case Format.COMPACT:
                 yield from _read_compact(record, f"{name}-{number}")
             case Format.CHAT:
-                yield from _read_items(record, _chat_items(record.value), f"{name}-{number}")
+                messages = _list_in(record.value, "messages")
+                items = [item for message in messages for item in _convert_message(message)]
+                yield from _read_items(record, items, f"{name}-{number}")
             case Format.RESPONSES:
                 yield from _read_items(record, _responses_items(record.value), f"{name}-{number}")
             case None:
@@ -144,12 +146,8 @@ def _responses_items(value: Any) -> list[Any]:
     return _list_in(value, "input") + _list_in(value, "output")
 
 
-def _chat_items(value: Any) -> list[Any]:
-    """Convert chat messages to Responses items."""
-    return [item for message in _list_in(value, "messages") for item in _convert_message(message)]
-
-
 def _convert_message(message: Any) -> Iterator[Any]:
+    """Convert a chat message to Responses items."""
     if not isinstance(message, Mapping):
         yield message
     elif message.get("role") == "tool":
