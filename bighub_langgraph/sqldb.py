@@ -43,8 +43,9 @@ Columns = tuple[str, ...] | None
 
 def fetch_rows(connection: sa.Connection, sql: str, **values: Any) -> list[dict[str, Any]]:
     """Return the rows of a query. A list among the values expands for `IN`."""
-    if lists := tuple(name for name, value in values.items() if isinstance(value, list)):
-        return [dict(row) for row in connection.execute(_expanding(sql, lists), values).mappings()]
+    if lists := [name for name, value in values.items() if isinstance(value, list)]:
+        query = sa.text(sql).bindparams(*(sa.bindparam(name, expanding=True) for name in lists))
+        return [dict(row) for row in connection.execute(query, values).mappings()]
     cursor = run_statement(connection, sql, values)
     names = [column[0] for column in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
@@ -90,11 +91,6 @@ def _compile(
     if names is None:  # this driver takes values by name
         return str(compiled), lambda values: {**constants, **values}
     return str(compiled), lambda values: list(map({**constants, **values}.__getitem__, names))
-
-
-@lru_cache(maxsize=256)
-def _expanding(sql: str, lists: tuple[str, ...]) -> sa.TextClause:
-    return sa.text(sql).bindparams(*(sa.bindparam(name, expanding=True) for name in lists))
 
 
 # -- databases -------------------------------------------------------------------------------------
