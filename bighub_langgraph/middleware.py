@@ -197,8 +197,7 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         if message is None or not calls:
             await host.wait_for_delivery()
             return None
-        stored = read_plan(state)
-        plan = stored
+        plan = stored = read_plan(state)
         if not plan or not covers(plan, message, calls):
             # Another middleware changed the model's calls: they are evaluated again, and asked
             # about a step later, when the new plan is stored.
@@ -230,11 +229,8 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         if any(call["next"] == "evaluate" and "edit" not in call for call in calls.values()):
             return self._run_node_again(subplan(plan, []))  # which plans the turn anew
         # An edited call is evaluated where it runs.
-        plan = subplan(
-            plan,
-            [calls.get(call["id"], call) for call in plan["calls"]],
-            unclear=answered["unclear"],
-        )
+        planned = [calls.get(call["id"], call) for call in plan["calls"]]
+        plan = subplan(plan, planned, unclear=answered["unclear"])
         if any(call["next"] == "ask" for call in plan["calls"]):
             return self._run_node_again(plan, messages)
         await host.ports.deliver(None)

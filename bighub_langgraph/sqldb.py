@@ -43,8 +43,9 @@ Columns = tuple[str, ...] | None
 
 def fetch_rows(connection: sa.Connection, sql: str, **values: Any) -> list[dict[str, Any]]:
     """Return the rows of a query. A list among the values expands for `IN`."""
-    if lists := tuple(name for name, value in values.items() if isinstance(value, list)):
-        return [dict(row) for row in connection.execute(_expanding(sql, lists), values).mappings()]
+    if lists := [name for name, value in values.items() if isinstance(value, list)]:
+        query = sa.text(sql).bindparams(*(sa.bindparam(name, expanding=True) for name in lists))
+        return [dict(row) for row in connection.execute(query, values).mappings()]
     cursor = run_statement(connection, sql, values)
     names = [column[0] for column in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
@@ -92,22 +93,14 @@ def _compile(
     return str(compiled), lambda values: list(map({**constants, **values}.__getitem__, names))
 
 
-@lru_cache(maxsize=256)
-def _expanding(sql: str, lists: tuple[str, ...]) -> sa.TextClause:
-    return sa.text(sql).bindparams(*(sa.bindparam(name, expanding=True) for name in lists))
-
-
 # -- databases -------------------------------------------------------------------------------------
 
 
 class Database:
     """A database with short transactions, shared by threads and forked processes.
 
-    Args:
-        url: SQLAlchemy's URL. The file of an SQLite database is readable for its owner only.
-        label: What the database holds, for error messages.
-        error: The exception raised when the database fails.
-        clock: Returns seconds since the epoch on this machine.
+    The file of an SQLite database is readable for its owner only. When the database fails, `error`
+    is raised; `label` says what the database holds. `clock` returns seconds since the epoch.
     """
 
     def __init__(
@@ -146,18 +139,14 @@ class Database:
     def set_clock(self) -> None:
         """Measure how far the database's clock is ahead of this machine's."""
         if not self.sqlite:
-            with self.reading() as connection:
-                query = "SELECT extract(epoch FROM clock_timestamp()) AS now"
-                [row] = fetch_rows(connection, query)
+            [row] = self.fetch_rows("SELECT extract(epoch FROM clock_timestamp()) AS now")
             self.clock_skew = float(row["now"]) - self._clock()
 
     def durability_warning(self) -> str:
         """Return why a commit may be lost in a power cut; "" if it cannot."""
         if not self.sqlite:
             query = "SELECT name FROM pg_settings WHERE setting = 'off' AND name IN :names"
-            with self.reading() as connection:
-                rows = fetch_rows(connection, query, names=["fsync", "synchronous_commit"])
-            for row in rows:
+            for row in self.fetch_rows(query, names=["fsync", "synchronous_commit"]):
                 return (
                     f"PostgreSQL runs with {row['name']} = off: a claim may be lost in a power cut"
                 )
@@ -195,6 +184,11 @@ class Database:
                 yield connection.execution_options(**{_READ_ONLY: True})
             else:
                 yield connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    def fetch_rows(self, sql: str, **values: Any) -> list[dict[str, Any]]:
+        """Return the rows of a query that belongs to no transaction."""
+        with self.reading() as connection:
+            return fetch_rows(connection, sql, **values)
 
     def migrate(self, component: str, metadata: sa.MetaData, steps: "Sequence[Step]" = ()) -> int:
         """Bring a component's tables to their newest version and return it.
@@ -277,7 +271,10 @@ class Database:
 
     def _create_engine(self) -> sa.Engine:
         try:
-            return (_create_sqlite_engine if self.sqlite else _create_postgresql_engine)(self.url)
+            if self.sqlite:
+                return _create_sqlite_engine(self.url)
+            pool = {"pool_pre_ping": True, "pool_size": 8, "max_overflow": 24}
+            return sa.create_engine(self.url, isolation_level="READ COMMITTED", **pool)
         except OSError as error:
             raise self._error(f"{self._label} cannot be opened: {error}") from error
         except ImportError as error:
@@ -300,11 +297,6 @@ _versions = sa.Table(
 
 # The execution option of connections that begin no transaction.
 _READ_ONLY = "bighub_read_only"
-
-
-def _create_postgresql_engine(url: sa.URL) -> sa.Engine:
-    pool = {"pool_pre_ping": True, "pool_size": 8, "max_overflow": 24}
-    return sa.create_engine(url, isolation_level="READ COMMITTED", **pool)
 
 
 def _create_sqlite_engine(url: sa.URL) -> sa.Engine:

@@ -30,6 +30,11 @@ LAYERS = (
 )
 # Signatures of the hosts may name the guard's type; they use `guard.runtime` only.
 TYPE_ONLY = {"graph": f"{NAME}.guard", "openai": f"{NAME}.guard"}
+# A function that imports from a higher layer when it is called.
+LATE_IMPORTS = {
+    # A journal reads what a graph in another process has stored; writers never need it.
+    ("journal.row_mapping", "_find_codec"): f"{NAME}.graph.result_codec",
+}
 # The core has no clock, client, thread, database or framework.
 IMPURE = {
     *("asyncio", "concurrent", "multiprocessing", "os", "random", "select", "signal", "socket"),
@@ -170,10 +175,12 @@ def test_imports_run_downwards(path: Path) -> None:
     if own is None:  # the package itself exports the public names, and imports none at its top
         return
     upwards = {item for item in own_imports(path) if (layer(item.module) or 0) > own}
+    module = dotted(path).removeprefix(f"{NAME}.")
     allowed = {
         item
         for item in upwards
-        if item.for_types and item.module == TYPE_ONLY.get(top_level(dotted(path)))
+        if (item.for_types and item.module == TYPE_ONLY.get(top_level(dotted(path))))
+        or item.module == LATE_IMPORTS.get((module, item.function))
     }
     assert upwards - allowed == set()
 
@@ -203,6 +210,12 @@ def test_the_core_imports_no_clock_client_thread_database_or_framework(path: Pat
 def test_concurrency_imports_only_the_exceptions_of_the_core() -> None:
     own = {item.module for item in own_imports(PACKAGE / "concurrency.py")}
     assert own <= {f"{NAME}.core.errors"}
+
+
+def test_every_late_import_is_needed() -> None:
+    for (module, function), imported in LATE_IMPORTS.items():
+        path = (PACKAGE / Path(*module.split("."))).with_suffix(".py")
+        assert Import(imported, function, for_types=False) in own_imports(path)
 
 
 def test_the_guard_imports_graphs_only_to_wrap_a_tool_call() -> None:
@@ -279,7 +292,6 @@ ALLOWED = {
     "bighub_langgraph.cli.calls": {"_at"},  # how our names of times end
     "bighub_langgraph.cli.demo.run": {"_id"},  # how the demo's arguments end
     "bighub_langgraph.cli.replay.shadow": {"_id"},
-    "bighub_langgraph.journal.sql": {"_beat"},  # of journals that still exist
     "bighub_langgraph.openai.tools": {"_resolved_action"},  # a key of the published adapter
 }
 # Private by their spelling, public by the documentation of `collections.namedtuple`.

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.text import Text
 
 from bighub_langgraph import BighubGuard
-from bighub_langgraph.cli.demo.comparison import compare_thirds
 from bighub_langgraph.cli.demo.run import (
+    compare_thirds,
     format_call,
     format_introduction,
     format_late_outcome,

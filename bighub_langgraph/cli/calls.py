@@ -8,10 +8,9 @@ import typer
 
 from bighub_langgraph.cli import console
 from bighub_langgraph.cli.options import DEFAULT_JOURNAL, JournalOption, JsonOption, open_journal
-from bighub_langgraph.core.models import State
+from bighub_langgraph.core.models import Answer, Approval, State
 
 if TYPE_CHECKING:
-    from bighub_langgraph.core.models import Approval
     from bighub_langgraph.journal.admin import CallView, HistoryEntry
     from bighub_langgraph.journal.sql import Journal
 
@@ -118,8 +117,6 @@ def resolve_call(  # noqa: PLR0917 - typer makes options of them
 
     Exit codes: 0 done, 1 if the call's outcome is not unknown, 2 for bad usage.
     """
-    from bighub_langgraph.core.models import Answer, Approval
-
     answers = [Answer.RESPOND] * executed + [Answer.REJECT] * failed + [Answer.APPROVE] * run_again
     if len(answers) != 1:
         console.fail("pass exactly one of --executed, --failed and --run-again")
@@ -167,7 +164,7 @@ def _find_call(journal: "Journal", key: str) -> "CallView":
     return matches[0]
 
 
-def _record_resolution(journal: "Journal", view: "CallView", approval: "Approval") -> None:
+def _record_resolution(journal: "Journal", view: "CallView", approval: Approval) -> None:
     """Record what a person found out about a call, and first that its process is gone."""
     from bighub_langgraph.core.errors import InvalidTransition
     from bighub_langgraph.core.lifecycle import OwnerLost

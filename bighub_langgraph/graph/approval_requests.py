@@ -67,12 +67,9 @@ async def ask_person(
 
 
 class AnsweredCall(NamedTuple):
-    """One call after its answer.
+    """One call after its answer, with what comes next, and the record that was asked about.
 
-    Attributes:
-        planned: The call, with what comes next for it. After an edit that came first, it is the
-            edited call, which is evaluated next.
-        record: The journal's record of the call that was asked about.
+    After an edit that came first, `planned` is the edited call, which is evaluated next.
     """
 
     planned: PlannedCall
@@ -82,12 +79,8 @@ class AnsweredCall(NamedTuple):
 class ApprovalRequest:
     """One interrupt about some calls of a turn, and how its answer is read and recorded.
 
-    Args:
-        plan: The calls, in the order in which answers come.
-        records: The journal's records, by key.
-        settings: The guard's settings.
-        tools: The tools, to check edited arguments against.
-        allow_edits: Whether the caller can run other arguments than these.
+    Answers come in the order of the plan's calls. Edits are checked against `tools`; they are not
+    allowed where the caller can run no other arguments than these.
     """
 
     def __init__(
@@ -113,10 +106,8 @@ class ApprovalRequest:
 
         Any response is returned, so that an invalid one can be asked about again.
         """
-        if self._plan["per_call"]:
-            schema = build_answer_schema(self._pending[0].allowed)
-            return interrupt(self._payload(), response_schema=schema)
-        return interrupt(self._payload())
+        schema = build_answer_schema(self._pending[0].allowed) if self._plan["per_call"] else None
+        return interrupt(self._payload(), response_schema=schema)
 
     def ask_once(self) -> list[ApprovalAnswer]:
         """Interrupt where asking again is not possible: LangGraph refuses an invalid response.

@@ -75,9 +75,6 @@ def create_guarded_agent(
     return builder.compile(checkpointer=checkpointer, store=store, name=name)
 
 
-# -- add_guard -------------------------------------------------------------------------------------
-
-
 class GuardNodes(NamedTuple):
     """The names of the nodes that `add_guard` added."""
 
@@ -155,9 +152,6 @@ def _check_graph(
             f"add_guard: the key {messages_key!r} needs a reducer, such as add_messages, so that "
             "answers of tools are added to the messages and do not replace them"
         )
-
-
-# -- the model's node ------------------------------------------------------------------------------
 
 
 def model_node(

@@ -64,9 +64,6 @@ class GuardNode(Runnable[Any, Any]):
         return await self._flow(input, config or ensure_config(), self._async_host, **options)
 
 
-# -- evaluate --------------------------------------------------------------------------------------
-
-
 def evaluate_node(
     guard: "BighubGuard",
     *,
@@ -77,13 +74,8 @@ def evaluate_node(
     """Return a node that evaluates the open calls of the last AI message.
 
     It plans the turn in the private channel, where `route_by_recommendation` reads the plan. Calls
-    that may not run are answered at once.
-
-    Args:
-        guard: The guard.
-        messages_key: The state's key of the messages.
-        tools: The tools, so that calls that fit none are answered without an evaluation.
-        all_tools_known: Whether there are no others; a ToolNode's own wrapper may bring some.
+    that may not run are answered at once. With `tools` and `all_tools_known` these include calls
+    that fit no tool; a ToolNode's own wrapper may bring further tools.
     """
 
     async def evaluate_turn(state: Any, config: RunnableConfig, host: GraphHost) -> dict[str, Any]:
@@ -134,9 +126,6 @@ def send_plan(plan: Plan) -> list[Send | str]:
     return goto or [REPORT]
 
 
-# -- approve ---------------------------------------------------------------------------------------
-
-
 def approval_node(
     guard: "BighubGuard",
     *,
@@ -145,12 +134,7 @@ def approval_node(
 ) -> GuardNode:
     """Return a node that asks a person about the calls that need one, and records the answers.
 
-    It is the only node that interrupts, once per task.
-
-    Args:
-        guard: The guard.
-        messages_key: The state's key of the messages.
-        tools: The tools, to check edited arguments against.
+    It is the only node that interrupts, once per task. Edits are checked against `tools`.
     """
 
     async def approve(state: Any, config: RunnableConfig, host: GraphHost) -> Command[Any]:
@@ -161,19 +145,13 @@ def approval_node(
     return GuardNode(approve, guard.runtime, APPROVE)
 
 
-# -- report ----------------------------------------------------------------------------------------
-
-
 def outcome_node(
     guard: "BighubGuard", *, messages_key: str = "messages", then: str | None = "model"
 ) -> GuardNode:
     """Return a node that starts the delivery of outcomes.
 
-    Args:
-        guard: The guard.
-        messages_key: The state's key of the messages.
-        then: The next node, entered once every call of the turn is answered, so that the model runs
-            once per turn. None if your own edges do that.
+    It goes to `then` once every call of the turn is answered, so that the model runs once per turn.
+    Pass None if your own edges do that.
     """
 
     async def report_turn(state: Any, _: RunnableConfig, host: GraphHost) -> Command[Any] | None:

@@ -26,11 +26,9 @@ NextAction = Literal["execute", "ask", "evaluate", "done"]
 
 
 class PlannedCall(TypedDict):
-    """One call of the turn.
+    """One call of the turn, with the provider's id, the tool and its arguments.
 
     Attributes:
-        id: The provider's id of the call.
-        name: The tool.
         args: The arguments it runs with; a person's edit replaces them.
         key: Its record in the journal; None where it is not evaluated.
         next: What comes next: a `Send` to the tools, a question, an evaluation, nothing.
@@ -53,7 +51,6 @@ class Plan(TypedDict):
     Attributes:
         thread: First part of every key: the thread id, or a new id.
         turn: Second part: the AI message's id, or a new id.
-        calls: The turn's calls.
         per_call: Whether a person is asked about each call on its own.
         unclear: Why the last answer was not understood, if there was one.
     """
@@ -82,9 +79,6 @@ def input_schema(messages_key: str) -> type:
     keys = {messages_key: Sequence[Any], CHANNEL: NotRequired[Annotated[Plan, replace_plan]]}
     schema: type = TypedDict("GuardInput", keys)  # type: ignore[misc]
     return schema
-
-
-# -- plans -----------------------------------------------------------------------------------------
 
 
 class TurnId(NamedTuple):
@@ -185,9 +179,6 @@ def next_action(record: CallRecord, settings: GuardSettings, *, can_ask: bool = 
         return "ask" if can_ask else "done"
     # A call that ran before is sent to the tools too: its stored result is returned again.
     return "execute" if step is Step.EXECUTE or record.result is not None else "done"
-
-
-# -- reading state ---------------------------------------------------------------------------------
 
 
 def read_plan(state: Any) -> Plan | None:

@@ -110,15 +110,12 @@ async def _close_call(call: ToolCall, reason: str, ports: Ports) -> ToolMessage:
 
 async def _find_latest_record(call: ToolCall, ports: Ports) -> CallRecord | None:
     """Return the record of a call, or that of the call it was edited into."""
-    key = key_of(call)
-    record = (await ports.find([key])).get(key) if key is not None else None
-    while record is not None and record.state is State.EDITED and record.approval is not None:
-        edited_key = record.approval.edited_to
-        edited = (await ports.find([edited_key])).get(edited_key)
-        if edited is None:
-            break
-        record = edited
-    return record
+    latest, key = None, key_of(call)
+    while key and (record := (await ports.find([key])).get(key)) is not None:
+        latest = record
+        approval = record.approval if record.state is State.EDITED else None
+        key = approval.edited_to if approval is not None else None
+    return latest
 
 
 def _answered_ids(messages: Sequence[BaseMessage]) -> set[str]:

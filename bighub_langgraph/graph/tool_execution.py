@@ -113,9 +113,6 @@ async def check_run(config: RunnableConfig, host: GraphHost) -> None:
     await wait_until_stored(config, host.ports, host.get_checkpoint)
 
 
-# -- evaluate --------------------------------------------------------------------------------------
-
-
 async def evaluate(
     calls: Sequence[ToolCall | EditedCall], turn: str, config: RunnableConfig, host: GraphHost
 ) -> list[CallRecord | RefusedCall]:
@@ -172,9 +169,8 @@ async def evaluate_plan(
     if cannot_ask is None and not checkpointer_of(config):
         cannot_ask = NO_CHECKPOINTER
     items = [evaluation_item(plan, call) for call in pending]
-    for call, record in zip(
-        pending, await evaluate(items, plan["turn"], config, host), strict=True
-    ):
+    records = await evaluate(items, plan["turn"], config, host)
+    for call, record in zip(pending, records, strict=True):
         call.pop("edit", None)
         if isinstance(record, RefusedCall):
             reject_call(call, invalid_call_message(call["name"], record.error))
@@ -183,9 +179,6 @@ async def evaluate_plan(
             record = await cancel_call(record, cannot_ask, host.ports)  # noqa: PLW2901 - the same record
         call["key"] = record.key
         call["next"] = next_action(record, host.runtime.settings, can_ask=not cannot_ask)
-
-
-# -- run one call once -----------------------------------------------------------------------------
 
 
 async def run_once(call: ToolCall, key: str, invoke: Invoke, host: GraphHost) -> ExecutionResult:

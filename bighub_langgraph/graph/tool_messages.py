@@ -79,9 +79,6 @@ def mark_replayed(message: ToolMessage) -> ToolMessage:
     return message.model_copy(update={"additional_kwargs": about})
 
 
-# -- commands --------------------------------------------------------------------------------------
-
-
 def goes_to_parent(part: Any) -> TypeGuard[Command[Any]]:
     """Whether a part of an update is a command for the graph around this one."""
     return isinstance(part, Command) and part.graph == Command.PARENT
@@ -133,9 +130,6 @@ def _targets(command: Command[Any]) -> Sequence[Any]:
 
 def _only_sends(command: Command[Any]) -> bool:
     return isinstance(command.goto, list) and all(isinstance(to, Send) for to in command.goto)
-
-
-# -- the custom stream -----------------------------------------------------------------------------
 
 
 def emit_event(event: dict[str, Any]) -> None:

@@ -6,7 +6,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
-from langchain_core.messages import ToolCall as MessageToolCall
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.errors import ParentCommand
@@ -80,13 +79,8 @@ def tools_node(
     """Return a node that runs tools behind the guard.
 
     Calls that `evaluate` has sent run by their record. Any other call is evaluated here first; one
-    that needs a person is blocked, because this node cannot ask.
-
-    Args:
-        guard: The guard.
-        tools: Tools, or a ToolNode that keeps its settings and wrappers inside the guard: BIGHUB
-            does not see what a wrapper of yours changes in a call.
-        messages_key: The state's key of the messages; the ToolNode's own key, or `messages`.
+    that needs a person is blocked, because this node cannot ask. A ToolNode keeps its settings, its
+    `messages_key` and its wrappers: BIGHUB does not see what a wrapper of yours changes in a call.
     """
     if not isinstance(tools, ToolNode):
         tools = ToolNode(tools, messages_key=messages_key or "messages")
@@ -170,8 +164,7 @@ class _Invocation:
             if source.keys == [key_of(call) for call in source.calls]:  # as they were evaluated
                 pairs = zip(source.calls, source.keys, strict=True)
                 return [plan_call(call, key, "execute") for call, key in pairs]
-        names = {call.tool for call in source.calls}
-        unknown = names - self.node.tools_by_name.keys()
+        unknown = {call.tool for call in source.calls} - self.node.tools_by_name.keys()
         plan = await plan_turn(
             source.calls,
             source.turn_id,
@@ -261,17 +254,11 @@ def _combine(parts: Sequence[Any], form: str, messages_key: str) -> Any:
     return [part if isinstance(part, Command) else output for part, output in pairs]
 
 
-# -- the input of a tool node ----------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class _ToolNodeInput:
-    """The calls of an input.
+    """The calls of an input, whose form is also that of the output.
 
     Attributes:
-        form: The form of the input, and so of the output.
-        calls: The calls.
-        turn_id: The turn of the calls.
         keys: The keys of their records, where the guard's own edges sent the calls; None for the
             call of a read-only tool.
         state: The state for tools that ask for it; None where the ToolNode reads it by itself.
@@ -289,7 +276,11 @@ class _ToolNodeInput:
         """Return an input of a ToolNode with one call alone."""
         tool_call = message_tool_call(call)
         if self.form == "messages":
-            return _with_one_call(self.messages or [], tool_call)
+            # With one call in the last AI message: a ToolNode runs all that it is shown.
+            messages = self.messages or []
+            index = max(n for n, item in enumerate(messages) if isinstance(item, AIMessage))
+            message = messages[index].model_copy(update={"tool_calls": [tool_call]})
+            return [*messages[:index], message, *messages[index + 1 :]]
         return [tool_call] if self.state is None else with_state(tool_call, self.state)
 
 
@@ -299,7 +290,8 @@ async def _read_input(
     """Read a state, a list of messages, a list of calls, or one call with a state."""
     form: Form = "calls"
     values, state = None, None
-    if isinstance(value, list) and value and _is_call(value[-1]):
+    last = value[-1] if isinstance(value, list) and value else None
+    if isinstance(last, Mapping) and last.get("type") == "tool_call":
         if all(CHANNEL in call for call in value):
             return _read_sent_calls(value)
         values, messages = value, await _read_surrounding_messages(config, messages_key, host)
@@ -351,16 +343,3 @@ async def _read_surrounding_messages(
     call = {"name": "read_state", "args": {}, "id": "read_state", "type": "tool_call"}
     await host.invoke(reader, [call], config)
     return read_messages(states[0], messages_key)
-
-
-def _with_one_call(
-    messages: Sequence[BaseMessage], tool_call: MessageToolCall
-) -> list[BaseMessage]:
-    """Return the messages, the last AI message with one call: a ToolNode runs all it is shown."""
-    index = max(n for n, message in enumerate(messages) if isinstance(message, AIMessage))
-    message = messages[index].model_copy(update={"tool_calls": [tool_call]})
-    return [*messages[:index], message, *messages[index + 1 :]]
-
-
-def _is_call(value: Any) -> bool:
-    return isinstance(value, Mapping) and value.get("type") == "tool_call"

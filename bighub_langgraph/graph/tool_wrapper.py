@@ -110,14 +110,12 @@ async def _guard_call(
 
 @dataclass(frozen=True, slots=True)
 class _WrappedCall:
-    """One tool call on its way through the guard.
+    """One tool call, as it comes from the outer wrappers, on its way through the guard.
 
     Attributes:
-        request: The call, as it comes from the outer wrappers.
         message: The AI message of the call, if the state shows it.
         handler: The inner wrappers and the tool.
         plan: The plan of the turn; without calls where the turn was not planned.
-        reported_later: Whether a later step delivers the reports of the whole turn.
     """
 
     request: ToolCallRequest
@@ -162,7 +160,7 @@ class _WrappedCall:
             record, edited = await self._ask_person(call, record)
             if edited is not None:
                 return await self._run_edited(edited)
-        if self._has_ended(record):
+        if next_action(record, self.host.runtime.settings) == "done":
             return await self._answer(record)
         return await self._execute(request, call, record.key)
 
@@ -175,7 +173,7 @@ class _WrappedCall:
             return _error_update(record)
         if record.state is State.AWAITING:
             record, _ = await self._ask_person(call, record, allow_edits=False)
-        if self._has_ended(record):
+        if next_action(record, self.host.runtime.settings) == "done":
             return await self._answer(record)
         return update_of(await self._run_once(call, record.key, invoke), call)
 
@@ -188,11 +186,8 @@ class _WrappedCall:
         [evaluated] = await evaluate([item], self.plan["turn"], config, self.host)
         return evaluated
 
-    def _has_ended(self, record: CallRecord) -> bool:
-        """Whether a call has ended without its tool, and no person is asked about it here."""
-        return next_action(record, self.host.runtime.settings) == "done"
-
     async def _answer(self, record: CallRecord) -> Update:
+        """Answer a call that has ended without its tool, and report it."""
         await self.host.ports.deliver(None)
         return [record_message(record)]
 

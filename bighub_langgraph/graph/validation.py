@@ -31,11 +31,8 @@ def find_errors(
 ) -> list[str | None]:
     """Return what is wrong with each call of a turn, for the model; None for a valid call.
 
-    Args:
-        calls: The calls of one AI message.
-        config: The task's configuration; where the guard cannot read it, no call may run.
-        tools: The tools, where they are known here.
-        all_tools_known: Whether there are no others; a ToolNode's own wrapper may bring some.
+    Where the guard cannot read the task's configuration, no call may run. `tools` are the tools
+    that are known here; a ToolNode's own wrapper may bring others.
     """
     problem = unreadable_run(config)
     ids = Counter(call.call_id for call in calls)

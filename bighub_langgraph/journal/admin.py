@@ -84,32 +84,27 @@ class JournalAdmin:
         }
         if states:
             values["state"] = [state.value for state in states]
-        with self._db.reading() as db:
-            rows = fetch_rows(db, schema.select_calls(values), **values, limit=limit)
+        rows = self._db.fetch_rows(schema.select_calls(values), **values, limit=limit)
         return [self._view(row) for row in rows]
 
     def matching(self, prefix: str) -> list[CallView]:
         """Return the calls whose key begins with a prefix, two at most."""
-        with self._db.reading() as db:
-            rows = fetch_rows(db, schema.SELECT_CALLS_BY_PREFIX, key=prefix, end=prefix + "g")
-        return [self._view(row) for row in rows]
+        query = schema.SELECT_CALLS_BY_PREFIX
+        return [self._view(row) for row in self._db.fetch_rows(query, key=prefix, end=prefix + "g")]
 
     def history(self, key: str) -> list[HistoryEntry]:
         """Return every transition of a call, oldest first."""
-        with self._db.reading() as db:
-            rows = fetch_rows(db, schema.SELECT_HISTORY, key=key)
         return [
             HistoryEntry(
                 **{**row, "state": State(row["state"]), "details": json.loads(row["details"])}
             )
-            for row in rows
+            for row in self._db.fetch_rows(schema.SELECT_HISTORY, key=key)
         ]
 
     def outbox(self, *, dead_letter: bool | None = None, limit: int = 1000) -> list[OutboxEntry]:
         """Return undelivered reports, oldest first; with `dead_letter` only such, or the others."""
         values = {} if dead_letter is None else {"dead_letter": int(dead_letter)}
-        with self._db.reading() as db:
-            rows = fetch_rows(db, schema.select_reports(values), **values, limit=limit)
+        rows = self._db.fetch_rows(schema.select_reports(values), **values, limit=limit)
         return [
             OutboxEntry(
                 queued=report_from_row(row),
@@ -128,8 +123,7 @@ class JournalAdmin:
 
     def counts(self) -> dict[State, int]:
         """Return how many calls are in each state."""
-        with self._db.reading() as db:
-            rows = fetch_rows(db, schema.COUNT_CALLS)
+        rows = self._db.fetch_rows(schema.COUNT_CALLS)
         return {State(row["state"]): row["number"] for row in rows}
 
     def unknown_outcomes(

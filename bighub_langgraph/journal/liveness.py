@@ -90,11 +90,9 @@ def _exists(pid: int) -> bool:
 
 
 class Heartbeat:
-    """Calls a method at intervals from a daemon thread, from `start` to `stop`.
+    """Calls a method every `interval` seconds from a daemon thread, from `start` to `stop`.
 
-    Args:
-        beat: The method; the thread ends with its object.
-        interval: The time between two calls in seconds.
+    The thread ends with the method's object.
     """
 
     def __init__(self, beat: "WeakMethod[Callable[[], None]]", interval: float) -> None:

@@ -108,8 +108,7 @@ class Outbox:
 
     def pending_count(self, *, include_dead_letters: bool = False) -> int:
         """Count the reports that are not delivered."""
-        with self._db.reading() as db:
-            [row] = fetch_rows(db, schema.COUNT_REPORTS, acked=list(self._acked))
+        [row] = self._db.fetch_rows(schema.COUNT_REPORTS, acked=list(self._acked))
         return int(row["number"]) - (0 if include_dead_letters else int(row["dead_letters"]))
 
     def close(self) -> None:

@@ -1,10 +1,9 @@
 """Records and reports as rows and back. Everything is JSON except a tool's output."""
 
-import importlib
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
+from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 from bighub_langgraph.core.decision import parse_decision
@@ -39,8 +38,6 @@ class ResultCodec(NamedTuple):
 
 _JSON = "json"
 _codecs: dict[str, ResultCodec] = {}
-# The module that registers a codec, for a process that reads what another host wrote.
-_CODEC_MODULES = {"langgraph": "bighub_langgraph.graph.result_codec"}
 
 
 def register_codec(name: str, codec: ResultCodec) -> None:
@@ -49,15 +46,17 @@ def register_codec(name: str, codec: ResultCodec) -> None:
 
 
 def _find_codec(name: str) -> ResultCodec:
-    if name not in _codecs:
-        try:
-            importlib.import_module(_CODEC_MODULES[name])
-        except (KeyError, ImportError) as error:
-            raise JournalError(
-                f"the journal holds a tool's output that was stored by {name}, which is needed to "
-                f"read it and cannot be imported: {error}"
-            ) from error
-    return _codecs[name]
+    if name in _codecs:
+        return _codecs[name]
+    try:  # another host wrote the row
+        import bighub_langgraph.graph.result_codec  # noqa: F401 - it registers LangGraph's codec
+
+        return _codecs[name]
+    except (KeyError, ImportError) as error:
+        raise JournalError(
+            f"the journal holds a tool's output that was stored by {name}, which is needed to "
+            f"read it and cannot be imported: {error}"
+        ) from error
 
 
 def _dump_result(result: ToolOutcome | None) -> tuple[str | None, bytes | None]:
@@ -114,7 +113,7 @@ def transition_to_row(record: CallRecord, at: float) -> dict[str, Any]:
     """Return the columns a transition may change."""
     codec, result = _dump_result(record.result)
     error = record.result.error if isinstance(record.result, ToolFailed) else None
-    approval = None if record.approval is None else _approval_to_json(record.approval)
+    approval = asdict(record.approval) if record.approval else None
     return {
         "state": record.state.value,
         "version": record.version,
@@ -132,13 +131,14 @@ def record_from_row(row: Mapping[str, Any]) -> CallRecord:
     """Return the record of a row."""
     body = json.loads(row["body"])
     details = json.loads(row["details"])
+    approval = details["approval"]
     return CallRecord(
         key=row["key"],
         **{name: row[name] for name in _NAMES} | body["names"],
         request=EvaluationRequest(**body["request"]),
         state=State(row["state"]),
         decision=_decision_from_json(body["decision"]),
-        approval=_approval_from_json(details["approval"]),
+        approval=approval and Approval(**{**approval, "answer": Answer(approval["answer"])}),
         edited_from=body["edited_from"],
         result=_load_result(row["codec"], row["result"], details["error"]),
         reason=details["reason"],
@@ -151,8 +151,6 @@ def record_from_row(row: Mapping[str, Any]) -> CallRecord:
 
 
 _NAMES = ("thread", "turn", "call_id", "tool")
-_REQUEST_FIELDS = tuple(field.name for field in fields(EvaluationRequest))
-_APPROVAL_FIELDS = tuple(field.name for field in fields(Approval))
 
 
 def to_storable(text: str) -> str:
@@ -166,7 +164,7 @@ def _body(record: CallRecord) -> dict[str, Any]:
     names = {name: getattr(record, name) for name in _NAMES}
     decision = record.decision
     return {
-        "request": {name: getattr(record.request, name) for name in _REQUEST_FIELDS},
+        "request": vars(record.request),
         "decision": decision and {"reply": decision.reply, "fault": decision.fault},
         "edited_from": record.edited_from,
         # The exact names, where the columns cannot hold them.
@@ -181,14 +179,6 @@ def _decision_from_json(body: Mapping[str, Any] | None) -> Decision | None:
     if not body["fault"]:
         return parse_decision(reply)
     return Decision(reply, Recommendation(reply["recommendation"]), fault=body["fault"])
-
-
-def _approval_to_json(approval: Approval) -> dict[str, Any]:
-    return {name: getattr(approval, name) for name in _APPROVAL_FIELDS}
-
-
-def _approval_from_json(body: Mapping[str, Any] | None) -> Approval | None:
-    return None if body is None else Approval(**{**body, "answer": Answer(body["answer"])})
 
 
 # -- history and outbox ----------------------------------------------------------------------------
@@ -257,7 +247,7 @@ def _history_details(before: CallRecord | None, after: CallRecord) -> dict[str, 
     if before is None and after.edited_from:
         details["edited_from"] = after.edited_from
     if after.approval is not None and (before is None or after.approval != before.approval):
-        details["approval"] = _approval_to_json(after.approval)
+        details["approval"] = asdict(after.approval)
     if isinstance(after.result, ToolFailed):
         details["error"] = after.result.error
     if after.reason:

@@ -7,98 +7,87 @@ Only names of columns and states of calls are part of a statement; every other v
 
 from collections.abc import Iterable
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Double,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    String,
-    Table,
-    Text,
-)
+import sqlalchemy as sa
 
 from bighub_langgraph.core.models import FINAL_STATES
 
-metadata = MetaData()
+metadata = sa.MetaData()
 
-_serial = BigInteger().with_variant(Integer, "sqlite")
+_serial = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
-calls = Table(
+calls = sa.Table(
     "bighub_calls",
     metadata,
-    Column("key", String(64), primary_key=True),
-    Column("thread", Text, nullable=False),
-    Column("turn", Text, nullable=False),
-    Column("call_id", Text, nullable=False),
-    Column("tool", Text, nullable=False),
-    Column("request_id", Text),
-    Column("created_at", Double, nullable=False),
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("thread", sa.Text, nullable=False),
+    sa.Column("turn", sa.Text, nullable=False),
+    sa.Column("call_id", sa.Text, nullable=False),
+    sa.Column("tool", sa.Text, nullable=False),
+    sa.Column("request_id", sa.Text),
+    sa.Column("created_at", sa.Double, nullable=False),
     # What never changes after the decision: the request, the decision, the edited call's key.
-    Column("body", Text, nullable=False),
-    Column("state", String(32), nullable=False),
-    Column("version", Integer, nullable=False),
-    Column("updated_at", Double, nullable=False),
-    Column("owner", Text),
-    Column("starts", Integer, nullable=False),
-    Column("expires_at", Double),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("state", sa.String(32), nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("updated_at", sa.Double, nullable=False),
+    sa.Column("owner", sa.Text),
+    sa.Column("starts", sa.Integer, nullable=False),
+    sa.Column("expires_at", sa.Double),
     # The reason, the approval and the tool's error, as JSON.
-    Column("details", Text, nullable=False),
-    Column("codec", String(32)),
-    Column("result", LargeBinary),
-    Index("bighub_calls_by_thread", "thread"),
-    Index("bighub_calls_by_state", "state", "updated_at"),
-    Index("bighub_calls_by_request", "request_id"),
+    sa.Column("details", sa.Text, nullable=False),
+    sa.Column("codec", sa.String(32)),
+    sa.Column("result", sa.LargeBinary),
+    sa.Index("bighub_calls_by_thread", "thread"),
+    sa.Index("bighub_calls_by_state", "state", "updated_at"),
+    sa.Index("bighub_calls_by_request", "request_id"),
 )
 
-history = Table(
+history = sa.Table(
     "bighub_history",
     metadata,
-    Column("id", _serial, primary_key=True, autoincrement=True),
-    Column("key", String(64), nullable=False),
-    Column("at", Double, nullable=False),
-    Column("event", String(32), nullable=False),
-    Column("state", String(32), nullable=False),
-    Column("version", Integer, nullable=False),
-    Column("details", Text, nullable=False),
-    Index("bighub_history_by_key", "key"),
+    sa.Column("id", _serial, primary_key=True, autoincrement=True),
+    sa.Column("key", sa.String(64), nullable=False),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("event", sa.String(32), nullable=False),
+    sa.Column("state", sa.String(32), nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("details", sa.Text, nullable=False),
+    sa.Index("bighub_history_by_key", "key"),
 )
 
-outbox = Table(
+outbox = sa.Table(
     "bighub_outbox",
     metadata,
-    Column("id", _serial, primary_key=True, autoincrement=True),
-    Column("key", String(64), nullable=False),
-    Column("turn", Text, nullable=False),
-    Column("kind", String(16), nullable=False),
-    Column("body", Text, nullable=False),
-    Column("queued_at", Double, nullable=False),
-    Column("tries", Integer, nullable=False),
-    Column("refusals", Integer, nullable=False),
-    Column("due_at", Double, nullable=False),
-    Column("leased_until", Double, nullable=False),
-    Column("leased_by", Text),
-    Column("dead_letter", Integer, nullable=False),
-    Column("error", Text),
-    Index("bighub_outbox_by_key", "key"),
-    Index("bighub_outbox_by_lease", "leased_until"),
+    sa.Column("id", _serial, primary_key=True, autoincrement=True),
+    sa.Column("key", sa.String(64), nullable=False),
+    sa.Column("turn", sa.Text, nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("queued_at", sa.Double, nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("refusals", sa.Integer, nullable=False),
+    sa.Column("due_at", sa.Double, nullable=False),
+    sa.Column("leased_until", sa.Double, nullable=False),
+    sa.Column("leased_by", sa.Text),
+    sa.Column("dead_letter", sa.Integer, nullable=False),
+    sa.Column("error", sa.Text),
+    sa.Index("bighub_outbox_by_key", "key"),
+    sa.Index("bighub_outbox_by_lease", "leased_until"),
     # Ids are never used again: an acknowledged one must not delete a later report.
     sqlite_autoincrement=True,
 )
 
-owners = Table(
+owners = sa.Table(
     "bighub_owners",
     metadata,
-    Column("owner", String(128), primary_key=True),
-    Column("beat_at", Double, nullable=False),
+    sa.Column("owner", sa.String(128), primary_key=True),
+    sa.Column("beat_at", sa.Double, nullable=False),
 )
 
 # -- calls and their history -----------------------------------------------------------------------
 
 
-def _insert(table: Table) -> str:
+def _insert(table: sa.Table) -> str:
     """Return an INSERT of a whole row; the database assigns its id."""
     names = [column.name for column in table.columns if column.name != "id"]
     values = ", ".join(f":{name}" for name in names)

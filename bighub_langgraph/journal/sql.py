@@ -1,6 +1,7 @@
 """A journal on SQL: SQLite for one machine, PostgreSQL where several share it."""
 
 import logging
+import threading
 import time
 import weakref
 from collections import OrderedDict
@@ -10,16 +11,20 @@ from contextlib import suppress
 import sqlalchemy as sa
 
 from bighub_langgraph.core.errors import (
+    BighubGuardError,
     ConfigurationError,
     InvalidTransition,
     JournalError,
     RecordNotFound,
 )
 from bighub_langgraph.core.lifecycle import (
+    ClaimReleased,
     DecisionMade,
     Event,
     ExecutionFinished,
+    ExecutionPaused,
     ExecutionStarted,
+    OwnerLost,
     apply_event,
 )
 from bighub_langgraph.core.models import CallRecord
@@ -37,7 +42,6 @@ from bighub_langgraph.journal.row_mapping import (
     to_storable,
     transition_to_row,
 )
-from bighub_langgraph.journal.write_behind import WriteBehind
 from bighub_langgraph.sqldb import Database, call_after_fork, execute, execute_many, fetch_rows
 
 log = logging.getLogger("bighub_langgraph")
@@ -48,6 +52,8 @@ LEASE = 30.0
 TICK = 1.0
 # How many open records are kept. Reading each again makes a claim on SQLite 0.2 ms slower.
 MAX_RECENT = 1024
+# Nobody else can find out how a tool ended, or that it never began.
+_RETRIED_EVENTS = (ExecutionFinished, ExecutionPaused, OwnerLost, ClaimReleased)
 
 
 class Journal:
@@ -125,9 +131,8 @@ class Journal:
 
     def find_by_request_id(self, request_id: str) -> list[CallRecord]:
         """Return the calls with this id of BIGHUB's, newest first."""
-        with self._db.reading() as db:
-            query = schema.SELECT_CALLS_BY_REQUEST
-            rows = fetch_rows(db, query, request_id=to_storable(request_id))
+        values = {"request_id": to_storable(request_id)}
+        rows = self._db.fetch_rows(schema.SELECT_CALLS_BY_REQUEST, **values)
         return [record_from_row(row) for row in rows]
 
     def insert(self, records: Sequence[CallRecord], reporting: ReportingConfig) -> list[CallRecord]:
@@ -172,8 +177,7 @@ class Journal:
         alive = is_alive(process)
         if alive is not None:
             return not alive
-        with self._db.reading() as db:
-            rows = fetch_rows(db, schema.SELECT_BEAT, owner=process)
+        rows = self._db.fetch_rows(schema.SELECT_BEAT, owner=process)
         # While the database is away no process can write a heartbeat: count from its return.
         last: float = max([self._db.failed_at, *(row["beat_at"] for row in rows)])
         return self._db.now() - last > self._lease
@@ -301,6 +305,50 @@ class Journal:
             log.warning("no heartbeat could be written: %s", error)
         else:
             self._write_behind.flush(self._apply)
+
+
+class WriteBehind:
+    """Keeps transitions that the database did not take until it is back or the process ends."""
+
+    def __init__(self) -> None:
+        self._pending: list[tuple[str, Event, ReportingConfig]] = []
+        self._lock = threading.Lock()
+
+    def __bool__(self) -> bool:
+        return bool(self._pending)
+
+    def add(self, key: str, event: Event, reporting: ReportingConfig) -> bool:
+        """Keep a transition that only this process can make; return whether it is one."""
+        if not isinstance(event, _RETRIED_EVENTS):
+            return False
+        with self._lock:
+            self._pending.append((key, event, reporting))
+        return True
+
+    def flush(self, write: Callable[[str, Event, ReportingConfig], object]) -> None:
+        """Write the transitions in their order, as far as the database takes them."""
+        with self._lock:
+            while self._pending:
+                key, event, reporting = self._pending[0]
+                name = type(event).__name__
+                try:
+                    write(key, event, reporting)
+                    log.warning("call %s: %s is written now", key[:12], name)
+                except JournalError:
+                    return
+                except BighubGuardError as error:
+                    # It was written at the time, or the call was completed by someone else.
+                    log.warning("call %s: %s is not written: %s", key[:12], name, error)
+                del self._pending[0]
+
+    def log_lost(self) -> None:
+        """Log the transitions that will never be written."""
+        for key, event, _ in self._pending:
+            log.error(
+                "call %s: the journal never took its end (%s); its outcome will show as unknown",
+                key[:12],
+                type(event).__name__,
+            )
 
 
 def _check_url(url: str) -> sa.URL:

@@ -1,17 +1,17 @@
-"""Run the demo and print it in lines of at most 80 columns."""
+"""Run the demo, and print it and what its outcomes changed, in at most 80 columns."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from uuid import uuid4
 
 from langgraph.checkpoint.memory import InMemorySaver
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from bighub_langgraph import BighubGuard, create_guarded_agent
-from bighub_langgraph.cli.console import stdout
+from bighub_langgraph.cli.console import create_table, stdout
 from bighub_langgraph.cli.demo.command import Approve
-from bighub_langgraph.cli.demo.comparison import compare_thirds
 from bighub_langgraph.cli.demo.scenario import REQUESTS, Request, create_shop
 from bighub_langgraph.cli.demo.scripted_model import scripted_model
 from bighub_langgraph.cli.demo.shop import POLICIES, create_tools
@@ -22,6 +22,8 @@ from bighub_langgraph.cli.demo.support_desk import (
     serve_request,
 )
 from bighub_langgraph.cli.options import database_url, open_local_bighub
+from bighub_langgraph.core.decision import resolve_verdict
+from bighub_langgraph.core.models import Verdict
 from bighub_langgraph.local import DomainSettings, Settings
 
 # Looser than the default, so that two dozen requests are enough for some calls to run without
@@ -44,6 +46,13 @@ STYLES = {
     **dict.fromkeys(("review_recommended", "review"), "dark_orange"),
     **dict.fromkeys(("do_not_proceed", "block", "FAILURE"), "red"),
 }
+
+Calls = Sequence[DemoCall]
+
+LEGEND = (
+    "No outcomes: the same calls, evaluated by an engine that received no outcomes. Bad: the call"
+    " failed, or was fraud or a mistake, or would have been if it had been executed."
+)
 
 
 def run_demo(model: str | None, approve: Approve, *, is_default: bool, db: str | None) -> None:
@@ -109,8 +118,8 @@ def format_introduction(
         ("A support desk that learns\n\n", "bold"),
         f"{len(REQUESTS)} customers write to a small shop. The embedded BIGHUB evaluates each\n"
         "call that changes something, and receives its outcome afterwards. It lets\n"
-        f"calls run without approval while it is {SETTINGS.confidence_level:.0%} confident that\n"
-        f"at most {SETTINGS.max_bad_rate or 1:.0%} of them go wrong.\n\n",
+        f"calls run without approval while it is {SETTINGS.confidence_level:.0%} confident "
+        f"that at most\n{SETTINGS.max_bad_rate or 1:.0%} of them go wrong.\n\n",
         (f"{'model':<15}", "dim"),
         f"{model}, a real one\n" if model else "scripted, no LLM; --model NAME uses one\n",
         (f"{'approvals':<15}", "dim"),
@@ -160,3 +169,59 @@ def format_late_outcome(call: DemoCall) -> Text:
         return Text()
     line = Text.assemble(("  ↯ ", "red"), (call.late_outcome.status, "bold red"))
     return line.append(f" {call.tool} of request {call.request}: {call.late_outcome.reason}")
+
+
+# -- what the outcomes changed ---------------------------------------------------------------------
+
+
+def compare_thirds(calls: Calls, requests: int, new_guard: BighubGuard) -> RenderableType:
+    """Get a table of the requests' first third, their last, and the last without outcomes."""
+    size = requests // 3
+    evaluated = [call for call in calls if call.verdict is not None]
+    first = [call for call in evaluated if call.request <= size]
+    last = [call for call in evaluated if call.request > requests - size]
+    groups = {
+        f"first third,\nrequests 1-{size}": first,
+        f"last third,\nrequests {requests - size + 1}-{requests}": last,
+        "last third,\nno outcomes": [_evaluate_again(call, new_guard) for call in last],
+    }
+    table = create_table("What the outcomes changed")
+    table.add_column("", ratio=1)
+    for title in groups:
+        table.add_column(title, justify="right", min_width=14)
+    for name, summarize in ROWS.items():
+        table.add_row(name, *map(summarize, groups.values()))
+    return Group(table, "", Text(LEGEND, "dim"))
+
+
+def _evaluate_again(call: DemoCall, guard: BighubGuard) -> DemoCall:
+    decision = guard.evaluate(call.tool, call.arguments, session=f"no-outcomes-{call.request}")
+    return replace(call, verdict=resolve_verdict(decision), risk=decision.risk_score)
+
+
+def _count(verdict: Verdict) -> Callable[[Calls], str]:
+    return lambda calls: str(sum(call.verdict is verdict for call in calls))
+
+
+def _bad_without_approval(calls: Calls) -> str:
+    bad = [call for call in calls if call.is_bad]
+    return f"{sum(call.verdict is Verdict.EXECUTE for call in bad)} of {len(bad)}"
+
+
+def _mean_risk(*, is_bad: bool) -> Callable[[Calls], str]:
+    def mean(calls: Calls) -> str:
+        risks = [call.risk for call in calls if call.risk is not None and call.is_bad is is_bad]
+        return f"{sum(risks) / len(risks):.2f}" if risks else "."
+
+    return mean
+
+
+ROWS: dict[str, Callable[[Calls], str]] = {
+    "calls evaluated": lambda calls: str(len(calls)),
+    "executed without approval": _count(Verdict.EXECUTE),
+    "reviewed by a person": _count(Verdict.REVIEW),
+    "blocked": _count(Verdict.BLOCK),
+    "bad calls executed without approval": _bad_without_approval,
+    "mean risk of good calls": _mean_risk(is_bad=False),
+    "mean risk of bad calls": _mean_risk(is_bad=True),
+}
