@@ -148,7 +148,7 @@ def test_what_a_redaction_left_in_a_proposal_does_not_keep_a_call_from_being_fou
     asked = decided_record()
     context = {**asked.request.context, "arguments": {"order": Masked("order", "***")}}
     journal = MemoryJournal()
-    hidden = replace(asked, request=replace(asked.request, context=context))
+    hidden = asked._replace(request=replace(asked.request, context=context))
     settled = moved(journal, hidden, [CallCancelled("nobody can be asked")])
     tell_all(journal)
     assert journal.find_by_request_id("req-1") == [settled]

@@ -3,7 +3,6 @@
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager, nullcontext
 from copy import deepcopy
-from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -112,7 +111,7 @@ async def run_with_approvals(
         if not any(call.approval for call in calls):
             break
         answered = [answers.get(call.call_id, call) for call in ending.run.calls]
-        resumed = replace(ending.run, calls=answered)
+        resumed = ending.run._replace(calls=answered)
         parts = run_agent(resumed, context, streaming=False, response=ending.response, once=True)
         ending = await run_to_end(parts)
     return ending, summarize_approvals(asked_calls, ending)

@@ -99,7 +99,7 @@ class BaseClient(ClientSettings, ToolRegistration):
                 calls are not those of the journal; or it is not signed with `signing_key`.
         """
         run, response = parse_state(blob, self._tools, self._signing_key)
-        context = replace(self._make_context(), ports=self._runtime.ports)
+        context = self._make_context()._replace(ports=self._runtime.ports)
         run_sync(check_against_journal(run, context, is_signed=self._signing_key is not None))
         return self._make_state(run, response)
 

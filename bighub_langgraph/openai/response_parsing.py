@@ -2,8 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from bighub_langgraph.core.jsonable import MAPPING, copy_jsonable, replace_surrogates, to_jsonable
 from bighub_langgraph.core.redaction import redact_text
@@ -11,9 +10,10 @@ from bighub_langgraph.openai.errors import ProviderResponseError, StreamInterrup
 
 Json = dict[str, Any]
 
+_EMPTY: Json = {}  # a default; no one changes it
 
-@dataclass(frozen=True)
-class ModelResponse:
+
+class ModelResponse(NamedTuple):
     """One response of the model.
 
     Attributes:
@@ -32,7 +32,7 @@ class ModelResponse:
     refusal: str = ""
     incomplete_reason: str = ""
     error: Json | None = None
-    usage: Json = field(default_factory=dict)
+    usage: Json = _EMPTY
 
     @property
     def function_calls(self) -> list[Json]:
