@@ -442,7 +442,7 @@ def test_what_ran_in_a_turn_that_was_interrupted_is_told(server: ResponsesServer
 async def test_what_ran_in_a_run_that_was_cancelled_is_told_at_its_end(
     server: ResponsesServer, bighub: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bighub_langgraph.delivery_worker.MOMENT", 0.01)
+    monkeypatch.setattr("bighub_langgraph.delivery_worker.FALLBACK_DELAY", 0.01)
     begun, let_go = asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
 

@@ -1,6 +1,5 @@
 """The tool calls of one response: parse, evaluate, execute, and build the outputs."""
 
-from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -83,11 +82,12 @@ def _build_error_event(call: ToolCallState, error: str, run: Run, context: RunCo
 
 
 def _parse_calls(items: Sequence[Json], run: Run, context: RunContext) -> list[ToolCallState]:
-    counts = Counter(map(call_id_of, items))
-    first_items = {call_id_of(item): item for item in reversed(items)}
+    items_by_id: dict[str, list[Json]] = {}
+    for item in items:
+        items_by_id.setdefault(call_id_of(item), []).append(item)
     return [
-        _parse_call(call_id, first_items[call_id], run, context, is_unique=count == 1)
-        for call_id, count in counts.items()
+        _parse_call(call_id, same_id[0], run, context, is_unique=len(same_id) == 1)
+        for call_id, same_id in items_by_id.items()
     ]
 
 
