@@ -150,9 +150,10 @@ def _status_after(response: ModelResponse, run: Run, context: RunContext) -> str
         return "failed"
     if not response.is_complete:
         return "incomplete"
-    if response.function_calls:
+    kinds = {item.get("type") for item in response.items}
+    if "function_call" in kinds:
         return "max_rounds" if run.rounds >= context.max_rounds else _IN_PROGRESS
-    if response.approval_requests:
+    if "mcp_approval_request" in kinds:
         return _IN_PROGRESS
     return "refused" if response.refusal and not response.text else "completed"
 
