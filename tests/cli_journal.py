@@ -1,6 +1,5 @@
 """A journal with a call in each situation that the commands on a journal distinguish."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +27,13 @@ def invoke(*arguments: Any) -> Result:
 
 
 def create_record(key: str, **fields: Any) -> CallRecord:
-    return replace(decided_record(), key=key, created_at=2.0, **fields)
+    return decided_record()._replace(key=key, created_at=2.0, **fields)
 
 
 def create_journal(folder: Path) -> Journal:
     """A journal with one executed call, one with an unknown outcome, and one awaiting approval."""
     journal = Journal(f"sqlite:///{folder / FILE}")
-    reviewed = replace(decided_record(Verdict.REVIEW), key=EXECUTED, created_at=1.0)
+    reviewed = decided_record(Verdict.REVIEW)._replace(key=EXECUTED, created_at=1.0)
     waiting = create_record(AWAITING, state=State.AWAITING)
     journal.insert([reviewed, create_record(UNKNOWN, tool="pay"), waiting], REPORTING)
     yes = approval(at=2.0, approver="alice", verified=True, comment="checked")

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +141,7 @@ def test_a_mistyped_path_creates_no_journal(tmp_path: Path) -> None:
 def test_only_calls_of_threads_without_open_calls_are_pruned(path: Path, journal: Journal) -> None:
     deliver_all(journal)
     assert "0 calls" in invoke("calls", "prune", "--older-than", "0", "--journal", path).stdout
-    completed = replace(create_record("a" * 32), thread="over", state=State.BLOCKED)
+    completed = create_record("a" * 32)._replace(thread="over", state=State.BLOCKED)
     journal.insert([completed], ReportingConfig(outcomes=False, memory=False))
     assert "1 calls" in invoke("calls", "prune", "--older-than", "0", "--journal", path).stdout
     remaining = journal.find([EXECUTED, UNKNOWN, AWAITING, "a" * 32])

@@ -62,8 +62,8 @@ def journal(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Ite
 
 
 def call(number: int, turn: str = "message-1") -> CallRecord:
-    record = decided_record(Verdict.REVIEW)
-    return replace(record, key=f"{number:032x}", turn=turn, created_at=1.0)
+    fresh = decided_record(Verdict.REVIEW)
+    return fresh._replace(key=f"{number:032x}", turn=turn, created_at=1.0)
 
 
 def run(journal: Any, record: CallRecord) -> None:
@@ -160,7 +160,7 @@ def test_outcomes_go_in_batches_of_a_hundred(
     guard: BighubGuard, journal: Any, bighub: RecordingBighub
 ) -> None:
     for number in range(120):
-        run(journal, replace(call(number), decision=None))
+        run(journal, call(number)._replace(decision=None))
     for number in range(120, 260):
         run(journal, call(number))
     assert guard.flush() == 0
@@ -299,7 +299,7 @@ def _interrupted(guard: BighubGuard, number: int) -> bool:
         sys.setprofile(Signal("/bighub_langgraph/", number))
         return ended
 
-    guard.journal.insert([replace(decided_record(), key=call(1).key, turn="message-1")], REPORTING)
+    guard.journal.insert([decided_record()._replace(key=call(1).key, turn="message-1")], REPORTING)
     try:
         run_sync(claim_and_execute(call(1).key, guard.runtime.ports, tool))
         guard.runtime.delivery.deliver("message-1")

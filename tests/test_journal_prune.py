@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +51,7 @@ def journal(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Ite
 
 
 def call(letter: str, thread: str, **fields: Any) -> CallRecord:
-    return replace(decided_record(), key=letter * 32, thread=thread, created_at=1.0, **fields)
+    return decided_record()._replace(key=letter * 32, thread=thread, created_at=1.0, **fields)
 
 
 def run_and_deliver(journal: Any, record: CallRecord, reporting: ReportingConfig = QUIET) -> None:
@@ -134,5 +133,5 @@ def test_a_full_journal_in_memory_keeps_open_and_unreported_calls() -> None:
     journal.ack([entry.id for entry in journal.lease_batch(2e9, 10)])
     journal.transition("a" * 32, ExecutionStarted("a/2", 0.0), QUIET)
     journal.transition("a" * 32, ExecutionFinished("a/2", ToolSucceeded("done")), QUIET)
-    run_and_deliver(journal, replace(call("d", "thread d"), key="0" * 32))
+    settle(journal, call("d", "thread d")._replace(key="0" * 32))
     assert len(kept(journal)) <= 1

@@ -8,7 +8,6 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,7 +43,7 @@ REPORTING = ReportingConfig()
 
 def call(key: str = "a" * 32, **fields: Any) -> CallRecord:
     """A call that may run."""
-    return replace(decided_record(), key=key, created_at=1.0, **fields)
+    return decided_record()._replace(key=key, created_at=1.0, **fields)
 
 
 def ran(journal: Journal, record: CallRecord, at: float = 0.0) -> CallRecord:
@@ -106,8 +105,8 @@ def test_any_text_of_a_model_can_be_stored(journal: Journal, database: str) -> N
 def test_the_first_to_store_a_call_wins(journal: Journal, database: str) -> None:
     [stored] = journal.insert([call()], REPORTING)
     other = Journal(database)
-    [theirs] = other.insert([replace(call(), state=State.AWAITING)], REPORTING)
-    assert theirs == stored
+    [theirs] = other.insert([call()._replace(state=State.AWAITING)], REPORTING)
+    assert theirs == mine
     other.close()
 
 
@@ -344,7 +343,7 @@ def test_journal_and_engine_may_share_a_database(database: str) -> None:
 def test_calls_are_found_by_request_id_newest_first(journal: Journal, database: str) -> None:
     first, edited = call(), call("b" * 32)
     journal.insert([first], REPORTING)
-    journal.insert([replace(edited, created_at=2.0)], REPORTING)
+    journal.insert([edited._replace(created_at=2.0)], REPORTING)
     assert first.request_id
     other = Journal(database)
     assert [record.key for record in other.find_by_request_id(first.request_id)] == [

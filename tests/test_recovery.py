@@ -26,7 +26,7 @@ from tests.calls import decided_record
 from tests.engines import ScriptedBighub
 
 REPORTING = ReportingConfig()
-CALL = replace(decided_record(), key="a" * 32, created_at=1.0)
+CALL = decided_record()._replace(key="a" * 32, created_at=1.0)
 
 
 @pytest.fixture(params=["memory", "sqlite"])

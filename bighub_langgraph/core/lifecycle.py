@@ -12,7 +12,7 @@ UNKNOWN    --ExecutionFinished (by its owner) | OutcomeResolved--> EXECUTED | TO
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, assert_never
 
 from bighub_langgraph.core.errors import InvalidTransition
@@ -131,7 +131,7 @@ def apply_event(record: CallRecord, event: Event) -> CallRecord:
     transition = TRANSITIONS.get((record.state, type(event)))
     if transition is None:
         raise InvalidTransition(record.key, record.state, type(event).__name__)
-    return replace(record, **transition(record, event), version=record.version + 1)
+    return record._replace(**transition(record, event), version=record.version + 1)
 
 
 def next_step(record: CallRecord) -> Step:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from bighub_langgraph.core.errors import InvalidCall
 from bighub_langgraph.core.jsonable import MAPPING
@@ -286,8 +286,7 @@ class ToolFailed:
 ToolOutcome = ToolSucceeded | ToolFailed
 
 
-@dataclass(frozen=True)
-class CallRecord:
+class CallRecord(NamedTuple):
     """Everything known of one call.
 
     Attributes:

@@ -3,7 +3,7 @@
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from bighub_langgraph.concurrency import fork_safe_lock
 from bighub_langgraph.core.errors import RecordNotFound
@@ -222,7 +222,7 @@ class MemoryJournal:
             self._updated_at[record.key] = now = self._clock()
             self._open_calls[record.thread] += 1
             if record.is_final:
-                before = replace(record, state=State.PROPOSED)
+                before = record._replace(state=State.PROPOSED)
                 if kinds := report_kinds(before, record, reporting):
                     self._queue(kinds, record, reporting, now)
                 self._finish(record)

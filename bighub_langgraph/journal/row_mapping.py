@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import fields
 from typing import Any, NamedTuple
 
 from bighub_langgraph.core.decision import parse_decision
@@ -195,7 +195,7 @@ def build_transition_rows(
 
     It may call a user's `redact`, so no transaction is open.
     """
-    reports = build_reports(before or replace(after, state=State.PROPOSED), after, reporting)
+    reports = build_reports(before or after._replace(state=State.PROPOSED), after, reporting)
     row = {
         "key": after.key,
         "at": at,

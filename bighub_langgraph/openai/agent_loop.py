@@ -1,9 +1,8 @@
 """The loop of a run: request a response, run its tool calls, until it is done or must wait."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager, nullcontext
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing, nullcontext
 from copy import deepcopy
-from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -28,7 +27,7 @@ NO_RESPONSE = ModelResponse(id=None, status="failed", items=(), text="")
 _IN_PROGRESS = "in_progress"
 
 
-async def run_agent(
+async def run_agent(  # noqa: C901, PLR0912 - one loop; a generator within it costs time
     run: Run,
     context: RunContext,
     *,
@@ -62,14 +61,24 @@ async def run_agent(
         if isinstance(claim, dict):
             ending = RunEnding.from_json(claim)
         else:
-            with claim or nullcontext(), _add_run_to_error(run, response, context):
-                request = _build_request(run, context.tools.definitions)
-                async with aclosing(context.api.respond(request, streaming=streaming)) as parts:
-                    async for part in parts:
-                        if isinstance(part, ModelResponse):
-                            response = part
-                        else:
-                            yield part
+            request = _build_request(run, context.tools.definitions)
+            with claim or nullcontext():
+                try:
+                    if streaming:
+                        async with aclosing(context.api.stream(request)) as parts:
+                            async for part in parts:
+                                if isinstance(part, ModelResponse):
+                                    response = part
+                                else:
+                                    yield part
+                    else:
+                        response = await context.api.respond(request)
+                except ProviderResponseError as error:
+                    # Users receive what happened in the run so far.
+                    error.events = deepcopy(list(run.events))
+                    error.state = context.create_state(run)
+                    error.response = serialize_response(response) if response.id else None
+                    raise
                 run = run.with_response(response, _make_turn_id(response, run))
                 ending = RunEnding(run, response, _status_after(response, run, context))
             if claim is not None:
@@ -112,7 +121,7 @@ async def run_with_approvals(
         if not any(call.approval for call in calls):
             break
         answered = [answers.get(call.call_id, call) for call in ending.run.calls]
-        resumed = replace(ending.run, calls=answered)
+        resumed = ending.run._replace(calls=answered)
         parts = run_agent(resumed, context, streaming=False, response=ending.response, once=True)
         ending = await run_to_end(parts)
     return ending, summarize_approvals(asked_calls, ending)
@@ -129,17 +138,6 @@ async def _run_and_deliver(step: Awaitable[Run], context: RunContext) -> Run:
     return run
 
 
-@contextmanager
-def _add_run_to_error(run: Run, last: ModelResponse, context: RunContext) -> Iterator[None]:
-    """Add what happened in the run so far to an error of the model's service."""
-    try:
-        yield
-    except ProviderResponseError as error:
-        error.events, error.state = deepcopy(list(run.events)), context.create_state(run)
-        error.response = serialize_response(last) if last.id else None
-        raise
-
-
 def _make_turn_id(response: ModelResponse, run: Run) -> str:
     # Some servers give every response the same id, or none. Equal calls of two turns would then be
     # one call to the journal.
@@ -152,9 +150,10 @@ def _status_after(response: ModelResponse, run: Run, context: RunContext) -> str
         return "failed"
     if not response.is_complete:
         return "incomplete"
-    if response.function_calls:
+    kinds = {item.get("type") for item in response.items}
+    if "function_call" in kinds:
         return "max_rounds" if run.rounds >= context.max_rounds else _IN_PROGRESS
-    if response.approval_requests:
+    if "mcp_approval_request" in kinds:
         return _IN_PROGRESS
     return "refused" if response.refusal and not response.text else "completed"
 

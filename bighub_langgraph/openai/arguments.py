@@ -56,8 +56,7 @@ def parse_arguments(raw: Any, tool: str) -> Json:
         InvalidCall: They are not a JSON object, or are nested too deeply to be stored.
     """
     try:
-        is_text = isinstance(raw, str)
-        arguments = json.loads(raw or "{}", parse_constant=_refuse_constant) if is_text else raw
+        arguments = _decode(raw or "{}") if isinstance(raw, str) else raw
     except (ValueError, RecursionError) as error:
         raise InvalidCall(
             f"the arguments of {tool!r} are not JSON ({error}); send the whole call again"
@@ -180,7 +179,7 @@ class SignatureParameters(Parameters):
 
     def _parse(self, arguments: Mapping[str, Any]) -> "BaseModel":
         # Through JSON: pydantic then reads dates, tuples, bytes and the like in every mode.
-        return self.model.model_validate_json(json.dumps(arguments, ensure_ascii=False).encode())
+        return self.model.model_validate_json(_encode(arguments).encode())
 
     def _bind_values(self, values: "BaseModel") -> BoundArguments:
         """Split the values that were sent; the function knows its own defaults."""
@@ -272,6 +271,10 @@ def _take_positional(parameters: Collection[inspect.Parameter], named: Json) -> 
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def _is_deeper(value: Any, levels: int) -> bool:

@@ -61,7 +61,6 @@ class BaseClient(ClientSettings, ToolRegistration):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        ToolRegistration.__init__(self)
         self.session_id: str = self.session_id or str(uuid4())
         key = self.signing_key
         self._signing_key = key.encode() if isinstance(key, str) else key
@@ -76,6 +75,7 @@ class BaseClient(ClientSettings, ToolRegistration):
             breaker=breaker,
         )
         self._runtime, self._opened = _open_runtime(self)
+        ToolRegistration.__init__(self, self._runtime.settings)
         self.actor, self.domain = self._runtime.settings.actor, self._runtime.settings.domain
         self._ports, self._tool_runner = self._make_ports()
 
@@ -99,7 +99,7 @@ class BaseClient(ClientSettings, ToolRegistration):
                 calls are not those of the journal; or it is not signed with `signing_key`.
         """
         run, response = parse_state(blob, self._tools, self._signing_key)
-        context = replace(self._make_context(), ports=self._runtime.ports)
+        context = self._make_context()._replace(ports=self._runtime.ports)
         run_sync(check_against_journal(run, context, is_signed=self._signing_key is not None))
         return self._make_state(run, response)
 
@@ -208,7 +208,7 @@ class BaseClient(ClientSettings, ToolRegistration):
         return RunContext(
             api=self._api,
             tools=self._tools,
-            settings=self._tools.merge_policies(self._runtime.settings),
+            settings=self._tools.settings,
             ports=self._ports,
             tool_runner=self._tool_runner,
             session_id=self.session_id,

@@ -69,7 +69,7 @@ async def claim_continuation(run_id: str, turn_id: str, ports: Ports) -> Continu
     ports = replace(ports, reporting=ReportingConfig(outcomes=False, memory=False))
     call = ToolCall(run_id, turn_id, _NAME, _NAME, {})
     record = CallRecord.of(call, EvaluationRequest(_NAME, ""), ports.clock())
-    [record] = await ports.insert([replace(record, state=State.ALLOWED)])
+    [record] = await ports.insert([record._replace(state=State.ALLOWED)])
     owner = new_owner_id(ports)
     while not isinstance(record.result, ToolSucceeded):
         try:

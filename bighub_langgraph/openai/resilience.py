@@ -137,6 +137,8 @@ class CircuitBreaker:
         self._circuit: Closed | Open = Closed()
 
     def __enter__(self) -> None:
+        if not self._max_failures:
+            return
         with self._lock:
             if isinstance(self._circuit, Closed):
                 return
@@ -149,12 +151,14 @@ class CircuitBreaker:
             self._circuit = Open(since, is_testing=True)
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if not self._max_failures:
+            return
         with self._lock:
             match self._circuit:
                 case Open(since, True) if error and not isinstance(error, Exception):
                     self._circuit = Open(since)  # cancelled: says nothing about the service
                 case Closed(failures) if error and counts_against_service(error):
-                    is_open = 0 < self._max_failures <= failures + 1
+                    is_open = self._max_failures <= failures + 1
                     self._circuit = Open(self._clock()) if is_open else Closed(failures + 1)
                 case Open() if error and counts_against_service(error):
                     self._circuit = Open(self._clock())

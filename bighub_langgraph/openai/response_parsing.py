@@ -2,8 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from bighub_langgraph.core.jsonable import MAPPING, copy_jsonable, replace_surrogates, to_jsonable
 from bighub_langgraph.core.redaction import redact_text
@@ -11,9 +10,10 @@ from bighub_langgraph.openai.errors import ProviderResponseError, StreamInterrup
 
 Json = dict[str, Any]
 
+_EMPTY: Json = {}  # a default; no one changes it
 
-@dataclass(frozen=True)
-class ModelResponse:
+
+class ModelResponse(NamedTuple):
     """One response of the model.
 
     Attributes:
@@ -32,7 +32,7 @@ class ModelResponse:
     refusal: str = ""
     incomplete_reason: str = ""
     error: Json | None = None
-    usage: Json = field(default_factory=dict)
+    usage: Json = _EMPTY
 
     @property
     def function_calls(self) -> list[Json]:
@@ -52,7 +52,7 @@ class ModelResponse:
         """
         if self.status != "completed" or self.incomplete_reason or self.error:
             return False
-        statuses = {item.get("status") or "completed" for item in self.function_calls}
+        statuses = {call.get("status") or "completed" for call in self.function_calls}
         return statuses <= {"completed"}
 
 
@@ -67,19 +67,18 @@ def parse_response(response: Any) -> ModelResponse:
     Raises:
         ProviderResponseError: It has no output, so it is not a response.
     """
-    id_, status, output, text = _get_fields(response, "id", "status", "output", "output_text")
+    id_, status, output, text, details, error, usage = _get_fields(response, *_RESPONSE_FIELDS)
     if output is None and text is None:
         raise ProviderResponseError(
             f"the model's service answered {response!r:.200}, not a response"
         )
-    details, error, usage = _get_fields(response, "incomplete_details", "error", "usage")
     usage = to_item(usage) if usage else {}
     items = to_items(output or ())
-    messages = [item for item in items if item.get("type", "message") == "message"]
     blocks = [
         block
-        for message in messages
-        for block in message.get("content") or ()
+        for item in items
+        if item.get("type", "message") == "message"
+        for block in item.get("content") or ()
         if isinstance(block, dict)
     ]
     return ModelResponse(
@@ -92,6 +91,12 @@ def parse_response(response: Any) -> ModelResponse:
         error=to_item(error) if error else None,
         usage=usage if isinstance(usage, dict) else {},
     )
+
+
+_RESPONSE_FIELDS = (
+    *("id", "status", "output", "output_text"),
+    *("incomplete_details", "error", "usage"),
+)
 
 
 def serialize_response(response: ModelResponse) -> Json:
@@ -124,11 +129,30 @@ def to_items(values: Iterable[Any]) -> list[Any]:
     """Return items of any client as JSON, as they came over the wire."""
     values = list(values)
     try:
+        return [_copy_json(value) for value in values]
+    except (TypeError, RecursionError):  # numbers, or objects of a client
+        pass
+    try:
         # A lone surrogate has no UTF-8, and a request that holds one cannot be sent.
         items: list[Any] = json.loads(replace_surrogates(_encode(values)))
     except (TypeError, ValueError, RecursionError):
         return [to_jsonable(value) for value in values]
     return items
+
+
+def _copy_json(value: Any) -> Any:
+    """Copy JSON data without numbers, which is what most items are; else raise `TypeError`."""
+    if type(value) is dict:
+        return {_copy_text(name): _copy_json(member) for name, member in value.items()}
+    if type(value) is list:
+        return [_copy_json(member) for member in value]
+    return value if value is None or isinstance(value, bool) else _copy_text(value)
+
+
+def _copy_text(text: Any) -> str:
+    if type(text) is not str:
+        raise TypeError(type(text))
+    return replace_surrogates(text)
 
 
 def to_item(value: Any) -> Any:

@@ -85,22 +85,32 @@ class ResponsesApi:
     async def _sleep(self, seconds: float) -> None:
         """Wait between two attempts."""
 
-    async def respond(
-        self, request: Json, *, streaming: bool
-    ) -> AsyncGenerator[Json | ModelResponse, None]:
-        """Yield the response last, and before it, when streaming, its events.
+    async def respond(self, request: Json) -> ModelResponse:
+        """Return the response.
 
         Raises:
             ProviderResponseError: The service failed, in any way.
         """
         try:
             with self._breaker:
-                if streaming and self._streams:
+                return parse_response(await self._send(request))
+        except (ProviderResponseError, ConfigurationError):
+            raise
+        except Exception as error:
+            raise ProviderResponseError(f"the model's service failed: {_text_of(error)}") from error
+
+    async def stream(self, request: Json) -> AsyncGenerator[Json | ModelResponse, None]:
+        """Yield the events of the response, and the response last.
+
+        Raises:
+            ProviderResponseError: The service failed, in any way.
+        """
+        try:
+            with self._breaker:
+                if self._streams:
                     request = {**request, "stream": True}
                 answer = await self._send(request)
-                if not streaming:
-                    yield parse_response(answer)
-                elif is_response(answer):
+                if is_response(answer):
                     response = parse_response(answer)
                     for event in _events_of(response):
                         yield event

@@ -3,8 +3,8 @@
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from copy import copy
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bighub_langgraph.core.jsonable import copy_jsonable
 from bighub_langgraph.core.models import Answer, Approval, CallRecord, ToolCall
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
+_EMPTY: Json = {}  # a default; no one changes it
 
-@dataclass(frozen=True)
-class ToolCallState:
+
+class ToolCallState(NamedTuple):
     """One call of the current turn, from the model's request until the model has its output.
 
     Attributes:
@@ -45,7 +46,7 @@ class ToolCallState:
     arguments: Json
     kind: str = "function"
     key: str | None = None
-    event: Json = field(default_factory=dict)
+    event: Json = _EMPTY
     output: str | None = None
     approval: Approval | None = None
     edited_arguments: Json | None = None
@@ -68,7 +69,7 @@ class ToolCallState:
         self, approval: Approval, edited_arguments: Json | None = None
     ) -> "ToolCallState":
         """Return the call with a person's answer, in place of an earlier one."""
-        return replace(self, approval=approval, edited_arguments=edited_arguments)
+        return self._replace(approval=approval, edited_arguments=edited_arguments)
 
     def to_input_item(self) -> Json:
         """Return the item by which the model receives the output."""
@@ -108,8 +109,7 @@ _STORED_FIELDS = (
 )
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(NamedTuple):
     """One run of the model with its tools, as far as it has come.
 
     Attributes:
@@ -135,8 +135,8 @@ class Run:
     rounds: int = 0
     calls: Sequence[ToolCallState] = ()
     events: Sequence[Json] = ()
-    usage: Json = field(default_factory=dict)
-    standing_approvals: Json = field(default_factory=dict)
+    usage: Json = _EMPTY
+    standing_approvals: Json = _EMPTY
 
     @property
     def pending_calls(self) -> list[ToolCallState]:
@@ -149,8 +149,7 @@ class Run:
 
     def with_response(self, response: ModelResponse, turn_id: str) -> "Run":
         """Return the run after a response of the model."""
-        return replace(
-            self,
+        return self._replace(
             turn_id=turn_id,
             previous_response_id=response.id,
             items=[*self.items, *map(_replayable, response.items)],
@@ -162,13 +161,12 @@ class Run:
         """Return the run after a step of its calls."""
         first = len(self.events)
         numbered = [{**event, "seq": seq} for seq, event in enumerate(events, first)]
-        return replace(self, calls=list(calls), events=[*self.events, *numbered])
+        return self._replace(calls=list(calls), events=[*self.events, *numbered])
 
     def with_outputs(self) -> "Run":
         """Return the run once all calls of the turn are complete: the model is next."""
         outputs = [call.to_input_item() for call in self.calls]
-        return replace(
-            self,
+        return self._replace(
             calls=(),
             rounds=self.rounds + 1,
             items=[*self.items, *outputs],
@@ -189,8 +187,8 @@ class Run:
                 else tool
                 for tool in tools
             ]
-        stored = asdict(replace(self, settings=settings, calls=()))
-        return {**stored, "calls": [call.to_json() for call in self.calls]}
+        stored = self._replace(settings=settings, calls=())._asdict()
+        return {**copy_jsonable(stored), "calls": [call.to_json() for call in self.calls]}
 
     @classmethod
     def from_json(cls, stored: Json) -> "Run":
@@ -230,8 +228,7 @@ def _add_usage(total: Json, usage: Json) -> Json:
     return total
 
 
-@dataclass(frozen=True)
-class RunContext:
+class RunContext(NamedTuple):
     """What a run needs from outside, in a blocking or an async client.
 
     Attributes:
@@ -253,8 +250,7 @@ class RunContext:
     create_state: Callable[[Run], Any]
 
 
-@dataclass(frozen=True, slots=True)
-class RunEnding:
+class RunEnding(NamedTuple):
     """Where a run stopped.
 
     Attributes:
@@ -271,7 +267,7 @@ class RunEnding:
         """Return the ending as JSON."""
         return {
             "run": self.run.to_json(),
-            "response": asdict(self.response),
+            "response": copy_jsonable(self.response._asdict()),
             "status": self.status,
         }
 

@@ -192,21 +192,21 @@ async def _record_answer(
     call: ToolCallState, approval: Approval, run: Run, context: RunContext
 ) -> ToolCallState:
     key, ports = call.key or "", context.ports
-    call = replace(call, record=None, is_new=False, bind=None)  # these are of an earlier step
+    call = call._replace(record=None, is_new=False, bind=None)  # these are of an earlier step
     if (lifetime := context.settings.approvals.expires_after) is not None:
         approval = replace(approval, expires_at=approval.at + lifetime)
     if (record := (await ports.find([key])).get(key)) is None:
         raise RecordNotFound([key])
     if record.state is State.UNKNOWN and call.event.get("outcome_unknown"):
-        return replace(call, record=await resolve_unknown(record, approval, ports))
+        return call._replace(record=await resolve_unknown(record, approval, ports))
     if approval.answer is not Answer.EDIT:
-        return replace(call, record=await record_answer(record, approval, ports))
+        return call._replace(record=await record_answer(record, approval, ports))
     arguments = call.edited_arguments or {}
-    edited = replace(call, arguments=arguments, is_edited=True, edited_arguments=None)
+    edited = call._replace(arguments=arguments, is_edited=True, edited_arguments=None)
     edited_call = run.to_tool_call(edited)
     record = await record_answer(record, replace(approval, edited_to=edited_call.key), ports)
     if record.state is not State.EDITED:  # another answer came first
-        return replace(call, record=record)
+        return call._replace(record=record)
     if record.approval is None or record.approval.edited_to != edited_call.key:
         raise InvalidRunState(
             f"another worker changed the arguments of call {call.call_id}; "
@@ -221,10 +221,10 @@ async def _record_answer(
 def _answer_request(call: ToolCallState) -> ToolCallState:
     """Return the answered request of a hosted server; a rejection has an event."""
     if call.approval is None or call.approval.answer is Answer.APPROVE:
-        return replace(call, output="")
+        return call._replace(output="")
     reason = call.approval.text or "denied"
     event = {**call.event, "status": Status.BLOCKED.value, "error": reason}
-    return replace(call, output=reason, event=event)
+    return call._replace(output=reason, event=event)
 
 
 # -- answers by request id -------------------------------------------------------------------------
@@ -318,7 +318,7 @@ async def _insert_record(request: ApprovalRequest, context: RunContext) -> CallR
     evaluation = build_evaluation_request(call, context.settings, session=context.session_id)
     record = CallRecord.of(call, evaluation, context.ports.clock())
     # The key does not depend on tool and arguments, so the turn does.
-    record = replace(record, key=key_of_request(request.request_id), turn=call.key)
+    record = record._replace(key=key_of_request(request.request_id), turn=call.key)
     review = {"recommendation": "review_recommended", "requires_approval": True}
     decision = parse_decision({**review, "request_id": request.request_id})
     [stored] = await context.ports.insert(

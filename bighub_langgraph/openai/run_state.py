@@ -9,7 +9,7 @@ import hmac
 import json
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from bighub_langgraph.core.decision import parse_decision
@@ -80,7 +80,7 @@ class RunState:
         if always_approve:
             standing = {call.tool: {"approver": approver, "comment": comment}}
             standing_approvals = {**self.run.standing_approvals, **standing}
-            self.run = replace(self.run, standing_approvals=standing_approvals)
+            self.run = self.run._replace(standing_approvals=standing_approvals)
 
     def reject(
         self, item: Any, *, rejection_message: str = "", approver: str = "", comment: str = ""
@@ -113,7 +113,7 @@ class RunState:
             "format": _FORMAT,
             "version": VERSION,
             "run": self.run.to_json(),
-            "response": asdict(self.response),
+            "response": self.response._asdict(),
             "fingerprints": self.fingerprints,
         }
         if self._signing_key is not None:
@@ -135,7 +135,7 @@ class RunState:
         is_approved = answered.approval is not None and answered.approval.answer is Answer.APPROVE
         if before.approval is not None or not is_approved:
             standing.pop(before.tool, None)
-        self.run = replace(self.run, calls=calls, standing_approvals=standing)
+        self.run = self.run._replace(calls=calls, standing_approvals=standing)
 
 
 # -- load ------------------------------------------------------------------------------------------

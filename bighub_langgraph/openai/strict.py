@@ -110,6 +110,8 @@ def remove_filler_nulls(value: Any, schema: Mapping[str, Any], root: Mapping[str
         schema: The schema of the value before its conversion to strict form.
         root: The schema that holds the definitions.
     """
+    if not isinstance(value, dict | list):
+        return value
     schema = _resolve(schema, root)
     if branches := schema.get("anyOf") or schema.get("oneOf"):
         resolved = (_resolve(branch, root) for branch in branches)

@@ -1,8 +1,6 @@
 """The tool calls of one response: parse, evaluate, execute, and build the outputs."""
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -61,7 +59,7 @@ def refuse_call(call: ToolCallState, error: str, run: Run, context: RunContext) 
     """Return a call that does not run, with the error as its output."""
     event = _build_error_event(call, error, run, context)
     # Arguments that were not validated may be nested too deeply to be stored.
-    return replace(call, arguments=event["arguments"], output=error_for_model(error), event=event)
+    return call._replace(arguments=event["arguments"], output=error_for_model(error), event=event)
 
 
 def _build_error_event(call: ToolCallState, error: str, run: Run, context: RunContext) -> Json:
@@ -84,11 +82,12 @@ def _build_error_event(call: ToolCallState, error: str, run: Run, context: RunCo
 
 
 def _parse_calls(items: Sequence[Json], run: Run, context: RunContext) -> list[ToolCallState]:
-    counts = Counter(map(call_id_of, items))
-    first_items = {call_id_of(item): item for item in reversed(items)}
+    items_by_id: dict[str, list[Json]] = {}
+    for item in items:
+        items_by_id.setdefault(call_id_of(item), []).append(item)
     return [
-        _parse_call(call_id, first_items[call_id], run, context, is_unique=count == 1)
-        for call_id, count in counts.items()
+        _parse_call(call_id, same_id[0], run, context, is_unique=len(same_id) == 1)
+        for call_id, same_id in items_by_id.items()
     ]
 
 
@@ -124,7 +123,7 @@ def _parse_approval_request(item: Json, run: Run, context: RunContext) -> ToolCa
         "request_id": request_id,
         "server_label": item.get("server_label"),
     }
-    return replace(call, event=event)
+    return call._replace(event=event)
 
 
 # -- evaluate --------------------------------------------------------------------------------------
@@ -154,7 +153,7 @@ async def evaluate_pending_calls(
             continue
         is_new = record.key in new_keys
         record = await _apply_standing_approval(record, run, context)  # noqa: PLW2901
-        evaluated[call.call_id] = replace(call, key=record.key, record=record, is_new=is_new)
+        evaluated[call.call_id] = call._replace(key=record.key, record=record, is_new=is_new)
     return [evaluated.get(call.call_id, call) for call in calls]
 
 
@@ -201,9 +200,9 @@ async def _run_read_only(call: ToolCallState, run: Run, context: RunContext) -> 
     bind = call.bind or partial(tool.parameters.bind, call.arguments)
     outcome = await context.tool_runner.run_read_only(tool, record, bind)
     state = State.EXECUTED if isinstance(outcome, ToolSucceeded) else State.TOOL_ERROR
-    record = replace(record, state=state, result=outcome)
+    record = record._replace(state=state, result=outcome)
     completed = _with_record(call, record, run, context, replayed=False)
-    return replace(completed, key=None, record=None)
+    return completed._replace(key=None, record=None)
 
 
 def _with_record(
@@ -214,8 +213,8 @@ def _with_record(
     event = build_call_event(record, call.arguments, run.run_id, source_version)
     if next_step(record) is not Step.REPORT:
         # A person decides next, or says what became of it.
-        return replace(call, key=record.key, record=record, event=event, approval=None)
+        return call._replace(key=record.key, record=record, event=event, approval=None)
     if replayed:
         event["replayed"] = True
     output = output_for_model(record, call.arguments, edited=call.is_edited)
-    return replace(call, key=record.key, record=record, event=event, output=output)
+    return call._replace(key=record.key, record=record, event=event, output=output)

@@ -86,9 +86,14 @@ class Tool:
 
 
 class ToolRegistry:
-    """A client's tools by name. Threads may add tools while others run."""
+    """A client's tools by name. Threads may add tools while others run.
 
-    def __init__(self) -> None:
+    Attributes:
+        settings: The client's settings with the policies of these tools, where they have one.
+    """
+
+    def __init__(self, settings: GuardSettings) -> None:
+        self.settings = self._client_settings = settings
         self._tools: dict[str, Tool] = {}
         self._lock = threading.Lock()
 
@@ -96,6 +101,9 @@ class ToolRegistry:
         """Add a tool. It replaces one of the same name."""
         with self._lock:
             self._tools = {**self._tools, tool.name: tool}
+            policies = {tool.name: tool.policy for tool in self if tool.policy != ToolPolicy()}
+            tools = {**self._client_settings.tools, **policies}
+            self.settings = replace(self._client_settings, tools=tools)
 
     def __iter__(self) -> Iterator[Tool]:
         return iter(self._tools.values())
@@ -114,17 +122,12 @@ class ToolRegistry:
         """The tools in the form of the Responses API."""
         return [tool.definition for tool in self]
 
-    def merge_policies(self, rules: GuardSettings) -> GuardSettings:
-        """Return the rules with the policies of these tools, where they have one."""
-        policies = {tool.name: tool.policy for tool in self if tool.policy != ToolPolicy()}
-        return replace(rules, tools={**rules.tools, **policies})
-
 
 class ToolRegistration:
     """The methods that register and list a client's tools."""
 
-    def __init__(self) -> None:
-        self._tools = ToolRegistry()
+    def __init__(self, settings: GuardSettings) -> None:
+        self._tools = ToolRegistry(settings)
 
     def register_tool(  # noqa: PLR0917 - the published adapter's signature
         self,
