@@ -148,7 +148,7 @@ def test_a_call_with_redacted_arguments_is_found_by_its_request_id() -> None:
     evaluated = decided_record()
     context = {**evaluated.request.context, "arguments": {"order": Masked("order", "***")}}
     journal = MemoryJournal()
-    hidden = asked._replace(request=replace(asked.request, context=context))
+    hidden = evaluated._replace(request=replace(evaluated.request, context=context))
     settled = moved(journal, hidden, [CallCancelled("nobody can be asked")])
-    tell_all(journal)
+    deliver_all(journal)
     assert journal.find_by_request_id("req-1") == [settled]

@@ -133,5 +133,5 @@ def test_a_full_journal_in_memory_keeps_open_and_unreported_calls() -> None:
     journal.ack([entry.id for entry in journal.lease_batch(2e9, 10)])
     journal.transition("a" * 32, ExecutionStarted("a/2", 0.0), QUIET)
     journal.transition("a" * 32, ExecutionFinished("a/2", ToolSucceeded("done")), QUIET)
-    settle(journal, call("d", "thread d")._replace(key="0" * 32))
+    run_and_deliver(journal, call("d", "thread d")._replace(key="0" * 32))
     assert len(kept(journal)) <= 1

@@ -106,7 +106,7 @@ def test_the_first_to_store_a_call_wins(journal: Journal, database: str) -> None
     [stored] = journal.insert([call()], REPORTING)
     other = Journal(database)
     [theirs] = other.insert([call()._replace(state=State.AWAITING)], REPORTING)
-    assert theirs == mine
+    assert theirs == stored
     other.close()
 
 

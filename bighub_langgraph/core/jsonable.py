@@ -124,10 +124,11 @@ class _Conversion:
             return "{...}"
         if not isinstance(members, MAPPING):
             return self.convert(members, inner)
+        # ASCII text is by far the most common; a call for each is felt in `benchmarks/facade`.
         return {
-            replace_surrogates(str(key)): _LEAVES[kind](member)
-            if (kind := type(member)) in _LEAVES
-            else self.convert(member, inner)
+            key if type(key) is str and key.isascii() else replace_surrogates(str(key)): (
+                member if type(member) is str and member.isascii() else self.convert(member, inner)
+            )
             for key, member in members.items()
         }
 

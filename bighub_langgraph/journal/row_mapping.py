@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from bighub_langgraph.core.decision import parse_decision
