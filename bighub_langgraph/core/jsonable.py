@@ -127,7 +127,11 @@ class _Conversion:
         # ASCII text is by far the most common; a call for each is felt in `benchmarks/facade`.
         return {
             key if type(key) is str and key.isascii() else replace_surrogates(str(key)): (
-                member if type(member) is str and member.isascii() else self.convert(member, inner)
+                member
+                if (kind := type(member)) is str and member.isascii()
+                else _LEAVES[kind](member)
+                if kind in _LEAVES
+                else self.convert(member, inner)
             )
             for key, member in members.items()
         }
