@@ -265,9 +265,20 @@ class Approval:
 
 @dataclass(frozen=True, slots=True)
 class ToolSucceeded:
-    """The tool ran and returned."""
+    """The tool ran and returned.
+
+    Attributes:
+        output: What a replay returns again; a framework may have wrapped it.
+        content: The tool's own result, for reports and people, where `output` wraps it.
+    """
 
     output: object
+    content: object = None
+
+    @property
+    def shown(self) -> object:
+        """The tool's own result."""
+        return self.output if self.content is None else self.content
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,7 +120,7 @@ def build_report(kind: ReportKind, record: CallRecord, reporting: ReportingConfi
 def has_immutable_output(record: CallRecord) -> bool:
     """Whether a report may be built later: no one can change the output meanwhile."""
     result = record.result
-    return not isinstance(result, ToolSucceeded) or type(result.output) in _IMMUTABLE
+    return not isinstance(result, ToolSucceeded) or type(result.shown) in _IMMUTABLE
 
 
 _IMMUTABLE = frozenset({str, int, float, bool, NoneType})
@@ -210,8 +210,8 @@ def build_memory_event(record: CallRecord, reporting: ReportingConfig) -> dict[s
         "call_id": record.call_id,
     }
     match record.result:
-        case ToolSucceeded(output):
-            event["output"] = to_loggable(output, reporting.redact_value)
+        case ToolSucceeded() as result:
+            event["output"] = to_loggable(result.shown, reporting.redact_value)
         case ToolFailed(error):
             event["error"] = reporting.redact_text(error)
         case None if record.reason:
@@ -286,8 +286,8 @@ def build_event(name: EventName, record: CallRecord, *, replayed: bool = False) 
             "comment": approval.comment or approval.text,
         }
     match record.result:
-        case ToolSucceeded(output):
-            event["output"] = to_loggable(output)
+        case ToolSucceeded() as result:
+            event["output"] = to_loggable(result.shown)
         case ToolFailed(error):
             event["error"] = error
         case None if record.reason:
@@ -333,33 +333,8 @@ def _redact_jsonable(value: object) -> Any:
 def to_loggable(output: object, redact: Callable[[object], Any] = _redact_jsonable) -> Any:
     """Return an output for memory and logs: JSON-compatible and redacted.
 
-    A large one becomes its truncated `repr`. Of an update that a framework wrapped around the
-    tool's messages only their contents are shown.
+    A large one becomes its truncated `repr`.
     """
-    contents = [] if isinstance(output, str) else _message_contents(output)
-    redacted = redact(contents[0] if len(contents) == 1 else contents or output)
+    redacted = redact(output)
     text = redacted if isinstance(redacted, str) else repr(redacted)
     return redacted if len(text) <= LONGEST_OUTPUT else truncate(text, LONGEST_OUTPUT)
-
-
-def _message_contents(output: object) -> list[object]:
-    """Return the contents of the tool messages in a framework's update, found by their shape."""
-    contents: list[object] = []
-    visited: dict[int, object] = {}  # an output may contain itself
-    stack = [output]
-    while stack:
-        value = stack.pop()
-        if hasattr(value, "tool_call_id") and hasattr(value, "content"):
-            contents.append(value.content)
-        elif id(value) not in visited:
-            visited[id(value)] = value
-            stack.extend(reversed(_parts(value)))
-    return contents
-
-
-def _parts(value: object) -> Sequence[object]:
-    if isinstance(value, Mapping):
-        return list(value.values())
-    if isinstance(value, list | tuple):
-        return value
-    return [value.update] if hasattr(value, "goto") and hasattr(value, "update") else ()

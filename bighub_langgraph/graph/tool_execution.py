@@ -210,7 +210,8 @@ def _outcome_of(update: Update, call_id: str) -> ToolOutcome:
     for message in find_tool_messages(update):
         if message.tool_call_id == call_id and message.status == "error":
             return ToolFailed(str(message.content), update)
-    return ToolSucceeded(update)
+    contents = [message.content for message in find_tool_messages(update)]
+    return ToolSucceeded(update, contents[0] if len(contents) == 1 else contents or None)
 
 
 def update_of(result: ExecutionResult, call: ToolCall) -> Update:

@@ -74,11 +74,15 @@ def _dump_result(result: ToolOutcome | None) -> tuple[str | None, bytes | None]:
     return _JSON, json.dumps(output).encode()
 
 
-def _load_result(codec: str | None, data: bytes | None, error: str | None) -> ToolOutcome | None:
+def _load_result(
+    codec: str | None, data: bytes | None, details: Mapping[str, Any]
+) -> ToolOutcome | None:
     if codec is None or data is None:
         return None
     output = json.loads(data) if codec == _JSON else _find_codec(codec).loads(bytes(data))
-    return ToolSucceeded(output) if error is None else ToolFailed(error, output)
+    if details["error"] is not None:
+        return ToolFailed(details["error"], output)
+    return ToolSucceeded(output, details["content"])
 
 
 def _is_json(value: object) -> bool:
@@ -112,7 +116,9 @@ def record_to_row(record: CallRecord, at: float) -> dict[str, Any]:
 def transition_to_row(record: CallRecord, at: float) -> dict[str, Any]:
     """Return the columns a transition may change."""
     codec, result = _dump_result(record.result)
-    error = record.result.error if isinstance(record.result, ToolFailed) else None
+    outcome = record.result
+    error = outcome.error if isinstance(outcome, ToolFailed) else None
+    content = to_jsonable(outcome.content) if isinstance(outcome, ToolSucceeded) else None
     approval = asdict(record.approval) if record.approval else None
     return {
         "state": record.state.value,
@@ -121,7 +127,9 @@ def transition_to_row(record: CallRecord, at: float) -> dict[str, Any]:
         "owner": record.owner,
         "starts": record.starts,
         "expires_at": record.expires_at,
-        "details": json.dumps({"reason": record.reason, "error": error, "approval": approval}),
+        "details": json.dumps(
+            {"reason": record.reason, "error": error, "content": content, "approval": approval}
+        ),
         "codec": codec,
         "result": result,
     }
@@ -140,7 +148,7 @@ def record_from_row(row: Mapping[str, Any]) -> CallRecord:
         decision=_decision_from_json(body["decision"]),
         approval=approval and Approval(**{**approval, "answer": Answer(approval["answer"])}),
         edited_from=body["edited_from"],
-        result=_load_result(row["codec"], row["result"], details["error"]),
+        result=_load_result(row["codec"], row["result"], details),
         reason=details["reason"],
         owner=row["owner"],
         starts=row["starts"],
