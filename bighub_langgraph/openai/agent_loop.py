@@ -61,7 +61,7 @@ async def run_agent(  # noqa: C901, PLR0912 - one loop; a generator within it co
         if isinstance(claim, dict):
             ending = RunEnding.from_json(claim)
         else:
-            request = _build_request(run, context.tools.definitions)
+            request = _build_request(run, [tool.definition for tool in context.tools])
             with claim or nullcontext():
                 try:
                     if streaming:
