@@ -61,8 +61,8 @@ async def run_agent(  # noqa: C901, PLR0912 - one loop; a generator within it co
         if isinstance(claim, dict):
             ending = RunEnding.from_json(claim)
         else:
-            request = _build_request(run, context.tools.definitions)
             with claim or nullcontext():
+                request = _build_request(run, [tool.definition for tool in context.tools])
                 try:
                     if streaming:
                         async with aclosing(context.api.stream(request)) as parts:

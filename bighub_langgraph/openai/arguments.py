@@ -16,17 +16,6 @@ from bighub_langgraph.openai.strict import remove_filler_nulls
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-__all__ = [
-    "BoundArguments",
-    "Parameters",
-    "SchemaParameters",
-    "SignatureParameters",
-    "ValidatedArguments",
-    "find_binding_fault",
-    "parse_arguments",
-    "shorten_message",
-]
-
 Json = dict[str, Any]
 # The positional and the named values that a function is called with.
 BoundArguments = tuple[list[Any], Json]

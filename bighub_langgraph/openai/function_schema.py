@@ -33,15 +33,6 @@ from bighub_langgraph.openai.strict import (
     to_strict_schema,
 )
 
-__all__ = [
-    "Documentation",
-    "SchemaWarning",
-    "parameters_from_signature",
-    "read_docstring",
-    "unwrap_function",
-    "warn_about_schema",
-]
-
 Json = dict[str, Any]
 _Kind = inspect.Parameter
 

@@ -14,8 +14,6 @@ from bighub_langgraph.openai.errors import AdapterConfigurationError
 from bighub_langgraph.openai.function_schema import warn_about_schema
 from bighub_langgraph.openai.strict import find_strict_violation
 
-__all__ = ["parameters_from_schema"]
-
 Json = dict[str, Any]
 # Keywords that describe, or that the validator of another keyword reads.
 _OTHER_KEYWORDS = frozenset(

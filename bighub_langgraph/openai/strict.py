@@ -9,14 +9,6 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = [
-    "StrictSchemaError",
-    "find_strict_violation",
-    "find_unsupported_parameter",
-    "remove_filler_nulls",
-    "to_strict_schema",
-]
-
 Schema = dict[str, Any]
 
 # The keywords of https://platform.openai.com/docs/guides/structured-outputs, by type. Others, such

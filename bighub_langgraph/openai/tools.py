@@ -24,15 +24,6 @@ from bighub_langgraph.openai.errors import AdapterConfigurationError
 if TYPE_CHECKING:
     from bighub_langgraph.openai.run import RunContext
 
-__all__ = [
-    "RESOLVED_ACTIONS",
-    "Tool",
-    "ToolRegistration",
-    "ToolRegistry",
-    "check_tool_call",
-    "make_tool",
-]
-
 Json = dict[str, Any]
 Function = TypeVar("Function", bound=Callable[..., Any])
 FromArguments = Callable[[Json], Any]
@@ -68,16 +59,8 @@ class Tool:
     @property
     def definition(self) -> Json:
         """The tool in the form of the Responses API."""
-        return {"type": "function", **self._function}
-
-    @property
-    def listing(self) -> Json:
-        """The tool in the form of Chat Completions."""
-        return {"type": "function", "function": self._function}
-
-    @property
-    def _function(self) -> Json:
         return {
+            "type": "function",
             "name": self.name,
             "description": self.description,
             "parameters": self.parameters.schema,
@@ -116,11 +99,6 @@ class ToolRegistry:
             names = ", ".join(sorted(self._tools)) or "none"
             raise InvalidCall(f"there is no tool named {name!r}; the tools are: {names}")
         return tool
-
-    @property
-    def definitions(self) -> list[Json]:
-        """The tools in the form of the Responses API."""
-        return [tool.definition for tool in self]
 
 
 class ToolRegistration:
@@ -217,7 +195,8 @@ class ToolRegistration:
 
     def list_tools(self) -> Sequence[Json]:
         """Return the registered tools in the form of Chat Completions."""
-        return [tool.listing for tool in self._tools]
+        definitions = [tool.definition for tool in self._tools]
+        return [{"type": item.pop("type"), "function": item} for item in definitions]
 
 
 def make_tool(
