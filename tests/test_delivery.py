@@ -62,8 +62,8 @@ def journal(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Ite
 
 
 def call(number: int, turn: str = "message-1") -> CallRecord:
-    fresh = decided_record(Verdict.REVIEW)
-    return fresh._replace(key=f"{number:032x}", turn=turn, created_at=1.0)
+    record = decided_record(Verdict.REVIEW)
+    return record._replace(key=f"{number:032x}", turn=turn, created_at=1.0)
 
 
 def run(journal: Any, record: CallRecord) -> None:

@@ -149,6 +149,6 @@ def test_a_call_with_redacted_arguments_is_found_by_its_request_id() -> None:
     context = {**evaluated.request.context, "arguments": {"order": Masked("order", "***")}}
     journal = MemoryJournal()
     hidden = evaluated._replace(request=replace(evaluated.request, context=context))
-    settled = moved(journal, hidden, [CallCancelled("nobody can be asked")])
+    final = moved(journal, hidden, [CallCancelled("nobody can be asked")])
     deliver_all(journal)
-    assert journal.find_by_request_id("req-1") == [settled]
+    assert journal.find_by_request_id("req-1") == [final]

@@ -7,7 +7,7 @@ import contextlib
 import itertools
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from bighub_langgraph.core.errors import BighubGuardError, InvalidTransition
 from bighub_langgraph.core.lifecycle import (
@@ -24,16 +24,14 @@ from bighub_langgraph.core.ports import Ports
 log = logging.getLogger("bighub_langgraph")
 
 
-@dataclass(frozen=True, slots=True)
-class ToolFinished:
+class ToolFinished(NamedTuple):
     """The tool returned or raised; `signal` is what the framework must see raised."""
 
     result: ToolOutcome
     signal: BaseException | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ToolPaused:
+class ToolPaused(NamedTuple):
     """The tool interrupted to ask a person; `signal` is what the framework must see raised."""
 
     signal: BaseException
@@ -42,8 +40,7 @@ class ToolPaused:
 RunTool = Callable[[CallRecord], Awaitable[ToolFinished | ToolPaused]]
 
 
-@dataclass(frozen=True, slots=True)
-class ExecutionResult:
+class ExecutionResult(NamedTuple):
     """What became of an attempt to execute a call.
 
     Attributes:

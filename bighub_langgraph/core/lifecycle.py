@@ -12,8 +12,7 @@ UNKNOWN    --ExecutionFinished (by its owner) | OutcomeResolved--> EXECUTED | TO
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, assert_never
+from typing import Any, NamedTuple, assert_never
 
 from bighub_langgraph.core.errors import InvalidTransition
 from bighub_langgraph.core.models import (
@@ -29,8 +28,7 @@ from bighub_langgraph.core.models import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class DecisionMade:
+class DecisionMade(NamedTuple):
     """BIGHUB evaluated the call. `approval` is that of a person who edited the arguments."""
 
     decision: Decision
@@ -40,68 +38,59 @@ class DecisionMade:
     expires_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerGiven:
+class AnswerGiven(NamedTuple):
     """A person answered."""
 
     approval: Approval
 
 
-@dataclass(frozen=True, slots=True)
-class CallCancelled:
+class CallCancelled(NamedTuple):
     """No answer can come any more: expired, stale after a new message, or no one to ask."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class ExecutionStarted:
+class ExecutionStarted(NamedTuple):
     """An attempt claims the one start of this call."""
 
     owner: str
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class ExecutionFinished:
+class ExecutionFinished(NamedTuple):
     """The tool returned or raised in the attempt that started it."""
 
     owner: str
     result: ToolOutcome
 
 
-@dataclass(frozen=True, slots=True)
-class ExecutionPaused:
+class ExecutionPaused(NamedTuple):
     """The tool interrupted to ask a person, and will be entered again."""
 
     owner: str
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimReleased:
+class ClaimReleased(NamedTuple):
     """The start was cancelled before the tool started."""
 
     owner: str
 
 
-@dataclass(frozen=True, slots=True)
-class OwnerLost:
+class OwnerLost(NamedTuple):
     """The process that ran the tool is gone or was stopped: the outcome is unknown."""
 
     owner: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class OutcomeResolved:
+class OutcomeResolved(NamedTuple):
     """A probe or a person found out what became of a call whose outcome was unknown."""
 
     result: ToolOutcome
     approval: Approval | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RerunAllowed:
+class RerunAllowed(NamedTuple):
     """A call may start again: the tool is idempotent, did not run, or a person says so."""
 
     reason: str

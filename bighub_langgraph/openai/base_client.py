@@ -74,7 +74,7 @@ class BaseClient(ClientSettings, ToolRegistration):
             retry=self.retry_policy,
             breaker=breaker,
         )
-        self._runtime, self._opened = _open_runtime(self)
+        self._runtime, self._owned_resources = _open_runtime(self)
         ToolRegistration.__init__(self, self._runtime.settings)
         self.actor, self.domain = self._runtime.settings.actor, self._runtime.settings.domain
         self._ports, self._tool_runner = self._make_ports()
@@ -242,7 +242,7 @@ class BaseClient(ClientSettings, ToolRegistration):
 
     def _close(self) -> None:
         self._runtime.delivery.close()
-        for resource in self._opened:
+        for resource in self._owned_resources:
             resource.close()
 
 
