@@ -35,8 +35,8 @@ from bighub_langgraph.openai.response_parsing import ModelResponse
 from bighub_langgraph.openai.responses_api import ResponsesApi
 from bighub_langgraph.openai.run import Run, RunContext, RunEnding, RunResult
 from bighub_langgraph.openai.run_approvals import ApprovalRequest, resolve_request
-from bighub_langgraph.openai.run_state import (
-    RunState,
+from bighub_langgraph.openai.run_state import RunState
+from bighub_langgraph.openai.run_verification import (
     check_against_journal,
     check_tools_unchanged,
     fingerprint_tools,
