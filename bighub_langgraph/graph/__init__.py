@@ -3,4 +3,4 @@
 Importing it lets journals store the outputs of LangGraph's tools.
 """
 
-from bighub_langgraph.graph import result_codec as result_codec
+from bighub_langgraph.graph import journal_codec as journal_codec

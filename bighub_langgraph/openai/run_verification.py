@@ -94,6 +94,7 @@ def check_tools_unchanged(run: Run, fingerprints: Any, tools: ToolRegistry) -> N
 
 
 def sign_blob(blob: Mapping[str, Any], key: bytes) -> str:
+    """Return the signature of a stored run."""
     text = json.dumps(blob, sort_keys=True, separators=(",", ":")).encode()
     return hmac.new(key, text, hashlib.sha256).hexdigest()
 
