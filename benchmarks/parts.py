@@ -33,7 +33,7 @@ PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("the embedded engine: scores and training", ("local/scoring/", "local/trainer")),
     ("the embedded engine: requests, responses and storage", ("local/",)),
     ("SQL connections and transactions", ("sqldb",)),
-    ("thread pools and event loops", ("concurrency",)),
+    ("thread pools and event loops", ("concurrency", "thread_pool")),
 )
 
 

@@ -14,7 +14,6 @@ from bighub_langgraph.concurrency import (
     call_in_thread,
     call_inline,
     gather_in_tasks,
-    gather_in_threads,
     run_sync,
 )
 from bighub_langgraph.core.evaluation import evaluate_request
@@ -23,6 +22,7 @@ from bighub_langgraph.core.policy import GuardSettings, build_evaluation_request
 from bighub_langgraph.core.ports import JournalPort, Ports
 from bighub_langgraph.core.reporting import ReportingConfig, build_event
 from bighub_langgraph.delivery_worker import DeliveryWorker
+from bighub_langgraph.thread_pool import gather_in_threads
 
 log = logging.getLogger("bighub_langgraph")
 

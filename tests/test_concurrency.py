@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from bighub_langgraph.concurrency import ThreadPool, gather_in_tasks, gather_in_threads, run_sync
+from bighub_langgraph.concurrency import gather_in_tasks, run_sync
+from bighub_langgraph.thread_pool import ThreadPool, gather_in_threads
 
 
 def test_flows_that_wait_for_each_other_run_in_parallel() -> None:
@@ -96,7 +97,8 @@ def test_a_forked_child_has_its_own_pool() -> None:
 PROGRAM = """
 import threading, time
 from bighub_langgraph.concurrency import gather_in_threads, run_sync
-
+from bighub_langgraph.concurrency import run_sync
+from bighub_langgraph.thread_pool import gather_in_threads
 barrier = threading.Barrier(3)
 
 async def flow():
