@@ -96,9 +96,9 @@ def test_a_forked_child_has_its_own_pool() -> None:
 
 PROGRAM = """
 import threading, time
-from bighub_langgraph.concurrency import gather_in_threads, run_sync
 from bighub_langgraph.concurrency import run_sync
 from bighub_langgraph.thread_pool import gather_in_threads
+
 barrier = threading.Barrier(3)
 
 async def flow():
