@@ -290,7 +290,7 @@ INTERNALS = {"bighub_langgraph.graph.langgraph_internals"}
 # Looks private and is not: our own objects, our own fields, names of the standard library.
 ALLOWED = {
     "bighub_langgraph.cli.calls": {"_at"},  # how our names of times end
-    "bighub_langgraph.cli.demo.run": {"_id"},  # how the demo's arguments end
+    "bighub_langgraph.cli.demo.demo_run": {"_id"},  # how the demo's arguments end
     "bighub_langgraph.cli.replay.shadow": {"_id"},
     "bighub_langgraph.openai.tools": {"_resolved_action"},  # a key of the published adapter
 }

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from bighub_langgraph import BighubGuard
-from bighub_langgraph.cli.demo.run import (
+from bighub_langgraph.cli.demo.demo_run import (
     compare_thirds,
     format_call,
     format_introduction,

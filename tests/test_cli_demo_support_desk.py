@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bighub_langgraph.cli.demo.command import Approve
+from bighub_langgraph.cli.demo.demo_command import Approve
 from bighub_langgraph.cli.demo.support_desk import Approver, create_approver
 
 ACTION_REQUEST: Mapping[str, Any] = {

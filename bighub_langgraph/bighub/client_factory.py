@@ -119,10 +119,10 @@ def _from_environment(api_key: str | None, retries: int) -> EngineClients:
 
 def _from_text(text: str, api_key: str | None, retries: int) -> EngineClients:
     if text == "local":
-        return _embedded("sqlite://")
+        return _open_embedded("sqlite://")
     scheme = text.partition("://")[0]
     if scheme.startswith(("sqlite", "postgresql")):
-        return _embedded(text)
+        return _open_embedded(text)
     if scheme in {"https", "http"}:
         return _remote(text, api_key or os.environ.get("BIGHUB_API_KEY"), retries)
     raise ConfigurationError(f"bighub={text!r} is not understood; pass {ACCEPTED}")
@@ -136,7 +136,7 @@ def _from_pair(pair: tuple[Any, ...]) -> EngineClients:
     return EngineClients(blocking[0], asynchronous[0])
 
 
-def _embedded(url: str) -> EngineClients:
+def _open_embedded(url: str) -> EngineClients:
     from bighub_langgraph.local import LocalBighub
 
     return EngineClients(LocalBighub(url), owned=True)

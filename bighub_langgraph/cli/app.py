@@ -6,10 +6,10 @@ import typer
 
 from bighub_langgraph import __version__
 from bighub_langgraph.cli.calls import calls
-from bighub_langgraph.cli.demo.command import demo
+from bighub_langgraph.cli.demo.demo_command import demo
 from bighub_langgraph.cli.doctor import doctor
 from bighub_langgraph.cli.outbox import outbox
-from bighub_langgraph.cli.replay.command import replay
+from bighub_langgraph.cli.replay.replay_command import replay
 from bighub_langgraph.cli.serve import keys, serve
 
 app = typer.Typer(

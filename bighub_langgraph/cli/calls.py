@@ -157,7 +157,7 @@ def prune_calls(
 
 
 def _find_call(journal: "Journal", key: str) -> "CallView":
-    matches = journal.admin.matching(key)
+    matches = journal.admin.find_by_prefix(key)
     if len(matches) != 1:
         number = "more than one call has" if matches else "no call has"
         console.fail(f"{number} a key that begins with {key!r}; see `calls list`")

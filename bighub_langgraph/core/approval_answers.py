@@ -61,7 +61,7 @@ def parse_answers(response: object, pending: Sequence[PendingApproval]) -> list[
     decisions = _parse_decisions(response)
     if not decisions:
         raise InvalidApprovalResponse(
-            f"the answer holds no decision: {short_repr(response)}; {_expected(pending)}"
+            f"the answer holds no decision: {short_repr(response)}; {_describe_expected(pending)}"
         )
     calls = _match_calls(decisions, pending)
     return [_parse_answer(decision, call) for decision, call in zip(decisions, calls, strict=True)]
@@ -88,14 +88,14 @@ def _match_calls(
     if not any(ids):
         if len(decisions) != len(pending):
             raise InvalidApprovalResponse(
-                f"{len(decisions)} decisions for {len(pending)}: {_expected(pending)}"
+                f"{len(decisions)} decisions for {len(pending)}: {_describe_expected(pending)}"
             )
         return list(pending)
     by_id = {call.call_id: call for call in pending}
     unknown = [call_id for call_id in ids if not isinstance(call_id, str) or call_id not in by_id]
     if unknown:
         raise InvalidApprovalResponse(
-            f"no call {short_repr(unknown[0])} waits for an answer; {_expected(pending)}"
+            f"no call {short_repr(unknown[0])} waits for an answer; {_describe_expected(pending)}"
         )
     if len(set(ids)) != len(ids):
         raise InvalidApprovalResponse("two decisions about one call")
@@ -185,7 +185,7 @@ def _first_text(decision: Mapping[str, Any], *names: str) -> str:
     return next((text for text in texts if isinstance(text, str) and text), "")
 
 
-def _expected(pending: Sequence[PendingApproval]) -> str:
+def _describe_expected(pending: Sequence[PendingApproval]) -> str:
     calls = ", ".join(f"{call.tool} ({call.call_id})" for call in pending)
     return f'send {{"decisions": [...]}} with one decision for each of: {calls}'
 

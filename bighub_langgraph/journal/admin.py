@@ -87,7 +87,7 @@ class JournalAdmin:
         rows = self._db.fetch_rows(schema.select_calls(values), **values, limit=limit)
         return [self._view(row) for row in rows]
 
-    def matching(self, prefix: str) -> list[CallView]:
+    def find_by_prefix(self, prefix: str) -> list[CallView]:
         """Return the calls whose key begins with a prefix, two at most."""
         query = schema.SELECT_CALLS_BY_PREFIX
         return [self._view(row) for row in self._db.fetch_rows(query, key=prefix, end=prefix + "g")]

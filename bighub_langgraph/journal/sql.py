@@ -34,7 +34,6 @@ from bighub_langgraph.journal import schema
 from bighub_langgraph.journal.admin import JournalAdmin
 from bighub_langgraph.journal.liveness import Heartbeat, ProcessIdentity, is_alive, process_of
 from bighub_langgraph.journal.memory_journal import MemoryJournal
-from bighub_langgraph.journal.outbox import Outbox
 from bighub_langgraph.journal.row_mapping import (
     build_transition_rows,
     record_from_row,
@@ -42,6 +41,7 @@ from bighub_langgraph.journal.row_mapping import (
     to_storable,
     transition_to_row,
 )
+from bighub_langgraph.journal.sql_outbox import Outbox
 from bighub_langgraph.sqldb import Database, call_after_fork, execute, execute_many, fetch_rows
 
 log = logging.getLogger("bighub_langgraph")

@@ -14,7 +14,7 @@ from bighub_langgraph.local.response import EvaluationResult, build_response, lo
 from bighub_langgraph.local.schemas.requests import EvaluateBatchRequest, EvaluateRequest
 from bighub_langgraph.local.schemas.wire_format import canonical_json, to_json_text, validate
 from bighub_langgraph.local.scoring.features import Action, extract_facts
-from bighub_langgraph.local.scoring.policy import recommend
+from bighub_langgraph.local.scoring.recommendation_policy import recommend
 from bighub_langgraph.local.scoring.session import assess_health
 
 DEFAULT_DOMAIN = "general"

@@ -197,7 +197,7 @@ def _update_decision(
     engine: Engine, tx: Connection, decision: DecisionRow, outcome: OutcomeReport, at: float
 ) -> None:
     """Apply an outcome to its decision, label and session. The worst report counts."""
-    meaning, label = _meaning(outcome), None
+    meaning, label = _meaning_of(outcome), None
     changes: dict[str, Any] = {}
     if decision.approval == "pending":
         changes["approval"] = "settled"
@@ -218,7 +218,7 @@ def _update_decision(
     engine.decisions.update(tx, decision, label=new_label, at=at, **changes)
 
 
-def _meaning(outcome: OutcomeReport) -> OutcomeMeaning:
+def _meaning_of(outcome: OutcomeReport) -> OutcomeMeaning:
     meaning, rollback = TAXONOMY[outcome.status], TAXONOMY["ROLLBACK"]
     # A success that had to be rolled back is none.
     is_worse = outcome.rollback_performed and rollback.severity > meaning.severity
@@ -239,7 +239,7 @@ def _list_reports(tx: Connection, decision: DecisionRow) -> list[tuple[float, di
 def _outcome_view(
     decision: DecisionRow, outcome: OutcomeReport, at: float | None = None
 ) -> dict[str, Any]:
-    meaning = _meaning(outcome)
+    meaning = _meaning_of(outcome)
     bad, risk = meaning.bad, decision.risk
     return {
         "request_id": decision.request_id,

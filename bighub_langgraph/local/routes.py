@@ -19,7 +19,7 @@ from bighub_langgraph.local import (
     decision_memory,
     idempotency,
     outcomes,
-    precedents,
+    precedent_queries,
 )
 from bighub_langgraph.local import evaluate as evaluation
 from bighub_langgraph.local.api_keys import CONTROL, DECIDE, READ
@@ -140,9 +140,9 @@ ROUTES = (
     _get("/outcomes/{request_id}/timeline", READ, outcomes.get_timeline),
     _get("/approvals", READ, cases.list_approvals, list[ApprovalResponse]),
     _post("/approvals/{request_id}/resolve", DECIDE, cases.resolve_approval, ApprovalResponse),
-    _post("/precedents/query", READ, precedents.query_precedents),
-    _post("/precedents/signals", READ, precedents.get_signals),
-    _get("/precedents/stats", READ, precedents.get_stats),
+    _post("/precedents/query", READ, precedent_queries.query_precedents),
+    _post("/precedents/signals", READ, precedent_queries.get_signals),
+    _get("/precedents/stats", READ, precedent_queries.get_stats),
     _get("/calibration/report", READ, calibration.get_report),
     _get("/calibration/reliability", READ, calibration.get_reliability_curve),
     _get("/calibration/drift", READ, calibration.get_drift),
@@ -152,7 +152,7 @@ ROUTES = (
     _get("/calibration/feedback", READ, calibration.get_feedback),
     _get("/cases", READ, cases.list_cases),
     _post("/cases", DECIDE, cases.create, CaseResponse),
-    _post("/cases/precedents", READ, precedents.find_for_case),
+    _post("/cases/precedents", READ, precedent_queries.find_for_case),
     _get("/cases/calibration", READ, calibration.get_report),
     _get("/cases/{case_id}", READ, cases.get, CaseResponse),
     _post("/cases/{case_id}/outcome", DECIDE, cases.report_case_outcome, OutcomeResponse),

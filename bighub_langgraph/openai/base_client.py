@@ -34,7 +34,7 @@ from bighub_langgraph.openai.resilience import CircuitBreaker
 from bighub_langgraph.openai.response_parsing import ModelResponse
 from bighub_langgraph.openai.responses_api import ResponsesApi
 from bighub_langgraph.openai.run import Run, RunContext, RunEnding, RunResult
-from bighub_langgraph.openai.run_approvals import ApprovalRequest, resolve_request
+from bighub_langgraph.openai.run_approvals import PendingRequest, resolve_request
 from bighub_langgraph.openai.run_state import RunState
 from bighub_langgraph.openai.run_verification import (
     check_against_journal,
@@ -179,7 +179,7 @@ class BaseClient(ClientSettings, ToolRegistration):
         comment: str | None,
     ) -> Json:
         validated = self._get_tool(tool_name).parameters.check(arguments)
-        request = ApprovalRequest(tool_name, validated, request_id, resolution, comment or "")
+        request = PendingRequest(tool_name, validated, request_id, resolution, comment or "")
         resolve = partial(
             self._call,
             self._runtime.clients.primary.approvals.resolve,

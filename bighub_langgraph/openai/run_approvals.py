@@ -231,7 +231,7 @@ def _answer_request(call: ToolCallState) -> ToolCallState:
 
 
 @dataclass(frozen=True, slots=True)
-class ApprovalRequest:
+class PendingRequest:
     """A person's answer to the evaluation with this request id of BIGHUB's."""
 
     tool: str
@@ -256,7 +256,7 @@ def key_of_request(request_id: str) -> str:
 
 
 async def resolve_request(
-    request: ApprovalRequest, context: RunContext, resolve: Callable[[], Awaitable[Any]]
+    request: PendingRequest, context: RunContext, resolve: Callable[[], Awaitable[Any]]
 ) -> Json:
     """Resolve an approval at BIGHUB, and run the call once if BIGHUB confirms that it is approved.
 
@@ -302,7 +302,7 @@ async def resolve_request(
     return result
 
 
-def _find_record(request: ApprovalRequest, records: Sequence[CallRecord]) -> CallRecord | None:
+def _find_record(request: PendingRequest, records: Sequence[CallRecord]) -> CallRecord | None:
     """Return the record of a request, one that is not final before one that is."""
     if not records:
         return None
@@ -312,7 +312,7 @@ def _find_record(request: ApprovalRequest, records: Sequence[CallRecord]) -> Cal
     return next((record for record in matches if not record.is_final), matches[0])
 
 
-async def _insert_record(request: ApprovalRequest, context: RunContext) -> CallRecord:
+async def _insert_record(request: PendingRequest, context: RunContext) -> CallRecord:
     """Record a request that only BIGHUB knows."""
     call = request.to_tool_call()
     evaluation = build_evaluation_request(call, context.settings, session=context.session_id)
@@ -329,7 +329,7 @@ async def _insert_record(request: ApprovalRequest, context: RunContext) -> CallR
     return stored
 
 
-def _other_call(request: ApprovalRequest, record: CallRecord) -> InvalidRunState:
+def _other_call(request: PendingRequest, record: CallRecord) -> InvalidRunState:
     difference = (
         f"has other arguments than these for {request.tool!r}"
         if record.tool == request.tool

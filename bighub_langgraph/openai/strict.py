@@ -107,8 +107,8 @@ def remove_filler_nulls(value: Any, schema: Mapping[str, Any], root: Mapping[str
     schema = _resolve(schema, root)
     if branches := schema.get("anyOf") or schema.get("oneOf"):
         resolved = (_resolve(branch, root) for branch in branches)
-        matching = next((branch for branch in resolved if _has_shape(value, branch)), None)
-        return value if matching is None else remove_filler_nulls(value, matching, root)
+        branch_of_value = next((branch for branch in resolved if _has_shape(value, branch)), None)
+        return value if branch_of_value is None else remove_filler_nulls(value, matching, root)
     if isinstance(value, dict) and "properties" in schema:
         properties: Mapping[str, Any] = schema["properties"]
         optional = properties.keys() - set(schema.get("required", ()))

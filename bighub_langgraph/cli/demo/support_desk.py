@@ -11,7 +11,7 @@ from langgraph.types import Command
 from rich.console import Console
 
 from bighub_langgraph import BighubGuard
-from bighub_langgraph.cli.demo.command import Approve
+from bighub_langgraph.cli.demo.demo_command import Approve
 from bighub_langgraph.cli.demo.scenario import LateOutcome, Request
 from bighub_langgraph.core.models import Verdict
 

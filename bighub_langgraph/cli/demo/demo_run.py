@@ -11,7 +11,7 @@ from rich.text import Text
 
 from bighub_langgraph import BighubGuard, create_guarded_agent
 from bighub_langgraph.cli.console import create_table, stdout
-from bighub_langgraph.cli.demo.command import Approve
+from bighub_langgraph.cli.demo.demo_command import Approve
 from bighub_langgraph.cli.demo.scenario import REQUESTS, Request, create_shop
 from bighub_langgraph.cli.demo.scripted_model import scripted_model
 from bighub_langgraph.cli.demo.shop import POLICIES, create_tools

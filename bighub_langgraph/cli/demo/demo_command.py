@@ -49,7 +49,7 @@ def demo(
     from langgraph.errors import GraphRecursionError
     from openai import OpenAIError
 
-    from bighub_langgraph.cli.demo.run import run_demo
+    from bighub_langgraph.cli.demo.demo_run import run_demo
     from bighub_langgraph.core.errors import ConfigurationError, JournalError
 
     if model and not os.environ.get("OPENAI_API_KEY"):
