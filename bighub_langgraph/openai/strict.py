@@ -108,7 +108,9 @@ def remove_filler_nulls(value: Any, schema: Mapping[str, Any], root: Mapping[str
     if branches := schema.get("anyOf") or schema.get("oneOf"):
         resolved = (_resolve(branch, root) for branch in branches)
         branch_of_value = next((branch for branch in resolved if _has_shape(value, branch)), None)
-        return value if branch_of_value is None else remove_filler_nulls(value, matching, root)
+        return (
+            value if branch_of_value is None else remove_filler_nulls(value, branch_of_value, root)
+        )
     if isinstance(value, dict) and "properties" in schema:
         properties: Mapping[str, Any] = schema["properties"]
         optional = properties.keys() - set(schema.get("required", ()))
