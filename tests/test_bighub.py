@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -281,3 +282,27 @@ def test_a_call_that_is_sent_as_one_payload_is_evaluated_by_itself() -> None:
     evaluate_turn(bighub, "refund", "ship", decision_mode="submit_payload")
     assert bighub.batch_sizes == []
     assert [fields["as_payload"] for fields in bighub.evaluations] == [True, True]
+
+
+class UnhashableMethod:
+    """A method that is an object which compares by value, as recorders and mocks may be."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, UnhashableMethod)
+
+    def __call__(self, *, idempotency_key: str, **fields: Any) -> dict[str, Any]:
+        self.keys.append(idempotency_key)
+        return {"recommendation": "proceed", "request_id": "req-1"}
+
+
+def test_a_clients_method_may_be_an_object_without_a_hash() -> None:
+    submit = UnhashableMethod()
+    client = SimpleNamespace(actions=SimpleNamespace(submit=submit))
+    with BighubGuard(bighub=client, outcome_reporting=False) as guard:
+        assert guard.evaluate("refund", {"amount": 1}).raw_recommendation == "proceed"
+    assert len(submit.keys) == 1

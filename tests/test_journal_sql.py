@@ -1,5 +1,6 @@
 """The journal on SQLite and PostgreSQL: what it keeps, who wins, and what it survives."""
 
+import itertools
 import logging
 import multiprocessing
 import os
@@ -12,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import sqlalchemy as sa
 
@@ -574,3 +576,12 @@ class _unusable:  # noqa: N801 - reads as a sentence
 
     def __exit__(self, *_: object) -> None:
         self._rename("elsewhere", "bighub_calls")
+
+
+def test_a_live_process_is_never_taken_for_dead_while_the_clock_is_set(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = itertools.count(psutil.boot_time(), 1.0)
+    assert is_alive(journal.owner)
+    monkeypatch.setattr(psutil, "boot_time", lambda: next(times))
+    assert is_alive(journal.owner) is None

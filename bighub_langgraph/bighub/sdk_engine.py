@@ -68,10 +68,14 @@ class _Methods:
         self._report = _method(client, "outcomes", "report")
         self._report_batch = _method(client, "outcomes", "report_batch")
         self._ingest = _method(client, "actions", "ingest_memory")
-        self._idempotent = {
-            method
-            for method in (self._evaluate, self._submit, self._submit_payload)
-            if method is not None and accepts_argument(method, "idempotency_key")
+        # By name: a look-alike's method may be an object without a hash.
+        self._takes_key = {
+            name: method is not None and accepts_argument(method, "idempotency_key")
+            for name, method in (
+                ("evaluate", self._evaluate),
+                ("submit", self._submit),
+                ("submit_payload", self._submit_payload),
+            )
         }
 
     @property
@@ -86,16 +90,16 @@ class _Methods:
         fields = _fields(request)
         arguments: dict[str, Any]
         if request.as_payload:
-            method, arguments = self._submit_payload, {"payload": fields}
+            name, method, arguments = "submit_payload", self._submit_payload, {"payload": fields}
         elif self._evaluate is not None:
-            method, arguments = self._evaluate, {**fields, "raw": True}
+            name, method, arguments = "evaluate", self._evaluate, {**fields, "raw": True}
         else:
-            method, arguments = self._submit, fields
+            name, method, arguments = "submit", self._submit, fields
         if method is None:
             raise EngineRequestError(
                 "the client has none of BIGHUB's methods to evaluate this call"
             )
-        if method in self._idempotent:
+        if self._takes_key[name]:
             arguments["idempotency_key"] = key
         return await self._request(method, **arguments)
 

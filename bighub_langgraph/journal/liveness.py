@@ -66,16 +66,21 @@ def _namespace() -> str:
 def _start_time(pid: int) -> str | None:
     """Return when a process started, "" once it has ended, None if unknown.
 
-    The unit is a hundredth of a second since the machine started: the wall clock may be set.
+    The unit is a hundredth of a second since the machine started: the wall clock may be set. If it
+    is set while we look, the difference means nothing: a live process must not seem to be another.
     """
     try:
-        boot_time = psutil.boot_time()
-        process = psutil.Process(pid)
-        if process.status() in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}:
-            return ""
-        return f"{(process.create_time() - boot_time) * 100:.0f}"
+        for _ in range(3):
+            boot_time = psutil.boot_time()
+            process = psutil.Process(pid)
+            if process.status() in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}:
+                return ""
+            start_time = f"{(process.create_time() - boot_time) * 100:.0f}"
+            if psutil.boot_time() == boot_time:
+                return start_time
     except (psutil.Error, OSError):
         return None
+    return None
 
 
 def _exists(pid: int) -> bool:

@@ -40,7 +40,7 @@ class Outbox:
         """Reserve new reports for this process."""
         self._has_reserved = True
         for row in rows:
-            row |= {"leased_until": at + DELIVERY_LEASE, "leased_by": self._list_reserved}
+            row |= {"leased_until": at + DELIVERY_LEASE, "leased_by": self._reservation_owner}
 
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
@@ -69,7 +69,7 @@ class Outbox:
                 "now": now,
                 "at": at,
                 "limit": limit,
-                "reserved": self._list_reserved,
+                "reserved": self._reservation_owner,
                 "leased": list(self._leased),
             }
             if turn is not None:
@@ -116,18 +116,18 @@ class Outbox:
         if self._acked or self._has_reserved:
             # On failure the reports stay, and some are delivered once more.
             with suppress(JournalError), self.transaction() as db:
-                execute(db, schema.END_LEASES, owner=self._list_reserved)
+                execute(db, schema.END_LEASES, owner=self._reservation_owner)
             self._has_reserved = False
 
     @property
-    def _list_reserved(self) -> str:
+    def _reservation_owner(self) -> str:
         """The owner of reserved reports."""
         return f"{self._process.name}/reserved"
 
     def _is_reserved(self, row: Mapping[str, Any], now: float) -> bool:
         """Whether a report is reserved for as long as a worker keeps its lease."""
         remaining: float = row["leased_until"] - now
-        return row["leased_by"] == self._list_reserved and remaining >= DELIVERY_LEASE / 2
+        return row["leased_by"] == self._reservation_owner and remaining >= DELIVERY_LEASE / 2
 
     def _lease(
         self, query: str, values: Mapping[str, Any], dead_owners: Sequence[Mapping[str, Any]]
