@@ -67,9 +67,7 @@ class EngineClients:
         if self.blocking is not None:
             self.blocking.close()
         if self.asynchronous is not None:
-            closing = self.asynchronous.close()
-            if inspect.isawaitable(closing):
-                background_loop().run(_await(closing))
+            _call(self.asynchronous.close)
 
 
 def open_clients(

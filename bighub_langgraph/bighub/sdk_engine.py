@@ -30,21 +30,17 @@ def build_engine(
         retries: Further tries after a fault that may pass; clients of the SDK retry by themselves.
         sleep: Waits between tries, in seconds.
     """
-    methods = _Methods(client, call, 0 if retries_itself(client) else retries, sleep)
+    retries_itself = isinstance(getattr(client, "max_retries", None), int)
+    methods = _Methods(client, call, 0 if retries_itself else retries, sleep)
     return EnginePort(
         evaluate=methods.evaluate,
         resolve_approval=methods.resolve_approval,
         report_outcome=methods.report_outcome,
-        report_outcomes=methods.report_outcomes if methods.can_report_batches else None,
+        report_outcomes=methods.report_outcomes if methods.report_batch else None,
         ingest_memory=methods.ingest_memory,
         in_process=bool(getattr(client, "in_process", False)),
-        evaluate_batch=methods.evaluate_batch if methods.can_evaluate_batches else None,
+        evaluate_batch=methods.evaluate_batch if methods.evaluate_together else None,
     )
-
-
-def retries_itself(client: Any) -> bool:
-    """Whether a client retries by itself, as the SDK's do."""
-    return isinstance(getattr(client, "max_retries", None), int)
 
 
 class _Methods:
@@ -61,12 +57,12 @@ class _Methods:
         self._retries = retries
         self._sleep = sleep
         self._evaluate = _method(client, "decisions", "evaluate")
-        self._evaluate_together = _method(client, "decisions", "evaluate_together")
+        self.evaluate_together = _method(client, "decisions", "evaluate_together")
         self._submit = _method(client, "actions", "submit")
         self._submit_payload = _method(client, "actions", "submit_payload")
         self._resolve = _method(client, "approvals", "resolve")
         self._report = _method(client, "outcomes", "report")
-        self._report_batch = _method(client, "outcomes", "report_batch")
+        self.report_batch = _method(client, "outcomes", "report_batch")
         self._ingest = _method(client, "actions", "ingest_memory")
         # By name: a look-alike's method may be an object without a hash.
         self._takes_key = {
@@ -77,14 +73,6 @@ class _Methods:
                 ("submit_payload", self._submit_payload),
             )
         }
-
-    @property
-    def can_evaluate_batches(self) -> bool:
-        return self._evaluate_together is not None
-
-    @property
-    def can_report_batches(self) -> bool:
-        return self._report_batch is not None
 
     async def evaluate(self, request: EvaluationRequest, key: str) -> Any:
         fields = _fields(request)
@@ -108,7 +96,7 @@ class _Methods:
             {**_fields(request), "raw": True, "idempotency_key": key} for request, key in items
         ]
         try:
-            responses: Sequence[Any] = await self._request(self._evaluate_together, calls)
+            responses: Sequence[Any] = await self._request(self.evaluate_together, calls)
         except EngineError as error:
             return [error] * len(calls)
         return [
@@ -133,7 +121,7 @@ class _Methods:
         await self._request(self._report, **body)
 
     async def report_outcomes(self, bodies: Sequence[Mapping[str, Any]]) -> None:
-        response = await self._request(self._report_batch, list(map(dict, bodies)))
+        response = await self._request(self.report_batch, list(map(dict, bodies)))
         failed = isinstance(response, Mapping) and (
             response.get("failed") or response.get("errors")
         )

@@ -30,7 +30,7 @@ from bighub_langgraph.openai.agent_loop import (
     run_with_approvals,
 )
 from bighub_langgraph.openai.errors import AdapterConfigurationError, InvalidRunState
-from bighub_langgraph.openai.resilience import CircuitBreaker
+from bighub_langgraph.openai.resilience import CircuitBreaker, RetryPolicy
 from bighub_langgraph.openai.response_parsing import ModelResponse
 from bighub_langgraph.openai.responses_api import ResponsesApi
 from bighub_langgraph.openai.run import Run, RunContext, RunEnding, RunResult
@@ -71,7 +71,12 @@ class BaseClient(ClientSettings, ToolRegistration):
             self.openai_client,
             api_key=self.openai_api_key,
             timeout=self.provider_timeout_seconds,
-            retry=self.retry_policy,
+            retry=RetryPolicy(
+                attempts=self.provider_max_retries + 1,
+                first_delay=self.provider_retry_backoff_seconds,
+                max_delay=self.provider_retry_max_backoff_seconds,
+                jitter=self.provider_retry_jitter_seconds,
+            ),
             breaker=breaker,
         )
         self._runtime, self._owned_resources = _open_runtime(self)

@@ -87,14 +87,10 @@ GuardedToolResult = ToolResult
 
 # Fields of BIGHUB's response that an event repeats where the response has them.
 _REPEATED = (
-    *("better_action", "proposed_action", "execution_mode"),
-    *("can_run", "needs_review", "needs_more_context"),
-    *("should_not_run", "expected_regret", "expected_regret_vector"),
-    *("decision_packet", "decision_brain", "responsible_action_space"),
-    *("salient_factors", "signal_epistemology", "operational_intent"),
-    *("agent_operational_body", "action_interpretation_layer", "safe_novelty_lane"),
-    *("performative_contracts", "catastrophic_ceiling", "verification_plan"),
-    *("obligations", "learning_hooks"),
+    *[item.name for item in fields(DecisionFields)],
+    *("better_action", "proposed_action", "execution_mode", "decision_brain", "expected_regret"),
+    *("can_run", "needs_review", "needs_more_context", "should_not_run"),
+    *("verification_plan", "obligations", "learning_hooks"),
 )
 # Every event has all these keys.
 BLANK_EVENT: Json = {
@@ -132,12 +128,10 @@ def build_call_event(
     if (decision := record.decision) is not None:
         response = decision.reply
         event["decision"] = response
-        event["recommendation"] = response.get("recommendation")
+        event.update((name, response[name]) for name in _REPEATED if name in response)
         event["risk_score"] = decision.risk_score
-        event["enforcement_mode"] = response.get("enforcement_mode")
         event["trajectory_health"] = decision.trajectory_health
         event["request_id"] = decision.request_id
-        event.update((name, response[name]) for name in _REPEATED if name in response)
     if record.state in {State.UNKNOWN, State.RUNNING}:
         event["outcome_unknown"] = True
     if (approval := record.approval) is not None:

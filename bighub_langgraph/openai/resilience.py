@@ -16,8 +16,6 @@ T = TypeVar("T")
 
 MAX_RETRY_AFTER = 60.0  # seconds
 
-_TRANSIENT_STATUSES = frozenset((408, 409, 429))
-_SERVER_ERROR = 500
 # Not the global generator: a user who seeds `random` gets the same numbers with and without us.
 _random = random.SystemRandom().random
 
@@ -59,47 +57,35 @@ async def retry_transient(
 def is_transient(error: BaseException) -> bool:
     """Whether the same request may succeed later."""
     status = get_field(error, "status_code")
-    if isinstance(status, int):
-        return status in _TRANSIENT_STATUSES or status >= _SERVER_ERROR
-    return _is_connection_error(error)
+    return status in {408, 409} or counts_against_service(error)
 
 
 def counts_against_service(error: BaseException) -> bool:
     """Whether an error is the service's and not the caller's: 429, 5xx, no or half a response."""
-    if isinstance(error, StreamInterruptedError):
-        return True
     status = get_field(error, "status_code")
     if isinstance(status, int):
-        return status == HTTPStatus.TOO_MANY_REQUESTS or status >= _SERVER_ERROR
-    return _is_connection_error(error)
+        return status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    # Looked up, not imported: code that raises one of OpenAI's errors has imported it.
+    api_error = getattr(sys.modules.get("openai"), "APIConnectionError", ConnectionError)
+    kinds = ConnectionError | TimeoutError | StreamInterruptedError | api_error
+    return isinstance(error, kinds)
 
 
 def parse_retry_after(error: BaseException) -> float | None:
     """Return how long the service wants us to wait, in seconds; at most a minute."""
+    from email.utils import parsedate_to_datetime  # slow to import, and seldom needed
+
     headers = get_field(get_field(error, "response"), "headers") or {}
     try:
         if milliseconds := headers.get("retry-after-ms"):
             seconds = float(milliseconds) / 1000
+        elif (text := headers["retry-after"])[:1].isdigit():
+            seconds = float(text)
         else:
-            seconds = _parse_seconds_or_date(headers["retry-after"])
+            seconds = parsedate_to_datetime(text).timestamp() - time()
     except (KeyError, TypeError, ValueError):
         return None
     return min(max(seconds, 0.0), MAX_RETRY_AFTER)
-
-
-def _parse_seconds_or_date(text: str) -> float:
-    from email.utils import parsedate_to_datetime  # slow to import, and seldom needed
-
-    try:
-        return float(text)
-    except ValueError:
-        return parsedate_to_datetime(text).timestamp() - time()
-
-
-def _is_connection_error(error: BaseException) -> bool:
-    # Looked up, not imported: code that raises one of OpenAI's errors has imported it.
-    api_error = getattr(sys.modules.get("openai"), "APIConnectionError", ConnectionError)
-    return isinstance(error, ConnectionError | TimeoutError | api_error)
 
 
 # -- circuit breaker -------------------------------------------------------------------------------

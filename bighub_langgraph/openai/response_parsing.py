@@ -129,30 +129,11 @@ def to_items(values: Iterable[Any]) -> list[Any]:
     """Return items of any client as JSON, as they came over the wire."""
     values = list(values)
     try:
-        return [_copy_json(value) for value in values]
-    except (TypeError, RecursionError):  # numbers, or objects of a client
-        pass
-    try:
         # A lone surrogate has no UTF-8, and a request that holds one cannot be sent.
         items: list[Any] = json.loads(replace_surrogates(_encode(values)))
     except (TypeError, ValueError, RecursionError):
         return [to_jsonable(value) for value in values]
     return items
-
-
-def _copy_json(value: Any) -> Any:
-    """Copy JSON data without numbers, which is what most items are; else raise `TypeError`."""
-    if type(value) is dict:
-        return {_copy_text(name): _copy_json(member) for name, member in value.items()}
-    if type(value) is list:
-        return [_copy_json(member) for member in value]
-    return value if value is None or isinstance(value, bool) else _copy_text(value)
-
-
-def _copy_text(text: Any) -> str:
-    if type(text) is not str:
-        raise TypeError(type(text))
-    return replace_surrogates(text)
 
 
 def to_item(value: Any) -> Any:

@@ -6,13 +6,13 @@ import os
 import sys
 import time
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from functools import partial
 from typing import Any, ClassVar
 
 from bighub_langgraph.core.errors import ConfigurationError
-from bighub_langgraph.core.redaction import redact_text
+from bighub_langgraph.core.redaction import redact_exception
 from bighub_langgraph.openai.errors import (
     AdapterConfigurationError,
     ProviderResponseError,
@@ -91,13 +91,8 @@ class ResponsesApi:
         Raises:
             ProviderResponseError: The service failed, in any way.
         """
-        try:
-            with self._breaker:
-                return parse_response(await self._send(request))
-        except (ProviderResponseError, ConfigurationError):
-            raise
-        except Exception as error:
-            raise ProviderResponseError(f"the model's service failed: {_text_of(error)}") from error
+        with _failures_of_service(), self._breaker:
+            return parse_response(await self._send(request))
 
     async def stream(self, request: Json) -> AsyncGenerator[Json | ModelResponse, None]:
         """Yield the events of the response, and the response last.
@@ -105,24 +100,19 @@ class ResponsesApi:
         Raises:
             ProviderResponseError: The service failed, in any way.
         """
-        try:
-            with self._breaker:
-                if self._streams:
-                    request = {**request, "stream": True}
-                answer = await self._send(request)
-                if is_response(answer):
-                    response = parse_response(answer)
-                    for event in _events_of(response):
-                        yield event
-                    yield response
-                else:
-                    async with aclosing(_parse_stream(self._iterate(answer))) as parts:
-                        async for part in parts:
-                            yield part
-        except (ProviderResponseError, ConfigurationError):
-            raise
-        except Exception as error:
-            raise ProviderResponseError(f"the model's service failed: {_text_of(error)}") from error
+        with _failures_of_service(), self._breaker:
+            if self._streams:
+                request = {**request, "stream": True}
+            answer = await self._send(request)
+            if is_response(answer):
+                response = parse_response(answer)
+                for event in _events_of(response):
+                    yield event
+                yield response
+            else:
+                async with aclosing(_parse_stream(self._iterate(answer))) as parts:
+                    async for part in parts:
+                        yield part
 
     async def _send(self, request: Json) -> Any:
         model = str(request.get("model"))
@@ -218,6 +208,18 @@ class AsyncResponsesApi(ResponsesApi):
         await asyncio.sleep(seconds)
 
 
+@contextmanager
+def _failures_of_service() -> Iterator[None]:
+    """Raise whatever a client raises as `ProviderResponseError`."""
+    try:
+        yield
+    except (ProviderResponseError, ConfigurationError):
+        raise
+    except Exception as error:
+        message = f"the model's service failed: {redact_exception(error)}"
+        raise ProviderResponseError(message) from error
+
+
 def _accepted_parameters(create: Callable[..., Any]) -> tuple[bool, bool]:
     """Return whether a client takes a timeout, and whether it can stream."""
     try:
@@ -241,7 +243,7 @@ async def _parse_stream(
         except ProviderResponseError:
             raise
         except Exception as error:
-            raise StreamInterruptedError(f"the stream broke: {_text_of(error)}") from error
+            raise StreamInterruptedError(f"the stream broke: {redact_exception(error)}") from error
     if parser.response is None:
         raise StreamInterruptedError("the stream ended before the response was complete")
     yield parse_response(parser.response)
@@ -262,7 +264,3 @@ def _refuses_encryption(error: Exception) -> bool:
     message = str(error).lower()
     is_refusal = get_field(error, "status_code") in {400, 422}
     return is_refusal and ("encrypted" in message or "include" in message)
-
-
-def _text_of(error: Exception) -> str:
-    return f"{type(error).__name__}: {redact_text(str(error))}"

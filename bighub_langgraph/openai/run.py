@@ -65,12 +65,6 @@ class ToolCallState(NamedTuple):
         """The id by which a person may refer to the call."""
         return self.event.get("request_id")
 
-    def with_answer(
-        self, approval: Approval, edited_arguments: Json | None = None
-    ) -> "ToolCallState":
-        """Return the call with a person's answer, in place of an earlier one."""
-        return self._replace(approval=approval, edited_arguments=edited_arguments)
-
     def to_input_item(self) -> Json:
         """Return the item by which the model receives the output."""
         if self.kind == "function":

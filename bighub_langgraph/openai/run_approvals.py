@@ -91,8 +91,8 @@ def _parse_answer(response: Any, call: ToolCallState, context: RunContext) -> To
         approver=str(response.get("approver") or ""),
     )
     if approval.answer is Answer.REJECT:
-        return call.with_answer(replace(approval, text=approval.comment or "denied"))
-    call = call.with_answer(approval)
+        return call._replace(approval=replace(approval, text=approval.comment or "denied"))
+    call = call._replace(approval=approval)
     try:
         if (arguments := response.get("arguments")) is not None:
             call = answer_with_arguments(call, arguments, approval, context.tools)
@@ -103,7 +103,7 @@ def _parse_answer(response: Any, call: ToolCallState, context: RunContext) -> To
 
 
 def _deny(call: ToolCallState, reason: str, context: RunContext) -> ToolCallState:
-    return call.with_answer(Approval(Answer.REJECT, context.ports.clock(), reason))
+    return call._replace(approval=Approval(Answer.REJECT, context.ports.clock(), reason))
 
 
 def _summarize_approval(call: ToolCallState, ending: RunEnding) -> Json:
@@ -150,13 +150,13 @@ def answer_with_arguments(
         raise InvalidCall("a request of a hosted server can be approved or rejected, not edited")
     validated = tools[call.tool].parameters.check(arguments)
     if validated == call.arguments:
-        return call.with_answer(approval)
+        return call._replace(approval=approval)
     if call.event.get("outcome_unknown"):
         raise InvalidCall(
             f"the outcome of call {call.call_id} is unknown: approve it to run it again as it was, "
             "or reject it; it cannot be edited"
         )
-    return call.with_answer(replace(approval, answer=Answer.EDIT), validated)
+    return call._replace(approval=replace(approval, answer=Answer.EDIT), edited_arguments=validated)
 
 
 async def record_answers(run: Run, context: RunContext) -> Run:
@@ -202,7 +202,7 @@ async def _record_answer(
     if approval.answer is not Answer.EDIT:
         return call._replace(record=await record_answer(record, approval, ports))
     arguments = call.edited_arguments or {}
-    edited = call._replace(arguments=arguments, is_edited=True, edited_arguments=None)
+    edited = call._replace(arguments=arguments, is_edited=True)
     edited_call = run.to_tool_call(edited)
     record = await record_answer(record, replace(approval, edited_to=edited_call.key), ports)
     if record.state is not State.EDITED:  # another answer came first

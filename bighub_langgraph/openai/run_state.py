@@ -8,10 +8,7 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from typing import Any
 
-from bighub_langgraph.core.models import (
-    Answer,
-    Approval,
-)
+from bighub_langgraph.core.models import Answer, Approval
 from bighub_langgraph.openai.errors import InvalidRunState
 from bighub_langgraph.openai.response_parsing import ModelResponse
 from bighub_langgraph.openai.run import Run, ToolCallState
@@ -62,7 +59,7 @@ class RunState:
         """
         call = self._find_pending(item)
         approval = Approval(Answer.APPROVE, self._clock(), comment=comment, approver=approver)
-        self._keep(call, call.with_answer(approval))
+        self._keep(call, call._replace(approval=approval))
         if always_approve:
             standing = {call.tool: {"approver": approver, "comment": comment}}
             standing_approvals = {**self.run.standing_approvals, **standing}
@@ -75,7 +72,7 @@ class RunState:
         call = self._find_pending(item)
         text = rejection_message or comment or "denied"
         approval = Approval(Answer.REJECT, self._clock(), text, comment, approver)
-        self._keep(call, call.with_answer(approval))
+        self._keep(call, call._replace(approval=approval))
 
     def edit(
         self, item: Any, *, arguments: Mapping[str, Any], approver: str = "", comment: str = ""

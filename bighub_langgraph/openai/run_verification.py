@@ -10,12 +10,7 @@ from typing import Any
 from bighub_langgraph.core.decision import parse_decision
 from bighub_langgraph.core.errors import InvalidCall, InvalidDecisionError
 from bighub_langgraph.core.lifecycle import DecisionMade, apply_event
-from bighub_langgraph.core.models import (
-    CallRecord,
-    Decision,
-    Recommendation,
-    Verdict,
-)
+from bighub_langgraph.core.models import CallRecord, Decision, Recommendation, Verdict
 from bighub_langgraph.core.policy import build_evaluation_request
 from bighub_langgraph.openai.errors import InvalidRunState
 from bighub_langgraph.openai.response_parsing import ModelResponse

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from bighub_langgraph import __version__
 from bighub_langgraph.core.ports import JournalPort
 from bighub_langgraph.openai.errors import AdapterConfigurationError
-from bighub_langgraph.openai.resilience import RetryPolicy
 
 if TYPE_CHECKING:
     from bighub_langgraph.guard import BighubGuard
@@ -117,16 +116,6 @@ class ClientSettings:
             raise AdapterConfigurationError(
                 "guard= brings its own BIGHUB and journal: pass only the guard"
             )
-
-    @property
-    def retry_policy(self) -> RetryPolicy:
-        """How requests to the model's service are retried."""
-        return RetryPolicy(
-            attempts=self.provider_max_retries + 1,
-            first_delay=self.provider_retry_backoff_seconds,
-            max_delay=self.provider_retry_max_backoff_seconds,
-            jitter=self.provider_retry_jitter_seconds,
-        )
 
 
 # `help(BighubOpenAI)` and editors show the options with the constructor, too.
