@@ -1,30 +1,25 @@
 """The thread pool that runs the calls of a turn concurrently, together with the calling thread."""
 
-import atexit
 import contextlib
 import contextvars
 import os
-import queue
+import sys
 import threading
-import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
-from functools import cache
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
 
 from bighub_langgraph.concurrency import run_sync
 
 T = TypeVar("T")
 
-# An idle thread of the pool ends after this many seconds.
-IDLE_TIMEOUT = 10.0
-
 
 async def gather_in_threads(flows: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     """Run coroutines over blocking ports concurrently, each with a copy of the context."""
     if len(flows) == 1:
         return [await flows[0]]
-    return ParallelRun(run_sync, flows).results()
+    return ParallelRun(flows).results()
 
 
 class ParallelRun(Generic[T]):
@@ -36,10 +31,7 @@ class ParallelRun(Generic[T]):
     none waits, one thread has run them all before another is awake.
     """
 
-    def __init__(
-        self, run: Callable[[Coroutine[Any, Any, T]], T], flows: Sequence[Coroutine[Any, Any, T]]
-    ) -> None:
-        self._run = run
+    def __init__(self, flows: Sequence[Coroutine[Any, Any, T]]) -> None:
         self._queue = deque((n, contextvars.copy_context(), flow) for n, flow in enumerate(flows))
         self._results: list[T | None] = [None] * len(flows)
         self._errors: dict[int, BaseException] = {}
@@ -78,7 +70,7 @@ class ParallelRun(Generic[T]):
             except IndexError:  # another thread took it
                 return
             try:
-                self._results[number] = context.run(self._run, flow)
+                self._results[number] = context.run(run_sync, flow)
             except BaseException as error:  # noqa: BLE001 - raised in the calling thread
                 self._errors[number] = error
             with self._lock:
@@ -87,90 +79,16 @@ class ParallelRun(Generic[T]):
                     self._finished.set()
 
 
-class ThreadPool:
-    """Threads that wait for work. Where none is idle a new one is started, so no work waits.
-
-    The threads are daemons, so that idle ones do not delay the interpreter's exit; running work is
-    finished before it.
-    """
-
-    def __init__(self) -> None:
-        self._queue: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._threads = 0
-        self._idle = 0
-        self._lock = threading.Lock()
-
-    def submit(self, work: Callable[[], None]) -> None:
-        """Run a function that does not raise in a thread.
-
-        Raises:
-            RuntimeError: No thread can be started.
-        """
-        with self._lock:
-            is_any_idle = self._idle > 0
-            if is_any_idle:
-                self._idle -= 1
-            else:
-                self._threads += 1
-        if not is_any_idle:
-            self._start_thread()
-        # Only now, so that the caller's own work starts first.
-        self._queue.put(work)
-
-    def finish(self) -> None:
-        """Wait until no work is running."""
-        while self._threads > self._idle:
-            time.sleep(_POLL)
-
-    def _start_thread(self) -> None:
-        _finish_at_exit()
-        thread = threading.Thread(target=self._run, name="bighub-turn", daemon=True)
-        try:
-            thread.start()
-        except BaseException:
-            with self._lock:
-                self._threads -= 1
-            raise
-
-    def _run(self) -> None:
-        work: Callable[[], None] | None = self._queue.get()
-        while work is not None:
-            work()
-            work = None  # an idle thread keeps nothing alive
-            work = self._next()
-
-    def _next(self) -> Callable[[], None] | None:
-        with self._lock:
-            self._idle += 1
-        while True:
-            try:
-                return self._queue.get(timeout=IDLE_TIMEOUT)
-            except queue.Empty:
-                with self._lock:
-                    if self._idle:
-                        self._idle -= 1
-                        self._threads -= 1
-                        return None
-                # A submit counts on this thread: its work is about to arrive.
-
-
-_POLL = 0.01
-
-
-@cache
-def _finish_at_exit() -> None:
-    # Not before the first thread: exit handlers run in reverse order, and those that deliver the
-    # last reports must run after these threads have recorded theirs.
-    atexit.register(lambda: _pool.finish())  # noqa: PLW0108 - a forked child has another pool
-
-
-_pool = ThreadPool()
+# Threads without a bound, so that no work waits for a thread: a new one starts where none is idle.
+# The interpreter finishes running work before it exits, and before the exit handlers that deliver
+# the last reports.
+_pool = ThreadPoolExecutor(sys.maxsize, "bighub-turn")
 
 
 def _reset_in_child() -> None:
     """Replace the pool: a forked child has none of its parent's threads."""
     global _pool  # noqa: PLW0603 - one pool per process
-    _pool = ThreadPool()
+    _pool = ThreadPoolExecutor(sys.maxsize, "bighub-turn")
 
 
 if hasattr(os, "register_at_fork"):  # Windows does not fork

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bighub_langgraph.concurrency import gather_in_tasks, run_sync
-from bighub_langgraph.thread_pool import ThreadPool, gather_in_threads
+from bighub_langgraph.thread_pool import gather_in_threads
 
 
 def test_flows_that_wait_for_each_other_run_in_parallel() -> None:
@@ -60,21 +60,6 @@ def test_each_flow_has_a_copy_of_the_context() -> None:
 
     assert run_sync(gather_in_threads([flow(number) for number in range(3)])) == ["outside"] * 3
     assert name.get() == "outside"
-
-
-def test_threads_are_reused() -> None:
-    pool, done = ThreadPool(), threading.Semaphore(0)
-    names = set()
-
-    def work() -> None:
-        names.add(threading.get_ident())
-        done.release()
-
-    for _ in range(5):
-        pool.submit(work)
-        assert done.acquire(timeout=10)
-        pool.finish()
-    assert len(names) == 1
 
 
 def test_a_forked_child_has_its_own_pool() -> None:

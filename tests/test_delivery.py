@@ -26,7 +26,7 @@ from bighub_langgraph.core.delivery import LONGEST_DELAY, MAX_REFUSALS, deliver_
 from bighub_langgraph.core.errors import JournalError
 from bighub_langgraph.core.lifecycle import AnswerGiven, ExecutionFinished, ExecutionStarted
 from bighub_langgraph.core.models import CallRecord, State, ToolSucceeded, Verdict
-from bighub_langgraph.core.ports import DELIVERY_LEASE, LeasedReport
+from bighub_langgraph.core.ports import DELIVERY_LEASE, QueuedReport
 from bighub_langgraph.core.reporting import ReportingConfig, ReportKind
 from bighub_langgraph.journal.memory_journal import MemoryJournal
 from tests.calls import approval, decided_record
@@ -247,7 +247,7 @@ def test_a_cancelled_delivery_releases_the_reports_it_has_not_sent(
     engine = replace(guard.runtime.ports.engine, resolve_approval=cancelled)
     with pytest.raises(asyncio.CancelledError):
         run_sync(deliver_reports(replace(guard.runtime.ports, engine=engine)))
-    assert [leased.report.kind for leased in journal.lease_batch(2e6, 10)] == list(ReportKind)
+    assert [leased.kind for leased in journal.lease_batch(2e6, 10)] == list(ReportKind)
 
 
 def test_a_slow_delivery_releases_reports_after_half_their_lease(
@@ -383,7 +383,7 @@ def test_a_failing_service_stops_no_run_and_loses_no_report(
         guard.runtime.delivery.deliver("message-1")
         guard.close()
     pending = journal.pending_count(include_dead_letters=True)
-    kept = [entry.queued.report.kind for entry in journal.admin.outbox()]
+    kept = [entry.queued.kind for entry in journal.admin.outbox()]
     assert pending == len(kept)
     # A page instead of JSON counts as delivered where the response is not read.
     assert pending == 3 or failure in {"html", "garbage"}
@@ -605,7 +605,7 @@ class RecordingJournal(MemoryJournal):
 
     def lease_batch(
         self, at: float, limit: int, turn: str | None = None, **how: bool
-    ) -> Sequence[LeasedReport]:
+    ) -> Sequence[QueuedReport]:
         self.calls.append("lease_batch")
         return super().lease_batch(at, limit, turn, **how)
 

@@ -100,8 +100,8 @@ def test_a_report_keeps_the_output_as_the_tool_returned_it() -> None:
     )
     output.append("second")
     [_, memory] = journal.lease_batch(2e12, 100)
-    assert memory.report.kind is ReportKind.MEMORY
-    assert memory.report.body["event"]["output"] == ["first"]
+    assert memory.kind is ReportKind.MEMORY
+    assert memory.body["event"]["output"] == ["first"]
 
 
 @pytest.mark.parametrize("redact", [lambda _: None, lambda _: 7, lambda text: [text]])
@@ -113,8 +113,8 @@ def test_a_redaction_that_returns_no_string_loses_no_report(
     journal.transition(record.key, ExecutionStarted("me", 1.0), reporting)
     journal.transition(record.key, ExecutionFinished("me", ToolFailed("no")), reporting)
     [outcome, remembered] = journal.lease_batch(2e12, 100)
-    assert isinstance(outcome.report.body["description"], str)
-    assert isinstance(remembered.report.body["event"]["error"], str)
+    assert isinstance(outcome.body["description"], str)
+    assert isinstance(remembered.body["event"]["error"], str)
 
 
 class Declined(Exception):

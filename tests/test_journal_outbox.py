@@ -78,7 +78,7 @@ def test_a_guarded_call_takes_three_commits(tmp_path: Path, in_process: bool) ->
         guard.close()
 
 
-def kinds(journal: Journal, at: float = LATE) -> list[ReportKind]:
+def kinds(journal: Journal, at: float = LATE) -> list[str]:
     return [leased.kind for leased in journal.lease_batch(at, 10)]
 
 

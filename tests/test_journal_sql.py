@@ -97,7 +97,7 @@ def test_any_text_of_a_model_can_be_stored(journal: Journal, database: str) -> N
     journal.close()
     other = Journal(database)
     assert other.find([stored.key]) == {stored.key: final}
-    assert [entry.report.kind for entry in other.lease_batch(1e12, 10, "\udfff")] == [
+    assert [entry.kind for entry in other.lease_batch(1e12, 10, "\udfff")] == [
         ReportKind.OUTCOME,
         ReportKind.MEMORY,
     ]

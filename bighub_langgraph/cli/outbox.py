@@ -49,7 +49,7 @@ def list_entries(
         queued = entry.queued
         next_try = console.format_time(entry.due_at) if entry.due_at else "now"
         table.add_row(
-            *(str(queued.id), queued.report.key[: console.SHORT_KEY], queued.report.kind.value),
+            *(str(queued.id), queued.key[: console.SHORT_KEY], queued.kind),
             *(console.format_time(entry.queued_at), str(queued.tries)),
             *("dead letter" if entry.dead_letter else next_try, entry.error),
         )
@@ -108,8 +108,8 @@ def _entry_to_json(entry: "OutboxEntry") -> dict[str, Any]:
     queued = entry.queued
     return {
         "id": queued.id,
-        "key": queued.report.key,
-        "kind": queued.report.kind.value,
+        "key": queued.key,
+        "kind": queued.kind,
         "queued_at": entry.queued_at,
         "due_at": entry.due_at,
         "tries": queued.tries,

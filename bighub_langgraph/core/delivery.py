@@ -15,7 +15,7 @@ from bighub_langgraph.core.errors import (
     EngineError,
     EngineUnavailable,
 )
-from bighub_langgraph.core.ports import DELIVERY_LEASE, LeasedReport, Ports
+from bighub_langgraph.core.ports import DELIVERY_LEASE, Ports, QueuedReport
 from bighub_langgraph.core.reporting import ReportKind
 
 log = logging.getLogger("bighub_langgraph")
@@ -63,8 +63,8 @@ class _Batch:
         self.delivered = 0
         self.unreachable = False
         self._ports = ports
-        self._leased: Sequence[LeasedReport] = ()
-        self._requests: deque[Sequence[LeasedReport]] = deque()
+        self._leased: Sequence[QueuedReport] = ()
+        self._requests: deque[Sequence[QueuedReport]] = deque()
         self._acked: list[int] = []  # delivered, and still to be removed from the outbox
         self._finished: set[int] = set()  # delivered or to be retried later
         self._refused: set[str] = set()
@@ -101,13 +101,13 @@ class _Batch:
     def _unsent(self) -> list[int]:
         return [report.id for report in self._leased if report.id not in self._finished]
 
-    async def _send(self, reports: Sequence[LeasedReport]) -> None:
+    async def _send(self, reports: Sequence[QueuedReport]) -> None:
         if self._refused:  # later reports of a call wait for a refused one
             reports = [report for report in reports if report.key not in self._refused]
         if not reports:
             return
         try:
-            await _SENDERS[reports[0].kind](reports, self._ports)
+            await _SENDERS[ReportKind(reports[0].kind)](reports, self._ports)
         except EngineError as error:
             await self._ack()
             if isinstance(error, EngineUnavailable | EngineAuthError):
@@ -128,7 +128,7 @@ class _Batch:
             await self._ports.call(self._ports.journal.ack, self._acked)
             self._acked = []
 
-    async def _stop(self, reports: Sequence[LeasedReport], error: EngineError) -> None:
+    async def _stop(self, reports: Sequence[QueuedReport], error: EngineError) -> None:
         """Stop: BIGHUB is unreachable or refuses the key, which is no fault of the reports."""
         unsent = [*reports, *(report for later in self._requests for report in later)]
         log.warning("BIGHUB is unreachable; %d reports stay in the outbox: %s", len(unsent), error)
@@ -136,10 +136,10 @@ class _Batch:
         await self._nack(unsent, until, error)
         self.unreachable = True
 
-    async def _retry_refused(self, report: LeasedReport, error: EngineError) -> None:
+    async def _retry_refused(self, report: QueuedReport, error: EngineError) -> None:
         dead_letter = report.refusals + 1 >= MAX_REFUSALS
         consequence = "now a dead letter" if dead_letter else "it will be tried again"
-        kind, key = report.kind.value, report.key[:12]
+        kind, key = report.kind, report.key[:12]
         log.error("BIGHUB refused the %s of call %s (%s): %s", kind, key, consequence, error)
         until = self._ports.clock() + retry_delay(report.refusals)
         await self._nack([report], until, error, refused=True, dead_letter=dead_letter)
@@ -147,18 +147,18 @@ class _Batch:
             self._refused.add(report.key)
 
     async def _nack(
-        self, reports: Sequence[LeasedReport], until: float, error: EngineError, **flags: bool
+        self, reports: Sequence[QueuedReport], until: float, error: EngineError, **flags: bool
     ) -> None:
         ids = [report.id for report in reports]
         await self._ports.call(self._ports.journal.nack, ids, until, str(error), **flags)
         self._finished.update(ids)
 
 
-def _group(leased: Iterable[LeasedReport], *, batched: bool) -> deque[Sequence[LeasedReport]]:
+def _group(leased: Iterable[QueuedReport], *, batched: bool) -> deque[Sequence[QueuedReport]]:
     """Group reports by request: approvals first, then outcomes, then memory events by turn."""
-    approvals: list[Sequence[LeasedReport]] = []
-    outcomes: list[LeasedReport] = []
-    turns: dict[str, list[LeasedReport]] = {}
+    approvals: list[Sequence[QueuedReport]] = []
+    outcomes: list[QueuedReport] = []
+    turns: dict[str, list[QueuedReport]] = {}
     for report in leased:
         match report.kind:
             case ReportKind.APPROVAL:
@@ -171,12 +171,12 @@ def _group(leased: Iterable[LeasedReport], *, batched: bool) -> deque[Sequence[L
     return deque([*approvals, *grouped, *turns.values()])
 
 
-async def _send_approvals(reports: Sequence[LeasedReport], ports: Ports) -> None:
+async def _send_approvals(reports: Sequence[QueuedReport], ports: Ports) -> None:
     for leased in reports:
-        await ports.engine.resolve_approval(leased.report.body)
+        await ports.engine.resolve_approval(leased.body)
 
 
-async def _send_outcomes(reports: Sequence[LeasedReport], ports: Ports) -> None:
+async def _send_outcomes(reports: Sequence[QueuedReport], ports: Ports) -> None:
     bodies = [await _outcome_body(leased, ports) for leased in reports]
     if len(bodies) > 1 and ports.engine.report_outcomes is not None:
         await ports.engine.report_outcomes(bodies)
@@ -185,8 +185,8 @@ async def _send_outcomes(reports: Sequence[LeasedReport], ports: Ports) -> None:
         await ports.engine.report_outcome(body)
 
 
-async def _send_memory(reports: Sequence[LeasedReport], ports: Ports) -> None:
-    bodies = [leased.report.body for leased in reports]
+async def _send_memory(reports: Sequence[QueuedReport], ports: Ports) -> None:
+    bodies = [leased.body for leased in reports]
     events = [{**body["event"], "seq": seq} for seq, body in enumerate(bodies)]
     await ports.engine.ingest_memory(events, bodies[0]["about"])
 
@@ -198,9 +198,9 @@ _SENDERS = {
 }
 
 
-async def _outcome_body(leased: LeasedReport, ports: Ports) -> Mapping[str, Any]:
+async def _outcome_body(leased: QueuedReport, ports: Ports) -> Mapping[str, Any]:
     """Return an outcome's body. A call executed without an evaluation is evaluated now."""
-    body = leased.report.body
+    body = leased.body
     if body.get("request_id"):
         return body
     record = (await ports.find([leased.key]))[leased.key]

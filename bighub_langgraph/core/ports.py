@@ -2,12 +2,12 @@
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from bighub_langgraph.core.errors import InvalidTransition
 from bighub_langgraph.core.lifecycle import Event
 from bighub_langgraph.core.models import CallRecord, EvaluationRequest
-from bighub_langgraph.core.reporting import Report, ReportingConfig, ReportKind
+from bighub_langgraph.core.reporting import ReportingConfig
 
 # How long memory events wait for the other calls of their turn, in seconds.
 MEMORY_GRACE = 5.0
@@ -16,67 +16,32 @@ MEMORY_GRACE = 5.0
 DELIVERY_LEASE = 60.0
 
 
-class LeasedReport(Protocol):
-    """An outbox entry that is leased for delivery."""
+@dataclass(slots=True)
+class QueuedReport:
+    """An entry of the outbox.
 
-    @property
-    def id(self) -> int:
-        """Its number in the outbox."""
-        ...
-
-    @property
-    def report(self) -> Report:
-        """What is delivered; its body may be built on access."""
-        ...
-
-    @property
-    def key(self) -> str:
-        """The key of the call's record."""
-        ...
-
-    @property
-    def turn(self) -> str:
-        """The turn the call belongs to."""
-        ...
-
-    @property
-    def kind(self) -> ReportKind:
-        """The kind of the report."""
-        ...
-
-    @property
-    def tries(self) -> int:
-        """How many deliveries failed."""
-        ...
-
-    @property
-    def refusals(self) -> int:
-        """How many of them BIGHUB refused."""
-        ...
-
-
-class QueuedReport(NamedTuple):
-    """An outbox entry as it is stored; see `LeasedReport`."""
+    Attributes:
+        id: Its number in the outbox.
+        key: The key of the call's record.
+        turn: The turn the call belongs to.
+        kind: A `ReportKind`.
+        read_body: Returns what is delivered, which may be built or parsed only then.
+        tries: How many deliveries failed.
+        refusals: How many of them BIGHUB refused.
+    """
 
     id: int
-    report: Report
+    key: str
+    turn: str
+    kind: str
+    read_body: Callable[[], Mapping[str, Any]]
     tries: int = 0
     refusals: int = 0
 
     @property
-    def key(self) -> str:
-        """The key of the call's record."""
-        return self.report.key
-
-    @property
-    def turn(self) -> str:
-        """The turn the call belongs to."""
-        return self.report.turn
-
-    @property
-    def kind(self) -> ReportKind:
-        """The kind of the report."""
-        return self.report.kind
+    def body(self) -> Mapping[str, Any]:
+        """What is delivered."""
+        return self.read_body()
 
 
 class JournalPort(Protocol):
@@ -128,7 +93,7 @@ class JournalPort(Protocol):
 
     def lease_batch(
         self, at: float, limit: int, turn: str | None = None, *, early: bool = False
-    ) -> Sequence[LeasedReport]:
+    ) -> Sequence[QueuedReport]:
         """Lease the entries that are due, oldest first.
 
         An entry waits for the earlier ones of its call. With `turn`, only entries of that turn are

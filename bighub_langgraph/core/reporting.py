@@ -92,7 +92,10 @@ def build_reports(
     before: CallRecord, after: CallRecord, reporting: ReportingConfig
 ) -> Sequence[Report]:
     """Build the reports of a transition."""
-    return [build_report(kind, after, reporting) for kind in report_kinds(before, after, reporting)]
+    return [
+        Report(after.key, after.turn, kind, BODY_BUILDERS[kind](after, reporting))
+        for kind in report_kinds(before, after, reporting)
+    ]
 
 
 def report_kinds(
@@ -110,11 +113,6 @@ def report_kinds(
         if reporting.memory:
             kinds.append(ReportKind.MEMORY)
     return kinds
-
-
-def build_report(kind: ReportKind, record: CallRecord, reporting: ReportingConfig) -> Report:
-    """Build one report about a call."""
-    return Report(record.key, record.turn, kind, _BODIES[kind](record, reporting))
 
 
 def has_immutable_output(record: CallRecord) -> bool:
@@ -238,7 +236,7 @@ def _memory_body(record: CallRecord, reporting: ReportingConfig) -> dict[str, An
     return {"about": about, "event": build_memory_event(record, reporting)}
 
 
-_BODIES: dict[ReportKind, Callable[[CallRecord, ReportingConfig], dict[str, Any]]] = {
+BODY_BUILDERS: dict[ReportKind, Callable[[CallRecord, ReportingConfig], dict[str, Any]]] = {
     ReportKind.APPROVAL: build_approval_resolution,
     ReportKind.OUTCOME: build_outcome,
     ReportKind.MEMORY: _memory_body,

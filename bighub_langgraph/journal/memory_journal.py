@@ -4,18 +4,18 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from bighub_langgraph.concurrency import fork_safe_lock
 from bighub_langgraph.core.errors import RecordNotFound
 from bighub_langgraph.core.lifecycle import Event, apply_event
 from bighub_langgraph.core.models import CallRecord, State
-from bighub_langgraph.core.ports import DELIVERY_LEASE, MEMORY_GRACE, LeasedReport
+from bighub_langgraph.core.ports import DELIVERY_LEASE, MEMORY_GRACE, QueuedReport
 from bighub_langgraph.core.redaction import redact
 from bighub_langgraph.core.reporting import (
-    Report,
+    BODY_BUILDERS,
     ReportingConfig,
     ReportKind,
-    build_report,
     has_immutable_output,
     report_kinds,
 )
@@ -26,38 +26,12 @@ MAX_FINAL_CALLS = 10_000
 
 
 @dataclass(slots=True)
-class MemoryReport:
-    """An undelivered report and its delivery status.
+class MemoryReport(QueuedReport):
+    """An undelivered report and its delivery status."""
 
-    Attributes:
-        built: The report, where it had to be built when it was queued.
-    """
-
-    id: int
-    kind: ReportKind
-    record: CallRecord
-    reporting: ReportingConfig
-    due_at: float
-    built: Report | None = None
-    tries: int = 0
-    refusals: int = 0
+    due_at: float = 0.0
     leased_until: float = 0.0
     dead_letter: bool = False
-
-    @property
-    def report(self) -> Report:
-        """The report to deliver."""
-        return self.built or build_report(self.kind, self.record, self.reporting)
-
-    @property
-    def key(self) -> str:
-        """The key of the call's record."""
-        return self.record.key
-
-    @property
-    def turn(self) -> str:
-        """The turn the call belongs to."""
-        return self.record.turn
 
 
 class MemoryJournal:
@@ -141,7 +115,7 @@ class MemoryJournal:
 
     def lease_batch(
         self, at: float, limit: int, turn: str | None = None, *, early: bool = False
-    ) -> Sequence[LeasedReport]:
+    ) -> Sequence[QueuedReport]:
         """Lease the reports that are due; one waits for the earlier ones of its call."""
         now = self._clock()
         leased: list[MemoryReport] = []
@@ -256,9 +230,12 @@ class MemoryJournal:
         is_built_later = has_immutable_output(record) and reporting.redact is redact
         reports = {}
         for number, kind in enumerate(kinds, self._last_id + 1):
-            due_at = now + MEMORY_GRACE if kind is ReportKind.MEMORY else 0.0
-            built = None if is_built_later else build_report(kind, record, reporting)
-            reports[number] = MemoryReport(number, kind, record, reporting, due_at, built)
+            build = partial(BODY_BUILDERS[kind], record, reporting)
+            read_body = build if is_built_later else partial(dict, build())
+            report = MemoryReport(number, record.key, record.turn, kind, read_body)
+            if kind is ReportKind.MEMORY:
+                report.due_at = now + MEMORY_GRACE
+            reports[number] = report
         last_id = self._last_id + len(reports)
         pending = self._pending[record.key] + len(reports)
         # All or nothing: between these no signal's handler runs, since nothing is called.

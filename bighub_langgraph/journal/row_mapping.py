@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Any, NamedTuple
 
 from bighub_langgraph.core.decision import parse_decision
@@ -217,8 +218,8 @@ def build_transition_rows(
 
 def report_from_row(row: Mapping[str, Any]) -> QueuedReport:
     """Return the outbox entry of a row."""
-    report = Report(row["key"], row["turn"], ReportKind(row["kind"]), json.loads(row["body"]))
-    return QueuedReport(row["id"], report, row["tries"], row["refusals"])
+    names = ("id", "key", "turn", "kind", "tries", "refusals")
+    return QueuedReport(**{n: row[n] for n in names}, read_body=partial(json.loads, row["body"]))
 
 
 def _report_to_row(report: Report, at: float) -> dict[str, Any]:
