@@ -7,7 +7,7 @@ and the message names the installed versions.
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from typing import Any
 
 from langchain_core.messages import AIMessage
@@ -54,13 +54,8 @@ _MISSING: Any = object()
 
 def installed_versions() -> str:
     """Return the installed releases of the frameworks, for messages."""
-    releases = []
-    for package in _PACKAGES:
-        try:
-            releases.append(f"{package} {version(package)}")
-        except PackageNotFoundError:  # LangChain is an extra
-            continue
-    return ", ".join(releases)
+    releases = {item.name: item.version for item in distributions()}
+    return ", ".join(f"{name} {releases[name]}" for name in _PACKAGES if name in releases)
 
 
 # -- the run of a task -----------------------------------------------------------------------------

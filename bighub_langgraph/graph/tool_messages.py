@@ -105,8 +105,12 @@ def add_to_update(
 
 def join_parent_sends(parts: Sequence[Any]) -> list[Any]:
     """Join the commands that only send to the parent: LangGraph obeys only the first of them."""
-    sending = [part for part in parts if goes_to_parent(part) and _only_sends(part)]
-    if len(sending) < 2:  # noqa: PLR2004 - nothing to join
+    sending = [
+        part
+        for part in parts
+        if goes_to_parent(part) and {type(target) for target in _targets(part)} == {Send}
+    ]
+    if not sending:
         return list(parts)
     joined = replace(sending[0], goto=[send for part in sending for send in _targets(part)])
     return [*(part for part in parts if part not in sending), joined]
@@ -120,16 +124,11 @@ def remove_goto(part: Any, node: str) -> Any:
     """
     if not isinstance(part, Command) or part.graph is not None:
         return part
-    targets = part.goto if isinstance(part.goto, list | tuple) else [part.goto]
-    return replace(part, goto=[target for target in targets if target != node])
+    return replace(part, goto=[target for target in _targets(part) if target != node])
 
 
 def _targets(command: Command[Any]) -> Sequence[Any]:
-    return command.goto if isinstance(command.goto, list | tuple) else ()
-
-
-def _only_sends(command: Command[Any]) -> bool:
-    return isinstance(command.goto, list) and all(isinstance(to, Send) for to in command.goto)
+    return command.goto if isinstance(command.goto, list | tuple) else [command.goto]
 
 
 def emit_event(event: dict[str, Any]) -> None:

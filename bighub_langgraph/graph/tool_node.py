@@ -10,6 +10,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.errors import ParentCommand
 from langgraph.prebuilt import ToolNode
+from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command
 
 from bighub_langgraph.core.errors import ConfigurationError
@@ -323,23 +324,21 @@ def _read_sent_calls(values: Sequence[Mapping[str, Any]]) -> _ToolNodeInput:
 async def _read_surrounding_messages(
     config: RunnableConfig, messages_key: str, host: GraphHost
 ) -> list[BaseMessage]:
-    """Return the messages in the state of the graph around a task that was sent calls alone.
-
-    A ToolNode reads that state for its tools and shows it to its wrapper; there is no other public
-    way to it.
-    """
-    states: list[Any] = []
-
-    def read_state(request: Any, _: Any) -> ToolMessage:
-        states.append(request.state)
-        return ToolMessage("", tool_call_id=request.tool_call["id"])
-
-    async def aread_state(request: Any, handler: Any) -> ToolMessage:
-        return read_state(request, handler)
-
+    """Return the messages in the state of the graph around a task that was sent calls alone."""
     if execution_info(config) is None:
         return []
-    reader = ToolNode([], wrap_tool_call=read_state, awrap_tool_call=aread_state)
-    call = {"name": "read_state", "args": {}, "id": "read_state", "type": "tool_call"}
-    await host.invoke(reader, [call], config)
-    return read_messages(states[0], messages_key)
+    [answer] = (await host.invoke(_STATE_READER, [_READ_STATE], config))["messages"]
+    return read_messages(answer.artifact, messages_key)
+
+
+def _read_state(request: ToolCallRequest, _: Any) -> ToolMessage:
+    return ToolMessage("", tool_call_id=request.tool_call["id"], artifact=request.state)
+
+
+async def _aread_state(request: ToolCallRequest, _: Any) -> ToolMessage:
+    return _read_state(request, _)
+
+
+# A ToolNode shows the state to its wrapper; there is no other public way to it in a sent task.
+_STATE_READER = ToolNode([], wrap_tool_call=_read_state, awrap_tool_call=_aread_state)
+_READ_STATE = {"name": "read_state", "args": {}, "id": "read_state", "type": "tool_call"}
