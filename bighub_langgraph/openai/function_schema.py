@@ -27,11 +27,7 @@ from typing_extensions import TypedDict, is_typeddict
 
 from bighub_langgraph.openai.arguments import SignatureParameters
 from bighub_langgraph.openai.errors import AdapterConfigurationError
-from bighub_langgraph.openai.strict import (
-    StrictSchemaError,
-    find_unsupported_parameter,
-    to_strict_schema,
-)
+from bighub_langgraph.openai.strict import StrictSchemaError, to_strict_schema
 
 Json = dict[str, Any]
 _Kind = inspect.Parameter
@@ -85,9 +81,9 @@ def parameters_from_signature(
     if strict:
         try:
             schema = to_strict_schema(declared)
-        except StrictSchemaError:
-            strict, fault = False, find_unsupported_parameter(declared)
-            warn_about_schema(tool, f"strict mode cannot express {fault}; sent with strict: false")
+        except StrictSchemaError as error:
+            strict = False
+            warn_about_schema(tool, f"strict mode cannot express {error}; sent with strict: false")
     return SignatureParameters(tool, schema, strict, model, parameters, declared)
 
 

@@ -31,24 +31,37 @@ class StrictSchemaError(ValueError):
     """A schema cannot be expressed in strict mode."""
 
 
-def to_strict_schema(schema: Any) -> Schema:
-    """Convert a schema to strict form.
+def to_strict_schema(schema: Mapping[str, Any]) -> Schema:
+    """Convert the schema of a tool's parameters to strict form.
 
     Every object is closed and all its properties are required. An optional property becomes
     nullable; `remove_filler_nulls` removes the nulls that the model sends for it.
 
     Raises:
-        StrictSchemaError: The conversion would change what the schema means.
+        StrictSchemaError: The conversion would change what the schema means; it names the
+            parameter.
     """
+    if schema.get("additionalProperties", False) is not False:
+        raise StrictSchemaError("arguments of any name")
+    for name, item in schema.get("properties", {}).items():
+        try:
+            for part in _find_reachable_schemas(item, schema):
+                _convert(part)
+        except StrictSchemaError as error:
+            raise StrictSchemaError(f"parameter {name!r}: {error}") from error
+    return _convert(schema)
+
+
+def _convert(schema: Any) -> Schema:
     if isinstance(schema, bool):
         raise StrictSchemaError("it may be anything")
     if "$ref" in schema:
         return _convert_reference(schema)
     if branches := schema.get("anyOf") or schema.get("oneOf"):
-        branches = [to_strict_schema(branch) for branch in branches]
+        branches = [_convert(branch) for branch in branches]
         return {**_copy_description(schema), "anyOf": branches}
     if len(merged := schema.get("allOf", ())) == 1:
-        return to_strict_schema({**merged[0], **{k: v for k, v in schema.items() if k != "allOf"}})
+        return _convert({**merged[0], **{k: v for k, v in schema.items() if k != "allOf"}})
     types = _types_of(schema)
     keywords = {*_KEYWORDS_OF_ANY_TYPE}.union(*(_KEYWORDS.get(name, ()) for name in types))
     converted = {keyword: value for keyword, value in schema.items() if keyword in keywords}
@@ -65,31 +78,18 @@ def to_strict_schema(schema: Any) -> Schema:
     return converted
 
 
-def find_unsupported_parameter(schema: Mapping[str, Any]) -> str:
-    """Name the parameter that strict mode cannot express, and why."""
-    if schema.get("additionalProperties", False) is not False:
-        return "arguments of any name"
-    for name, item in schema.get("properties", {}).items():
-        try:
-            for part in _find_reachable_schemas(item, schema):
-                to_strict_schema(part)
-        except StrictSchemaError as error:
-            return f"parameter {name!r}: {error}"
-    return "the schema"
-
-
 def find_strict_violation(schema: Mapping[str, Any]) -> str | None:
     """Name what prevents a hand-written schema from being sent as strict, if anything does."""
     try:
         if to_strict_schema(schema) == schema:
             return None
-    except StrictSchemaError:
-        return find_unsupported_parameter(schema)
+    except StrictSchemaError as error:
+        return str(error)
     required = schema.get("required", ())
     for name, item in schema.get("properties", {}).items():
         if name not in required:
             return f"parameter {name!r}, which is not required"
-        if any(to_strict_schema(part) != part for part in _find_reachable_schemas(item, schema)):
+        if any(_convert(part) != part for part in _find_reachable_schemas(item, schema)):
             return f"parameter {name!r}, which is not closed or uses keywords of no effect there"
     return "the schema, which must close its object and use no other keywords"
 
@@ -136,11 +136,11 @@ def _convert_object(schema: Mapping[str, Any]) -> Schema:
         raise StrictSchemaError("it is a mapping with any keys")
     properties: Mapping[str, Schema] = schema.get("properties", {})
     required = schema.get("required", ())
-    definitions = {name: to_strict_schema(item) for name, item in schema.get("$defs", {}).items()}
+    definitions = {name: _convert(item) for name, item in schema.get("$defs", {}).items()}
     return {
         **({"$defs": definitions} if "$defs" in schema else {}),
         "properties": {
-            name: to_strict_schema(item) if name in required else _make_nullable(item)
+            name: _convert(item) if name in required else _make_nullable(item)
             for name, item in properties.items()
         },
         "required": list(properties),
@@ -155,11 +155,11 @@ def _convert_array(schema: Mapping[str, Any]) -> Schema:
     items = places[0] if places else schema.get("items")
     if not isinstance(items, Mapping):
         raise StrictSchemaError("it is a list of anything")
-    return {"items": to_strict_schema(items)}
+    return {"items": _convert(items)}
 
 
 def _make_nullable(schema: Schema) -> Schema:
-    converted = to_strict_schema(schema)
+    converted = _convert(schema)
     if _admits_null(schema):
         return converted
     default = schema.get("default")

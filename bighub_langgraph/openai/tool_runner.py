@@ -4,11 +4,12 @@ import asyncio
 import inspect
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from types import AsyncGeneratorType, GeneratorType
-from typing import Any
+from typing import Any, TypeVar
 
 from bighub_langgraph.concurrency import run_sync, start_in_thread
-from bighub_langgraph.core.claims import ExecutionResult, RunTool, ToolFinished
+from bighub_langgraph.core.claims import ExecutionResult, ToolFinished
 from bighub_langgraph.core.context import enter_call
 from bighub_langgraph.core.jsonable import exception_text, to_jsonable, truncate
 from bighub_langgraph.core.models import CallRecord, ToolFailed, ToolOutcome, ToolSucceeded
@@ -22,6 +23,9 @@ from bighub_langgraph.openai.tools import Tool
 Json = dict[str, Any]
 Bind = Callable[[], BoundArguments]
 WaitFor = Callable[[Awaitable[Any]], Awaitable[Any]]
+T = TypeVar("T")
+RunTool = Callable[[CallRecord], Coroutine[Any, Any, ToolFinished]]
+Flow = Callable[[Ports, RunTool], Coroutine[Any, Any, T]]
 
 MAX_ERROR_LENGTH = 4_000  # characters
 
@@ -44,12 +48,16 @@ class ToolRunner:
             key: The key of the record.
             bind: Returns the values that the function is called with.
         """
-        run = _make_run(tool, bind, self._ports.wait_for)
-        return await execute_or_recover(key, policy, arguments, self._ports, run)
+        flow = partial(execute_or_recover, key, policy, arguments)
+        return await self._run(tool, bind, flow)
 
     async def run_read_only(self, tool: Tool, record: CallRecord, bind: Bind) -> ToolOutcome:
         """Run a tool that changes nothing, so that the journal need not know the call."""
-        return await _call_tool(tool, bind, self._ports.wait_for, record)
+        return (await self._run(tool, bind, lambda _, run_tool: run_tool(record))).result
+
+    async def _run(self, tool: Tool, bind: Bind, flow: Flow[T]) -> T:
+        """Call a flow with the ports to use and a function that runs the tool for a record."""
+        return await flow(self._ports, partial(_call_tool, tool, bind, self._ports.wait_for))
 
 
 class AsyncToolRunner(ToolRunner):
@@ -63,53 +71,29 @@ class AsyncToolRunner(ToolRunner):
         super().__init__(async_ports)
         self._blocking_ports = ports
 
-    async def execute(
-        self, tool: Tool, policy: ToolPolicy, arguments: Json, key: str, bind: Bind
-    ) -> ExecutionResult:
-        """See `ToolRunner.execute`."""
+    async def _run(self, tool: Tool, bind: Bind, flow: Flow[T]) -> T:
         if tool.on_loop:
-            return await super().execute(tool, policy, arguments, key, bind)
-        run = _make_run(tool, bind, _wait_on(asyncio.get_running_loop()))
-        flow = execute_or_recover(key, policy, arguments, self._blocking_ports, run)
-        return await self._run_in_thread(flow)
-
-    async def run_read_only(self, tool: Tool, record: CallRecord, bind: Bind) -> ToolOutcome:
-        """See `ToolRunner.run_read_only`."""
-        if tool.on_loop:
-            return await super().run_read_only(tool, record, bind)
-        wait_for = _wait_on(asyncio.get_running_loop())
-        return await start_in_thread(lambda: run_sync(_call_tool(tool, bind, wait_for, record)))
-
-    async def _run_in_thread(self, flow: Coroutine[Any, Any, ExecutionResult]) -> ExecutionResult:
+            return await super()._run(tool, bind, flow)
+        wait_for = partial(_wait_on, asyncio.get_running_loop())
+        run_tool = partial(_call_tool, tool, bind, wait_for)
         cancelled = threading.Event()
 
-        def run() -> ExecutionResult | None:
+        def run() -> T:
             if cancelled.is_set():  # while it waited for a thread
-                flow.close()
-                return None
-            return run_sync(flow)
+                raise asyncio.CancelledError
+            return run_sync(flow(self._blocking_ports, run_tool))
 
         work = start_in_thread(run)
         try:
-            result = await asyncio.shield(work)
+            return await asyncio.shield(work)
         except asyncio.CancelledError:
             cancelled.set()
             # The run that would deliver the outcome has ended.
             work.add_done_callback(lambda _: self._ports.schedule_delivery())
             raise
-        if result is None:
-            raise AssertionError("unreachable: only a cancelled flow does not start")
-        return result
 
 
-def _make_run(tool: Tool, bind: Bind, wait_for: WaitFor) -> RunTool:
-    async def run(record: CallRecord) -> ToolFinished:
-        return ToolFinished(await _call_tool(tool, bind, wait_for, record))
-
-    return run
-
-
-async def _call_tool(tool: Tool, bind: Bind, wait_for: WaitFor, record: CallRecord) -> ToolOutcome:
+async def _call_tool(tool: Tool, bind: Bind, wait_for: WaitFor, record: CallRecord) -> ToolFinished:
     try:
         with enter_call(record):
             positional, named = bind()
@@ -123,10 +107,9 @@ async def _call_tool(tool: Tool, bind: Bind, wait_for: WaitFor, record: CallReco
     except Exception as error:  # noqa: BLE001 - whatever a tool raises is its outcome
         return _failure(error)
     if type(output) in {GeneratorType, AsyncGeneratorType}:
-        return ToolFailed(
-            "the tool returned a generator, which has not run; collect what it yields"
-        )
-    return ToolSucceeded(to_jsonable(output))
+        fault = "the tool returned a generator, which has not run; collect what it yields"
+        return ToolFinished(ToolFailed(fault))
+    return ToolFinished(ToolSucceeded(to_jsonable(output)))
 
 
 def _is_awaitable(output: object) -> bool:
@@ -144,21 +127,18 @@ def _is_being_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def _failure(error: BaseException) -> ToolFailed:
+def _failure(error: BaseException) -> ToolFinished:
     # Redacted before it is cut, so that no half of a secret remains.
     text = redact_text(exception_text(error)[: 4 * MAX_ERROR_LENGTH])
     text = truncate(" ".join(text.split()), MAX_ERROR_LENGTH)
-    return ToolFailed(f"{type(error).__name__}: {text}" if text else type(error).__name__)
+    name = type(error).__name__
+    return ToolFinished(ToolFailed(f"{name}: {text}" if text else name))
 
 
-def _wait_on(loop: asyncio.AbstractEventLoop) -> WaitFor:
-    """Return a function for another thread that awaits something on this loop."""
+async def _wait_on(loop: asyncio.AbstractEventLoop, awaitable: Awaitable[Any]) -> Any:
+    """Await something on a loop of another thread."""
 
-    async def wait_for(awaitable: Awaitable[Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(_await(awaitable), loop).result()
+    async def wait() -> Any:
+        return await awaitable
 
-    return wait_for
-
-
-async def _await(awaitable: Awaitable[Any]) -> Any:
-    return await awaitable
+    return asyncio.run_coroutine_threadsafe(wait(), loop).result()
