@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -256,6 +256,77 @@ def test_a_standing_approval_does_not_lift_a_block(
         state.approve(first, always_approve=True)
         state.approve(second)
         assert client.resume(state)["execution"]["last"]["status"] == "blocked"
+
+
+def hosted(server_label: str) -> Json:
+    """A request of a hosted server for its tool `refund`."""
+    arguments = json.dumps({"order": "9", "amount": 9})
+    return {
+        "type": "mcp_approval_request",
+        "server_label": server_label,
+        "name": "refund",
+        "arguments": arguments,
+    }
+
+
+SCOPES: dict[str, Callable[[], Answer]] = {
+    "own tool": lambda: calls(("refund", {"order": "9", "amount": 9})),
+    "shop server": lambda: Answer([hosted("shop")]),
+    "bank server": lambda: Answer([hosted("bank")]),
+}
+
+
+@pytest.mark.parametrize("later", SCOPES)
+@pytest.mark.parametrize("approved", SCOPES)
+def test_a_standing_approval_covers_only_the_tool_and_server_that_was_shown(
+    client_kind: str, approved: str, later: str
+) -> None:
+    ran: list[float] = []
+    with ResponsesServer() as server, runtime(client_kind, server, REVIEW) as client:
+        server.script(SCOPES[approved](), SCOPES[later](), says("Done."))
+        client.tool("refund", lambda order, amount: ran.append(amount), parameters_schema=ANY)
+        state = client.run().to_state()
+        state.approve(state.interruptions[0], approver="ann", always_approve=True)
+        answer = client.resume(client.client.state_from_json(state.to_json()))
+    is_covered = later == approved
+    assert answer.status == ("completed" if is_covered else "interrupted")
+    assert len(ran) == (approved == "own tool") + (is_covered and later == "own tool")
+    if is_covered and later != "own tool":
+        last = server.requests[-1]["input"][-1]
+        assert (last["type"], last["approve"]) == ("mcp_approval_response", True)
+
+
+ANY: Json = {
+    "type": "object",
+    "properties": {"order": {"type": "string"}, "amount": {"type": "number"}},
+    "required": ["order", "amount"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize("recommendation", ["do_not_proceed", "never_heard_of"])
+def test_a_standing_approval_does_not_cover_what_bighub_recommends_against(
+    server: ResponsesServer, client_kind: str, recommendation: str
+) -> None:
+    server._script[1:1] = [calls(("refund", {"order": "3", "amount": 700}))]
+    warns: Json = {
+        "recommendation": recommendation,
+        "enforcement_mode": "enforced",
+        "enforced_verdict": "requires_approval",
+    }
+
+    def reply(request: Json) -> Json:
+        return warns if request["context"]["arguments"]["amount"] > 100 else REVIEW
+
+    with runtime(client_kind, server, reply) as client:
+        client.tool("refund", refund)
+        state = client.run().to_state()
+        first, second = state.interruptions
+        state.approve(first, always_approve=True)
+        state.approve(second)
+        answer = client.resume(state)
+    assert answer.status == "interrupted"
+    assert answer.interruptions[0]["arguments"]["amount"] == 700
 
 
 MCP = {

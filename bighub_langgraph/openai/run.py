@@ -65,6 +65,11 @@ class ToolCallState(NamedTuple):
         """The id by which a person may refer to the call."""
         return self.event.get("request_id")
 
+    @property
+    def approval_scope(self) -> str:
+        """What a standing approval of this call covers: its tool, here or on one hosted server."""
+        return json.dumps([self.kind, self.event.get("server_label"), self.tool])
+
     def to_input_item(self) -> Json:
         """Return the item by which the model receives the output."""
         if self.kind == "function":
@@ -116,8 +121,8 @@ class Run(NamedTuple):
         calls: The calls of the current turn.
         rounds: How many rounds of tools the run had.
         events: The events of all calls, in order.
-        standing_approvals: The tools whose calls a person approved for the rest of the run, with
-            that person's name and comment.
+        standing_approvals: The scopes of the calls that a person approved for the rest of the run,
+            with that person's name and comment.
     """
 
     run_id: str

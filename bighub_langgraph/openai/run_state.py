@@ -54,14 +54,15 @@ class RunState:
             approver: The person's name; stored as a claim.
             comment: For BIGHUB and the record.
             always_approve: Approve later calls of this tool in this run too, where only a person's
-                approval is missing; what BIGHUB blocks stays blocked. Rejecting or editing a call
-                of the tool, or answering this one again, ends it.
+                approval is missing. The same name on a hosted server, or on another one, is another
+                tool, and a call that BIGHUB recommends against is never covered. Rejecting or
+                editing a call of the tool, or answering this one again, ends it.
         """
         call = self._find_pending(item)
         approval = Approval(Answer.APPROVE, self._clock(), comment=comment, approver=approver)
         self._keep(call, call._replace(approval=approval))
         if always_approve:
-            standing = {call.tool: {"approver": approver, "comment": comment}}
+            standing = {call.approval_scope: {"approver": approver, "comment": comment}}
             standing_approvals = {**self.run.standing_approvals, **standing}
             self.run = self.run._replace(standing_approvals=standing_approvals)
 
@@ -117,5 +118,5 @@ class RunState:
         standing = dict(self.run.standing_approvals)
         is_approved = answered.approval is not None and answered.approval.answer is Answer.APPROVE
         if before.approval is not None or not is_approved:
-            standing.pop(before.tool, None)
+            standing.pop(before.approval_scope, None)
         self.run = self.run._replace(calls=calls, standing_approvals=standing)

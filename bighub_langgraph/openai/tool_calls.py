@@ -14,6 +14,7 @@ from bighub_langgraph.core.models import (
     Approval,
     CallRecord,
     EvaluationRequest,
+    Recommendation,
     State,
     Status,
     Step,
@@ -38,8 +39,9 @@ async def run_turn(run: Run, response: ModelResponse, context: RunContext) -> Ru
     # All are evaluated before the first tool starts: where one cannot be evaluated, none runs.
     calls = await evaluate_pending_calls(calls, run, context)
     calls = await execute_calls(calls, run, context)
-    calls += [_parse_approval_request(item, run, context) for item in response.approval_requests]
-    return run.with_calls(calls, [call.event for call in calls])
+    requests = [_parse_approval_request(item, run, context) for item in response.approval_requests]
+    shown = [*calls, *(request for request in requests if request.is_pending)]
+    return run.with_calls([*calls, *requests], [call.event for call in shown])
 
 
 async def execute_calls(
@@ -123,7 +125,11 @@ def _parse_approval_request(item: Json, run: Run, context: RunContext) -> ToolCa
         "request_id": request_id,
         "server_label": item.get("server_label"),
     }
-    return call._replace(event=event)
+    call = call._replace(event=event)
+    if (standing := run.standing_approvals.get(call.approval_scope)) is None:
+        return call
+    approval = Approval(Answer.APPROVE, context.ports.clock(), **standing)
+    return call._replace(approval=approval, output="")
 
 
 # -- evaluate --------------------------------------------------------------------------------------
@@ -152,7 +158,7 @@ async def evaluate_pending_calls(
             evaluated[call.call_id] = refuse_call(call, str(record.error), run, context)
             continue
         is_new = record.key in new_keys
-        record = await _apply_standing_approval(record, run, context)  # noqa: PLW2901
+        record = await _apply_standing_approval(call, record, run, context)  # noqa: PLW2901
         evaluated[call.call_id] = call._replace(key=record.key, record=record, is_new=is_new)
     return [evaluated.get(call.call_id, call) for call in calls]
 
@@ -161,12 +167,20 @@ def _is_read_only(call: ToolCallState, context: RunContext) -> bool:
     return context.settings.policy_for(call.tool).read_only
 
 
-async def _apply_standing_approval(record: CallRecord, run: Run, context: RunContext) -> CallRecord:
-    standing = run.standing_approvals.get(record.tool)
+async def _apply_standing_approval(
+    call: ToolCallState, record: CallRecord, run: Run, context: RunContext
+) -> CallRecord:
+    standing = run.standing_approvals.get(call.approval_scope)
     if standing is None or record.state is not State.AWAITING:
+        return record
+    if record.decision is None or record.decision.recommendation in _NEVER_COVERED:
         return record
     approval = Approval(Answer.APPROVE, context.ports.clock(), **standing)
     return await record_answer(record, approval, context.ports)
+
+
+# Recommendations that a person looks at each time.
+_NEVER_COVERED = frozenset({Recommendation.STOP, Recommendation.UNKNOWN})
 
 
 # -- execute ---------------------------------------------------------------------------------------
