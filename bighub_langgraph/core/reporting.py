@@ -207,16 +207,16 @@ def build_memory_event(record: CallRecord, reporting: ReportingConfig) -> dict[s
         "arguments": record.request.context.get("arguments", {}),
         "call_id": record.call_id,
     }
-    match record.result:
-        case ToolSucceeded() as result:
-            event["output"] = to_loggable(result.shown, reporting.redact_value)
-        case ToolFailed(error):
-            event["error"] = reporting.redact_text(error)
-        case None if record.reason:
-            event["error"] = reporting.redact_text(record.reason)
-        case None:
-            pass
+    if isinstance(record.result, ToolSucceeded):
+        event["output"] = to_loggable(record.result.shown, reporting.redact_value)
+    elif error := _error_of(record):
+        event["error"] = reporting.redact_text(error)
     return event
+
+
+def _error_of(record: CallRecord) -> str:
+    """Return why a call has no output, if it has none."""
+    return record.result.error if isinstance(record.result, ToolFailed) else record.reason
 
 
 def _memory_body(record: CallRecord, reporting: ReportingConfig) -> dict[str, Any]:
@@ -283,15 +283,10 @@ def build_event(name: EventName, record: CallRecord, *, replayed: bool = False) 
             "verified": approval.verified,
             "comment": approval.comment or approval.text,
         }
-    match record.result:
-        case ToolSucceeded() as result:
-            event["output"] = to_loggable(result.shown)
-        case ToolFailed(error):
-            event["error"] = error
-        case None if record.reason:
-            event["error"] = record.reason
-        case None:
-            pass
+    if isinstance(record.result, ToolSucceeded):
+        event["output"] = to_loggable(record.result.shown)
+    elif error := _error_of(record):
+        event["error"] = error
     if replayed:
         event["replayed"] = True
     if record.state is State.UNKNOWN:

@@ -102,40 +102,11 @@ class AsyncLocalBighub(AsyncBighubClient):
         return f"AsyncLocalBighub({self.url!r})"
 
 
-class LocalDecisions(DecisionsAPI):
-    """The SDK's decisions, and several of them at once."""
-
-    def __init__(self, transport: "LocalTransport", **resources: Any) -> None:
-        super().__init__(transport, **resources)
-        self._local = transport
-
-    def evaluate_together(self, calls: Sequence[Mapping[str, Any]]) -> list[Any]:
-        """Evaluate calls in order, with one commit; each is a mapping of `evaluate`'s arguments.
-
-        Each is decided as if it were evaluated alone after the ones before it. Where `evaluate`
-        would raise, the list has the exception.
-        """
-        return self._local.evaluate_together(self.evaluate, calls)
-
-
-class AsyncLocalDecisions(AsyncDecisionsAPI):
-    """The SDK's decisions, and several of them at once."""
-
-    def __init__(self, transport: "AsyncLocalTransport", **resources: Any) -> None:
-        super().__init__(transport, **resources)
-        self._local = transport
-
-    async def evaluate_together(self, calls: Sequence[Mapping[str, Any]]) -> list[Any]:
-        """Evaluate calls in order, with one commit; see `LocalDecisions.evaluate_together`."""
-        results: list[Any] = await self._local.evaluate_together(calls)
-        return results
-
-
 class LocalTransport:
     """Answers the SDK's requests from an engine in this process."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self.engine = engine
 
     def request(
         self,
@@ -151,45 +122,64 @@ class LocalTransport:
         del headers  # no endpoint reads one
         options |= {"body": json_body, "idempotency_key": idempotency_key or None}
         try:
-            return handle_request(self._engine, method.upper(), path, **options)
+            return handle_request(self.engine, method.upper(), path, **options)
         except ApiError as error:
             raise _to_sdk_error(error) from error
-
-    def evaluate_together(
-        self, evaluate: Callable[..., Any], calls: Sequence[Mapping[str, Any]]
-    ) -> list[Any]:
-        """Evaluate calls with one commit; see `LocalDecisions.evaluate_together`."""
-        contexts = [call.get("context") for call in calls]
-        sessions = {find_session_id(each) for each in contexts if isinstance(each, Mapping)}
-
-        def to_operation(call: Mapping[str, Any]) -> Callable[[object], Any]:
-            return lambda _tx: evaluate(**call)
-
-        operations = [to_operation(call) for call in calls]
-        results = self._engine.run_batch(operations, lock_sequences=len(sessions) > 1)
-        return [_to_sdk_error(each) if isinstance(each, ApiError) else each for each in results]
 
 
 class AsyncLocalTransport:
     """The transport of the SDK's async client. It uses a thread for what may wait for a disk."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._blocking = LocalTransport(engine)
+        self.blocking = LocalTransport(engine)
 
     async def request(self, **request: Any) -> Any:
         """Answer one request; see `LocalTransport.request`."""
-        return await self._run(partial(self._blocking.request, **request))
+        return await self.run(partial(self.blocking.request, **request))
 
-    async def evaluate_together(self, calls: Sequence[Mapping[str, Any]]) -> Any:
-        """Evaluate calls with one commit; see `LocalDecisions.evaluate_together`."""
-        evaluate = DecisionsAPI(self._blocking).evaluate
-        return await self._run(partial(self._blocking.evaluate_together, evaluate, calls))
-
-    async def _run(self, request: Callable[[], Any]) -> Any:
-        if self._engine.store.in_memory and not detects_blocking_calls():
+    async def run(self, request: Callable[[], Any]) -> Any:
+        """Return what a request returns."""
+        if self.blocking.engine.store.in_memory and not detects_blocking_calls():
             return request()
         return await asyncio.to_thread(request)
+
+
+class LocalDecisions(DecisionsAPI):
+    """The SDK's decisions, and several of them at once."""
+
+    def __init__(self, transport: LocalTransport, **resources: Any) -> None:
+        super().__init__(transport, **resources)
+        self._engine = transport.engine
+
+    def evaluate_together(self, calls: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """Evaluate calls in order, with one commit; each is a mapping of `evaluate`'s arguments.
+
+        Each is decided as if it were evaluated alone after the ones before it. Where `evaluate`
+        would raise, the list has the exception.
+        """
+        contexts = [call.get("context") for call in calls]
+        sessions = {find_session_id(each) for each in contexts if isinstance(each, Mapping)}
+
+        def to_operation(call: Mapping[str, Any]) -> Callable[[object], Any]:
+            return lambda _tx: self.evaluate(**call)
+
+        operations = [to_operation(call) for call in calls]
+        results = self._engine.run_batch(operations, lock_sequences=len(sessions) > 1)
+        return [_to_sdk_error(each) if isinstance(each, ApiError) else each for each in results]
+
+
+class AsyncLocalDecisions(AsyncDecisionsAPI):
+    """The SDK's decisions, and several of them at once."""
+
+    def __init__(self, transport: AsyncLocalTransport, **resources: Any) -> None:
+        super().__init__(transport, **resources)
+        self._run = transport.run
+        self._blocking = LocalDecisions(transport.blocking)
+
+    async def evaluate_together(self, calls: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """Evaluate calls with one commit; see `LocalDecisions.evaluate_together`."""
+        results: list[Any] = await self._run(partial(self._blocking.evaluate_together, calls))
+        return results
 
 
 def _to_sdk_error(error: ApiError) -> BighubAPIError:

@@ -6,6 +6,7 @@ import ipaddress
 import json
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Body, FastAPI, Query, Request, Response, Security
@@ -79,7 +80,7 @@ def create_app(
     for route in ROUTES:
         app.add_api_route(
             route.path,
-            _Endpoint(server, route),
+            _create_endpoint(server, route),
             methods=[route.method],
             response_model=route.response,
             dependencies=_SECURITY,
@@ -158,33 +159,15 @@ class _Server:
         await self.authenticator.admit(request, READ)
         return self.metrics.expose()
 
-
-class _Endpoint:
-    """Answers the requests of a route. Its signature is for the OpenAPI document only."""
-
-    def __init__(self, server: _Server, route: Route) -> None:
-        self._server = server
-        self._route = route
-        annotations: dict[str, Any] = dict.fromkeys(route.path_names, str)
-        if route.query is not None:
-            annotations["query"] = Annotated[route.query, Query()]
-        if route.body is not None:
-            annotations["body"] = Annotated[route.body, Body()]
-        kind = inspect.Parameter.KEYWORD_ONLY
-        self.__signature__ = inspect.Signature(
-            [inspect.Parameter(name, kind, annotation=each) for name, each in annotations.items()]
-        )
-
-    async def __call__(self, request: Request) -> Response:
+    async def answer(self, route: Route, request: Request) -> Response:
         """Return the response to a request, whose caller is checked before its body is read."""
-        server, route = self._server, self._route
-        secret = await server.authenticator.admit(request, route.scope)
-        body = await _read_json(request, server.limits.body_bytes)
+        secret = await self.authenticator.admit(request, route.scope)
+        body = await _read_json(request, self.limits.body_bytes)
 
         def authenticate_and_call(tx: Connection) -> Any:
-            server.authenticator.authenticate(tx, secret)
+            self.authenticator.authenticate(tx, secret)
             return call_route(
-                server.engine,
+                self.engine,
                 route,
                 request.path_params.values(),
                 params=request.query_params,
@@ -192,10 +175,27 @@ class _Endpoint:
                 idempotency_key=request.headers.get("idempotency-key") or None,
             )
 
-        content = await server.group_commit.run(authenticate_and_call)
+        content = await self.group_commit.run(authenticate_and_call)
         if route.path == "/actions/evaluate":
-            server.metrics.recommendations.labels(content["recommendation"]).inc()
+            self.metrics.recommendations.labels(content["recommendation"]).inc()
         return Response(to_json(content), media_type="application/json")
+
+
+def _create_endpoint(server: _Server, route: Route) -> Callable[..., Any]:
+    """Return the function that answers a route. Its signature is for the OpenAPI document only."""
+    annotations: dict[str, Any] = dict.fromkeys(route.path_names, str)
+    if route.query is not None:
+        annotations["query"] = Annotated[route.query, Query()]
+    if route.body is not None:
+        annotations["body"] = Annotated[route.body, Body()]
+    endpoint: Any = partial(server.answer, route)
+    endpoint.__signature__ = inspect.Signature(
+        [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation)
+            for name, annotation in annotations.items()
+        ]
+    )
+    return endpoint  # type: ignore[no-any-return]
 
 
 class _EngineRoute(APIRoute):
