@@ -50,14 +50,15 @@ def list_calls(  # noqa: PLR0917 - typer makes options of them
     if json:
         console.print_json([_call_to_json(view) for view in views])
         return
-    table = console.create_table(
-        f"{len(views)} calls", "key", "status", "tool", "thread", "since (UTC)"
-    )
-    for view in views:
-        record = view.record
-        row = (record.key[: console.SHORT_KEY], _status_of(view), record.tool, record.thread)
-        table.add_row(*row, console.format_time(view.updated_at))
-    console.stdout().print(table)
+    rows = [
+        (
+            *(view.record.key[: console.SHORT_KEY], _status_of(view), view.record.tool),
+            *(view.record.thread, console.format_time(view.updated_at)),
+        )
+        for view in views
+    ]
+    columns = ("key", "status", "tool", "thread", "since (UTC)")
+    console.print_table(f"{len(rows)} calls", columns, rows)
 
 
 @calls.command("show")
@@ -85,12 +86,12 @@ def show_call(
     for name, value in _call_to_json(view).items():
         if value not in (None, ""):
             text = console.format_time(value) if name.endswith("_at") else str(value)
-            console.stdout().print(f"{name:>12}  {text}", markup=False)
-    table = console.create_table("\nHistory", "at (UTC)", "event", "state", "details")
-    for entry in history:
-        time_text = console.format_time(entry.at)
-        table.add_row(time_text, entry.event, entry.state.value, _summarize(entry))
-    console.stdout().print(table)
+            console.print_line(f"{name:>12}  {text}")
+    rows = [
+        (console.format_time(entry.at), entry.event, entry.state.value, _summarize(entry))
+        for entry in history
+    ]
+    console.print_table("\nHistory", ("at (UTC)", "event", "state", "details"), rows)
 
 
 @calls.command("resolve")
@@ -129,7 +130,7 @@ def resolve_call(  # noqa: PLR0917 - typer makes options of them
             console.fail(message, NOT_RESOLVED)
         _record_resolution(journal, view, approval)
         status = _status_of(_find_call(journal, view.record.key))
-    console.stdout().print(f"{name} is now {status}")
+    console.print_line(f"{name} is now {status}")
 
 
 @calls.command("prune")
@@ -153,7 +154,7 @@ def prune_calls(
     """
     with open_journal(location) as journal:
         count = journal.prune(older_than * SECONDS_PER_DAY)
-    console.stdout().print(f"{count} calls deleted")
+    console.print_line(f"{count} calls deleted")
 
 
 def _find_call(journal: "Journal", key: str) -> "CallView":

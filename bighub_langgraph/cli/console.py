@@ -1,14 +1,20 @@
-"""How the commands print: results go to stdout, progress and errors to stderr."""
+"""How the commands print: results go to stdout, progress and errors to stderr.
+
+What comes from calls, people and files is data: it is printed as it is, never read as markup, and
+its control characters are shown as escapes.
+"""
 
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, NoReturn
+from unicodedata import category
 
 import typer
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 BAD_USAGE = 2
 SHORT_KEY = 12  # characters that suffice to find a call
@@ -24,9 +30,28 @@ def stderr() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-def create_table(title: str, *columns: str) -> Table:
+def to_visible(text: str) -> str:
+    """Replace what a terminal would obey or hide (control, bidi and invisible characters)."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character
+        if character.isprintable() or category(character) == "Zs"
+        else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+def print_line(*parts: str | tuple[str, str], to: Console | None = None) -> None:
+    """Print one line of data; a part may have a style. The terminal wraps it."""
+    styled = [(part, "") if isinstance(part, str) else part for part in parts]
+    line = Text.assemble(*((to_visible(text), style) for text, style in styled))
+    (to or stdout()).print(line, soft_wrap=True)
+
+
+def create_table(title: str) -> Table:
     """A table without borders, 80 columns wide."""
-    table = Table(
+    return Table(
         title=title,
         title_justify="left",
         title_style="bold",
@@ -35,9 +60,16 @@ def create_table(title: str, *columns: str) -> Table:
         show_edge=False,
         width=80,
     )
+
+
+def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    """Print a table of data; None is an empty cell."""
+    table = create_table(title)
     for column in columns:
         table.add_column(column, overflow="fold")
-    return table
+    for row in rows:
+        table.add_row(*(Text(to_visible("" if cell is None else str(cell))) for cell in row))
+    stdout().print(table)
 
 
 def print_json(value: Any) -> None:
@@ -52,5 +84,5 @@ def format_time(timestamp: float) -> str:
 
 def fail(message: str, code: int = BAD_USAGE) -> NoReturn:
     """Print an error to stderr and exit, by default with the code for bad usage."""
-    stderr().print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
+    print_line(("error:", "bold red"), f" {message}", to=stderr())
     raise typer.Exit(code)

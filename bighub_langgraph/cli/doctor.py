@@ -62,9 +62,8 @@ def doctor(
         console.print_json([asdict(result) for result in results])
     else:
         for result in results:
-            style = STYLES[result.health]
-            console.stdout().print(f"[{style}]{result.health:>7}[/]  {result.subject}: ", end="")
-            console.stdout().print(result.details, markup=False, soft_wrap=True)
+            health = (f"{result.health:>7}", STYLES[result.health])
+            console.print_line(health, f"  {result.subject}: {result.details}")
     has_problem = any(result.health == "problem" for result in results)
     raise typer.Exit(PROBLEM_FOUND if has_problem else 0)
 

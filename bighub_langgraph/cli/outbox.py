@@ -41,19 +41,11 @@ def list_entries(
         rows = [_entry_to_json(entry) for entry in entries]
         console.print_json({"pending": pending, "dead_letters": dead_letters, "entries": rows})
         return
-    table = console.create_table(
+    console.print_table(
         f"{pending} pending, {dead_letters} dead letters",
-        *("id", "call", "kind", "since (UTC)", "tries", "next", "last error"),
+        ("id", "call", "kind", "since (UTC)", "tries", "next", "last error"),
+        map(_entry_to_row, entries),
     )
-    for entry in entries:
-        queued = entry.queued
-        next_try = console.format_time(entry.due_at) if entry.due_at else "now"
-        table.add_row(
-            *(str(queued.id), queued.key[: console.SHORT_KEY], queued.kind),
-            *(console.format_time(entry.queued_at), str(queued.tries)),
-            *("dead letter" if entry.dead_letter else next_try, entry.error),
-        )
-    console.stdout().print(table)
 
 
 @outbox.command("flush")
@@ -83,7 +75,7 @@ def flush_entries(
             console.fail(str(error))
         pending = guard.flush(timeout)
         guard.close()
-    console.stdout().print(f"{pending} entries pending" if pending else "everything is delivered")
+    console.print_line(f"{pending} entries pending" if pending else "everything is delivered")
     raise typer.Exit(ENTRIES_PENDING if pending else 0)
 
 
@@ -101,7 +93,17 @@ def requeue_entries(location: JournalOption = DEFAULT_JOURNAL) -> None:
     """
     with open_journal(location) as journal:
         count = journal.admin.requeue()
-    console.stdout().print(f"{count} entries requeued")
+    console.print_line(f"{count} entries requeued")
+
+
+def _entry_to_row(entry: "OutboxEntry") -> tuple[object, ...]:
+    queued = entry.queued
+    next_try = console.format_time(entry.due_at) if entry.due_at else "now"
+    return (
+        *(queued.id, queued.key[: console.SHORT_KEY], queued.kind),
+        *(console.format_time(entry.queued_at), queued.tries),
+        *("dead letter" if entry.dead_letter else next_try, entry.error),
+    )
 
 
 def _entry_to_json(entry: "OutboxEntry") -> dict[str, Any]:

@@ -1,12 +1,16 @@
 """The `serve` and `keys` commands: the embedded engine over HTTP, and its API keys."""
 
-from contextlib import suppress
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from bighub_langgraph.cli import console
 from bighub_langgraph.cli.options import JsonOption, database_url, exit_on_database_error
+
+if TYPE_CHECKING:
+    from bighub_langgraph.local import Engine
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 DEFAULT_DATABASE = "bighub.db"
@@ -62,10 +66,9 @@ def create_api_key(
     bighub-langgraph keys create "support desk" --scope decide --scope read --days 90
     ```
     """
-    from bighub_langgraph.local import Engine
     from bighub_langgraph.local.api_keys import SCOPES, create_key
 
-    with exit_on_database_error(location), Engine(database_url(location)) as engine:
+    with _open_engine(location) as engine:
         try:
             key = create_key(engine, label=label, scopes=tuple(scope or SCOPES), days=days)
         except ValueError as error:
@@ -83,19 +86,18 @@ def list_api_keys(location: DatabaseOption = DEFAULT_DATABASE, json: JsonOption 
     bighub-langgraph keys list --db bighub.db
     ```
     """
-    from bighub_langgraph.local import Engine
     from bighub_langgraph.local.api_keys import list_keys
 
-    with exit_on_database_error(location), Engine(database_url(location)) as engine:
+    with _open_engine(location) as engine:
         api_keys = list_keys(engine)
     if json:
         console.print_json(api_keys)
         return
-    names = list(api_keys[0]) if api_keys else ["key_id"]
-    table = console.create_table("Keys", *(name.replace("_", " ") for name in names))
-    for key in api_keys:
-        table.add_row(*[_format_cell(key[name]) for name in names])
-    console.stdout().print(table)
+    names = ("key_id", "label", "scopes", "created_at", "expires_at", "revoked_at")
+    rows = (
+        [{**key, "scopes": " ".join(key["scopes"])}[name] for name in names] for key in api_keys
+    )
+    console.print_table("Keys", [name.replace("_", " ") for name in names], rows)
 
 
 @keys.command("revoke")
@@ -111,19 +113,20 @@ def revoke_api_key(
     bighub-langgraph keys revoke key_0123456789ab
     ```
     """
-    from bighub_langgraph.local import Engine
     from bighub_langgraph.local.api_keys import revoke_key
     from bighub_langgraph.local.errors import ApiError
 
-    with exit_on_database_error(location), Engine(database_url(location)) as engine:
+    with _open_engine(location) as engine:
         try:
             revoke_key(engine, key_id)
         except ApiError:
             console.fail(f"no key has the id {key_id!r}; see `bighub-langgraph keys list`")
-    print(f"{key_id} is revoked")
+    console.print_line(f"{key_id} is revoked")
 
 
-def _format_cell(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return " ".join(map(str, value))
-    return "" if value is None else str(value)
+@contextmanager
+def _open_engine(location: str) -> "Iterator[Engine]":
+    from bighub_langgraph.local import Engine
+
+    with exit_on_database_error(location), Engine(database_url(location)) as engine:
+        yield engine

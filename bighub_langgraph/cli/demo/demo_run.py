@@ -10,7 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from bighub_langgraph import BighubGuard, create_guarded_agent
-from bighub_langgraph.cli.console import create_table, stdout
+from bighub_langgraph.cli.console import create_table, stdout, to_visible
 from bighub_langgraph.cli.demo.demo_command import Approve
 from bighub_langgraph.cli.demo.scenario import REQUESTS, Request, create_shop
 from bighub_langgraph.cli.demo.scripted_model import scripted_model
@@ -80,7 +80,8 @@ def run_demo(model: str | None, approve: Approve, *, is_default: bool, db: str |
     with _open_guard(None) as new_guard:
         console.print("", compare_thirds(calls, len(REQUESTS), new_guard), sep="\n")
     if db is not None:
-        console.print(f"\nThe engine keeps what it learned in {db} for the next run.")
+        console.print()
+        print_line(console, Text(f"The engine keeps what it learned in {db} for the next run."))
 
 
 def _discovery_number(call: DemoCall) -> int | None:
@@ -142,18 +143,19 @@ def format_request(number: int, request: Request) -> Text:
 
 def format_call(call: DemoCall) -> Text:
     """Format a call: BIGHUB's recommendation, the verdict and the outcome."""
-    target = next((str(v) for key, v in call.arguments.items() if key.endswith("_id")), "")
+    ids = (str(value) for key, value in call.arguments.items() if key.endswith("_id"))
+    tool, target = to_visible(call.tool), to_visible(next(ids, ""))
     outcome = (call.outcome, STYLES.get(call.outcome, ""))
     if call.verdict is None:
         if call.outcome == "FAILURE":
-            return Text.assemble((f" {call.tool} {target}  not evaluated  ", "dim"), outcome)
-        return Text(f" {call.tool} {target}  read-only, not evaluated", "dim")
+            return Text.assemble((f" {tool} {target}  not evaluated  ", "dim"), outcome)
+        return Text(f" {tool} {target}  read-only, not evaluated", "dim")
     value = call.arguments.get("amount")
     amount = f"{value:.2f}" if isinstance(value, int | float) else ""
     risk = "" if call.risk is None else f"{call.risk:.2f}"
     answer = {None: "", True: " ✓", False: " ✗"}[call.approved]
     return Text.assemble(
-        f" {call.tool:<14.14} ",
+        f" {tool:<14.14} ",
         (f"{target:<6.6} ", "cyan"),
         f"{amount:>7} ",
         (f"{call.recommendation:<20.20} ", STYLES.get(call.recommendation, "")),

@@ -11,6 +11,7 @@ from langgraph.types import Command
 from rich.console import Console
 
 from bighub_langgraph import BighubGuard
+from bighub_langgraph.cli.console import print_line
 from bighub_langgraph.cli.demo.demo_command import Approve
 from bighub_langgraph.cli.demo.scenario import LateOutcome, Request
 from bighub_langgraph.core.models import Verdict
@@ -138,7 +139,8 @@ def create_approver(approve: Approve, console: Console) -> Approver:
         nonlocal approve_rest
         if approve_rest or approve == "no":
             return approve_rest
-        console.print(action_request["description"], markup=False)
+        for line in action_request["description"].split("\n"):
+            print_line(line, to=console)
         answer = ""
         while answer not in {"y", "n", "a"}:
             answer = console.input("   run it? \\[y]es, \\[n]o, \\[a]ll yes: ").strip().lower()[:1]

@@ -84,7 +84,7 @@ def _read_file(
         message = f"{file}:{step.line}: {step.reason}"
         if strict:
             console.fail(message)
-        console.stderr().print(f"skipped {message}", markup=False, soft_wrap=True)
+        console.print_line(f"skipped {message}", to=console.stderr())
     if not steps:
         console.fail(f"{file}: no tool call could be read")
     return steps, invalid_entries

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from bighub_langgraph.cli.console import create_table
+from bighub_langgraph.cli.console import create_table, to_visible
 from bighub_langgraph.cli.replay.recording import InvalidEntry
 from bighub_langgraph.cli.replay.shadow import ShadowCall
 from bighub_langgraph.core.models import Verdict
@@ -137,7 +137,7 @@ def format_report(calls: Sequence[ShadowCall]) -> RenderableType:
         table.add_column(title, justify="right", style=style, min_width=6)
     for title, group in group_by_effect(calls).items():
         for tool, tool_calls in group_by_tool(group).items():
-            table.add_row(Text(tool), *_format_tally(count_calls(tool_calls)))
+            table.add_row(Text(to_visible(tool)), *_format_tally(count_calls(tool_calls)))
         table.add_section()
         table.add_row(f"all that {title}", *_format_tally(count_calls(group)), style="bold")
         for name in ("execute everything", "review everything"):
