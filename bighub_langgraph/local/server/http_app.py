@@ -80,7 +80,7 @@ def create_app(
     for route in ROUTES:
         app.add_api_route(
             route.path,
-            _create_endpoint(server, route),
+            _Endpoint(server, route),
             methods=[route.method],
             response_model=route.response,
             dependencies=_SECURITY,
@@ -181,21 +181,23 @@ class _Server:
         return Response(to_json(content), media_type="application/json")
 
 
-def _create_endpoint(server: _Server, route: Route) -> Callable[..., Any]:
-    """Return the function that answers a route. Its signature is for the OpenAPI document only."""
-    annotations: dict[str, Any] = dict.fromkeys(route.path_names, str)
-    if route.query is not None:
-        annotations["query"] = Annotated[route.query, Query()]
-    if route.body is not None:
-        annotations["body"] = Annotated[route.body, Body()]
-    endpoint: Any = partial(server.answer, route)
-    endpoint.__signature__ = inspect.Signature(
-        [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation)
-            for name, annotation in annotations.items()
-        ]
-    )
-    return endpoint  # type: ignore[no-any-return]
+class _Endpoint:
+    """Answers the requests of a route. Its signature is for the OpenAPI document only."""
+
+    def __init__(self, server: _Server, route: Route) -> None:
+        self._answer = partial(server.answer, route)
+        annotations: dict[str, Any] = dict.fromkeys(route.path_names, str)
+        if route.query is not None:
+            annotations["query"] = Annotated[route.query, Query()]
+        if route.body is not None:
+            annotations["body"] = Annotated[route.body, Body()]
+        kind = inspect.Parameter.KEYWORD_ONLY
+        self.__signature__ = inspect.Signature(
+            [inspect.Parameter(name, kind, annotation=each) for name, each in annotations.items()]
+        )
+
+    async def __call__(self, request: Request) -> Response:
+        return await self._answer(request)
 
 
 class _EngineRoute(APIRoute):
