@@ -4,18 +4,22 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
+from uuid import uuid4
 
 from bighub_langgraph.bighub.client_factory import open_clients
+from bighub_langgraph.concurrency import run_sync
 from bighub_langgraph.core.errors import ConfigurationError
-from bighub_langgraph.core.models import Decision, FailMode, Mode
+from bighub_langgraph.core.evaluation import evaluate_request
+from bighub_langgraph.core.models import Decision, FailMode, Mode, ToolCall
 from bighub_langgraph.core.policy import (
     ApprovalPolicy,
     DecisionMode,
     GuardSettings,
     ToolPolicy,
+    build_evaluation_request,
     check_choice,
 )
-from bighub_langgraph.core.ports import JournalPort
+from bighub_langgraph.core.ports import JournalPort, Ports
 from bighub_langgraph.core.redaction import redact as redact_secrets
 from bighub_langgraph.core.reporting import ReportingConfig
 from bighub_langgraph.guard_runtime import DecisionCallback, GuardRuntime, open_journal
@@ -107,11 +111,19 @@ class BighubGuard:
             arguments: The arguments it would get.
             context: `session` and `trajectory`, where the call belongs to some.
         """
-        return self.runtime.evaluate(tool, arguments, **context)
+        return run_sync(self._evaluate(tool, arguments, self.runtime.ports, **context))
 
     async def aevaluate(self, tool: str, arguments: Mapping[str, Any], **context: str) -> Decision:
         """Async variant of `evaluate`."""
-        return await self.runtime.aevaluate(tool, arguments, **context)
+        return await self._evaluate(tool, arguments, self.runtime.async_ports, **context)
+
+    async def _evaluate(
+        self, tool: str, arguments: Mapping[str, Any], ports: Ports, **context: str
+    ) -> Decision:
+        # Each evaluation has a key of its own: two of them are never one call.
+        call, settings = ToolCall("", "", uuid4().hex, tool, arguments), self.runtime.settings
+        request = build_evaluation_request(call, settings, **context)
+        return await evaluate_request(request, call.key, settings, ports)
 
     def wrap_tool_call(self, request: Any, handler: Callable[[Any], Any]) -> Any:
         """Guard a `ToolNode`: `ToolNode(tools, wrap_tool_call=guard.wrap_tool_call, ...)`.

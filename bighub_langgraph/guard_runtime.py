@@ -3,10 +3,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any, Self
-from uuid import uuid4
 
 from bighub_langgraph.bighub.client_factory import EngineClients
 from bighub_langgraph.concurrency import (
@@ -14,11 +13,9 @@ from bighub_langgraph.concurrency import (
     call_in_thread,
     call_inline,
     gather_in_tasks,
-    run_sync,
 )
-from bighub_langgraph.core.evaluation import evaluate_request
-from bighub_langgraph.core.models import CallRecord, Decision, EvaluationRequest, ToolCall
-from bighub_langgraph.core.policy import GuardSettings, build_evaluation_request
+from bighub_langgraph.core.models import CallRecord
+from bighub_langgraph.core.policy import GuardSettings
 from bighub_langgraph.core.ports import JournalPort, Ports
 from bighub_langgraph.core.reporting import ReportingConfig, build_event
 from bighub_langgraph.delivery_worker import DeliveryWorker
@@ -114,33 +111,6 @@ class GuardRuntime:
             replace(self.async_ports, reporting=reporting),
             self.on_decision,
         )
-
-    @property
-    def journal(self) -> JournalPort:
-        """The journal of the guard."""
-        return self.ports.journal
-
-    def evaluate(self, tool: str, arguments: Mapping[str, Any], **context: str) -> Decision:
-        """Evaluate a call without running or recording it."""
-        request, key = self._request(tool, arguments, **context)
-        return run_sync(evaluate_request(request, key, self.settings, self.ports))
-
-    async def aevaluate(self, tool: str, arguments: Mapping[str, Any], **context: str) -> Decision:
-        """Evaluate a call without running or recording it, in a coroutine."""
-        request, key = self._request(tool, arguments, **context)
-        return await evaluate_request(request, key, self.settings, self.async_ports)
-
-    def _request(
-        self, tool: str, arguments: Mapping[str, Any], **context: str
-    ) -> tuple[EvaluationRequest, str]:
-        # Each evaluation has a key of its own: two of them are never one call.
-        call = ToolCall("", "", uuid4().hex, tool, arguments)
-        return build_evaluation_request(call, self.settings, **context), call.key
-
-    @property
-    def has_decision_callback(self) -> bool:
-        """Whether the user passed `on_decision`."""
-        return self.on_decision is not None
 
     def emit_decision(self, record: CallRecord) -> dict[str, Any]:
         """Call the user's `on_decision` with the event of a new decision, and return the event."""

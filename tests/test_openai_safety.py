@@ -339,7 +339,7 @@ def test_a_journal_that_fails_at_the_end_does_not_lose_the_answer(
         client.tool("refund", paid.refund)
         state = client.run().to_state()
         state.approve(state.interruptions[0])
-        journal = client.client._runtime.journal
+        journal = client.client._runtime.ports.journal
         transition = journal.transition
 
         def away(key: str, event: Any, reporting: Any) -> Any:

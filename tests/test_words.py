@@ -85,7 +85,7 @@ NAMES = {
     "correction_delay": "label_delay",
     "verdict_weight": "human_label_weight",
     "look_again_after": "reevaluate_after",
-    "listened_to": "has_decision_callback",
+    "listened_to": "on_decision",
     "announce": "emit_decision",
     "give_back": "release",
     "hand_out": "lease_batch",

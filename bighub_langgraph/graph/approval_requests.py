@@ -186,7 +186,9 @@ class ApprovalRequest:
         record_it = resolve_unknown if record.state is State.UNKNOWN else record_answer
         record = await record_it(record, approval, ports)
         emit_event(build_event("approval", record))
-        if edited is not None and _is_first_edit(approval, record):
+        # Where another answer came first, that one counts.
+        recorded = record.approval if record.state is State.EDITED else None
+        if edited is not None and recorded is not None and recorded.edited_to == edited.key:
             planned = plan_call(edited, None, "evaluate")
             planned["edit"] = {"approval": asdict(approval), "edited_from": record.key}
         else:
@@ -230,10 +232,3 @@ def _pending_approval(
         allowed = [answer for answer in allowed if answer is not Answer.EDIT] or [Answer.REJECT]
     allow_tool_change = settings.approvals.allow_tool_change
     return PendingApproval(call["id"], call["name"], call["args"], allowed, allow_tool_change)
-
-
-def _is_first_edit(approval: Approval, record: CallRecord) -> bool:
-    """Whether this edit is the answer that the journal recorded."""
-    recorded = record.approval
-    is_recorded = recorded is not None and recorded.edited_to == approval.edited_to
-    return record.state is State.EDITED and is_recorded

@@ -53,32 +53,29 @@ class CallGate:
         Raises:
             CallReplaced: Another call ran in place of the evaluated one.
         """
+        error = update = None
         try:
             update = await chain
         except GraphBubbleUp:
             raise
-        except Exception as error:
-            if self._is_replaced:
-                raise CallReplaced(error=error) from error
-            raise
+        except Exception as raised:
+            if not self._is_replaced:
+                raise
+            error = raised
         if self._is_replaced:
-            raise CallReplaced(update)
+            raise CallReplaced(update, error)
         return update
 
 
 class CallReplaced(GraphBubbleUp):
     """Another call ran in place of the claimed one; raised behind the last wrapper."""
 
-    def __init__(self, update: Update = None, error: Exception | None = None) -> None:
-        super().__init__()
-        self._update = update
-        self._error = error
-
     def result(self) -> Update:
         """Return the update of the other call, or raise its error."""
-        if self._error is not None:
-            raise self._error
-        return self._update
+        update, error = self.args
+        if error is not None:
+            raise error
+        return update
 
 
 def unwrap_single(update: Update) -> Any:

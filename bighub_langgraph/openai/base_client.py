@@ -209,7 +209,7 @@ class BaseClient(ClientSettings, ToolRegistration):
             raise AdapterConfigurationError(str(error)) from error
 
     def _make_context(self) -> RunContext:
-        has_callback = self.on_decision is not None or self._runtime.has_decision_callback
+        has_callback = self.on_decision is not None or self._runtime.on_decision is not None
         return RunContext(
             api=self._api,
             tools=self._tools,
