@@ -303,7 +303,7 @@ def test_a_tool_that_is_always_reviewed_is_asked_about_even_when_bighub_proceeds
     assert desk.shop.ran == []
 
 
-def test_a_request_that_expires_is_a_denial(runner: Runner) -> None:
+def test_an_approval_that_comes_too_late_runs_nothing(runner: Runner) -> None:
     now = [100.0]
     desk = Desk(
         asks_for(REFUND),

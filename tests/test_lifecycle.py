@@ -13,12 +13,14 @@ from bighub_langgraph.core.lifecycle import (
     TRANSITIONS,
     AnswerGiven,
     CallCancelled,
+    CallExpired,
     ClaimReleased,
     DecisionMade,
     Event,
     ExecutionFinished,
     ExecutionPaused,
     ExecutionStarted,
+    NobodyToAsk,
     OutcomeResolved,
     OwnerLost,
     RerunAllowed,
@@ -80,7 +82,7 @@ def test_nothing_starts_without_an_execute_verdict_or_a_valid_approval(
                 )
             case AnswerGiven(approval=answer):
                 permitted = answer.answer is Answer.APPROVE and after.state is State.ALLOWED
-            case CallCancelled():
+            case CallCancelled() | CallExpired() | NobodyToAsk():
                 permitted = False
             case ExecutionStarted(at=at) if after.state is State.RUNNING:
                 assert permitted
@@ -167,10 +169,30 @@ def test_a_later_evaluation_cannot_overrule_a_rejection() -> None:
         apply_event(denied, DecisionMade(decision("proceed"), Verdict.EXECUTE))
 
 
-def test_an_approval_after_the_expiry_is_a_rejection() -> None:
+@pytest.mark.parametrize(
+    ("event", "state", "reason"),
+    [
+        (AnswerGiven(approval(at=10.0)), State.EXPIRED, EXPIRED),
+        (AnswerGiven(approval(Answer.REJECT, at=10.0)), State.EXPIRED, EXPIRED),
+        (CallExpired(10.0), State.EXPIRED, EXPIRED),
+        (CallCancelled("a new message"), State.CANCELLED, "a new message"),
+        (NobodyToAsk("no checkpointer"), State.BLOCKED, "no checkpointer"),
+    ],
+)
+def test_a_call_that_nobody_answers_ends_without_an_answer(
+    event: Event, state: State, reason: str
+) -> None:
     waiting = decided_record(Verdict.REVIEW, expires_at=10.0)
-    late = apply_event(waiting, AnswerGiven(approval(at=10.0)))
-    assert (late.state, late.reason) == (State.BLOCKED, EXPIRED)
+    ended = apply_event(waiting, event)
+    assert (ended.state, ended.reason, ended.approval) == (state, reason, None)
+    kinds = [report.kind for report in build_reports(waiting, ended, ReportingConfig())]
+    assert kinds == [ReportKind.OUTCOME, ReportKind.MEMORY]
+
+
+def test_a_call_does_not_expire_before_its_time() -> None:
+    for record in (decided_record(Verdict.REVIEW), decided_record(expires_at=10.0)):
+        with pytest.raises(InvalidTransition, match="its time is not over"):
+            apply_event(record, CallExpired(9.9))
 
 
 def test_an_approval_that_is_used_after_its_expiry_starts_nothing() -> None:
@@ -178,7 +200,7 @@ def test_an_approval_that_is_used_after_its_expiry_starts_nothing() -> None:
         decided_record(Verdict.REVIEW), AnswerGiven(approval(at=0.0, expires_at=5.0))
     )
     late = apply_event(approved, ExecutionStarted("a", at=6.0))
-    assert (late.state, late.starts) == (State.BLOCKED, 0)
+    assert (late.state, late.starts) == (State.EXPIRED, 0)
 
 
 def test_an_edit_approves_a_review_of_the_new_arguments_but_not_a_block() -> None:

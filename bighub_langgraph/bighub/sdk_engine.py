@@ -61,6 +61,7 @@ class _Methods:
         self._submit = _method(client, "actions", "submit")
         self._submit_payload = _method(client, "actions", "submit_payload")
         self._resolve = _method(client, "approvals", "resolve")
+        self._review = _method(client, "reviews", "resolve")
         self._report = _method(client, "outcomes", "report")
         self.report_batch = _method(client, "outcomes", "report_batch")
         self._ingest = _method(client, "actions", "ingest_memory")
@@ -105,10 +106,15 @@ class _Methods:
         ]
 
     async def resolve_approval(self, body: Mapping[str, Any]) -> None:
-        if self._resolve is None:
+        method, fields = self._resolve, dict(body)
+        if body["resolution"] == "modified":  # an edit, which is neither a yes nor a no
+            method = self._review
+            fields = {"decision": fields.pop("resolution"), "reason": fields.pop("comment")}
+            fields |= {"request_id": body["request_id"], "modified_action": body["action"]}
+        if method is None:
             return  # a client without an approval queue has nothing to resolve
         try:
-            await self._request(self._resolve, **body)
+            await self._request(method, **fields)
         except EngineRequestError as error:
             if getattr(error.__cause__, "status_code", None) not in _NOTHING_TO_RESOLVE:
                 raise

@@ -6,7 +6,7 @@ from typing import Any
 
 from bighub_langgraph.core.errors import BighubGuardError, InvalidCall
 from bighub_langgraph.core.jsonable import format_call, short_repr, to_jsonable, truncate
-from bighub_langgraph.core.lifecycle import AnswerGiven, CallCancelled
+from bighub_langgraph.core.lifecycle import AnswerGiven, CallCancelled, NobodyToAsk
 from bighub_langgraph.core.models import Answer, Approval, CallRecord, Decision, State, digest
 from bighub_langgraph.core.ports import Ports
 
@@ -199,8 +199,13 @@ async def record_answer(record: CallRecord, approval: Approval, ports: Ports) ->
 
 
 async def cancel_call(record: CallRecord, reason: str, ports: Ports) -> CallRecord:
-    """End a call that no one can answer any more; returns the journal's record."""
+    """End a call that nobody waits for any more; returns the journal's record."""
     return await ports.transition_or_load(record.key, CallCancelled(reason))
+
+
+async def block_call(record: CallRecord, reason: str, ports: Ports) -> CallRecord:
+    """Block a call that needs a person where none can be asked; returns the journal's record."""
+    return await ports.transition_or_load(record.key, NobodyToAsk(reason))
 
 
 # -- what an approver is shown ---------------------------------------------------------------------

@@ -3,7 +3,9 @@
 PROPOSED   --DecisionMade--> ALLOWED | AWAITING | BLOCKED
 AWAITING   --AnswerGiven--> ALLOWED (approve) | BLOCKED (reject) | ANSWERED (respond)
                             | EDITED (the edited call has a record of its own)
-AWAITING, ALLOWED, PAUSED --CallCancelled--> BLOCKED (expired, stale, or no one can be asked)
+AWAITING, ALLOWED, PAUSED --CallCancelled--> CANCELLED (nobody waits for it any more)
+AWAITING, ALLOWED --CallExpired--> EXPIRED (also an answer or a start that comes too late)
+AWAITING   --NobodyToAsk--> BLOCKED
 ALLOWED, PAUSED --ExecutionStarted--> RUNNING, unless the approval has expired
 RUNNING    --ExecutionFinished--> EXECUTED | TOOL_ERROR    --ExecutionPaused--> PAUSED
            --ClaimReleased--> ALLOWED (the tool did not start)    --OwnerLost--> UNKNOWN
@@ -45,7 +47,19 @@ class AnswerGiven(NamedTuple):
 
 
 class CallCancelled(NamedTuple):
-    """No answer can come any more: expired, stale after a new message, or no one to ask."""
+    """Nobody waits for the call any more: a new message, removed from the history, a person."""
+
+    reason: str
+
+
+class CallExpired(NamedTuple):
+    """The time to answer, or to use the approval, is over."""
+
+    at: float
+
+
+class NobodyToAsk(NamedTuple):
+    """A person would have to decide, and none can be asked here."""
 
     reason: str
 
@@ -101,6 +115,8 @@ Event = (
     DecisionMade
     | AnswerGiven
     | CallCancelled
+    | CallExpired
+    | NobodyToAsk
     | ExecutionStarted
     | ExecutionFinished
     | ExecutionPaused
@@ -140,6 +156,8 @@ STEPS: dict[State, Step] = {
     State.TOOL_ERROR: Step.REPORT,
     State.BLOCKED: Step.REPORT,
     State.ANSWERED: Step.REPORT,
+    State.EXPIRED: Step.REPORT,
+    State.CANCELLED: Step.REPORT,
     # The outcome belongs to the record of the edited call.
     State.EDITED: Step.NOTHING,
 }
@@ -187,7 +205,7 @@ _STATE_AFTER_ANSWER = {
 def _answer(record: CallRecord, event: AnswerGiven) -> Changes:
     approval = event.approval
     if is_expired(record, approval.at):
-        return {"state": State.BLOCKED, "reason": EXPIRED}
+        return _EXPIRED
     return {
         "state": _STATE_AFTER_ANSWER[approval.answer],
         "approval": approval,
@@ -197,16 +215,27 @@ def _answer(record: CallRecord, event: AnswerGiven) -> Changes:
 
 
 EXPIRED = "the time to answer or to use the approval ran out"
+_EXPIRED: Changes = {"state": State.EXPIRED, "reason": EXPIRED}
+
+
+def _expire(record: CallRecord, event: CallExpired) -> Changes:
+    if not is_expired(record, event.at):
+        raise InvalidTransition(record.key, record.state, "CallExpired", "its time is not over")
+    return _EXPIRED
 
 
 def _cancel(_: CallRecord, event: CallCancelled) -> Changes:
+    return {"state": State.CANCELLED, "reason": event.reason}
+
+
+def _block(_: CallRecord, event: NobodyToAsk) -> Changes:
     return {"state": State.BLOCKED, "reason": event.reason}
 
 
 def _start(record: CallRecord, event: ExecutionStarted) -> Changes:
     # Expiry is part of the claim: an approval given in time may still be used too late.
     if is_expired(record, event.at):
-        return {"state": State.BLOCKED, "reason": EXPIRED}
+        return _EXPIRED
     return {"state": State.RUNNING, "owner": event.owner, "starts": record.starts + 1}
 
 
@@ -265,6 +294,9 @@ def _check_owner(
 TRANSITIONS: dict[tuple[State, type], Callable[[CallRecord, Any], Changes]] = {
     (State.PROPOSED, DecisionMade): _decide,
     (State.AWAITING, AnswerGiven): _answer,
+    (State.AWAITING, NobodyToAsk): _block,
+    (State.AWAITING, CallExpired): _expire,
+    (State.ALLOWED, CallExpired): _expire,
     (State.AWAITING, CallCancelled): _cancel,
     (State.ALLOWED, CallCancelled): _cancel,
     (State.PAUSED, CallCancelled): _cancel,

@@ -31,6 +31,11 @@ def message_for_model(record: CallRecord) -> str:  # noqa: PLR0911 - one case pe
             return _blocked_message(record)
         case State.ANSWERED:
             return record.approval.text if record.approval is not None else ""
+        case State.EXPIRED | State.CANCELLED:
+            return (
+                f"{tool} was not run, and nobody refused it: {_one_line(record.reason)}. "
+                "Repeat this call only if it is still wanted."
+            )
         case State.EDITED:
             return f"{tool} did not run: a person changed its arguments."
         case _:

@@ -52,10 +52,15 @@ class State(StrEnum):
     BLOCKED = "blocked"
     ANSWERED = "answered"
     EDITED = "edited"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
 
 
 FINAL_STATES = frozenset(
-    {State.EXECUTED, State.TOOL_ERROR, State.BLOCKED, State.ANSWERED, State.EDITED}
+    {
+        *(State.EXECUTED, State.TOOL_ERROR, State.BLOCKED, State.ANSWERED, State.EDITED),
+        *(State.EXPIRED, State.CANCELLED),
+    }
 )
 
 

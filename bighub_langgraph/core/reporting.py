@@ -102,7 +102,9 @@ def report_kinds(
     before: CallRecord, after: CallRecord, reporting: ReportingConfig
 ) -> Sequence[ReportKind]:
     """Return the kinds of reports that a transition causes, in their order."""
-    is_answered = before.state is State.AWAITING and after.state is not State.AWAITING
+    # Only what a person said of this call: silence is no denial. The outcome tells of a response.
+    answer = after.approval.answer if after.approval is not None else None
+    is_answered = before.state is State.AWAITING and answer in _RESOLUTIONS
     is_completed = after.state in FINAL_STATES and before.state not in FINAL_STATES
     kinds: list[ReportKind] = []
     if is_answered and after.request_id:
@@ -125,24 +127,26 @@ _IMMUTABLE = frozenset({str, int, float, bool, NoneType})
 
 
 def build_approval_resolution(record: CallRecord, reporting: ReportingConfig) -> dict[str, Any]:
-    """Build the body for BIGHUB's `approvals.resolve`.
+    """Build the body for BIGHUB's `approvals.resolve`, of a call that a person answered.
 
     It knows no approver, so the comment starts with the approver's name.
     """
+    assert record.approval is not None  # noqa: S101 - see `report_kinds`
     approval = record.approval
-    is_approved = approval is not None and approval.answer is Answer.APPROVE
-    if approval is None:
-        comment = record.reason
-    else:
-        text = approval.comment or approval.text
-        comment = reporting.redact_text(text) if text else approval.answer.value
-        if approval.approver:
-            comment = f"{approval.approver}: {comment}"
-    return {
-        "request_id": record.request_id,
-        "resolution": "approved" if is_approved else "denied",
-        "comment": comment,
-    }
+    text = approval.comment or approval.text
+    comment = reporting.redact_text(text) if text else approval.answer.value
+    if approval.approver:
+        comment = f"{approval.approver}: {comment}"
+    resolution = _RESOLUTIONS[approval.answer]
+    body = {"request_id": record.request_id, "resolution": resolution, "comment": comment}
+    return body | ({"action": record.request.action} if approval.answer is Answer.EDIT else {})
+
+
+_RESOLUTIONS: Mapping[Answer | None, str] = {
+    Answer.APPROVE: "approved",
+    Answer.REJECT: "denied",
+    Answer.EDIT: "modified",
+}
 
 
 def build_outcome(record: CallRecord, reporting: ReportingConfig) -> dict[str, Any]:
@@ -178,11 +182,13 @@ def _status_and_description(record: CallRecord) -> tuple[str, str]:
 
 def was_recommendation_followed(record: CallRecord) -> bool | None:
     """Whether BIGHUB's recommendation was followed; None where that cannot be decided."""
-    if record.decision is None or record.decision.fault:
+    if record.decision is None or record.decision.fault or record.state in _UNDECIDED:
         return None
     did_run = record.state in {State.EXECUTED, State.TOOL_ERROR}
     return _FOLLOWED[record.decision.recommendation](did_run, record.approval is not None)
 
+
+_UNDECIDED = frozenset({State.EXPIRED, State.CANCELLED})
 
 # By recommendation, from whether the tool ran and whether a person answered.
 _FOLLOWED: dict[Recommendation, Callable[[bool, bool], bool | None]] = {
@@ -294,7 +300,10 @@ def build_event(name: EventName, record: CallRecord, *, replayed: bool = False) 
     return event
 
 
-_VERDICTS = {State.AWAITING: Verdict.REVIEW, State.BLOCKED: Verdict.BLOCK}
+_VERDICTS = {
+    State.AWAITING: Verdict.REVIEW,
+    **dict.fromkeys((State.BLOCKED, State.EXPIRED, State.CANCELLED), Verdict.BLOCK),
+}
 
 
 def public_status(record: CallRecord) -> Status | None:
@@ -313,6 +322,8 @@ PUBLIC_STATUSES = {
     State.BLOCKED: Status.BLOCKED,
     State.ANSWERED: Status.BLOCKED,
     State.EDITED: Status.BLOCKED,
+    State.EXPIRED: Status.BLOCKED,
+    State.CANCELLED: Status.BLOCKED,
 }
 
 

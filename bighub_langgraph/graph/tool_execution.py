@@ -13,7 +13,7 @@ from langgraph.errors import GraphBubbleUp, ParentCommand, is_invalid_resume
 from langgraph.types import Command
 
 from bighub_langgraph.concurrency import run_sync
-from bighub_langgraph.core.approval_answers import cancel_call
+from bighub_langgraph.core.approval_answers import block_call
 from bighub_langgraph.core.claims import ExecutionResult, ToolFinished, ToolPaused
 from bighub_langgraph.core.context import enter_call
 from bighub_langgraph.core.evaluation import EditedCall, RefusedCall, evaluate_calls
@@ -176,7 +176,7 @@ async def evaluate_plan(
             reject_call(call, invalid_call_message(call["name"], record.error))
             continue
         if cannot_ask and record.state is State.AWAITING:
-            record = await cancel_call(record, cannot_ask, host.ports)  # noqa: PLW2901 - the same record
+            record = await block_call(record, cannot_ask, host.ports)  # noqa: PLW2901 - the same record
         call["key"] = record.key
         call["next"] = next_action(record, host.runtime.settings, can_ask=not cannot_ask)
 

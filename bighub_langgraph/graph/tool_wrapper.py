@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage
 from langgraph.prebuilt.tool_node import ToolCallRequest
 
 from bighub_langgraph.concurrency import run_sync
-from bighub_langgraph.core.approval_answers import cancel_call
+from bighub_langgraph.core.approval_answers import block_call, cancel_call
 from bighub_langgraph.core.claims import ExecutionResult
 from bighub_langgraph.core.evaluation import EditedCall, RefusedCall
 from bighub_langgraph.core.model_messages import invalid_call_message
@@ -152,7 +152,7 @@ class _WrappedCall:
         record = await self._evaluate(item)
         if isinstance(record, RefusedCall):
             return _error_update(record)
-        if record.state is State.BLOCKED and record.reason == CHANGED:
+        if record.state is State.CANCELLED and record.reason == CHANGED:
             return await self.handler(self._guard_tool(request, None))
         # After an edit that was recorded in this task, the task starts again from its top.
         is_edited = record.state is State.EDITED and was_resumed(self.request.runtime.config)
@@ -196,7 +196,7 @@ class _WrappedCall:
     ) -> tuple[CallRecord, PlannedCall | None]:
         """Return the record after a person was asked, and the call as that person edited it."""
         if reason := reason_not_to_interrupt(self.request, self.message):
-            return await cancel_call(record, reason, self.host.ports), None
+            return await block_call(record, reason, self.host.ports), None
         settings, config = self.host.runtime.settings, self.request.runtime.config
         question = ApprovalRequest(
             question_plan(call, record.key, settings),

@@ -141,11 +141,12 @@ def resolve_approval(engine: Engine, request_id: str, body: ApprovalResolution) 
                 raise ApiError(409, message)
             return _approval_view(decision)
         at = engine.clock()
+        # An outcome weighs more than an earlier opinion; a change is no opinion of this call.
+        is_opinion = decision.label is None and body.review_decision != "modified"
         engine.decisions.update(
             tx,
             decision,
-            # An outcome weighs more than an earlier opinion.
-            label=_LABELS[body.resolution] if decision.label is None else None,
+            label=_LABELS[body.resolution] if is_opinion else None,
             at=at,
             approval=body.resolution,
             comment=body.comment,

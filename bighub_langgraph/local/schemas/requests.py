@@ -135,6 +135,7 @@ class ApprovalResolution(Body):
     resolution: Literal["approved", "denied"]
     comment: LongText | None = None
     better_action: LongText | None = None
+    review_decision: ShortText | None = None
 
 
 class MemoryEvent(Body):
