@@ -15,7 +15,7 @@ settings.load_profile("unhurried")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--kills", type=int, default=120, help="how often the fault suite kills a process, by kind"
+        "--kills", type=int, default=120, help="how often the fault suite kills a process, by kind of database, over all hosts"
     )
 
 

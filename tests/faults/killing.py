@@ -1,7 +1,9 @@
 """Starts processes, kills them, and checks what they leave behind."""
 
 import multiprocessing
+import os
 import random
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -15,11 +17,11 @@ import sqlalchemy as sa
 from bighub_langgraph import Journal
 from bighub_langgraph.core.models import State
 from bighub_langgraph.journal.admin import CallView
-from tests.faults.clerk import Office
+from tests.faults.office import Office
 
 # A server that has imported everything forks each process: hundreds are killed in a minute.
 forkserver = multiprocessing.get_context("forkserver")
-forkserver.set_forkserver_preload(["tests.faults.clerk"])
+forkserver.set_forkserver_preload(["tests.faults.hosts"])
 
 LONGEST = 60.0
 
@@ -30,13 +32,16 @@ class Killer:
 
     Attributes:
         kills: How often to kill.
+        pauses: The share of the processes that is stopped for a moment instead, and goes on.
         life: How long a process lives if it is not killed, estimated.
     """
 
     kills: int
     chance: random.Random
     life: float = 0.2
+    pauses: float = 0.0
     killed: int = 0
+    paused: int = 0
     finished: list[int | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -61,18 +66,36 @@ class Killer:
 
     def _kill_or_wait(self, processes: Sequence[BaseProcess]) -> None:
         began = time.monotonic()
+        stopped: list[BaseProcess] = []
         for process in processes:
             wanted = self.killed < self.kills
             process.join(self.chance.uniform(0, self.life) if wanted else LONGEST)
-            if process.is_alive():
+            if not process.is_alive():
+                self._note_end(process, began)
+            elif wanted and self.chance.random() < self.pauses:
+                _signal(process, signal.SIGSTOP)
+                stopped.append(process)
+            else:
                 assert wanted, "a process hangs that is not killed"
                 process.kill()
                 process.join()
                 self.killed += 1
-            else:
-                self.finished.append(process.exitcode)
-                # Most kills shall hit a process at work, on a fast machine and on a slow one.
-                self.life = 0.8 * self.life + 0.2 * (time.monotonic() - began)
+        for process in stopped:  # the others have worked, or died, meanwhile
+            _signal(process, signal.SIGCONT)
+            self.paused += 1
+            process.join(LONGEST)
+            assert not process.is_alive(), "a process hangs after a pause"
+            self._note_end(process, began)
+
+    def _note_end(self, process: BaseProcess, began: float) -> None:
+        self.finished.append(process.exitcode)
+        # Most kills shall hit a process at work, on a fast machine and on a slow one.
+        self.life = 0.8 * self.life + 0.2 * (time.monotonic() - began)
+
+
+def _signal(process: BaseProcess, number: signal.Signals) -> None:
+    if process.pid is not None and process.is_alive():
+        os.kill(process.pid, number)
 
 
 @contextmanager
@@ -84,9 +107,10 @@ def journal_of(office: Office) -> Iterator[Journal]:
 
 
 def call_views(office: Office) -> list[CallView]:
-    """Every call in the journal."""
+    """Every call of a tool in the journal."""
     with journal_of(office) as journal:
-        return journal.admin.calls(limit=100_000)
+        views = journal.admin.calls(limit=100_000)
+    return [view for view in views if view.record.tool in office.tool_names]
 
 
 def unknown_but_not_listed(office: Office) -> list[str]:
@@ -96,7 +120,7 @@ def unknown_but_not_listed(office: Office) -> list[str]:
         for line in call_views(office)
         if not line.record.is_final
         and line.record.state is not State.ALLOWED
-        and office.wrote("started", line.record.key)
+        and office.count("started", line.record.key)
         and not line.outcome_unknown
     ]
 
@@ -106,7 +130,7 @@ def started_twice(office: Office) -> list[str]:
     return [
         line.record.key
         for line in call_views(office)
-        if line.record.tool == "pay" and office.wrote("started", line.record.key) > 1
+        if line.record.tool == "pay" and office.count("started", line.record.key) > 1
     ]
 
 
@@ -115,7 +139,7 @@ def took_effect_twice(office: Office) -> list[str]:
     return [
         line.record.key
         for line in call_views(office)
-        if line.record.tool in {"pay", "book"} and office.wrote("effect", line.record.key) > 1
+        if line.record.tool in {"pay", "book"} and office.count("effect", line.record.key) > 1
     ]
 
 
@@ -124,7 +148,7 @@ def paid_twice(office: Office) -> dict[tuple[str, str], int]:
     paid = Counter(
         (line.record.thread, str(line.record.request.context["arguments"]))
         for line in call_views(office)
-        if line.record.tool == "pay" and office.wrote("started", line.record.key)
+        if line.record.tool == "pay" and office.count("started", line.record.key)
     )
     return {order: number for order, number in paid.items() if number > 1}
 

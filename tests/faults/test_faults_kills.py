@@ -1,12 +1,13 @@
 """SIGKILL at random moments: no call starts twice, no outcome is lost, every thread goes on."""
 
+import itertools
 import random
 from pathlib import Path
 
 import pytest
 
 from bighub_langgraph.core.models import State
-from tests.faults.clerk import LAST_MESSAGE, Office, agent_of, begin, work
+from tests.faults.hosts import begin, open_host, prepare, work
 from tests.faults.killing import (
     Killer,
     call_views,
@@ -17,22 +18,32 @@ from tests.faults.killing import (
     took_effect_twice,
     unknown_but_not_listed,
 )
+from tests.faults.office import HOSTS, Office
 
 SEED = 20261122
 MANY_WORKERS = (2, 4, 8)
+WRONG_CLOCK = 120.0
+HOST_KINDS = list(itertools.product(HOSTS, ("sync", "async")))
+every_host = pytest.mark.parametrize(("host", "mode"), HOST_KINDS)
 
 
 @pytest.fixture
 def killer(request: pytest.FixtureRequest) -> Killer:
-    return Killer(request.config.getoption("--kills"), random.Random(SEED))
+    kills = request.config.getoption("--kills") // len(HOST_KINDS)
+    return Killer(kills, random.Random(SEED))
 
 
-def test_killed_at_random_moments(tmp_path: Path, database: str, killer: Killer) -> None:
-    office = Office(tmp_path, database)
-    office.prepare()
+@every_host
+def test_killed_at_random_moments(
+    tmp_path: Path, database: str, killer: Killer, host: str, mode: str
+) -> None:
+    office = Office(tmp_path, database, host, mode, clock_error=WRONG_CLOCK)
+    prepare(office)
     threads: list[str] = []
     while killer.killed < killer.kills:
         threads.append(f"thread-{len(threads)}")
+        if host == "facade":  # a run that dies before it is stored is a new run
+            begin(office, threads[-1])
         while not killer.run(work, office, threads[-1:]):
             assert set(killer.finished) <= {0}
             check_starts(office)
@@ -41,12 +52,14 @@ def test_killed_at_random_moments(tmp_path: Path, database: str, killer: Killer)
     check_history(office)
 
 
-def test_killed_while_several_work_on_one_thread(
-    tmp_path: Path, database: str, killer: Killer
+@every_host
+def test_killed_and_paused_while_several_work_on_one_thread(
+    tmp_path: Path, database: str, killer: Killer, host: str, mode: str
 ) -> None:
-    office = Office(tmp_path, database, rounds=(("pay", "book", "pay", "write"),))
-    office.prepare()
-    killer.kills //= 2
+    rounds = (("pay", "book", "pay", "write"),)
+    office = Office(tmp_path, database, host, mode, rounds, clock_error=WRONG_CLOCK)
+    prepare(office)
+    killer.kills, killer.pauses = killer.kills // 2, 0.2
     threads: list[str] = []
     while killer.killed < killer.kills:
         threads.append(f"thread-{len(threads)}")
@@ -77,30 +90,16 @@ def check_ends(office: Office) -> None:
     # A message that was never stored leaves calls that belong to no thread; none of them ran.
     unfinished = [line.record for line in calls if not line.record.is_final]
     assert {record.state for record in unfinished} <= {State.ALLOWED, State.AWAITING}
-    assert [record.key for record in unfinished if office.wrote("started", record.key)] == []
+    assert [record.key for record in unfinished if office.count("started", record.key)] == []
     ended = [line.record.key for line in calls if line.record.is_final]
     assert outcomes_by_call(office) == dict.fromkeys(ended, 1)
 
 
 def check_threads(office: Office, threads: list[str]) -> None:
     """Every call of every thread is answered once, and every thread takes a new message."""
-    with agent_of(office) as agent:
+    with open_host(office) as host:
         for thread in threads:
-            state = agent.get_state({"configurable": {"thread_id": thread}})
-            messages = state.values["messages"]
-            call_ids = [
-                call["id"]
-                for message in messages
-                if message.type == "ai"
-                for call in message.tool_calls
-            ]
-            answered_ids = [message.tool_call_id for message in messages if message.type == "tool"]
-            assert sorted(call_ids) == sorted(answered_ids)
-            assert len(call_ids) == sum(map(len, office.rounds))
-            assert messages[-1].content == LAST_MESSAGE
-        again = {"configurable": {"thread_id": threads[-1]}}
-        state = agent.invoke({"messages": [("user", "and again")]}, again)
-        assert "__interrupt__" in state or state["messages"][-1].content == LAST_MESSAGE
+            host.check(thread, sum(map(len, office.rounds)))
 
 
 def check_history(office: Office) -> None:
