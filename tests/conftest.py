@@ -15,7 +15,10 @@ settings.load_profile("unhurried")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--kills", type=int, default=120, help="how often the fault suite kills a process, by kind of database, over all hosts"
+        "--kills",
+        type=int,
+        default=120,
+        help="how often the fault suite kills a process, by kind of database, over all hosts",
     )
 
 

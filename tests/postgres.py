@@ -6,8 +6,9 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
+from typing import LiteralString, cast
 from uuid import uuid4
 
 import psycopg
@@ -91,11 +92,15 @@ def a_server() -> Iterator[str]:
 def database(server_url: str) -> Iterator[str]:
     """The URL of a new, empty database on a server."""
     name = f"bighub_{uuid4().hex[:12]}"
-    with closing(psycopg.connect(plain(server_url), autocommit=True)) as admin:
-        admin.execute(f"CREATE DATABASE {name}")
-        before, _, options = server_url.partition("?")
-        yield f"{before.rpartition('/')[0]}/{name}?{options}"
-        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    before, _, options = server_url.partition("?")
+    _execute(server_url, f"CREATE DATABASE {name}")
+    yield f"{before.rpartition('/')[0]}/{name}?{options}"
+    _execute(server_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _execute(server_url: str, statement: str) -> None:
+    with psycopg.connect(plain(server_url), autocommit=True) as admin:
+        admin.execute(cast("LiteralString", statement))
 
 
 def plain(url: str) -> str:
