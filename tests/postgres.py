@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import LiteralString, cast
+from typing import LiteralString
 from uuid import uuid4
 
 import psycopg
@@ -98,9 +98,9 @@ def database(server_url: str) -> Iterator[str]:
     _execute(server_url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def _execute(server_url: str, statement: str) -> None:
+def _execute(server_url: str, statement: LiteralString) -> None:
     with psycopg.connect(plain(server_url), autocommit=True) as admin:
-        admin.execute(cast("LiteralString", statement))
+        admin.execute(statement)
 
 
 def plain(url: str) -> str:

@@ -161,13 +161,13 @@ class GraphHost:
 @contextmanager
 def _graph(office: Office, finish: Finish) -> Iterator[GraphHost]:
     is_async = office.mode == "async"
+    savers: Any
     if office.database.startswith("sqlite"):
-        path = str(office.home / "threads.db")
-        opened = (AsyncSqliteSaver if is_async else SqliteSaver).from_conn_string(path)
+        savers, url = (SqliteSaver, AsyncSqliteSaver), str(office.home / "threads.db")
     else:
-        url = plain(office.database)
-        opened = (AsyncPostgresSaver if is_async else PostgresSaver).from_conn_string(url)
-    saver: Any = finish(opened.__aenter__()) if is_async else opened.__enter__()
+        savers, url = (PostgresSaver, AsyncPostgresSaver), plain(office.database)
+    opened = savers[is_async].from_conn_string(url)
+    saver = finish(opened.__aenter__()) if is_async else opened.__enter__()
     try:
         finish(saver.setup())
         with office.guard() as guard:
