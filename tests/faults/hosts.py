@@ -166,8 +166,8 @@ def _graph(office: Office, finish: Finish) -> Iterator[GraphHost]:
         savers, url = (SqliteSaver, AsyncSqliteSaver), str(office.home / "threads.db")
     else:
         savers, url = (PostgresSaver, AsyncPostgresSaver), plain(office.database)
-    opened = savers[is_async].from_conn_string(url)
-    saver = finish(opened.__aenter__()) if is_async else opened.__enter__()
+    connection = savers[is_async].from_conn_string(url)
+    saver = finish(connection.__aenter__()) if is_async else connection.__enter__()
     try:
         finish(saver.setup())
         with office.guard() as guard:
@@ -180,7 +180,9 @@ def _graph(office: Office, finish: Finish) -> Iterator[GraphHost]:
             yield GraphHost(office, agent, finish)
     finally:
         finish(
-            opened.__aexit__(None, None, None) if is_async else opened.__exit__(None, None, None)
+            connection.__aexit__(None, None, None)
+            if is_async
+            else connection.__exit__(None, None, None)
         )
 
 
