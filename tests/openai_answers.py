@@ -19,6 +19,8 @@ class Answer:
         cut_after: Breaks the connection after so many events of the stream.
         ends_after: Ends the stream, without a word, after so many events.
         failure: An HTTP status and message instead of an answer.
+        final: Fields that the response has at last instead; `ABSENT` ones it lacks.
+        left_out: The types of events that a stream lacks.
     """
 
     items: list[Json] = field(default_factory=list)
@@ -29,6 +31,11 @@ class Answer:
     ends_after: int | None = None
     failure: tuple[int, str] | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    final: Json = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
+
+
+ABSENT = object()
 
 
 def says(text: str, **options: Any) -> Answer:
@@ -90,13 +97,14 @@ def response(answer: Answer, body: Json, *, reasons: bool) -> Json:
     }
 
 
-def events(response_: Json) -> Iterator[Json]:
+def events(response_: Json, answer: Answer) -> Iterator[Json]:
     """The events in which a response is streamed."""
-    for place, event in enumerate(_events(response_)):
+    every = [event for event in _events(response_, answer) if event["type"] not in answer.left_out]
+    for place, event in enumerate(every):
         yield {"sequence_number": place, **event}
 
 
-def _events(response_: Json) -> Iterator[Json]:
+def _events(response_: Json, answer: Answer) -> Iterator[Json]:
     begun = {**response_, "status": "in_progress", "output": [], "usage": None}
     yield {"type": "response.created", "response": begun}
     yield {"type": "response.in_progress", "response": begun}
@@ -105,10 +113,19 @@ def _events(response_: Json) -> Iterator[Json]:
         yield {"type": "response.output_item.added", "output_index": index, "item": _begun(item)}
         if item["type"] == "function_call":
             yield from _call_events(item, place)
-        for number_, block in enumerate(item.get("content", ())):
+        for number_, block in enumerate(item.get("content") or ()):
             yield from _block_events(block, {**place, "content_index": number_})
         yield {"type": "response.output_item.done", "output_index": index, "item": item}
-    yield {"type": f"response.{response_['status']}", "response": response_}
+    yield {
+        "type": f"response.{response_['status']}",
+        "response": final_response(response_, answer),
+    }
+
+
+def final_response(response_: Json, answer: Answer) -> Json:
+    """The response as it is sent at last."""
+    final = {**response_, **answer.final}
+    return {name: value for name, value in final.items() if value is not ABSENT}
 
 
 def _begun(item: Json) -> Json:

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
-from tests.openai_answers import Answer, events, response, says
+from tests.openai_answers import Answer, events, final_response, response, says
 from tests.openai_rules import Memory, Refused, check, conversation_items, reasons
 from tests.openai_spec import faults
 
@@ -129,7 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
             if body.get("stream"):
                 self._stream(answer, response_)
             else:
-                self._send(200, json.dumps(response_).encode(), {})
+                self._send(200, json.dumps(final_response(response_, answer)).encode(), {})
 
     def _error(self, status: int, message: str, code: str | None, headers: dict[str, str]) -> None:
         error = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
@@ -148,7 +148,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("content-type", "text/event-stream")
         self.send_header("transfer-encoding", "chunked")
         self.end_headers()
-        for place, event in enumerate(events(response_)):
+        for place, event in enumerate(events(response_, answer)):
             if place == answer.cut_after:
                 self.close_connection = True
                 return

@@ -8,7 +8,7 @@ import pytest
 
 from bighub_langgraph import AsyncBighubOpenAI, BighubOpenAI
 from bighub_langgraph.openai.errors import StreamInterruptedError
-from tests.openai_answers import calls, refuses, says
+from tests.openai_answers import ABSENT, Answer, calls, refuses, says
 from tests.openai_bighub import REVIEW, AsyncScriptedBighub, ScriptedBighub
 from tests.openai_runtime import CLIENT_KINDS, runtime
 from tests.openai_server import ResponsesServer
@@ -29,6 +29,9 @@ def client_kind(request: pytest.FixtureRequest) -> str:
 
 def look(place: str) -> str:
     return f"seen {place}"
+
+
+MESSAGE: Json = {"type": "message", "role": "assistant", "status": "completed", "content": None}
 
 
 def looking(**options: Any) -> Any:
@@ -119,6 +122,97 @@ def test_a_failed_answer_is_an_event(server: ResponsesServer, client_kind: str) 
     [failed] = events_of_type(events, "response_failed")
     assert failed["error"]["code"] == "server_error"
     assert events[-1]["response"].status == "failed"
+
+
+FINAL_OUTPUTS = {"empty": [], "null": None, "absent": ABSENT}
+LEFT_OUT: dict[str, tuple[str, ...]] = {
+    "nothing": (),
+    "added items": ("response.output_item.added",),
+    "done items": ("response.output_item.done",),
+    "text and argument events": (
+        "response.output_text.delta",
+        "response.output_text.done",
+        "response.function_call_arguments.delta",
+        "response.function_call_arguments.done",
+    ),
+}
+
+
+@pytest.mark.parametrize("left_out", LEFT_OUT)
+@pytest.mark.parametrize("output", FINAL_OUTPUTS)
+def test_calls_and_texts_that_were_streamed_count_where_the_last_event_lacks_them(
+    server: ResponsesServer, client_kind: str, output: str, left_out: str
+) -> None:
+    options: Json = {"final": {"output": FINAL_OUTPUTS[output]}, "left_out": LEFT_OUT[left_out]}
+    server.script(looking(text="Let me see.", **options), says("I have seen it.", **options))
+    with runtime(client_kind, server) as client:
+        client.tool("look", look)
+        answer = client.stream()[-1]["response"]
+        assert answer.status == "completed"
+        assert answer["output_text"] == "I have seen it."
+        assert answer["execution"]["last"]["output"] == "seen here"
+        kinds = [item.get("type") for item in server.requests[-1]["input"]]
+    assert kinds[-2:] == ["function_call", "function_call_output"]
+
+
+def test_a_call_that_was_streamed_in_part_only_does_not_run(
+    server: ResponsesServer, client_kind: str
+) -> None:
+    unfinished = (*LEFT_OUT["done items"], "response.function_call_arguments.done")
+    server.script(looking(final={"output": []}, left_out=unfinished))
+    with runtime(client_kind, server) as client:
+        client.tool("look", look)
+        assert client.stream()[-1]["response"].status == "incomplete"
+        assert client.bighub.evaluations == []
+
+
+def test_a_last_event_that_lacks_one_of_the_streamed_calls_loses_none(
+    server: ResponsesServer, client_kind: str
+) -> None:
+    kept = {"type": "message", "id": "m", "role": "assistant", "status": "completed", "content": []}
+    server.script(looking(text="Let me see.", final={"output": [kept]}), says("Seen."))
+    with runtime(client_kind, server) as client:
+        client.tool("look", look)
+        assert client.stream()[-1]["response"]["execution"]["last"]["output"] == "seen here"
+
+
+@pytest.mark.parametrize("output", [*FINAL_OUTPUTS.values(), [MESSAGE]], ids=repr)
+@pytest.mark.parametrize("streaming", [True, False])
+def test_a_failed_answer_tells_the_services_own_error(
+    server: ResponsesServer, client_kind: str, output: Any, streaming: bool
+) -> None:
+    failure = {"code": "server_error", "message": "the GPU is on fire"}
+    final: Json = {"output": output}
+    server.script(Answer(status="failed", error=failure, final=final))
+    with runtime(client_kind, server) as client:
+        client.tool("look", look)
+        answer = client.stream()[-1]["response"] if streaming else client.run()
+    assert (answer.status, answer.error) == ("failed", failure)
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_a_message_without_content_is_an_empty_one(
+    server: ResponsesServer, client_kind: str, streaming: bool
+) -> None:
+    looks = looking()
+    looks.items.insert(0, MESSAGE)
+    server.script(looks, Answer([MESSAGE]))
+    with runtime(client_kind, server) as client:
+        client.tool("look", look)
+        answer = client.stream()[-1]["response"] if streaming else client.run()
+    assert (answer.status, answer["output_text"]) == ("completed", "")
+    assert answer["execution"]["last"]["output"] == "seen here"
+
+
+@pytest.mark.parametrize("kind", ["failed", "incomplete"])
+def test_an_event_that_says_the_answer_failed_is_believed_before_its_response(
+    server: ResponsesServer, client_kind: str, kind: str
+) -> None:
+    server.script(looking(status=kind, final={"status": ABSENT}))
+    with runtime(client_kind, server) as client:
+        client.tool("look", look)
+        assert client.stream()[-1]["response"].status == kind
+        assert client.bighub.evaluations == []
 
 
 @pytest.mark.parametrize("how", ["cut_after", "ends_after"])

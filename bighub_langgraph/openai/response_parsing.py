@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from bighub_langgraph.core.jsonable import MAPPING, copy_jsonable, replace_surrogates, to_jsonable
@@ -65,38 +66,53 @@ def parse_response(response: Any) -> ModelResponse:
     """Parse a response: an object of OpenAI's SDK, a mapping, or any object with such attributes.
 
     Raises:
-        ProviderResponseError: It has no output, so it is not a response.
+        ProviderResponseError: It has neither an output nor a status, so it is not a response.
     """
-    id_, status, output, text, details, error, usage = _get_fields(response, *_RESPONSE_FIELDS)
-    if output is None and text is None:
+    id_, status, output, details, error, usage = _get_fields(response, *_RESPONSE_FIELDS)
+    items = [item for item in to_items(output or ()) if isinstance(item, dict)]
+    text, refusal = _join(items, "text"), _join(items, "refusal")
+    text = text or _text_of(response)
+    error = to_item(error) if error else None
+    if output is None and text is None and status is None:
         raise ProviderResponseError(
-            f"the model's service answered {response!r:.200}, not a response"
+            f"the model's service answered with an error, not a response: {_message_of(error)}"
+            if error
+            else f"the model's service answered {response!r:.200}, not a response"
         )
     usage = to_item(usage) if usage else {}
-    items = to_items(output or ())
-    blocks = [
-        block
-        for item in items
-        if item.get("type", "message") == "message"
-        for block in item.get("content") or ()
-        if isinstance(block, dict)
-    ]
     return ModelResponse(
         id=id_,
         status=status or "completed",
         items=items,
-        text=text or "".join([str(block.get("text") or "") for block in blocks]),
-        refusal="".join([str(block.get("refusal") or "") for block in blocks]),
+        text=text or "",
+        refusal=refusal,
         incomplete_reason=get_field(details, "reason") or "",
-        error=to_item(error) if error else None,
+        error=error if isinstance(error, dict) or error is None else {"message": error},
         usage=usage if isinstance(usage, dict) else {},
     )
 
 
-_RESPONSE_FIELDS = (
-    *("id", "status", "output", "output_text"),
-    *("incomplete_details", "error", "usage"),
-)
+_RESPONSE_FIELDS = ("id", "status", "output", "incomplete_details", "error", "usage")
+
+
+def _text_of(response: Any) -> Any:
+    # A property of the SDK's class, which raises where the output or a content is null.
+    with suppress(TypeError):
+        return get_field(response, "output_text")
+    return None
+
+
+def _join(items: Iterable[Json], name: str) -> str:
+    """Return the texts of this name in the content of messages, which may be null."""
+    messages = [item for item in items if item.get("type", "message") == "message"]
+    blocks = [block for message in messages for block in message.get("content") or ()]
+    return "".join([str(block.get(name) or "") for block in blocks if isinstance(block, dict)])
+
+
+def _message_of(error: Any) -> str:
+    """Return what a service's error says."""
+    message = get_field(error, "message") or get_field(error, "code") or error
+    return redact_text(str(message))
 
 
 def serialize_response(response: ModelResponse) -> Json:
@@ -110,8 +126,10 @@ def serialize_response(response: ModelResponse) -> Json:
 
 def is_response(answer: Any) -> bool:
     """Whether a client that was asked to stream returned the complete response instead."""
-    is_iterator = hasattr(answer, "__next__") or hasattr(answer, "__anext__")
-    return not is_iterator and get_field(answer, "output") is not None
+    if hasattr(answer, "__next__") or hasattr(answer, "__anext__"):
+        return False
+    fields = _get_fields(answer, "output", "status")
+    return isinstance(answer, MAPPING) or any(field is not None for field in fields)
 
 
 def get_field(source: Any, name: str) -> Any:
@@ -155,7 +173,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_to_plai
 
 def _dump_model(model: Any) -> Any:
     # The service refuses fields that it did not send, such as those that `responses.parse` adds.
-    item = model.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    item = model.model_dump(mode="json", by_alias=True, exclude_unset=True, warnings=False)
     if isinstance(item, dict):
         for part in (item, *(item.get("content") or ())):
             if isinstance(part, dict):
@@ -172,13 +190,16 @@ class StreamParser:
 
     Attributes:
         calls: Call id and name of each function call, by the id of its item.
-        response: The raw complete response, once it has arrived.
+        response: The complete response, once it has arrived.
     """
 
     def __init__(self) -> None:
         self.calls: dict[str, Json] = {}
-        self.response: Any = None
+        self.response: ModelResponse | None = None
         self._response_id: str | None = None
+        # What was streamed, by its place: some gateways leave it out of the final response.
+        self._items: dict[Any, Json] = {}
+        self._texts: dict[Any, str] = {}
 
     def parse(self, raw: Any) -> Json | None:
         """Return a raw event as one of ours; None for an event that users do not need.
@@ -188,18 +209,54 @@ class StreamParser:
         """
         kind, response, item = _get_fields(raw, "type", "response", "item")
         if kind == "error":
-            message = redact_text(str(get_field(raw, "message")))
+            message = _message_of(get_field(raw, "error") or raw)
             raise StreamInterruptedError(f"the stream reports an error: {message}")
         # Later events repeat neither the response's id nor the call's id and name.
         self._response_id = get_field(response, "id") or self._response_id
         if get_field(item, "type") == "function_call" and (item_id := get_field(item, "id")):
             self.calls[item_id] = {name: get_field(item, name) for name in ("call_id", "name")}
+        self._keep(kind, raw, item)
         if kind in _FINAL_EVENTS:
-            self.response = response
+            self.response = self._parse_final(_FINAL_EVENTS[kind], response)
         if kind not in _EVENTS:
             return None
         response_id = get_field(raw, "response_id") or self._response_id
         return {**_EVENTS[kind](raw, self), "response_id": response_id}
+
+    def _keep(self, kind: str, raw: Any, item: Any) -> None:
+        index, item_id = _get_fields(raw, "output_index", "item_id")
+        place = index if index is not None else item_id or get_field(item, "id")
+        match kind:
+            case "response.output_item.added":
+                self._items[place] = to_item(item) or {}
+                if get_field(item, "type") == "function_call":  # incomplete, unless it ends
+                    self._items[place]["status"] = "in_progress"
+            case "response.function_call_arguments.done" if place in self._items:
+                arguments = get_field(raw, "arguments")
+                self._items[place] |= {"arguments": arguments, "status": "completed"}
+            case "response.output_text.delta":
+                self._texts[place] = self._texts.get(place, "") + (get_field(raw, "delta") or "")
+            case "response.output_item.done":
+                self._items[place] = to_item(item)
+
+    def _parse_final(self, status: str | None, response: Any) -> ModelResponse:
+        """Parse the final response; where it lacks items that were streamed, it gets them."""
+        fields = dict(zip(_RESPONSE_FIELDS, _get_fields(response, *_RESPONSE_FIELDS), strict=True))
+        output = fields["output"] or ()
+        items = [self._with_text(place) for place in self._items]
+        if not output or len(output) < sum(item.get("status") != "in_progress" for item in items):
+            fields["output"] = items
+        fields["output_text"] = "".join(self._texts.values()) or _text_of(response)
+        fields["status"] = status or fields["status"] or "completed"
+        fields["id"] = fields["id"] or self._response_id
+        return parse_response(fields)
+
+    def _with_text(self, place: Any) -> Json:
+        item, text = self._items[place], self._texts.get(place)
+        if not text or item.get("content"):
+            return item
+        block = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+        return {**item, "status": "completed", "content": [block]}
 
 
 def _item_added_event(raw: Any, _: StreamParser) -> Json:
@@ -241,7 +298,13 @@ def _arguments_event(kind: str, name: str) -> Callable[[Any, StreamParser], Json
     return build
 
 
-_FINAL_EVENTS = ("response.completed", "response.done", "response.incomplete", "response.failed")
+# With the status that the event says by itself, whatever its response says.
+_FINAL_EVENTS = {
+    "response.completed": None,
+    "response.done": None,
+    "response.incomplete": "incomplete",
+    "response.failed": "failed",
+}
 
 _EVENTS: dict[str, Callable[[Any, StreamParser], Json]] = {
     "response.output_text.delta": _text_event("llm_delta", "delta"),

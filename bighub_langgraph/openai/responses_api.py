@@ -246,7 +246,7 @@ async def _parse_stream(
             raise StreamInterruptedError(f"the stream broke: {redact_exception(error)}") from error
     if parser.response is None:
         raise StreamInterruptedError("the stream ended before the response was complete")
-    yield parse_response(parser.response)
+    yield parser.response
 
 
 def _events_of(response: ModelResponse) -> list[Json]:

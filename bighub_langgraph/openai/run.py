@@ -151,7 +151,7 @@ class Run(NamedTuple):
         return self._replace(
             turn_id=turn_id,
             previous_response_id=response.id,
-            items=[*self.items, *map(_replayable, response.items)],
+            items=[*self.items, *map(to_replayable, response.items)],
             new_items=[],
             usage=_add_usage(self.usage, response.usage),
         )
@@ -201,15 +201,21 @@ _PRIVATE_SETTINGS = frozenset(("extra_headers", "extra_query", "timeout"))
 _PRIVATE_TOOL_FIELDS = frozenset(("authorization", "headers"))
 
 
-def _replayable(item: Json) -> Json:
-    """Return an item for the next request; some servers refuse arguments that are not JSON."""
-    arguments = item.get("arguments")
-    if item.get("type") != "function_call" or not isinstance(arguments, str):
-        return item
-    try:
-        json.loads(arguments or "{}")
-    except (ValueError, RecursionError):
-        return {**item, "arguments": json.dumps({"unreadable": arguments})}
+MAX_ID_LENGTH = 64
+
+
+def to_replayable(item: Json) -> Json:
+    """Return an item as a request may hold it: services send more than they accept."""
+    kind, arguments = item.get("type"), item.get("arguments")
+    if len(str(item.get("id", ""))) > MAX_ID_LENGTH and kind != "mcp_approval_request":
+        item = {name: value for name, value in item.items() if name != "id"}
+    if item.get("content", ()) is None:
+        item = {**item, "content": []}
+    if kind == "function_call" and isinstance(arguments, str):
+        try:
+            json.loads(arguments or "{}")
+        except (ValueError, RecursionError):
+            return {**item, "arguments": json.dumps({"unreadable": arguments})}
     return item
 
 
