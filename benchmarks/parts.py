@@ -11,7 +11,7 @@ PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     (
         "reporting: outcomes and memory events, stored until they are delivered",
-        ("core/reporting", "core/delivery", "delivery_worker"),
+        ("core/reporting", "core/delivery", "delivery_schedule", "delivery_worker"),
     ),
     ("copies and redaction of arguments and results", ("core/jsonable", "core/redaction")),
     (

@@ -5,14 +5,14 @@ import logging
 import threading
 import time
 import weakref
-from collections import deque
 from contextlib import suppress
 from typing import Any
 
 from bighub_langgraph.concurrency import call_in_thread, detects_blocking_calls, run_sync
-from bighub_langgraph.core.delivery import deliver_reports, retry_delay
-from bighub_langgraph.core.errors import BighubGuardError
+from bighub_langgraph.core.delivery import Delivery, deliver_reports
+from bighub_langgraph.core.errors import BighubGuardError, EngineAuthError
 from bighub_langgraph.core.ports import Ports
+from bighub_langgraph.delivery_schedule import DeliverySchedule
 
 log = logging.getLogger("bighub_langgraph")
 
@@ -22,76 +22,6 @@ AT_EXIT = 3.0
 IDLE = 60.0
 # The pause between two attempts of a flush, in seconds.
 FLUSH_PAUSE = 0.1
-# How long a scheduled delivery waits for a later step to deliver, in seconds.
-FALLBACK_DELAY = 0.25
-MAX_FAILURES = 10
-
-
-class DeliverySchedule:
-    """What is to be delivered next, and when. Threads and event loops share it.
-
-    Turns are delivered at once, in their order. All reports are delivered at the fallback time,
-    which a host sets in case no later step starts a delivery, and at the retry time, which is set
-    while reports remain. Retries that deliver nothing make the delay grow.
-    """
-
-    def __init__(self) -> None:
-        self.changed = threading.Condition()
-        self.turns: deque[str | None] = deque()  # waiting, or being delivered
-        self.closed = False
-        self._fallback_at: float | None = None
-        self._retry_at: float | None = None
-        self._failures = 0
-
-    def add_turn(self, turn: str | None) -> None:
-        """Deliver a turn's reports, or all with None, as soon as possible."""
-        with self.changed:
-            self.turns.append(turn)
-
-    def finish_turns(self, count: int) -> None:
-        """Remove turns that were delivered."""
-        with self.changed:
-            for _ in range(count):
-                self.turns.popleft()
-            self.changed.notify_all()
-
-    def set_fallback(self) -> None:
-        """Deliver everything in a moment, unless that is planned already."""
-        with self.changed:
-            now = time.monotonic()
-            if self._fallback_at is None or self._fallback_at < now:
-                self._fallback_at = now + FALLBACK_DELAY
-
-    def record(self, turn: str | None, *, delivered: int, remaining: int) -> None:
-        """Plan the retry after a delivery.
-
-        A turn delivers its own reports only, so that it does not count as a retry; but where
-        something is delivered, BIGHUB can be reached.
-        """
-        with self.changed:
-            now = time.monotonic()
-            was_retry = turn is None and self._retry_at is not None and self._retry_at <= now
-            if not remaining:
-                self._retry_at, self._failures = None, 0
-                return
-            self._failures = 0 if delivered else min(self._failures + was_retry, MAX_FAILURES)
-            retry_at = now + retry_delay(self._failures)
-            if self._retry_at is not None and not was_retry:
-                retry_at = min(retry_at, self._retry_at)
-            self._retry_at = retry_at
-
-    def delay(self) -> float | None:
-        """Return the seconds until everything is delivered; None if that is not planned."""
-        times = [at for at in (self._fallback_at, self._retry_at) if at is not None]
-        return max(0.0, min(times) - time.monotonic()) if times else None
-
-    def take_due(self) -> bool:
-        """Return whether everything is to be delivered now."""
-        with self.changed:
-            is_due = self.delay() == 0.0
-            if is_due:
-                self._fallback_at = None
-            return is_due
 
 
 class DeliveryWorker:
@@ -117,7 +47,7 @@ class DeliveryWorker:
         self._timer: asyncio.TimerHandle | None = None
         self._retry: asyncio.Task[None] | None = None
         # Also at interpreter exit, and when a guard that was not closed is forgotten.
-        self._deliver_rest = weakref.finalize(self, _deliver_rest, ports)
+        self._deliver_rest = weakref.finalize(self, _deliver_rest, ports, self._schedule)
 
     def deliver(self, turn: str | None = None) -> None:
         """Deliver reports; never raise, and do not wait for a remote engine.
@@ -184,12 +114,17 @@ class DeliveryWorker:
 
         With a timeout it keeps trying for so many seconds, without one it tries each report once.
         """
+        self.wait(AT_EXIT if timeout is None else timeout)
         if timeout is None:
-            self.wait(AT_EXIT)
-            return run_sync(_deliver_until(self._ports, 0.0))
-        self.wait(timeout)
-        _deliver_for(self._ports, timeout)
-        return self._ports.journal.pending_count()
+            delivery = run_sync(_deliver_until(self._ports, 0.0))
+        else:
+            delivery = _deliver_for(self._ports, timeout)
+        return self._finish_flush(delivery)
+
+    def _finish_flush(self, delivery: Delivery) -> int:
+        remaining = self._ports.journal.pending_count()
+        self._schedule.record(None, delivery, remaining)
+        return remaining
 
     async def aflush(self, timeout: float | None = None) -> int:  # noqa: ASYNC109 - as `flush`
         """Deliver everything like `flush`, for a coroutine."""
@@ -197,7 +132,9 @@ class DeliveryWorker:
             return await asyncio.to_thread(self.flush, timeout)
         deadline = time.monotonic() + (timeout or 0.0)
         await self.wait_async(AT_EXIT if timeout is None else timeout)
-        return await _deliver_until(self._async_ports, deadline)
+        delivery = await _deliver_until(self._async_ports, deadline)
+        pending: int = await self._async_ports.call(self._finish_flush, delivery)
+        return pending
 
     def close(self) -> None:
         """Deliver pending reports for a few seconds, and log how many are lost."""
@@ -214,13 +151,15 @@ class DeliveryWorker:
 
     async def _deliver(self, ports: Ports, turn: str | None) -> bool:
         """Deliver and return whether nothing is pending. The tools have run: it never raises."""
+        if self._schedule.is_key_refused:
+            return False
         try:
-            delivered = await deliver_reports(ports, turn)
+            delivery = await deliver_reports(ports, turn)
             remaining = await ports.call(ports.journal.pending_count)
         except Exception:
             log.exception("delivery to BIGHUB failed; it will be tried again")
-            delivered, remaining = 0, 1
-        self._schedule.record(turn, delivered=delivered, remaining=remaining)
+            delivery, remaining = Delivery(0), 1
+        self._schedule.record(turn, delivery, remaining)
         return not remaining
 
     def _deliver_now(self, turn: str | None) -> bool:
@@ -301,27 +240,29 @@ class DeliveryWorker:
             self._set_timer(loop)
 
 
-def _deliver_rest(ports: Ports) -> None:
-    """Deliver pending reports for a few seconds, and log how many are lost."""
+def _deliver_rest(ports: Ports, schedule: DeliverySchedule) -> None:
+    """Deliver pending reports for a few seconds, unless BIGHUB has refused the key."""
+    is_exit = not threading.main_thread().is_alive()
+    if schedule.is_key_refused or not (schedule.is_used or schedule.closed or is_exit):
+        return
     journal = ports.journal
     try:
         if journal.pending_count():
-            _deliver_for(ports, AT_EXIT)
-        remaining = journal.pending_count(include_dead_letters=True)
+            delivery = _deliver_for(ports, AT_EXIT)
+            if journal.durable:  # one in memory logs what is lost
+                schedule.log_error(delivery, journal.pending_count())
     except BighubGuardError as error:
         log.error("the outbox could not be delivered: %s", error)  # noqa: TRY400 - it says it all
-        return
-    if remaining and not journal.durable:
-        log.error("%d entries for BIGHUB are lost with this process; use a journal file", remaining)
 
 
-def _deliver_for(ports: Ports, seconds: float) -> None:
+def _deliver_for(ports: Ports, seconds: float) -> Delivery:
     """Deliver for some seconds from a thread: an engine that hangs blocks nobody for longer."""
     deadline = time.monotonic() + seconds
+    deliveries = [Delivery(0)]
 
     def deliver() -> None:
         try:
-            run_sync(_deliver_until(ports, deadline))
+            deliveries.append(run_sync(_deliver_until(ports, deadline)))
         except Exception:
             log.exception("delivery to BIGHUB failed; the outbox keeps what is not delivered")
 
@@ -333,14 +274,19 @@ def _deliver_for(ports: Ports, seconds: float) -> None:
     else:
         # A moment at least: what can be delivered at once is, however long the caller has waited.
         thread.join(max(FLUSH_PAUSE, deadline - time.monotonic()))
+    return deliveries[-1]
 
 
-async def _deliver_until(ports: Ports, deadline: float) -> int:
-    """Deliver, once at least, until nothing is pending or the time is over; return the rest."""
+async def _deliver_until(ports: Ports, deadline: float) -> Delivery:
+    """Deliver, once at least, until nothing is pending, the key is refused or the time is over."""
+    delivered = 0
     while True:
-        while await deliver_reports(ports, early=True):
-            pass  # once more, so that the journal deletes what was acknowledged
+        delivery = await deliver_reports(ports, early=True)
+        delivered += delivery.delivered
+        if delivery.delivered:
+            continue  # once more, so that the journal deletes what was acknowledged
         pending: int = await ports.call(ports.journal.pending_count)
-        if not pending or (remaining := deadline - time.monotonic()) <= 0:
-            return pending
+        remaining = deadline - time.monotonic()
+        if not pending or remaining <= 0 or isinstance(delivery.error, EngineAuthError):
+            return Delivery(delivered, delivery.error)
         await ports.sleep(min(FLUSH_PAUSE, remaining))

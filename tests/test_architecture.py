@@ -21,7 +21,7 @@ LAYERS = (
     ("core", "concurrency", "thread_pool"),
     ("sqldb",),
     ("journal", "bighub", "local"),
-    ("delivery_worker",),
+    ("delivery_schedule", "delivery_worker"),
     ("guard_runtime",),
     ("graph", "openai"),
     ("guard",),

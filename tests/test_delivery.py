@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bighub_langgraph import BighubGuard, Journal
+from bighub_langgraph import BighubGuard, BighubOpenAI, Journal
 from bighub_langgraph.concurrency import run_sync
 from bighub_langgraph.core.claims import ToolFinished, claim_and_execute
 from bighub_langgraph.core.delivery import LONGEST_DELAY, MAX_REFUSALS, deliver_reports, retry_delay
@@ -195,6 +196,56 @@ def test_a_wrong_key_makes_no_dead_letters(
     assert journal.pending_count() == 3
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key_stops_delivery_until_it_is_accepted_and_is_logged_once(
+    guard: BighubGuard,
+    journal: Any,
+    bighub: RecordingBighub,
+    status: int,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    requests: list[str] = []
+    wrong = RuntimeError("no")
+    wrong.status_code = status  # type: ignore[attr-defined]
+
+    def refuse(kind: str, _: Any) -> Exception:
+        requests.append(kind)
+        return wrong
+
+    bighub.refuses = refuse
+    for number in range(20):
+        run(journal, call(number, f"message-{number}"))
+        guard.runtime.delivery.deliver(f"message-{number}")
+        assert guard.runtime.delivery.wait(10)
+    guard.runtime.delivery.schedule()
+    assert len(requests) == 1
+    assert guard.flush(5) == 60
+    assert len(requests) == 2
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "delivery has stopped" in caplog.text
+    bighub.refuses = lambda kind, body: None
+    assert guard.flush() == 0
+    run(journal, call(20, "message-20"))
+    guard.runtime.delivery.deliver("message-20")
+    assert guard.runtime.delivery.wait(10)
+    assert journal.pending_count() == 0
+
+
+def test_an_outage_is_logged_once_until_something_is_delivered(
+    guard: BighubGuard, journal: Any, bighub: RecordingBighub, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(2):
+        run(journal, call(number, f"message-{number}"))
+        bighub.away = True
+        for _ in range(3):
+            assert guard.flush() == 3
+        bighub.away = False
+        assert guard.flush() == 0
+    assert [record.message.split(";")[0] for record in caplog.records] == [
+        "BIGHUB is unreachable"
+    ] * 2
+
+
 def test_a_report_refused_eight_times_becomes_a_dead_letter_and_blocks_no_other_call(
     guard: BighubGuard,
     journal: Any,
@@ -262,7 +313,7 @@ def test_a_slow_delivery_releases_reports_after_half_their_lease(
         taken.append(journal.pending_count())
 
     engine = replace(guard.runtime.ports.engine, resolve_approval=slow)
-    assert run_sync(deliver_reports(replace(guard.runtime.ports, engine=engine))) == 9
+    assert run_sync(deliver_reports(replace(guard.runtime.ports, engine=engine))).delivered == 9
     assert taken == [9, 8, 7]
 
 
@@ -658,6 +709,65 @@ def test_reports_that_are_lost_when_the_program_ends_are_logged() -> None:
     ended = _run_program("away")
     assert ended.stdout == ""
     assert "3 entries for BIGHUB are lost" in ended.stderr
+
+
+REFUSED_PROGRAM = """
+import sys
+from bighub_langgraph import BighubGuard, Journal
+from tests.engines import ScriptedBighub
+from tests.test_delivery import call, run
+
+class Refusing(ScriptedBighub):
+    def resolve(self, request_id, **resolution):
+        print("request", flush=True)
+        error = RuntimeError("the key is unknown")
+        error.status_code = 401
+        raise error
+
+journal = Journal(sys.argv[1]) if sys.argv[1] else Journal.in_memory()
+guard = BighubGuard(bighub=Refusing(), journal=journal)
+run(guard.journal, call(1))
+"""
+
+
+@pytest.mark.parametrize(
+    ("journal", "ending"),
+    [("memory", ""), ("sqlite", ""), ("memory", "raise SystemExit"), ("sqlite", "guard.close()")],
+)
+def test_a_program_whose_key_is_refused_ends_after_one_request_and_one_line_of_log(
+    tmp_path: Path, journal: str, ending: str
+) -> None:
+    url = f"sqlite:///{tmp_path / 'calls.db'}" if journal == "sqlite" else ""
+    ran = subprocess.run(
+        [sys.executable, "-c", REFUSED_PROGRAM + ending, url],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout == "request\n"
+    [line] = ran.stderr.splitlines()
+    assert "the key is unknown; check BIGHUB_API_KEY" in line
+    assert ("delivery has stopped" if url else "3 entries for BIGHUB are lost") in line
+
+
+def test_a_guard_or_client_that_was_not_used_delivers_nothing_when_it_is_forgotten(
+    bighub: RecordingBighub, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = Journal.in_memory()
+    with BighubGuard(bighub=bighub, journal=journal) as guard:
+        run(journal, call(1))
+        bighub.away = True
+        openai: Any = SimpleNamespace(responses=SimpleNamespace(create=print))
+        for client in (
+            BighubGuard(bighub=bighub, journal=journal),
+            BighubOpenAI(openai_client=openai, bighub_client=bighub, journal=journal),
+            BighubOpenAI(openai_client=openai, guard=guard),
+        ):
+            del client
+        gc.collect()
+        assert caplog.text == ""
+        assert journal.pending_count() == 3
+        bighub.away = False
 
 
 def test_a_guard_that_is_garbage_collected_leaves_nothing_open(tmp_path: Path) -> None:

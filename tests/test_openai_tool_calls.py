@@ -444,7 +444,7 @@ def test_calls_that_ran_in_an_interrupted_turn_are_reported(
 async def test_calls_that_ran_in_a_cancelled_run_are_reported(
     server: ResponsesServer, bighub: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bighub_langgraph.delivery_worker.FALLBACK_DELAY", 0.01)
+    monkeypatch.setattr("bighub_langgraph.delivery_schedule.FALLBACK_DELAY", 0.01)
     begun, let_go = asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
 

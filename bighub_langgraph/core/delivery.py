@@ -6,7 +6,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from bighub_langgraph.core.decision import parse_decision
 from bighub_langgraph.core.errors import (
@@ -26,20 +26,29 @@ LONGEST_DELAY = 300.0
 MAX_REFUSALS = 8
 
 
-async def deliver_reports(ports: Ports, turn: str | None = None, *, early: bool = False) -> int:
-    """Deliver what is due, of one turn or of all; return how many reports were delivered.
+class Delivery(NamedTuple):
+    """How many reports were delivered, and the error that stopped the delivery."""
 
-    Delivery stops when BIGHUB is unreachable. A report that BIGHUB refuses is tried 8 times, then
-    it becomes a dead letter; nothing is dropped. With `early`, reports are tried before their
-    retry time.
+    delivered: int
+    error: EngineError | None = None
+
+
+async def deliver_reports(
+    ports: Ports, turn: str | None = None, *, early: bool = False
+) -> Delivery:
+    """Deliver what is due, of one turn or of all.
+
+    Delivery stops when BIGHUB is unreachable or refuses the key. A report that BIGHUB refuses is
+    tried 8 times, then it becomes a dead letter; nothing is dropped. With `early`, reports are
+    tried before their retry time.
     """
     delivered = 0
     while True:
         batch = _Batch(ports)
         await batch.deliver(turn, early=early)
         delivered += batch.delivered
-        if batch.unreachable or batch.is_last:
-            return delivered
+        if batch.error or batch.is_last:
+            return Delivery(delivered, batch.error)
 
 
 # A generator of our own: seeding `random` gives the same numbers with and without this package.
@@ -61,7 +70,7 @@ class _Batch:
 
     def __init__(self, ports: Ports) -> None:
         self.delivered = 0
-        self.unreachable = False
+        self.error: EngineError | None = None
         self._ports = ports
         self._leased: Sequence[QueuedReport] = ()
         self._requests: deque[Sequence[QueuedReport]] = deque()
@@ -84,7 +93,7 @@ class _Batch:
             )
             self._requests = _group(self._leased, batched=ports.engine.report_outcomes is not None)
             until = ports.clock() + DELIVERY_LEASE / 2
-            while self._requests and not self.unreachable and ports.clock() < until:
+            while self._requests and not self.error and ports.clock() < until:
                 await self._send(self._requests.popleft())
             await self._ack()
             if unsent := self._unsent():
@@ -131,10 +140,11 @@ class _Batch:
     async def _stop(self, reports: Sequence[QueuedReport], error: EngineError) -> None:
         """Stop: BIGHUB is unreachable or refuses the key, which is no fault of the reports."""
         unsent = [*reports, *(report for later in self._requests for report in later)]
-        log.warning("BIGHUB is unreachable; %d reports stay in the outbox: %s", len(unsent), error)
-        until = self._ports.clock() + retry_delay(max(report.tries for report in unsent))
+        until = self._ports.clock()
+        if not isinstance(error, EngineAuthError):  # another worker may have the right key
+            until += retry_delay(max(report.tries for report in unsent))
         await self._nack(unsent, until, error)
-        self.unreachable = True
+        self.error = error
 
     async def _retry_refused(self, report: QueuedReport, error: EngineError) -> None:
         dead_letter = report.refusals + 1 >= MAX_REFUSALS

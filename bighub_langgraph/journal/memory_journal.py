@@ -1,8 +1,10 @@
 """A journal in dictionaries: no thread, no file; it ends with the process."""
 
+import logging
 import time
+import weakref
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,6 +23,8 @@ from bighub_langgraph.core.reporting import (
 )
 from bighub_langgraph.journal.liveness import ProcessIdentity, process_of
 
+log = logging.getLogger("bighub_langgraph")
+
 # How many final calls are kept: a process that runs for months must not grow.
 MAX_FINAL_CALLS = 10_000
 
@@ -32,6 +36,7 @@ class MemoryReport(QueuedReport):
     due_at: float = 0.0
     leased_until: float = 0.0
     dead_letter: bool = False
+    error: str = ""
 
 
 class MemoryJournal:
@@ -69,6 +74,8 @@ class MemoryJournal:
         self._dead_letters = 0
         self._last_id = 0
         self._process = ProcessIdentity()
+        # When the journal is forgotten, and at interpreter exit.
+        weakref.finalize(self, _log_lost, self._reports)
         # Compare-and-set has to hold over threads too.
         self._lock = fork_safe_lock()
 
@@ -161,7 +168,7 @@ class MemoryJournal:
         self,
         ids: Sequence[int],
         until: float,
-        error: str,  # noqa: ARG002 - for journals that people can read
+        error: str,
         *,
         refused: bool = False,
         dead_letter: bool = False,
@@ -170,6 +177,7 @@ class MemoryJournal:
         with self._lock:
             for report in self._find_reports(ids):
                 report.tries += 1
+                report.error = error
                 report.refusals += refused
                 report.due_at, report.leased_until = until, 0.0
                 if dead_letter and not report.dead_letter:
@@ -245,6 +253,13 @@ class MemoryJournal:
 
     def _find_reports(self, ids: Sequence[int]) -> list[MemoryReport]:
         return [self._reports[number] for number in ids if number in self._reports]
+
+
+def _log_lost(reports: Mapping[int, MemoryReport]) -> None:
+    for report in list(reports.values())[:1]:
+        why = f" ({report.error})" if report.error else ""
+        message = "%d entries for BIGHUB are lost with this process%s; use a journal file"
+        log.error(message, len(reports), why)
 
 
 def _decrement(counter: Counter[str], name: str) -> None:

@@ -1,0 +1,124 @@
+"""When the reports of a guard are delivered: turn by turn, and all of them at retry times."""
+
+import logging
+import threading
+import time
+from collections import deque
+
+from bighub_langgraph.core.delivery import LONGEST_DELAY, Delivery, retry_delay
+from bighub_langgraph.core.errors import EngineAuthError, EngineError
+
+log = logging.getLogger("bighub_langgraph")
+
+# How long a scheduled delivery waits for a later step to deliver, in seconds.
+FALLBACK_DELAY = 0.25
+MAX_FAILURES = 10
+
+
+class DeliverySchedule:
+    """What is to be delivered next, and when. Threads and event loops share it.
+
+    Turns are delivered at once, in their order. All reports are delivered at the fallback time,
+    which a host sets in case no later step starts a delivery, and at the retry time, which is set
+    while reports remain. Retries that deliver nothing make the delay grow. When BIGHUB has refused
+    the key, nothing is delivered until the longest delay is over.
+    """
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.turns: deque[str | None] = deque()  # waiting, or being delivered
+        self.closed = False
+        self.is_used = False
+        self._refused_until = 0.0
+        self._logged: type[EngineError] | None = None
+        self._fallback_at: float | None = None
+        self._retry_at: float | None = None
+        self._failures = 0
+
+    def add_turn(self, turn: str | None) -> None:
+        """Deliver a turn's reports, or all with None, as soon as possible."""
+        with self.changed:
+            self.is_used = True
+            self.turns.append(turn)
+
+    def finish_turns(self, count: int) -> None:
+        """Remove turns that were delivered."""
+        with self.changed:
+            for _ in range(count):
+                self.turns.popleft()
+            self.changed.notify_all()
+
+    def set_fallback(self) -> None:
+        """Deliver everything in a moment, unless that is planned already."""
+        with self.changed:
+            self.is_used = True
+            now = time.monotonic()
+            if self._fallback_at is None or self._fallback_at < now:
+                self._fallback_at = now + FALLBACK_DELAY
+
+    @property
+    def is_key_refused(self) -> bool:
+        """Whether BIGHUB has refused the key, and it is too early to try again."""
+        return time.monotonic() < self._refused_until
+
+    def log_error(self, delivery: Delivery, remaining: int) -> None:
+        """Log why reports stay in the outbox, once until some are delivered again."""
+        kind = None if delivery.error is None else type(delivery.error)
+        if delivery.delivered:
+            self._logged = None
+        if kind is None or kind is self._logged:
+            return
+        self._logged = kind
+        if kind is EngineAuthError:
+            log.error(
+                "BIGHUB refused the key, so delivery has stopped; %d reports stay in the outbox "
+                "until the key is changed: %s",
+                remaining,
+                delivery.error,
+            )
+        else:
+            log.warning(
+                "BIGHUB is unreachable; %d reports stay in the outbox: %s",
+                remaining,
+                delivery.error,
+            )
+
+    def record(self, turn: str | None, delivery: Delivery, remaining: int) -> None:
+        """Plan the retry after a delivery.
+
+        A turn delivers its own reports only, so that it does not count as a retry; but where
+        something is delivered, BIGHUB can be reached.
+        """
+        with self.changed:
+            self.is_used = True
+            self.log_error(delivery, remaining)
+            now = time.monotonic()
+            if isinstance(delivery.error, EngineAuthError):
+                self._retry_at = self._refused_until = now + LONGEST_DELAY
+                return
+            if delivery.delivered:
+                self._refused_until = 0.0
+            was_retry = turn is None and self._retry_at is not None and self._retry_at <= now
+            if not remaining:
+                self._retry_at, self._failures = None, 0
+                return
+            self._failures = (
+                0 if delivery.delivered else min(self._failures + was_retry, MAX_FAILURES)
+            )
+            retry_at = now + retry_delay(self._failures)
+            if self._retry_at is not None and not was_retry:
+                retry_at = min(retry_at, self._retry_at)
+            self._retry_at = retry_at
+
+    def delay(self) -> float | None:
+        """Return the seconds until everything is delivered; None if that is not planned."""
+        times = [at for at in (self._fallback_at, self._retry_at) if at is not None]
+        return max(0.0, min(times) - time.monotonic()) if times else None
+
+    def take_due(self) -> bool:
+        """Return whether everything is to be delivered now."""
+        with self.changed:
+            is_due = self.delay() == 0.0
+            if is_due:
+                self._fallback_at = None
+            return is_due
