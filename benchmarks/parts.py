@@ -32,7 +32,7 @@ PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("nodes, edges and hooks of the graph", ("graph/", "middleware", "guard")),
     ("the embedded engine: scores and training", ("local/scoring/", "local/trainer")),
     ("the embedded engine: requests, responses and storage", ("local/",)),
-    ("SQL connections and transactions", ("sqldb",)),
+    ("SQL connections and transactions", ("sql_engines", "sqldb")),
     ("thread pools and event loops", ("concurrency", "thread_pool")),
 )
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from os import PathLike
 from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
@@ -39,7 +40,7 @@ class BighubGuard:
             executes.
         minimum_mode: The least binding enforcement mode accepted: "review" treats an advisory
             response as one in review mode.
-        journal: A `Journal`, its URL, or None for one in memory.
+        journal: A `Journal`, its path or URL, or None for one in memory.
         redact: Removes secrets from what goes to BIGHUB, logs and traces.
         approvals: How people are asked.
         outcome_reporting: Whether outcomes are reported.
@@ -62,7 +63,7 @@ class BighubGuard:
         tools: Mapping[str, ToolPolicy] | None = None,
         fail_mode: FailMode | str = "closed",
         minimum_mode: Mode | str | None = None,
-        journal: JournalPort | str | None = None,
+        journal: JournalPort | str | PathLike[str] | None = None,
         redact: Callable[[Any], Any] = redact_secrets,
         approvals: ApprovalPolicy | None = None,
         outcome_reporting: bool = True,

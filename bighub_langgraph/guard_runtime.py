@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from os import PathLike
 from typing import Any, Self
 
 from bighub_langgraph.bighub.client_factory import EngineClients
@@ -123,13 +124,13 @@ class GuardRuntime:
         return event
 
 
-def open_journal(journal: JournalPort | str | None) -> tuple[JournalPort, bool]:
+def open_journal(journal: JournalPort | str | PathLike[str] | None) -> tuple[JournalPort, bool]:
     """Return the journal to use, and whether it is ours to close."""
     if journal is None:
         from bighub_langgraph.journal.memory_journal import MemoryJournal
 
         return MemoryJournal(), True
-    if isinstance(journal, str):
+    if isinstance(journal, str | PathLike):
         from bighub_langgraph.journal.sql import Journal
 
         return Journal(journal), True

@@ -3,29 +3,29 @@
 The journal and the embedded engine keep their tables through this module.
 """
 
-import math
 import os
-import sqlite3
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import StaticPool
 
 from bighub_langgraph.concurrency import fork_safe_lock
 from bighub_langgraph.core.errors import BighubGuardError, ConfigurationError
+from bighub_langgraph.sql_engines import (
+    BUSY_TIMEOUT,
+    READ_ONLY,
+    Location,
+    create_engine,
+    driver_connection,
+    parse_location,
+)
 
-# How long a writer waits for its turn before it fails, in seconds.
-BUSY_TIMEOUT = 30.0
-# The pause between two attempts to switch a database to its write-ahead log, in seconds.
-_WAL_RETRY_DELAY = 0.01
 # The advisory lock of PostgreSQL that migrations take.
 _MIGRATION_LOCK = 7_264_512
 
@@ -70,13 +70,9 @@ def run_statement(
 ) -> Any:
     """Run a statement and return the driver's cursor; see `Columns`."""
     text, bind = _compile(statement, columns, connection.dialect)
-    cursor = _driver_connection(connection).cursor()
+    cursor = driver_connection(connection).cursor()
     cursor.execute(text, bind(values))
     return cursor
-
-
-def _driver_connection(connection: sa.Connection) -> Any:
-    return connection.connection.dbapi_connection
 
 
 @lru_cache(maxsize=512)
@@ -105,13 +101,13 @@ class Database:
 
     def __init__(
         self,
-        url: str | sa.URL,
+        location: Location,
         *,
         label: str,
         error: type[BighubGuardError],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.url = sa.make_url(url)
+        self.url = parse_location(location)
         self.sqlite = self.url.get_backend_name() == "sqlite"
         self.in_memory = self.sqlite and self.url.database in {None, "", ":memory:"}
         self.clock_skew = 0.0
@@ -181,7 +177,7 @@ class Database:
             return
         with self._translate_errors(), self._checkout() as connection:
             if self.sqlite:
-                yield connection.execution_options(**{_READ_ONLY: True})
+                yield connection.execution_options(**{READ_ONLY: True})
             else:
                 yield connection.execution_options(isolation_level="AUTOCOMMIT")
 
@@ -271,10 +267,7 @@ class Database:
 
     def _create_engine(self) -> sa.Engine:
         try:
-            if self.sqlite:
-                return _create_sqlite_engine(self.url)
-            pool = {"pool_pre_ping": True, "pool_size": 8, "max_overflow": 24}
-            return sa.create_engine(self.url, isolation_level="READ COMMITTED", **pool)
+            return create_engine(self.url)
         except OSError as error:
             raise self._error(f"{self._label} cannot be opened: {error}") from error
         except ImportError as error:
@@ -292,73 +285,6 @@ _versions = sa.Table(
     sa.Column("component", sa.String(32), primary_key=True),
     sa.Column("version", sa.Integer, nullable=False),
 )
-
-# -- engines ---------------------------------------------------------------------------------------
-
-# The execution option of connections that begin no transaction.
-_READ_ONLY = "bighub_read_only"
-
-
-def _create_sqlite_engine(url: sa.URL) -> sa.Engine:
-    options: dict[str, Any] = {"connect_args": {"timeout": BUSY_TIMEOUT}}
-    if url.database in {None, "", ":memory:"}:
-        options["poolclass"] = StaticPool
-        options["connect_args"]["check_same_thread"] = False
-    else:
-        options["max_overflow"] = -1
-        if "uri" not in url.query:
-            Path(str(url.database)).touch(mode=0o600)
-    engine = sa.create_engine(url, **options)
-    sa.event.listen(engine, "connect", _configure_sqlite)
-    sa.event.listen(engine, "handle_error", _keep_connection)
-    sa.event.listen(engine, "begin", _begin_sqlite)
-    sa.event.listen(engine, "commit", _check_transaction)
-    sa.event.listen(engine, "savepoint", _check_transaction)
-    return engine
-
-
-def _configure_sqlite(connection: Any, _: object) -> None:
-    connection.isolation_level = None  # transactions begin where this module begins them
-    _switch_to_wal(connection)
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.create_function("floor", 1, math.floor, deterministic=True)  # not in every build
-
-
-def _begin_sqlite(connection: sa.Connection) -> None:
-    """Begin with a write lock: what is read first may be stale when it is written."""
-    if not connection.get_execution_options().get(_READ_ONLY):
-        _driver_connection(connection).execute("BEGIN IMMEDIATE")
-
-
-def _check_transaction(connection: sa.Connection, *_: object) -> None:
-    """Fail where SQLite has undone a transaction by itself, as it does on a full disk."""
-    is_read_only = connection.get_execution_options().get(_READ_ONLY)
-    if not (is_read_only or _driver_connection(connection).in_transaction):
-        raise sqlite3.OperationalError("the transaction was undone")
-
-
-def _keep_connection(context: sa.ExceptionContext) -> None:
-    """Keep a connection whose statement was interrupted: only its transaction is undone."""
-    context.is_disconnect = False
-
-
-def _switch_to_wal(connection: Any) -> None:
-    """Switch a database to its write-ahead log.
-
-    Only the first connection changes the mode, and it must be alone. SQLite refuses some of the
-    connections that open a new database at the same time; they try again.
-    """
-    deadline = time.monotonic() + BUSY_TIMEOUT
-    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(_WAL_RETRY_DELAY)
-        else:
-            return  # a database in memory has no log and stays as it is
-
 
 # -- forks -----------------------------------------------------------------------------------------
 

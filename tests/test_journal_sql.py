@@ -7,17 +7,19 @@ import os
 import signal
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
 import sqlalchemy as sa
 
-from bighub_langgraph import Journal, LocalBighub
+from bighub_langgraph import BighubGuard, BighubOpenAI, Journal, LocalBighub
 from bighub_langgraph.core.errors import (
     ConfigurationError,
     InvalidTransition,
@@ -36,7 +38,9 @@ from bighub_langgraph.core.models import CallRecord, State, ToolFailed, ToolSucc
 from bighub_langgraph.core.reporting import ReportingConfig, ReportKind
 from bighub_langgraph.journal.liveness import is_alive
 from bighub_langgraph.sqldb import Database
+from tests import postgres
 from tests.calls import decided_record
+from tests.engines import ScriptedBighub
 from tests.faults.killing import forkserver
 from tests.local_engine import Signal
 
@@ -56,6 +60,48 @@ def ran(journal: Journal, record: CallRecord, at: float = 0.0) -> CallRecord:
     return journal.transition(
         record.key, ExecutionFinished(owner, ToolSucceeded("done")), REPORTING
     )
+
+
+@pytest.mark.parametrize("kind", [str, Path, lambda path: f"sqlite:///{path}"])
+def test_a_journal_and_a_guard_take_the_path_or_the_url_of_a_file(
+    tmp_path: Path, kind: Callable[[Path], Any]
+) -> None:
+    location = kind(tmp_path / "calls.db")
+    with closing(Journal(location)) as journal:
+        ran(journal, call())
+    openai: Any = SimpleNamespace(responses=SimpleNamespace(create=print))
+    bighub = ScriptedBighub()
+    client = BighubOpenAI(openai_client=openai, bighub_client=bighub, journal=location)
+    with client, BighubGuard(bighub=bighub, journal=location) as guard:
+        assert guard.journal.find([call().key])
+    assert [file.name for file in tmp_path.iterdir()] == ["calls.db"]
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
+def test_a_url_of_postgresql_needs_no_driver(postgres_server: str, scheme: str) -> None:
+    with postgres.database(postgres_server) as database:
+        url = f"{scheme}://{database.partition('://')[2]}"
+        with closing(Journal(url)) as journal, LocalBighub(url):
+            assert ran(journal, call()).state is State.EXECUTED
+
+
+@pytest.mark.parametrize(
+    ("location", "message"),
+    [
+        ("", "in_memory"),
+        (":memory:", "in_memory"),
+        ("sqlite://", "in_memory"),
+        ("mysql://me:secret@host/name", "not on mysql"),
+        ("postgresql://me:secret@x@host:port/name", "cannot be parsed"),
+        ("://me:secret@host", "cannot be parsed"),
+    ],
+)
+def test_a_location_that_is_none_is_refused_without_its_password(
+    location: str, message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=message) as refused:
+        Journal(location)
+    assert "secret" not in str(refused.value)
 
 
 @pytest.fixture

@@ -119,7 +119,7 @@ def _from_text(text: str, api_key: str | None, retries: int) -> EngineClients:
     if text == "local":
         return _open_embedded("sqlite://")
     scheme = text.partition("://")[0]
-    if scheme.startswith(("sqlite", "postgresql")):
+    if scheme.startswith(("sqlite", "postgres")):
         return _open_embedded(text)
     if scheme in {"https", "http"}:
         return _remote(text, api_key or os.environ.get("BIGHUB_API_KEY"), retries)

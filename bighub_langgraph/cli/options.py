@@ -32,19 +32,17 @@ def database_url(location: str | None) -> str:
 @contextmanager
 def open_journal(location: str) -> "Iterator[Journal]":
     """Open an existing journal; exit with code 2 if there is none, so a typo creates no file."""
-    from sqlalchemy import make_url
-    from sqlalchemy.exc import ArgumentError
-
     from bighub_langgraph.core.errors import BighubGuardError
     from bighub_langgraph.journal.sql import Journal
+    from bighub_langgraph.sql_engines import parse_location
 
-    url = database_url(location)
     try:
-        file = make_url(url).database if url.startswith("sqlite") else None
+        url = parse_location(location)
+        file = url.database if url.get_backend_name() == "sqlite" else None
         if file and not Path(file).is_file():
             fail(f"there is no journal {file}; pass --journal or set BIGHUB_JOURNAL")
         journal = Journal(url)
-    except (BighubGuardError, ArgumentError) as error:
+    except BighubGuardError as error:
         fail(str(error))
     with closing(journal):
         yield journal

@@ -42,7 +42,14 @@ from bighub_langgraph.journal.row_mapping import (
     transition_to_row,
 )
 from bighub_langgraph.journal.sql_outbox import Outbox
-from bighub_langgraph.sqldb import Database, call_after_fork, execute, execute_many, fetch_rows
+from bighub_langgraph.sql_engines import Location, parse_location
+from bighub_langgraph.sqldb import (
+    Database,
+    call_after_fork,
+    execute,
+    execute_many,
+    fetch_rows,
+)
 
 log = logging.getLogger("bighub_langgraph")
 
@@ -59,13 +66,12 @@ _RETRIED_EVENTS = (ExecutionFinished, ExecutionPaused, OwnerLost, ClaimReleased)
 class Journal:
     """The record of every call and the outbox of undelivered reports, in a database.
 
-    `Journal("sqlite:///calls.db")` serves the processes of one machine,
-    `Journal("postgresql+psycopg://user@host/name")` those of many. Every method is one short
-    transaction.
+    `Journal("calls.db")` serves the processes of one machine, `Journal("postgresql://user@host/name")`
+    those of many. Every method is one short transaction.
 
     Args:
-        url: SQLAlchemy's URL of the database. The file of an SQLite database is readable for its
-            owner only.
+        location: The path of an SQLite file, or SQLAlchemy's URL of a database. The file is
+            readable for its owner only.
         lease: After how many seconds without a heartbeat a process on another machine counts as
             dead. Processes on this machine are looked at.
         clock: Returns seconds since the epoch.
@@ -75,9 +81,11 @@ class Journal:
     blocking = True
 
     def __init__(
-        self, url: str, *, lease: float = LEASE, clock: Callable[[], float] = time.time
+        self, location: Location, *, lease: float = LEASE, clock: Callable[[], float] = time.time
     ) -> None:
-        self._db = Database(_check_url(url), label="the journal", error=JournalError, clock=clock)
+        self._db = Database(
+            _check_location(location), label="the journal", error=JournalError, clock=clock
+        )
         try:
             self.schema_version = self._db.migrate("journal", schema.metadata)
             self._db.set_clock()
@@ -351,16 +359,17 @@ class WriteBehind:
             )
 
 
-def _check_url(url: str) -> sa.URL:
-    parsed = sa.make_url(url)
-    backend = parsed.get_backend_name()
+def _check_location(location: Location) -> sa.URL:
+    url = parse_location(location)
+    backend = url.get_backend_name()
     if backend not in {"sqlite", "postgresql"}:
         raise ConfigurationError(
-            f"a journal lives on sqlite:/// or postgresql+psycopg://, not on {parsed.drivername}"
+            "a journal is the path of an SQLite file, or on sqlite:/// or postgresql://, "
+            f"not on {url.drivername}"
         )
-    if backend == "sqlite" and parsed.database in {None, "", ":memory:"}:
+    if backend == "sqlite" and url.database in {None, "", ":memory:"}:
         raise ConfigurationError("for a journal in memory use Journal.in_memory()")
-    return parsed
+    return url
 
 
 def _select(db: sa.Connection, key: str) -> CallRecord:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from bighub_langgraph import __version__
@@ -52,7 +53,7 @@ class ClientSettings:
         provider_circuit_breaker_reset_seconds: How long no request is sent.
         evaluate_retries: How often an evaluation is retried.
         guard: A `BighubGuard` to share: its engine, journal, policies and settings.
-        journal: A `Journal` or its URL. With a durable one, stopped runs are resumed in other
+        journal: A `Journal`, its path or URL. With a durable one, stopped runs are resumed in other
             processes, once.
         signing_key: Signs stored runs; unsigned ones are then refused.
 
@@ -89,7 +90,7 @@ class ClientSettings:
     provider_circuit_breaker_reset_seconds: float = 30.0
     evaluate_retries: int = 2
     guard: "BighubGuard | None" = None
-    journal: JournalPort | str | None = None
+    journal: JournalPort | str | PathLike[str] | None = None
     signing_key: str | bytes | None = None
 
     def __post_init__(self) -> None:

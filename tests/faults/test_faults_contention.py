@@ -9,7 +9,7 @@ from bighub_langgraph import Journal
 from bighub_langgraph.core.errors import InvalidTransition
 from bighub_langgraph.core.lifecycle import ExecutionStarted
 from bighub_langgraph.core.reporting import ReportingConfig
-from bighub_langgraph.sqldb import BUSY_TIMEOUT
+from bighub_langgraph.sql_engines import BUSY_TIMEOUT
 from tests.faults.killing import forkserver
 from tests.test_journal_sql import call
 

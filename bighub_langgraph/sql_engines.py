@@ -1,0 +1,121 @@
+"""Where a database is, and SQLAlchemy's engines for SQLite and PostgreSQL."""
+
+import math
+import os
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import StaticPool
+
+from bighub_langgraph.core.errors import ConfigurationError
+
+# How long a writer waits for its turn before it fails, in seconds.
+BUSY_TIMEOUT = 30.0
+# The execution option of connections that begin no transaction.
+READ_ONLY = "bighub_read_only"
+# The pause between two attempts to switch a database to its write-ahead log, in seconds.
+_WAL_RETRY_DELAY = 0.01
+
+# A URL, or the path of an SQLite file.
+Location = str | os.PathLike[str] | sa.URL
+
+
+def parse_location(location: Location) -> sa.URL:
+    """Return the URL of a database; PostgreSQL without the name of a driver is psycopg.
+
+    Raises:
+        ConfigurationError: It is neither a URL nor a path. The message shows no password.
+    """
+    if isinstance(location, sa.URL):
+        url = location
+    elif "://" not in (text := os.fspath(location)):
+        return sa.URL.create("sqlite", database=text)
+    else:
+        try:
+            url = sa.make_url(text)
+        except (SQLAlchemyError, ValueError):
+            raise ConfigurationError(
+                "the URL of a database cannot be parsed; characters such as @, : and / in a "
+                "password are written as %40, %3A and %2F"
+            ) from None
+    if url.drivername in {"postgres", "postgresql"}:
+        return url.set(drivername="postgresql+psycopg")
+    return url
+
+
+def driver_connection(connection: sa.Connection) -> Any:
+    """Return the driver's own connection."""
+    return connection.connection.dbapi_connection
+
+
+def create_engine(url: sa.URL) -> sa.Engine:
+    """Return the engine of a database; the file of an SQLite database is made if it is missing."""
+    if url.get_backend_name() == "sqlite":
+        return _create_sqlite_engine(url)
+    pool = {"pool_pre_ping": True, "pool_size": 8, "max_overflow": 24}
+    return sa.create_engine(url, isolation_level="READ COMMITTED", **pool)
+
+
+def _create_sqlite_engine(url: sa.URL) -> sa.Engine:
+    options: dict[str, Any] = {"connect_args": {"timeout": BUSY_TIMEOUT}}
+    if url.database in {None, "", ":memory:"}:
+        options["poolclass"] = StaticPool
+        options["connect_args"]["check_same_thread"] = False
+    else:
+        options["max_overflow"] = -1
+        if "uri" not in url.query:
+            Path(str(url.database)).touch(mode=0o600)
+    engine = sa.create_engine(url, **options)
+    sa.event.listen(engine, "connect", _configure_sqlite)
+    sa.event.listen(engine, "handle_error", _keep_connection)
+    sa.event.listen(engine, "begin", _begin_sqlite)
+    sa.event.listen(engine, "commit", _check_transaction)
+    sa.event.listen(engine, "savepoint", _check_transaction)
+    return engine
+
+
+def _configure_sqlite(connection: Any, _: object) -> None:
+    connection.isolation_level = None  # transactions begin where this module begins them
+    _switch_to_wal(connection)
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.create_function("floor", 1, math.floor, deterministic=True)  # not in every build
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    """Begin with a write lock: what is read first may be stale when it is written."""
+    if not connection.get_execution_options().get(READ_ONLY):
+        driver_connection(connection).execute("BEGIN IMMEDIATE")
+
+
+def _check_transaction(connection: sa.Connection, *_: object) -> None:
+    """Fail where SQLite has undone a transaction by itself, as it does on a full disk."""
+    is_read_only = connection.get_execution_options().get(READ_ONLY)
+    if not (is_read_only or driver_connection(connection).in_transaction):
+        raise sqlite3.OperationalError("the transaction was undone")
+
+
+def _keep_connection(context: sa.ExceptionContext) -> None:
+    """Keep a connection whose statement was interrupted: only its transaction is undone."""
+    context.is_disconnect = False
+
+
+def _switch_to_wal(connection: Any) -> None:
+    """Switch a database to its write-ahead log.
+
+    Only the first connection changes the mode, and it must be alone. SQLite refuses some of the
+    connections that open a new database at the same time; they try again.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT
+    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(_WAL_RETRY_DELAY)
+        else:
+            return  # a database in memory has no log and stays as it is
