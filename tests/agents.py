@@ -79,6 +79,24 @@ def answers(state: dict[str, Any]) -> dict[str, str]:
     }
 
 
+def history_faults(messages: Sequence[BaseMessage]) -> list[str]:
+    """Return why providers would refuse a history: calls without one answer right behind them."""
+    faults: list[str] = []
+    waiting: list[str | None] = []
+    for message in messages:
+        if isinstance(message, ToolMessage):
+            if message.tool_call_id not in waiting:
+                faults.append(f"an answer to no call: {message.tool_call_id}")
+                continue
+            waiting.remove(message.tool_call_id)
+            continue
+        faults += [f"no answer to {call_id}" for call_id in waiting]
+        waiting = []
+        if isinstance(message, AIMessage):
+            waiting = [item["id"] for item in [*message.tool_calls, *message.invalid_tool_calls]]
+    return faults + [f"no answer to {call_id}" for call_id in waiting]
+
+
 class Runner:
     """Runs a compiled graph, sync or async."""
 

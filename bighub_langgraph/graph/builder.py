@@ -18,6 +18,7 @@ from bighub_langgraph.core.errors import ConfigurationError
 from bighub_langgraph.graph.langgraph_internals import has_node, has_reducer, redirect_edges
 from bighub_langgraph.graph.nodes import (
     APPROVE,
+    CLOSE_STALE_CALLS,
     EVALUATE,
     REPORT,
     TOOLS,
@@ -25,11 +26,11 @@ from bighub_langgraph.graph.nodes import (
     evaluate_node,
     model_edge,
     outcome_node,
-    route_by_recommendation,
+    route_plan,
+    stale_calls_node,
     tools_edge,
 )
 from bighub_langgraph.graph.plan import input_schema, read_messages
-from bighub_langgraph.graph.stale_calls import CLOSE_STALE_CALLS, stale_calls_node
 from bighub_langgraph.graph.tool_node import tools_node
 
 if TYPE_CHECKING:
@@ -133,7 +134,8 @@ def add_guard(
     builder.add_edge(CLOSE_STALE_CALLS, after)
     from_model = model_edge(guard, messages_key=messages_key, end=end)
     builder.add_conditional_edges(after, from_model, {EVALUATE: EVALUATE, end: end})
-    builder.add_conditional_edges(EVALUATE, route_by_recommendation, [TOOLS, APPROVE, REPORT])
+    from_evaluate = partial(route_plan, messages_key=messages_key)
+    builder.add_conditional_edges(EVALUATE, from_evaluate, [TOOLS, APPROVE, EVALUATE, REPORT])
     from_tools = tools_edge(guard, messages_key=messages_key, then=then)
     builder.add_conditional_edges(TOOLS, from_tools, [then, REPORT])
     return GuardNodes()

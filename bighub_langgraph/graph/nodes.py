@@ -5,31 +5,44 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.runnables import Runnable, RunnableConfig, ensure_config
 from langchain_core.tools import BaseTool
-from langgraph.types import Command, Send
+from langgraph.types import Command, Overwrite, Send
 
 from bighub_langgraph.concurrency import run_sync
 from bighub_langgraph.graph.approval_requests import ask_person
-from bighub_langgraph.graph.langgraph_internals import unreadable_run
 from bighub_langgraph.graph.plan import (
     CHANNEL,
     GuardState,
     Plan,
     TurnId,
+    is_stale,
+    last_turn,
     message_tool_call,
+    new_plan,
     open_calls,
+    plan_call,
+    read_messages,
     read_plan,
     read_turn,
-    reject_call,
     subplan,
 )
-from bighub_langgraph.graph.tool_execution import GraphHost, evaluate_plan, open_hosts, plan_turn
+from bighub_langgraph.graph.stale_calls import (
+    cancel_removed_calls,
+    close_stale_calls,
+    refresh_plan,
+)
+from bighub_langgraph.graph.tool_execution import (
+    GraphHost,
+    evaluate_plan,
+    open_hosts,
+    read_surrounding_messages,
+)
 from bighub_langgraph.graph.tool_messages import answer_finished_calls
-from bighub_langgraph.graph.validation import did_not_run
 from bighub_langgraph.guard_runtime import GuardRuntime
 
 if TYPE_CHECKING:
     from bighub_langgraph.guard import BighubGuard
 
+CLOSE_STALE_CALLS = "close_stale_calls"
 EVALUATE = "evaluate"
 APPROVE = "approve"
 TOOLS = "tools"
@@ -77,22 +90,25 @@ def evaluate_node(
     that may not run are answered at once. With `tools` and `all_tools_known` these include calls
     that fit no tool; a ToolNode's own wrapper may bring further tools.
     """
+    settings = guard.runtime.settings
 
     async def evaluate_turn(state: Any, config: RunnableConfig, host: GraphHost) -> dict[str, Any]:
-        sent = read_plan(state)
-        if sent and any(call["next"] == "evaluate" for call in sent["calls"]):
-            plan = subplan(sent, [call.copy() for call in sent["calls"]])
-            if problem := unreadable_run(config):
-                for call in plan["calls"]:
-                    reject_call(call, did_not_run(call["name"], problem))
-            await evaluate_plan(plan, config, host)
+        plan = read_plan(state)
+        if plan and any(
+            call["next"] == "evaluate" for call in plan["calls"]
+        ):  # sent by `send_plan`
+            plan = subplan(plan, [call.copy() for call in plan["calls"]])
         else:
-            message, answered = read_turn(state, messages_key)
+            messages = read_messages(state, messages_key)
+            if plan:
+                await cancel_removed_calls(plan, messages, host.ports)
+            message, answered = last_turn(messages)
             turn_id = TurnId.of(config, message)
             calls = open_calls(message, answered, turn_id)
-            plan = await plan_turn(
-                calls, turn_id, config, host, tools=tools, all_tools_known=all_tools_known
+            plan = new_plan(
+                turn_id, settings, [plan_call(call, None, "evaluate") for call in calls]
             )
+        await evaluate_plan(plan, config, host, tools=tools, all_tools_known=all_tools_known)
         return {messages_key: await answer_finished_calls(plan, host.ports), CHANNEL: plan}
 
     return GuardNode(evaluate_turn, guard.runtime, EVALUATE)
@@ -101,22 +117,33 @@ def evaluate_node(
 def route_by_recommendation(state: GuardState) -> list[Send | str]:
     """Send every allowed call to `tools` on its own, and those that need a person to `approve`.
 
-    With nothing to run and nothing to ask it goes to `report`.
+    With nothing to run and nothing to ask it goes to `report`. If somebody has changed the calls
+    in the history since, it goes to `evaluate` again.
     """
+    return route_plan(state, "messages")
+
+
+def route_plan(state: Any, messages_key: str) -> list[Send | str]:
+    """Route as `route_by_recommendation`, with the messages under any key."""
     plan = read_plan(state)
-    return send_plan(plan) if plan else [REPORT]
+    if not plan:
+        return [REPORT]
+    is_shown = not isinstance(state, Mapping) or messages_key in state
+    if is_shown and is_stale(plan, read_messages(state, messages_key)):
+        return [EVALUATE]
+    return send_plan(plan)
 
 
 def send_plan(plan: Plan) -> list[Send | str]:
     """Send each call of a plan where it goes next, or go to `report` with none.
 
-    A call goes to the tools with the key of its record.
+    A call goes to the tools with its part of the plan.
     """
-    goto: list[Send | str] = []
-    for call in plan["calls"]:
-        if call["next"] == "execute":
-            record = {"thread": plan["thread"], "turn": plan["turn"], "key": call["key"]}
-            goto.append(Send(TOOLS, [{**message_tool_call(call), CHANNEL: record}]))
+    goto: list[Send | str] = [
+        Send(TOOLS, [{**message_tool_call(call), CHANNEL: subplan(plan, [{**call, "args": {}}])}])
+        for call in plan["calls"]
+        if call["next"] == "execute"
+    ]
     if pending := [call for call in plan["calls"] if call["next"] == "ask"]:
         groups = [[call] for call in pending] if plan["per_call"] else [pending]
         parts = [subplan(plan, group, unclear=plan["unclear"]) for group in groups]
@@ -139,10 +166,23 @@ def approval_node(
 
     async def approve(state: Any, config: RunnableConfig, host: GraphHost) -> Command[Any]:
         question: Plan = state[CHANNEL]  # sent by `send_plan`
+        history = await read_surrounding_messages(config, messages_key, host)
+        if is_stale(question, history):
+            return Command(goto=send_plan(await refresh_plan(question, history, host.ports)))
         plan, messages = await ask_person(question, tools, config, host)
         return Command(update={messages_key: messages}, goto=send_plan(plan))
 
     return GuardNode(approve, guard.runtime, APPROVE)
+
+
+def stale_calls_node(guard: "BighubGuard", *, messages_key: str = "messages") -> GuardNode:
+    """Return a node that answers stale calls right behind their AI message."""
+
+    async def close(state: Any, config: RunnableConfig, host: GraphHost) -> dict[str, Any] | None:
+        messages = await close_stale_calls(state, config, host.ports, messages_key)
+        return None if messages is None else {messages_key: Overwrite(messages)}
+
+    return GuardNode(close, guard.runtime, CLOSE_STALE_CALLS)
 
 
 def outcome_node(

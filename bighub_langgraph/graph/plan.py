@@ -33,6 +33,7 @@ class PlannedCall(TypedDict):
         key: Its record in the journal; None where it is not evaluated.
         next: What comes next: a `Send` to the tools, a question, an evaluation, nothing.
         edit: A person's approval of edited arguments, until they are evaluated.
+        edited_from: Key of the call as the history holds it, once the edit is evaluated.
         error: Why the call cannot be evaluated.
     """
 
@@ -42,6 +43,7 @@ class PlannedCall(TypedDict):
     key: str | None
     next: NextAction
     edit: NotRequired[dict[str, Any]]
+    edited_from: NotRequired[str]
     error: NotRequired[str]
 
 
@@ -51,6 +53,7 @@ class Plan(TypedDict):
     Attributes:
         thread: First part of every key: the thread id, or a new id.
         turn: Second part: the AI message's id, or a new id.
+        is_part: Whether the turn may have open calls that other tasks see to.
         per_call: Whether a person is asked about each call on its own.
         unclear: Why the last answer was not understood, if there was one.
     """
@@ -58,6 +61,7 @@ class Plan(TypedDict):
     thread: str
     turn: str
     calls: list[PlannedCall]
+    is_part: bool
     per_call: bool
     unclear: str
 
@@ -68,8 +72,9 @@ def replace_plan(_: Plan | None, plan: Plan) -> Plan:
 
 
 class GuardState(TypedDict):
-    """The state the guard's nodes share besides the messages."""
+    """The state the guard's nodes share, with the messages under their usual key."""
 
+    messages: NotRequired[Sequence[Any]]
     bighub: NotRequired[Annotated[Plan, replace_plan]]
 
 
@@ -101,7 +106,9 @@ def new_plan(turn_id: TurnId, settings: GuardSettings, calls: Sequence[PlannedCa
     """Return a plan of a turn."""
     thread, turn = turn_id
     per_call = settings.approvals.interrupt_mode == "per_call"
-    return Plan(thread=thread, turn=turn, calls=list(calls), per_call=per_call, unclear="")
+    return Plan(
+        thread=thread, turn=turn, calls=list(calls), is_part=False, per_call=per_call, unclear=""
+    )
 
 
 def plan_call(call: ToolCall, key: str | None, next_action: NextAction) -> PlannedCall:
@@ -119,8 +126,8 @@ def reject_call(call: PlannedCall, error: str) -> None:
 
 
 def subplan(plan: Plan, calls: Sequence[PlannedCall], *, unclear: str = "") -> Plan:
-    """Return a plan of other calls of the same turn."""
-    return {**plan, "calls": list(calls), "unclear": unclear}
+    """Return a plan of some calls of the same turn."""
+    return {**plan, "calls": list(calls), "is_part": True, "unclear": unclear}
 
 
 def question_plan(call: ToolCall, key: str, settings: GuardSettings) -> Plan:
@@ -139,6 +146,37 @@ def covers(plan: Plan, message: AIMessage, calls: Sequence[ToolCall]) -> bool:
         return (planned["name"], planned["args"]) == (call.tool, call.arguments)
 
     return plan["turn"] == message.id and all(map(is_planned, calls))
+
+
+def is_stale(plan: Plan, messages: Sequence[BaseMessage]) -> bool:
+    """Whether the history no longer holds the open calls of a turn as they are planned."""
+    current = current_calls(plan, messages)
+    planned = {call["id"]: call for call in plan["calls"] if call["next"] != "done"}
+    is_added = not plan["is_part"] and not current.keys() <= planned.keys()
+    return is_added or not all(is_current(call, current) for call in planned.values())
+
+
+def current_calls(plan: Plan, messages: Sequence[BaseMessage]) -> dict[str, ToolCall]:
+    """Return the open calls of a turn as the history holds them now, by id.
+
+    Somebody may have changed them with `update_state`, or another node.
+    """
+    message, answered = last_turn(messages)
+    if message is None or message.id not in {None, plan["turn"]}:
+        return {}
+    calls = open_calls(message, answered, TurnId(plan["thread"], plan["turn"]))
+    return {call.call_id: call for call in calls}
+
+
+def is_current(planned: PlannedCall, current: Mapping[str, ToolCall]) -> bool:
+    """Whether a planned call is still open, and as it was planned or as a person edited it."""
+    call = current.get(planned["id"])
+    if call is None:
+        return False
+    if (call.tool, call.arguments) == (planned["name"], planned["args"]):
+        return True
+    edit = planned.get("edit", planned)
+    return key_of(call) in {planned["key"], edit.get("edited_from")} - {None}
 
 
 def key_of(call: ToolCall) -> str | None:
@@ -219,6 +257,12 @@ def open_calls(
     """Return the calls of a message that have no answer."""
     calls = message.tool_calls if isinstance(message, AIMessage) else []
     return [to_tool_call(turn_id, call) for call in calls if (call["id"] or "") not in answered]
+
+
+def call_ids(message: BaseMessage) -> list[str]:
+    """Return the ids of the calls of a message."""
+    calls = message.tool_calls if isinstance(message, AIMessage) else []
+    return [call["id"] or "" for call in calls]
 
 
 def find_message(state: Any, call_id: str | None) -> AIMessage | None:

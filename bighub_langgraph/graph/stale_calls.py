@@ -1,30 +1,34 @@
 """Calls that nobody waits for any more: their records are cancelled and the model gets an answer.
 
 A new message while an approval is pending would leave a call without an answer in the history, and
-providers refuse such a history from then on.
+providers refuse such a history from then on. A call that somebody removed from the history, or
+changed in it, is cancelled without an answer.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
-from langchain_core.messages import BaseMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
-from langgraph.types import Overwrite
 
 from bighub_langgraph.core.approval_answers import cancel_call
 from bighub_langgraph.core.models import CallRecord, State, ToolCall
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.core.recovery import wait_for_owner
-from bighub_langgraph.graph.nodes import GuardNode
 from bighub_langgraph.graph.plan import (
+    Plan,
     TurnId,
+    call_ids,
+    current_calls,
+    is_current,
     key_of,
+    last_turn,
     open_calls,
+    plan_call,
     read_messages,
     read_plan,
+    subplan,
     thread_id_of,
 )
-from bighub_langgraph.graph.tool_execution import GraphHost
 from bighub_langgraph.graph.tool_messages import (
     error_message,
     find_tool_messages,
@@ -33,55 +37,62 @@ from bighub_langgraph.graph.tool_messages import (
 )
 from bighub_langgraph.graph.validation import did_not_run
 
-if TYPE_CHECKING:
-    from bighub_langgraph.guard import BighubGuard
-
-CLOSE_STALE_CALLS = "close_stale_calls"
 NEW_MESSAGE = "a new message came before it was approved"
+CHANGED = "it was changed in the history or removed from it"
 
 _CANCELLABLE = frozenset({State.AWAITING, State.ALLOWED, State.PAUSED})
 
 
-def stale_calls_node(guard: "BighubGuard", *, messages_key: str = "messages") -> GuardNode:
-    """Return a node that answers stale calls right behind their AI message."""
-
-    async def close(state: Any, config: RunnableConfig, host: GraphHost) -> dict[str, Any] | None:
-        messages = await close_stale_calls(state, config, host.ports, messages_key)
-        return None if messages is None else {messages_key: Overwrite(messages)}
-
-    return GuardNode(close, guard.runtime, CLOSE_STALE_CALLS)
-
-
 async def close_stale_calls(
-    state: Any, config: RunnableConfig, ports: Ports, messages_key: str = "messages"
+    state: object, config: RunnableConfig, ports: Ports, messages_key: str = "messages"
 ) -> list[BaseMessage] | None:
     """Return the messages with every call answered; None where all are answered already."""
     messages = read_messages(state, messages_key)
-    answered = _answered_ids(messages)
-    if not any(open_calls(message, answered) for message in messages):
-        return None
     plan = read_plan(state)
-    thread = thread_id_of(config) or (plan["thread"] if plan else "")
+    if plan:
+        await cancel_removed_calls(plan, messages, ports)
+    answers = _answers_by_call(messages)
     closed: list[BaseMessage] = []
-    for message in messages:
+    for index, message in enumerate(messages):
         # Of messages without an id at most one still has open calls: the plan's.
-        turn_id = TurnId(thread, message.id or (plan["turn"] if plan else ""))
+        turn = message.id or (plan["turn"] if plan else "")
+        turn_id = TurnId(thread_id_of(config) or (plan["thread"] if plan else ""), turn)
+        answered = {call_id for position, call_id in answers if position == index}
         calls = open_calls(message, answered, turn_id)
         closed += [message, *await close_calls(calls, NEW_MESSAGE, ports)]
-    return closed
+    return closed if len(closed) > len(messages) else None
 
 
 def insert_answers(
     messages: Sequence[BaseMessage], closed: Sequence[BaseMessage]
 ) -> list[BaseMessage]:
     """Return messages with the answers to their open calls, which are among `closed`."""
-    answers = {item.tool_call_id: item for item in closed if isinstance(item, ToolMessage)}
-    answered = _answered_ids(messages)
+    answers = {
+        (closed[index].id, call_id): answer
+        for (index, call_id), answer in _answers_by_call(closed).items()
+    }
+    own = _answers_by_call(messages)
     completed: list[BaseMessage] = []
-    for message in messages:
-        ids = [call.call_id for call in open_calls(message, answered)]
-        completed += [message, *(answers[call_id] for call_id in ids if call_id in answers)]
+    for index, message in enumerate(messages):
+        keys = [
+            (message.id, call_id) for call_id in call_ids(message) if (index, call_id) not in own
+        ]
+        completed += [message, *(answers[key] for key in keys if key in answers)]
     return completed
+
+
+def _answers_by_call(messages: Sequence[BaseMessage]) -> dict[tuple[int, str], ToolMessage]:
+    """Return the answers by the position of the message that made the call and the call's id.
+
+    Servers may use an id again in a later turn: an answer belongs to the last call before it.
+    """
+    positions: dict[str, int] = {}
+    answers: dict[tuple[int, str], ToolMessage] = {}
+    for index, message in enumerate(messages):
+        positions |= dict.fromkeys(call_ids(message), index)
+        if isinstance(message, ToolMessage) and message.tool_call_id in positions:
+            answers[positions[message.tool_call_id], message.tool_call_id] = message
+    return answers
 
 
 async def close_calls(calls: Sequence[ToolCall], reason: str, ports: Ports) -> list[ToolMessage]:
@@ -94,7 +105,7 @@ async def close_calls(calls: Sequence[ToolCall], reason: str, ports: Ports) -> l
 
 
 async def _close_call(call: ToolCall, reason: str, ports: Ports) -> ToolMessage:
-    record = await _find_latest_record(call, ports)
+    record = await _find_latest_record(key_of(call), ports)
     if record is None:
         return error_message(call.tool, call.call_id, did_not_run(call.tool, reason))
     if record.state is State.RUNNING:
@@ -102,21 +113,52 @@ async def _close_call(call: ToolCall, reason: str, ports: Ports) -> ToolMessage:
     if record.state in _CANCELLABLE:
         record = await cancel_call(record, reason, ports)
     output = record.result.output if record.result is not None else None
-    for message in find_tool_messages(output):
+    for message in find_tool_messages(output, record.turn):
         if message.tool_call_id == record.call_id:
             return mark_replayed(message)
     return record_message(record)
 
 
-async def _find_latest_record(call: ToolCall, ports: Ports) -> CallRecord | None:
-    """Return the record of a call, or that of the call it was edited into."""
-    latest, key = None, key_of(call)
+async def refresh_plan(plan: Plan, messages: Sequence[BaseMessage], ports: Ports) -> Plan:
+    """Return the plan as the history wants it now.
+
+    Calls that are no longer open are cancelled, and changed ones are new calls, to be evaluated.
+    """
+    current = current_calls(plan, messages)
+    stale = [call for call in plan["calls"] if not is_current(call, current)]
+    await _cancel([call["key"] for call in stale], ports)
+    changed = [
+        plan_call(current[call["id"]], None, "evaluate") for call in stale if call["id"] in current
+    ]
+    return subplan(plan, [call for call in plan["calls"] if call not in stale] + changed)
+
+
+async def cancel_removed_calls(plan: Plan, messages: Sequence[BaseMessage], ports: Ports) -> None:
+    """Cancel the calls of a plan that the history does not hold any more as they were planned."""
+    last, answered = last_turn(messages)
+    turn_id = TurnId(plan["thread"], plan["turn"])
+    held: dict[str, ToolCall] = {}
+    for message in messages:
+        if isinstance(message, AIMessage) and message.id in {None, turn_id.turn}:
+            # Of the last turn, somebody else may have answered a call that is planned to run.
+            calls = open_calls(message, answered if message is last else (), turn_id)
+            held |= {call.call_id: call for call in calls}
+    active = [call for call in plan["calls"] if call["next"] != "done"]
+    await _cancel([call["key"] for call in active if not is_current(call, held)], ports)
+
+
+async def _cancel(keys: Sequence[str | None], ports: Ports) -> None:
+    for key in filter(None, keys):
+        record = await _find_latest_record(key, ports)
+        if record is not None and record.state in _CANCELLABLE:
+            await cancel_call(record, CHANGED, ports)
+
+
+async def _find_latest_record(key: str | None, ports: Ports) -> CallRecord | None:
+    """Return the record with a key, or that of the call it was edited into."""
+    latest = None
     while key and (record := (await ports.find([key])).get(key)) is not None:
         latest = record
         approval = record.approval if record.state is State.EDITED else None
         key = approval.edited_to if approval is not None else None
     return latest
-
-
-def _answered_ids(messages: Sequence[BaseMessage]) -> set[str]:
-    return {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}

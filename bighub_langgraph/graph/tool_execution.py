@@ -5,11 +5,13 @@ from collections.abc import Awaitable, Callable, Container, Coroutine, Mapping, 
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_core.messages import ToolMessage
+from langchain_core.messages import BaseMessage, ToolMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import GraphBubbleUp, ParentCommand, is_invalid_resume
+from langgraph.prebuilt import ToolNode
+from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command
 
 from bighub_langgraph.concurrency import run_sync
@@ -30,7 +32,11 @@ from bighub_langgraph.core.models import (
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.core.recovery import execute_or_recover
 from bighub_langgraph.core.reporting import build_event
-from bighub_langgraph.graph.langgraph_internals import checkpointer_of, wait_until_stored
+from bighub_langgraph.graph.langgraph_internals import (
+    checkpointer_of,
+    execution_info,
+    wait_until_stored,
+)
 from bighub_langgraph.graph.plan import (
     Plan,
     TurnId,
@@ -38,6 +44,7 @@ from bighub_langgraph.graph.plan import (
     new_plan,
     next_action,
     plan_call,
+    read_messages,
     reject_call,
     thread_id_of,
 )
@@ -107,6 +114,29 @@ def open_hosts(runtime: GuardRuntime) -> tuple[GraphHost, AsyncGraphHost]:
     return GraphHost(runtime, runtime.ports), AsyncGraphHost(runtime, runtime.async_ports)
 
 
+async def read_surrounding_messages(
+    config: RunnableConfig, messages_key: str, host: GraphHost
+) -> list[BaseMessage]:
+    """Return the messages in the state of the graph around a task that was sent calls alone."""
+    if execution_info(config) is None:
+        return []
+    [answer] = (await host.invoke(_STATE_READER, [_READ_STATE], config))["messages"]
+    return read_messages(answer.artifact, messages_key)
+
+
+def _read_state(request: ToolCallRequest, _: Any) -> ToolMessage:
+    return ToolMessage("", tool_call_id=request.tool_call["id"], artifact=request.state)
+
+
+async def _aread_state(request: ToolCallRequest, _: Any) -> ToolMessage:
+    return _read_state(request, _)
+
+
+# A ToolNode shows the state to its wrapper; there is no other public way to it in a sent task.
+_STATE_READER = ToolNode([], wrap_tool_call=_read_state, awrap_tool_call=_aread_state)
+_READ_STATE = {"name": "read_state", "args": {}, "id": "read_state", "type": "tool_call"}
+
+
 async def check_run(config: RunnableConfig, host: GraphHost) -> None:
     """Check that a tool may start: the journal is durable enough, and the checkpoint is stored."""
     check_journal(host.ports.journal, config)
@@ -142,43 +172,67 @@ async def plan_turn(
 ) -> Plan:
     """Plan the open calls of a turn, and evaluate them.
 
-    Calls of read-only tools and of those in `without_evaluation` are not evaluated here. With
-    `cannot_ask` no person can be asked, for this reason. For the other arguments see `find_errors`.
+    Calls of tools in `without_evaluation` are not evaluated here. For the other arguments see
+    `evaluate_plan`.
     """
-    settings = host.runtime.settings
-    plan = new_plan(turn_id, settings)
-    errors = find_errors(calls, config, tools, all_tools_known=all_tools_known)
-    for call, error in zip(calls, errors, strict=True):
-        skipped = call.tool in without_evaluation or settings.policy_for(call.tool).read_only
-        planned = plan_call(call, None, "execute" if skipped else "evaluate")
-        if error is not None:
-            reject_call(planned, error)
-        plan["calls"].append(planned)
-    await evaluate_plan(plan, config, host, cannot_ask=cannot_ask)
+    plan = new_plan(
+        turn_id,
+        host.runtime.settings,
+        [
+            plan_call(call, None, "execute" if call.tool in without_evaluation else "evaluate")
+            for call in calls
+        ],
+    )
+    await evaluate_plan(
+        plan, config, host, tools=tools, all_tools_known=all_tools_known, cannot_ask=cannot_ask
+    )
     return plan
 
 
 async def evaluate_plan(
-    plan: Plan, config: RunnableConfig, host: GraphHost, *, cannot_ask: str | None = None
+    plan: Plan,
+    config: RunnableConfig,
+    host: GraphHost,
+    *,
+    tools: Mapping[str, BaseTool] | None = None,
+    all_tools_known: bool = True,
+    cannot_ask: str | None = None,
 ) -> None:
-    """Evaluate the calls of a plan that need it, and set in the plan what comes next for each."""
+    """Evaluate the calls of a plan that need it, and set in the plan what comes next for each.
+
+    Calls of read-only tools run without an evaluation. With `cannot_ask` no person can be asked,
+    for this reason. For the other arguments see `find_errors`.
+    """
     check_journal(host.ports.journal, config)
-    pending = [call for call in plan["calls"] if call["next"] == "evaluate"]
+    settings = host.runtime.settings
+    items = [evaluation_item(plan, call) for call in plan["calls"]]
+    calls = [item.call if isinstance(item, EditedCall) else item for item in items]
+    errors = find_errors(calls, config, tools, all_tools_known=all_tools_known)
+    for call, error in zip(plan["calls"], errors, strict=True):
+        if error is not None:
+            reject_call(call, error)
+        elif "edit" not in call and settings.policy_for(call["name"]).read_only:
+            call["next"] = "execute"
+    pending = [
+        (call, item)
+        for call, item in zip(plan["calls"], items, strict=True)
+        if call["next"] == "evaluate"
+    ]
     if not pending:
         return
     if cannot_ask is None and not checkpointer_of(config):
         cannot_ask = NO_CHECKPOINTER
-    items = [evaluation_item(plan, call) for call in pending]
-    records = await evaluate(items, plan["turn"], config, host)
-    for call, record in zip(pending, records, strict=True):
-        call.pop("edit", None)
+    records = await evaluate([item for _, item in pending], plan["turn"], config, host)
+    for (call, _), record in zip(pending, records, strict=True):
+        if edit := call.pop("edit", None):
+            call["edited_from"] = edit["edited_from"]
         if isinstance(record, RefusedCall):
             reject_call(call, invalid_call_message(call["name"], record.error))
             continue
         if cannot_ask and record.state is State.AWAITING:
             record = await block_call(record, cannot_ask, host.ports)  # noqa: PLW2901 - the same record
         call["key"] = record.key
-        call["next"] = next_action(record, host.runtime.settings, can_ask=not cannot_ask)
+        call["next"] = next_action(record, settings, can_ask=not cannot_ask)
 
 
 async def run_once(call: ToolCall, key: str, invoke: Invoke, host: GraphHost) -> ExecutionResult:
@@ -198,7 +252,7 @@ async def run_once(call: ToolCall, key: str, invoke: Invoke, host: GraphHost) ->
                 return ToolPaused(error)
             text = f"{type(error).__name__}: {exception_text(error)}"
             return ToolFinished(ToolFailed(host.ports.reporting.redact_text(text)), error)
-        return ToolFinished(_outcome_of(update, call.call_id))
+        return ToolFinished(_outcome_of(update, call))
 
     result = await execute_or_recover(key, policy, call.arguments, host.ports, run_tool)
     if result.record.state is not State.PAUSED:
@@ -206,11 +260,12 @@ async def run_once(call: ToolCall, key: str, invoke: Invoke, host: GraphHost) ->
     return result
 
 
-def _outcome_of(update: Update, call_id: str) -> ToolOutcome:
-    for message in find_tool_messages(update):
-        if message.tool_call_id == call_id and message.status == "error":
+def _outcome_of(update: Update, call: ToolCall) -> ToolOutcome:
+    messages = find_tool_messages(update, call.turn)
+    for message in messages:
+        if message.tool_call_id == call.call_id and message.status == "error":
             return ToolFailed(str(message.content), update)
-    contents = [message.content for message in find_tool_messages(update)]
+    contents = [message.content for message in messages]
     return ToolSucceeded(update, contents[0] if len(contents) == 1 else contents or None)
 
 
@@ -227,8 +282,8 @@ def update_of(result: ExecutionResult, call: ToolCall) -> Update:
             ToolMessage(str(update), name=record.tool, tool_call_id=record.call_id, status=status)
         ]
     if record.edited_from is not None:
-        update = map_tool_messages(update, lambda message: _mention_edit(message, call))
-    return map_tool_messages(update, mark_replayed) if result.replayed else update
+        update = map_tool_messages(update, call.turn, lambda message: _mention_edit(message, call))
+    return map_tool_messages(update, call.turn, mark_replayed) if result.replayed else update
 
 
 def _mention_edit(message: ToolMessage, call: ToolCall) -> ToolMessage:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeGuard
 
-from langchain_core.messages import ToolMessage
+from langchain_core.messages import AIMessage, ToolMessage
 from langgraph.config import get_stream_writer
 from langgraph.types import Command, Send
 
@@ -47,30 +47,41 @@ async def answer_finished_calls(plan: Plan, ports: Ports) -> list[ToolMessage]:
     ]
 
 
-def find_tool_messages(update: Any) -> list[ToolMessage]:
-    """Return every tool message in an update of the state, at any depth."""
-    if isinstance(update, ToolMessage):
-        return [update]
-    if isinstance(update, Command):
-        return find_tool_messages(update.update)
-    if isinstance(update, dict):
-        update = list(update.values())
-    if isinstance(update, list | tuple):
-        return [message for part in update for message in find_tool_messages(part)]
-    return []
+def find_tool_messages(update: Any, turn: str) -> list[ToolMessage]:
+    """Return the tool messages of a turn in an update of the state, at any depth."""
+    matches: list[ToolMessage] = []
+
+    def collect(message: ToolMessage) -> ToolMessage:
+        matches.append(message)
+        return message
+
+    map_tool_messages(update, turn, collect)
+    return matches
 
 
-def map_tool_messages(update: Any, change: Callable[[ToolMessage], ToolMessage]) -> Any:
-    """Return an update of the state with every tool message changed."""
+def map_tool_messages(update: Any, turn: str, change: Callable[[ToolMessage], ToolMessage]) -> Any:
+    """Return an update of the state with every tool message of a turn changed.
+
+    The update of a handoff repeats the history, in which an earlier turn may have the same ids: of
+    such a list only what comes after the turn's AI message belongs to the turn.
+    """
     if isinstance(update, ToolMessage):
         return change(update)
     if isinstance(update, Command):
-        return replace(update, update=map_tool_messages(update.update, change))
+        return replace(update, update=map_tool_messages(update.update, turn, change))
     if isinstance(update, dict):
-        return {key: map_tool_messages(part, change) for key, part in update.items()}
-    if isinstance(update, list):
-        return [map_tool_messages(part, change) for part in update]
+        return {key: map_tool_messages(part, turn, change) for key, part in update.items()}
+    if isinstance(update, list | tuple):
+        start = max((n for n, part in enumerate(update) if _begins(part, turn)), default=0)
+        return [
+            *update[:start],
+            *(map_tool_messages(part, turn, change) for part in update[start:]),
+        ]
     return update
+
+
+def _begins(part: Any, turn: str) -> bool:
+    return isinstance(part, AIMessage) and bool(part.tool_calls) and part.id in {None, turn}
 
 
 def mark_replayed(message: ToolMessage) -> ToolMessage:
@@ -84,10 +95,10 @@ def goes_to_parent(part: Any) -> TypeGuard[Command[Any]]:
     return isinstance(part, Command) and part.graph == Command.PARENT
 
 
-def sent_tool_messages(command: Command[Any]) -> list[ToolMessage]:
-    """Return the tool messages in a command's update and in the inputs it sends."""
+def sent_tool_messages(command: Command[Any], turn: str) -> list[ToolMessage]:
+    """Return the tool messages of a turn in a command's update and in the inputs it sends."""
     inputs = [target.arg for target in _targets(command) if isinstance(target, Send)]
-    return find_tool_messages([command.update, *inputs])
+    return find_tool_messages([command.update, *inputs], turn)
 
 
 def add_to_update(

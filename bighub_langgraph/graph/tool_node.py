@@ -10,7 +10,6 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.errors import ParentCommand
 from langgraph.prebuilt import ToolNode
-from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command
 
 from bighub_langgraph.core.errors import ConfigurationError
@@ -28,23 +27,26 @@ from bighub_langgraph.graph.langgraph_internals import (
 from bighub_langgraph.graph.nodes import GuardNode, send_plan
 from bighub_langgraph.graph.plan import (
     CHANNEL,
+    Plan,
     PlannedCall,
     TurnId,
+    is_stale,
     key_of,
     last_turn,
     message_tool_call,
     open_calls,
-    plan_call,
     question_plan,
     read_messages,
+    subplan,
     to_tool_call,
 )
-from bighub_langgraph.graph.stale_calls import close_calls
+from bighub_langgraph.graph.stale_calls import close_calls, refresh_plan
 from bighub_langgraph.graph.tool_execution import (
     GraphHost,
     Update,
     check_run,
     plan_turn,
+    read_surrounding_messages,
     run_once,
     update_of,
 )
@@ -156,19 +158,34 @@ class _Invocation:
             parts = [remove_goto(part, then) for part in parts]
         return _combine(parts, self.input.form, self.node.messages_key)
 
-    async def _prepare(self, host: GraphHost) -> Sequence[PlannedCall | ToolMessage]:
-        """Return the calls that may run, and the answers to the others."""
+    async def _prepare(self, host: GraphHost) -> Sequence[PlannedCall | ToolMessage | Command[Any]]:
+        """Return the calls that may run, and what becomes of the others."""
         source = self.input
-        if source.keys is not None:
-            if problem := unreadable_run(self.config):
-                return await close_calls(source.calls, problem, host.ports)
-            if source.keys == [key_of(call) for call in source.calls]:  # as they were evaluated
-                pairs = zip(source.calls, source.keys, strict=True)
-                return [plan_call(call, key, "execute") for call, key in pairs]
-        unknown = {call.tool for call in source.calls} - self.node.tools_by_name.keys()
+        if source.plan is None:
+            return await self._evaluate(source.calls, host)
+        if problem := unreadable_run(self.config):
+            return await close_calls(source.calls, problem, host.ports)
+        plan = source.plan
+        if execution_info(self.config):
+            key = self.node.messages_key
+            messages = await read_surrounding_messages(self.config, key, host)
+            if is_stale(plan, messages):
+                plan = await refresh_plan(plan, messages, host.ports)
+        if any(call["next"] == "evaluate" for call in plan["calls"]):
+            return [Command(goto=send_plan(plan))]
+        calls = [to_tool_call(source.turn_id, call) for call in plan["calls"]]
+        if [key_of(call) for call in calls] == [call["key"] for call in plan["calls"]]:
+            return plan["calls"]  # as they were evaluated
+        return await self._evaluate(calls, host)
+
+    async def _evaluate(
+        self, calls: Sequence[ToolCall], host: GraphHost
+    ) -> list[PlannedCall | ToolMessage]:
+        """Evaluate calls where nobody can be asked."""
+        unknown = {call.tool for call in calls} - self.node.tools_by_name.keys()
         plan = await plan_turn(
-            source.calls,
-            source.turn_id,
+            calls,
+            self.input.turn_id,
             self.config,
             host,
             # The ToolNode answers calls of tools that do not exist.
@@ -179,7 +196,7 @@ class _Invocation:
         return [next(answers) if call["next"] == "done" else call for call in plan["calls"]]
 
     async def _gather_updates(
-        self, calls: Sequence[PlannedCall | ToolMessage], host: GraphHost
+        self, calls: Sequence[PlannedCall | ToolMessage | Command[Any]], host: GraphHost
     ) -> list[Update]:
         """Return the update of each call; at most `max_concurrency` calls run at once."""
         size = self.config.get("max_concurrency") or max(len(calls), 1)
@@ -189,8 +206,10 @@ class _Invocation:
             updates += await host.ports.gather([self._get_update(call, host) for call in batch])
         return updates
 
-    async def _get_update(self, call: PlannedCall | ToolMessage, host: GraphHost) -> Update:
-        if isinstance(call, ToolMessage):
+    async def _get_update(
+        self, call: PlannedCall | ToolMessage | Command[Any], host: GraphHost
+    ) -> Update:
+        if isinstance(call, ToolMessage | Command):
             return call
         if call["key"] is None:
             return await self._invoke_tool(call, host)
@@ -208,7 +227,7 @@ class _Invocation:
         if result.signal is not None:
             raise result.signal
         is_unknown = result.record.state is State.UNKNOWN
-        if is_unknown and self.input.keys is not None and checkpointer_of(self.config):
+        if is_unknown and self.input.plan is not None and checkpointer_of(self.config):
             return Command(goto=send_plan(question_plan(call, key, host.runtime.settings)))
         return update_of(result, call)
 
@@ -227,13 +246,14 @@ class _Invocation:
             return list(parts)
         messages = self.input.messages
         if messages is None:
-            messages = await _read_surrounding_messages(self.config, self.node.messages_key, host)
-        sent = [message for command in commands for message in sent_tool_messages(command)]
+            messages = await read_surrounding_messages(self.config, self.node.messages_key, host)
+        turn = self.input.turn_id.turn
+        sent = [message for command in commands for message in sent_tool_messages(command, turn)]
         message, answered = last_turn(messages)
         answered |= {message.tool_call_id for message in sent}
         calls = open_calls(message, answered, self.input.turn_id)
         answers = await close_calls(calls, HANDED_OVER, host.ports)
-        carrier = next((part for part in commands if find_tool_messages(part.update)), None)
+        carrier = next((part for part in commands if find_tool_messages(part.update, turn)), None)
         if carrier is None:
             return list(parts)
         command = add_to_update(carrier, answers, self.node.messages_key)
@@ -260,8 +280,7 @@ class _ToolNodeInput:
     """The calls of an input, whose form is also that of the output.
 
     Attributes:
-        keys: The keys of their records, where the guard's own edges sent the calls; None for the
-            call of a read-only tool.
+        plan: The plan of the calls, where the guard's own edges sent them.
         state: The state for tools that ask for it; None where the ToolNode reads it by itself.
         messages: The messages around the calls; None where they were not needed yet.
     """
@@ -269,7 +288,7 @@ class _ToolNodeInput:
     form: Form
     calls: list[ToolCall]
     turn_id: TurnId
-    keys: list[str | None] | None = None
+    plan: Plan | None = None
     state: Any = None
     messages: list[BaseMessage] | None = None
 
@@ -295,7 +314,7 @@ async def _read_input(
     if isinstance(last, Mapping) and last.get("type") == "tool_call":
         if all(CHANNEL in call for call in value):
             return _read_sent_calls(value)
-        values, messages = value, await _read_surrounding_messages(config, messages_key, host)
+        values, messages = value, await read_surrounding_messages(config, messages_key, host)
     elif has_state(value):
         values, state = [value["tool_call"]], value["state"]
         messages = read_messages(state, messages_key)
@@ -314,31 +333,11 @@ async def _read_input(
 
 
 def _read_sent_calls(values: Sequence[Mapping[str, Any]]) -> _ToolNodeInput:
-    """Read calls that the guard's own edges sent, each with the key of its record."""
-    sent = [value[CHANNEL] for value in values]
-    turn_id = TurnId(sent[0]["thread"], sent[0]["turn"])
-    calls = [to_tool_call(turn_id, value) for value in values]
-    return _ToolNodeInput("calls", calls, turn_id, [item["key"] for item in sent])
-
-
-async def _read_surrounding_messages(
-    config: RunnableConfig, messages_key: str, host: GraphHost
-) -> list[BaseMessage]:
-    """Return the messages in the state of the graph around a task that was sent calls alone."""
-    if execution_info(config) is None:
-        return []
-    [answer] = (await host.invoke(_STATE_READER, [_READ_STATE], config))["messages"]
-    return read_messages(answer.artifact, messages_key)
-
-
-def _read_state(request: ToolCallRequest, _: Any) -> ToolMessage:
-    return ToolMessage("", tool_call_id=request.tool_call["id"], artifact=request.state)
-
-
-async def _aread_state(request: ToolCallRequest, _: Any) -> ToolMessage:
-    return _read_state(request, _)
-
-
-# A ToolNode shows the state to its wrapper; there is no other public way to it in a sent task.
-_STATE_READER = ToolNode([], wrap_tool_call=_read_state, awrap_tool_call=_aread_state)
-_READ_STATE = {"name": "read_state", "args": {}, "id": "read_state", "type": "tool_call"}
+    """Read calls that the guard's own edges sent, each with its part of the plan."""
+    planned: list[Any] = [
+        {**call, "args": value["args"]} for value in values for call in value[CHANNEL]["calls"]
+    ]
+    plan = subplan(values[0][CHANNEL], planned)
+    turn_id = TurnId(plan["thread"], plan["turn"])
+    calls = [to_tool_call(turn_id, call) for call in plan["calls"]]
+    return _ToolNodeInput("calls", calls, turn_id, plan)
