@@ -160,6 +160,45 @@ def test_the_first_answer_to_an_approval_stands(bighub: LocalBighub) -> None:
         bighub.approvals.resolve(request_id, resolution="approved")
 
 
+def test_a_persons_modification_of_an_action_is_kept_and_no_opinion_of_the_proposed_one(
+    bighub: LocalBighub,
+) -> None:
+    decision = bighub.decide(action="refund", value=900.0, domain="shop")
+    modified: dict[str, Any] = {"decision": "modified", "modified_action": "refund of 90"}
+    assert decision.request_id is not None
+    answer = bighub.reviews.resolve(decision.request_id, reason="a tenth", **modified)
+    assert (answer["status"], answer["modified_action"]) == ("approved", "refund of 90")
+    assert bighub.reviews.resolve(decision.request_id, **modified) == answer
+    with pytest.raises(BighubAPIError, match="409"):
+        bighub.reviews.resolve(decision.request_id, decision="approved")
+    (listed,) = bighub.reviews.list(status="approved")
+    assert (listed["modified_action"], listed["comment"]) == ("refund of 90", "a tenth")
+    (_, approval) = bighub.outcomes.timeline(decision.request_id)["events"]
+    assert approval["modified_action"] == "refund of 90"
+    assert bighub.actions.status()["evidence"] == 0
+
+
+@pytest.mark.parametrize(
+    ("reported", "status"),
+    [
+        ("completed", "SUCCESS"),
+        ("executed", "SUCCESS"),
+        ("tool_error", "FAILURE"),
+        ("rolled back", "ROLLBACK"),
+        ("timed-out", "TIMEOUT"),
+        ("approval_required", "PENDING"),
+        ("Partial_Success", "PARTIAL_SUCCESS"),
+    ],
+)
+def test_an_outcome_is_reported_in_the_words_of_the_sdk_and_of_adapters(
+    bighub: LocalBighub, reported: str, status: str
+) -> None:
+    decision = bighub.decide(action="deploy", domain="it")
+    outcome = decision.report_outcome(status=reported, evidence={"deployment_id": "dep_123"})
+    assert (outcome["status"], outcome["details"]) == (status, {"deployment_id": "dep_123"})
+    assert bighub.outcomes.get(str(decision.request_id))["status"] == status
+
+
 def test_an_evaluation_of_an_executed_call_waits_for_nobody(bighub: LocalBighub) -> None:
     request_id = refund(bighub, context={"auto_executed": True})["request_id"]
     assert bighub.approvals.list() == []

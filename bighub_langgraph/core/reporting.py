@@ -81,8 +81,8 @@ class ReportingConfig:
 
     def redact_text(self, text: str) -> str:
         """Return a redacted, truncated text."""
-        redacted = self.redact_value(text)
-        return truncate(redacted if isinstance(redacted, str) else str(redacted), LONGEST_OUTPUT)
+        redacted = str(self.redact_value(text)).replace("\x00", "\\x00")
+        return truncate(redacted, LONGEST_OUTPUT)
 
 
 # -- reports for BIGHUB ----------------------------------------------------------------------------
@@ -161,6 +161,8 @@ def build_outcome(record: CallRecord, reporting: ReportingConfig) -> dict[str, A
         "recommendation_followed": was_recommendation_followed(record),
         "details": {"idempotency_key": record.key, "tool": record.tool},
     }
+    if isinstance(record.result, ToolSucceeded):
+        body["details"]["output"] = to_loggable(record.result.shown, reporting.redact_value)
     if record.approval is not None:
         answer = record.approval.answer
         action = record.approval.text if answer is Answer.RESPOND else answer.value
@@ -335,10 +337,33 @@ def _redact_jsonable(value: object) -> Any:
 
 
 def to_loggable(output: object, redact: Callable[[object], Any] = _redact_jsonable) -> Any:
-    """Return an output for memory and logs: JSON-compatible and redacted.
+    """Return an output for reports and logs: JSON-compatible and redacted.
 
-    A large one becomes its truncated `repr`.
+    One that is large, or that not every database can store, becomes its truncated `repr`.
     """
     redacted = redact(output)
     text = redacted if isinstance(redacted, str) else repr(redacted)
-    return redacted if len(text) <= LONGEST_OUTPUT else truncate(text, LONGEST_OUTPUT)
+    if len(text) <= LONGEST_OUTPUT and _is_storable(redacted, _MAX_DEPTH):
+        return redacted
+    return truncate(text.replace("\x00", "\\x00"), LONGEST_OUTPUT)
+
+
+def _is_storable(value: Any, depth: int) -> bool:
+    """Whether a JSON value has no NUL character, no number over 64 bits, and is not too deep."""
+    match value:
+        case str():
+            return "\x00" not in value
+        case int():
+            return -_MAX_INTEGER <= value < _MAX_INTEGER
+        case dict() | list() if not depth:
+            return False
+        case dict():
+            members = [*value, *value.values()]
+        case list():
+            members = value
+        case _:
+            return True
+    return all(_is_storable(member, depth - 1) for member in members)
+
+
+_MAX_DEPTH, _MAX_INTEGER = 16, 2**63

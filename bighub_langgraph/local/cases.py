@@ -136,13 +136,15 @@ def resolve_approval(engine: Engine, request_id: str, body: ApprovalResolution) 
         engine.sequences.lock(tx)
         decision = find_decision(engine, tx, request_id)
         if decision.approval in _LABELS:
-            if decision.approval != body.resolution:
+            answer = (decision.approval, decision.modified_action)
+            if answer != (body.resolution, body.modified_action):
                 message = f"{decision.request_id} is {decision.approval} already"
                 raise ApiError(409, message)
             return _approval_view(decision)
         at = engine.clock()
         # An outcome weighs more than an earlier opinion; a change is no opinion of this call.
-        is_opinion = decision.label is None and body.review_decision != "modified"
+        is_modified = body.review_decision == "modified" or body.modified_action is not None
+        is_opinion = decision.label is None and not is_modified
         engine.decisions.update(
             tx,
             decision,
@@ -150,6 +152,7 @@ def resolve_approval(engine: Engine, request_id: str, body: ApprovalResolution) 
             at=at,
             approval=body.resolution,
             comment=body.comment,
+            modified_action=body.modified_action,
             resolved_at=at,
         )
         return _approval_view(find_decision(engine, tx, decision.request_id))

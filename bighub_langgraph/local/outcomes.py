@@ -11,6 +11,7 @@ from bighub_langgraph.local.errors import ApiError, invalid_field, not_found
 from bighub_langgraph.local.repository import DecisionRow
 from bighub_langgraph.local.response import load_response
 from bighub_langgraph.local.schemas.requests import (
+    STATUS_ALIASES,
     TAXONOMY,
     OutcomeMeaning,
     OutcomeReport,
@@ -62,7 +63,11 @@ def get_timeline(engine: Engine, request_id: str) -> dict[str, Any]:
     with engine.store.transaction() as tx:
         decision = find_decision(engine, tx, request_id)
         reports = _list_reports(tx, decision)
-    answer = {"resolution": decision.approval, "comment": decision.comment}
+    answer = {
+        "resolution": decision.approval,
+        "comment": decision.comment,
+        "modified_action": decision.modified_action,
+    }
     events = [
         ("decision", decision.at, decision_context(decision)),
         ("approval", decision.resolved_at, answer),
@@ -107,7 +112,8 @@ def list_statuses(_engine: Engine) -> dict[str, Any]:
         "statuses": [
             {"status": status, "category": meaning.category, "severity": meaning.severity}
             for status, meaning in TAXONOMY.items()
-        ]
+        ],
+        "aliases": STATUS_ALIASES,
     }
 
 

@@ -50,6 +50,7 @@ class DecisionRow(NamedTuple):
     label: int | None = None
     label_at: float | None = None
     label_seq: int | None = None
+    modified_action: str | None = None
 
 
 class LabelRow(NamedTuple):

@@ -1,8 +1,9 @@
 """Request bodies. They are validated strictly before anything is decided or learned."""
 
+import re
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, AliasChoices, ConfigDict, Field
 
 from bighub_langgraph.local.schemas.wire_format import (
     Amount,
@@ -77,8 +78,22 @@ TAXONOMY: dict[str, OutcomeMeaning] = {
 }
 
 
+# Other words for them: those of the SDK's README and of the adapters' events, and near ones.
+STATUS_ALIASES = {
+    **dict.fromkeys(("COMPLETED", "EXECUTED", "SUCCEEDED"), "SUCCESS"),
+    **dict.fromkeys(("FAILED", "ERROR", "TOOL_ERROR"), "FAILURE"),
+    **dict.fromkeys(("APPROVAL_REQUIRED", "IN_PROGRESS"), "PENDING"),
+    "PARTIAL": "PARTIAL_SUCCESS",
+    "TIMED_OUT": "TIMEOUT",
+    "ROLLED_BACK": "ROLLBACK",
+    "CANCELED": "CANCELLED",
+    "DENIED": "BLOCKED",
+}
+
+
 def _parse_outcome_status(status: str) -> str:
-    normalized = status.strip().upper()
+    normalized = re.sub(r"[\s-]+", "_", status.strip().upper())
+    normalized = STATUS_ALIASES.get(normalized, normalized)
     if normalized not in TAXONOMY:
         raise ValueError(f"{status!r} is not an outcome status; see GET /outcomes/taxonomy")
     return normalized
@@ -134,7 +149,9 @@ class ApprovalResolution(Body):
 
     resolution: Literal["approved", "denied"]
     comment: LongText | None = None
-    better_action: LongText | None = None
+    modified_action: LongText | None = Field(
+        None, validation_alias=AliasChoices("modified_action", "better_action")
+    )
     review_decision: ShortText | None = None
 
 

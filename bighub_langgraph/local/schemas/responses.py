@@ -89,6 +89,7 @@ class ApprovalResponse(Resource):
     status: str = Field(validation_alias="approval")
     resolution: Literal["approved", "denied"] | None
     comment: str | None
+    modified_action: str | None
     risk_score: Fraction = Field(validation_alias="risk")
     recommendation: RecommendationWord
     reason: str
