@@ -9,13 +9,16 @@ from typing import Any
 import openai
 import pytest
 
+import bighub_langgraph
+from bighub_langgraph.core.errors import EngineAuthError
 from tests.openai_answers import Answer, calls, says
 from tests.openai_bighub import PROCEED, REVIEW, BighubServer, ScriptedBighub
+from tests.openai_runtime import runtime
 from tests.openai_server import ResponsesServer
 
 Json = dict[str, Any]
 
-REPLY = {
+REPLY: Json = {
     **PROCEED,
     "recommendation_confidence": "medium",
     "decision_intelligence": {"rationale": "like others", "trajectory_health": "healthy"},
@@ -248,7 +251,14 @@ def test_response_shape(model: ResponsesServer, bighub: ScriptedBighub) -> None:
     response = played(QUICKSTART, RUN)["response"]
     assert {"llm_response", "execution"} <= response.keys()
     last = response["execution"]["last"]
-    assert last["decision"] == {**REPLY, "request_id": "req_1"}
+    intelligence = {**INTELLIGENCE, **REPLY["decision_intelligence"]}
+    expected = {
+        **REPLY,
+        "request_id": "req_1",
+        "reason": None,
+        "decision_intelligence": intelligence,
+    }
+    assert last["decision"] == expected
     assert json.loads(json.dumps(response)) == response
 
 
@@ -347,3 +357,54 @@ def test_approvals(model: ResponsesServer, bighub: ScriptedBighub) -> None:
 
 def test_context_manager(model: ResponsesServer, bighub: ScriptedBighub) -> None:
     assert played(CONTEXT_MANAGER)["response"].status == "completed"
+
+
+DOCUMENTED = {
+    *("recommendation", "recommendation_confidence", "risk_score", "enforcement_mode"),
+    *("decision_intelligence", "request_id", "reason"),
+}
+INTELLIGENCE = dict.fromkeys(("rationale", "evidence_status", "trajectory_health", "alternatives"))
+
+
+def refused(_: Json) -> Json:
+    raise EngineAuthError("the key is refused")
+
+
+@pytest.mark.parametrize(
+    ("reply", "tool"),
+    [
+        (PROCEED, "pay"),
+        (REVIEW, "pay"),
+        ({"allowed": True, "result": "allowed", "confidence": 0.9, "risk": 0.2}, "pay"),
+        ({**PROCEED, "decision_intelligence": "none"}, "pay"),
+        (refused, "pay"),
+        (PROCEED, "look"),
+        (PROCEED, "unknown"),
+    ],
+)
+def test_a_decision_has_all_documented_keys_whatever_became_of_the_call(
+    reply: Any, tool: str
+) -> None:
+    with ResponsesServer() as server, runtime("blocking", server, reply) as client:
+        server.script(calls((tool, {})))
+        client.tool("pay", lambda: None)
+        client.tool("look", lambda: None, read_only=True)
+        decision = client.run()["execution"]["last"]["decision"]
+        checked = client.client.check_tool("pay", {})
+    for shown in (decision, checked):
+        assert shown.keys() >= DOCUMENTED
+        assert shown["decision_intelligence"].keys() >= INTELLIGENCE.keys()
+    if reply is refused:
+        assert decision["recommendation"] == "do_not_proceed"
+        assert decision["recommendation_confidence"] is None
+    if isinstance(reply, dict) and "confidence" in reply:
+        assert (decision["recommendation_confidence"], decision["risk_score"]) == (0.9, 0.2)
+
+
+def test_every_public_name_of_the_published_package_can_be_imported() -> None:
+    names = """
+        AdapterConfigurationError AsyncBighubOpenAI AsyncGuardedOpenAI BighubOpenAI GuardedOpenAI
+        GuardedToolResult ProviderResponseError ToolExecutionEvent ToolResult __version__
+    """
+    for name in names.split():
+        assert getattr(bighub_langgraph, name)

@@ -1,6 +1,7 @@
 """Events of calls, as results and streams hold them, and what the model reads about a call."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -85,6 +86,27 @@ class ToolResult(DecisionFields):
 
 GuardedToolResult = ToolResult
 
+# The documented keys of a decision and of its `decision_intelligence`.
+_DECISION: Json = dict.fromkeys(("recommendation", "enforcement_mode", "reason", "request_id"))
+_INTELLIGENCE: Json = dict.fromkeys(
+    ("rationale", "evidence_status", "trajectory_health", "alternatives")
+)
+
+
+def complete_decision(response: Mapping[str, Any]) -> Json:
+    """Return a decision with all documented keys; None where BIGHUB said nothing."""
+    intelligence = response.get("decision_intelligence")
+    if not isinstance(intelligence, dict):
+        intelligence = {}
+    return {
+        **_DECISION,
+        "recommendation_confidence": response.get("confidence"),
+        "risk_score": response.get("risk"),
+        **response,
+        "decision_intelligence": {**_INTELLIGENCE, **intelligence},
+    }
+
+
 # Fields of BIGHUB's response that an event repeats where the response has them.
 _REPEATED = (
     *[item.name for item in fields(DecisionFields)],
@@ -96,6 +118,7 @@ _REPEATED = (
 BLANK_EVENT: Json = {
     **dict.fromkeys([item.name for item in fields(ToolExecutionEvent)]),
     **dict.fromkeys(_REPEATED),
+    "decision": complete_decision({}),
     "schema_version": 1,
 }
 
@@ -112,7 +135,6 @@ def build_call_event(
         "tool": record.tool,
         "call_id": record.call_id,
         "status": _status_of(record),
-        "decision": {},
         "arguments": arguments,
         "event_id": record.key,
         "trace_id": trace_id,
@@ -127,7 +149,7 @@ def build_call_event(
             event["error"] = record.reason or None
     if (decision := record.decision) is not None:
         response = decision.reply
-        event["decision"] = response
+        event["decision"] = complete_decision(response)
         event.update((name, response[name]) for name in _REPEATED if name in response)
         event["risk_score"] = decision.risk_score
         event["trajectory_health"] = decision.trajectory_health

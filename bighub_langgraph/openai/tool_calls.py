@@ -71,7 +71,6 @@ def _build_error_event(call: ToolCallState, error: str, run: Run, context: RunCo
         "tool": call.tool,
         "call_id": call.call_id,
         "status": Status.TOOL_ERROR.value,
-        "decision": {},
         "arguments": to_jsonable(call.arguments),
         "error": error,
         "event_id": f"{run.run_id}-{call.call_id}",

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from bighub_langgraph.core.decision import resolve_verdict
 from bighub_langgraph.core.errors import ConfigurationError, InvalidCall
 from bighub_langgraph.core.evaluation import evaluate_request
-from bighub_langgraph.core.jsonable import to_jsonable
 from bighub_langgraph.core.models import ToolCall, Verdict, digest
 from bighub_langgraph.core.policy import (
     DecisionMode,
@@ -20,6 +19,7 @@ from bighub_langgraph.core.policy import (
 )
 from bighub_langgraph.openai.arguments import Parameters
 from bighub_langgraph.openai.errors import AdapterConfigurationError
+from bighub_langgraph.openai.events import complete_decision
 
 if TYPE_CHECKING:
     from bighub_langgraph.openai.run import RunContext
@@ -253,7 +253,7 @@ async def check_tool_call(tool: Tool, arguments: Json, context: "RunContext", ca
         Verdict.REVIEW if context.settings.policy_for(tool.name).always_review else Verdict.EXECUTE
     )
     verdict = resolve_verdict(decision, floor, context.settings.minimum_mode)
-    return {**to_jsonable(decision.reply), "_resolved_action": RESOLVED_ACTIONS[verdict]}
+    return {**complete_decision(decision.reply), "_resolved_action": RESOLVED_ACTIONS[verdict]}
 
 
 def _make_policy(name: str, options: Mapping[str, Any]) -> ToolPolicy:
