@@ -9,7 +9,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,8 +35,10 @@ from bighub_langgraph.core.lifecycle import (
     RerunAllowed,
 )
 from bighub_langgraph.core.models import CallRecord, State, ToolFailed, ToolSucceeded
+from bighub_langgraph.core.ports import Claim
 from bighub_langgraph.core.reporting import ReportingConfig, ReportKind
 from bighub_langgraph.journal.liveness import is_alive
+from bighub_langgraph.journal.memory_journal import MemoryJournal
 from bighub_langgraph.sqldb import Database
 from tests import postgres
 from tests.calls import decided_record
@@ -631,3 +633,49 @@ def test_a_live_process_is_never_taken_for_dead_while_the_clock_is_set(
     assert is_alive(journal.owner)
     monkeypatch.setattr(psutil, "boot_time", lambda: next(times))
     assert is_alive(journal.owner) is None
+
+
+# -- claims of work that is no call ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "postgresql"])
+def test_one_process_has_a_claim_until_it_ends_it_or_is_gone(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str
+) -> None:
+    with ExitStack() as resources:
+        if kind == "memory":
+            here: Any = Journal.in_memory()
+        else:
+            url = f"sqlite:///{tmp_path / 'calls.db'}"
+            if kind == "postgresql":
+                server = request.getfixturevalue("postgres_server")
+                url = resources.enter_context(postgres.database(server))
+            here = resources.enter_context(closing(Journal(url)))
+        first, second = f"{here.owner}/1", f"{here.owner}/2"
+        assert here.claim("k", first) == here.claim("k", second) == Claim(first)
+        here.end_claim("k", second)  # not its own
+        assert here.claim("k", second) == Claim(first)
+        here.end_claim("k", first)
+        assert here.claim("k", second) == Claim(second)
+        child = os.fork()
+        if child == 0:
+            # A forked child is another process, and its parent is alive where that can be seen.
+            here.claim("other", f"{here.owner}/1")
+            os._exit(0 if here.claim("k", "x/1").owner == second or kind == "memory" else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert here.claim("other", first) == Claim(first)  # the child is gone
+        here.end_claim("k", second, {"answer": 42})
+        here.end_claim("k", second)
+        assert here.claim("k", first) == Claim(second, {"answer": 42})
+        here.prune(-1.0)
+        if kind != "memory":  # one in memory keeps the newest results
+            assert here.claim("k", first) == Claim(first)
+
+
+def test_a_journal_in_memory_keeps_the_newest_results_of_claims() -> None:
+    journal = MemoryJournal(max_final_calls=2)
+    for key in "abc":
+        journal.claim(key, f"{journal.owner}/1")
+        journal.end_claim(key, f"{journal.owner}/1", {"key": key})
+    results = [journal.claim(key, f"{journal.owner}/2").result for key in "cba"]
+    assert results == [{"key": "c"}, {"key": "b"}, None]

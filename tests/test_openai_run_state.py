@@ -8,6 +8,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,7 @@ import pytest
 
 from bighub_langgraph import AsyncBighubOpenAI, Journal, RunState
 from bighub_langgraph.core.errors import InvalidCall
-from bighub_langgraph.core.lifecycle import Event, ExecutionStarted
-from bighub_langgraph.core.models import CallRecord
-from bighub_langgraph.core.reporting import ReportingConfig
+from bighub_langgraph.core.ports import Claim
 from bighub_langgraph.openai.errors import InvalidRunState
 from tests.openai_answers import calls, fails, says
 from tests.openai_bighub import PROCEED, REVIEW, AsyncScriptedBighub
@@ -223,24 +222,21 @@ async def test_two_tasks_that_resume_at_once_run_each_call_once(
 class SlowToClaim(Journal):
     """A journal that is slow to note that the run goes on, after the calls of one turn."""
 
-    def __init__(self, url: str, calls: int) -> None:
+    def __init__(self, url: str) -> None:
         super().__init__(url)
         self.claiming, self.let_go = threading.Event(), threading.Event()
-        self._remaining_starts = calls
 
-    def transition(self, key: str, event: Event, reporting: ReportingConfig) -> CallRecord:
-        self._remaining_starts -= isinstance(event, ExecutionStarted)
-        if self._remaining_starts < 0:
-            self.claiming.set()
-            self.let_go.wait(10)
-        return super().transition(key, event, reporting)
+    def claim(self, key: str, owner: str) -> Claim:
+        self.claiming.set()
+        self.let_go.wait(10)
+        return super().claim(key, owner)
 
 
 async def test_a_run_that_is_cancelled_while_resuming_can_be_resumed(
     server: ResponsesServer, journal: str
 ) -> None:
     model = openai.AsyncOpenAI(api_key="key", base_url=server.url)
-    slow, bighub = SlowToClaim(journal, calls=2), AsyncScriptedBighub(REVIEW)
+    slow, bighub = SlowToClaim(journal), AsyncScriptedBighub(REVIEW)
     async with AsyncBighubOpenAI(openai_client=model, bighub=bighub, journal=slow) as client:
         client.tool("refund", refund)
         state = (await client.run(messages="Refund both.", model="gpt-5")).to_state()
@@ -294,6 +290,8 @@ def test_second_processes_resume_at_once(
     lines = [process.communicate()[0].strip() for process in processes]
     assert lines == ["All refunded."] * 2
     assert sorted(ran.read_text()) == ["1", "2"]
+    with closing(Journal(journal)) as calls_journal:  # how a run continued is no call
+        assert [view.record.tool for view in calls_journal.admin.calls()] == ["refund"] * 2
 
 
 def test_a_run_that_fails_while_resuming_can_be_resumed(

@@ -14,7 +14,6 @@ from pydantic import AfterValidator
 
 from bighub_langgraph import AsyncBighubOpenAI, BighubGuard, BighubOpenAI, current_call
 from bighub_langgraph.core.errors import InvalidCall, JournalError
-from bighub_langgraph.core.lifecycle import ExecutionFinished
 from bighub_langgraph.openai.arguments import parse_arguments
 from bighub_langgraph.openai.errors import (
     AdapterConfigurationError,
@@ -339,15 +338,11 @@ def test_a_journal_that_fails_at_the_end_does_not_lose_the_answer(
         client.tool("refund", paid.refund)
         state = client.run().to_state()
         state.approve(state.interruptions[0])
-        journal = client.client._runtime.ports.journal
-        transition = journal.transition
 
-        def away(key: str, event: Any, reporting: Any) -> Any:
-            if isinstance(event, ExecutionFinished) and isinstance(event.result.output, dict):
-                raise JournalError("away")
-            return transition(key, event, reporting)
+        def away(*_: Any) -> None:
+            raise JournalError("away")
 
-        journal.transition = away
+        client.client._runtime.ports.journal.end_claim = away
         with caplog.at_level(logging.ERROR, "bighub_langgraph"):
             assert client.resume(state)["output_text"] == "Done."
     assert "could not store a response of run" in caplog.text

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from bighub_langgraph.core.errors import InvalidTransition
 from bighub_langgraph.core.lifecycle import Event
@@ -42,6 +42,13 @@ class QueuedReport:
     def body(self) -> Mapping[str, Any]:
         """What is delivered."""
         return self.read_body()
+
+
+class Claim(NamedTuple):
+    """The claim of work that only one process does, and the result that is kept of it."""
+
+    owner: str
+    result: Mapping[str, Any] | None = None
 
 
 class JournalPort(Protocol):
@@ -89,6 +96,14 @@ class JournalPort(Protocol):
 
     def is_owner_dead(self, record: CallRecord) -> bool:
         """Whether the process that runs a call has ended."""
+        ...
+
+    def claim(self, key: str, owner: str) -> Claim:
+        """Take a claim, unless it has a result or a living process holds it; return it."""
+        ...
+
+    def end_claim(self, key: str, owner: str, result: Mapping[str, Any] | None = None) -> None:
+        """Release an owner's claim, or keep its JSON-compatible result."""
         ...
 
     def lease_batch(

@@ -146,6 +146,7 @@ class JournalAdmin:
                 execute_many(db, schema.DELETE_CALL, keys)
             deleted += len(keys)
         with self._db.transaction() as db:
+            execute(db, schema.PRUNE_CLAIMS, before=before)
             execute(db, schema.DELETE_OWNERS, before=min(before, self._db.now() - DAY))
         return deleted
 

@@ -7,12 +7,13 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from bighub_langgraph.concurrency import fork_safe_lock
 from bighub_langgraph.core.errors import RecordNotFound
 from bighub_langgraph.core.lifecycle import Event, apply_event
 from bighub_langgraph.core.models import CallRecord, State
-from bighub_langgraph.core.ports import DELIVERY_LEASE, MEMORY_GRACE, QueuedReport
+from bighub_langgraph.core.ports import DELIVERY_LEASE, MEMORY_GRACE, Claim, QueuedReport
 from bighub_langgraph.core.redaction import redact
 from bighub_langgraph.core.reporting import (
     BODY_BUILDERS,
@@ -73,6 +74,7 @@ class MemoryJournal:
         self._pending: Counter[str] = Counter()  # undelivered reports by call
         self._dead_letters = 0
         self._last_id = 0
+        self._claims: dict[str, Claim] = {}
         self._process = ProcessIdentity()
         # When the journal is forgotten, and at interpreter exit.
         weakref.finalize(self, _log_lost, self._reports)
@@ -119,6 +121,26 @@ class MemoryJournal:
     def is_owner_dead(self, record: CallRecord) -> bool:
         """Whether the process that runs a call has ended: after a fork it is another process."""
         return process_of(record.owner) != self.owner
+
+    def claim(self, key: str, owner: str) -> Claim:
+        """Take a claim, unless it has a result or a living process holds it; return it."""
+        with self._lock:
+            claim = self._claims.get(key)
+            if claim is None or (claim.result is None and process_of(claim.owner) != self.owner):
+                claim = self._claims[key] = Claim(owner)
+            return claim
+
+    def end_claim(self, key: str, owner: str, result: Mapping[str, Any] | None = None) -> None:
+        """Release an owner's claim, or keep its result; of these, as many as of final calls."""
+        with self._lock:
+            if self._claims.get(key) != Claim(owner):
+                return
+            del self._claims[key]
+            if result is not None:
+                self._claims[key] = Claim(owner, result)
+                if len(self._claims) > self._max_final_calls:
+                    oldest = next(key for key, claim in self._claims.items() if claim.result)
+                    del self._claims[oldest]
 
     def lease_batch(
         self, at: float, limit: int, turn: str | None = None, *, early: bool = False

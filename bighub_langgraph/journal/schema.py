@@ -77,6 +77,16 @@ outbox = sa.Table(
     sqlite_autoincrement=True,
 )
 
+# Work that is no tool call, such as a run that continues; a claim is released by deleting it.
+claims = sa.Table(
+    "bighub_claims",
+    metadata,
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("result", sa.Text),
+)
+
 owners = sa.Table(
     "bighub_owners",
     metadata,
@@ -121,6 +131,16 @@ SELECT_PRUNABLE = f"""
     ORDER BY key LIMIT :limit"""
 DELETE_HISTORY = "DELETE FROM bighub_history WHERE key = :key"
 DELETE_CALL = "DELETE FROM bighub_calls WHERE key = :key"
+
+# -- claims ----------------------------------------------------------------------------------------
+
+INSERT_CLAIM = """
+    INSERT INTO bighub_claims (key, owner, at) VALUES (:key, :owner, :at) ON CONFLICT DO NOTHING"""
+SELECT_CLAIM = "SELECT * FROM bighub_claims WHERE key = :key"
+DELETE_CLAIM = "DELETE FROM bighub_claims WHERE key = :key AND owner = :owner AND result IS NULL"
+FINISH_CLAIM = """
+    UPDATE bighub_claims SET result = :result, at = :at WHERE key = :key AND owner = :owner"""
+PRUNE_CLAIMS = "DELETE FROM bighub_claims WHERE result IS NOT NULL AND at < :before"
 
 # -- owners ----------------------------------------------------------------------------------------
 

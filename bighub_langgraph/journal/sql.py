@@ -1,34 +1,30 @@
 """A journal on SQL: SQLite for one machine, PostgreSQL where several share it."""
 
 import logging
-import threading
 import time
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 import sqlalchemy as sa
 
 from bighub_langgraph.core.errors import (
-    BighubGuardError,
     ConfigurationError,
     InvalidTransition,
     JournalError,
     RecordNotFound,
 )
 from bighub_langgraph.core.lifecycle import (
-    ClaimReleased,
     DecisionMade,
     Event,
     ExecutionFinished,
-    ExecutionPaused,
     ExecutionStarted,
-    OwnerLost,
     apply_event,
 )
 from bighub_langgraph.core.models import CallRecord
-from bighub_langgraph.core.ports import QueuedReport
+from bighub_langgraph.core.ports import Claim, QueuedReport
 from bighub_langgraph.core.reporting import ReportingConfig
 from bighub_langgraph.journal import schema
 from bighub_langgraph.journal.admin import JournalAdmin
@@ -41,7 +37,9 @@ from bighub_langgraph.journal.row_mapping import (
     to_storable,
     transition_to_row,
 )
+from bighub_langgraph.journal.sql_claims import ClaimTable
 from bighub_langgraph.journal.sql_outbox import Outbox
+from bighub_langgraph.journal.write_behind import WriteBehind
 from bighub_langgraph.sql_engines import Location, parse_location
 from bighub_langgraph.sqldb import (
     Database,
@@ -59,8 +57,6 @@ LEASE = 30.0
 TICK = 1.0
 # How many open records are kept. Reading each again makes a claim on SQLite 0.2 ms slower.
 MAX_RECENT = 1024
-# Nobody else can find out how a tool ended, or that it never began.
-_RETRIED_EVENTS = (ExecutionFinished, ExecutionPaused, OwnerLost, ClaimReleased)
 
 
 class Journal:
@@ -95,6 +91,7 @@ class Journal:
         self._lease = lease
         self._process = ProcessIdentity()
         self._outbox = Outbox(self._db, self._process)
+        self._claims = ClaimTable(self._db, self._write_beat, self._is_dead)
         self._start()
         # When the journal is forgotten, and at interpreter exit.
         weakref.finalize(self, self._outbox.close)
@@ -179,7 +176,10 @@ class Journal:
 
     def is_owner_dead(self, record: CallRecord) -> bool:
         """Whether the process that runs a call has ended."""
-        process = process_of(record.owner)
+        return self._is_dead(record.owner)
+
+    def _is_dead(self, owner: str | None) -> bool:
+        process = process_of(owner)
         if process == self.owner:
             return False
         alive = is_alive(process)
@@ -189,6 +189,16 @@ class Journal:
         # While the database is away no process can write a heartbeat: count from its return.
         last: float = max([self._db.failed_at, *(row["beat_at"] for row in rows)])
         return self._db.now() - last > self._lease
+
+    def claim(self, key: str, owner: str) -> Claim:
+        """Take a claim, unless it has a result or a living process holds it; return it."""
+        claim = self._claims.claim(key, owner)
+        self._heartbeat.start()
+        return claim
+
+    def end_claim(self, key: str, owner: str, result: Mapping[str, Any] | None = None) -> None:
+        """Release an owner's claim, or keep its JSON-compatible result."""
+        self._claims.end(key, owner, result)
 
     def lease_batch(
         self, at: float, limit: int, turn: str | None = None, *, early: bool = False
@@ -275,7 +285,6 @@ class Journal:
         if isinstance(event, ExecutionFinished) and reports:
             self._outbox.reserve(reports, now)
         # With the claim, so that there is no claim without a heartbeat.
-        beats = isinstance(event, ExecutionStarted) and self._is_beat_due(now)
         identity = {"key": before.key, "created_at": before.created_at}
         with self._outbox.transaction() as db:
             previous = before.version
@@ -283,10 +292,8 @@ class Journal:
                 return None
             execute(db, schema.INSERT_HISTORY, **entry)
             execute_many(db, schema.INSERT_REPORT, reports)
-            if beats:
-                execute(db, schema.UPSERT_BEAT, owner=self.owner, beat_at=now)
-        if beats:
-            self._beat_at = now
+            if isinstance(event, ExecutionStarted):
+                self._write_beat(db)
         self._remember(after)
         return after
 
@@ -297,66 +304,28 @@ class Journal:
             if len(self._recent) > MAX_RECENT:
                 self._recent.popitem(last=False)
 
-    def _is_beat_due(self, now: float) -> bool:
-        return now - self._beat_at > self._lease / 3
+    def _is_beat_due(self) -> bool:
+        return self._db.now() - self._beat_at > self._lease / 3
+
+    def _write_beat(self, db: sa.Connection) -> None:
+        """Write the heartbeat when it is due, in a transaction that has taken effect so far."""
+        if self._is_beat_due():
+            now = self._db.now()
+            execute(db, schema.UPSERT_BEAT, owner=self.owner, beat_at=now)
+            self._beat_at = now
 
     def _beat(self) -> None:
         """Write the heartbeat when it is due, and what is pending."""
         try:
-            if self._is_beat_due(now := self._db.now()):
+            if self._is_beat_due():
                 with self._outbox.transaction() as db:
-                    execute(db, schema.UPSERT_BEAT, owner=self.owner, beat_at=now)
-                self._beat_at = now
+                    self._write_beat(db)
                 self._db.set_clock()
             self._outbox.flush()
         except JournalError as error:
             log.warning("no heartbeat could be written: %s", error)
         else:
             self._write_behind.flush(self._apply)
-
-
-class WriteBehind:
-    """Keeps transitions that the database did not take until it is back or the process ends."""
-
-    def __init__(self) -> None:
-        self._pending: list[tuple[str, Event, ReportingConfig]] = []
-        self._lock = threading.Lock()
-
-    def __bool__(self) -> bool:
-        return bool(self._pending)
-
-    def add(self, key: str, event: Event, reporting: ReportingConfig) -> bool:
-        """Keep a transition that only this process can make; return whether it is one."""
-        if not isinstance(event, _RETRIED_EVENTS):
-            return False
-        with self._lock:
-            self._pending.append((key, event, reporting))
-        return True
-
-    def flush(self, write: Callable[[str, Event, ReportingConfig], object]) -> None:
-        """Write the transitions in their order, as far as the database takes them."""
-        with self._lock:
-            while self._pending:
-                key, event, reporting = self._pending[0]
-                name = type(event).__name__
-                try:
-                    write(key, event, reporting)
-                    log.warning("call %s: %s is written now", key[:12], name)
-                except JournalError:
-                    return
-                except BighubGuardError as error:
-                    # It was written at the time, or the call was completed by someone else.
-                    log.warning("call %s: %s is not written: %s", key[:12], name, error)
-                del self._pending[0]
-
-    def log_lost(self) -> None:
-        """Log the transitions that will never be written."""
-        for key, event, _ in self._pending:
-            log.error(
-                "call %s: the journal never took its end (%s); its outcome will show as unknown",
-                key[:12],
-                type(event).__name__,
-            )
 
 
 def _check_location(location: Location) -> sa.URL:
