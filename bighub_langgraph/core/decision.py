@@ -1,9 +1,10 @@
 """Parse BIGHUB's responses into decisions, and turn a decision into a verdict."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from enum import StrEnum
 from types import NoneType
-from typing import Any
+from typing import Any, TypeVar
 
 from bighub_langgraph.core.errors import EngineError, EngineUnavailable, InvalidDecisionError
 from bighub_langgraph.core.jsonable import MAPPING, short_repr, to_jsonable
@@ -17,6 +18,7 @@ from bighub_langgraph.core.models import (
 )
 from bighub_langgraph.core.redaction import redact_exception
 
+Word = TypeVar("Word", bound=StrEnum)
 VERDICT_FIELDS = ("recommendation", "enforced_verdict", "enforcement_mode", "allowed", "result")
 
 
@@ -52,8 +54,10 @@ def _parse(response: object) -> Decision:
     intelligence = reply.get("decision_intelligence")
     return Decision(
         reply=reply,
-        recommendation=_parse_recommendation(response.get("recommendation")),
-        mode=_parse_mode(response.get("enforcement_mode")),
+        recommendation=_parse_word(
+            reply.get("recommendation"), _WORDS, Recommendation.MISSING, Recommendation.UNKNOWN
+        ),
+        mode=_parse_word(reply.get("enforcement_mode"), tuple(Mode), Mode.ADVISORY, Mode.REVIEW),
         request_id=_parse_request_id(response),
         risk_score=_parse_risk(response),
         intelligence=intelligence if isinstance(intelligence, dict) else {},
@@ -87,27 +91,11 @@ _FALLBACKS = {
 }
 
 
-def _parse_recommendation(value: object) -> Recommendation:
-    if value is None:
-        return Recommendation.MISSING
-    unknown = Recommendation.UNKNOWN
-    return _RECOMMENDATIONS.get(value, unknown) if isinstance(value, str) else unknown
+_WORDS = frozenset(Recommendation) - {Recommendation.UNKNOWN, Recommendation.MISSING}
 
 
-_RECOMMENDATIONS: Mapping[str, Recommendation] = {
-    recommendation.value: recommendation
-    for recommendation in Recommendation
-    if recommendation not in {Recommendation.UNKNOWN, Recommendation.MISSING}
-}
-
-
-def _parse_mode(value: object) -> Mode:
-    if value is None:
-        return Mode.ADVISORY
-    return _MODES.get(value, Mode.REVIEW) if isinstance(value, str) else Mode.REVIEW
-
-
-_MODES: Mapping[str, Mode] = {mode.value: mode for mode in Mode}
+def _parse_word(value: object, words: Collection[Word], missing: Word, unknown: Word) -> Word:
+    return missing if value is None else next((word for word in words if word == value), unknown)
 
 
 def _parse_request_id(response: Mapping[str, Any]) -> str:

@@ -136,6 +136,10 @@ def apply_event(record: CallRecord, event: Event) -> CallRecord:
     transition = TRANSITIONS.get((record.state, type(event)))
     if transition is None:
         raise InvalidTransition(record.key, record.state, type(event).__name__)
+    owner = getattr(event, "owner", record.owner)
+    if owner != record.owner and not isinstance(event, ExecutionStarted):
+        why = f"it belongs to {record.owner}, not to {owner}"
+        raise InvalidTransition(record.key, record.state, type(event).__name__, why)
     return record._replace(**transition(record, event), version=record.version + 1)
 
 
@@ -243,23 +247,19 @@ def _start_again(_: CallRecord, event: ExecutionStarted) -> Changes:
     return {"state": State.RUNNING, "owner": event.owner}
 
 
-def _finish(record: CallRecord, event: ExecutionFinished) -> Changes:
-    _check_owner(record, event)
+def _finish(_: CallRecord, event: ExecutionFinished) -> Changes:
     return _complete(event.result)
 
 
-def _pause(record: CallRecord, event: ExecutionPaused) -> Changes:
-    _check_owner(record, event)
+def _pause(_: CallRecord, __: ExecutionPaused) -> Changes:
     return {"state": State.PAUSED, "owner": None}
 
 
-def _release(record: CallRecord, event: ClaimReleased) -> Changes:
-    _check_owner(record, event)
+def _release(record: CallRecord, _: ClaimReleased) -> Changes:
     return {"state": State.ALLOWED, "owner": None, "starts": record.starts - 1}
 
 
-def _lose(record: CallRecord, event: OwnerLost) -> Changes:
-    _check_owner(record, event)
+def _lose(_: CallRecord, event: OwnerLost) -> Changes:
     return {"state": State.UNKNOWN, "reason": event.reason}
 
 
@@ -280,14 +280,6 @@ def _allow_rerun(record: CallRecord, event: RerunAllowed) -> Changes:
 def _complete(result: ToolOutcome) -> Changes:
     state = State.EXECUTED if isinstance(result, ToolSucceeded) else State.TOOL_ERROR
     return {"state": state, "result": result, "reason": "", "owner": None}
-
-
-def _check_owner(
-    record: CallRecord, event: ExecutionFinished | ExecutionPaused | ClaimReleased | OwnerLost
-) -> None:
-    if event.owner != record.owner:
-        why = f"it belongs to {record.owner}, not to {event.owner}"
-        raise InvalidTransition(record.key, record.state, type(event).__name__, why)
 
 
 # Each function takes the event of its row, which the type of the table cannot express.

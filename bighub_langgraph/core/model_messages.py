@@ -20,7 +20,10 @@ def message_for_model(record: CallRecord) -> str:  # noqa: PLR0911 - one case pe
         case State.RUNNING:
             return f"{tool} was started and has not returned yet. {DO_NOT_REPEAT}"
         case State.UNKNOWN:
-            return unknown_outcome_message(record)
+            return (
+                f"{tool} was started, and whether it took effect is not known ({record.reason}). "
+                "Do not repeat it; say so, and ask someone to check."
+            )
         case State.EXECUTED:
             return f"{tool} ran, and its result was delivered elsewhere. {DO_NOT_REPEAT}"
         case State.TOOL_ERROR:
@@ -40,14 +43,6 @@ def message_for_model(record: CallRecord) -> str:  # noqa: PLR0911 - one case pe
             return f"{tool} did not run: a person changed its arguments."
         case _:
             assert_never(record.state)
-
-
-def unknown_outcome_message(record: CallRecord) -> str:
-    """Return the message about a call whose outcome is unknown."""
-    return (
-        f"{record.tool} was started, and whether it took effect is not known ({record.reason}). "
-        "Do not repeat it; say so, and ask someone to check."
-    )
 
 
 def output_after_edit(tool: str, arguments: Mapping[str, Any], output: str) -> str:

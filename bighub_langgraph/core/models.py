@@ -340,15 +340,8 @@ class CallRecord(NamedTuple):
     @classmethod
     def of(cls, call: ToolCall, request: EvaluationRequest, at: float) -> "CallRecord":
         """Return a new record of a call that is not evaluated yet."""
-        return cls(
-            key=call.key,
-            thread=call.thread,
-            turn=call.turn,
-            call_id=call.call_id,
-            tool=call.tool,
-            request=request,
-            created_at=at,
-        )
+        call_fields = (call.thread, call.turn, call.call_id, call.tool)
+        return cls(call.key, *call_fields, request, created_at=at)
 
     @property
     def is_final(self) -> bool:
