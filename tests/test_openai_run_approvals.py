@@ -159,31 +159,35 @@ def test_an_edit_that_bighub_blocks_does_not_run(server: ResponsesServer, client
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        ("yes", "answered 'yes'"),
-        (True, "answered True"),
-        ({}, "answered {}"),
-        ({"resolution": "maybe"}, "instead of a mapping with a resolution"),
+        ("yes", "holds no decision: 'yes'"),
+        (True, "holds no decision: True"),
+        ({}, "has no type: {}"),
+        ({"resolution": "maybe"}, "'maybe' for refund is not one of approve"),
         ({**YES, "arguments": {"order": 1}}, "cannot be used"),
-        ({**YES, "arguments": "order 1"}, "must be a mapping"),
+        ({**YES, "arguments": "order 1"}, "an edit of refund is"),
     ],
 )
-def test_an_invalid_answer_is_a_denial_that_says_so(
+def test_an_invalid_answer_blocks_the_call_and_is_no_denial(
     server: ResponsesServer, client_kind: str, answer: Any, message: str
 ) -> None:
     with runtime(client_kind, server, over(5)) as client:
         client.tool("refund", refund)
         last = client.run_with_approval(lambda _: answer)["execution"]["last"]
+        assert client.bighub.resolutions == []
     assert last["status"] == "blocked"
     assert message in last["error"]
 
 
-def test_a_callback_that_raises_is_a_denial(server: ResponsesServer, client_kind: str) -> None:
+def test_a_callback_that_raises_blocks_the_call_and_is_no_denial(
+    server: ResponsesServer, client_kind: str
+) -> None:
     def ask(_: Json) -> Json:
         raise RuntimeError("pager is down")
 
     with runtime(client_kind, server, over(5)) as client:
         client.tool("refund", refund)
         last = client.run_with_approval(ask)["execution"]["last"]
+        assert client.bighub.resolutions == []
     assert (last["status"], "pager is down" in last["error"]) == ("blocked", True)
 
 
@@ -433,4 +437,4 @@ def test_an_answer_that_the_tool_does_not_allow_is_none(
         client.tool("refund", refund, allowed_decisions=allowed)
         last = client.run_with_approval(lambda _: edit)["execution"]["last"]
     assert last["status"] == "blocked"
-    assert "may be answered with: approve, reject" in last["error"]
+    assert "edit is not allowed for refund; allowed: approve, reject" in last["error"]

@@ -1,7 +1,9 @@
 """Approval answers: parse what an approver sends, record it, build what an approver is shown."""
 
+import contextlib
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bighub_langgraph.core.errors import BighubGuardError, InvalidCall
@@ -53,7 +55,9 @@ def parse_answers(response: object, pending: Sequence[PendingApproval]) -> list[
     """Parse an approval response. It may answer only some of the calls.
 
     Accepted are LangChain's `{"decisions": [...]}` by position or by `tool_call_id`, a single
-    decision, Agent Inbox's list, and BIGHUB's `{"resolution", "comment", "approver"}`.
+    decision, Agent Inbox's list, and BIGHUB's `{"resolution", "comment", "approver"}`; each also
+    as JSON text. An edit that changes nothing is an approval, and an approval of other arguments
+    than those shown is an edit.
 
     Raises:
         InvalidApprovalResponse: Any part of it is unclear; the message says what to send.
@@ -68,6 +72,9 @@ def parse_answers(response: object, pending: Sequence[PendingApproval]) -> list[
 
 
 def _parse_decisions(response: object) -> list[Mapping[str, Any]]:
+    if isinstance(response, str):
+        with contextlib.suppress(ValueError, RecursionError):  # other text holds no decision
+            response = json.loads(response)
     if isinstance(response, Mapping):
         decisions = response.get("decisions", response)
         response = decisions if isinstance(decisions, list | tuple) else [decisions]
@@ -104,60 +111,64 @@ def _match_calls(
 
 def _parse_answer(decision: Mapping[str, Any], call: PendingApproval) -> ApprovalAnswer:
     answer = _parse_type(decision, call)
-    if answer not in call.allowed:
-        allowed = ", ".join(call.allowed)
-        raise InvalidApprovalResponse(
-            f"{answer.value} is not allowed for {call.tool}; allowed: {allowed}"
-        )
-    tool, arguments = _parse_edit(decision, call) if answer is Answer.EDIT else ("", None)
-    is_response = answer is Answer.RESPOND
-    text = _first_text(decision, "message", "args" if is_response else "message", "comment")
-    if is_response and not text:
-        raise InvalidApprovalResponse(f"a response to {call.tool} needs a message")
-    return ApprovalAnswer(
-        call_id=call.call_id,
-        answer=answer,
-        text="" if answer in {Answer.APPROVE, Answer.EDIT} else text,
-        comment=_first_text(decision, "comment", "message"),
-        approver=_first_text(decision, "approver"),
-        tool=tool,
-        arguments=arguments,
+    _check_allowed(answer, call)
+    comment = _first_text(decision, "comment", "message", "reason")
+    parsed = ApprovalAnswer(
+        call.call_id, answer, comment=comment, approver=_first_text(decision, "approver")
     )
+    if answer is Answer.REJECT:
+        return replace(parsed, text=_first_text(decision, "message", "comment", "reason"))
+    if answer is Answer.RESPOND:
+        if not (text := _first_text(decision, "message", "args", "comment")):
+            raise InvalidApprovalResponse(f"a response to {call.tool} needs a message")
+        return replace(parsed, text=text)
+    if answer is Answer.APPROVE and all(decision.get(name) is None for name in _EDIT_FIELDS):
+        return parsed
+    tool, arguments = _parse_edit(decision, call)
+    if tool == call.tool and digest(arguments) == digest(call.arguments):
+        return replace(parsed, answer=Answer.APPROVE)
+    _check_allowed(Answer.EDIT, call)
+    return replace(parsed, answer=Answer.EDIT, tool=tool, arguments=arguments)
 
 
-# By the field that names the answer: LangChain's and Agent Inbox's types, BIGHUB's resolutions.
-_ANSWERS: Mapping[str, Mapping[str, Answer]] = {
-    "type": {
-        "approve": Answer.APPROVE,
-        "edit": Answer.EDIT,
-        "reject": Answer.REJECT,
-        "respond": Answer.RESPOND,
-        "accept": Answer.APPROVE,
-        "ignore": Answer.REJECT,
-        "response": Answer.RESPOND,
-    },
-    "resolution": {"approved": Answer.APPROVE, "denied": Answer.REJECT},
+# LangChain's and Agent Inbox's types, BIGHUB's resolutions, and what people write for them.
+ANSWERS: Mapping[str, Answer] = {
+    **dict.fromkeys(("approve", "approved", "accept"), Answer.APPROVE),
+    "edit": Answer.EDIT,
+    **dict.fromkeys(("reject", "rejected", "deny", "denied", "ignore"), Answer.REJECT),
+    **dict.fromkeys(("respond", "response"), Answer.RESPOND),
 }
+_EDIT_FIELDS = ("edited_action", "args", "arguments")
 
 
 def _parse_type(decision: Mapping[str, Any], call: PendingApproval) -> Answer:
-    for name, answers in _ANSWERS.items():
-        if name in decision:
-            value = decision[name]
-            if isinstance(value, str) and value in answers:
-                return answers[value]
-            raise InvalidApprovalResponse(
-                f"{name} {short_repr(value)} for {call.tool} is none of {', '.join(answers)}"
-            )
-    raise InvalidApprovalResponse(
-        f"a decision about {call.tool} has no type: {short_repr(decision)}"
-    )
+    words = [decision[name] for name in ("type", "resolution") if name in decision]
+    answers = {ANSWERS.get(word) if isinstance(word, str) else None for word in words}
+    if len(answers) == 1 and (answer := answers.pop()) is not None:
+        return answer
+    if not words:
+        raise InvalidApprovalResponse(
+            f"a decision about {call.tool} has no type: {short_repr(decision)}"
+        )
+    listed = " and ".join(map(short_repr, words))
+    raise InvalidApprovalResponse(f"{listed} for {call.tool} is not one of {', '.join(ANSWERS)}")
+
+
+def _check_allowed(answer: Answer, call: PendingApproval) -> None:
+    if answer not in call.allowed:
+        allowed = ", ".join(dict.fromkeys(call.allowed))
+        raise InvalidApprovalResponse(
+            f"{answer.value} is not allowed for {call.tool}; allowed: {allowed}"
+        )
 
 
 def _parse_edit(
     decision: Mapping[str, Any], call: PendingApproval
 ) -> tuple[str, Mapping[str, Any]]:
-    action = decision.get("edited_action", decision.get("args"))
+    values = {name: decision[name] for name in _EDIT_FIELDS if decision.get(name) is not None}
+    [action] = values.values() if len(values) == 1 else [None]
+    if "arguments" in values:  # BIGHUB's adapter
+        action = {"args": action}
     if not isinstance(action, Mapping) or not isinstance(action.get("args"), Mapping):
         raise InvalidApprovalResponse(
             f'an edit of {call.tool} is {{"edited_action": {{"name", "args"}}}}'
@@ -173,11 +184,6 @@ def _parse_edit(
     except InvalidCall as error:
         raise InvalidApprovalResponse(str(error)) from error
     return str(tool), arguments
-
-
-def has_same_arguments(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
-    """Whether two sets of arguments are the same JSON."""
-    return digest(first) == digest(second)
 
 
 def _first_text(decision: Mapping[str, Any], *names: str) -> str:

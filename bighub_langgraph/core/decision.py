@@ -18,7 +18,7 @@ from bighub_langgraph.core.models import (
 )
 from bighub_langgraph.core.redaction import redact_exception
 
-Word = TypeVar("Word", bound=StrEnum)
+Term = TypeVar("Term", bound=StrEnum)
 VERDICT_FIELDS = ("recommendation", "enforced_verdict", "enforcement_mode", "allowed", "result")
 
 
@@ -54,10 +54,10 @@ def _parse(response: object) -> Decision:
     intelligence = reply.get("decision_intelligence")
     return Decision(
         reply=reply,
-        recommendation=_parse_word(
-            reply.get("recommendation"), _WORDS, Recommendation.MISSING, Recommendation.UNKNOWN
+        recommendation=_parse_term(
+            reply.get("recommendation"), _TERMS, Recommendation.MISSING, Recommendation.UNKNOWN
         ),
-        mode=_parse_word(reply.get("enforcement_mode"), tuple(Mode), Mode.ADVISORY, Mode.REVIEW),
+        mode=_parse_term(reply.get("enforcement_mode"), tuple(Mode), Mode.ADVISORY, Mode.REVIEW),
         request_id=_parse_request_id(response),
         risk_score=_parse_risk(response),
         intelligence=intelligence if isinstance(intelligence, dict) else {},
@@ -91,11 +91,11 @@ _FALLBACKS = {
 }
 
 
-_WORDS = frozenset(Recommendation) - {Recommendation.UNKNOWN, Recommendation.MISSING}
+_TERMS = frozenset(Recommendation) - {Recommendation.UNKNOWN, Recommendation.MISSING}
 
 
-def _parse_word(value: object, words: Collection[Word], missing: Word, unknown: Word) -> Word:
-    return missing if value is None else next((word for word in words if word == value), unknown)
+def _parse_term(value: object, terms: Collection[Term], missing: Term, unknown: Term) -> Term:
+    return missing if value is None else next((term for term in terms if term == value), unknown)
 
 
 def _parse_request_id(response: Mapping[str, Any]) -> str:

@@ -17,7 +17,6 @@ from bighub_langgraph.core.approval_answers import (
     build_answer_schema,
     build_evidence,
     describe_call,
-    has_same_arguments,
     parse_answers,
     record_answer,
 )
@@ -197,10 +196,8 @@ class ApprovalRequest:
         return AnsweredCall(planned, record)
 
     def _edited_call(self, answer: ApprovalAnswer, call: PlannedCall) -> ToolCall | None:
-        """Return the call as a person edited it; an edit without changes is an approval."""
+        """Return the call as a person edited it; None where it was not edited."""
         if answer.arguments is None:
-            return None
-        if answer.tool == call["name"] and has_same_arguments(answer.arguments, call["args"]):
             return None
         plan, arguments = self._plan, dict(answer.arguments)
         return ToolCall(plan["thread"], plan["turn"], call["id"], answer.tool, arguments)
@@ -209,9 +206,8 @@ class ApprovalRequest:
         self, answer: ApprovalAnswer, edited: ToolCall | None, user: str | None, at: float
     ) -> Approval:
         lifetime = self._settings.approvals.expires_after
-        without_changes = answer.answer is Answer.EDIT and edited is None
         return Approval(
-            answer=Answer.APPROVE if without_changes else answer.answer,
+            answer=answer.answer,
             at=at,
             text=answer.text,
             comment=answer.comment,

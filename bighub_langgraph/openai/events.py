@@ -175,7 +175,8 @@ def output_for_model(record: CallRecord, arguments: Json, *, edited: bool = Fals
         case ToolFailed(error):
             message["error"] = error
         case None:
-            message["reason"] = message_for_model(record)
+            key = "output" if record.state is State.ANSWERED else "reason"
+            message[key] = message_for_model(record)
     if edited and record.result is not None:
         message["note"] = output_after_edit(record.tool, arguments, "").strip()
     text = _dump(message)

@@ -1,12 +1,20 @@
 """People's answers to pending calls: by a callback, in a stored run, or by BIGHUB's request id."""
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from bighub_langgraph.core.approval_answers import record_answer
+from bighub_langgraph.core.approval_answers import (
+    ANSWERS,
+    InvalidApprovalResponse,
+    PendingApproval,
+    block_call,
+    parse_answers,
+    record_answer,
+)
 from bighub_langgraph.core.decision import parse_decision
 from bighub_langgraph.core.errors import InvalidCall, RecordNotFound
 from bighub_langgraph.core.evaluation import EditedCall
@@ -31,11 +39,9 @@ from bighub_langgraph.openai.run import Run, RunContext, RunEnding, ToolCallStat
 from bighub_langgraph.openai.tool_calls import evaluate_pending_calls, execute_calls
 from bighub_langgraph.openai.tools import ToolRegistry
 
+log = logging.getLogger("bighub_langgraph")
 Json = dict[str, Any]
 AskForApproval = Callable[[Json], Awaitable[Any]]
-
-_APPROVED = frozenset(("approved", "approve"))
-_DENIED = frozenset(("denied", "rejected", "reject", "deny"))
 
 
 # -- answers of a callback -------------------------------------------------------------------------
@@ -58,8 +64,12 @@ async def ask_for_approvals(
         }
         try:
             answered = _parse_answer(await ask(question), call, context)
+        except (InvalidApprovalResponse, InvalidCall, InvalidRunState) as error:
+            reason = f"the approval callback's answer cannot be used: {error}"
+            answered = await _block(call, reason, context)
         except Exception as error:  # noqa: BLE001 - a callback that fails is no permission
-            answered = _deny(call, f"the approval callback raised {error!r:.200}", context)
+            reason = f"the approval callback raised {error!r:.200}"
+            answered = await _block(call, reason, context)
         calls.append(answered)
     return calls
 
@@ -73,36 +83,32 @@ def summarize_approvals(calls: Sequence[ToolCallState], ending: RunEnding) -> Js
 
 
 def _parse_answer(response: Any, call: ToolCallState, context: RunContext) -> ToolCallState:
-    """Return the call with the callback's answer; an answer that cannot be used is a denial."""
+    """Return the call with the callback's answer."""
     if response is None:
         return call
-    resolution = response.get("resolution") if isinstance(response, Mapping) else None
-    if resolution not in _APPROVED | _DENIED:
-        return _deny(
-            call,
-            f"the approval callback answered {response!r:.80} instead of a mapping with a "
-            'resolution, "approved" or "denied"',
-            context,
-        )
+    is_hosted = call.kind == "mcp"
+    allowed = [Answer.APPROVE] if is_hosted else context.settings.allowed_decisions(call.tool)
+    pending = PendingApproval(call.call_id, call.tool, call.arguments, [*allowed, Answer.REJECT])
+    [answer] = parse_answers(response, [pending])
     approval = Approval(
-        Answer.APPROVE if resolution in _APPROVED else Answer.REJECT,
+        answer.answer,
         context.ports.clock(),
-        comment=str(response.get("comment") or ""),
-        approver=str(response.get("approver") or ""),
+        text="denied" if answer.answer is Answer.REJECT and not answer.text else answer.text,
+        comment=answer.comment,
+        approver=answer.approver,
     )
-    if approval.answer is Answer.REJECT:
-        return call._replace(approval=replace(approval, text=approval.comment or "denied"))
-    call = call._replace(approval=approval)
-    try:
-        if (arguments := response.get("arguments")) is not None:
-            call = answer_with_arguments(call, arguments, approval, context.tools)
-        _refuse_forbidden(call, context)
-    except (InvalidCall, InvalidRunState) as error:
-        return _deny(call, f"the approval callback's answer cannot be used: {error}", context)
-    return call
+    if answer.arguments is None:
+        return call._replace(approval=approval)
+    return answer_with_arguments(call, answer.arguments, approval, context.tools)
 
 
-def _deny(call: ToolCallState, reason: str, context: RunContext) -> ToolCallState:
+async def _block(call: ToolCallState, reason: str, context: RunContext) -> ToolCallState:
+    """Return a call that its callback did not answer: blocked, which is no denial by a person."""
+    if call.event.get("outcome_unknown"):
+        log.warning("%s; call %s stays pending", reason, call.call_id)
+        return call
+    if record := (await context.ports.find([call.key or ""])).get(call.key or ""):
+        await block_call(record, reason, context.ports)
     return call._replace(approval=Approval(Answer.REJECT, context.ports.clock(), reason))
 
 
@@ -120,7 +126,8 @@ def _summarize_approval(call: ToolCallState, ending: RunEnding) -> Json:
     event = [event for event in ending.run.events if event["call_id"] == call.call_id][-1]
     if event["status"] in {Status.EXECUTED, Status.TOOL_ERROR}:
         summary |= {"resumed": True, "tool_output": event["output"]}
-    resolution = "denied" if call.approval.answer is Answer.REJECT else "approved"
+    is_approved = call.approval.answer in {Answer.APPROVE, Answer.EDIT}
+    resolution = "approved" if is_approved else "denied"
     summary["approval"] = {
         "request_id": call.request_id,
         "status": resolution,
@@ -276,7 +283,8 @@ async def resolve_request(
         "approval": to_jsonable(response),
     }
     record = record or await _insert_record(request, context)
-    if record.state is State.AWAITING:
+    # A response of BIGHUB that is neither a yes nor a no leaves the call pending.
+    if record.state is State.AWAITING and (is_approved or ANSWERS.get(resolution) is Answer.REJECT):
         approval = Approval(
             Answer.APPROVE if is_approved else Answer.REJECT,
             context.ports.clock(),
