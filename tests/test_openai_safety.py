@@ -20,7 +20,6 @@ from bighub_langgraph.openai.errors import (
     InvalidRunState,
     ProviderResponseError,
 )
-from bighub_langgraph.openai.function_schema import parameters_from_signature
 from bighub_langgraph.openai.parameters_schema import parameters_from_schema
 from bighub_langgraph.openai.response_parsing import parse_response
 from bighub_langgraph.openai.run import Run
@@ -146,20 +145,6 @@ def test_arguments_changed_in_place_after_the_decision_are_not_run(
         last = client.resume(state)["execution"]["last"]
     assert (last["status"], paid) == ("tool_error", [])
     assert "changed after it was decided" in last["error"]
-
-
-def hundredfold(cents: int) -> int:
-    return cents * 100
-
-
-def test_a_validator_that_changes_its_own_result_is_refused_by_name() -> None:
-    def pay(cents: Annotated[int, AfterValidator(hundredfold)], names: set[str]) -> None: ...
-
-    with pytest.raises(InvalidCall, match="checking cents twice"):
-        parameters_from_signature(pay, "pay").check({"cents": 5, "names": ["a", "b"]})
-    assert (
-        parameters_from_signature(pay, "pay").check({"cents": 0, "names": ["a", "b"]})["cents"] == 0
-    )
 
 
 @pytest.mark.parametrize("later", ["approve", "reject", "edit"])

@@ -4,14 +4,19 @@ import inspect
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from math import isfinite
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bighub_langgraph.core.errors import InvalidCall
-from bighub_langgraph.core.jsonable import exception_text, truncate
-from bighub_langgraph.openai.strict import remove_filler_nulls
+from bighub_langgraph.core.jsonable import (
+    copy_jsonable,
+    exception_text,
+    replace_surrogates,
+    truncate,
+)
+from bighub_langgraph.openai.strict import normalize
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -30,8 +35,8 @@ class ValidatedArguments(NamedTuple):
     """Arguments that fit the tool's parameters.
 
     Attributes:
-        arguments: Complete and JSON-compatible, as they are recorded and shown to people.
-        bind: Returns the values for one call of the function, which may change them.
+        arguments: The JSON that the model sent, with defaults: recorded, and shown to people.
+        bind: Returns the values that this JSON stands for, for one call of the function.
     """
 
     arguments: Json
@@ -41,12 +46,17 @@ class ValidatedArguments(NamedTuple):
 def parse_arguments(raw: Any, tool: str) -> Json:
     """Parse the arguments of a call: JSON text as the service sends it, or a mapping.
 
+    Half surrogates, which no UTF-8 text can hold, become `?`.
+
     Raises:
         InvalidCall: They are not a JSON object, or are nested too deeply to be stored.
     """
     try:
-        arguments = _decode(raw or "{}") if isinstance(raw, str) else raw
-    except (ValueError, RecursionError) as error:
+        text = replace_surrogates(raw if isinstance(raw, str) else _encode(raw))
+        arguments = _decode(text or "{}")
+        if "\\ud" in text.lower():  # maybe half of a pair, escaped
+            arguments = _decode(replace_surrogates(_encode(arguments)))
+    except (TypeError, ValueError, RecursionError) as error:
         raise InvalidCall(
             f"the arguments of {tool!r} are not JSON ({error}); send the whole call again"
         ) from error
@@ -75,26 +85,26 @@ class Parameters(ABC):
     schema: Json
     strict: bool
 
-    def validate(self, arguments: Mapping[str, Any]) -> ValidatedArguments:
-        """Validate and coerce arguments, and fill in defaults.
+    def validate(self, arguments: Json) -> ValidatedArguments:
+        """Fill in defaults and validate parsed arguments.
 
         Raises:
             InvalidCall: They do not fit. The message tells the model which argument is wrong.
         """
         try:
-            return self._validate(dict(arguments))
+            return self._validate(arguments)
         except InvalidCall:
             raise
         except Exception as error:  # a validator of the user's own may raise anything
             fault = f"{type(error).__name__}: {exception_text(error)}"
             raise self._invalid_call([fault]) from error
 
-    def check(self, arguments: Mapping[str, Any]) -> Json:
-        """Validate arguments and return them as they are recorded and shown."""
-        return self.validate(arguments).arguments
+    def check(self, arguments: Any) -> Json:
+        """Validate a person's or a program's arguments; return them as they are recorded."""
+        return self.validate(parse_arguments(arguments, self.tool)).arguments
 
     @abstractmethod
-    def bind(self, arguments: Mapping[str, Any]) -> BoundArguments:
+    def bind(self, arguments: Json) -> BoundArguments:
         """Return the values to call the function with, from recorded arguments."""
 
     @abstractmethod
@@ -116,66 +126,38 @@ class SignatureParameters(Parameters):
             names of the parameters.
         parameters: The parameters that the model fills in, by field.
         declared_schema: The schema before its conversion to strict form.
+        defaults: The defaults that JSON can express, by parameter.
     """
 
     model: type["BaseModel"]
     parameters: Mapping[str, inspect.Parameter]
     declared_schema: Json
+    defaults: Json
 
-    def bind(self, arguments: Mapping[str, Any]) -> BoundArguments:
-        """Validate recorded arguments again and return Python values."""
+    def bind(self, arguments: Json) -> BoundArguments:
+        """See `Parameters.bind`."""
         return self._bind_values(self._parse(arguments))
 
     def _validate(self, arguments: Json) -> ValidatedArguments:
+        schema = self.declared_schema
+        arguments = {**copy_jsonable(self.defaults), **normalize(arguments, schema, schema)}
+        return ValidatedArguments(arguments, partial(self._bind_values, self._parse(arguments)))
+
+    def _parse(self, arguments: Json) -> "BaseModel":
         from pydantic import ValidationError
 
-        schema = self.declared_schema
-        properties = schema.get("properties", {})
-        defaults = {name: item["default"] for name, item in properties.items() if "default" in item}
-        arguments = {**defaults, **remove_filler_nulls(arguments, schema, schema)}
         try:
-            values = self._parse(arguments)
-            recorded = _dump(values)
-            if recorded != arguments:
-                values = self._validate_recorded(recorded, values)
+            # From JSON: pydantic then reads dates, tuples, bytes and the like in every mode.
+            return self.model.model_validate_json(_encode(arguments))
         except ValidationError as error:
             raise self._invalid_call(list(map(_describe_fault, error.errors()))) from error
-        return ValidatedArguments(recorded, partial(self._bind_values, values))
-
-    def _validate_recorded(self, recorded: Json, values: "BaseModel") -> "BaseModel":
-        """Validate what `bind` starts from when the call runs in a later step.
-
-        Raises:
-            InvalidCall: It gives other values: the tool would get something else than a person
-                was shown.
-        """
-        again = self._parse(recorded)
-        dumped = _dump(again)
-        changed = [
-            parameter.name
-            for field, parameter in self.parameters.items()
-            # Equal sets may be listed in different orders, so either equality is enough.
-            if dumped.get(parameter.name) != recorded.get(parameter.name)
-            and getattr(again, field) != getattr(values, field)
-        ]
-        if changed:
-            raise InvalidCall(
-                f"the arguments of {self.tool!r} cannot be used: checking {', '.join(changed)} "
-                "twice gives another value than checking once; its validator must return "
-                "its own result unchanged"
-            )
-        return again
-
-    def _parse(self, arguments: Mapping[str, Any]) -> "BaseModel":
-        # Through JSON: pydantic then reads dates, tuples, bytes and the like in every mode.
-        return self.model.model_validate_json(_encode(arguments).encode())
 
     def _bind_values(self, values: "BaseModel") -> BoundArguments:
-        """Split the values that were sent; the function knows its own defaults."""
+        """Split the values for a call; the function itself knows its plain defaults."""
         named = {
             parameter.name: getattr(values, field)
             for field, parameter in self.parameters.items()
-            if field in values.model_fields_set
+            if field in values.model_fields_set or not has_plain_default(parameter)
         }
         named |= values.model_extra or {}
         return list(_take_positional(self.parameters.values(), named)), named
@@ -193,9 +175,9 @@ class SchemaParameters(Parameters):
     fn: Callable[..., Any]
     validator: Any
 
-    def bind(self, arguments: Mapping[str, Any]) -> BoundArguments:
+    def bind(self, arguments: Json) -> BoundArguments:
         """Return a copy of the arguments, by name."""
-        return [], deepcopy(dict(arguments))
+        return [], copy_jsonable(arguments)
 
     def _validate(self, arguments: Json) -> ValidatedArguments:
         faults = [_describe_error(error) for error in self.validator.iter_errors(arguments)]
@@ -203,6 +185,13 @@ class SchemaParameters(Parameters):
         if any(faults):
             raise self._invalid_call(faults)
         return ValidatedArguments(arguments, partial(self.bind, arguments))
+
+
+def has_plain_default(parameter: inspect.Parameter) -> bool:
+    """Whether a parameter has a default of its own, not one of pydantic's `Field(...)`."""
+    from pydantic.fields import FieldInfo
+
+    return parameter.default is not parameter.empty and not isinstance(parameter.default, FieldInfo)
 
 
 def find_binding_fault(fn: Callable[..., Any], names: Iterable[str]) -> str:
@@ -242,10 +231,6 @@ def _format_place(path: Iterable[str | int]) -> str:
     return ".".join(map(str, path)) or "the arguments"
 
 
-def _dump(values: "BaseModel") -> Json:
-    return values.model_dump(mode="json", by_alias=True, round_trip=True, exclude_unset=True)
-
-
 def _take_positional(parameters: Collection[inspect.Parameter], named: Json) -> Iterator[Any]:
     """Remove from `named` and yield the values that must be passed by position."""
     kinds = {parameter.kind for parameter in parameters}
@@ -258,12 +243,14 @@ def _take_positional(parameters: Collection[inspect.Parameter], named: Json) -> 
             yield named.pop(parameter.name)
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+def _parse_float(text: str) -> float:
+    if isfinite(number := float(text)):
+        return number
+    raise ValueError(f"{text} is not a number that JSON can express")
 
 
-_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
-_encode = json.JSONEncoder(ensure_ascii=False).encode
+_decode = json.JSONDecoder(parse_float=_parse_float, parse_constant=_parse_float).decode
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 def _is_deeper(value: Any, levels: int) -> bool:

@@ -6,7 +6,7 @@ import json
 import operator
 import types
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import (
     Annotated,
@@ -20,12 +20,14 @@ from typing import (
     get_type_hints,
 )
 
-from pydantic import ConfigDict, Field, PydanticUserError, TypeAdapter, create_model
+from pydantic import BaseModel, Field, PydanticUserError, TypeAdapter, create_model
 from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerationError
+from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import PydanticUndefined
 from typing_extensions import TypedDict, is_typeddict
 
-from bighub_langgraph.openai.arguments import SignatureParameters
+from bighub_langgraph.openai.arguments import SignatureParameters, has_plain_default
 from bighub_langgraph.openai.errors import AdapterConfigurationError
 from bighub_langgraph.openai.strict import StrictSchemaError, to_strict_schema
 
@@ -56,27 +58,32 @@ def parameters_from_signature(
         AdapterConfigurationError: The model cannot fill in a required parameter.
     """
     hints, descriptions = _read_hints(fn, tool), read_docstring(fn).parameters
-    parameters, fields = dict[str, inspect.Parameter](), dict[str, Any]()
-    config = ConfigDict(extra="forbid")
+    parameters, fields, defaults = dict[str, inspect.Parameter](), dict[str, Any](), Json()
+    base: type[BaseModel] = _Closed
     for name, parameter in _read_signature(fn, tool).items():
-        if parameter.kind is _Kind.VAR_KEYWORD:
-            config = ConfigDict(extra="allow")
-            continue
-        hint = _replace_typed_dicts(hints.get(name, Any))
+        hint = _normalize_hint(hints.get(name, Any))
+        if isinstance(parameter.default, FieldInfo):
+            hint = Annotated[hint, parameter.default]
         if fault := _find_schema_fault(hint):
-            if parameter.default is _Kind.empty:
+            if not has_plain_default(parameter):
                 raise AdapterConfigurationError(
                     f"tool {tool!r}: the model cannot fill in parameter {name!r}: {fault}; "
                     "annotate it with a type that JSON can express, give it a default, "
                     "or pass parameters_schema="
                 )
             warn_about_schema(tool, f"parameter {name!r} keeps its default: {fault}")
-            continue
-        field = f"p{len(fields)}"
-        parameters[field] = parameter
-        fields[field] = _make_field(parameter, hint, descriptions.get(name))
-    model = create_model(tool, __config__=config, **fields)
-    declared = model.model_json_schema(schema_generator=_UntitledSchema)
+        elif parameter.kind is _Kind.VAR_KEYWORD:
+            base = _make_open_model(hint)
+        else:
+            field = f"p{len(fields)}"
+            parameters[field] = parameter
+            fields[field], default = _make_field(parameter, hint, descriptions.get(name))
+            defaults |= default
+    model = create_model(tool, __base__=base, **fields)
+    declared = model.model_json_schema(schema_generator=_ToolSchema)
+    for name, item in declared.get("properties", {}).items():
+        item.pop("default", None)  # as pydantic shows it, masked or rounded maybe
+        item.update({"default": defaults[name]} if name in defaults else {})
     schema = declared
     if strict:
         try:
@@ -84,7 +91,7 @@ def parameters_from_signature(
         except StrictSchemaError as error:
             strict = False
             warn_about_schema(tool, f"strict mode cannot express {error}; sent with strict: false")
-    return SignatureParameters(tool, schema, strict, model, parameters, declared)
+    return SignatureParameters(tool, schema, strict, model, parameters, declared, defaults)
 
 
 def read_docstring(fn: Callable[..., Any]) -> Documentation:
@@ -128,8 +135,35 @@ def warn_about_schema(tool: str, text: str) -> None:
     warnings.warn(f"tool {tool!r}: {text}", SchemaWarning, stacklevel=level)
 
 
-class _UntitledSchema(GenerateJsonSchema):
-    """A schema without titles, which repeat the names and cost tokens in every request."""
+class _Closed(BaseModel, extra="forbid"):
+    pass
+
+
+class _UnfitTypeError(ValueError):
+    """A type that does not read the JSON that its schema describes."""
+
+
+class _ToolSchema(GenerateJsonSchema):
+    """A schema without titles, which repeat the names and cost tokens in every request.
+
+    It refuses types that would not be called with the values that their schema describes.
+    """
+
+    def generator_schema(self, schema: Any) -> JsonSchemaValue:  # noqa: ARG002 - pydantic's
+        """Refuse a type whose items are validated only while the tool runs."""
+        raise _UnfitTypeError("an iterator is read only once, while the tool runs; use list[...]")
+
+    def model_field_schema(self, schema: Any) -> JsonSchemaValue:
+        """Refuse a field that is not read from a name of its own."""
+        return super().model_field_schema(_check_alias(schema))
+
+    def dataclass_field_schema(self, schema: Any) -> JsonSchemaValue:
+        """See `model_field_schema`."""
+        return super().dataclass_field_schema(_check_alias(schema))
+
+    def typed_dict_field_schema(self, schema: Any) -> JsonSchemaValue:
+        """See `model_field_schema`."""
+        return super().typed_dict_field_schema(_check_alias(schema))
 
     def field_title_should_be_set(self, _: Any) -> bool:
         return False
@@ -167,9 +201,26 @@ def _read_hints(fn: Callable[..., Any], tool: str) -> dict[str, Any]:
         ) from error
 
 
+def _check_alias(schema: Any) -> Any:
+    alias = schema.get("validation_alias", "")
+    if isinstance(alias, list) and not any(
+        isinstance(path, list) and len(path) == 1 for path in alias
+    ):
+        raise _UnfitTypeError(f"a field is read from the path {alias}, which no schema shows")
+    return schema
+
+
+def _make_adapter(hint: Any) -> TypeAdapter[Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an alias of the parameter has no effect here
+        return TypeAdapter(hint)
+
+
 def _find_schema_fault(hint: Any) -> str:
     try:
-        TypeAdapter(hint).json_schema(schema_generator=_UntitledSchema)
+        _make_adapter(hint).json_schema(schema_generator=_ToolSchema)
+    except _UnfitTypeError as error:
+        return str(error)
     except (PydanticSchemaGenerationError, PydanticInvalidForJsonSchema, PydanticUserError):
         return f"JSON cannot express {getattr(hint, '__name__', hint)}"
     return ""
@@ -177,49 +228,67 @@ def _find_schema_fault(hint: Any) -> str:
 
 def _make_field(
     parameter: inspect.Parameter, hint: Any, description: str | None
-) -> tuple[Any, Any]:
-    name, default = parameter.name, parameter.default
+) -> tuple[tuple[Any, Any], Json]:
+    """Return the field of a parameter, and its default by name where JSON can express it."""
+    options = Json(alias=parameter.name)
     if parameter.kind is _Kind.VAR_POSITIONAL:
-        hint = list[hint]
-    # A description in the annotation has precedence over the docstring.
-    metadata = getattr(hint, "__metadata__", ())
-    if description and not any(getattr(item, "description", None) for item in metadata):
-        hint = Annotated[hint, Field(description=description)]
-    if parameter.kind is _Kind.VAR_POSITIONAL:
-        return hint, Field(alias=name, default_factory=list)
-    if default is _Kind.empty:
-        return hint, Field(alias=name)
-    # A factory, because pydantic may be unable to copy the default or to show it as JSON.
-    shown = _describe_default(hint, default)
-    return hint, Field(alias=name, default_factory=lambda: default, json_schema_extra=shown)
+        hint, options = list[hint], {**options, "default_factory": list}
+    info = FieldInfo.from_annotation(hint)
+    if description and not info.description:  # that of the annotation has precedence
+        options["description"] = description
+    default = info.default if info.default_factory is None else PydanticUndefined
+    if has_plain_default(parameter):
+        default = parameter.default
+        if info.is_required():  # not any more; the function itself knows the value
+            options |= {"default": None, "validate_default": False}
+    return (hint, Field(**options)), _find_json_default(parameter.name, hint, default)
 
 
-def _describe_default(hint: Any, default: Any) -> Json:
-    adapter = TypeAdapter[Any](hint)
+def _find_json_default(name: str, hint: Any, default: Any) -> Json:
+    if default is PydanticUndefined:
+        return {}
+    adapter = _make_adapter(hint)
     try:
-        dumped = adapter.dump_python(default, mode="json", warnings="error")
-        is_exact = adapter.validate_json(json.dumps(dumped)) == default
+        dumped = adapter.dump_python(default, mode="json", by_alias=True, warnings="error")
+        is_exact = adapter.validate_json(json.dumps(dumped, allow_nan=False)) == default
     except Exception:  # noqa: BLE001 - a default is any object at all
         return {}
-    return {"default": dumped} if is_exact else {}
+    return {name: dumped} if is_exact else {}
 
 
-# To be deleted together with the support of Python 3.11.
-def _replace_typed_dicts(hint: Any) -> Any:
-    """Replace `typing.TypedDict`, which pydantic does not read on 3.11, by `typing_extensions`'."""
-    if is_typeddict(hint):
-        return _rebuild_typed_dict(hint) if type(hint).__module__ == "typing" else hint
+def _make_open_model(hint: Any) -> type[BaseModel]:
+    class Open(BaseModel, extra="allow"):
+        __pydantic_extra__: dict[str, hint]
+
+    return Open
+
+
+def _normalize_hint(hint: Any) -> Any:  # noqa: PLR0911 - one for each form of a hint
+    """Replace what pydantic does not read by what it reads, also within containers.
+
+    A text or `Doc` in `Annotated` becomes a description, an iterable a list. `typing.TypedDict`
+    becomes that of `typing_extensions`, to be deleted together with the support of Python 3.11.
+    """
+    if is_typeddict(hint) and type(hint).__module__ == "typing":
+        return _rebuild_typed_dict(hint)
     origin, parts = get_origin(hint), get_args(hint)
     if not parts or origin is Literal:
         return hint
     if origin is Annotated:
-        return Annotated[(_replace_typed_dicts(parts[0]), *hint.__metadata__)]
-    replaced = tuple(_replace_typed_dicts(part) for part in parts)
-    if replaced == parts:
+        return Annotated[(_normalize_hint(parts[0]), *map(_describe, hint.__metadata__))]
+    replaced = tuple(_normalize_hint(part) for part in parts)
+    if replaced == parts and origin is not Iterable:
         return hint
     if isinstance(hint, types.UnionType):
         return functools.reduce(operator.or_, replaced)
-    return origin[replaced] if isinstance(hint, types.GenericAlias) else hint.copy_with(replaced)
+    if origin is Iterable or isinstance(hint, types.GenericAlias):
+        return (list if origin is Iterable else origin)[replaced]
+    return hint.copy_with(replaced)
+
+
+def _describe(metadata: Any) -> Any:
+    text = getattr(metadata, "documentation", metadata)
+    return Field(description=text) if isinstance(text, str) else metadata
 
 
 @functools.cache
@@ -227,5 +296,5 @@ def _rebuild_typed_dict(hint: Any) -> Any:
     fields = dict[str, Any]()
     for name, part in get_type_hints(hint, include_extras=True).items():
         requirement = Required if name in hint.__required_keys__ else NotRequired
-        fields[name] = requirement[_replace_typed_dicts(part)]
+        fields[name] = requirement[_normalize_hint(part)]
     return TypedDict(hint.__name__, fields)  # type: ignore[operator]  # the functional form

@@ -6,7 +6,8 @@ schema is either converted without a change of its meaning, or refused with the 
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 Schema = dict[str, Any]
@@ -35,7 +36,7 @@ def to_strict_schema(schema: Mapping[str, Any]) -> Schema:
     """Convert the schema of a tool's parameters to strict form.
 
     Every object is closed and all its properties are required. An optional property becomes
-    nullable; `remove_filler_nulls` removes the nulls that the model sends for it.
+    nullable; `normalize` removes the nulls that the model sends for it.
 
     Raises:
         StrictSchemaError: The conversion would change what the schema means; it names the
@@ -94,34 +95,54 @@ def find_strict_violation(schema: Mapping[str, Any]) -> str | None:
     return "the schema, which must close its object and use no other keywords"
 
 
-def remove_filler_nulls(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
-    """Remove the nulls that stand for omitted properties.
+def normalize(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
+    """Remove nulls that stand for omitted properties; turn text into the number that it stands for.
 
     Args:
         value: What the model sent.
         schema: The schema of the value before its conversion to strict form.
         root: The schema that holds the definitions.
     """
-    if not isinstance(value, dict | list):
+    if not isinstance(value, dict | list | str):
         return value
     schema = _resolve(schema, root)
-    if branches := schema.get("anyOf") or schema.get("oneOf"):
+    branches = schema.get("anyOf") or schema.get("oneOf")
+    if isinstance(value, str):
+        return _parse_scalar(value, [_resolve(branch, root) for branch in branches or [schema]])
+    if branches:
         resolved = (_resolve(branch, root) for branch in branches)
         branch_of_value = next((branch for branch in resolved if _has_shape(value, branch)), None)
-        return (
-            value if branch_of_value is None else remove_filler_nulls(value, branch_of_value, root)
-        )
+        return value if branch_of_value is None else normalize(value, branch_of_value, root)
     if isinstance(value, dict) and "properties" in schema:
         properties: Mapping[str, Any] = schema["properties"]
         optional = properties.keys() - set(schema.get("required", ()))
         return {
-            name: remove_filler_nulls(item, properties.get(name, {}), root)
+            name: normalize(item, properties.get(name, {}), root)
             for name, item in value.items()
             if item is not None or name not in optional or _admits_null(properties[name], root)
         }
     if isinstance(value, list) and isinstance(schema.get("items"), Mapping):
-        return [remove_filler_nulls(item, schema["items"], root) for item in value]
+        return [normalize(item, schema["items"], root) for item in value]
     return value
+
+
+def _parse_scalar(text: str, branches: Sequence[Mapping[str, Any]]) -> Any:
+    """Return the number or boolean that a text stands for, where only such a one is expected."""
+    kinds = {kind for branch in branches for kind in _types_of(branch) or [""]} - {"null"}
+    if len(kinds) != 1 or not kinds <= _SCALARS.keys():
+        return text
+    from pydantic import TypeAdapter, ValidationError  # late, because this is rare
+
+    try:
+        value: Any = TypeAdapter(_SCALARS[kinds.pop()]).validate_python(text)
+    except ValidationError:
+        return text
+    if not isfinite(value):
+        raise ValueError(f"{text} is not a number that JSON can express")
+    return value
+
+
+_SCALARS: dict[str, type] = {"integer": int, "number": float, "boolean": bool}
 
 
 def _convert_reference(schema: Mapping[str, Any]) -> Schema:

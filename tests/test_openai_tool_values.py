@@ -1,0 +1,384 @@
+"""A tool receives the values that the recorded JSON stands for, and nothing else."""
+
+import functools
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypedDict, TypeVar
+
+import pytest
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    AliasPath,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    computed_field,
+    field_serializer,
+    model_serializer,
+)
+from pydantic.alias_generators import to_camel
+
+from bighub_langgraph import BighubOpenAI
+from bighub_langgraph.openai.errors import AdapterConfigurationError
+from tests.openai_answers import calls, says
+from tests.openai_bighub import REVIEW
+from tests.openai_runtime import CLIENT_KINDS, runtime
+from tests.openai_server import ResponsesServer
+
+Json = dict[str, Any]
+T = TypeVar("T")
+
+
+class Masked(BaseModel):
+    iban: str
+
+    @field_serializer("iban")
+    def mask(self, value: str) -> str:
+        return "****" + value[-4:]
+
+
+class Excluded(BaseModel):
+    to: str
+    amount: float = Field(default=1.0, exclude=True)
+
+
+class Renamed(BaseModel):
+    amount: float = Field(validation_alias="betrag", serialization_alias="sum")
+
+
+class Camel(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
+    order_id: str
+
+
+class Choices(BaseModel):
+    amount: float = Field(validation_alias=AliasChoices("amount", "sum"))
+
+
+class Computed(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    net: float
+
+    @computed_field  # type: ignore[prop-decorator]  # as pydantic documents it
+    @property
+    def gross(self) -> float:
+        return self.net * 1.2
+
+
+class Wrapped(BaseModel):
+    cents: int
+
+    @model_serializer
+    def euros(self) -> str:
+        return f"{self.cents / 100} EUR"
+
+
+class Audited(BaseModel):
+    model_config = ConfigDict(ser_json_bytes="base64", ser_json_timedelta="float")
+    payments: list[Masked]
+    best: Masked | Excluded | None = None
+
+
+class Cat(BaseModel):
+    kind: Literal["cat"]
+    name: Annotated[str, PlainSerializer(lambda _: "a cat")]
+
+
+class Dog(BaseModel):
+    kind: Literal["dog"]
+    name: str
+
+
+class Box(BaseModel, Generic[T]):
+    content: T
+
+
+class Point(NamedTuple):
+    x: int
+    y: int
+
+
+class Unit(Enum):
+    CENT = 1
+    EURO = 100
+
+
+@dataclass
+class Item:
+    sku: Annotated[str, PlainSerializer(str.lower)]
+    secret: SecretStr = field(default=SecretStr("none"), repr=False)
+
+
+class Address(TypedDict, total=False):
+    street: Annotated[str, PlainSerializer(len)]
+    since: Annotated[date, PlainSerializer(lambda _: None)]
+
+
+def day_only(at: datetime) -> str:
+    return at.date().isoformat()
+
+
+def hundredfold(cents: int) -> int:
+    return cents * 100
+
+
+NOON = datetime(2026, 1, 2, 12, 30, tzinfo=UTC)
+
+# The annotation of a parameter, what the model sends, and what the tool receives.
+CASES: dict[str, tuple[Any, Any, Any]] = {
+    "secret": (SecretStr, "hunter2", SecretStr("hunter2")),
+    "field serializer": (Masked, {"iban": "DE0212"}, Masked(iban="DE0212")),
+    "excluded": (Excluded, {"to": "b", "amount": 99.0}, Excluded(to="b", amount=99.0)),
+    "two aliases": (Renamed, {"betrag": 5.0}, Renamed.model_construct(amount=5.0)),
+    "generated alias": (Camel, {"orderId": "o"}, Camel.model_construct(order_id="o")),
+    "alias choices": (Choices, {"amount": 5.0}, Choices(amount=5.0)),
+    "computed": (Computed, {"net": 10.0}, Computed(net=10.0)),
+    "model serializer": (Wrapped, {"cents": 1234}, Wrapped(cents=1234)),
+    "loses the time": (
+        Annotated[datetime, PlainSerializer(day_only)],
+        "2026-01-02T12:30:00Z",
+        NOON,
+    ),
+    "rounds": (Annotated[float, PlainSerializer(round)], 99.49, 99.49),
+    "validates by changing": (Annotated[int, AfterValidator(hundredfold)], 5, 500),
+    "exact decimal": (Decimal, "0.10000000000000000001", Decimal("0.10000000000000000001")),
+    "bytes": (bytes, "ab", b"ab"),
+    "set": (set[str], ["a", "b"], {"a", "b"}),
+    "enum of numbers": (Unit, 100, Unit.EURO),
+    "named tuple": (Point, [1, 2], Point(1, 2)),
+    "dataclass": (Item, {"sku": "AB", "secret": "s"}, Item("AB", SecretStr("s"))),
+    "typed dict": (
+        Address,
+        {"street": "Long", "since": "2026-01-02"},
+        {"street": "Long", "since": date(2026, 1, 2)},
+    ),
+    "list of models": (list[Masked], [{"iban": "DE0212"}], [Masked(iban="DE0212")]),
+    "dict of models": (dict[str, Masked], {"a": {"iban": "DE0"}}, {"a": Masked(iban="DE0")}),
+    "nested": (
+        Audited,
+        {"payments": [{"iban": "DE1"}], "best": {"to": "b", "amount": 2.0}},
+        Audited(payments=[Masked(iban="DE1")], best=Excluded(to="b", amount=2.0)),
+    ),
+    "union": (Masked | SecretStr, "hunter2", SecretStr("hunter2")),
+    "tagged union": (
+        Annotated[Cat | Dog, Field(discriminator="kind")],
+        {"kind": "cat", "name": "Tom"},
+        Cat(kind="cat", name="Tom"),
+    ),
+    "generic": (Box[Masked], {"content": {"iban": "DE1"}}, Box[Masked](content=Masked(iban="DE1"))),
+    "optional": (SecretStr | None, "s", SecretStr("s")),
+    "iterable": (Iterable[int], [1, 2], [1, 2]),
+    "half a surrogate": (str, "broken \ud83d emoji \ude00", "broken ? emoji ?"),
+    "a whole emoji": (str, "\U0001f600", "\U0001f600"),
+}
+
+
+@pytest.fixture
+def server() -> Iterator[ResponsesServer]:
+    with ResponsesServer() as made:
+        yield made
+
+
+@pytest.mark.filterwarnings("ignore::bighub_langgraph.openai.function_schema.SchemaWarning")
+@pytest.mark.parametrize("way", ["at once", "approved", "edited"])
+@pytest.mark.parametrize("name", CASES)
+def test_a_tool_gets_what_the_recorded_json_stands_for(
+    server: ResponsesServer, name: str, way: str
+) -> None:
+    hint, sent, value = CASES[name]
+    shown = sent if name != "half a surrogate" else value
+    received = []
+
+    def pay(amount: int, value: Any) -> None:
+        received.append(value)
+
+    pay.__annotations__["value"] = hint
+    amount = 6 if way == "edited" else 5
+    server.script(calls(("pay", {"amount": 5, "value": sent})), says("Done."))
+    with runtime("blocking", server, *([] if way == "at once" else [REVIEW])) as client:
+        client.tool("pay", pay)
+        result = client.run()
+        if way != "at once":
+            state = client.client.state_from_json(result.to_state().to_json())
+            [item] = state.interruptions
+            assert item["arguments"] == {"amount": 5, "value": shown}
+            if way == "edited":
+                state.edit(item, arguments={"amount": 6, "value": sent})
+            else:
+                state.approve(item)
+            result = client.resume(state)
+        last = result["execution"]["last"]
+        assert (last["status"], last["error"]) == ("executed", None)
+        assert last["arguments"] == {"amount": amount, "value": shown}
+        asked = client.bighub.evaluations[-1]["context"]["arguments"]["value"]
+    assert received == [value]
+    assert type(received[0]) is type(value)
+    assert asked == shown or "[redacted]" in str(asked)
+
+
+@pytest.mark.parametrize("client_kind", CLIENT_KINDS)
+def test_numbers_that_the_model_sends_as_text_are_numbers_for_all(
+    server: ResponsesServer, client_kind: str
+) -> None:
+    received: list[Any] = []
+
+    def pay(amount: float, times: int | None, sure: bool, price: Decimal, note: str) -> None:
+        received.extend([amount, times, sure, price, note])
+
+    sent = {"amount": "2.50", "times": "3", "sure": "true", "price": "1.10", "note": "7"}
+    server.script(calls(("pay", sent)), says("Done."))
+    with runtime(client_kind, server) as client:
+        client.tool("pay", pay, value_from_args=lambda args: args["amount"] * args["times"])
+        last = client.run()["execution"]["last"]
+        [request] = client.bighub.evaluations
+    assert received == [2.5, 3, True, Decimal("1.10"), "7"]
+    assert last["arguments"] == {**sent, "amount": 2.5, "times": 3, "sure": True}
+    assert request["value"] == 7.5
+
+
+@pytest.mark.parametrize("amount", ['"NaN"', '"inf"', "1e999", "NaN", "-Infinity", '"1e999"'])
+def test_what_is_no_number_never_reaches_a_tool(server: ResponsesServer, amount: str) -> None:
+    server.script(calls(("pay", f'{{"amount": {amount}}}')), says("Done."))
+    with runtime("blocking", server) as client:
+
+        def pay(amount: float) -> None:
+            pytest.fail(f"it ran with {amount}")
+
+        client.tool("pay", pay)
+        last = client.run()["execution"]["last"]
+    assert last["status"] == "tool_error"
+    assert client.bighub.evaluations == []
+
+
+class ByPath(BaseModel):
+    amount: float = Field(validation_alias=AliasPath("money", 0))
+
+
+class Lazy(BaseModel):
+    numbers: Iterable[int]
+
+
+class Holder(BaseModel):
+    inner: list[ByPath]
+
+
+def taking(hint: Any) -> Callable[..., Any]:
+    def pay(value: Any) -> None: ...
+
+    pay.__annotations__["value"] = hint
+    return pay
+
+
+@pytest.mark.parametrize(
+    ("fn", "fault"),
+    [
+        (taking(ByPath), "read from the path"),
+        (taking(Holder), "read from the path"),
+        (taking(Generator[int, None, None]), "an iterator is read only once"),
+        (taking(Lazy), "an iterator is read only once"),
+        (taking(Callable[[], int]), "JSON cannot express"),
+        (taking(Annotated[Callable[[], int], Field(default=len)]), "JSON cannot express"),
+    ],
+)
+def test_a_parameter_whose_values_cannot_be_those_of_its_schema_is_refused_by_name(
+    fn: Callable[..., Any], fault: str
+) -> None:
+    client = BighubOpenAI(openai_api_key="key", bighub="local")
+    with pytest.raises(AdapterConfigurationError, match=f"parameter 'value': .*{fault}"):
+        client.tool("pay", fn)
+
+
+# ruff: noqa: B008 - users write such defaults
+def with_field(  # noqa: PLR0917 - one of each form
+    age: int = Field(..., gt=0, description="In years"),
+    seats: int = Field(default=2, ge=1, le=8),
+    tags: list[str] = Field(default_factory=list, max_length=2),
+    code: SecretStr = Field(default=SecretStr("none"), alias="kennwort"),
+    size: Annotated[int, Field(default=3, le=9)] = 5,
+    note: Annotated[str | None, Field(default_factory=str)] = None,
+    pet: Cat | Dog | None = Field(None, discriminator="kind"),
+) -> tuple[Any, ...]:
+    return age, seats, tags, code.get_secret_value(), size, note, pet
+
+
+def annotated_only(
+    *, age: Annotated[int, Field(gt=0)], seats: Annotated[int, Field(default=2, le=8)], **more: int
+) -> tuple[Any, ...]:
+    return age, seats, more
+
+
+TOM = Cat(kind="cat", name="Tom")
+
+
+@pytest.mark.parametrize(
+    ("fn", "arguments", "expected"),
+    [
+        (with_field, {"age": 4}, (4, 2, [], "none", 5, None, None)),
+        (
+            with_field,
+            {"age": 4, "seats": 8, "size": 9, "code": "x"},
+            (4, 8, [], "x", 9, None, None),
+        ),
+        (
+            with_field,
+            {"age": 4, "pet": {"kind": "cat", "name": "Tom"}},
+            (4, 2, [], "none", 5, None, TOM),
+        ),
+        (
+            with_field,
+            {"age": 4, "seats": None, "tags": ["a"]},
+            (4, 2, ["a"], "none", 5, None, None),
+        ),
+        (with_field, {"age": -5}, "age: Input should be greater than 0"),
+        (with_field, {}, "age: Field required"),
+        (with_field, {"age": None}, "age: Input should be a valid integer"),
+        (with_field, {"age": 4, "seats": 99}, "seats: Input should be less than or equal to 8"),
+        (with_field, {"age": 4, "size": 99}, "size: Input should be less than or equal to 9"),
+        (with_field, {"age": 4, "tags": ["a", "b", "c"]}, "tags: List should have at most 2 items"),
+        (with_field, {"age": 4, "kennwort": "x"}, "kennwort: Extra inputs"),
+        (annotated_only, {"age": 4}, (4, 2, {})),
+        (annotated_only, {"age": 4, "extra": "7"}, (4, 2, {"extra": 7})),
+        (annotated_only, {"age": 4, "seats": 9}, "seats: Input should be less than or equal to 8"),
+        (annotated_only, {"age": 4, "extra": "many"}, "extra: Input should be a valid integer"),
+        (annotated_only, {"seats": 4}, "age: Field required"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::bighub_langgraph.openai.function_schema.SchemaWarning")
+def test_fields_of_pydantic_declare_rules_and_defaults(
+    server: ResponsesServer, fn: Callable[..., Any], arguments: Json, expected: Any
+) -> None:
+    received = []
+
+    @functools.wraps(fn)
+    def tool(*args: Any, **named: Any) -> None:
+        received.append(fn(*args, **named))
+
+    server.script(calls(("tool", arguments)), says("Done."))
+    with runtime("blocking", server) as client:
+        client.tool("tool", tool)
+        last = client.run()["execution"]["last"]
+    if isinstance(expected, str):
+        assert expected in last["error"]
+        assert (last["status"], received) == ("tool_error", [])
+    else:
+        assert (last["status"], received) == ("executed", [expected])
+
+
+def test_a_default_is_shown_only_as_the_tool_would_get_it() -> None:
+    client = BighubOpenAI(openai_api_key="key", bighub="local")
+    client.tool("tool", with_field, strict=False)
+    properties = client.list_tools()[0]["function"]["parameters"]["properties"]
+    assert {name: part["default"] for name, part in properties.items() if "default" in part} == {
+        "seats": 2,
+        "size": 5,
+        "note": None,
+        "pet": None,
+    }
+    assert properties["age"]["description"] == "In years"
+    assert client.list_tools()[0]["function"]["parameters"]["required"] == ["age"]
