@@ -216,10 +216,10 @@ def test_a_tool_gets_what_the_recorded_json_stands_for(
         last = result["execution"]["last"]
         assert (last["status"], last["error"]) == ("executed", None)
         assert last["arguments"] == {"amount": amount, "value": shown}
-        asked = client.bighub.evaluations[-1]["context"]["arguments"]["value"]
+        evaluated = client.bighub.evaluations[-1]["context"]["arguments"]["value"]
     assert received == [value]
     assert type(received[0]) is type(value)
-    assert asked == shown or "[redacted]" in str(asked)
+    assert evaluated == shown or "[redacted]" in str(evaluated)
 
 
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS)
