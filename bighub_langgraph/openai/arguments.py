@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bighub_langgraph.core.errors import InvalidCall
@@ -16,7 +15,7 @@ from bighub_langgraph.core.jsonable import (
     replace_surrogates,
     truncate,
 )
-from bighub_langgraph.openai.strict import normalize
+from bighub_langgraph.openai.strict import check_finite, normalize
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -244,9 +243,7 @@ def _take_positional(parameters: Collection[inspect.Parameter], named: Json) -> 
 
 
 def _parse_float(text: str) -> float:
-    if isfinite(number := float(text)):
-        return number
-    raise ValueError(f"{text} is not a number that JSON can express")
+    return check_finite(float(text), text)
 
 
 _decode = json.JSONDecoder(parse_float=_parse_float, parse_constant=_parse_float).decode

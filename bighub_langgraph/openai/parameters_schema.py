@@ -1,5 +1,6 @@
 """Parameters of a tool that come from a JSON Schema written by hand (`parameters_schema=`)."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from typing import Any
@@ -38,15 +39,22 @@ def parameters_from_schema(
         raise AdapterConfigurationError(
             f"tool {tool!r}: parameters_schema must be a JSON Schema with type 'object'"
         )
+    if not _is_json(schema):
+        raise AdapterConfigurationError(
+            f"tool {tool!r}: parameters_schema must consist of what JSON can express"
+        )
+    # `$schema` could select another draft. With an empty registry no document is ever fetched.
+    rules = {keyword: value for keyword, value in schema.items() if keyword != "$schema"}
+    validator = _Validator(rules, registry=Registry())
     try:
-        jsonschema.Draft202012Validator.check_schema(schema)
+        faults = sorted(set(_find_faults(rules, validator)))
     except jsonschema.SchemaError as error:
         place = ".".join(map(str, error.absolute_path)) or "its root"
         raise AdapterConfigurationError(
             f"tool {tool!r}: parameters_schema is not a valid JSON Schema at {place}: "
             f"{shorten_message(error)}"
         ) from error
-    if faults := sorted(set(_find_unchecked(schema))):
+    if faults:
         raise AdapterConfigurationError(
             f"tool {tool!r}: parameters_schema uses {', '.join(faults)}, "
             "which is not checked here; leave it out, or check it in the tool"
@@ -58,16 +66,26 @@ def parameters_from_schema(
     violation = find_strict_violation(schema) if strict else None
     if violation:
         warn_about_schema(tool, f"strict mode refuses {violation}; sent with strict: false")
-    # `$schema` could select another draft. With an empty registry no document is ever fetched.
-    rules = {keyword: value for keyword, value in schema.items() if keyword != "$schema"}
-    validator = _Validator(rules, registry=Registry())
     return SchemaParameters(tool, schema, strict and not violation, fn, validator)
 
 
-def _find_unchecked(schema: Json) -> Iterator[str]:
-    """Yield the keywords that nothing checks and the references that lead nowhere."""
+def _is_json(schema: Json) -> bool:
+    try:
+        text = json.dumps(schema, ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return bool(json.loads(text) == schema)
+
+
+def _find_faults(schema: Json, validator: Any) -> Iterator[str]:
+    """Yield the keywords that nothing checks, and the references that cannot be followed.
+
+    Raises:
+        SchemaError: A part is not a valid schema.
+    """
     root = DRAFT202012.create_resource(schema)
     parts, visited = [(schema, Registry().resolver_with_root(root))], set[int]()
+    _Validator.check_schema(schema)
     while parts:
         part, resolver = parts.pop()
         if id(part) in visited or not isinstance(part, Mapping):
@@ -78,10 +96,15 @@ def _find_unchecked(schema: Json) -> Iterator[str]:
         for keyword in part.keys() & {"$ref", "$dynamicRef"}:
             try:
                 target = resolver.lookup(part[keyword])
-            except Unresolvable:
+                _Validator.check_schema(target.contents)  # it may stand where no schema stands
+                validator.evolve(schema=part).is_valid(None)  # ends, unless it leads to itself
+            except (Unresolvable, jsonschema.SchemaError, RecursionError):
                 yield f"the reference {part[keyword]!r}"
             else:
                 parts.append((target.contents, target.resolver))
+        if part.get("additionalProperties") is False and "patternProperties" not in part:
+            missing = set(part.get("required", ())) - part.get("properties", {}).keys()
+            yield from (f"the required property {name!r} without a schema" for name in missing)
         parts.extend((subschema, resolver) for subschema in DRAFT202012.subresources_of(part))
 
 

@@ -137,9 +137,14 @@ def _parse_scalar(text: str, branches: Sequence[Mapping[str, Any]]) -> Any:
         value: Any = TypeAdapter(_SCALARS[kinds.pop()]).validate_python(text)
     except ValidationError:
         return text
-    if not isfinite(value):
+    return check_finite(value, text)
+
+
+def check_finite(number: float, text: str) -> float:
+    """Return a number that was read from a text, unless JSON has no such number."""
+    if not isfinite(number):
         raise ValueError(f"{text} is not a number that JSON can express")
-    return value
+    return number
 
 
 _SCALARS: dict[str, type] = {"integer": int, "number": float, "boolean": bool}
