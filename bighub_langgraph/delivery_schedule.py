@@ -13,6 +13,8 @@ log = logging.getLogger("bighub_langgraph")
 # How long a scheduled delivery waits for a later step to deliver, in seconds.
 FALLBACK_DELAY = 0.25
 MAX_FAILURES = 10
+# How often deliveries also end the calls whose time is over, in seconds.
+SWEEP_INTERVAL = 60.0
 
 
 class DeliverySchedule:
@@ -29,7 +31,7 @@ class DeliverySchedule:
         self.turns: deque[str | None] = deque()  # waiting, or being delivered
         self.closed = False
         self.is_used = False
-        self._refused_until = 0.0
+        self._refused_until = self._sweep_at = 0.0
         self._logged: type[EngineError] | None = None
         self._fallback_at: float | None = None
         self._retry_at: float | None = None
@@ -55,6 +57,14 @@ class DeliverySchedule:
             now = time.monotonic()
             if self._fallback_at is None or self._fallback_at < now:
                 self._fallback_at = now + FALLBACK_DELAY
+
+    def take_sweep(self) -> bool:
+        """Return whether overdue calls are to be ended now: at most once a minute."""
+        with self.changed:
+            is_due = time.monotonic() >= self._sweep_at
+            if is_due:
+                self._sweep_at = time.monotonic() + SWEEP_INTERVAL
+            return is_due
 
     @property
     def is_key_refused(self) -> bool:

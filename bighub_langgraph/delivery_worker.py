@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from bighub_langgraph.concurrency import call_in_thread, detects_blocking_calls, run_sync
-from bighub_langgraph.core.delivery import Delivery, deliver_reports
+from bighub_langgraph.core.delivery import Delivery, deliver_reports, expire_overdue_calls
 from bighub_langgraph.core.errors import BighubGuardError, EngineAuthError
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.delivery_schedule import DeliverySchedule
@@ -110,11 +110,12 @@ class DeliveryWorker:
         return not self._schedule.turns or await asyncio.to_thread(self.wait, timeout)
 
     def flush(self, timeout: float | None = None) -> int:
-        """Deliver everything now; return how many reports are still pending.
+        """End overdue calls and deliver everything; return how many reports are still pending.
 
         With a timeout it keeps trying for so many seconds, without one it tries each report once.
         """
         self.wait(AT_EXIT if timeout is None else timeout)
+        run_sync(expire_overdue_calls(self._ports))
         if timeout is None:
             delivery = run_sync(_deliver_until(self._ports, 0.0))
         else:
@@ -132,6 +133,7 @@ class DeliveryWorker:
             return await asyncio.to_thread(self.flush, timeout)
         deadline = time.monotonic() + (timeout or 0.0)
         await self.wait_async(AT_EXIT if timeout is None else timeout)
+        await expire_overdue_calls(self._async_ports)
         delivery = await _deliver_until(self._async_ports, deadline)
         pending: int = await self._async_ports.call(self._finish_flush, delivery)
         return pending
@@ -154,6 +156,8 @@ class DeliveryWorker:
         if self._schedule.is_key_refused:
             return False
         try:
+            if self._schedule.take_sweep():
+                await expire_overdue_calls(ports)
             delivery = await deliver_reports(ports, turn)
             remaining = await ports.call(ports.journal.pending_count)
         except Exception:

@@ -145,7 +145,7 @@ class BighubGuard:
         return await aguard_tool_call(self.runtime, request, handler)
 
     def flush(self, timeout: float | None = None) -> int:
-        """Deliver the pending reports; return how many are still pending.
+        """End overdue calls and deliver the pending reports; return how many are still pending.
 
         With a timeout, tries for that many seconds; without one, tries each report once.
         """

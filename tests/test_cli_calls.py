@@ -66,6 +66,44 @@ def test_calls_are_filtered(path: Path, filters: list[str], keys: list[str]) -> 
     assert [call["key"] for call in json.loads(result.stdout)] == keys
 
 
+def test_calls_that_wait_for_long_are_listed(path: Path, journal: Journal) -> None:
+    def keys(*filters: str) -> list[str]:
+        result = invoke("calls", "list", "--journal", path, "--json", *filters)
+        return [call["key"] for call in json.loads(result.stdout)]
+
+    assert keys("--waiting-longer-than", "0s") == [AWAITING]
+    assert keys("--waiting-longer-than", "1m") == []
+    assert keys("--waiting-longer-than", "0d", "--status", "executed") == [EXECUTED]
+
+
+@pytest.mark.parametrize("age", ["7", "d", "-1d", "1.5h", "7w", ""])
+def test_an_age_without_a_known_unit_is_refused(path: Path, age: str) -> None:
+    result = invoke("calls", "list", "--journal", path, "--waiting-longer-than", age)
+    assert (result.exit_code, "is not an age" in result.stderr) == (2, True)
+
+
+def test_a_call_that_waits_is_cancelled_with_a_reason(path: Path, journal: Journal) -> None:
+    deliver_all(journal)
+    reason = ("--reason", "the order was [withdrawn]", "--by", "ada")
+    result = invoke("calls", "cancel", "ffff", *reason, "--journal", path)
+    assert (result.exit_code, "is cancelled" in result.stdout) == (0, True)
+    [record] = journal.find([AWAITING]).values()
+    assert record.state is State.CANCELLED
+    assert record.reason == "cancelled by ada: the order was [withdrawn]"
+    outcome = journal.admin.outbox()[0].queued
+    assert (outcome.kind, outcome.body["status"]) == ("outcome", "BLOCKED")
+    assert "withdrawn" in outcome.body["description"]
+
+
+@pytest.mark.parametrize("key", [EXECUTED, UNKNOWN])
+def test_a_call_that_does_not_wait_is_not_cancelled(path: Path, key: str) -> None:
+    result = invoke("calls", "cancel", key, "--reason", "x", "--journal", path)
+    assert (result.exit_code, "only a call that waits" in " ".join(result.stderr.split())) == (
+        1,
+        True,
+    )
+
+
 def test_a_call_is_shown_with_who_approved_it_when_and_on_which_evidence(path: Path) -> None:
     document = json.loads(invoke("calls", "show", "dddd", "--journal", path, "--json").stdout)
     events = [(entry["event"], entry["state"]) for entry in document["history"]]

@@ -1,6 +1,7 @@
 """The `doctor` command: problems that need a person are listed, and end with exit code 1."""
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -8,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from bighub_langgraph import Journal
-from tests.cli_journal import FILE, create_journal, deliver_all, invoke
+from bighub_langgraph.core.models import State
+from tests.cli_journal import FILE, REPORTING, create_journal, create_record, deliver_all, invoke
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +39,22 @@ def test_the_doctor_lists_what_needs_a_person(path: Path) -> None:
     assert "langgraph 1." in checks["versions"]["details"]
     assert "schema version 1" in checks["journal"]["details"]
     assert "1 awaiting_approval" in checks["calls"]["details"]
+
+
+def test_the_doctor_names_calls_that_wait_for_long_without_an_expiry(tmp_path: Path) -> None:
+    now = time.time()
+    clock = [now - 8 * 86_400]
+    with closing(Journal(tmp_path / FILE, clock=lambda: clock[0])) as journal:
+        for key, expires_at in (("a", None), ("b", now + 1e6)):
+            record = create_record(key * 32, state=State.AWAITING, tool="refund")
+            journal.insert([record._replace(expires_at=expires_at)], REPORTING)
+        clock[0] = now
+        journal.insert([create_record("c" * 32, state=State.AWAITING)], REPORTING)
+    result = invoke("doctor", "--journal", tmp_path / FILE, "--json")
+    checks = [check for check in json.loads(result.stdout) if check["subject"] == "refund waits"]
+    assert result.exit_code == 0
+    assert [(check["health"], check["details"][:12]) for check in checks] == [("warning", "a" * 12)]
+    assert "calls cancel" in checks[0]["details"]
 
 
 def test_the_doctor_finds_no_problem_when_all_is_well(path: Path, journal: Journal) -> None:

@@ -1,4 +1,4 @@
-"""The `calls` commands: list, show, resolve and prune the calls in a guard's journal."""
+"""The `calls` commands: list, show, resolve, cancel and prune the calls in a guard's journal."""
 
 import getpass
 import time
@@ -8,17 +8,25 @@ import typer
 
 from bighub_langgraph.cli import console
 from bighub_langgraph.cli.options import DEFAULT_JOURNAL, JournalOption, JsonOption, open_journal
-from bighub_langgraph.core.models import Answer, Approval, State
+from bighub_langgraph.core.models import WAITING_STATES, Answer, Approval, State
 
 if TYPE_CHECKING:
     from bighub_langgraph.journal.admin import CallView, HistoryEntry
     from bighub_langgraph.journal.sql import Journal
 
 NOT_RESOLVED = 1
-SECONDS_PER_DAY = 86_400.0
+SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
-calls = typer.Typer(help="List, show, resolve and prune calls.", no_args_is_help=True)
+calls = typer.Typer(help="List, show, resolve, cancel and prune calls.", no_args_is_help=True)
 KeyArgument = Annotated[str, typer.Argument(help="The call's key, or its first characters.")]
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds of an age such as 90s, 30m, 12h or 7d."""
+    number, unit = text[:-1], text[-1:]
+    if not number.isdecimal() or unit not in SECONDS:
+        raise typer.BadParameter(f"{text!r} is not an age such as 90s, 30m, 12h or 7d")
+    return int(number) * SECONDS[unit]
 
 
 @calls.command("list")
@@ -27,6 +35,10 @@ def list_calls(  # noqa: PLR0917 - typer makes options of them
     thread: Annotated[str | None, typer.Option(help="Only calls of this thread.")] = None,
     tool: Annotated[str | None, typer.Option(help="Only calls of this tool.")] = None,
     status: Annotated[State | None, typer.Option(help="Only calls in this state.")] = None,
+    waiting_longer_than: Annotated[
+        float | None,
+        typer.Option(parser=parse_duration, metavar="AGE", help="Waiting for 90s, 30m, 12h, 7d."),
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many calls to list.")] = 50,
     json: JsonOption = False,
 ) -> None:
@@ -36,6 +48,7 @@ def list_calls(  # noqa: PLR0917 - typer makes options of them
 
     ```
     bighub-langgraph calls list --status unknown
+    bighub-langgraph calls list --waiting-longer-than 7d
     bighub-langgraph calls list --thread order-17 --tool refund --json
     ```
 
@@ -45,8 +58,14 @@ def list_calls(  # noqa: PLR0917 - typer makes options of them
         if status is State.UNKNOWN:
             views = journal.admin.unknown_outcomes(thread=thread, tool=tool)[:limit]
         else:
-            states = [] if status is None else [status]
-            views = journal.admin.calls(thread=thread, tool=tool, states=states, limit=limit)
+            states = WAITING_STATES if waiting_longer_than is not None else frozenset()
+            views = journal.admin.calls(
+                thread=thread,
+                tool=tool,
+                states=states if status is None else {status},
+                longer_than=waiting_longer_than,
+                limit=limit,
+            )
     if json:
         console.print_json([_call_to_json(view) for view in views])
         return
@@ -133,6 +152,42 @@ def resolve_call(  # noqa: PLR0917 - typer makes options of them
     console.print_line(f"{name} is now {status}")
 
 
+@calls.command("cancel")
+def cancel_call(
+    key: KeyArgument,
+    reason: Annotated[str, typer.Option(help="Why; the model and BIGHUB read it.")],
+    location: JournalOption = DEFAULT_JOURNAL,
+    by: Annotated[str, typer.Option(help="Who decides; your login by default.")] = "",
+) -> None:
+    """End a call that waits for an approval or for its start; it does not run.
+
+    The outcome is queued for delivery to BIGHUB, which learns nothing from it. The model reads that
+    the call was cancelled when the thread is resumed.
+
+    **Example**
+
+    ```
+    bighub-langgraph calls cancel 4f1c09ab --reason "the order was withdrawn"
+    ```
+
+    Exit codes: 0 done, 1 if the call does not wait any more, 2 for bad usage.
+    """
+    from bighub_langgraph.core.errors import InvalidTransition
+    from bighub_langgraph.core.lifecycle import CallCancelled
+    from bighub_langgraph.core.reporting import ReportingConfig
+
+    event = CallCancelled(f"cancelled by {by or getpass.getuser()}: {reason}")
+    with open_journal(location) as journal:
+        view = _find_call(journal, key)
+        name = f"{view.record.tool} {view.record.key[: console.SHORT_KEY]}"
+        try:
+            journal.transition(view.record.key, event, ReportingConfig())
+        except InvalidTransition:
+            message = f"{name} is {_status_of(view)}; only a call that waits can be cancelled"
+            console.fail(message, NOT_RESOLVED)
+    console.stdout().print(f"{name} is cancelled", markup=False)
+
+
 @calls.command("prune")
 def prune_calls(
     older_than: Annotated[float, typer.Option(min=0.0, help="Age in days.")],
@@ -153,7 +208,7 @@ def prune_calls(
     Exit codes: 0 done, 2 for bad usage or a journal that cannot be opened.
     """
     with open_journal(location) as journal:
-        count = journal.prune(older_than * SECONDS_PER_DAY)
+        count = journal.prune(older_than * SECONDS["d"])
     console.print_line(f"{count} calls deleted")
 
 

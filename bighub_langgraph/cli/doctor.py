@@ -12,6 +12,7 @@ import typer
 
 from bighub_langgraph.cli import console
 from bighub_langgraph.cli.options import DEFAULT_JOURNAL, JournalOption, JsonOption, open_journal
+from bighub_langgraph.core.models import WAITING_STATES
 
 if TYPE_CHECKING:
     from bighub_langgraph.journal.sql import Journal
@@ -23,6 +24,7 @@ DISTRIBUTIONS = (
 )
 MAX_CLOCK_SKEW = 5.0
 MAX_DELIVERY_DELAY = 3600.0
+LONG_WAIT = 7 * 86_400.0
 
 Health = Literal["ok", "warning", "problem"]
 STYLES: dict[Health, str] = {"ok": "green", "warning": "yellow", "problem": "bold red"}
@@ -45,7 +47,8 @@ def doctor(
 ) -> None:
     """Check the keys, BIGHUB, the journal, its clock, calls with unknown outcomes, the outbox.
 
-    Calls that wait for an approval are counted, but are no problem.
+    Calls that wait for an approval are counted, and are no problem. Those that wait for more than a
+    week without an expiry are named.
 
     **Examples**
 
@@ -123,6 +126,15 @@ def _check_calls(journal: "Journal") -> Iterator[CheckResult]:
     counts = {state.value: count for state, count in journal.admin.counts().items()}
     listing = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
     yield CheckResult("calls", "ok", listing or "none yet")
+    waiting = journal.admin.calls(states=WAITING_STATES, longer_than=LONG_WAIT)
+    for view in (view for view in waiting if view.record.expires_at is None):
+        record = view.record
+        details = (
+            f"{record.key[: console.SHORT_KEY]} in thread {record.thread} since "
+            f"{console.format_time(view.updated_at)}, and has no expiry; answer it, or end it with "
+            "`calls cancel`"
+        )
+        yield CheckResult(f"{record.tool} waits", "warning", details)
     for view in journal.admin.unknown_outcomes():
         record = view.record
         since = console.format_time(view.updated_at)

@@ -15,6 +15,7 @@ from bighub_langgraph.core.errors import (
     EngineError,
     EngineUnavailable,
 )
+from bighub_langgraph.core.lifecycle import CallExpired
 from bighub_langgraph.core.ports import DELIVERY_LEASE, Ports, QueuedReport
 from bighub_langgraph.core.reporting import ReportKind
 
@@ -24,6 +25,15 @@ BATCH_SIZE = 100
 FIRST_DELAY = 1.0
 LONGEST_DELAY = 300.0
 MAX_REFUSALS = 8
+# How many overdue calls are ended at once; the others follow with the next deliveries.
+MAX_EXPIRED = 1000
+
+
+async def expire_overdue_calls(ports: Ports) -> None:
+    """End the calls whose time is over, so that BIGHUB gets an outcome of each evaluation."""
+    at = ports.clock()
+    for record in await ports.call(ports.journal.find_overdue, at, MAX_EXPIRED):
+        await ports.transition_or_load(record.key, CallExpired(at))
 
 
 class Delivery(NamedTuple):

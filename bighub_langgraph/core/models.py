@@ -56,6 +56,10 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
+# A call in these states ends when its time is over.
+EXPIRING_STATES = frozenset({State.AWAITING, State.ALLOWED})
+# A call in these waits for a person, or for its thread to be resumed.
+WAITING_STATES = EXPIRING_STATES | {State.PAUSED}
 FINAL_STATES = frozenset(
     {
         *(State.EXECUTED, State.TOOL_ERROR, State.BLOCKED, State.ANSWERED, State.EDITED),

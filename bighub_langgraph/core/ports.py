@@ -81,6 +81,10 @@ class JournalPort(Protocol):
         """Return the calls with this id of BIGHUB's, newest first; usually one."""
         ...
 
+    def find_overdue(self, at: float, limit: int) -> list[CallRecord]:
+        """Return calls whose time to be answered, or to use their approval, is over."""
+        ...
+
     def insert(self, records: Sequence[CallRecord], reporting: ReportingConfig) -> list[CallRecord]:
         """Store new records. Where a key exists, the stored record is kept and returned."""
         ...

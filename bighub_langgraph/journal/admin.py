@@ -75,15 +75,18 @@ class JournalAdmin:
         thread: str | None = None,
         tool: str | None = None,
         states: Collection[State] = (),
+        longer_than: float | None = None,
         limit: int = 1000,
     ) -> list[CallView]:
-        """Return calls, newest first."""
+        """Return calls, newest first; those that are in their state for some seconds."""
         filters = {"thread": thread, "tool": tool}
         values: dict[str, Any] = {
             name: to_storable(text) for name, text in filters.items() if text is not None
         }
         if states:
             values["state"] = [state.value for state in states]
+        if longer_than is not None:
+            values["before"] = self._db.now() - longer_than
         rows = self._db.fetch_rows(schema.select_calls(values), **values, limit=limit)
         return [self._view(row) for row in rows]
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from bighub_langgraph.concurrency import fork_safe_lock
 from bighub_langgraph.core.errors import RecordNotFound
-from bighub_langgraph.core.lifecycle import Event, apply_event
-from bighub_langgraph.core.models import CallRecord, State
+from bighub_langgraph.core.lifecycle import Event, apply_event, is_expired
+from bighub_langgraph.core.models import EXPIRING_STATES, CallRecord, State
 from bighub_langgraph.core.ports import DELIVERY_LEASE, MEMORY_GRACE, Claim, QueuedReport
 from bighub_langgraph.core.redaction import redact
 from bighub_langgraph.core.reporting import (
@@ -96,6 +96,16 @@ class MemoryJournal:
         with self._lock:
             records = reversed(self._records.values())
             return [record for record in records if record.request_id == request_id]
+
+    def find_overdue(self, at: float, limit: int) -> list[CallRecord]:
+        """Return calls whose time to be answered, or to use their approval, is over."""
+        with self._lock:
+            records = self._records.values()
+            return [
+                record
+                for record in records
+                if record.state in EXPIRING_STATES and is_expired(record, at)
+            ][:limit]
 
     def insert(self, records: Sequence[CallRecord], reporting: ReportingConfig) -> list[CallRecord]:
         """Store new records. Where a key exists, the stored record is kept and returned."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import sqlalchemy as sa
 
-from bighub_langgraph.core.models import FINAL_STATES
+from bighub_langgraph.core.models import EXPIRING_STATES, FINAL_STATES, State
 
 metadata = sa.MetaData()
 
@@ -104,12 +104,19 @@ def _insert(table: sa.Table) -> str:
     return f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({values})"
 
 
+def _listing(states: Iterable[State]) -> str:
+    return ", ".join(repr(state.value) for state in sorted(states))
+
+
 INSERT_CALL = f"{_insert(calls)} ON CONFLICT DO NOTHING"
 SELECT_CALL = "SELECT * FROM bighub_calls WHERE key = :key"
 SELECT_CALLS_BY_REQUEST = """
     SELECT * FROM bighub_calls WHERE request_id = :request_id ORDER BY created_at DESC"""
 SELECT_CALLS_BY_PREFIX = """
     SELECT * FROM bighub_calls WHERE key >= :key AND key < :end ORDER BY key LIMIT 2"""
+SELECT_OVERDUE = f"""
+    SELECT * FROM bighub_calls WHERE state IN ({_listing(EXPIRING_STATES)}) AND expires_at <= :at
+    ORDER BY expires_at LIMIT :limit"""
 COUNT_CALLS = "SELECT state, count(*) AS number FROM bighub_calls GROUP BY state"
 # Compare and set: the first transition from a version wins, the others read the record again.
 UPDATE_CALL = """
@@ -121,7 +128,7 @@ INSERT_HISTORY = _insert(history)
 SELECT_HISTORY = """
     SELECT at, event, state, version, details FROM bighub_history WHERE key = :key ORDER BY id"""
 
-_FINAL = ", ".join(repr(state.value) for state in sorted(FINAL_STATES))
+_FINAL = _listing(FINAL_STATES)
 # Calls with undelivered reports are kept, and so are all calls of a thread with an open call.
 SELECT_PRUNABLE = f"""
     SELECT key FROM bighub_calls AS call WHERE state IN ({_FINAL}) AND updated_at < :before
@@ -202,7 +209,7 @@ def select_due(turn: str | None, *, early: bool) -> str:
 
 
 def select_calls(columns: Iterable[str]) -> str:
-    """Return the query for the newest calls by some columns; states are a list."""
+    """Return the query for the newest calls by columns, a list of states, or before some time."""
     return f"SELECT * FROM bighub_calls {_where(columns)} ORDER BY created_at DESC LIMIT :limit"
 
 
@@ -212,5 +219,6 @@ def select_reports(columns: Iterable[str]) -> str:
 
 
 def _where(columns: Iterable[str]) -> str:
-    conditions = [f"{name} {'IN' if name == 'state' else '='} :{name}" for name in columns]
+    special = {"state": "state IN :state", "before": "updated_at < :before"}
+    conditions = [special.get(name, f"{name} = :{name}") for name in columns]
     return f"WHERE {' AND '.join(conditions)}" if conditions else ""

@@ -140,6 +140,11 @@ class Journal:
         rows = self._db.fetch_rows(schema.SELECT_CALLS_BY_REQUEST, **values)
         return [record_from_row(row) for row in rows]
 
+    def find_overdue(self, at: float, limit: int) -> list[CallRecord]:
+        """Return calls whose time to be answered, or to use their approval, is over."""
+        rows = self._db.fetch_rows(schema.SELECT_OVERDUE, at=at, limit=limit)
+        return [record_from_row(row) for row in rows]
+
     def insert(self, records: Sequence[CallRecord], reporting: ReportingConfig) -> list[CallRecord]:
         """Store new records. Where a key exists, the stored record is kept and returned."""
         now, event = self._db.now(), DecisionMade.__name__
