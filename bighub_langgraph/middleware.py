@@ -15,7 +15,6 @@ from bighub_langgraph.core.errors import ConfigurationError
 from bighub_langgraph.core.models import State
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.graph.approval_requests import ask_person
-from bighub_langgraph.graph.langgraph_internals import node_name
 from bighub_langgraph.graph.plan import (
     CHANNEL,
     Plan,
@@ -44,7 +43,6 @@ try:
         ModelRequest,
         ModelResponse,
         ToolCallRequest,
-        hook_config,
     )
     from langchain.agents.middleware.types import OmitFromSchema
 except ImportError as error:  # pragma: no cover - the extra is always there in tests
@@ -104,12 +102,10 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         response = await handler(request)
         return await self._evaluate_response(request, messages, response, self._async_host)
 
-    @hook_config(can_jump_to=["end"])
     def after_model(self, state: Any, runtime: Any) -> Any:  # noqa: ARG002
         """Ask a person about the calls that need one, and answer those that are blocked."""
         return run_sync(self._decide(state, self._host))
 
-    @hook_config(can_jump_to=["end"])
     async def aafter_model(self, state: Any, runtime: Any) -> Any:  # noqa: ARG002
         """Async variant of `after_model`."""
         return await self._decide(state, self._async_host)
@@ -199,47 +195,34 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
             return None
         plan = stored = read_plan(state)
         if not plan or not covers(plan, message, calls):
-            # Another middleware changed the model's calls: they are evaluated again, and asked
-            # about a step later, when the new plan is stored.
+            # Another middleware changed the model's calls: they are evaluated again.
             plan = await self._plan_turn(message, answered, None, host)
             if stored:
                 reason = CHANGED if stored["turn"] == message.id else ANSWERED_ELSEWHERE
                 await _cancel_open_calls(stored, reason, host.ports, keep=plan)
-            if any(call["next"] == "ask" for call in plan["calls"]) and not plan["per_call"]:
-                return self._run_node_again(plan)
         open_ids = {call.call_id for call in calls}
         pending = [
             call for call in plan["calls"] if call["next"] == "ask" and call["id"] in open_ids
         ]
         if pending and not plan["per_call"]:
-            return await self._ask_person(plan, pending, open_ids, host)
+            plan = await self._ask_person(plan, pending, host)
         answers = await _answer_open_calls(plan, open_ids, host.ports)
         if not answers and plan is stored:  # as usual: every call runs, as the stored plan says
             return None
         return {"messages": answers, CHANNEL: plan}
 
     async def _ask_person(
-        self, plan: Plan, pending: Sequence[PlannedCall], open_ids: set[str], host: GraphHost
-    ) -> Any:
-        config = get_config()
-        node_name(config)  # raises before anybody is asked, if an answer could not lead back
-        question = subplan(plan, pending, unclear=plan["unclear"])
-        answered, messages = await ask_person(question, self._model_tools, config, host)
-        calls = {call["id"]: call for call in answered["calls"]}
-        if any(call["next"] == "evaluate" and "edit" not in call for call in calls.values()):
-            return self._run_node_again(subplan(plan, []))  # which plans the turn anew
-        # An edited call is evaluated where it runs.
-        planned = [calls.get(call["id"], call) for call in plan["calls"]]
-        plan = subplan(plan, planned, unclear=answered["unclear"])
-        if any(call["next"] == "ask" for call in plan["calls"]):
-            return self._run_node_again(plan, messages)
-        await host.ports.deliver(None)
-        return {"messages": await _answer_open_calls(plan, open_ids, host.ports), CHANNEL: plan}
+        self, plan: Plan, pending: Sequence[PlannedCall], host: GraphHost
+    ) -> Plan:
+        """Return the plan after the answers.
 
-    def _run_node_again(self, plan: Plan, messages: Sequence[BaseMessage] = ()) -> Command[Any]:
-        """Run this node again with a stored plan; `goto` alone would run the tools as well."""
-        update = {CHANNEL: plan, "messages": list(messages), "jump_to": "end"}
-        return Command(update=update, goto=node_name(get_config()))
+        Where they run, edited calls are evaluated, and calls without an answer asked about again.
+        """
+        question = subplan(plan, pending)
+        answered = await ask_person(question, self._model_tools, get_config(), host, twice=True)
+        await host.ports.deliver(None)
+        calls = {call["id"]: call for call in answered["calls"]}
+        return subplan(plan, [calls.get(call["id"], call) for call in plan["calls"]])
 
 
 async def _answer_open_calls(plan: Plan, open_ids: set[str], ports: Ports) -> list[ToolMessage]:

@@ -7,6 +7,7 @@ import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command
 
 from bighub_langgraph import (
@@ -33,8 +34,9 @@ class Desk:
     def __init__(self, host: str, *calls: dict[str, Any], says: Any = None, **options: Any) -> None:
         self.bighub = ScriptedBighub(says or "review_recommended")
         self.shop = Shop()
+        more = options.pop("more", [])
         self.guard = BighubGuard(bighub=self.bighub, **options)
-        model = ScriptedModel(script=[asks_for(*(calls or (REFUND,))), "Done."])
+        model = ScriptedModel(script=[asks_for(*(calls or (REFUND,))), *more, "Done."])
         tools, saver = self.shop.tools(), InMemorySaver()
         self.graph: Any = (
             create_guarded_agent(model, tools, self.guard, checkpointer=saver)
@@ -136,6 +138,106 @@ def test_an_edit_may_name_another_tool_where_that_is_allowed(host: str) -> None:
     state = desk.answer(edit("look_up", order_id="o1"))
     assert desk.shop.ran == [("look_up", "o1")]
     assert "What ran: look_up(order_id='o1')" in answers(state)["call-1"]
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        {"interrupt_id": "f" * 32},
+        {"key": "f" * 32},
+        {"arguments": {"order_id": "o1", "amount": 41}},
+        {"tool_call_id": "call-9"},
+    ],
+    ids=lambda value: next(iter(value)),
+)
+def test_an_answer_that_names_another_question_is_asked_again(host: str, reference: Any) -> None:
+    desk = Desk(host)
+    desk.answer({**YES, **reference})
+    assert "The last answer was not understood" in desk.request["description"]
+    assert desk.shop.ran == []
+
+
+@pytest.mark.parametrize("reference", ["by interrupt", "interrupt_id", "key", "arguments"])
+def test_where_a_reference_is_required_only_an_answer_that_names_its_question_is_taken(
+    host: str, reference: str
+) -> None:
+    desk = Desk(host, approvals=ApprovalPolicy(require_reference=True))
+    desk.answer({**YES, "tool_call_id": "call-1"})
+    assert "does not say which question it is for" in desk.request["description"]
+    assert desk.shop.ran == []
+    [question] = desk.state["__interrupt__"]
+    names = {
+        "interrupt_id": question.id,
+        "key": desk.request["bighub"]["key"],
+        "arguments": desk.request["args"],
+    }
+    named = {**YES, reference: names[reference]} if reference in names else {question.id: YES}
+    desk.answer(named)
+    assert desk.shop.ran == [("refund", 40)]
+
+
+def test_an_answer_by_the_id_of_an_earlier_question_is_not_taken_for_the_next(host: str) -> None:
+    desk = Desk(host, more=[asks_for(SECOND)])
+    [first] = desk.state["__interrupt__"]
+    for _ in range(2):
+        desk.answer({first.id: YES})
+    assert desk.shop.ran == [("refund", 40)]
+    assert desk.request["args"]["amount"] == 50
+
+
+def test_an_answer_is_not_taken_for_a_question_that_nobody_was_asked(host: str) -> None:
+    desk = Desk(host)
+    message = desk.state["messages"][-1]
+    calls = [{**REFUND, "args": {"order_id": "o1", "amount": 4000}}]
+    changed = message.model_copy(update={"tool_calls": calls})
+    desk.graph.update_state(CONFIG, {"messages": [changed]}, as_node="model")
+    desk.answer(YES)
+    assert desk.shop.ran == []
+    assert desk.request["args"]["amount"] == 4000
+
+
+@pytest.mark.parametrize("edited_from", ["x", "the waiting call"])
+def test_an_approval_that_somebody_writes_into_the_state_is_none(
+    host: str, edited_from: str
+) -> None:
+    desk = Desk(host, approvals=ApprovalPolicy(allowed_decisions=("reject",)))
+    key = desk.request["bighub"]["key"]
+    message = desk.state["messages"][-1]
+    plan = {
+        "thread": "t",
+        "turn": message.id,
+        "is_part": False,
+        "per_call": False,
+        "unclear": "",
+        "calls": [
+            {
+                "id": "call-1",
+                "name": "refund",
+                "args": REFUND["args"],
+                "key": None,
+                "next": "evaluate",
+                "edited_from": key if edited_from != "x" else "x",
+                "edit": {"approval": {"answer": "edit", "approver": "cfo", "verified": True}},
+            }
+        ],
+    }
+    desk.graph.update_state(CONFIG, {"messages": [message], "bighub": plan}, as_node="model")
+    desk.state = desk.graph.invoke(None, CONFIG)
+    assert desk.shop.ran == []
+    assert desk.request["args"] == REFUND["args"]
+
+
+def test_in_a_subgraph_that_stores_nothing_an_answer_is_only_for_the_call_that_was_shown() -> None:
+    shop, guard = Shop(), BighubGuard(bighub=ScriptedBighub("review_recommended"))
+    model = ScriptedModel(script=[asks_for(REFUND), asks_for(SECOND)])
+    builder = StateGraph(MessagesState)
+    builder.add_node("inner", create_guarded_agent(model, shop.tools(), guard, checkpointer=False))
+    builder.add_edge(START, "inner")
+    graph: Any = builder.compile(checkpointer=InMemorySaver())
+    graph.invoke(PLEASE, CONFIG)
+    [question] = graph.invoke(Command(resume=YES), CONFIG)["__interrupt__"]
+    assert question.value["action_requests"][0]["args"]["amount"] == 50
+    assert shop.ran == []
 
 
 def test_a_yes_that_is_used_too_late_is_no_yes(host: str) -> None:

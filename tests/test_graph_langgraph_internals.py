@@ -35,6 +35,7 @@ from bighub_langgraph import (
     route_by_recommendation,
     tools_node,
 )
+from bighub_langgraph.concurrency import run_sync
 from bighub_langgraph.graph import langgraph_internals as internals
 from tests.agents import ScriptedModel, Shop, answers, asks_for, call
 from tests.engines import ScriptedBighub
@@ -108,10 +109,6 @@ def test_a_task_shows_its_runtime_with_its_context_and_without() -> None:
     assert internals.runtime_of({}) is None
 
 
-def test_a_task_shows_the_name_of_its_node() -> None:
-    assert seen_in_task(internals.node_name) == "node"
-
-
 def stored_checkpoint(saver: InMemorySaver) -> bool:
     """Whether the checkpoint that the task runs from is found."""
     config = get_config()
@@ -178,6 +175,30 @@ def test_a_task_shows_that_it_was_resumed_and_that_it_has_asked() -> None:
     graph.invoke({"seen": 0}, THREAD)
     graph.invoke(Command(resume="yes"), THREAD)
     assert shown == [(False, False), (True, False), True]
+
+
+def test_a_task_shows_its_stored_questions_and_may_leave_an_answer_unread() -> None:
+    saver, seen = InMemorySaver(), list[Any]()
+
+    async def get_checkpoint(_: Any, config: RunnableConfig) -> Any:
+        return saver.get_tuple(config)
+
+    def node(_: Any) -> None:
+        config = get_config()
+        questions = run_sync(internals.stored_questions(config, get_checkpoint))
+        seen.append([item.value for item in questions.interrupts])
+        is_second = seen[-1] == ["second"]
+        if internals.was_resumed(config):
+            seen.append(internals.is_addressed(config, questions))
+        answers = questions.answers
+        seen.append(internals.ask("second", config, None, answers, read=is_second))
+
+    graph = one_node(node, checkpointer=saver)
+    graph.invoke({"seen": 0}, THREAD)
+    graph.update_state(THREAD, {"seen": 1}, as_node="__start__")  # a new task, which asked nothing
+    [question] = graph.invoke(Command(resume="early"), THREAD)["__interrupt__"]
+    graph.invoke(Command(resume={question.id: "yes"}), THREAD)
+    assert seen == [[], [], False, ["second"], True, "yes"]
 
 
 def test_a_task_shows_whether_it_was_sent() -> None:
@@ -358,7 +379,8 @@ def test_an_unknown_run_blocks_a_call_that_is_evaluated_again() -> None:
     evaluate = evaluate_node(BighubGuard(bighub=bighub))
     again: Any = {"id": "call-1", "name": "refund", "args": {"amount": 4000}, "key": None}
     calls = [{**again, "next": "evaluate"}]
-    plan = {"thread": "t", "turn": "m", "calls": calls, "per_call": False, "unclear": ""}
+    plan = {"thread": "t", "turn": "m", "calls": calls, "is_part": True}
+    plan |= {"per_call": False, "unclear": ""}
 
     def node(_: Any, config: RunnableConfig) -> Any:
         update = evaluate.invoke({"messages": [], "bighub": plan}, hidden(config))

@@ -5,10 +5,11 @@ from typing import Annotated, Any
 
 import pytest
 from langchain_core.messages import AnyMessage, HumanMessage, ToolMessage
+from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph, add_messages
 from langgraph.prebuilt import ToolNode
-from langgraph.types import Command, Send
+from langgraph.types import Command, Send, interrupt
 from typing_extensions import TypedDict
 
 from bighub_langgraph import ApprovalPolicy, BighubGuard, ToolPolicy
@@ -33,11 +34,11 @@ class Desk:
     def __init__(self, says: Any = "proceed", *, sent: str = "", **options: Any) -> None:
         self.shop = Shop()
         self.bighub = ScriptedBighub(says)
-        memory = options.pop("memory", True)
+        memory, own = options.pop("memory", True), options.pop("tool", None)
         self.guard = BighubGuard(bighub=self.bighub, **options)
         builder = StateGraph(MessagesState)
         node = ToolNode(
-            self.shop.tools(),
+            [own] if own else self.shop.tools(),
             wrap_tool_call=self.guard.wrap_tool_call,
             awrap_tool_call=self.guard.awrap_tool_call,
         )
@@ -157,6 +158,20 @@ def test_an_unclear_answer_raises_and_leaves_the_question_open(
     assert desk.shop.ran == []
     runner.run(desk.graph, Command(resume=YES))
     assert desk.shop.ran == [("refund", 40)]
+
+
+def test_a_question_of_the_tool_does_not_get_the_approvers_answer(runner: Runner) -> None:
+    @tool
+    def pay(amount: float) -> str:
+        """Pay from an account."""
+        return f"paid {amount} from {interrupt('which account?')}"
+
+    desk = Desk("review_recommended", tool=pay)
+    runner.run(desk.graph, state_with(call("pay", amount=3)))
+    [question] = runner.run(desk.graph, Command(resume=YES))["__interrupt__"]
+    assert question.value == "which account?"
+    state = runner.run(desk.graph, Command(resume="savings"))
+    assert contents(state)["call-1"] == "paid 3.0 from savings"
 
 
 class Elsewhere(TypedDict):

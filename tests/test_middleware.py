@@ -164,6 +164,63 @@ def test_calls_that_got_no_answer_are_asked_about_again(runner: Runner) -> None:
     assert len(agent.model.shown) == 2
 
 
+def test_a_call_whose_answer_is_not_understood_twice_is_blocked(runner: Runner) -> None:
+    agent = Agent(asks_for(REFUND, LOOK_UP), "Sorry.", says=REVIEW)
+    runner.run(agent.graph, PLEASE)
+    runner.run(agent.graph, Command(resume="sure"))
+    runner.run(agent.graph, Command(resume="sure"))  # the first one again, from a second click
+    state = runner.run(agent.graph, Command(resume="I said sure"))
+    assert agent.shop.ran == [("look_up", "o1")]
+    assert "was not understood" in answers(state)["call-1"]
+    agent.guard.flush()
+    assert sorted(agent.bighub.statuses) == ["BLOCKED", "SUCCESS"]
+
+
+def test_an_open_call_whose_second_answer_is_not_understood_is_blocked(runner: Runner) -> None:
+    other = call("delete_account", "call-2", customer="c1")
+    agent = Agent(asks_for(REFUND, other), "Sorry.", says="review_recommended")
+    runner.run(agent.graph, PLEASE)
+    runner.run(agent.graph, resume({"type": "reject", "tool_call_id": "call-2"}))
+    state = runner.run(agent.graph, Command(resume="sure"))
+    assert agent.shop.ran == []
+    assert "was not understood" in answers(state)["call-1"]
+
+
+class Rubric(AgentMiddleware[Any, Any, Any]):
+    """Sends the agent back to the model until its answer is good."""
+
+    @hook_config(can_jump_to=["model"])
+    def after_agent(self, state: Any, runtime: Any) -> Any:
+        if "Done" in state["messages"][-1].text:
+            return None
+        return {"jump_to": "model", "messages": [HumanMessage("Say Done.")]}
+
+
+@pytest.mark.parametrize(
+    "first",
+    ["yes please", {"type": "approve", "tool_call_id": "call-1"}, {"decisions": [YES]}],
+    ids=["unclear", "partial", "too few"],
+)
+@pytest.mark.parametrize("is_first", [True, False], ids=["guard first", "guard last"])
+def test_hooks_after_the_agent_do_not_run_while_calls_wait(
+    runner: Runner, first: Any, is_first: bool
+) -> None:
+    second = call("refund", "call-2", order_id="o2", amount=50)
+    place: Any = {"after" if is_first else "before": (Rubric(),)}
+    agent = Agent(asks_for(REFUND, second), "Done.", says="review_recommended", **place)
+    runner.run(agent.graph, PLEASE)
+    again = read_question(runner.run(agent.graph, Command(resume=first)))
+    state = runner.run(agent.graph, resume(*[YES] * len(again["action_requests"])))
+    assert sorted(agent.shop.ran) == [("refund", 40), ("refund", 50)]
+    assert len(agent.model.shown) == 2
+    assert [type(message) for message in state["messages"]][1:] == [
+        AIMessage,
+        ToolMessage,
+        ToolMessage,
+        AIMessage,
+    ]
+
+
 def test_a_new_message_closes_what_was_waiting(runner: Runner) -> None:
     agent = Agent(asks_for(REFUND), "Fine.", says=REVIEW)
     runner.run(agent.graph, PLEASE)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -144,10 +145,25 @@ def test_a_person_may_have_it_run_again(tmp_path: Path, host: str, make: Make) -
     trace = killed_in_the_tool(tmp_path, host, make)
     files = make()
     files.run(None)
-    state = files.answer(YES)
+    state = files.answer({"type": "run_again"})
     assert answers(state)["call-1"] == "refunded 40"
     assert trace.count("refund 40") == 2
     assert trace.count("model") == 2
+
+
+def test_the_yes_that_a_call_ran_on_does_not_run_it_again_after_a_crash(
+    tmp_path: Path, host: str, make: Make
+) -> None:
+    trace = killed_in_the_tool(tmp_path, host, make)
+    files = make()
+    [question] = files.answer(YES)["__interrupt__"]  # nobody has seen this question yet
+    assert "whether it took effect is not known" in str(question.value)
+    for _ in range(2):
+        with suppress(ValueError):  # in an agent's tool LangGraph refuses the answer
+            files.answer(YES)
+    assert trace.count("refund 40") == 1
+    state = files.answer({"type": "respond", "message": "ran: refunded, says the bank"})
+    assert answers(state)["call-1"] == "refunded, says the bank"
 
 
 def test_a_crash_after_a_second_start_does_not_count_the_old_yes_again(
@@ -156,7 +172,7 @@ def test_a_crash_after_a_second_start_does_not_count_the_old_yes_again(
     trace = killed_in_the_tool(tmp_path, host, make)
     trace.request_fault("die in the tool")
     make().run(None)
-    run = process(tmp_path, host, {"decisions": [YES]})
+    run = process(tmp_path, host, {"decisions": [{"type": "run again"}]})
     run.communicate(timeout=60)
     assert run.returncode == -9
     make().run(None)

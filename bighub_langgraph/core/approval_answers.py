@@ -21,13 +21,20 @@ class InvalidApprovalResponse(BighubGuardError):
 
 @dataclass(frozen=True, slots=True)
 class PendingApproval:
-    """One call that a person was asked about, and the answers that are allowed."""
+    """One call that a person was asked about, and the answers that are allowed.
+
+    Attributes:
+        key: The name of the call's record in the journal.
+        outcome_unknown: Whether the question is what became of the call.
+    """
 
     call_id: str
     tool: str
     arguments: Mapping[str, Any]
     allowed: Sequence[Answer] = tuple(Answer)
     allow_tool_change: bool = False
+    key: str = ""
+    outcome_unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +58,22 @@ class ApprovalAnswer:
 # -- parsing ---------------------------------------------------------------------------------------
 
 
-def parse_answers(response: object, pending: Sequence[PendingApproval]) -> list[ApprovalAnswer]:
+def parse_answers(
+    response: object,
+    pending: Sequence[PendingApproval],
+    *,
+    interrupt_id: str | None = None,
+    is_addressed: bool = False,
+    require_reference: bool = False,
+) -> list[ApprovalAnswer]:
     """Parse an approval response. It may answer only some of the calls.
 
     Accepted are LangChain's `{"decisions": [...]}` by position or by `tool_call_id`, a single
     decision, Agent Inbox's list, and BIGHUB's `{"resolution", "comment", "approver"}`; each also
-    as JSON text. An edit that changes nothing is an approval, and an approval of other arguments
-    than those shown is an edit.
+    as JSON text. An edit that changes nothing is an approval, and a resolution with other arguments
+    than those shown is an edit. A decision may name its question by `interrupt_id`, `key` or
+    `arguments`; with `require_reference` it must, unless the response `is_addressed` by the
+    interrupt's id.
 
     Raises:
         InvalidApprovalResponse: Any part of it is unclear; the message says what to send.
@@ -68,6 +84,14 @@ def parse_answers(response: object, pending: Sequence[PendingApproval]) -> list[
             f"the answer holds no decision: {short_repr(response)}; {_describe_expected(pending)}"
         )
     calls = _match_calls(decisions, pending)
+    for decision, call in zip(decisions, calls, strict=True):
+        reference = _find_reference(decision, call)
+        _check_reference(reference, call, interrupt_id)
+        if require_reference and not (is_addressed or reference):
+            raise InvalidApprovalResponse(
+                f"the answer does not say which question it is for; resume with {{interrupt id: "
+                f'answer}}, or add "key" to the decision about {call.tool}'
+            )
     return [_parse_answer(decision, call) for decision, call in zip(decisions, calls, strict=True)]
 
 
@@ -75,7 +99,9 @@ def _parse_decisions(response: object) -> list[Mapping[str, Any]]:
     if isinstance(response, str):
         with contextlib.suppress(ValueError, RecursionError):  # other text holds no decision
             response = json.loads(response)
+    shared: Mapping[str, Any] = {}
     if isinstance(response, Mapping):
+        shared = {name: response[name] for name in ("interrupt_id",) if name in response}
         decisions = response.get("decisions", response)
         response = decisions if isinstance(decisions, list | tuple) else [decisions]
     if not isinstance(response, list | tuple):
@@ -84,14 +110,38 @@ def _parse_decisions(response: object) -> list[Mapping[str, Any]]:
         raise InvalidApprovalResponse(
             f"each decision is an object, but the answer is {short_repr(response)}"
         )
-    return list(response)
+    return [{**shared, **decision} for decision in response]
+
+
+def _find_reference(decision: Mapping[str, Any], call: PendingApproval) -> dict[str, Any]:
+    """Return what a decision names its question by. New arguments are an edit instead."""
+    names = ["interrupt_id", "key"]
+    if decision.get("type", "edit") != "edit" or decision.get("arguments") == call.arguments:
+        names.append("arguments")
+    return {name: decision[name] for name in names if decision.get(name) is not None}
+
+
+def _check_reference(
+    reference: Mapping[str, Any], call: PendingApproval, interrupt_id: str | None
+) -> None:
+    shown = {"interrupt_id": interrupt_id, "key": call.key, "arguments": call.arguments}
+    for name, value in reference.items():
+        if shown[name] not in (None, "") and value != shown[name]:
+            raise InvalidApprovalResponse(
+                f"the answer is for another question: its {name} is {short_repr(value)}, and "
+                f"{call.tool} waits with {short_repr(shown[name])}"
+            )
 
 
 def _match_calls(
     decisions: Sequence[Mapping[str, Any]], pending: Sequence[PendingApproval]
 ) -> list[PendingApproval]:
-    """Return the call of each decision: by `tool_call_id` where given, else by position."""
-    ids = [decision.get("tool_call_id") for decision in decisions]
+    """Return the call of each decision: by `tool_call_id` or `key`, else by position."""
+    call_ids = {call.key: call.call_id for call in pending}
+    ids = [
+        decision.get("tool_call_id") or call_ids.get(str(key := decision.get("key")), key)
+        for decision in decisions
+    ]
     if not any(ids):
         if len(decisions) != len(pending):
             raise InvalidApprovalResponse(
@@ -110,6 +160,8 @@ def _match_calls(
 
 
 def _parse_answer(decision: Mapping[str, Any], call: PendingApproval) -> ApprovalAnswer:
+    if call.outcome_unknown:
+        return _parse_outcome(decision, call)
     answer = _parse_type(decision, call)
     _check_allowed(answer, call)
     comment = _first_text(decision, "comment", "message", "reason")
@@ -129,6 +181,41 @@ def _parse_answer(decision: Mapping[str, Any], call: PendingApproval) -> Approva
         return replace(parsed, answer=Answer.APPROVE)
     _check_allowed(Answer.EDIT, call)
     return replace(parsed, answer=Answer.EDIT, tool=tool, arguments=arguments)
+
+
+# What a person may say of a call whose outcome is unknown: it is run again, it did not take effect,
+# or it did. In LangChain's words the person rejects, or responds with one of these words or with
+# the output. An approval could be meant for the call's first question.
+OUTCOMES: Mapping[str, Answer] = {
+    "run again": Answer.APPROVE,
+    "failed": Answer.REJECT,
+    "ran": Answer.RESPOND,
+}
+UNKNOWN_ANSWERS = (Answer.RESPOND, Answer.REJECT)
+
+
+def _parse_outcome(decision: Mapping[str, Any], call: PendingApproval) -> ApprovalAnswer:
+    word = str(decision.get("type", decision.get("resolution"))).replace("_", " ")
+    text = _first_text(decision, "message", "args", "comment")
+    if ANSWERS.get(word) is Answer.RESPOND and text:
+        first, _, rest = text.partition(":")
+        word = first.strip().lower().replace("_", " ")
+        word, text = (word, rest.strip()) if word in OUTCOMES else ("ran", text)
+    elif ANSWERS.get(word) is Answer.REJECT:
+        word = "failed"
+    answer = OUTCOMES.get(word)
+    if answer is None:
+        raise InvalidApprovalResponse(
+            f"{call.tool} was started, and whether it took effect is not known: "
+            '"ran" with its output, "failed", or "run again"'
+        )
+    return ApprovalAnswer(
+        call.call_id,
+        answer,
+        text=text or ("it ran" if answer is Answer.RESPOND else ""),
+        comment=_first_text(decision, "comment", "message"),
+        approver=_first_text(decision, "approver"),
+    )
 
 
 # LangChain's and Agent Inbox's types, BIGHUB's resolutions, and what people write for them.
@@ -217,8 +304,11 @@ async def block_call(record: CallRecord, reason: str, ports: Ports) -> CallRecor
 # -- what an approver is shown ---------------------------------------------------------------------
 
 
-def build_answer_schema(allowed: Sequence[Answer]) -> dict[str, Any]:
+def build_answer_schema(call: PendingApproval) -> dict[str, Any]:
     """Build the JSON schema of an answer about one call, for tools that render a form."""
+    types = [answer.value for answer in call.allowed]
+    if call.outcome_unknown:
+        types = [*OUTCOMES, *types]
     text = {"type": "string"}
     action = {
         "type": "object",
@@ -228,7 +318,7 @@ def build_answer_schema(allowed: Sequence[Answer]) -> dict[str, Any]:
     return {
         "type": "object",
         "properties": {
-            "type": {"type": "string", "enum": [answer.value for answer in allowed]},
+            "type": {"type": "string", "enum": types},
             "message": text,
             "edited_action": action,
             "comment": text,
@@ -245,8 +335,8 @@ def describe_call(record: CallRecord, arguments: Mapping[str, Any]) -> str:
         lines += [
             f"This call was started, and whether it took effect is not known: {record.reason}.",
             (
-                "Approve: run it again. Reject: it did not take effect and must not. "
-                "Respond: it did; enter what it returned."
+                'Answer "ran" with what it returned, "failed" if it did not take effect and must '
+                'not, or "run again". A form without these takes them as a response.'
             ),
         ]
     if record.decision is not None:

@@ -76,6 +76,8 @@ class ApprovalPolicy:
         expires_after: How long a request, and an approval, can be used, in seconds; or None.
         allow_tool_change: Whether an edit may name another tool.
         describe: Returns the text a person reads, from the call's record and its arguments.
+        require_reference: Whether an answer must say which question it is for, by the interrupt's
+            id, the call's key or its arguments, so that a late click cannot answer the next one.
     """
 
     interrupt_mode: Literal["batched", "per_call"] = "batched"
@@ -83,6 +85,7 @@ class ApprovalPolicy:
     expires_after: float | None = None
     allow_tool_change: bool = False
     describe: Callable[[CallRecord, Mapping[str, Any]], str] | None = None
+    require_reference: bool = False
 
     def __post_init__(self) -> None:
         check_choice("interrupt_mode", self.interrupt_mode, ("batched", "per_call"))

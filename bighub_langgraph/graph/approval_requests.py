@@ -1,19 +1,18 @@
 """The question a person gets about calls, and what becomes of the answers."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
 
-from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
-from langgraph.types import interrupt
 from pydantic import BeforeValidator, WithJsonSchema
 
 from bighub_langgraph.core.approval_answers import (
+    UNKNOWN_ANSWERS,
     ApprovalAnswer,
     InvalidApprovalResponse,
     PendingApproval,
+    block_call,
     build_answer_schema,
     build_evidence,
     describe_call,
@@ -25,23 +24,37 @@ from bighub_langgraph.core.policy import GuardSettings
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.core.recovery import resolve_unknown
 from bighub_langgraph.core.reporting import build_event
-from bighub_langgraph.graph.langgraph_internals import authenticated_user
+from bighub_langgraph.graph.langgraph_internals import (
+    StoredQuestions,
+    ask,
+    authenticated_user,
+    is_addressed,
+    stored_questions,
+    unreadable_interrupts,
+    was_resumed,
+)
 from bighub_langgraph.graph.plan import CHANNEL, Plan, PlannedCall, next_action, plan_call, subplan
 from bighub_langgraph.graph.tool_execution import GraphHost
-from bighub_langgraph.graph.tool_messages import emit_event, record_message
+from bighub_langgraph.graph.tool_messages import emit_event
 from bighub_langgraph.graph.validation import find_argument_errors
+
+NOT_UNDERSTOOD = "the answer to the question about it was not understood: {}"
+
+_ASKABLE = frozenset({State.AWAITING, State.UNKNOWN})
 
 
 async def ask_person(
-    plan: Plan, tools: Mapping[str, BaseTool] | None, config: RunnableConfig, host: GraphHost
-) -> tuple[Plan, list[ToolMessage]]:
-    """Ask a person about all calls of a plan, in one interrupt.
+    plan: Plan,
+    tools: Mapping[str, BaseTool] | None,
+    config: RunnableConfig,
+    host: GraphHost,
+    *,
+    twice: bool = False,
+) -> Plan:
+    """Ask a person about all calls of a plan, in one interrupt; return the plan after the answers.
 
-    One question per task: a second one would get the answer to the first. After an invalid response
-    the plan says why it is invalid, and its calls are asked about again by another task.
-
-    Returns:
-        The plan after the answers, and the messages of the calls that go no further.
+    After an invalid response the plan says why it is invalid, and another task asks about its calls
+    again. With `twice` this task asks again, and a second invalid response ends the calls.
     """
     records = await host.ports.find([call["key"] or "" for call in plan["calls"]])
     if len(records) < len(plan["calls"]):
@@ -49,20 +62,34 @@ async def ask_person(
         lost: list[PlannedCall] = [
             {**call, "key": None, "next": "evaluate"} for call in plan["calls"]
         ]
-        return subplan(plan, lost), []
+        return subplan(plan, lost)
+    if problem := unreadable_interrupts(config):
+        reason = f"a person has to approve it, and {problem}"
+        return await _end_calls(plan, records, reason, host)
     # The question is built from the checkpointed plan alone, so that positions cannot shift between
     # question and answer, whatever became of the records meanwhile.
     request = ApprovalRequest(plan, records, host.runtime.settings, tools)
-    response = request.ask()
     try:
-        answers = request.parse(response)
+        answers = await request.ask(config, host)
     except InvalidApprovalResponse as error:
-        return subplan(plan, plan["calls"], unclear=str(error)), []
+        if not twice:
+            return subplan(plan, plan["calls"], unclear=str(error))
+        request.ask_again(str(error), config)
+        return await _end_calls(plan, records, NOT_UNDERSTOOD.format(error), host)
     answered_calls = await request.record_answers(answers, config, host.ports)
     planned = {call.planned["id"]: call.planned for call in answered_calls}
-    calls = [planned.get(call["id"], call) for call in plan["calls"]]
-    done = [call.record for call in answered_calls if call.planned["next"] == "done"]
-    return subplan(plan, calls), [record_message(record) for record in done]
+    return subplan(plan, [planned.get(call["id"], call) for call in plan["calls"]])
+
+
+async def _end_calls(
+    plan: Plan, records: Mapping[str, CallRecord], reason: str, host: GraphHost
+) -> Plan:
+    """Block the calls of a plan that nobody can be asked about."""
+    calls = [call.copy() for call in plan["calls"]]
+    for call in calls:
+        record = await block_call(records[call["key"] or ""], reason, host.ports)
+        call["next"] = next_action(record, host.runtime.settings)
+    return subplan(plan, calls)
 
 
 class AnsweredCall(NamedTuple):
@@ -95,41 +122,51 @@ class ApprovalRequest:
         self._settings = settings
         self._tools = tools or {}
         self._calls = {call["id"]: (call, records[call["key"] or ""]) for call in plan["calls"]}
-        self._pending = [
-            _pending_approval(call, record, settings, allow_edits=allow_edits)
-            for call, record in self._calls.values()
-        ]
+        self._allow_edits = allow_edits
+        self._pending = self._pending_approvals({})
+        self._taken: Sequence[Any] = ()
 
-    def ask(self) -> Any:
-        """Interrupt: one `HITLRequest` for all calls, or one `tool_approval` for one call.
+    async def ask(
+        self, config: RunnableConfig, host: GraphHost, *, checked: bool = False
+    ) -> list[ApprovalAnswer]:
+        """Interrupt, and return the answers: one `HITLRequest` for all calls, or a `tool_approval`.
 
-        Any response is returned, so that an invalid one can be asked about again.
-        """
-        schema = build_answer_schema(self._pending[0].allowed) if self._plan["per_call"] else None
-        return interrupt(self._payload(), response_schema=schema)
-
-    def ask_once(self) -> list[ApprovalAnswer]:
-        """Interrupt where asking again is not possible: LangGraph refuses an invalid response.
-
-        It raises at the caller, nothing of it is saved, and the question stays open.
-        """
-        schema = build_answer_schema(self._pending[0].allowed)
-        if not self._plan["per_call"]:
-            decisions = {"type": "array", "items": schema}
-            schema = {"type": "object", "properties": {"decisions": decisions}}
-        checked = Annotated[Any, BeforeValidator(self._check), WithJsonSchema(schema)]
-        return self.parse(interrupt(self._payload(), response_schema=checked))
-
-    def parse(self, response: object) -> list[ApprovalAnswer]:
-        """Parse a response.
+        Only an answer to this question is taken, as the checkpoint has it; any other answer that
+        waits was given before it was asked. With `checked` LangGraph refuses an invalid response:
+        it raises at the caller, nothing of it is saved, and the question stays open.
 
         Raises:
             InvalidApprovalResponse: The response is invalid; the message says why.
         """
-        answers = parse_answers(response, self._pending)
-        for answer in answers:
-            self._check_edit(answer)
-        return answers
+        resumed = was_resumed(config)
+        stored = (
+            await stored_questions(config, host.get_checkpoint) if resumed else StoredQuestions()
+        )
+        shown = next((item for item in stored.interrupts if self._is_shown(item.value)), None)
+        payload, answers, read = self._payload(), stored.answers, shown is not None
+        if shown is not None:
+            payload = shown.value
+            self._pending = self._pending_approvals(_states_shown(payload))
+        elif answers and not any(record.state in _ASKABLE for _, record in self._calls.values()):
+            answers, read = (), True  # answered in this task, before the tool interrupted it
+        reference = {
+            "interrupt_id": shown.id if shown else None,
+            "is_addressed": shown is None or is_addressed(config, stored),
+        }
+        schema = self._schema(lambda response: self._parse(response, **reference), checked=checked)
+        response = ask(payload, config, schema, answers, read=read)
+        self._taken = [*answers, response]
+        return self._parse(response, **reference)
+
+    def ask_again(self, unclear: str, config: RunnableConfig) -> None:
+        """Interrupt with the same question, and say why the answer to it was not understood.
+
+        Returns after a second answer that was not understood, unless it is the first one again.
+        """
+        *earlier, response = self._taken
+        if not earlier or earlier[-1] == response:
+            self._plan = subplan(self._plan, self._plan["calls"], unclear=unclear)
+            ask(self._payload(), config, None, self._taken, read=False)
 
     async def record_answers(
         self, answers: Sequence[ApprovalAnswer], config: RunnableConfig, ports: Ports
@@ -161,12 +198,61 @@ class ApprovalRequest:
             CHANNEL: build_evidence(record),
         }
 
-    def _check(self, response: object) -> object:
-        try:
-            self.parse(response)
-        except InvalidApprovalResponse as error:
-            raise ValueError(str(error)) from error
-        return response
+    def _schema(self, parse: Callable[[object], Any], *, checked: bool) -> Any:
+        """Return the schema of the response; with `checked` a type that refuses an invalid one."""
+        schema: Any = build_answer_schema(self._pending[0])
+        if not self._plan["per_call"]:
+            decisions = {"type": "array", "items": schema}
+            schema = {"type": "object", "properties": {"decisions": decisions}}
+        if not checked:
+            return schema if self._plan["per_call"] else None
+
+        def check(response: object) -> object:
+            try:
+                parse(response)
+            except InvalidApprovalResponse as error:
+                raise ValueError(str(error)) from error
+            return response
+
+        return Annotated[Any, BeforeValidator(check), WithJsonSchema(schema)]
+
+    def _parse(self, response: object, **reference: Any) -> list[ApprovalAnswer]:
+        needed = self._settings.approvals.require_reference
+        answers = parse_answers(response, self._pending, require_reference=needed, **reference)
+        for answer in answers:
+            self._check_edit(answer)
+        return answers
+
+    def _is_shown(self, value: object) -> bool:
+        """Whether an interrupt asks what this request asks, about the same calls."""
+        shown = _states_shown(value)
+        unknown = State.UNKNOWN
+        return shown.keys() == {record.key for _, record in self._calls.values()} and all(
+            (shown[record.key] == unknown) == (record.state is unknown)
+            for _, record in self._calls.values()
+            if record.state in _ASKABLE
+        )
+
+    def _pending_approvals(self, shown: Mapping[str, str]) -> list[PendingApproval]:
+        settings = self._settings
+        pending = []
+        for call, record in self._calls.values():
+            is_unknown = shown.get(record.key, record.state) == State.UNKNOWN
+            allowed = settings.allowed_decisions(call["name"])
+            if not self._allow_edits:
+                allowed = [item for item in allowed if item is not Answer.EDIT] or [Answer.REJECT]
+            pending.append(
+                PendingApproval(
+                    call["id"],
+                    call["name"],
+                    call["args"],
+                    UNKNOWN_ANSWERS if is_unknown else allowed,
+                    settings.approvals.allow_tool_change,
+                    key=record.key,
+                    outcome_unknown=is_unknown,
+                )
+            )
+        return pending
 
     def _check_edit(self, answer: ApprovalAnswer) -> None:
         if answer.arguments is None or not self._tools:
@@ -182,14 +268,15 @@ class ApprovalRequest:
         call, record = self._calls[answer.call_id]
         edited = self._edited_call(answer, call)
         approval = self._approval(answer, edited, authenticated_user(config), ports.clock())
-        record_it = resolve_unknown if record.state is State.UNKNOWN else record_answer
+        pending = next(item for item in self._pending if item.call_id == answer.call_id)
+        record_it = resolve_unknown if pending.outcome_unknown else record_answer
         record = await record_it(record, approval, ports)
         emit_event(build_event("approval", record))
         # Where another answer came first, that one counts.
         recorded = record.approval if record.state is State.EDITED else None
         if edited is not None and recorded is not None and recorded.edited_to == edited.key:
             planned = plan_call(edited, None, "evaluate")
-            planned["edit"] = {"approval": asdict(approval), "edited_from": record.key}
+            planned["edited_from"] = record.key
         else:
             planned = call.copy()
             planned["next"] = next_action(record, self._settings)
@@ -218,13 +305,8 @@ class ApprovalRequest:
         )
 
 
-def _pending_approval(
-    call: PlannedCall, record: CallRecord, settings: GuardSettings, *, allow_edits: bool
-) -> PendingApproval:
-    # Other arguments cannot resolve an unknown outcome; all other answers are needed for it.
-    is_unknown = record.state is State.UNKNOWN
-    allowed = list(Answer) if is_unknown else settings.allowed_decisions(call["name"])
-    if is_unknown or not allow_edits:
-        allowed = [answer for answer in allowed if answer is not Answer.EDIT] or [Answer.REJECT]
-    allow_tool_change = settings.approvals.allow_tool_change
-    return PendingApproval(call["id"], call["name"], call["args"], allowed, allow_tool_change)
+def _states_shown(value: object) -> dict[str, str]:
+    """Return the states of the calls that an interrupt of the guard shows, by their keys."""
+    requests = value.get("action_requests", [value]) if isinstance(value, Mapping) else ()
+    shown = [item[CHANNEL] for item in requests if isinstance(item, Mapping) and CHANNEL in item]
+    return {evidence["key"]: evidence["state"] for evidence in shown}

@@ -6,20 +6,24 @@ and the message names the installed versions.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import distributions
-from typing import Any
+from typing import Any, NamedTuple
 
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import set_config_context
 from langchain_core.tools import BaseTool, StructuredTool, Tool
 from langgraph.channels import BinaryOperatorAggregate, DeltaChannel
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.serde.types import INTERRUPT, RESUME
 from langgraph.graph import StateGraph
 from langgraph.prebuilt import ToolNode
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.runtime import ExecutionInfo, Runtime, get_runtime
+from langgraph.types import Interrupt, interrupt
 
 from bighub_langgraph.core.errors import ConfigurationError, JournalError
 from bighub_langgraph.core.ports import Ports
@@ -87,21 +91,6 @@ def authenticated_user(config: RunnableConfig) -> str | None:
     runtime = runtime_of(config)
     server = None if runtime is None else runtime.server_info
     return None if server is None or server.user is None else str(server.user.identity)
-
-
-def node_name(config: RunnableConfig) -> str:
-    """Return the name of the node that a task runs.
-
-    Raises:
-        ConfigurationError: The name is not in the configuration.
-    """
-    name = config.get("metadata", {}).get("langgraph_node")
-    if not isinstance(name, str):
-        raise ConfigurationError(
-            "the guard cannot see which node of the agent it runs in. These releases are not "
-            f"supported: {installed_versions()}"
-        )
-    return name
 
 
 def checkpoint_config(config: RunnableConfig, info: ExecutionInfo) -> RunnableConfig:
@@ -179,7 +168,71 @@ def stores_only_at_the_end(config: RunnableConfig) -> bool:
     return config.get("configurable", {}).get(_DURABILITY) == "exit"
 
 
-# -- interrupts in a wrapper around a tool call ----------------------------------------------------
+# -- interrupts ------------------------------------------------------------------------------------
+
+
+class StoredQuestions(NamedTuple):
+    """What the checkpoint has of the questions of a task.
+
+    Attributes:
+        interrupts: The questions that wait for an answer.
+        answers: The answers that the task took before it asked them.
+    """
+
+    interrupts: Sequence[Interrupt] = ()
+    answers: Sequence[Any] = ()
+
+
+async def stored_questions(
+    config: RunnableConfig, get_checkpoint: Callable[..., Awaitable[Any]]
+) -> StoredQuestions:
+    """Return the questions of a task as its checkpoint has them."""
+    saver, info = checkpointer_of(config), execution_info(config)
+    if saver is None or info is None:
+        return StoredQuestions()
+    stored = await get_checkpoint(saver, checkpoint_config(config, info))
+    if stored is not None:
+        writes = {
+            name: value for task, name, value in stored.pending_writes if task == info.task_id
+        }
+        return StoredQuestions(writes.get(INTERRUPT, ()), writes.get(RESUME, ()))
+    # A subgraph that stores nothing asks anew in each attempt. The root keeps what it asked.
+    checkpoint_id = config.get("configurable", {}).get("checkpoint_map", {}).get("")
+    place = {"thread_id": info.thread_id, "checkpoint_ns": "", "checkpoint_id": checkpoint_id}
+    stored = checkpoint_id and await get_checkpoint(saver, {"configurable": place})
+    writes = stored.pending_writes if stored else []
+    return StoredQuestions(
+        [item for _, name, items in writes if name == INTERRUPT for item in items]
+    )
+
+
+def is_addressed(config: RunnableConfig, questions: StoredQuestions) -> bool:
+    """Whether the answer that waits for a task came under the id of its interrupt."""
+    return len(_scratchpad_of(config).resume) > len(questions.answers)
+
+
+def ask(
+    value: Any, config: RunnableConfig, schema: Any, answers: Sequence[Any], *, read: bool = True
+) -> Any:
+    """Interrupt a task behind the answers that it took before.
+
+    Without `read` no answer is taken that waits for the task: it was given before the question.
+    """
+    if not read:
+        scratchpad = replace(
+            _scratchpad_of(config),
+            resume=list(answers),
+            get_null_resume=lambda consume=False: None,  # noqa: ARG005 - LangGraph's signature
+        )
+        config = {**config, "configurable": {**config["configurable"], _SCRATCHPAD: scratchpad}}
+
+    def interrupt_again() -> Any:
+        for _ in answers:
+            interrupt(value)
+        return interrupt(value, response_schema=schema)
+
+    with set_config_context(config) as context:
+        return context.run(interrupt_again)
 
 
 def reason_not_to_interrupt(request: ToolCallRequest, message: AIMessage | None) -> str | None:

@@ -169,7 +169,8 @@ def approval_node(
         history = await read_surrounding_messages(config, messages_key, host)
         if is_stale(question, history):
             return Command(goto=send_plan(await refresh_plan(question, history, host.ports)))
-        plan, messages = await ask_person(question, tools, config, host)
+        plan = await ask_person(question, tools, config, host)
+        messages = await answer_finished_calls(plan, host.ports)
         return Command(update={messages_key: messages}, goto=send_plan(plan))
 
     return GuardNode(approve, guard.runtime, APPROVE)

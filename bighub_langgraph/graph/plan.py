@@ -17,8 +17,9 @@ from langchain_core.runnables import RunnableConfig
 from bighub_langgraph.core.errors import InvalidCall
 from bighub_langgraph.core.evaluation import EditedCall
 from bighub_langgraph.core.lifecycle import next_step
-from bighub_langgraph.core.models import Answer, Approval, CallRecord, State, Step, ToolCall
+from bighub_langgraph.core.models import CallRecord, State, Step, ToolCall
 from bighub_langgraph.core.policy import GuardSettings
+from bighub_langgraph.core.ports import Ports
 
 CHANNEL = "bighub"
 
@@ -32,8 +33,7 @@ class PlannedCall(TypedDict):
         args: The arguments it runs with; a person's edit replaces them.
         key: Its record in the journal; None where it is not evaluated.
         next: What comes next: a `Send` to the tools, a question, an evaluation, nothing.
-        edit: A person's approval of edited arguments, until they are evaluated.
-        edited_from: Key of the call as the history holds it, once the edit is evaluated.
+        edited_from: Key of the call as the history holds it, which a person edited into this one.
         error: Why the call cannot be evaluated.
     """
 
@@ -42,7 +42,6 @@ class PlannedCall(TypedDict):
     args: dict[str, Any]
     key: str | None
     next: NextAction
-    edit: NotRequired[dict[str, Any]]
     edited_from: NotRequired[str]
     error: NotRequired[str]
 
@@ -141,7 +140,7 @@ def covers(plan: Plan, message: AIMessage, calls: Sequence[ToolCall]) -> bool:
 
     def is_planned(call: ToolCall) -> bool:
         planned = planned_calls.get(call.call_id)
-        if planned is None or "error" in planned or "edit" in planned:
+        if planned is None or "error" in planned or "edited_from" in planned:
             return planned is not None
         return (planned["name"], planned["args"]) == (call.tool, call.arguments)
 
@@ -175,8 +174,7 @@ def is_current(planned: PlannedCall, current: Mapping[str, ToolCall]) -> bool:
         return False
     if (call.tool, call.arguments) == (planned["name"], planned["args"]):
         return True
-    edit = planned.get("edit", planned)
-    return key_of(call) in {planned["key"], edit.get("edited_from")} - {None}
+    return key_of(call) in {planned["key"], planned.get("edited_from")} - {None}
 
 
 def key_of(call: ToolCall) -> str | None:
@@ -197,14 +195,26 @@ def message_tool_call(call: PlannedCall) -> MessageToolCall:
     return MessageToolCall(name=call["name"], args=call["args"], id=call["id"], type="tool_call")
 
 
-def evaluation_item(plan: Plan, planned: PlannedCall) -> ToolCall | EditedCall:
-    """Return a planned call as it is evaluated: an edited one with the person's approval."""
-    call = to_tool_call(TurnId(plan["thread"], plan["turn"]), planned)
-    edit = planned.get("edit")
-    if edit is None:
+async def evaluation_items(
+    plan: Plan, planned: Sequence[PlannedCall], ports: Ports
+) -> list[ToolCall | EditedCall]:
+    """Return planned calls as they are evaluated: an edited one with the person's approval.
+
+    The approval is the journal's. A plan is state, which others may write.
+    """
+    calls = [to_tool_call(TurnId(plan["thread"], plan["turn"]), call) for call in planned]
+    originals = [call.get("edited_from", "") for call in planned]
+    records = await ports.find([key for key in originals if key]) if any(originals) else {}
+    return [
+        _with_approval(call, records.get(key)) for call, key in zip(calls, originals, strict=True)
+    ]
+
+
+def _with_approval(call: ToolCall, original: CallRecord | None) -> ToolCall | EditedCall:
+    if original is None or original.state is not State.EDITED or original.approval is None:
         return call
-    approval = Approval(**{**edit["approval"], "answer": Answer.EDIT})
-    return EditedCall(call, approval, edit["edited_from"])
+    is_approved = original.approval.edited_to == key_of(call)
+    return EditedCall(call, original.approval, original.key) if is_approved else call
 
 
 def next_action(record: CallRecord, settings: GuardSettings, *, can_ask: bool = True) -> NextAction:
@@ -220,10 +230,11 @@ def next_action(record: CallRecord, settings: GuardSettings, *, can_ask: bool = 
 
 
 def read_plan(state: Any) -> Plan | None:
-    """Return the plan in a state of any kind."""
+    """Return the plan in a state of any kind; None where what is there is no plan."""
     is_mapping = isinstance(state, Mapping)
-    plan: Plan | None = state.get(CHANNEL) if is_mapping else getattr(state, CHANNEL, None)
-    return plan
+    plan: Any = state.get(CHANNEL) if is_mapping else getattr(state, CHANNEL, None)
+    is_plan = isinstance(plan, dict) and plan.keys() >= Plan.__required_keys__
+    return plan if is_plan else None
 
 
 def read_messages(state: Any, messages_key: str) -> list[BaseMessage]:

@@ -40,7 +40,7 @@ from bighub_langgraph.graph.langgraph_internals import (
 from bighub_langgraph.graph.plan import (
     Plan,
     TurnId,
-    evaluation_item,
+    evaluation_items,
     new_plan,
     next_action,
     plan_call,
@@ -205,13 +205,13 @@ async def evaluate_plan(
     """
     check_journal(host.ports.journal, config)
     settings = host.runtime.settings
-    items = [evaluation_item(plan, call) for call in plan["calls"]]
+    items = await evaluation_items(plan, plan["calls"], host.ports)
     calls = [item.call if isinstance(item, EditedCall) else item for item in items]
     errors = find_errors(calls, config, tools, all_tools_known=all_tools_known)
     for call, error in zip(plan["calls"], errors, strict=True):
         if error is not None:
             reject_call(call, error)
-        elif "edit" not in call and settings.policy_for(call["name"]).read_only:
+        elif "edited_from" not in call and settings.policy_for(call["name"]).read_only:
             call["next"] = "execute"
     pending = [
         (call, item)
@@ -224,8 +224,6 @@ async def evaluate_plan(
         cannot_ask = NO_CHECKPOINTER
     records = await evaluate([item for _, item in pending], plan["turn"], config, host)
     for (call, _), record in zip(pending, records, strict=True):
-        if edit := call.pop("edit", None):
-            call["edited_from"] = edit["edited_from"]
         if isinstance(record, RefusedCall):
             reject_call(call, invalid_call_message(call["name"], record.error))
             continue

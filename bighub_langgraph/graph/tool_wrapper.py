@@ -10,12 +10,16 @@ from langchain_core.messages import AIMessage
 from langgraph.prebuilt.tool_node import ToolCallRequest
 
 from bighub_langgraph.concurrency import run_sync
-from bighub_langgraph.core.approval_answers import block_call, cancel_call
+from bighub_langgraph.core.approval_answers import (
+    InvalidApprovalResponse,
+    block_call,
+    cancel_call,
+)
 from bighub_langgraph.core.claims import ExecutionResult
 from bighub_langgraph.core.evaluation import EditedCall, RefusedCall
 from bighub_langgraph.core.model_messages import invalid_call_message
 from bighub_langgraph.core.models import CallRecord, State, ToolCall
-from bighub_langgraph.graph.approval_requests import ApprovalRequest
+from bighub_langgraph.graph.approval_requests import NOT_UNDERSTOOD, ApprovalRequest
 from bighub_langgraph.graph.langgraph_internals import (
     only_blocks,
     reason_not_to_interrupt,
@@ -26,7 +30,7 @@ from bighub_langgraph.graph.plan import (
     Plan,
     PlannedCall,
     TurnId,
-    evaluation_item,
+    evaluation_items,
     find_message,
     key_of,
     message_tool_call,
@@ -130,16 +134,19 @@ class _WrappedCall:
         call = self.request.tool_call
         original = self._make_call(call["name"], call["args"])
         for planned in self.plan["calls"]:
-            if "edit" in planned and planned["edit"]["edited_from"] == original.key:
-                return await self._run_edited(planned)
+            if planned.get("edited_from") == original.key:
+                return await self._run_edited(planned, original)
         return await self._run(self.request, original)
 
-    async def _run_edited(self, planned: PlannedCall) -> Update:
-        """Run what a person made of the call."""
+    async def _run_edited(self, planned: PlannedCall, original: ToolCall) -> Update:
+        """Run what a person made of the call, if the journal has the edit."""
+        [item] = await evaluation_items(self.plan, [planned], self.host.ports)
+        if not isinstance(item, EditedCall):
+            return await self._run(self.request, original)
         tools = [self.request.tool, *self.request.runtime.tools]
         tool = next((tool for tool in tools if tool and tool.name == planned["name"]), None)
         request = replace(self.request, tool_call=message_tool_call(planned), tool=tool)
-        return await self._run(request, evaluation_item(self.plan, planned))
+        return await self._run(request, item)
 
     async def _run(self, request: ToolCallRequest, item: ToolCall | EditedCall) -> Update:
         call = item.call if isinstance(item, EditedCall) else item
@@ -154,12 +161,10 @@ class _WrappedCall:
             return _error_update(record)
         if record.state is State.CANCELLED and record.reason == CHANGED:
             return await self.handler(self._guard_tool(request, None))
-        # After an edit that was recorded in this task, the task starts again from its top.
-        is_edited = record.state is State.EDITED and was_resumed(self.request.runtime.config)
-        if record.state is State.AWAITING or is_edited:
+        if record.state is State.AWAITING or self._is_answered_here(record):
             record, edited = await self._ask_person(call, record)
             if edited is not None:
-                return await self._run_edited(edited)
+                return await self._run_edited(edited, call)
         if next_action(record, self.host.runtime.settings) == "done":
             return await self._answer(record)
         return await self._execute(request, call, record.key)
@@ -205,22 +210,45 @@ class _WrappedCall:
             {tool.name: tool for tool in self.request.runtime.tools},
             allow_edits=allow_edits,
         )
-        answers = question.ask_once()
+        # Of a call that was left open by an earlier answer, a second invalid one is the last.
+        was_asked = any(
+            item["next"] == "ask" for item in self.plan["calls"] if item["key"] == record.key
+        )
+        try:
+            answers = await question.ask(
+                config, self.host, checked=self.plan["per_call"] or not was_asked
+            )
+        except InvalidApprovalResponse as error:
+            reason = NOT_UNDERSTOOD.format(error)
+            return await block_call(record, reason, self.host.ports), None
         [answered] = await question.record_answers(answers, config, self.host.ports)
         is_edited = answered.planned["next"] == "evaluate"
         return answered.record, answered.planned if is_edited else None
 
+    def _is_planned(self, record: CallRecord) -> bool:
+        """Whether the call was approved before this task, if it was: the plan has it then."""
+        return any(
+            call["id"] == record.call_id and (call["next"] == "execute" or "edited_from" in call)
+            for call in self.plan["calls"]
+        )
+
+    def _is_answered_here(self, record: CallRecord) -> bool:
+        """Whether this task took the answer about a call before it started again from its top.
+
+        It takes it again, so that a question of the tool itself does not get it.
+        """
+        was_answered = record.state is State.EDITED or (
+            record.state is State.PAUSED and record.approval and record.edited_from is None
+        )
+        is_resumed = was_resumed(self.request.runtime.config)
+        return bool(was_answered) and is_resumed and not self._is_planned(record)
+
     def _may_ask_again(self, record: CallRecord) -> bool:
         """Whether a person can be asked about an unknown outcome in the task that ran the call.
 
-        Only if this task has asked nothing so far, or the old answer would count as the new one. An
-        approval from before the task is in the plan, one of this task is not.
+        Only if this task has asked nothing so far: it asks once.
         """
-        is_planned = any(
-            call["id"] == record.call_id and (call["next"] == "execute" or "edit" in call)
-            for call in self.plan["calls"]
-        )
-        has_asked = record.starts > 1 or (record.approval is not None and not is_planned)
+        has_asked = record.starts > 1 or (record.approval and not self._is_planned(record))
         return not has_asked and reason_not_to_interrupt(self.request, self.message) is None
 
     async def _execute(self, request: ToolCallRequest, call: ToolCall, key: str) -> Update:
