@@ -25,7 +25,7 @@ class Runtime(Protocol):
     def run(self, messages: Any = "Go.", model: str = "gpt-5", **options: Any) -> RunResult: ...
     def stream(self, messages: Any = "Go.", **options: Any) -> list[Json]: ...
     def run_with_approval(self, callback: Any, **options: Any) -> RunResult: ...
-    def resume(self, state: RunState) -> RunResult: ...
+    def resume(self, state: RunState, **credentials: Any) -> RunResult: ...
     def resume_after_approval(self, tool: str, arguments: Json, request_id: str) -> Json: ...
 
 
@@ -62,8 +62,8 @@ class _Blocking:
             messages="Go.", model="gpt-5", on_approval_required=callback, **options
         )
 
-    def resume(self, state: RunState) -> RunResult:
-        return self.client.resume(state)
+    def resume(self, state: RunState, **credentials: Any) -> RunResult:
+        return self.client.resume(state, **credentials)
 
     def resume_after_approval(self, tool: str, arguments: Json, request_id: str) -> Json:
         return self.client.resume_after_approval(
@@ -103,8 +103,8 @@ class _Async:
             )
         )
 
-    def resume(self, state: RunState) -> RunResult:
-        return self._loop.run(self.client.resume(state))
+    def resume(self, state: RunState, **credentials: Any) -> RunResult:
+        return self._loop.run(self.client.resume(state, **credentials))
 
     def resume_after_approval(self, tool: str, arguments: Json, request_id: str) -> Json:
         return self._loop.run(

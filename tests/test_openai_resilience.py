@@ -29,7 +29,7 @@ from bighub_langgraph.openai.resilience import (
     parse_retry_after,
     retry_transient,
 )
-from tests.openai_answers import fails, says
+from tests.openai_answers import calls, fails, says
 from tests.openai_bighub import ScriptedBighub
 from tests.openai_server import ResponsesServer
 
@@ -301,3 +301,70 @@ def test_a_server_whose_answers_share_an_id_has_every_call_run() -> None:
 def test_without_messages_or_state_there_is_nothing_to_stream() -> None:
     with pytest.raises(AdapterConfigurationError, match="messages="):
         runtime(Bare()).run_stream(model="any")
+
+
+def test_the_users_client_keeps_its_retries() -> None:
+    with ResponsesServer() as server, openai_client(server, max_retries=4) as client:
+        server.script(*[fails(503, retry_after="0")] * 9)
+        with pytest.raises(ProviderResponseError):
+            runtime(client).run(messages="hello", model="gpt-5")
+        assert len(server.requests) == 5
+
+
+@pytest.mark.parametrize(
+    ("options", "extra", "timeout"),
+    [
+        ({}, {}, 77.0),
+        ({"provider_timeout_seconds": 5}, {}, 5),
+        ({"provider_timeout_seconds": 5}, {"timeout": 9}, 9),
+        ({"provider_max_retries": 1}, {}, 77.0),
+    ],
+)
+def test_the_users_client_keeps_its_timeout_unless_another_is_set(
+    options: dict[str, Any], extra: dict[str, Any], timeout: float
+) -> None:
+    timeouts: list[float | None] = []
+    hooks = {"request": [lambda sent: timeouts.append(sent.extensions["timeout"]["read"])]}
+    own = openai.DefaultHttpxClient(event_hooks=hooks)
+    with (
+        ResponsesServer() as server,
+        openai_client(server, timeout=77.0, http_client=own) as client,
+    ):
+        made = runtime(client, **options)
+        made.run(messages="hello", model="gpt-5", extra_create_args=extra)
+        list(made.run_stream(messages="hello", model="gpt-5", extra_create_args=extra))
+    assert timeouts == [timeout, timeout]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"provider_timeout_seconds": 9}, {"provider_max_retries": 3}],
+    ids=repr,
+)
+def test_tracing_patched_onto_the_users_client_sees_every_request(options: dict[str, Any]) -> None:
+    seen: list[str] = []
+    with ResponsesServer() as server, openai_client(server, max_retries=3) as client:
+        server.script(calls(("pay", {})), says("Done."), says("Done."))
+        create = client.responses.create
+
+        def traced(*args: Any, **request: Any) -> Any:
+            seen.append(request["model"])
+            return create(*args, **request)
+
+        client.responses.create = traced  # type: ignore[method-assign]
+        made = runtime(client, **options)
+        made.run(messages="hello", model="gpt-5")
+        list(made.run_stream(messages="hello", model="gpt-5"))
+    assert seen == ["gpt-5"] * 3
+
+
+def test_a_client_that_we_open_has_stated_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ResponsesServer() as server:
+        server.script(*[fails(503, retry_after="0")] * 9)
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        with (
+            runtime(None, openai_api_key="key") as made,
+            pytest.raises(ProviderResponseError),
+        ):
+            made.run(messages="hello", model="gpt-5")
+        assert len(server.requests) == 3

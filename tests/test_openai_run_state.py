@@ -8,7 +8,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import pytest
 from bighub_langgraph import AsyncBighubOpenAI, Journal, RunState
 from bighub_langgraph.core.errors import InvalidCall
 from bighub_langgraph.core.ports import Claim
-from bighub_langgraph.openai.errors import InvalidRunState
+from bighub_langgraph.openai.errors import InvalidRunState, ProviderResponseError
 from tests.openai_answers import calls, fails, says
 from tests.openai_bighub import PROCEED, REVIEW, AsyncScriptedBighub
 from tests.openai_runtime import CLIENT_KINDS, Runtime, runtime
@@ -306,6 +306,57 @@ def test_a_run_that_fails_while_resuming_can_be_resumed(
         answer = client.resume(client.client.state_from_json(blob))
         assert len(client.bighub.reports) == 2
     assert answer["output_text"] == "All refunded."
+
+
+WIKI: Json = {"type": "mcp", "server_label": "wiki", "server_url": "https://wiki.example/mcp"}
+KEYS: Json = {"authorization": "wiki-key", "headers": {"x-team": "support"}}
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_a_stored_run_holds_no_keys_and_is_resumed_with_them(
+    client_kind: str, journal: str, streaming: bool
+) -> None:
+    keys = {"extra_headers": {"x-tenant": "acme"}, "tools": [{**WIKI, **KEYS}]}
+    with ResponsesServer() as server:
+        third = calls(("refund", {"order": "3", "amount": 1}))
+        server.script(two(), third, fails(400, "not now"), says("Refunded."))
+        with runtime(client_kind, server, REVIEW, journal=journal) as client:
+            client.tool("refund", refund)
+            blob = client.run(extra_create_args=keys).to_state().to_json()
+        assert not any(secret in blob for secret in ("wiki-key", "support", "acme"))
+        with runtime(client_kind, server, PROCEED, journal=journal) as client:
+            client.tool("refund", refund)
+            for _ in range(2):  # the second time, the first response is that of the journal
+                state = client.client.state_from_json(blob)
+                approve_all(state)
+                with suppress(ProviderResponseError):
+                    if streaming:
+                        client.stream(state=state, extra_create_args=keys)
+                    else:
+                        client.resume(state, **keys)
+    assert len(server.requests) == 4
+    for request, headers in zip(server.requests, server.headers, strict=True):
+        assert headers["x-tenant"] == "acme"
+        assert request["tools"][-1] == {**WIKI, **KEYS}
+
+
+@pytest.mark.parametrize(
+    ("credentials", "message"),
+    [
+        ({"tools": [{**WIKI, "server_url": "https://other.example"}]}, "server_url|only their"),
+        ({"tools": []}, "only their authorization and headers"),
+        ({"temperature": 1.0}, "temperature cannot change in a run"),
+    ],
+)
+def test_only_keys_can_be_given_to_a_resumed_run(
+    server: ResponsesServer, client_kind: str, credentials: Json, message: str
+) -> None:
+    with runtime(client_kind, server, REVIEW) as client:
+        client.tool("refund", refund)
+        state = client.run(extra_create_args={"tools": [WIKI]}).to_state()
+        with pytest.raises(InvalidRunState, match=message):
+            client.stream(state=state, extra_create_args=credentials)
+    assert len(server.requests) == 1
 
 
 def _forget(stored_run: Json) -> None:

@@ -60,6 +60,8 @@ async def run_agent(  # noqa: C901, PLR0912 - one loop; a generator within it co
         claim = await claim_continuation(run.run_id, run.turn_id, context.ports) if once else None
         if isinstance(claim, dict):
             ending = RunEnding.from_json(claim)
+            # The journal holds no keys.
+            ending = ending._replace(run=ending.run._replace(settings=run.settings))
         else:
             with claim or nullcontext():
                 request = _build_request(run, [tool.definition for tool in context.tools])

@@ -47,7 +47,7 @@ class AsyncBighubOpenAI(BaseClient):
     ) -> AsyncGenerator[Json, None]:
         """See `BighubOpenAI.run_stream`."""
         if state is not None:
-            return self._stream(self._resume(state, streaming=True))
+            return self._stream(self._resume(state, extra_create_args, streaming=True))
         run = self._start(messages, model, instructions, temperature, extra_create_args)
         return self._stream(run_agent(run, self._make_context(), streaming=True))
 
@@ -65,9 +65,16 @@ class AsyncBighubOpenAI(BaseClient):
         run = self._start(messages, model, instructions, temperature, extra_create_args)
         return await self._run_with_approval(run, on_approval_required)
 
-    async def resume(self, state: RunState) -> RunResult:
+    async def resume(
+        self,
+        state: RunState,
+        *,
+        extra_headers: Mapping[str, str] | None = None,
+        tools: Any = None,
+    ) -> RunResult:
         """See `BighubOpenAI.resume`."""
-        return await self._finish(self._resume(state, streaming=False))
+        credentials = {"extra_headers": extra_headers, "tools": tools}
+        return await self._finish(self._resume(state, credentials, streaming=False))
 
     async def resume_after_approval(
         self,

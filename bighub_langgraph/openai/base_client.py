@@ -71,8 +71,8 @@ class BaseClient(ClientSettings, ToolRegistration):
             self.openai_client,
             api_key=self.openai_api_key,
             timeout=self.provider_timeout_seconds,
+            max_retries=self.provider_max_retries,
             retry=RetryPolicy(
-                attempts=self.provider_max_retries + 1,
                 first_delay=self.provider_retry_backoff_seconds,
                 max_delay=self.provider_retry_max_backoff_seconds,
                 jitter=self.provider_retry_jitter_seconds,
@@ -124,7 +124,9 @@ class BaseClient(ClientSettings, ToolRegistration):
         items = parse_messages(messages)
         return Run(token_hex(16), settings, items=items, new_items=items)
 
-    def _resume(self, state: RunState, *, streaming: bool) -> Parts:
+    def _resume(
+        self, state: RunState, credentials: Mapping[str, Any] | None, *, streaming: bool
+    ) -> Parts:
         if not isinstance(state, RunState):
             raise InvalidRunState(
                 f"resume a RunState, such as state_from_json returns, not {state!r:.80}"
@@ -134,9 +136,8 @@ class BaseClient(ClientSettings, ToolRegistration):
         check_tools_unchanged(state.run, state.fingerprints, self._tools)
         self._ports.schedule_delivery()  # of what the stopped run has not delivered
         context = self._make_context()
-        return run_agent(
-            state.run, context, streaming=streaming, response=state.response, once=True
-        )
+        run = state.run.with_credentials(credentials or {})
+        return run_agent(run, context, streaming=streaming, response=state.response, once=True)
 
     async def _finish(self, parts: Parts) -> RunResult:
         try:

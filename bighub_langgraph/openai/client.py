@@ -60,9 +60,12 @@ class BighubOpenAI(BaseClient):
         extra_create_args: Mapping[str, Any] | None = None,
         state: RunState | None = None,
     ) -> Iterator[Json]:
-        """Run, and yield the events as they come, `final_response` last; `state=` resumes a run."""
+        """Run, and yield the events as they come, `final_response` last.
+
+        `state=` resumes a run instead, with the headers and tools in `extra_create_args`.
+        """
         if state is not None:
-            parts = self._resume(state, streaming=True)
+            parts = self._resume(state, extra_create_args, streaming=True)
         else:
             run = self._start(messages, model, instructions, temperature, extra_create_args)
             parts = run_agent(run, self._make_context(), streaming=True)
@@ -87,9 +90,22 @@ class BighubOpenAI(BaseClient):
         run = self._start(messages, model, instructions, temperature, extra_create_args)
         return run_sync(self._run_with_approval(run, on_approval_required))
 
-    def resume(self, state: RunState) -> RunResult:
-        """Record people's answers and continue the run; a second time returns the same result."""
-        return run_sync(self._finish(self._resume(state, streaming=False)))
+    def resume(
+        self,
+        state: RunState,
+        *,
+        extra_headers: Mapping[str, str] | None = None,
+        tools: Any = None,
+    ) -> RunResult:
+        """Record people's answers and continue the run; a second time returns the same result.
+
+        Args:
+            state: The stopped run.
+            extra_headers: The headers of its requests, since a stored run holds none.
+            tools: Its hosted tools, with the keys that a stored run does not hold.
+        """
+        credentials = {"extra_headers": extra_headers, "tools": tools}
+        return run_sync(self._finish(self._resume(state, credentials, streaming=False)))
 
     def resume_after_approval(
         self,

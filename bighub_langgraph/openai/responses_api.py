@@ -8,6 +8,7 @@ import time
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -31,6 +32,10 @@ Json = dict[str, Any]
 
 ENCRYPTED_REASONING = "reasoning.encrypted_content"
 
+# For clients that we open; `RETRIES` also for those that do not retry themselves.
+TIMEOUT = 30.0  # seconds
+RETRIES = 2
+
 
 class ResponsesApi:
     """Sends requests to the model's service.
@@ -53,23 +58,28 @@ class ResponsesApi:
         client: Any,
         *,
         api_key: str | None,
-        timeout: float,
+        timeout: float | None,
+        max_retries: int | None,
         retry: RetryPolicy,
         breaker: CircuitBreaker,
     ) -> None:
         self.opened_client: Any = None
         if client is None:
             client = self.opened_client = self._open_client(api_key)
+            timeout = TIMEOUT if timeout is None else timeout
         self._client: Any = client
         self._check_client()
         self._breaker = breaker
-        if callable(with_options := getattr(self._client, "with_options", None)):
+        retries = RETRIES if max_retries is None else max_retries
+        self._retry = replace(retry, attempts=retries + 1)
+        if callable(with_options := getattr(client, "with_options", None)):
             # The SDK's own retries honour Retry-After; a second layer would multiply the requests.
-            self._client = with_options(max_retries=retry.attempts - 1, timeout=timeout)
-            self._retry, self._extra, self._streams = RetryPolicy(attempts=1), {}, True
-        else:
-            takes_timeout, self._streams = _accepted_parameters(self._client.responses.create)
-            self._retry, self._extra = retry, {"timeout": timeout} if takes_timeout else {}
+            self._retry = replace(retry, attempts=1)
+            # A copy loses what was patched onto the user's object, such as tracing.
+            if max_retries not in {None, getattr(client, "max_retries", None)}:
+                self._client = with_options(max_retries=max_retries)
+        takes_timeout, self._streams = _accepted_parameters(self._client.responses.create)
+        self._extra = {"timeout": timeout} if takes_timeout and timeout is not None else {}
         # Models that do not reason, and refuse requests for encrypted reasoning.
         self._without_encryption: set[str] = set()
 
@@ -131,7 +141,7 @@ class ResponsesApi:
         return answer
 
     async def _create(self, request: Json) -> Any:
-        create = partial(self._client.responses.create, **request, **self._extra)
+        create = partial(self._client.responses.create, **{**self._extra, **request})
         return await retry_transient(partial(self._call, create), self._retry, self._sleep)
 
     def _open_client(self, api_key: str | None) -> Any:
@@ -142,7 +152,7 @@ class ResponsesApi:
             )
         import openai
 
-        return getattr(openai, self.sdk_client)(api_key=api_key)
+        return getattr(openai, self.sdk_client)(api_key=api_key, max_retries=RETRIES)
 
     def _check_client(self) -> None:
         client = self._client

@@ -1,7 +1,7 @@
 """A run of a model with its tools: its calls, its conversation so far, and its result."""
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,7 +11,13 @@ from bighub_langgraph.core.models import Answer, Approval, CallRecord, ToolCall
 from bighub_langgraph.core.policy import GuardSettings
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.openai.arguments import BoundArguments
-from bighub_langgraph.openai.response_parsing import ModelResponse, serialize_response, to_item
+from bighub_langgraph.openai.errors import InvalidRunState
+from bighub_langgraph.openai.response_parsing import (
+    ModelResponse,
+    serialize_response,
+    to_item,
+    to_items,
+)
 from bighub_langgraph.openai.responses_api import ResponsesApi
 from bighub_langgraph.openai.tool_runner import ToolRunner
 from bighub_langgraph.openai.tools import ToolRegistry
@@ -172,6 +178,23 @@ class Run(NamedTuple):
             new_items=[*self.new_items, *outputs],
         )
 
+    def with_credentials(self, credentials: Mapping[str, Any]) -> "Run":
+        """Return the run with the headers and the tools' keys that `to_json` leaves out.
+
+        Raises:
+            InvalidRunState: Something else is passed, or the tools differ in more than their keys.
+        """
+        settings = {name: value for name, value in credentials.items() if value is not None}
+        if others := ", ".join(settings.keys() - {*_PRIVATE_SETTINGS, "tools"}):
+            raise InvalidRunState(f"{others} cannot change in a run: start another with it")
+        tools, own_tools = settings.get("tools"), self.settings.get("tools")
+        if tools is not None and _without_keys(tools) != _without_keys(own_tools):
+            raise InvalidRunState(
+                "tools= must be the hosted tools that the run was started with; only their "
+                f"{' and '.join(_PRIVATE_TOOL_FIELDS)} may differ"
+            )
+        return self._replace(settings={**self.settings, **settings})
+
     def to_json(self) -> Json:
         """Return the run as JSON, without keys, headers and what JSON cannot express."""
         settings = {
@@ -179,13 +202,8 @@ class Run(NamedTuple):
             for name, value in self.settings.items()
             if name not in _PRIVATE_SETTINGS
         }
-        if isinstance(tools := settings.get("tools"), list):
-            settings["tools"] = [
-                {name: value for name, value in tool.items() if name not in _PRIVATE_TOOL_FIELDS}
-                if isinstance(tool, dict)
-                else tool
-                for tool in tools
-            ]
+        if settings.get("tools"):
+            settings["tools"] = _without_keys(settings["tools"])
         stored = self._replace(settings=settings, calls=())._asdict()
         return {**copy_jsonable(stored), "calls": [call.to_json() for call in self.calls]}
 
@@ -198,7 +216,16 @@ class Run(NamedTuple):
 
 # These may hold keys, or mean something only in the process that passed them.
 _PRIVATE_SETTINGS = frozenset(("extra_headers", "extra_query", "timeout"))
-_PRIVATE_TOOL_FIELDS = frozenset(("authorization", "headers"))
+_PRIVATE_TOOL_FIELDS = ("authorization", "headers")
+
+
+def _without_keys(tools: Any) -> list[Any]:
+    return [
+        {name: value for name, value in tool.items() if name not in _PRIVATE_TOOL_FIELDS}
+        if isinstance(tool, dict)
+        else tool
+        for tool in to_items(tools or ())
+    ]
 
 
 MAX_ID_LENGTH = 64

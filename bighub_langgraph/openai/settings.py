@@ -43,8 +43,11 @@ class ClientSettings:
             the rest is delivered in the background and by `close`.
         on_decision: Called with the event of each call that BIGHUB evaluated.
         session_id: The id of this client's session in BIGHUB's trajectories; random by default.
-        provider_timeout_seconds: How long one request to the model's service may take.
-        provider_max_retries: How often such a request is retried.
+        provider_timeout_seconds: How long one request to the model's service may take; by default
+            what your `openai_client` is set to, 30 without one.
+        provider_max_retries: How often such a request is retried; by default what your
+            `openai_client` is set to, 2 without one. Another number than that of your client is set
+            on a copy of it, which what was patched onto your client object does not see.
         provider_retry_backoff_seconds: The first delay, for clients that do not retry themselves.
         provider_retry_max_backoff_seconds: The longest delay.
         provider_retry_jitter_seconds: The range of the random part of the delays.
@@ -81,8 +84,8 @@ class ClientSettings:
     memory_ingest_timeout_ms: int = 300
     on_decision: Callable[[dict[str, Any]], Any] | None = None
     session_id: str | None = None
-    provider_timeout_seconds: float = 30.0
-    provider_max_retries: int = 2
+    provider_timeout_seconds: float | None = None
+    provider_max_retries: int | None = None
     provider_retry_backoff_seconds: float = 0.25
     provider_retry_max_backoff_seconds: float = 2.0
     provider_retry_jitter_seconds: float = 0.1
@@ -100,7 +103,8 @@ class ClientSettings:
                 raise AdapterConfigurationError(f"{name} is one of {names}, not {value!r}")
         for name, (least, kind) in _NUMBERS.items():
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, kind) or not value >= least:
+            is_number = isinstance(value, kind) and not isinstance(value, bool)
+            if value is not getattr(type(self), name) and not (is_number and value >= least):
                 raise AdapterConfigurationError(f"{name} is a number from {least}, not {value!r}")
         if self.on_decision is not None and not callable(self.on_decision):
             raise AdapterConfigurationError(f"on_decision is a function, not {self.on_decision!r}")
