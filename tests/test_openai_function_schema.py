@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,7 +16,8 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
+from typing_extensions import Doc
 
 from bighub_langgraph.openai.arguments import SignatureParameters
 from bighub_langgraph.openai.errors import AdapterConfigurationError
@@ -156,6 +158,108 @@ def test_descriptions_come_from_docstring_and_annotation() -> None:
     assert properties["number"]["description"] == "how many"
     assert properties["share"]["description"] == "which part, told in two lines"
     assert properties["ratio"]["description"] == "in percent (null: the default, 3)"
+
+
+class Rule(TypedDict):
+    name: Annotated[str, "of the rule"]
+
+
+def test_a_text_or_doc_in_an_annotation_is_a_description() -> None:
+    def pay(
+        amount: Annotated[float, "in euros"],
+        tags: list[Annotated[str, Doc("one word")]],
+        rule: Rule,
+        order: Annotated[str, "the number", Field(max_length=9)] = "none",
+        note: Annotated[str, Field(description="for people"), "not this"] = "",
+    ) -> None:
+        """Pay.
+
+        Args:
+            amount: not this
+            order: not this
+        """
+
+    schema = parameters_from_signature(pay, "pay").schema
+    properties = schema["properties"]
+    assert {name: part.get("description") for name, part in properties.items()} == {
+        "amount": "in euros",
+        "tags": None,
+        "rule": None,
+        "order": 'the number (null: the default, "none")',
+        "note": 'for people (null: the default, "")',
+    }
+    assert properties["tags"]["items"]["description"] == "one word"
+    assert schema["$defs"]["Rule"]["properties"]["name"]["description"] == "of the rule"
+
+
+@pytest.mark.parametrize(
+    ("hint", "default", "description"),
+    [
+        (int | None, 5, "how many (default: 5)"),
+        (Annotated[int, Field(ge=1)] | None, 5, "how many (default: 5)"),
+        (str | None, "café", 'how many (default: "café")'),
+        (Literal["a"] | None, "a", 'how many (default: "a")'),
+        (int | None, None, "how many"),
+        (int, 5, "how many (null: the default, 5)"),
+        (Colour | None, Colour.RED, 'how many (default: "red")'),
+    ],
+)
+def test_the_description_says_the_default(hint: Any, default: Any, description: str) -> None:
+    def pay(count: Any = default) -> None: ...
+
+    pay.__annotations__["count"] = Annotated[hint, Field(description="how many")]
+    parameters = parameters_from_signature(pay, "pay")
+    assert parameters.schema["properties"]["count"]["description"] == description
+    assert parameters.strict
+    assert list(strict_faults(parameters.schema, ())) == []
+
+
+def nested_model(levels: int) -> Any:
+    return create_model(f"L{levels}", x=(nested_model(levels - 1) if levels > 1 else int, ...))
+
+
+def nested_list(levels: int) -> Any:
+    hint: Any = int
+    for _ in range(levels):
+        hint = list[hint]
+    return hint
+
+
+def numbered(count: int, length: int = 5) -> Any:
+    return Literal[tuple(f"{n:0{length}}" for n in range(count))]
+
+
+@pytest.mark.parametrize(
+    ("hints", "excess"),
+    [
+        ([nested_model(9)], None),
+        ([nested_model(10)], "parameter 'p0': 11 levels, of 10 at most"),
+        ([int, nested_list(10)], "parameter 'p1': 11 levels, of 10 at most"),
+        ([nested_list(4) | nested_model(9)], None),
+        ([Node], None),
+        ([numbered(1_000)], None),
+        ([numbered(1_001)], "parameter 'p0': 1,001 values in enums, of 1,000 at most"),
+        ([numbered(600), numbered(600, 6)], "the schema: 1,200 values in enums"),
+        ([Enum("Sku", [f"S{n}" for n in range(1_200)])], "parameter 'p0': 1,200 values in enums"),
+        ([numbered(250, 100)], None),
+        ([numbered(251, 100) | None], "parameter 'p0': 25,100 characters in an enum"),
+        ([numbered(200, 700)], "parameter 'p0': 140,000 characters in names and enums"),
+    ],
+)
+def test_a_schema_larger_than_strict_mode_allows_is_sent_loosely_and_named(
+    hints: list[Any], excess: str | None
+) -> None:
+    def tool(**values: Any) -> None: ...
+
+    fields = [inspect.Parameter(f"p{n}", inspect.Parameter.KEYWORD_ONLY) for n in range(len(hints))]
+    tool.__signature__ = inspect.Signature(fields)  # type: ignore[attr-defined]  # as wraps does
+    tool.__annotations__ = {f"p{n}": hint for n, hint in enumerate(hints)}
+    if excess is None:
+        assert parameters_from_signature(tool, "tool").strict
+    else:
+        parameters, message = record_warning(lambda: parameters_from_signature(tool, "tool"))
+        assert not parameters.strict
+        assert excess in message
 
 
 def test_a_default_is_filled_in_before_the_call_is_evaluated() -> None:

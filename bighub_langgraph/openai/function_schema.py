@@ -275,7 +275,10 @@ def _normalize_hint(hint: Any) -> Any:  # noqa: PLR0911 - one for each form of a
     if not parts or origin is Literal:
         return hint
     if origin is Annotated:
-        return Annotated[(_normalize_hint(parts[0]), *map(_describe, hint.__metadata__))]
+        metadata = hint.__metadata__
+        texts = [getattr(item, "documentation", item) for item in metadata]
+        described = [Field(description=text) for text in texts if isinstance(text, str)][:1]
+        return Annotated[(_normalize_hint(parts[0]), *described, *metadata)]
     replaced = tuple(_normalize_hint(part) for part in parts)
     if replaced == parts and origin is not Iterable:
         return hint
@@ -284,11 +287,6 @@ def _normalize_hint(hint: Any) -> Any:  # noqa: PLR0911 - one for each form of a
     if origin is Iterable or isinstance(hint, types.GenericAlias):
         return (list if origin is Iterable else origin)[replaced]
     return hint.copy_with(replaced)
-
-
-def _describe(metadata: Any) -> Any:
-    text = getattr(metadata, "documentation", metadata)
-    return Field(description=text) if isinstance(text, str) else metadata
 
 
 @functools.cache

@@ -46,11 +46,49 @@ def to_strict_schema(schema: Mapping[str, Any]) -> Schema:
         raise StrictSchemaError("arguments of any name")
     for name, item in schema.get("properties", {}).items():
         try:
-            for part in _find_reachable_schemas(item, schema):
-                _convert(part)
+            parts = [_convert(part) for part in _find_reachable_schemas(item, schema)]
+            _check_size(parts, levels=1 + _count_levels(item, schema, {}))
         except StrictSchemaError as error:
             raise StrictSchemaError(f"parameter {name!r}: {error}") from error
-    return _convert(schema)
+    converted = _convert(schema)
+    try:
+        _check_size([converted])
+    except StrictSchemaError as error:
+        raise StrictSchemaError(f"the schema: {error}") from error
+    return converted
+
+
+def _check_size(parts: Sequence[Schema], levels: int = 1) -> None:
+    """Refuse more than https://platform.openai.com/docs/guides/structured-outputs allows."""
+    nodes = [node for part in parts for node in _find_mappings(part)]
+    names = [name for node in nodes for name in node.get("properties", ())]
+    enums = [list(map(str, node["enum"])) for node in nodes if isinstance(node.get("enum"), list)]
+    lengths = [sum(map(len, enum)) for enum in enums]
+    long_enums = [length for enum, length in zip(enums, lengths, strict=True) if len(enum) > 250]  # noqa: PLR2004 - theirs
+    for size, limit, things in (
+        (levels, 10, "levels"),
+        (len(names), 5_000, "properties"),
+        (sum(map(len, enums)), 1_000, "values in enums"),
+        (max(long_enums, default=0), 15_000, "characters in an enum of more than 250 values"),
+        (sum(lengths) + sum(map(len, names)), 120_000, "characters in names and enums"),
+    ):
+        if size > limit:
+            raise StrictSchemaError(f"{size:,} {things}, of {limit:,} at most")
+
+
+def _count_levels(schema: Any, root: Mapping[str, Any], cache: dict[str, int]) -> int:
+    """Return how deeply objects and lists are nested. A recursion counts once."""
+    if not isinstance(schema, Mapping):
+        return 0
+    if (reference := schema.get("$ref")) is not None:
+        if reference not in cache:
+            cache[reference] = 0
+            cache[reference] = _count_levels(_resolve(schema, root), root, cache)
+        return cache[reference]
+    parts = [*schema.get("properties", {}).values(), schema.get("items")]
+    parts += [part for word in ("anyOf", "oneOf", "allOf") for part in schema.get(word, ())]
+    own = not {"object", "array"}.isdisjoint(_types_of(schema))
+    return own + max(_count_levels(part, root, cache) for part in parts)
 
 
 def _convert(schema: Any) -> Schema:
@@ -185,17 +223,18 @@ def _convert_array(schema: Mapping[str, Any]) -> Schema:
 
 
 def _make_nullable(schema: Schema) -> Schema:
-    converted = _convert(schema)
-    if _admits_null(schema):
-        return converted
-    default = schema.get("default")
-    hint = "" if default is None else f"(null: the default, {json.dumps(default)})"
-    description = " ".join(filter(None, (converted.pop("description", ""), hint)))
+    """Return the schema of an optional property, whose description says its default."""
+    converted, admits_null = _convert(schema), _admits_null(schema)
+    hint = ""
+    if (default := schema.get("default")) is not None:
+        text = json.dumps(default, ensure_ascii=False)
+        hint = f"(default: {text})" if admits_null else f"(null: the default, {text})"
+    text = " ".join(filter(None, (converted.pop("description", ""), hint)))
+    description = {"description": text} if text else {}
+    if admits_null:
+        return {**converted, **description}
     branches = converted["anyOf"] if converted.keys() == {"anyOf"} else [converted]
-    return {
-        **({"description": description} if description else {}),
-        "anyOf": [*branches, {"type": "null"}],
-    }
+    return {**description, "anyOf": [*branches, {"type": "null"}]}
 
 
 def _admits_null(schema: Mapping[str, Any], root: Mapping[str, Any] | None = None) -> bool:
@@ -231,19 +270,20 @@ def _find_reachable_schemas(schema: Any, root: Mapping[str, Any]) -> Iterator[Ma
     while schemas:
         part = schemas.pop()
         yield part
-        new = set(_find_references(part)) - references
+        nodes = _find_mappings(part)
+        new = {ref for node in nodes if isinstance(ref := node.get("$ref"), str)} - references
         references |= new
         schemas.extend(_resolve({"$ref": reference}, root) for reference in new)
 
 
-def _find_references(part: Any) -> Iterator[str]:
+def _find_mappings(part: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield every mapping in a schema."""
     if isinstance(part, Mapping):
-        if isinstance(part.get("$ref"), str):
-            yield part["$ref"]
+        yield part
         part = list(part.values())
     if isinstance(part, list):
         for item in part:
-            yield from _find_references(item)
+            yield from _find_mappings(item)
 
 
 def _resolve(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
