@@ -1,5 +1,6 @@
 """`serve` and `keys`: the embedded engine over HTTP, as another program finds it."""
 
+import json
 import os
 import signal
 import subprocess
@@ -22,10 +23,12 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @contextmanager
-def serving(db: Path) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
-    """A server on a free port of loopback; stopped as an operator stops it."""
+def serving(
+    db: Path, *options: str, log: list[str] | None = None
+) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+    """A server on a free port of loopback; stopped as an operator stops it, it fills `log`."""
     started = subprocess.Popen(
-        [*COMMAND, "serve", "--db", str(db), "--port", "0"],
+        [*COMMAND, "serve", "--db", str(db), "--port", "0", *options],
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
@@ -41,7 +44,9 @@ def serving(db: Path) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
         yield url, started
     finally:
         started.send_signal(signal.SIGINT)
-        started.stderr.read()
+        lines = started.stderr.read().splitlines()
+        if log is not None:
+            log += lines
         started.stderr.close()
         started.wait(20)
 
@@ -65,6 +70,37 @@ def test_once_a_key_was_made_every_request_needs_one(tmp_path: Path) -> None:
         with BighubClient(base_url=url, api_key=secret, max_retries=0) as desk:
             assert desk.actions.submit(action="refund")["request_id"]
         assert httpx.get(f"{url}/healthz").status_code == 200
+
+
+def test_every_request_is_logged_as_a_line_of_json_without_its_contents(tmp_path: Path) -> None:
+    log: list[str] = []
+    (tmp_path / "engine.toml").write_text('[default]\nenforcement_mode = "review"')
+    options = ("--settings", str(tmp_path / "engine.toml"))
+    with serving(tmp_path / "b.db", *options, log=log) as (url, _), BighubClient(url) as bighub:
+        reply = bighub.actions.submit(action="refund", target="order-secret")
+        httpx.get(f"{url}/cases/req_secret", params={"domain": "secret"})
+    assert reply["enforcement_mode"] == "review"
+    lines = [json.loads(line) for line in log if line.startswith("{")]
+    assert [(line["method"], line["route"], line["status"]) for line in lines] == [
+        ("POST", "/actions/evaluate", 200),
+        ("GET", "/cases/{case_id}", 404),
+    ]
+    assert {"at", "client", "ms", "key_id"} <= set(lines[0])
+    assert "secret" not in "".join(log)
+
+
+def test_whoever_makes_the_first_key_is_told_what_it_changes(tmp_path: Path) -> None:
+    log: list[str] = []
+    db = tmp_path / "b.db"
+    with serving(db, log=log) as (url, _):
+        assert httpx.get(f"{url}/actions/status").status_code == 200
+        first, second = (run("keys", "create", "desk", "--db", str(db)) for _ in range(2))
+        refused = httpx.get(f"{url}/actions/status")
+    assert "refuses every request without a key" in first.stderr
+    assert first.stdout.strip().startswith("bh_")
+    assert second.stderr == ""
+    assert (refused.status_code, "send one" in refused.json()["detail"]) == (401, True)
+    assert any("requests without a key are refused from now on" in line for line in log)
 
 
 def test_a_key_that_is_revoked_is_good_for_nothing(tmp_path: Path) -> None:

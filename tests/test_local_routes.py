@@ -1,12 +1,17 @@
 """The SDK's own resources over the embedded engine, one by one."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 from bighub import BighubAPIError, BighubClient, Decision, DecisionMemoryEvent, RuleCreateModel
+from pydantic import TypeAdapter
 
 from bighub_langgraph.local import AsyncLocalBighub, LocalBighub
+from bighub_langgraph.local.routes import ROUTES, handle_request
+from bighub_langgraph.local.schemas.responses import JsonResponse
 from tests.local_engine import Clock, engine, live, refund
 
 
@@ -356,3 +361,29 @@ def test_what_is_not_there_says_so_with_501(bighub: LocalBighub) -> None:
     assert refused.value.detail == (
         "the embedded engine does not offer GET /insights/patterns/learn"
     )
+
+
+def test_a_response_has_the_shape_that_the_document_describes(bighub: LocalBighub) -> None:
+    live(bighub, 3)
+    request_id = refund(bighub)["request_id"]
+    bighub.approvals.resolve(request_id, resolution="approved")
+    bighub.kill_switch.activate({"domain": "mail"})
+    outcome = {"request_id": request_id, "status": "SUCCESS"}
+    bodies: dict[str, Any] = {
+        "/actions/evaluate": {"action": "refund"},
+        "/actions/evaluate/batch": {"actions": [{"action": "refund"}]},
+        "/outcomes/report": outcome,
+        "/outcomes/report/batch": {"outcomes": [outcome, {"status": "?"}]},
+        "/precedents/query": {"domain": "shop", "action": "refund"},
+        "/cases/precedents": {"action": {"action": "refund"}},
+    }
+    checked = 0
+    for route in ROUTES:
+        if (route.method == "GET" and "rule_id" not in route.path) or route.path in bodies:
+            values = [request_id if name != "domain" else "shop" for name in route.path_names]
+            path = re.sub(r"{\w+}", "{}", route.path).format(*values)
+            reply = handle_request(bighub.engine, route.method, path, body=bodies.get(route.path))
+            schema = TypeAdapter(route.response).json_schema(mode="serialization")
+            jsonschema.validate(reply, schema)
+            checked += route.response is not JsonResponse
+    assert checked > 15

@@ -1,9 +1,12 @@
 """Options that several commands share, and how the databases that they name are opened."""
 
-from collections.abc import Iterator
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,7 +14,7 @@ from bighub_langgraph.cli.console import fail
 
 if TYPE_CHECKING:
     from bighub_langgraph.journal.sql import Journal
-    from bighub_langgraph.local import LocalBighub, Settings
+    from bighub_langgraph.local import DomainSettings, LocalBighub, Settings
 
 DEFAULT_JOURNAL = "calls.db"
 
@@ -20,6 +23,26 @@ JournalOption = Annotated[
     typer.Option("--journal", "--db", envvar="BIGHUB_JOURNAL", help="A SQLite file or a URL."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+# The risk limit of an embedded engine, for every command that starts one; see `read_settings`.
+MaxBadRateOption = Annotated[
+    float | None,
+    typer.Option(help="The share of calls without approval that may go wrong.", show_default="0.1"),
+]
+ConfidenceLevelOption = Annotated[
+    float | None,
+    typer.Option(help="The confidence with which the share holds.", show_default="0.95"),
+]
+SettingsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--settings",
+        metavar="FILE",
+        exists=True,
+        dir_okay=False,
+        help="The engine's settings, TOML or JSON: `default`, `domains.NAME`.",
+    ),
+]
 
 
 def database_url(location: str | None) -> str:
@@ -46,6 +69,55 @@ def open_journal(location: str) -> "Iterator[Journal]":
         fail(str(error))
     with closing(journal):
         yield journal
+
+
+def read_settings(
+    file: Path | None,
+    max_bad_rate: float | None,
+    confidence_level: float | None,
+    *,
+    default: "DomainSettings | None" = None,
+) -> "Settings":
+    """Get an engine's settings from the options; exit with code 2 if they are invalid.
+
+    The two numbers replace those of the file's `default`. A domain in the file has what it does
+    not set from `default`.
+    """
+    from bighub_langgraph.local import DomainSettings, Settings
+
+    try:
+        content = {} if file is None else _read_mapping(file)
+        options = {"max_bad_rate": max_bad_rate, "confidence_level": confidence_level}
+        chosen = {name: value for name, value in options.items() if value is not None}
+        table = {**content.pop("default", {}), **chosen}
+        base = _parse(DomainSettings, {**asdict(default or DomainSettings()), **table})
+        domains = {
+            name: _parse(DomainSettings, {**asdict(base), **table})
+            for name, table in content.pop("domains", {}).items()
+        }
+        settings: Settings = _parse(Settings, {**content, "default": base, "domains": domains})
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        fail(f"{f'--settings {file}: ' if file else ''}{error}")
+    return settings
+
+
+def _read_mapping(file: Path) -> dict[str, Any]:
+    text = file.read_text(encoding="utf-8")
+    return dict(json.loads(text) if file.suffix == ".json" else tomllib.loads(text))
+
+
+def _parse(kind: type[Any], values: Mapping[str, Any]) -> Any:
+    """Create a dataclass from values of the right types and no others."""
+    from pydantic import TypeAdapter, ValidationError
+
+    names = [field.name for field in fields(kind)]
+    if unknown := [name for name in values if name not in names]:
+        raise ValueError(f"no setting is called {unknown[0]!r}; settings are {', '.join(names)}")
+    try:
+        return TypeAdapter(kind).validate_python(values)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise ValueError(": ".join([*map(str, fault["loc"]), fault["msg"]])) from error
 
 
 @contextmanager

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from bighub_langgraph.cli import console
-from bighub_langgraph.cli.options import JsonOption, database_url, exit_on_database_error
+from bighub_langgraph.cli.options import (
+    ConfidenceLevelOption,
+    JsonOption,
+    MaxBadRateOption,
+    SettingsOption,
+    database_url,
+    exit_on_database_error,
+    read_settings,
+)
 
 if TYPE_CHECKING:
     from bighub_langgraph.local import Engine
@@ -19,10 +27,13 @@ DatabaseOption = Annotated[str, typer.Option("--db", help="A SQLite file or a UR
 keys = typer.Typer(help="Create, list and revoke API keys for `serve`.", no_args_is_help=True)
 
 
-def serve(
+def serve(  # noqa: PLR0917 - typer makes options of them
     location: DatabaseOption = DEFAULT_DATABASE,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on.")] = 8787,
+    max_bad_rate: MaxBadRateOption = None,
+    confidence_level: ConfidenceLevelOption = None,
+    settings: SettingsOption = None,
     log_level: Annotated[LogLevel, typer.Option(help="The server's log level.")] = "info",
 ) -> None:
     """Serve the embedded engine over BIGHUB's HTTP API, until Ctrl-C.
@@ -35,6 +46,7 @@ def serve(
     ```
     bighub-langgraph serve
     bighub-langgraph serve --db postgresql+psycopg://me@db/bighub --host 0.0.0.0 --port 80
+    bighub-langgraph serve --max-bad-rate 0.02 --settings engine.toml
     ```
     """
     try:
@@ -42,9 +54,16 @@ def serve(
         from bighub_langgraph.local.server import serve as run_server
     except ImportError:
         console.fail("serving needs the server extra: pip install 'bighub-langgraph[server]'")
+    engine_settings = read_settings(settings, max_bad_rate, confidence_level)
     try:
         with exit_on_database_error(location), suppress(KeyboardInterrupt):
-            run_server(database_url(location), host=host, port=port, log_level=log_level)
+            run_server(
+                database_url(location),
+                host=host,
+                port=port,
+                settings=engine_settings,
+                log_level=log_level,
+            )
     except PublicWithoutKeys as error:
         console.fail(str(error))
 
@@ -73,6 +92,12 @@ def create_api_key(
             key = create_key(engine, label=label, scopes=tuple(scope or SCOPES), days=days)
         except ValueError as error:
             console.fail(str(error))
+    if key["is_first"]:
+        console.print_line(
+            "this is the first key: from now on a server of this database refuses every request "
+            "without a key; give it to the programs that use the server as BIGHUB_API_KEY",
+            to=console.stderr(),
+        )
     print(key["key"])
 
 

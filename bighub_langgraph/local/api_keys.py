@@ -28,7 +28,7 @@ ANONYMOUS = Caller("anybody", frozenset(SCOPES))
 def create_key(
     engine: Engine, *, label: str, scopes: tuple[str, ...] = SCOPES, days: float | None = None
 ) -> dict[str, Any]:
-    """Create a key. Only this response contains the secret."""
+    """Create a key. Only this response contains the secret; `is_first` says if it was the first."""
     if not scopes or not set(scopes) <= set(SCOPES):
         raise ValueError(
             f"scopes are some of {', '.join(SCOPES)}, not {', '.join(scopes) or 'none'}"
@@ -43,7 +43,9 @@ def create_key(
         expires_at=None if days is None else at + days * _DAY,
     )
     with engine.store.transaction() as tx:
-        return {**ApiKey.from_row(tx.execute(insert.returning(keys)).one()), "key": secret}
+        is_first = not has_keys(tx)
+        row = tx.execute(insert.returning(keys)).one()
+        return {**ApiKey.from_row(row), "key": secret, "is_first": is_first}
 
 
 def list_keys(engine: Engine) -> list[dict[str, Any]]:

@@ -7,6 +7,12 @@ from typing import Annotated, Literal
 import typer
 
 from bighub_langgraph.cli import console
+from bighub_langgraph.cli.options import (
+    ConfidenceLevelOption,
+    MaxBadRateOption,
+    SettingsOption,
+    read_settings,
+)
 
 MODEL_FAILED = 1
 Approve = Literal["yes", "no", "ask"]
@@ -26,6 +32,9 @@ def demo(
         str | None,
         typer.Option(metavar="FILE", help="Keep state in a SQLite file or a database's URL."),
     ] = None,
+    max_bad_rate: MaxBadRateOption = None,
+    confidence_level: ConfidenceLevelOption = None,
+    settings: SettingsOption = None,
 ) -> None:
     """Watch the agent of a support desk being guarded, and the guard learning.
 
@@ -35,7 +44,8 @@ def demo(
     wrong order) and are reported then. The last table compares the decisions before and after.
 
     No account, key or network is needed: a scripted model replaces the LLM. `--model` uses a real
-    one. With `--db` a second run starts with what the first one learned.
+    one. With `--db` a second run starts with what the first one learned. The risk limit is looser
+    than an engine's default (0.25 at 0.7), so that some calls soon run without approval.
 
     Exit codes: 0 done; 1 the model failed; 2 bad usage.
 
@@ -49,15 +59,16 @@ def demo(
     from langgraph.errors import GraphRecursionError
     from openai import OpenAIError
 
-    from bighub_langgraph.cli.demo.demo_run import run_demo
+    from bighub_langgraph.cli.demo.demo_run import LIMIT, run_demo
     from bighub_langgraph.core.errors import ConfigurationError, JournalError
 
     if model and not os.environ.get("OPENAI_API_KEY"):
         console.fail("--model needs OPENAI_API_KEY (and OPENAI_BASE_URL for your own server)")
     is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    engine_settings = read_settings(settings, max_bad_rate, confidence_level, default=LIMIT)
     answer: Approve = approve or ("ask" if is_terminal else "yes")
     try:
-        run_demo(model, answer, is_default=approve is None, db=db)
+        run_demo(model, answer, is_default=approve is None, db=db, settings=engine_settings)
     except EOFError:
         console.fail("no answer on stdin; pass --approve yes or --approve no")
     except (ImportError, ConfigurationError) as error:

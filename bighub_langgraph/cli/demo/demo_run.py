@@ -28,7 +28,9 @@ from bighub_langgraph.local import DomainSettings, Settings
 
 # Looser than the default, so that two dozen requests are enough for some calls to run without
 # approval. All requests take only seconds, so the age of a success says nothing.
-SETTINGS = DomainSettings(max_bad_rate=0.25, confidence_level=0.7, label_delay=0.0)
+LIMIT = DomainSettings(max_bad_rate=0.25, confidence_level=0.7, label_delay=0.0)
+
+DOMAIN = "shop"
 
 PROMPT = (
     "You are the support desk of a small shop. The customer's number stands before each message. "
@@ -55,16 +57,21 @@ LEGEND = (
 )
 
 
-def run_demo(model: str | None, approve: Approve, *, is_default: bool, db: str | None) -> None:
+def run_demo(
+    model: str | None, approve: Approve, *, is_default: bool, db: str | None, settings: Settings
+) -> None:
     """Serve all requests, print each call, and compare the first with the last ones."""
     console = stdout()
     calls: list[DemoCall] = []
-    with _open_guard(db) as guard:
+    with _open_guard(db, settings) as guard:
         chat_model = f"openai:{model}" if model else scripted_model
         tools, saver = create_tools(create_shop()), InMemorySaver()
         agent = create_guarded_agent(chat_model, tools, guard, prompt=PROMPT, checkpointer=saver)
         approver, run_id = create_approver(approve, console), uuid4().hex
-        console.print(format_introduction(model, approve, is_default=is_default, db=db))
+        introduction = format_introduction(
+            model, approve, is_default=is_default, db=db, limit=settings.for_domain(DOMAIN)
+        )
+        console.print(introduction)
         print_line(console, Text(HEADER, "dim"))
         for number, request in enumerate(REQUESTS, start=1):
             console.print()
@@ -77,7 +84,7 @@ def run_demo(model: str | None, approve: Approve, *, is_default: bool, db: str |
             report_late_outcomes(due, guard)
             for call in due:
                 print_line(console, format_late_outcome(call))
-    with _open_guard(None) as new_guard:
+    with _open_guard(None, settings) as new_guard:
         console.print("", compare_thirds(calls, len(REQUESTS), new_guard), sep="\n")
     if db is not None:
         console.print()
@@ -92,20 +99,25 @@ def _discovery_number(call: DemoCall) -> int | None:
 
 
 @contextmanager
-def _open_guard(db: str | None) -> Iterator[BighubGuard]:
+def _open_guard(db: str | None, settings: Settings) -> Iterator[BighubGuard]:
     """Open a guard over the embedded engine; they share the database if there is one."""
     journal = None if db is None else database_url(db)
     with (
-        open_local_bighub(db, Settings(default=SETTINGS)) as client,
+        open_local_bighub(db, settings) as client,
         BighubGuard(
-            bighub=client, actor="support-agent", domain="shop", tools=POLICIES, journal=journal
+            bighub=client, actor="support-agent", domain=DOMAIN, tools=POLICIES, journal=journal
         ) as guard,
     ):
         yield guard
 
 
 def format_introduction(
-    model: str | None, approve: Approve, *, is_default: bool, db: str | None
+    model: str | None,
+    approve: Approve,
+    *,
+    is_default: bool,
+    db: str | None,
+    limit: DomainSettings = LIMIT,
 ) -> Text:
     """Get the text that explains the run and its options."""
     approvals = {
@@ -119,8 +131,8 @@ def format_introduction(
         ("A support desk that learns\n\n", "bold"),
         f"{len(REQUESTS)} customers write to a small shop. The embedded BIGHUB evaluates each\n"
         "call that changes something, and receives its outcome afterwards. It lets\n"
-        f"calls run without approval while it is {SETTINGS.confidence_level:.0%} confident "
-        f"that at most\n{SETTINGS.max_bad_rate or 1:.0%} of them go wrong.\n\n",
+        f"calls run without approval while it is {limit.confidence_level:.0%} confident "
+        f"that at most\n{limit.max_bad_rate or 1:.0%} of them go wrong.\n\n",
         (f"{'model':<15}", "dim"),
         f"{model}, a real one\n" if model else "scripted, no LLM; --model NAME uses one\n",
         (f"{'approvals':<15}", "dim"),

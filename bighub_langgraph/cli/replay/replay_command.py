@@ -6,7 +6,14 @@ from typing import Annotated
 import typer
 
 from bighub_langgraph.cli import console
-from bighub_langgraph.cli.options import JsonOption, open_local_bighub
+from bighub_langgraph.cli.options import (
+    ConfidenceLevelOption,
+    JsonOption,
+    MaxBadRateOption,
+    SettingsOption,
+    open_local_bighub,
+    read_settings,
+)
 from bighub_langgraph.cli.replay.formats import Format, read_steps
 from bighub_langgraph.cli.replay.recording import InvalidEntry, Step
 
@@ -18,6 +25,9 @@ def replay(
     db: Annotated[str | None, typer.Option(help="Keep what the engine learns.")] = None,
     actor: Annotated[str, typer.Option(help="The actor of the calls.")] = "AI_AGENT",
     domain: Annotated[str, typer.Option(help="The domain in which the engine learns.")] = "replay",
+    max_bad_rate: MaxBadRateOption = None,
+    confidence_level: ConfidenceLevelOption = None,
+    settings: SettingsOption = None,
     json: JsonOption = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at an unreadable line.")] = False,
 ) -> None:
@@ -43,6 +53,7 @@ def replay(
     ```
     bighub-langgraph replay runs.jsonl --json > report.json
     bighub-langgraph replay chat.json --format chat --db seen.db --domain support
+    bighub-langgraph replay runs.jsonl --max-bad-rate 0.2 --confidence-level 0.8
     ```
     """
     from rich.progress import track
@@ -51,11 +62,12 @@ def replay(
     from bighub_langgraph.cli.replay.report import create_document, format_report
     from bighub_langgraph.cli.replay.shadow import evaluate_steps, find_target, find_value
 
+    engine_settings = read_settings(settings, max_bad_rate, confidence_level)
     steps, invalid_entries = _read_file(file, form, strict=strict)
     policy = ToolPolicy(value_from_args=find_value, target_from_args=find_target)
     tools = dict.fromkeys((step.call.tool for step in steps), policy)
     with (
-        open_local_bighub(db) as client,
+        open_local_bighub(db, engine_settings) as client,
         BighubGuard(bighub=client, actor=actor, domain=domain, tools=tools, retries=0) as guard,
     ):
         stderr = console.stderr()

@@ -76,6 +76,71 @@ class OutcomeResponse(BaseModel):
     calibration: JsonResponse
 
 
+class OutcomeError(BaseModel):
+    """Why one outcome of a batch was refused."""
+
+    index: int
+    status: int
+    detail: str | list[FieldProblem]
+
+
+class OutcomeBatchResponse(BaseModel):
+    """What became of each outcome of a batch."""
+
+    reported: int
+    failed: int
+    outcomes: list[OutcomeResponse]
+    errors: list[OutcomeError]
+
+
+class TimelineResponse(BaseModel):
+    """What happened to a decision, in order; each event has a `type` and a time `at`."""
+
+    request_id: str
+    case_id: str
+    current_status: str | None
+    events: list[JsonResponse]
+
+
+class PendingResponse(BaseModel):
+    """Decisions without an outcome."""
+
+    pending: list[JsonResponse]
+    total: int
+    limit: int
+
+
+class StatusResponse(BaseModel):
+    """The engine's state."""
+
+    status: Literal["ok"]
+    engine: Literal["embedded"]
+    decisions: int
+    evidence: int
+    time: str
+
+
+class EventListResponse(BaseModel):
+    """Decisions as events."""
+
+    events: list[JsonResponse]
+    total: int
+    limit: int
+    offset: int
+
+
+class PrecedentsResponse(BaseModel):
+    """Similar calls, and how they ended."""
+
+    precedents: list[JsonResponse]
+    total_precedents: int
+    with_outcomes: int
+    success_rate: Fraction
+    negative_rate: Fraction
+    risk_level: Literal["low", "medium", "high"]
+    warnings: list[str]
+
+
 class ApprovalResponse(Resource):
     """An approval that is pending, or a person's answer to it."""
 
@@ -114,6 +179,14 @@ class CaseResponse(Resource):
     outcome_at: OptionalTime
 
 
+class CaseListResponse(BaseModel):
+    """Cases, newest first."""
+
+    cases: list[CaseResponse]
+    limit: int
+    offset: int
+
+
 class KillSwitchResponse(Resource):
     """One kill switch."""
 
@@ -123,6 +196,13 @@ class KillSwitchResponse(Resource):
     reason: str
     activated_at: Time = Field(validation_alias="at")
     deactivated_at: OptionalTime = Field(validation_alias="ended_at")
+
+
+class KillSwitchStatusResponse(BaseModel):
+    """Whether a kill switch is on, and which."""
+
+    active: bool
+    switches: list[KillSwitchResponse]
 
 
 class ConstraintResponse(Resource):

@@ -1,5 +1,6 @@
 """Who may send requests to the server, and how often: API keys, scopes and rate limits."""
 
+import logging
 import math
 import threading
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from bighub_langgraph.local.api_keys import ANONYMOUS, Caller, digest_secret, fi
 from bighub_langgraph.local.engine import Engine
 from bighub_langgraph.local.errors import ApiError
 from bighub_langgraph.local.server.group_commit import GroupCommit
+
+log = logging.getLogger("bighub_langgraph")
 
 API_KEY = APIKeyHeader(name="X-API-Key", auto_error=False)
 BEARER_TOKEN = HTTPBearer(auto_error=False)
@@ -82,9 +85,12 @@ class Authenticator:
         else:
             required = has_keys(tx) if self._keys_required is None else self._keys_required
             caller = None if required else ANONYMOUS
-            problem = "send an API key as X-API-Key or as a bearer token"
+            problem = "this server has keys: send one as X-API-Key or as a bearer token"
         if caller is None:
-            self._cache.pop(digest, None)
+            if self._cache.pop(digest, None) is ANONYMOUS:
+                log.warning(
+                    "an API key was created: requests without a key are refused from now on"
+                )
             raise ApiError(401, problem, headers={"WWW-Authenticate": "Bearer"})
         if len(self._cache) >= _MAX_CALLERS:
             self._cache.clear()

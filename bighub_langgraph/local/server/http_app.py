@@ -4,9 +4,11 @@ import gc
 import inspect
 import ipaddress
 import json
+import logging
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
+from logging.config import dictConfig
 from typing import Annotated, Any
 
 from fastapi import Body, FastAPI, Query, Request, Response, Security
@@ -27,9 +29,15 @@ from bighub_langgraph.local.server.auth_and_rate_limits import (
     ServerLimits,
 )
 from bighub_langgraph.local.server.group_commit import GroupCommit
-from bighub_langgraph.local.server.metrics import Metrics, RequestLogMiddleware
+from bighub_langgraph.local.server.metrics import Metrics, RequestLogMiddleware, log_config
 from bighub_langgraph.local.settings import Settings
 
+log = logging.getLogger("bighub_langgraph")
+
+_WITHOUT_KEYS = (
+    "there are no API keys: every program on this machine may send every request; as soon as "
+    "`bighub-langgraph keys create` has made the first one, every request needs a key"
+)
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]", "::1")
 _ERRORS = {
     400: "The request cannot be read",
@@ -109,11 +117,13 @@ def serve(
     """Serve the API until the process is stopped; requests in progress are completed first."""
     import uvicorn
 
+    dictConfig(log_config(log_level))
     with Engine(url, settings=settings) as engine:
         with engine.store.transaction() as tx:
             is_protected = has_keys(tx)
         if not is_protected and not is_loopback(host):
             raise PublicWithoutKeys(host)
+        log.info("every request needs an API key" if is_protected else _WITHOUT_KEYS)
         # Without keys, refuse other host names: a web page could send requests (DNS rebinding).
         app = create_app(engine, limits=limits, hosts=() if is_protected else _LOOPBACK)
         # Exempt what is loaded by now from garbage collection, which delays requests.
@@ -123,8 +133,8 @@ def serve(
             app,
             host=host,
             port=port,
-            log_level=log_level,
-            access_log=False,
+            log_config=None,
+            access_log=False,  # `RequestLogMiddleware` writes one, without contents
             ws="none",
             server_header=False,
             timeout_graceful_shutdown=10,
