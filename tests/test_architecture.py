@@ -18,7 +18,7 @@ NAME = "bighub_langgraph"
 
 # From the lowest to the highest; a module may import from its own layer and from lower ones.
 LAYERS = (
-    ("core", "concurrency", "thread_pool"),
+    ("core", "concurrency", "testing", "thread_pool"),
     ("sql_engines", "sqldb"),
     ("journal", "bighub", "local"),
     ("delivery_schedule", "delivery_worker"),
