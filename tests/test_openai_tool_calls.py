@@ -9,10 +9,12 @@ from typing import Any
 
 import openai
 import pytest
+from openai.types.responses import ResponseInputImage
 
 from bighub_langgraph import AsyncBighubOpenAI, current_call
+from bighub_langgraph.core.jsonable import to_jsonable, truncate
 from tests.openai_answers import calls, says
-from tests.openai_bighub import PROCEED, STOP, AsyncScriptedBighub, ScriptedBighub
+from tests.openai_bighub import PROCEED, REVIEW, STOP, AsyncScriptedBighub, ScriptedBighub
 from tests.openai_runtime import CLIENT_KINDS, runtime
 from tests.openai_server import ResponsesServer
 
@@ -196,6 +198,65 @@ def test_a_large_output_is_cut_with_a_note(server: ResponsesServer, client_kind:
 
 
 LOOK = {"type": "object", "properties": {"order": {"type": "string"}}}
+PNG = "data:image/png;base64," + "iVBO" * 20_000
+IMAGE = {"type": "input_image", "image_url": PNG, "detail": "auto"}
+TEXT = {"type": "input_text", "text": "last hour"}
+FILE = {"type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf;base64,aaaa"}
+
+
+@pytest.mark.parametrize(
+    ("output", "parts"),
+    [
+        ([TEXT, IMAGE], [TEXT, IMAGE]),
+        (IMAGE, [IMAGE]),
+        ((FILE,), [FILE]),
+        (ResponseInputImage(type="input_image", detail="auto", image_url=PNG), [IMAGE]),
+        ([{**TEXT, "text": "x" * 200_000}], [{**TEXT, "text": truncate("x" * 200_000, 50_000)}]),
+        ([TEXT, "and more"], None),
+        ([{"type": "input_image", "panel": "cpu"}], None),
+        ([{"type": "image", "image_url": PNG}], None),
+        ([], None),
+        ({"type": ["input_text"], "text": "x"}, None),
+    ],
+)
+def test_content_parts_that_a_tool_returns_reach_the_model_as_such(
+    server: ResponsesServer, client_kind: str, output: Any, parts: Any
+) -> None:
+    def look(order: str) -> Any:
+        return output
+
+    server.script(calls(("look", {"order": "1"})))
+    with runtime(client_kind, server) as client:
+        client.tool("look", look)
+        answer = client.run()
+    [item] = [item for item in server.requests[-1]["input"] if "output" in item]
+    if parts is None:
+        assert json.loads(item["output"])["status"] == "executed"
+    else:
+        first = {"type": "input_text", "text": '{"status": "executed"}'}
+        assert item["output"] == [first, *parts]
+    assert answer["execution"]["last"]["output"] == to_jsonable(output)
+
+
+@pytest.mark.parametrize("way", ["edited", "repeated"])
+def test_content_parts_survive_an_edit_and_a_second_resume(
+    server: ResponsesServer, client_kind: str, way: str
+) -> None:
+    server.script(calls(("look", {"order": "1"})), says("Seen."))
+    with runtime(client_kind, server, REVIEW) as client:
+        client.tool("look", lambda order: [IMAGE], parameters_schema=LOOK, strict=False)
+        state = client.client.state_from_json(client.run().to_state().to_json())
+        [item] = state.interruptions
+        if way == "edited":
+            state.edit(item, arguments={"order": "2"})
+        else:
+            state.approve(item)
+        client.resume(state)
+        stored = client.resume(state).to_state().to_json()
+    [sent] = [item["output"] for item in server.requests[-1]["input"] if "output" in item]
+    assert sent[1:] == [IMAGE]
+    assert ("A person changed" in sent[0]["text"]) == (way == "edited")
+    assert PNG in stored
 
 
 def test_a_coroutine_tool_runs_to_its_end(server: ResponsesServer, client_kind: str) -> None:
@@ -473,3 +534,54 @@ async def test_calls_that_ran_in_a_cancelled_run_are_reported(
                 await asyncio.sleep(0.01)
             assert [report["status"] for report in reported] == ["SUCCESS"] * ended
             let_go.set()
+
+
+HALF = "half \ud83d of a pair"
+
+
+def fail_with_half(order: str) -> str:
+    raise LookupError(HALF)
+
+
+def find_halves(value: Any) -> list[str]:
+    """Return the texts within a value that UTF-8 cannot encode."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return [] if text.encode("utf-8", "replace").decode() == text else [text]
+
+
+@pytest.mark.parametrize("answer", ["approve", "reject", "edit"])
+def test_half_a_surrogate_is_mended_wherever_it_comes_from(
+    server: ResponsesServer, client_kind: str, answer: str
+) -> None:
+    def look(order: str) -> str:
+        """Look at half \ud83d of it.
+
+        Args:
+            order: half \ud83d of it
+        """
+        return HALF
+
+    server.script(
+        calls(("look", {"order": HALF}), ("fail", {"order": HALF}), ("none", {"order": HALF})),
+        says(HALF),
+    )
+    facts: Json = {
+        "target_from_args": lambda _: HALF,
+        "metadata_from_args": lambda _: {HALF: HALF},
+    }
+    with runtime(client_kind, server, REVIEW) as client:
+        client.tool("look", look, **facts)
+        client.tool("fail", fail_with_half, **facts)
+        result = client.run(messages=HALF, instructions=HALF, extra_create_args={"user": HALF})
+        state = client.client.state_from_json(result.to_state().to_json())
+        for item in state.interruptions:
+            if answer == "edit":
+                state.edit(item, arguments={"order": HALF + "!"}, comment=HALF, approver=HALF)
+            elif answer == "reject":
+                state.reject(item, rejection_message=HALF, comment=HALF, approver=HALF)
+            else:
+                state.approve(item, comment=HALF, approver=HALF)
+        result = client.resume(state)
+        assert result.status == "completed"
+        assert find_halves([result, server.requests]) == []
+        assert find_halves([client.bighub.evaluations, client.bighub.reports]) == []

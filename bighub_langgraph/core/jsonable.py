@@ -79,6 +79,18 @@ def replace_surrogates(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
+def replace_all_surrogates(value: Any) -> Any:
+    """Return a value whose texts, also within dicts and lists, UTF-8 can encode."""
+    if type(value) is str:
+        return replace_surrogates(value)
+    if type(value) is dict:
+        return {
+            replace_all_surrogates(key): replace_all_surrogates(member)
+            for key, member in value.items()
+        }
+    return [replace_all_surrogates(member) for member in value] if type(value) is list else value
+
+
 def exception_text(error: BaseException) -> str:
     """Return the text of an exception, whose `__str__` may itself raise."""
     try:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from bighub_langgraph.core.errors import InvalidCall
-from bighub_langgraph.core.jsonable import MAPPING
+from bighub_langgraph.core.jsonable import MAPPING, replace_all_surrogates
 
 
 class Recommendation(StrEnum):
@@ -270,6 +270,10 @@ class Approval:
     verified: bool = False
     expires_at: float | None = None
     edited_to: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("text", "comment", "approver"):
+            object.__setattr__(self, name, replace_all_surrogates(getattr(self, name)))
 
 
 @dataclass(frozen=True, slots=True)

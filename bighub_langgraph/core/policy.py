@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from bighub_langgraph.core.errors import ConfigurationError, InvalidCall
-from bighub_langgraph.core.jsonable import to_jsonable
+from bighub_langgraph.core.jsonable import replace_surrogates, to_jsonable
 from bighub_langgraph.core.models import (
     Answer,
     CallRecord,
@@ -218,9 +218,10 @@ def _target(
 ) -> str | None:
     if from_args is None:
         target = arguments.get("target")
-        return target if isinstance(target, str) and target else None
-    target = _call(call, "target_from_args", from_args, dict(arguments))
-    return None if target is None else str(target) or None
+        target = target if isinstance(target, str) else None
+    else:
+        target = _call(call, "target_from_args", from_args, dict(arguments))
+    return None if target is None else replace_surrogates(str(target)) or None
 
 
 def _redact(call: ToolCall, value: Any, settings: GuardSettings) -> Any:

@@ -6,6 +6,7 @@ from copy import deepcopy
 from typing import Any
 from uuid import uuid4
 
+from bighub_langgraph.core.jsonable import replace_all_surrogates, replace_surrogates
 from bighub_langgraph.openai.continuation import claim_continuation
 from bighub_langgraph.openai.errors import AdapterConfigurationError, ProviderResponseError
 from bighub_langgraph.openai.response_parsing import ModelResponse, serialize_response, to_items
@@ -206,7 +207,7 @@ def build_request_settings(
     settings = {**{name: value for name, value in named.items() if value is not None}, **extra}
     if "conversation" not in settings:
         settings.setdefault("store", False)
-    return settings
+    return dict(replace_all_surrogates(settings))  # a request that holds one cannot be sent
 
 
 def parse_messages(messages: Any) -> list[Json]:
@@ -214,7 +215,7 @@ def parse_messages(messages: Any) -> list[Json]:
     if messages is None:
         raise AdapterConfigurationError("pass messages=, or state= to resume a stopped run")
     if isinstance(messages, str):
-        return [{"role": "user", "content": messages}]
+        return [{"role": "user", "content": replace_surrogates(messages)}]
     return to_items([messages] if isinstance(messages, Mapping) else messages)
 
 

@@ -166,12 +166,19 @@ def build_call_event(
     return event
 
 
-def output_for_model(record: CallRecord, arguments: Json, *, edited: bool = False) -> str:
-    """Return what the model reads about a complete call: its status, and output or error."""
-    message: Json = {"status": _status_of(record)}
+def output_for_model(
+    record: CallRecord, arguments: Json, *, edited: bool = False
+) -> str | list[Json]:
+    """Return what the model reads about a complete call: its status, and output or error.
+
+    Content parts of the Responses API, such as images and files, follow the status as they are.
+    """
+    message, parts = Json(status=_status_of(record)), list[Json]()
     match record.result:
         case ToolSucceeded(output):
-            message["output"] = to_jsonable(output)
+            output = to_jsonable(output)
+            parts = _find_content_parts(output)
+            message |= {} if parts else {"output": output}
         case ToolFailed(error):
             message["error"] = error
         case None:
@@ -182,7 +189,29 @@ def output_for_model(record: CallRecord, arguments: Json, *, edited: bool = Fals
     text = _dump(message)
     if len(text) > MAX_OUTPUT_LENGTH and "output" in message:
         text = _dump({**message, **_limit_output(message["output"])})
-    return text
+    return [{"type": "input_text", "text": text}, *parts] if parts else text
+
+
+# By type, the fields of which a content part has one.
+_CONTENT_FIELDS = {
+    "input_text": ("text",),
+    "input_image": ("image_url", "file_id"),
+    "input_file": ("file_data", "file_id", "file_url"),
+}
+
+
+def _find_content_parts(output: Any) -> list[Json]:
+    """Return an output as content parts, if it is one or a list of nothing else."""
+    parts = output if isinstance(output, list) else [output]
+    for part in parts:
+        fields = _CONTENT_FIELDS.get(str(part.get("type")), ()) if isinstance(part, dict) else ()
+        if not any(isinstance(part.get(name), str) for name in fields):
+            return []
+    content = [{name: value for name, value in part.items() if value is not None} for part in parts]
+    return [
+        {**part, "text": truncate(part["text"], MAX_OUTPUT_LENGTH)} if "text" in part else part
+        for part in content
+    ]
 
 
 def error_for_model(error: str) -> str:

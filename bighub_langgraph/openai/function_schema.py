@@ -27,6 +27,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import PydanticUndefined
 from typing_extensions import TypedDict, is_typeddict
 
+from bighub_langgraph.core.jsonable import replace_surrogates
 from bighub_langgraph.openai.arguments import SignatureParameters, has_plain_default
 from bighub_langgraph.openai.errors import AdapterConfigurationError
 from bighub_langgraph.openai.strict import StrictSchemaError, to_strict_schema
@@ -102,7 +103,7 @@ def read_docstring(fn: Callable[..., Any]) -> Documentation:
     from griffe import Docstring, DocstringSectionKind
 
     prose = {DocstringSectionKind.text, DocstringSectionKind.admonition}
-    docstring = Docstring(inspect.getdoc(unwrap_function(fn)) or "")
+    docstring = Docstring(replace_surrogates(inspect.getdoc(unwrap_function(fn)) or ""))
     styles = (docstring.parse(style, warnings=False) for style in ("sphinx", "google", "numpy"))
     sections = max(styles, key=lambda parsed: sum(section.kind not in prose for section in parsed))
     description, parameters = list[str](), dict[str, str]()

@@ -53,7 +53,7 @@ class ToolCallState(NamedTuple):
     kind: str = "function"
     key: str | None = None
     event: Json = _EMPTY
-    output: str | None = None
+    output: str | list[Json] | None = None
     approval: Approval | None = None
     edited_arguments: Json | None = None
     is_edited: bool = False

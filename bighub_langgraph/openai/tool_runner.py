@@ -11,7 +11,12 @@ from typing import Any, TypeVar
 from bighub_langgraph.concurrency import run_sync, start_in_thread
 from bighub_langgraph.core.claims import ExecutionResult, ToolFinished
 from bighub_langgraph.core.context import enter_call
-from bighub_langgraph.core.jsonable import exception_text, to_jsonable, truncate
+from bighub_langgraph.core.jsonable import (
+    exception_text,
+    replace_surrogates,
+    to_jsonable,
+    truncate,
+)
 from bighub_langgraph.core.models import CallRecord, ToolFailed, ToolOutcome, ToolSucceeded
 from bighub_langgraph.core.policy import ToolPolicy
 from bighub_langgraph.core.ports import Ports
@@ -129,7 +134,7 @@ def _is_being_cancelled() -> bool:
 
 def _failure(error: BaseException) -> ToolFinished:
     # Redacted before it is cut, so that no half of a secret remains.
-    text = redact_text(exception_text(error)[: 4 * MAX_ERROR_LENGTH])
+    text = redact_text(replace_surrogates(exception_text(error)[: 4 * MAX_ERROR_LENGTH]))
     text = truncate(" ".join(text.split()), MAX_ERROR_LENGTH)
     name = type(error).__name__
     return ToolFinished(ToolFailed(f"{name}: {text}" if text else name))
