@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,42 @@ def test_a_notebook_is_stored_with_its_outputs_and_without_paths_of_a_machine(pa
     assert "error" not in kinds
     assert not any(output.get("name") == "stderr" for cell in code for output in cell.outputs)
     assert not re.search(r"/(?:home|root|tmp|Users|work|opt)/", path.read_text(encoding="utf-8"))
+
+
+def sources_of(number: str) -> list[str]:
+    (path,) = (path for path in NOTEBOOKS if path.name.startswith(number))
+    notebook = nbformat.read(path, as_version=4)
+    return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+
+
+@pytest.mark.parametrize(
+    ("number", "module"),
+    [
+        ("02", "langchain.agents"),
+        ("04", "matplotlib"),
+        ("05", "langgraph.checkpoint.sqlite"),
+        ("06", "langgraph.checkpoint.postgres"),
+        ("06", "fastapi"),
+    ],
+)
+def test_a_notebook_says_at_once_which_package_it_lacks(
+    number: str, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match=rf"{module}.*pip install '\.\[notebooks\]'"):
+        exec(sources_of(number)[0], {})
+
+
+@pytest.mark.parametrize("ends", ["before it asks", "before it pays"])
+def test_a_notebook_whose_worker_fails_ends_with_the_workers_message(ends: str) -> None:
+    names: dict[str, Any] = {}
+    first, *cells = sources_of("05")
+    exec(first, names)
+    asks = "if sys.argv[3] == 'start': sys.exit(0)\n" if ends == "before it pays" else ""
+    (names["folder"] / "worker.py").write_text(f"import sys\n{asks}sys.exit('out of money')")
+    (cell,) = (source for source in cells if "def kill_while_paying" in source)
+    with pytest.raises(RuntimeError, match="out of money"):
+        exec(cell, names)
 
 
 def test_there_are_six_notebooks() -> None:
