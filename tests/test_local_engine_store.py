@@ -127,7 +127,7 @@ def test_what_forgotten_rows_taught_outlasts_an_interrupt(monkeypatch: pytest.Mo
     monkeypatch.setattr("bighub_langgraph.local.engine.RETENTION_INTERVAL", 5)
     with engine() as bighub:
         live(bighub, 60)
-        with pytest.raises(KeyboardInterrupt), Signal("scoring/estimators.py", 1).comes():
+        with pytest.raises(KeyboardInterrupt), Signal("scoring/regression.py", 1).comes():
             refund(bighub)
         assert refund(bighub)["decision_intelligence"]["evidence_count"] == pytest.approx(60, 0.01)
 

@@ -1,11 +1,13 @@
 """Recommendations change with outcomes: first review, then proceed, then stop."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from bighub_langgraph.core.models import Mode
 from bighub_langgraph.local import LocalBighub, Settings
+from bighub_langgraph.local.scoring.regression import logit
 from bighub_langgraph.local.settings import DomainSettings
 from tests.local_engine import DAY, Clock, engine, live, refund
 
@@ -40,7 +42,7 @@ def test_a_short_history_goes_to_review_with_the_number_of_outcomes_needed(
     live(bighub, 20)
     reply = refund(bighub)
     assert reply["recommendation"] == "review_recommended"
-    reason = "not enough history to run without approval: 20 of about 48 good outcomes needed"
+    reason = "not enough history to run without approval: 20 of about 40 good outcomes needed"
     assert reason in reply["reason"]
 
 
@@ -62,10 +64,41 @@ def test_a_fraud_reported_later_lowers_the_next_recommendation(bighub: LocalBigh
     assert bighub.outcomes.get(requests[0])["status"] == "FRAUD"
 
 
-def test_a_later_milder_report_does_not_replace_a_fraud(bighub: LocalBighub) -> None:
+@pytest.mark.parametrize("last", ["SUCCESS", "FRAUD", "DISPUTE", "CANCELLED", "UNKNOWN"])
+@pytest.mark.parametrize("first", ["SUCCESS", "FRAUD", "DISPUTE"])
+def test_the_last_report_counts_as_if_it_had_been_the_only_one(first: str, last: str) -> None:
+    replies = []
+    for statuses in ([first, last], [last]):
+        with engine(clock=Clock(step=0.0), label_delay=0.0) as bighub:
+            live(bighub, 10)
+            requests = [refund(bighub, number)["request_id"] for number in range(10)]
+            for status in statuses:
+                for request_id in requests:
+                    view = bighub.outcomes.report(request_id=request_id, status=status)
+                    assert view["accepted"] is True
+            assert bighub.outcomes.get(requests[0])["status"] == last
+            replies.append(refund(bighub))
+    corrected, at_once = replies
+    assert corrected["recommendation"] == at_once["recommendation"]
+    assert abs(logit(corrected["risk_score"]) - logit(at_once["risk_score"])) < 0.5
+    for name in ("evidence_count", "drift"):
+        intelligence = [reply["decision_intelligence"][name] for reply in replies]
+        assert intelligence[0] == intelligence[1]
+
+
+def test_what_an_adapter_reports_of_the_execution_replaces_nothing_that_was_found_out(
+    bighub: LocalBighub,
+) -> None:
     request_id = refund(bighub)["request_id"]
-    for status in ("FRAUD", "SUCCESS"):
-        bighub.outcomes.report(request_id=request_id, status=status)
+    bighub.outcomes.report(request_id=request_id, status="FRAUD")
+    view = bighub.outcomes.report(
+        request_id=request_id,
+        status="SUCCESS",
+        production_action="refund",
+        details={"idempotency_key": "k"},
+    )
+    assert view["accepted"] is False
+    assert view["warning"] == "FRAUD was reported before and stays"
     assert bighub.outcomes.get(request_id)["status"] == "FRAUD"
 
 
@@ -84,6 +117,110 @@ def test_a_value_far_above_all_good_ones_goes_to_review(bighub: LocalBighub) -> 
     assert reply["intelligence"]["confidence"]["novel_situation"] is True
 
 
+NOVEL_CALLS: dict[str, tuple[dict[str, Any], str]] = {
+    "a value above the largest": ({"value": 27.0}, "the largest refund so far 26.00"),
+    "a value far above": ({"value": 1_000_000.0}, "the largest refund so far 26.00"),
+    "a target": ({"target": "mallory"}, "first time to this recipient"),
+    "a recipient among the arguments": (
+        {"context": {"arguments": {"to": "mallory", "amount": 20}}},
+        "first time with to 'mallory'",
+    ),
+    "another argument": (
+        {"context": {"arguments": {"to": "bob", "amount": 20, "express": 1}}},
+        "first time with these arguments",
+    ),
+    "a number in the arguments": (
+        {"context": {"arguments": {"to": "bob", "amount": 20_000}}},
+        "amount of 20000 is new",
+    ),
+}
+
+
+def live_with_few_recipients(client: LocalBighub, times: int) -> None:
+    for number in range(times):
+        person = ("bob", "carol", "dave")[number % 3]
+        arguments = {"to": person, "amount": 20 + number % 7}
+        live(client, 1, target=person, value=20.0 + number % 7, context={"arguments": arguments})
+
+
+@pytest.mark.parametrize(("changed", "reason"), list(NOVEL_CALLS.values()), ids=list(NOVEL_CALLS))
+def test_what_is_new_about_a_call_goes_to_review_however_well_the_others_went(
+    bighub: LocalBighub, changed: dict[str, Any], reason: str
+) -> None:
+    live_with_few_recipients(bighub, 80)
+    usual: dict[str, Any] = {"target": "bob", "context": {"arguments": {"to": "bob", "amount": 20}}}
+    assert refund(bighub, **usual)["recommendation"] == "proceed"
+    reply = refund(bighub, **{**usual, **changed})
+    assert reply["recommendation"] == "review_recommended"
+    assert reason in reply["reason"]
+    assert reply["risk_score"] >= 0.1
+
+
+def test_calls_that_are_new_in_one_way_run_when_enough_of_them_went_well(
+    bighub: LocalBighub,
+) -> None:
+    live_with_few_recipients(bighub, 150)
+    for number in range(60):
+        arguments = {"to": "bob", "amount": 20}
+        live(bighub, 1, target=f"new {number}", context={"arguments": arguments})
+    context = {"arguments": {"to": "bob", "amount": 20}}
+    assert refund(bighub, target="another", context=context)["recommendation"] == "proceed"
+    large = refund(bighub, value=900.0, target="bob", context=context)
+    assert large["recommendation"] == "review_recommended"
+
+
+def test_calls_that_go_wrong_only_when_nobody_watches_are_paused() -> None:
+    with engine(label_delay=0.0) as bighub:
+        executed = 0
+        for number in range(600):
+            reply = refund(bighub, number, target=None)
+            alone = reply["recommendation"] in SEVERITY[:2]
+            executed += alone
+            if not alone:
+                bighub.approvals.resolve(reply["request_id"], resolution="approved")
+            status = "FRAUD" if alone else "SUCCESS"
+            bighub.outcomes.report(request_id=reply["request_id"], status=status)
+        assert 0 < executed <= 5
+        reply = refund(bighub, target=None)
+        assert "calls that ran without approval went wrong: paused" in reply["reason"]
+
+
+def test_some_calls_of_a_stopped_action_go_to_a_person_the_same_ones_all_day() -> None:
+    with engine() as bighub:
+        live(bighub, 40, status="FRAUD")
+        replies = [
+            [refund(bighub, number, target=f"t{number}")["recommendation"] for number in range(200)]
+            for _ in range(2)
+        ]
+        assert replies[0] == replies[1]
+        assert 1 <= replies[0].count("review_recommended") <= 30
+        assert replies[0].count("do_not_proceed") >= 170
+        bighub.kill_switch.activate({"reason": "stop"})
+        stopped = {refund(bighub, number, target=f"t{number}")["result"] for number in range(200)}
+        assert stopped == {"blocked"}
+
+
+def test_no_alternative_names_another_target(bighub: LocalBighub) -> None:
+    live(bighub, 30, target="alice@example.com", value=900.0)
+    live(bighub, 30, target="mallory", value=900.0, status="FRAUD")
+    reply = refund(bighub, target="mallory", value=900.0)
+    assert "alice" not in str(reply["decision_intelligence"]["alternatives"])
+    assert "alice" not in str([reply["better_action"], reply["decision_packet"]])
+
+
+def test_other_domains_change_nothing_but_the_rate_a_new_one_starts_with() -> None:
+    risks = []
+    for corrections in (0, 40):
+        with engine(clock=Clock(step=0.0), label_delay=0.0) as bighub:
+            live(bighub, 30, action="pay")
+            live(bighub, 20, action="wire", status="FAILURE")
+            requests = live(bighub, corrections, domain="bank")
+            for request_id in requests:
+                bighub.outcomes.report(request_id=request_id, status="FRAUD")
+            risks.append([refund(bighub, action=name)["risk_score"] for name in ("pay", "wire")])
+    assert risks[0] == risks[1]
+
+
 def test_a_target_that_went_bad_is_riskier_than_its_neighbours(bighub: LocalBighub) -> None:
     live(bighub, 60, target="alice")
     live(bighub, 6, target="mallory", status="FRAUD")
@@ -96,21 +233,36 @@ def test_outcomes_of_a_domain_do_not_count_for_another(bighub: LocalBighub) -> N
     assert refund(bighub, domain="bank")["recommendation"] == "review_recommended"
 
 
-def test_denials_count_as_evidence(bighub: LocalBighub) -> None:
-    for number in range(15):
-        request_id = refund(bighub, number)["request_id"]
-        bighub.approvals.resolve(request_id, resolution="denied")
-        bighub.outcomes.report(request_id=request_id, status="BLOCKED")
-    assert refund(bighub)["recommendation"] == "do_not_proceed"
-
-
-def test_approvals_lower_the_risk_but_are_no_outcomes(bighub: LocalBighub) -> None:
+@pytest.mark.parametrize("answer", ["approved", "denied"])
+def test_answers_of_people_are_no_outcomes_and_never_stop_an_action(
+    bighub: LocalBighub, answer: str
+) -> None:
     first = refund(bighub)
     for number in range(40):
-        bighub.approvals.resolve(refund(bighub, number)["request_id"], resolution="approved")
+        request_id = refund(bighub, number)["request_id"]
+        bighub.approvals.resolve(request_id, resolution=answer)
+        bighub.outcomes.report(request_id=request_id, status="BLOCKED")
     reply = refund(bighub)
-    assert reply["risk_score"] < first["risk_score"] / 2
     assert reply["recommendation"] == "review_recommended"
+    assert reply["risk_score"] == first["risk_score"]
+    rationale = reply["decision_intelligence"]["rationale"]
+    assert "went wrong" not in rationale
+    assert ("40 denials" in rationale) is (answer == "denied")
+
+
+def test_refused_calls_lead_to_reviews_of_calls_like_them_for_a_while() -> None:
+    clock = Clock()
+    with engine(clock=clock) as bighub:
+        live(bighub, 60)
+        for number in range(20):
+            request_id = refund(bighub, number)["request_id"]
+            bighub.approvals.resolve(request_id, resolution="denied")
+        reply = refund(bighub)
+        assert reply["recommendation"] == "review_recommended"
+        assert "people have refused calls like it" in reply["reason"]
+        assert "0 of 60 known outcomes of refund went wrong" in reply["reason"]
+        clock.now += 60 * DAY
+        assert refund(bighub)["recommendation"] == "proceed"
 
 
 def test_a_blocked_call_changes_no_risk(bighub: LocalBighub) -> None:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from bighub_langgraph.local import DomainSettings, Settings
 from bighub_langgraph.local.scoring import risk_limit
-from bighub_langgraph.local.scoring.estimators import LogisticRegression
 from bighub_langgraph.local.scoring.features import (
     Action,
     Evidence,
@@ -20,7 +19,8 @@ from bighub_langgraph.local.scoring.features import (
     SessionHistory,
     extract_facts,
 )
-from bighub_langgraph.local.scoring.precedents import MAX_PRECEDENTS, PrecedentIndex
+from bighub_langgraph.local.scoring.precedents import MAX_PRECEDENTS, Precedent, Precedents
+from bighub_langgraph.local.scoring.regression import Regression, logit
 from bighub_langgraph.local.scoring.risk_limit import DriftDetector
 from bighub_langgraph.local.scoring.risk_model import Model
 from bighub_langgraph.local.scoring.session import Session, assess_health
@@ -60,11 +60,11 @@ def test_the_observed_rate_lies_between_its_bounds(
     assert 0 <= lower <= bad / total <= upper <= 1
 
 
-@given(st.integers(0, 60), st.integers(1, 600), st.floats(0.01, 0.5), st.integers(1, 14))
+@given(st.integers(0, 60), st.integers(1, 600), st.floats(0.01, 0.5), st.floats(0.01, 1.0))
 def test_a_rate_below_a_limit_has_its_upper_bound_there(
-    bad: int, good: int, limit: float, tries: int
+    bad: int, good: int, limit: float, share: float
 ) -> None:
-    if risk_limit.is_rate_below(limit, bad, bad + good, 0.95, tries=tries):
+    if risk_limit.is_rate_below(limit, bad, bad + good, 0.95, share=share):
         assert risk_limit.upper_bound(bad, bad + good, 0.95) <= limit
 
 
@@ -80,7 +80,7 @@ def test_a_rate_on_the_limit_is_rarely_taken_to_be_below_however_often_it_is_che
             for total, bad in enumerate(tosses, 1)
         )
         accepted += any(checks)
-    assert accepted / 300 <= 1 - confidence_level
+    assert accepted / 300 <= 1 - confidence_level + 0.03  # more than the sampling error
 
 
 @pytest.mark.parametrize(("limit", "confidence_level"), [(0.1, 0.95), (0.2, 0.8), (0.01, 0.99)])
@@ -88,8 +88,24 @@ def test_about_as_many_outcomes_as_estimated_show_a_rate_below_the_limit(
     limit: float, confidence_level: float
 ) -> None:
     needed = risk_limit.estimate_outcomes_needed(limit, confidence_level)
-    assert risk_limit.is_rate_below(limit, 0, needed + 1, confidence_level)
-    assert not risk_limit.is_rate_below(limit, 0, needed - 1, confidence_level)
+    below = [
+        risk_limit.is_rate_below(limit, 0, total, confidence_level, share=0.5)
+        for total in (needed - 1, needed)
+    ]
+    assert below == [False, True]
+
+
+@pytest.mark.parametrize(("rate", "most"), [(0.0, 34), (0.04, 140)])
+def test_a_low_rate_is_known_to_be_low_after_few_outcomes(rate: float, most: int) -> None:
+    needed = []
+    for seed in range(50):
+        chance, bad = random.Random(seed), 0
+        for total in itertools.count(1):
+            bad += chance.random() < rate
+            if risk_limit.is_rate_below(0.1, bad, total, 0.95):
+                needed.append(total)
+                break
+    assert sorted(needed)[25] <= most
 
 
 def test_without_a_bad_case_the_bound_is_clopper_and_pearsons() -> None:
@@ -139,7 +155,8 @@ def test_the_summary_of_a_session_has_a_bounded_size() -> None:
         words = {f"argument{each}": f"word{number}-{each}" for each in range(5)}
         call = action(number, name=f"action{number}", facts=words)
         summary = summary.with_call(call, f"digest{number}", float(number))
-        summary = summary.with_outcome(action=call.name, bad=number % 2 == 0)
+        label = Label.BAD if number % 2 == 0 else Label.GOOD
+        summary = summary.with_outcome(call.name, label)
     text = json.dumps(summary)
     assert len(text) < 8_000
     assert (summary.calls, summary.errors) == (500, 250)
@@ -165,67 +182,95 @@ def action(number: int, **changed: object) -> Action:
 
 
 def evidence(number: int, label: Label = Label.GOOD, **changed: object) -> Evidence:
-    parts = {"beta": 0.3, "near": 0.3, "logistic": 0.3, "scarcity": 1.0, "closeness": 0.0}
-    about = action(number, **changed)
-    return Evidence(f"r{number}", about, 0.0, 0.0, label, None, 0.0, 0.3, parts)
+    return Evidence(f"r{number}", action(number, **changed), 0.0, 0.0, label, risk=0.3)
 
 
-def test_the_index_keeps_a_bounded_number_of_calls_and_finds_the_same_call_again() -> None:
-    index = PrecedentIndex()
+def nearest(precedents: Precedents, proposed: Action, limit: int) -> list[Precedent]:
+    return precedents.compare(proposed, 0.0, DomainSettings(), limit).nearest
+
+
+def test_a_bounded_number_of_precedents_is_kept_and_the_same_call_is_found_again() -> None:
+    precedents = Precedents()
     for number in range(MAX_PRECEDENTS + 50):
-        index.add(evidence(number))
-    assert len(index) == MAX_PRECEDENTS
-    (first, *_) = index.find_nearest(action(MAX_PRECEDENTS)).to_precedents(1)
+        precedents.add(evidence(number))
+    assert len(precedents.calls) == MAX_PRECEDENTS
+    (first,) = nearest(precedents, action(MAX_PRECEDENTS), 1)
     assert first.request_id == f"r{MAX_PRECEDENTS}"
     assert first.summary == f"pay of 5 for t{MAX_PRECEDENTS}"
     assert first.similarity == pytest.approx(1.0, abs=1e-3)
 
 
 def test_a_similar_call_is_nearer_than_a_different_one() -> None:
-    index = PrecedentIndex()
-    index.add(evidence(2, value=9_000.0))
-    index.add(evidence(1, value=5.5))
-    similar, different = index.find_nearest(action(1)).to_precedents(2)
+    precedents = Precedents()
+    precedents.add(evidence(2, value=9_000.0))
+    precedents.add(evidence(1, value=5.5))
+    similar, different = nearest(precedents, action(1), 2)
     assert (similar.request_id, different.request_id) == ("r1", "r2")
     assert similar.similarity > different.similarity
 
 
 def test_the_regression_learns_which_feature_predicts_the_outcome() -> None:
-    model = LogisticRegression(variance=1.0, max_weights=10, means={"base": 0.0})
-    for number in range(60):
+    model = Regression(0.5)
+    for number in range(200):
         bad = number % 2 == 0
-        model.learn({"base": 1.0, "risky" if bad else "safe": 1.0}, bad=bad)
+        model.learn(str(number), {"base": 1.0, "risky" if bad else "safe": 1.0}, bad=bad)
     assert model.predict({"base": 1.0, "risky": 1.0}) > 0.8
     assert model.predict({"base": 1.0, "safe": 1.0}) < 0.2
 
 
+@pytest.mark.parametrize("first", [True, False, None])
+def test_a_corrected_label_counts_as_if_it_had_been_learned_at_once(*, first: bool | None) -> None:
+    features = [{"base": 1.0, "kind": 1.0, "number": number % 7 / 3} for number in range(80)]
+    at_once, corrected = Regression(0.3), Regression(0.3)
+    for number, each in enumerate(features):
+        at_once.learn(str(number), each, bad=number < 60)
+        corrected.learn(str(number), each, bad=first)
+    for number, each in enumerate(features):
+        if first is not (number < 60):
+            corrected.learn(str(number), each, bad=number < 60, replaces=first)
+    predictions = [model.predict(features[0]) for model in (at_once, corrected)]
+    assert logit(predictions[0]) == pytest.approx(logit(predictions[1]), abs=0.5)
+
+
 def test_a_regression_is_restored_from_its_state() -> None:
-    model = LogisticRegression(variance=1.0, max_weights=10, means={"base": 0.0})
-    features = {"base": 1.0, "number": 0.5}
-    for number in range(40):
-        model.learn(features, bad=number % 3 == 0)
-        expected = model.predict(features)
-        twin = LogisticRegression(variance=1.0, max_weights=10)
-        twin.load_state(model.dump_state())
-        assert twin.predict(features) == pytest.approx(expected, rel=1e-12)
+    model, features = Regression(0.3), {"base": 1.0, "number": 0.5}
+    for number in range(1_100):
+        model.learn(str(number), {**features, f"kind {number % 300}": 1.0}, bad=number % 3 == 0)
+        if number % 100:
+            continue
+        twin = Regression.from_state(json.loads(json.dumps(model.dump_state())))
+        for each in (model, twin):
+            each.learn(f"again {number}", features, bad=True)
+        assert twin.predict(features) == model.predict(features)
 
 
 def test_an_identifier_that_occurs_once_takes_no_weight() -> None:
-    model = LogisticRegression(variance=1.0, max_weights=4, means={"base": 0.0})
+    model = Regression(0.3)
     for number in range(100):
-        model.learn({"base": 1.0, f"order-{number}": 1.0, "kind": 1.0}, bad=False)
-    assert model.dump_state()["features"] == ["base", "kind"]
+        features = {"base": 1.0, f"order-{number}": 1.0, "kind": 1.0}
+        model.learn(str(number), features, bad=False)
+    assert list(model.dump_state()["features"]) == ["base", "kind"]
+
+
+def test_a_weight_that_is_not_used_any_more_goes_to_a_feature_that_is() -> None:
+    model = Regression(0.3)
+    for number in range(3_000):
+        bad = number % 2 == 0 and number > 2_000
+        kind = "late" if bad else f"kind {number // 4}"
+        model.learn(str(number), {"base": 1.0, kind: 1.0}, bad=bad)
+    assert model.predict({"base": 1.0, "late": 1.0}) > 0.8
 
 
 def test_a_model_is_restored_from_its_state() -> None:
     settings = Settings(default=DomainSettings(label_delay=0.0))
     model = Model(settings)
-    for number in range(50):
+    for number in range(600):
         label = Label.BAD if number % 5 == 0 else Label.GOOD
-        model.learn(evidence(number % 40, label, facts={"kind": "a", "n": float(number)}))
+        model.learn(evidence(number, label, facts={"kind": "a", "n": float(number)}))
     again = Model(settings)
     again.load_state(json.loads(json.dumps(model.dump_state())))
+    for each in (model, again):
+        each.learn(evidence(700, Label.BAD))
+        each.learn(evidence(550, Label.GOOD)._replace(replaces=Label.BAD))
     proposed = action(3, facts={"kind": "a", "n": 4.0})
-    before, after = model.assess(proposed, 1.0), again.assess(proposed, 1.0)
-    assert after.risk == pytest.approx(before.risk, abs=1e-3)
-    assert (after.risk_limit, after.estimate.total) == (before.risk_limit, before.estimate.total)
+    assert model.assess(proposed, 1.0) == again.assess(proposed, 1.0)

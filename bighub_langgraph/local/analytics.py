@@ -21,7 +21,7 @@ from bighub_langgraph.local.tables import decisions
 _WEEK = 7 * 86_400.0
 _MAX_EXAMPLES = 5
 _REPORTED = decisions.c.outcome.is_not(None)
-_IS_BAD = case((decisions.c.label.in_((int(Label.BAD), int(Label.DENIED))), 1), else_=0)
+_IS_BAD = case((decisions.c.label == int(Label.BAD), 1), else_=0)
 _QUADRANTS = {
     "followed_positive": decisions.c.followed & (_IS_BAD == 0),
     "followed_negative": decisions.c.followed & (_IS_BAD == 1),

@@ -114,7 +114,7 @@ def _case_view(row: DecisionRow | Row[Any]) -> dict[str, Any]:
 # -- approvals -------------------------------------------------------------------------------------
 
 ApprovalStatus = Literal["pending", "approved", "denied", "settled", "all"]
-_LABELS = {"approved": Label.APPROVED, "denied": Label.DENIED}
+_RESOLUTIONS = ("approved", "denied")
 _HAS_APPROVAL = text("approval <> ''")  # the condition of the index
 
 
@@ -135,20 +135,20 @@ def resolve_approval(engine: Engine, request_id: str, body: ApprovalResolution) 
     with engine.store.transaction() as tx:
         engine.sequences.lock(tx)
         decision = find_decision(engine, tx, request_id)
-        if decision.approval in _LABELS:
+        if decision.approval in _RESOLUTIONS:
             answer = (decision.approval, decision.modified_action)
             if answer != (body.resolution, body.modified_action):
                 message = f"{decision.request_id} is {decision.approval} already"
                 raise ApiError(409, message)
             return _approval_view(decision)
         at = engine.clock()
-        # An outcome weighs more than an earlier opinion; a change is no opinion of this call.
+        # An outcome weighs more than an opinion; a change is no opinion of this call.
         is_modified = body.review_decision == "modified" or body.modified_action is not None
-        is_opinion = decision.label is None and not is_modified
+        is_denial = body.resolution == "denied" and decision.label is None and not is_modified
         engine.decisions.update(
             tx,
             decision,
-            label=_LABELS[body.resolution] if is_opinion else None,
+            label=Label.DENIED if is_denial else None,
             at=at,
             approval=body.resolution,
             comment=body.comment,
@@ -159,6 +159,6 @@ def resolve_approval(engine: Engine, request_id: str, body: ApprovalResolution) 
 
 
 def _approval_view(decision: DecisionRow | Row[Any]) -> dict[str, Any]:
-    resolution = decision.approval if decision.approval in _LABELS else None
+    resolution = decision.approval if decision.approval in _RESOLUTIONS else None
     reason = load_response(decision)["reason"]
     return ApprovalResponse.from_row(decision, resolution=resolution, reason=reason)

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from bighub_langgraph.core.models import Recommendation
 from bighub_langgraph.local.engine import Engine
 from bighub_langgraph.local.errors import ApiError
 from bighub_langgraph.local.idempotency import check_key, key_mismatch
@@ -16,8 +17,11 @@ from bighub_langgraph.local.schemas.wire_format import canonical_json, to_json_t
 from bighub_langgraph.local.scoring.features import Action, extract_facts
 from bighub_langgraph.local.scoring.recommendation_policy import recommend
 from bighub_langgraph.local.scoring.session import assess_health
+from bighub_langgraph.local.settings import DAY
 
 DEFAULT_DOMAIN = "general"
+_OFFERED_ONE_IN = 20
+_OFFERED = "it would be stopped; one in 20 such calls goes to a person"
 
 
 def evaluate(
@@ -86,7 +90,7 @@ def _decide(
         recommendation=content.recommendation,
         auto_executed=auto_executed,
         parts=to_json_text(content.parts),
-        seen=to_json_text([facts, tuple(action.history)]),
+        seen=to_json_text([facts, tuple(action.history), *content.novelty_kinds]),
         reply=content.to_text(),
         approval="pending" if answer["requires_approval"] and not auto_executed else "",
     )
@@ -108,7 +112,9 @@ def _assess(
     with engine.trainer.current_model(tx, state.newest_evidence, at) as model:
         assessment = model.assess(action, at)
     health = assess_health(action.history)
-    advice = recommend(assessment, health, settings)
+    advice = recommend(assessment, health, settings, at)
+    if advice.recommendation is Recommendation.STOP and _is_offered(action, context, at):
+        advice = advice._replace(recommendation=Recommendation.REVIEW, reason=_OFFERED)
     for ruling in state.constraints.find_rulings(tx, action, at):
         advice = advice.at_least(*ruling)
     highest_cost = max(settings.bad_cost, settings.review_cost)
@@ -126,15 +132,26 @@ def _assess(
         blocked_by=advice.blocked_by,
         mode=str(settings.enforcement_mode),
         regret=round(assessment.risk * settings.bad_cost / highest_cost, 6),
-        evidence=assessment.estimate.total,
-        bad=assessment.estimate.bad,
+        evidence=assessment.total,
+        bad=assessment.bad,
+        denials=assessment.denials,
         precedents=assessment.precedents,
-        novelties=assessment.novelties,
+        novelties=tuple(novelty.reason for novelty in assessment.novelties),
+        novelty_kinds=tuple({novelty.kind: 0 for novelty in assessment.novelties if novelty.kind}),
         drifting=assessment.drifting,
         smaller_value=assessment.smaller_value,
         objective=context.get("objective"),
         trajectory_id=context.get("trajectory_id") or context.get("session_id"),
     )
+
+
+def _is_offered(action: Action, context: Mapping[str, Any], at: float) -> bool:
+    """Whether a call that would be stopped goes to a person, so that a stop can be unlearned.
+
+    A repeat on the same day gets the same answer.
+    """
+    about = [action.domain, action.name, action.target, action.value, context.get("arguments")]
+    return int(_digest([*about, at // DAY]), 16) % _OFFERED_ONE_IN == 0
 
 
 def _digest(tree: object) -> str:

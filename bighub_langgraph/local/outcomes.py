@@ -49,13 +49,14 @@ def report_outcomes(engine: Engine, body: OutcomeReportBatch) -> dict[str, Any]:
 
 
 def get_outcome(engine: Engine, request_id: str) -> dict[str, Any]:
-    """Return the outcome that counts for a decision: the worst one reported."""
+    """Return the outcome that counts for a decision: the last one that was accepted."""
     with engine.store.transaction() as tx:
         decision = find_decision(engine, tx, request_id)
         reports = _list_reports(tx, decision)
     if not reports:
         raise not_found("outcome", request_id)
-    return next((view for at, view in reports if at == decision.outcome_at), reports[0][1])
+    counted = (decision.outcome_at, decision.outcome)
+    return next(view for at, view in reversed(reports) if (at, view["status"]) == counted)
 
 
 def get_timeline(engine: Engine, request_id: str) -> dict[str, Any]:
@@ -194,34 +195,49 @@ def _apply_report(engine: Engine, tx: Connection, outcome: OutcomeReport) -> dic
     )
     if not rows:
         return {**_outcome_view(decision, outcome), "duplicate": True}
-    _update_decision(engine, tx, decision, outcome, at)
-    view = _outcome_view(decision, outcome, at)
+    is_accepted = decision.outcome is None or not outcome.is_automatic
+    _update_decision(engine, tx, decision, outcome, at, is_accepted=is_accepted)
+    view = {**_outcome_view(decision, outcome, at), "accepted": is_accepted}
+    if not is_accepted:
+        view["warning"] = f"{decision.outcome} was reported before and stays"
     return {**view, "outcome_id": f"out_{rows[0][0]}", "duplicate": False}
 
 
 def _update_decision(
-    engine: Engine, tx: Connection, decision: DecisionRow, outcome: OutcomeReport, at: float
+    engine: Engine,
+    tx: Connection,
+    decision: DecisionRow,
+    outcome: OutcomeReport,
+    at: float,
+    *,
+    is_accepted: bool,
 ) -> None:
-    """Apply an outcome to its decision, label and session. The worst report counts."""
-    meaning, label = _meaning_of(outcome), None
+    """Apply an outcome to its decision, label and session.
+
+    The last report counts. What an adapter reports of the execution itself comes before anything
+    that is found out later, even if it arrives after it.
+    """
     changes: dict[str, Any] = {}
     if decision.approval == "pending":
         changes["approval"] = "settled"
     if outcome.recommendation_followed is not None:
         changes["followed"] = outcome.recommendation_followed
-    if decision.outcome is None or (
-        meaning.bad is not None
-        and (TAXONOMY[decision.outcome].bad is None or meaning.severity > decision.severity)
-    ):
+    label = None
+    if is_accepted:
+        meaning = _meaning_of(outcome)
         changes |= {"outcome": outcome.status, "severity": meaning.severity, "outcome_at": at}
+        before = None if decision.label is None else Label(decision.label)
         if meaning.bad is not None:
             label = Label.BAD if meaning.bad else Label.GOOD
-            if decision.session_id:
-                session = engine.sessions.find(tx, decision.session_id)
-                after = session.with_outcome(action=decision.action, bad=meaning.bad)
-                engine.sessions.save(tx, decision.session_id, after, at)
-    new_label = None if label == decision.label else label
-    engine.decisions.update(tx, decision, label=new_label, at=at, **changes)
+        elif before is not None and before.outcome:
+            label = Label.NOTHING
+        if label is before:
+            label = None
+        if label is not None and decision.session_id:
+            session = engine.sessions.find(tx, decision.session_id)
+            after = session.with_outcome(decision.action, label, replaces=before)
+            engine.sessions.save(tx, decision.session_id, after, at)
+    engine.decisions.update(tx, decision, label=label, at=at, **changes)
 
 
 def _meaning_of(outcome: OutcomeReport) -> OutcomeMeaning:

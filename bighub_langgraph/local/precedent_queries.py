@@ -42,7 +42,8 @@ def find_for_case(engine: Engine, body: CasePrecedentQuery) -> dict[str, Any]:
 def get_stats(engine: Engine) -> dict[str, Any]:
     """Return how many precedents the model has."""
     with engine.current_model() as model:
-        return {"total_precedents": len(model.precedents)}
+        actions = [each for state in model.domains.values() for each in state.actions.values()]
+        return {"total_precedents": sum(len(action.precedents.calls) for action in actions)}
 
 
 def _described_action(request: PrecedentQuery) -> Action:
@@ -52,7 +53,7 @@ def _described_action(request: PrecedentQuery) -> Action:
 
 def _find_similar(engine: Engine, action: Action, min_similarity: float) -> list[Precedent]:
     with engine.current_model() as model:
-        nearest = model.precedents.find_nearest(action, _MAX_RESULTS).to_precedents(_MAX_RESULTS)
+        nearest = model.find_precedents(action, engine.clock(), _MAX_RESULTS)
     return [precedent for precedent in nearest if precedent.similarity >= min_similarity]
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 
+from bighub_langgraph.core.models import Recommendation
 from bighub_langgraph.local.engine_store import Prepared, Store
 from bighub_langgraph.local.schemas.wire_format import to_json_text
 from bighub_langgraph.local.scoring.features import Action, Evidence, Label, SessionHistory
@@ -18,6 +19,7 @@ from bighub_langgraph.local.tables import decisions, evidence, heads, memory, ou
 
 MAX_DECISIONS_IN_MEMORY = 20_000
 RETENTION_INTERVAL = 5_000  # decisions between two deletions, as the model is saved before each
+_RUNNING = (Recommendation.PROCEED, Recommendation.CAUTION)
 _LABELS_PER_QUERY, _GOOD_LABELS_PER_QUERY = 500, 10
 
 
@@ -178,7 +180,7 @@ def iterate_good_labels(
 def _parse_label(row: tuple[Any, ...]) -> LabelRow:
     seq, request_id, domain, at, label, replaces, replaced_at, replaced_seq, *columns = row
     decision = DecisionRow._make(columns)
-    facts, history = json.loads(decision.seen)
+    facts, history, *novelties = json.loads(decision.seen)
     about = domain, decision.action, decision.actor, decision.target, decision.value, facts
     evidence = Evidence(
         request_id=request_id,
@@ -186,10 +188,12 @@ def _parse_label(row: tuple[Any, ...]) -> LabelRow:
         decided_at=decision.at,
         at=at,
         label=Label(label),
-        replaces=None if replaces is None else Label(replaces),
+        replaces=None if replaces in (None, Label.NOTHING) else Label(replaces),
         replaced_at=at if replaced_at is None else replaced_at,
         risk=decision.risk,
-        parts=json.loads(decision.parts),
+        novelties=tuple(novelties),
+        automatic=decision.approval != "approved"
+        and (decision.auto_executed or decision.recommendation in _RUNNING),
     )
     return LabelRow(seq, replaced_seq, evidence, decision)
 

@@ -44,14 +44,16 @@ class EvaluationResult(NamedTuple):
     blocked_by: str | None
     mode: str
     regret: float
-    evidence: float
-    bad: float
+    evidence: int
+    bad: int
     precedents: list[Precedent]
     novelties: tuple[str, ...]
     drifting: bool
     smaller_value: float | None
     objective: Any
     trajectory_id: Any
+    denials: int = 0
+    novelty_kinds: tuple[str, ...] = ()
 
     def to_text(self) -> str:
         """Return what has no column of its own, as it is stored."""
@@ -60,12 +62,13 @@ class EvaluationResult(NamedTuple):
     @classmethod
     def from_row(cls, row: Any) -> Self:
         """Return the result in a row of the store."""
-        columns = [row.request_id, row.action, row.target, row.value, row.risk, row.recommendation]
-        result = cls._make([*columns, json.loads(row.parts), *json.loads(row.reply)])
+        columns = (row.request_id, row.action, row.target, row.value, row.risk, row.recommendation)
+        result = cls(*columns, json.loads(row.parts), *json.loads(row.reply))
         precedents = [Precedent(*fields) for fields in result.precedents]
         return result._replace(
             precedents=[each._replace(label=Label(each.label)) for each in precedents],
             novelties=tuple(result.novelties),
+            novelty_kinds=tuple(result.novelty_kinds),
         )
 
 
@@ -105,7 +108,7 @@ def build_response(result: EvaluationResult, *, dry_run: bool = False) -> dict[s
             "alternatives": alternatives,
             "rule_basis": result.blocked_by,
             "precedents": [show_precedent(precedent) for precedent in result.precedents],
-            "evidence_count": round(result.evidence, 2),
+            "evidence_count": result.evidence,
             "drift": result.drifting,
             "model_parts": {name: round(part, 6) for name, part in result.parts.items()},
         },
@@ -195,32 +198,29 @@ def count_precedents(precedents: list[Precedent]) -> dict[str, Any]:
 
 def _build_rationale(result: EvaluationResult) -> str:
     """Return the reason in one sentence, with its numbers."""
-    if result.evidence < _MIN_EVIDENCE:
-        return f"risk {result.risk:.2f}: {result.reason}; nothing like it is known."
-    counts = (
-        f"{result.bad:.0f} of {result.evidence:.0f} known outcomes of {result.action} went wrong"
-    )
-    labels = [each.label for each in result.precedents if each.similarity >= _MIN_SIMILARITY]
-    bad = sum(label.bad for label in labels)
-    nearest = f", {bad} of the {len(labels)} most alike" if labels else ""
-    return f"risk {result.risk:.2f}: {result.reason}; {counts}{nearest}."
+    counts = "no outcome like it is known"
+    if result.evidence:
+        counts = f"{result.bad} of {result.evidence} known outcomes of {result.action} went wrong"
+        labels = [
+            each.label
+            for each in result.precedents
+            if each.similarity >= _MIN_SIMILARITY and each.label.outcome
+        ]
+        if labels:
+            counts += f", {sum(label.bad for label in labels)} of the {len(labels)} most alike"
+    if result.denials:
+        counts += f"; {result.denials} denials"
+    return f"risk {result.risk:.2f}: {result.reason}; {counts}."
 
 
 def _find_alternatives(result: EvaluationResult) -> list[dict[str, Any]]:
-    """Return what has gone better: a smaller value, or another target."""
-    if result.recommendation == Recommendation.PROCEED:
+    """Return what has gone better: a smaller value. Another target is another person's affair."""
+    if result.recommendation == Recommendation.PROCEED or result.smaller_value is None:
         return []
-    alternatives: list[tuple[str, str, float]] = []
-    if result.smaller_value is not None:
-        action = f"{result.action} of at most {result.smaller_value:g}"
-        alternatives.append((action, "smaller values have done clearly better", result.risk / 2))
-    for precedent in result.precedents:
-        if precedent.label == Label.GOOD and precedent.target not in (None, result.target):
-            reason = f"{precedent.request_id} was like it and went well with another target"
-            risk = min(result.risk, 1 - precedent.similarity)
-            alternatives.append((precedent.summary, reason, risk))
-            break
     return [
-        {"action": action, "rationale": reason, "estimated_risk": round(risk, 4)}
-        for action, reason, risk in alternatives
+        {
+            "action": f"{result.action} of at most {result.smaller_value:g}",
+            "rationale": "smaller values have done clearly better",
+            "estimated_risk": round(result.risk / 2, 4),
+        }
     ]

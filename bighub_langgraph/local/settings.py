@@ -22,10 +22,11 @@ class DomainSettings:
         block_above: The risk from which a call is advised against.
         min_evidence: How many outcomes a new action needs before it may run.
         label_delay: How old a `SUCCESS` must be before it counts, in seconds. `None` learns it
-            from the corrections so far.
-        half_life: After how many seconds evidence counts for half.
+            from the corrections so far. The guarantee holds for outcomes that are final by then.
+        half_life: After how many seconds a precedent counts for half.
         reevaluate_after: After how many seconds without new evidence a stopped action goes to a
-            person again. A stopped call has no outcome.
+            person again, as a stopped call has no outcome. A denial counts for half after it, and
+            the first pause of automatic execution lasts as long.
     """
 
     enforcement_mode: Mode = Mode.ADVISORY
@@ -62,7 +63,8 @@ class Settings:
     """The engine's settings: a default, and domains that differ from it by name.
 
     Attributes:
-        human_label_weight: How much a person's approval or denial counts; an outcome counts 1.
+        human_label_weight: How much a person's denial counts; a bad outcome counts 1. It leads to
+            reviews and is not part of the risk.
     """
 
     default: DomainSettings = field(default_factory=DomainSettings)

@@ -16,7 +16,7 @@ from bighub_langgraph.local.settings import Settings
 from bighub_langgraph.local.tables import snapshots
 
 SNAPSHOT_INTERVAL = 2_000  # labels
-_SNAPSHOT_VERSION = 2  # a snapshot of another version is ignored
+_SNAPSHOT_VERSION = 3  # a snapshot of another version is ignored
 
 
 class Trainer:
@@ -72,15 +72,17 @@ class Trainer:
         if evidence.label is Label.GOOD:
             if domain in self._waiting_since or self._model.label_delay(domain):
                 self._waiting_since.setdefault(domain, evidence.at)
-                return
-            self._last_counted[domain] = row.seq
+                if evidence.replaces is None:
+                    return
+                evidence = evidence._replace(label=Label.NOTHING)
+            else:
+                self._last_counted[domain] = row.seq
         elif evidence.replaces is Label.GOOD:
-            self._model.record_correction(domain, evidence.at - evidence.replaced_at)
+            if evidence.label is Label.BAD:
+                delay = evidence.at - evidence.replaced_at
+                self._model.record_correction(domain, delay, evidence.at)
             if (row.replaced_seq or 0) > self._last_counted.get(domain, 0):
-                # The good outcome did not count yet, so at most an earlier approval is replaced.
-                answer, resolved_at = row.decision.approval, row.decision.resolved_at or 0
-                is_approved = answer == "approved" and resolved_at <= evidence.replaced_at
-                evidence = evidence._replace(replaces=Label.APPROVED if is_approved else None)
+                evidence = evidence._replace(replaces=None)  # it did not count yet
         self._model.learn(evidence)
 
     def _learn_delayed(self, tx: Connection, last: int, at: float) -> None:
@@ -98,7 +100,8 @@ class Trainer:
                 break
             label_seq, domain = row.decision.label_seq or 0, row.decision.domain
             if label_seq == row.seq or label_seq > last:  # a correction that is not read yet
-                self._model.learn(row.evidence)
+                # What it replaced was taken out when it was read.
+                self._model.learn(row.evidence._replace(replaces=None))
             self._last_counted[domain] = row.seq
             first[domain] = next(queues[domain], None)
         self._waiting_since |= {domain: row.evidence.at for domain, row in first.items() if row}

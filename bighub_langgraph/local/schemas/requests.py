@@ -137,6 +137,11 @@ class OutcomeReport(Body):
         key = self.details.get("idempotency_key")
         return key if isinstance(key, str) and key else None
 
+    @property
+    def is_automatic(self) -> bool:
+        """Whether an adapter reports the end of the execution, and nobody what came of it."""
+        return bool(self.idempotency_key and self.production_action)
+
 
 class OutcomeReportBatch(Body):
     """Up to a hundred outcomes; each is accepted or refused on its own."""

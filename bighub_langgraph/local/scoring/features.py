@@ -22,7 +22,6 @@ _IGNORED_KEYS = frozenset(
         "connection_id",
     }
 )
-SIZE_FEATURE = "{}|size={}"  # of an action's key and the size class of its value
 _MAX_DEVIATION = 3.0
 _BAND_EDGES = (-1.0, -0.4, 0.2, 0.8)
 _MAX_SMALL_INTEGER = 12
@@ -68,30 +67,44 @@ class Action(NamedTuple):
 
 
 class Label(IntEnum):
-    """What became of a decision: an outcome, or a person's answer to it."""
+    """What became of a decision: an outcome, or a person's refusal."""
 
     GOOD = 0
     BAD = 1
-    APPROVED = 2
+    NOTHING = 2  # a report that was withdrawn
     DENIED = 3
 
     def __init__(self, _number: int) -> None:
-        self.bad = self.name in ("BAD", "DENIED")
+        self.bad = self.name == "BAD"
         self.outcome = self.name in ("GOOD", "BAD")  # it happened and is not an opinion
 
 
 class Evidence(NamedTuple):
-    """One label of one earlier decision; `replaces` is the label it corrects."""
+    """One label of one earlier decision.
+
+    Attributes:
+        replaces: The label it corrects.
+        risk: The risk at the decision.
+        novelties: The kinds of novelty that the call had at the decision.
+        automatic: Whether the call ran without approval.
+    """
 
     request_id: str
     action: Action
     decided_at: float
     at: float
     label: Label
-    replaces: Label | None
-    replaced_at: float
-    risk: float
-    parts: Mapping[str, float]
+    replaces: Label | None = None
+    replaced_at: float = 0.0
+    risk: float = 0.0
+    novelties: tuple[str, ...] = ()
+    automatic: bool = False
+
+    @property
+    def is_news(self) -> bool:
+        """Whether it is news of an outcome: a first one, or a good one that turned out bad."""
+        first = self.replaces is None or not self.replaces.outcome
+        return self.label.outcome and (first or self.label.bad)
 
 
 class Features(NamedTuple):
@@ -150,7 +163,7 @@ def extract_features(action: Action) -> Features:
     if action.target is not None:
         categories.append(f"{key}|target={action.target}")
     if action.value is not None:
-        categories.append(SIZE_FEATURE.format(key, size_class(action.value)))
+        categories.append(f"{key}|size={size_class(action.value)}")
         numbers.append((f"{key}|value", action.value))
     for name, fact in action.facts.items():
         if isinstance(fact, str):

@@ -2,6 +2,7 @@
 
 import math
 from base64 import b64decode, b64encode
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
@@ -13,17 +14,18 @@ from bighub_langgraph.local.scoring.features import (
     Label,
     describe_call,
     looks_like_identifier,
+    size_class,
 )
+from bighub_langgraph.local.settings import DomainSettings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _DIMENSIONS = 128
 MAX_PRECEDENTS = 512  # of an action
-_MAX_ACTIONS = 64
-_NEIGHBORS = 40
-_SHARPNESS = 12
-_PRIOR_WEIGHT = 1.0
+_FIRST_COLUMNS = 16
+_SHARPNESS = 48
+_MIN_CALLS_OF_A_SIZE = 3
 
 
 class Precedent(NamedTuple):
@@ -35,118 +37,142 @@ class Precedent(NamedTuple):
     at: float
     target: str | None
     summary: str
+    value: float | None = None
 
 
-class Neighbors(NamedTuple):
-    """The calls most similar to an action, the most similar first."""
+class Comparison(NamedTuple):
+    """What an action's earlier calls add up to, each weighted by its likeness to a call.
 
-    calls: list[Precedent]
-    similarities: "NDArray[np.float32]"
+    Attributes:
+        bad: The weight of those with a bad outcome.
+        total: The weight of those with an outcome.
+        denied: The weight of those a person refused, which fades.
+        nearest: The most similar ones, the most similar first.
+    """
 
-    def estimate_risk(self, prior: float) -> float:
-        """Return their bad rate, weighted by similarity, and the prior where there are few."""
-        weights = self.similarities**_SHARPNESS
-        total = float(np.add.reduce(weights)) + _PRIOR_WEIGHT
-        bad = np.array([call.label.bad for call in self.calls], dtype=np.float32)
-        return (float(weights @ bad) + _PRIOR_WEIGHT * prior) / total
-
-    def to_precedents(self, limit: int) -> list[Precedent]:
-        """Return the first of them, as precedents to show."""
-        nearest = zip(self.calls[:limit], self.similarities[:limit].tolist(), strict=True)
-        return [call._replace(similarity=round(by, 4)) for call, by in nearest]
+    bad: float
+    total: float
+    denied: float
+    nearest: list[Precedent]
 
 
-class PrecedentIndex:
-    """The latest labelled calls of each action; the oldest calls and actions are dropped."""
+class Precedents:
+    """The latest labelled calls of an action; when it is full, the newest replaces the oldest."""
 
-    def __init__(self) -> None:
-        self._actions: dict[str, _ActionIndex] = {}  # the one not used for longest comes first
-
-    def __len__(self) -> int:
-        return sum(len(index.calls) for index in self._actions.values())
-
-    def add(self, evidence: Evidence) -> None:
-        """Add a labelled call; a later label of the same call replaces the earlier one."""
-        key = evidence.action.key
-        self._actions[key] = self._actions.pop(key) if key in self._actions else _ActionIndex()
-        self._actions[key].add(evidence)
-        if len(self._actions) > _MAX_ACTIONS:
-            del self._actions[next(iter(self._actions))]
-
-    def find_nearest(self, action: Action, limit: int = _NEIGHBORS) -> Neighbors:
-        """Return the calls of the same action that are most similar to this one."""
-        index = self._actions.get(action.key) or _EMPTY
-        return index.find_nearest(action, limit)
-
-    def dump_state(self) -> dict[str, Any]:
-        """Return the state as JSON-compatible data."""
-        return {key: index.dump_state() for key, index in self._actions.items()}
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Replace the state by one that `dump_state` returned."""
-        self._actions = {key: _ActionIndex() for key in state}
-        for key, index in self._actions.items():
-            index.load_state(state[key])
-
-
-class _ActionIndex:
-    """The calls of one action; when it is full, the newest replaces the oldest."""
-
-    def __init__(self) -> None:
+    def __init__(self, columns: int = _FIRST_COLUMNS) -> None:
         self.calls: list[Precedent] = []
         self._slots: dict[str, int] = {}
         self._oldest = 0
         # One column for each call: a search reads only the rows of the embedding's dimensions.
-        shape = (_DIMENSIONS, MAX_PRECEDENTS)
-        self._vectors: NDArray[np.float32] = np.zeros(shape, dtype=np.float32)
+        self._vectors: NDArray[np.float32] = np.zeros((_DIMENSIONS, columns), dtype=np.float32)
+        # For each call: whether it went bad, has an outcome, was denied; and the time.
+        self._labels: NDArray[np.float64] = np.zeros((4, columns))
+
+    @property
+    def columns(self) -> int:
+        """How many calls there is memory for."""
+        return int(self._vectors.shape[1])
 
     def add(self, evidence: Evidence) -> None:
-        action, request_id = evidence.action, evidence.request_id
-        summary = describe_call(action.name, action.value, action.target)
-        call = Precedent(
-            request_id, 1.0, evidence.label, evidence.decided_at, action.target, summary
-        )
-        if (slot := self._slots.get(request_id)) is not None:
-            self.calls[slot] = call
-            return
-        slot = len(self.calls)
-        if slot < MAX_PRECEDENTS:
-            self.calls.append(call)
-        else:
-            slot, self._oldest = self._oldest, (self._oldest + 1) % MAX_PRECEDENTS
-            del self._slots[self.calls[slot].request_id]
-            self.calls[slot] = call
-        self._slots[request_id] = slot
-        indices, values = _embed_action(action)
-        self._vectors[:, slot] = 0.0
-        self._vectors[indices, slot] = values.astype(np.float16)  # the precision of a snapshot
+        """Add a labelled call; a later label of the same call replaces the earlier one."""
+        action, label, request_id = evidence.action, evidence.label, evidence.request_id
+        if (slot := self._slots.get(request_id)) is None:
+            slot = self._find_slot()
+            self._slots[request_id] = slot
+            indices, values = _embed_action(action)
+            self._vectors[:, slot] = 0.0
+            self._vectors[indices, slot] = values.astype(np.float16)  # the precision of a snapshot
+            summary = describe_call(action.name, action.value, action.target)
+            about = evidence.decided_at, action.target, summary, action.value
+            self.calls[slot] = Precedent(request_id, 1.0, label, *about)
+        self.calls[slot] = self.calls[slot]._replace(label=label)
+        self._labels[:, slot] = label.bad, label.outcome, label is Label.DENIED, evidence.at
 
-    def find_nearest(self, action: Action, limit: int) -> Neighbors:
+    def compare(
+        self, action: Action, at: float, settings: DomainSettings, limit: int
+    ) -> Comparison:
+        """Compare the calls with a call of the same action."""
         count = len(self.calls)
+        if not count:
+            return Comparison(0.0, 0.0, 0.0, [])
         indices, values = _embed_action(action)
-        products = values @ self._vectors.take(indices, axis=0)
-        similarities, nearest = products[:count], np.arange(count)
-        if count > limit:
-            nearest = similarities.argpartition(count - limit)[count - limit :]
-        order = nearest[(-similarities[nearest]).argsort(kind="stable")]
-        calls = [self.calls[slot] for slot in order.tolist()]
-        return Neighbors(calls, similarities[order].clip(0.0, 1.0))
+        similarities = (values @ self._vectors.take(indices, axis=0))[:count].clip(0.0, 1.0)
+        bad, outcome, denied, times = self._labels[:, :count]
+        ages = np.maximum(0.0, at - times)
+        weights = similarities**_SHARPNESS
+        refused = 0.0
+        if denied.any():
+            refused = float(weights @ (denied * np.exp2(-ages / settings.reevaluate_after)))
+        weights = weights * np.exp2(-ages / settings.half_life)
+        nearest = self._list_nearest(similarities * (outcome + denied), limit)
+        return Comparison(float(weights @ bad), float(weights @ outcome), refused, nearest)
+
+    def find_smaller_value(self, value: float, risk: float) -> float | None:
+        """The largest smaller value of a size with clearly better outcomes."""
+        by_size: dict[int, list[Precedent]] = {}
+        for call in self.calls:
+            if call.value is not None and call.value < value and call.label.outcome:
+                by_size.setdefault(size_class(call.value), []).append(call)
+        for size in sorted(by_size, reverse=True):
+            calls = by_size[size]
+            bad = sum(call.label.bad for call in calls) / len(calls)
+            if size < size_class(value) and len(calls) >= _MIN_CALLS_OF_A_SIZE and bad < risk / 2:
+                return max(call.value or 0.0 for call in calls if not call.label.bad)
+        return None
+
+    def find_largest_good_value(self) -> float:
+        """The largest value that went well; minus infinity if there is none."""
+        good = [call.value for call in self.calls if call.label is Label.GOOD]
+        return max((value for value in good if value is not None), default=-math.inf)
 
     def dump_state(self) -> dict[str, Any]:
-        vectors = self._vectors[:, : len(self.calls)].T.astype(np.float16, order="C")
+        """Return the state as JSON-compatible data."""
+        vectors = self._vectors.T.astype(np.float16, order="C")
         return {
-            "calls": [list(call) for call in self.calls],
+            "calls": self.calls,
             "vectors": b64encode(vectors.tobytes()).decode(),
+            "labels": self._labels.tolist(),
             "oldest": self._oldest,
         }
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> "Precedents":
+        """Return the precedents whose `dump_state` returned this."""
+        self = cls()
         calls = [Precedent(*fields) for fields in state["calls"]]
         self.calls = [call._replace(label=Label(call.label)) for call in calls]
         self._slots = {call.request_id: slot for slot, call in enumerate(self.calls)}
-        self._oldest, count = state["oldest"], len(self.calls)
+        self._oldest, self._labels = state["oldest"], np.array(state["labels"])
         vectors = np.frombuffer(b64decode(state["vectors"]), dtype=np.float16)
-        self._vectors[:, :count] = vectors.reshape(-1, _DIMENSIONS).T
+        self._vectors = vectors.reshape(-1, _DIMENSIONS).T.astype(np.float32, order="C")
+        return self
+
+    def _find_slot(self) -> int:
+        slot = len(self.calls)
+        if slot == MAX_PRECEDENTS:
+            slot, self._oldest = self._oldest, (self._oldest + 1) % MAX_PRECEDENTS
+            del self._slots[self.calls[slot].request_id]
+            return slot
+        if slot == self.columns:
+            self._vectors = np.concatenate([self._vectors, np.zeros_like(self._vectors)], axis=1)
+            self._labels = np.concatenate([self._labels, np.zeros_like(self._labels)], axis=1)
+        self.calls.append(_NONE)
+        return slot
+
+    def _list_nearest(self, similarities: "NDArray[Any]", limit: int) -> list[Precedent]:
+        count = len(similarities)
+        nearest = np.arange(count)
+        if count > limit:
+            nearest = similarities.argpartition(count - limit)[count - limit :]
+        order = nearest[(-similarities[nearest]).argsort(kind="stable")].tolist()
+        return [
+            self.calls[slot]._replace(similarity=round(float(similarities[slot]), 4))
+            for slot in order
+            if similarities[slot] > 0
+        ]
+
+
+_NONE = Precedent("", 0.0, Label.NOTHING, 0.0, None, "")
 
 
 def _embed_action(action: Action) -> tuple["NDArray[np.intp]", "NDArray[np.float32]"]:
@@ -187,6 +213,3 @@ def _tokenize(action: Action) -> list[tuple[str, float]]:
         tokens.append((f"{name}~{low}", weight * math.sqrt(1 - (size - low))))
         tokens.append((f"{name}~{low + 1}", weight * math.sqrt(size - low)))
     return tokens
-
-
-_EMPTY = _ActionIndex()

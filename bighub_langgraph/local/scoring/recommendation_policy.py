@@ -1,5 +1,6 @@
 """The policy: from the expected risk to the engine's recommendation."""
 
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ _INTERVAL_LEVEL = 0.8  # of the interval whose width gives the confidence
 _WIDE, _NARROW = 0.4, 0.15
 _STOP_LEVEL, _STOP_RATE = 0.95, 0.5  # a stop needs counts that exclude a lower bad rate
 _CAUTION_SHARE = 0.75  # of the limit
+_HOUR = 3_600.0
 _UNHEALTHY = {
     Health.POOR: (Recommendation.REVIEW, "its session goes badly"),
     Health.STRAINED: (Recommendation.CAUTION, "its session has had trouble"),
@@ -49,9 +51,11 @@ class Advice(NamedTuple):
         return Advice(recommendation, self.confidence, reason, blocked_by)
 
 
-def recommend(assessment: Assessment, health: Health | None, settings: DomainSettings) -> Advice:
-    """Return what the evidence and the session's health allow."""
-    recommendation, reason = _recommend_by_risk(assessment, settings)
+def recommend(
+    assessment: Assessment, health: Health | None, settings: DomainSettings, at: float
+) -> Advice:
+    """Return what the evidence and the session's health allow at a moment."""
+    recommendation, reason = _recommend_by_risk(assessment, settings, at)
     advice = Advice(recommendation, _rate_confidence(assessment), reason)
     if health in _UNHEALTHY:
         return advice.at_least(*_UNHEALTHY[health])
@@ -59,43 +63,50 @@ def recommend(assessment: Assessment, health: Health | None, settings: DomainSet
 
 
 def _recommend_by_risk(
-    assessment: Assessment, settings: DomainSettings
+    assessment: Assessment, settings: DomainSettings, at: float
 ) -> tuple[Recommendation, str]:
     risk = assessment.risk
     if risk >= settings.block_above and (
-        lower_bound(assessment.estimate.bad, assessment.estimate.total, _STOP_LEVEL) > _STOP_RATE
+        lower_bound(assessment.bad, assessment.total, _STOP_LEVEL) > _STOP_RATE
     ):
         # A stopped call has no outcome: without another review a stop could never be unlearned.
-        if assessment.estimate.age > settings.reevaluate_after:
+        if assessment.age > settings.reevaluate_after:
             return Recommendation.REVIEW, "it went badly, but that was some time ago"
         return Recommendation.STOP, f"a risk of {risk:.2f} is too high"
-    if (reason := _find_review_reason(assessment, settings)) is not None:
+    if (reason := next(_find_review_reasons(assessment, settings, at), None)) is not None:
         return Recommendation.REVIEW, reason
     if risk > _CAUTION_SHARE * min(assessment.risk_limit, settings.affordable_risk):
         return Recommendation.CAUTION, "it lies close to the limit"
     return Recommendation.PROCEED, "calls like it have gone well"
 
 
-def _find_review_reason(assessment: Assessment, settings: DomainSettings) -> str | None:
+def _find_review_reasons(
+    assessment: Assessment, settings: DomainSettings, at: float
+) -> Iterator[str]:
     risk, limit, max_rate = assessment.risk, assessment.risk_limit, settings.max_bad_rate
-    if assessment.novelties:
-        return assessment.novelties[0]
+    allowed, total = min(limit, settings.affordable_risk), assessment.total
+    if total < settings.min_evidence or (assessment.novelties and risk > allowed):
+        yield assessment.novelties[0].reason
+    if at < assessment.paused_until:
+        hours = (assessment.paused_until - at) / _HOUR
+        yield f"too many calls that ran without approval went wrong: paused for {hours:.0f} hours"
     if risk > settings.affordable_risk:
-        return f"at a risk of {risk:.2f} asking is cheaper than running"
-    if max_rate is None or risk <= limit:
-        return None
-    needed = estimate_outcomes_needed(max_rate, settings.confidence_level)
-    if assessment.estimate.total < needed:
-        history = f"{assessment.estimate.total:.0f} of about {needed} good outcomes needed"
-        return f"not enough history to run without approval: {history}"
-    return f"a risk of {risk:.2f} is above the limit of {limit:.2f} that past outcomes allow"
+        yield f"at a risk of {risk:.2f} asking is cheaper than running"
+    if max_rate is not None and risk > limit:
+        needed = estimate_outcomes_needed(max_rate, settings.confidence_level)
+        if total < needed:
+            history = f"{total} of about {needed} good outcomes needed"
+            yield f"not enough history to run without approval: {history}"
+        yield f"a risk of {risk:.2f} is above the limit of {limit:.2f} that past outcomes allow"
+    if assessment.concern > allowed:
+        yield "people have refused calls like it lately"
 
 
 def _rate_confidence(assessment: Assessment) -> Confidence:
     """Return the confidence in the counts: from the width of the interval of the bad rate."""
     if assessment.novelties:
         return Confidence.LOW
-    counts = assessment.estimate.bad, assessment.estimate.total, _INTERVAL_LEVEL
+    counts = assessment.bad, assessment.total, _INTERVAL_LEVEL
     width = upper_bound(*counts) - lower_bound(*counts)
     if width > _WIDE:
         return Confidence.LOW

@@ -1,229 +1,322 @@
 """The risk model: what it expects of an action, and how it learns from outcomes."""
 
-from collections import defaultdict
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
-from bighub_langgraph.local.scoring.estimators import (
-    PRIOR_RISK,
-    BetaCounts,
-    Estimate,
-    LogisticRegression,
-    logit,
-)
 from bighub_langgraph.local.scoring.features import (
-    SIZE_FEATURE,
     Action,
     Evidence,
     Features,
+    Label,
     Scales,
     extract_features,
-    size_class,
 )
-from bighub_langgraph.local.scoring.precedents import Precedent, PrecedentIndex
-from bighub_langgraph.local.scoring.risk_limit import DriftDetector, RiskLimit
+from bighub_langgraph.local.scoring.novelty import Familiarity, Novelty
+from bighub_langgraph.local.scoring.precedents import Comparison, Precedent, Precedents
+from bighub_langgraph.local.scoring.regression import BASE_VALUE, Regression
+from bighub_langgraph.local.scoring.risk_limit import AutomationMonitor, DriftDetector, RiskLimit
 from bighub_langgraph.local.settings import Settings
 
 SHOWN_PRECEDENTS = 5
-_MAX_WEIGHTS = 320
-_MAX_ACTIONS = 5_000
-# The prior weight of each estimate with much evidence on an action, what is added while there is
-# little ("scarce"), and what is added when an almost identical call is known ("close").
-_STACK_WEIGHTS = {
-    "base": 0.0,
-    "beta": 0.15,
-    "near": 0.15,
-    "logistic": 0.7,
-    "scarce beta": 0.2,
-    "scarce near": 0.5,
-    "scarce logistic": -0.6,
-    "close beta": -0.1,
-    "close near": 0.6,
-    "close logistic": -0.3,
-}
-_CLOSE_SIMILARITY = 0.7
-_MIN_CASES_OF_A_SIZE = 3
-_MIN_CORRECTIONS, _MAX_CORRECTIONS, _DELAY_QUANTILE = 5, 64, 0.9
+_PRIOR_BAD, _PRIOR_OUTCOMES = 0.6, 2.0
+# How many precedents the regression weighs as much as, by whether the call names its subject: then
+# the calls that are most alike tell more.
+_NAMED, _UNNAMED = 1.0, 6.0
+_ACTION_VALUE = 3.0  # of the feature that is the action itself
+_MAX_ACTIONS = 128  # of a domain
+_MAX_DOMAINS, _MAX_COLUMNS = 2_048, 65_536
+_FAMILIAR = ""  # the limit of calls without a novelty
+_MIN_CORRECTIONS, _MAX_CORRECTIONS = 5, 64
+_DELAY_QUANTILE, _DELAY_MARGIN = 0.9, 1.25
 
 
 class Assessment(NamedTuple):
-    """What the model expects of an action, and why; `estimate` is that of the counts alone."""
+    """What the model expects of an action, and why.
+
+    Attributes:
+        bad: How many of the action's outcomes were bad.
+        total: How many outcomes of the action are state.
+        age: Seconds since the latest of them.
+        denials: How many calls of the action people have refused.
+        concern: The risk if calls that people refused lately had gone wrong.
+    """
 
     risk: float
-    estimate: Estimate
+    concern: float
+    bad: int
+    total: int
+    denials: int
+    age: float
     risk_limit: float
     parts: dict[str, float]
     precedents: list[Precedent]
-    novelties: tuple[str, ...]
+    novelties: tuple[Novelty, ...]
     smaller_value: float | None
     drifting: bool
+    paused_until: float
+
+
+@dataclass(slots=True)
+class ActionState:
+    """What is learned by action: exact counts, precedents, and what is familiar."""
+
+    good: int = 0
+    bad: int = 0
+    denials: int = 0
+    last_at: float = 0.0
+    precedents: Precedents = field(default_factory=Precedents)
+    familiarity: Familiarity = field(default_factory=Familiarity)
+
+    def learn(self, evidence: Evidence) -> None:
+        """Count a label, and remove the one it replaces."""
+        label, replaced, value = evidence.label, evidence.replaces, evidence.action.value
+        for each, change in ((label, 1), (replaced, -1)):
+            self.good += change * (each is Label.GOOD)
+            self.bad += change * (each is Label.BAD)
+            self.denials += change * (each is Label.DENIED)
+        self.precedents.add(evidence)
+        if label.outcome:
+            self.last_at = evidence.at
+        if evidence.is_news and not (replaced and replaced.outcome):
+            self.familiarity.add(evidence)
+        if value is None:
+            return
+        if label is Label.GOOD:
+            self.familiarity.largest_good = max(value, self.familiarity.largest_good)
+        elif replaced is Label.GOOD and value >= self.familiarity.largest_good:
+            self.familiarity.largest_good = self.precedents.find_largest_good_value()
+
+    def dump_state(self) -> list[Any]:
+        """Return the state as JSON-compatible data."""
+        counts = [self.good, self.bad, self.denials, self.last_at]
+        return [*counts, self.precedents.dump_state(), self.familiarity.dump_state()]
+
+    @classmethod
+    def from_state(cls, state: list[Any]) -> "ActionState":
+        """Return the action whose `dump_state` returned this."""
+        *counts, precedents, familiarity = state
+        self = cls(*counts)
+        self.precedents = Precedents.from_state(precedents)
+        self.familiarity = Familiarity.from_state(familiarity)
+        return self
 
 
 @dataclass(slots=True)
 class DomainState:
     """What is learned by domain."""
 
-    risk_limit: RiskLimit = field(default_factory=RiskLimit)
+    regression: Regression
+    scales: Scales = field(default_factory=Scales)
+    actions: dict[str, ActionState] = field(default_factory=dict)  # the latest used comes last
+    limits: dict[str, RiskLimit] = field(default_factory=dict)  # by kind of novelty
+    limits_since: float = -math.inf
     drift: DriftDetector = field(default_factory=DriftDetector)
+    automation: AutomationMonitor = field(default_factory=AutomationMonitor)
     correction_delays: list[float] = field(default_factory=list)  # seconds
+
+    @property
+    def columns(self) -> int:
+        """How many precedents there is memory for."""
+        return sum(action.precedents.columns for action in self.actions.values())
+
+    def dump_state(self) -> dict[str, Any]:
+        """Return the state as JSON-compatible data."""
+        return {
+            "regression": self.regression.dump_state(),
+            "scales": self.scales.moments,
+            "actions": {name: action.dump_state() for name, action in self.actions.items()},
+            "limits": {kind: asdict(limit) for kind, limit in self.limits.items()},
+            "drift": asdict(self.drift),
+            "automation": asdict(self.automation),
+            "rest": [self.limits_since, self.correction_delays],
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> "DomainState":
+        """Return the domain whose `dump_state` returned this."""
+        scales = Scales()
+        scales.moments = state["scales"]
+        return cls(
+            Regression.from_state(state["regression"]),
+            scales,
+            {name: ActionState.from_state(action) for name, action in state["actions"].items()},
+            {kind: RiskLimit(**limit) for kind, limit in state["limits"].items()},
+            state["rest"][0],
+            DriftDetector(**state["drift"]),
+            AutomationMonitor(**state["automation"]),
+            state["rest"][1],
+        )
 
 
 class Model:
-    """Everything learned so far. The same evidence in the same order gives the same model."""
+    """Everything learned so far. The same evidence in the same order gives the same model.
+
+    Domains share nothing but the bad rate that a new one starts with.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._scales = Scales()
-        self._counts = BetaCounts(
-            human_label_weight=settings.human_label_weight, half_life=settings.default.half_life
-        )
-        self._regression = LogisticRegression(
-            variance=0.2, max_weights=_MAX_WEIGHTS, means={"base": float(logit(PRIOR_RISK))}
-        )
-        self._stack = LogisticRegression(
-            variance=0.02, max_weights=len(_STACK_WEIGHTS), means=_STACK_WEIGHTS
-        )
-        self.precedents = PrecedentIndex()
-        self.domains: defaultdict[str, DomainState] = defaultdict(DomainState)
-        self._largest_good_values: dict[str, float] = {}
+        self._good = self._bad = self._columns = 0
+        self.domains: dict[str, DomainState] = {}  # the latest used comes last
 
     def assess(self, action: Action, at: float) -> Assessment:
-        """Return what to expect of an action: its risk is stacked from three estimates."""
+        """Return what to expect of an action.
+
+        Its risk is the bad rate of its precedents, weighted by likeness, and of the regression.
+        """
         settings = self._settings.for_domain(action.domain)
-        features = self._scales.scale(extract_features(action))
-        estimate = self._counts.estimate(action.domain, features, at)
-        neighbors = self.precedents.find_nearest(action)
-        inputs = _regression_inputs(features)
-        similarity = float(neighbors.similarities[0]) if neighbors.calls else 0.0
-        closeness = (similarity - _CLOSE_SIMILARITY) / (1 - _CLOSE_SIMILARITY)
-        parts = {
-            "beta": estimate.risk,
-            "near": neighbors.estimate_risk(estimate.risk),
-            "logistic": self._regression.predict(inputs),
-            # A regression needs more outcomes than it has features before it beats counting.
-            "scarcity": len(inputs) / (len(inputs) + estimate.total),
-            "closeness": max(0.0, closeness) ** 2,
-        }
-        risk = self._stack.predict(_stack_inputs(parts))
-        domain, value = self.domains[action.domain], action.value
-        novelties = []
-        if estimate.total < (needed := settings.min_evidence):
-            history = f"{estimate.total:.0f} of the {needed} outcomes it needs"
-            novelties.append(f"{action.name} has {history}")
-        largest = self._largest_good_values.get(features.action_key)
-        if value is not None and largest is not None and value > 2 * largest + 1:
-            novelties.append(f"{value:g} is more than twice the {largest:g} that went well")
+        domain = self.domains.get(action.domain) or DomainState(Regression(self._prior()))
+        state = domain.actions.get(action.name) or ActionState()
+        features = domain.scales.scale(extract_features(action))
+        regression = domain.regression.predict(_regression_inputs(features))
+        near = state.precedents.compare(action, at, settings, SHOWN_PRECEDENTS)
+        is_named = action.target is not None or features.identifiers
+        strength = _NAMED if is_named else _UNNAMED
+        risk = concern = _mix(near, strength * regression, strength)
+        denied = self._settings.human_label_weight * near.denied
+        if denied:
+            concern = _mix(near, strength * regression + denied, strength + denied)
+        novelties, total = state.familiarity.find_novelties(action), state.good + state.bad
+        if total < settings.min_evidence:
+            history = f"has {total} of the {settings.min_evidence} outcomes it needs"
+            novelties = [Novelty(_FAMILIAR, f"{action.name} {history}")]
+        kinds = {novelty.kind for novelty in novelties} or {_FAMILIAR}
+        limits = {kind: domain.limits.get(kind) or RiskLimit() for kind in kinds}
+        rates = [limit.shrunk_rate() for kind, limit in limits.items() if kind != _FAMILIAR]
+        risk = max([risk, *rates])
+        is_limited = settings.max_bad_rate is not None
+        smaller_value = None
+        if action.value is not None and risk > settings.review_cost / settings.bad_cost / 2:
+            smaller_value = state.precedents.find_smaller_value(action.value, risk)
         return Assessment(
             risk=risk,
-            estimate=estimate,
-            risk_limit=1.0 if settings.max_bad_rate is None else domain.risk_limit.limit,
-            parts=parts,
-            precedents=neighbors.to_precedents(SHOWN_PRECEDENTS),
+            concern=max(risk, concern),
+            bad=state.bad,
+            total=total,
+            denials=state.denials,
+            age=at - state.last_at,
+            risk_limit=min(limit.limit for limit in limits.values()) if is_limited else 1.0,
+            parts={
+                "regression": regression,
+                "near": near.bad / near.total if near.total else regression,
+                "near_weight": near.total / (near.total + strength),
+            },
+            precedents=near.nearest,
             novelties=tuple(novelties),
-            smaller_value=self._find_smaller_value(features.action_key, value, at, risk),
+            smaller_value=smaller_value,
             drifting=domain.drift.is_drifting,
+            paused_until=domain.automation.paused_until if is_limited else 0.0,
         )
+
+    def find_precedents(self, action: Action, at: float, limit: int) -> list[Precedent]:
+        """Return the labelled calls of the action that are most similar to it."""
+        domain = self.domains.get(action.domain)
+        state = domain and domain.actions.get(action.name)
+        settings = self._settings.for_domain(action.domain)
+        return state.precedents.compare(action, at, settings, limit).nearest if state else []
 
     def learn(self, evidence: Evidence) -> None:
         """Learn from the label of an earlier decision."""
-        action, label = evidence.action, evidence.label
-        settings, domain = self._settings.for_domain(action.domain), self.domains[action.domain]
+        action, label, replaced = evidence.action, evidence.label, evidence.replaces
+        settings, domain = self._settings.for_domain(action.domain), self._use_domain(action.domain)
+        columns = domain.columns
+        domain.actions[action.name] = state = domain.actions.pop(action.name, None) or ActionState()
+        if len(domain.actions) > _MAX_ACTIONS:
+            del domain.actions[next(iter(domain.actions))]
+        state.learn(evidence)
+        self._columns += domain.columns - columns
+        was_outcome = replaced is not None and replaced.outcome
+        if not (label.outcome or was_outcome):
+            return  # people's refusals are no outcomes
         features = extract_features(action)
-        if evidence.replaces is None:
-            self._scales.update(features.numbers)
-        features = self._scales.scale(features)
-        self._counts.add(evidence, features)
-        self.precedents.add(evidence)
-        domain.risk_limit.add(evidence, settings)
-        self._update_regressions(evidence, _regression_inputs(features))
-        # A correction is a bad outcome that came late.
-        if label.outcome and domain.drift.add(bad=label.bad, at=evidence.at):
-            domain.risk_limit.discount(settings)
-            self._regression.widen(2.0)
-        if action.value is not None and not label.bad:
-            largest = self._largest_good_values
-            key = features.action_key
-            largest[key] = max(action.value, largest.pop(key, 0.0))
-            if len(largest) > _MAX_ACTIONS:
-                del largest[next(iter(largest))]
+        if not was_outcome:
+            domain.scales.update(features.numbers)
+        self._good += (label is Label.GOOD) - (replaced is Label.GOOD)
+        self._bad += label.bad - (replaced is Label.BAD)
+        domain.regression.learn(
+            evidence.request_id,
+            _regression_inputs(domain.scales.scale(features)),
+            bad=label.bad if label.outcome else None,
+            replaces=replaced.bad if replaced is not None and was_outcome else None,
+        )
+        for kind in evidence.novelties or (_FAMILIAR,):
+            new = RiskLimit(since=domain.limits_since)
+            domain.limits.setdefault(kind, new).add(evidence, settings)
+        if evidence.automatic:
+            domain.automation.add(evidence, settings)
+        if evidence.is_news and domain.drift.add(bad=label.bad, at=evidence.at):
+            self.restart_limits(action.domain, evidence.at)
+
+    def restart_limits(self, domain: str, at: float) -> None:
+        """Let the risk limits of a domain start again from nothing."""
+        self.domains[domain].limits_since = at
+        for limit in self.domains[domain].limits.values():
+            limit.restart(at)
 
     def label_delay(self, domain: str) -> float:
         """Return how old a good outcome must be before it counts: as set, or as learned."""
         delay = self._settings.for_domain(domain).label_delay
         if delay is not None:
             return delay
-        delays = sorted(self.domains[domain].correction_delays)
+        state = self.domains.get(domain)
+        delays = sorted(state.correction_delays) if state else []
         if len(delays) < _MIN_CORRECTIONS:
             return 0.0
-        return delays[int(_DELAY_QUANTILE * (len(delays) - 1))]
+        return delays[int(_DELAY_QUANTILE * (len(delays) - 1))] * _DELAY_MARGIN
 
-    def record_correction(self, domain: str, delay: float) -> None:
-        """Record after how many seconds a good outcome was corrected."""
-        state = self.domains[domain]
+    def record_correction(self, domain: str, delay: float, at: float) -> None:
+        """Record after how many seconds a good outcome was corrected.
+
+        When a delay is learned, the counts of calls decided before, which took every early success
+        for final, are dropped.
+        """
+        state, before = self._use_domain(domain), self.label_delay(domain)
         state.correction_delays = [*state.correction_delays, max(0.0, delay)][-_MAX_CORRECTIONS:]
+        if not before and self.label_delay(domain):
+            self.restart_limits(domain, at)
 
     def dump_state(self) -> dict[str, Any]:
         """Return everything learned as JSON-compatible data."""
         return {
-            "scales": self._scales.moments,
-            "counts": self._counts.nodes,
-            "regression": self._regression.dump_state(),
-            "stack": self._stack.dump_state(),
-            "precedents": self.precedents.dump_state(),
-            "domains": {name: asdict(domain) for name, domain in self.domains.items()},
-            "largest_good_values": self._largest_good_values,
+            "good": self._good,
+            "bad": self._bad,
+            "domains": {name: domain.dump_state() for name, domain in self.domains.items()},
         }
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: Mapping[str, Any]) -> None:
         """Replace everything learned by what `dump_state` returned."""
-        self._scales.moments = state["scales"]
-        self._counts.nodes = state["counts"]
-        self._regression.load_state(state["regression"])
-        self._stack.load_state(state["stack"])
-        self.precedents.load_state(state["precedents"])
-        self.domains.clear()
-        for name, domain in state["domains"].items():
-            limit, drift = RiskLimit(**domain["risk_limit"]), DriftDetector(**domain["drift"])
-            self.domains[name] = DomainState(limit, drift, domain["correction_delays"])
-        self._largest_good_values = state["largest_good_values"]
+        self._good, self._bad = state["good"], state["bad"]
+        self.domains = {
+            name: DomainState.from_state(domain) for name, domain in state["domains"].items()
+        }
+        self._columns = sum(domain.columns for domain in self.domains.values())
 
-    def _update_regressions(self, evidence: Evidence, inputs: Mapping[str, float]) -> None:
-        label, replaced = evidence.label, evidence.replaces
-        weight = 1.0 if label.outcome else self._settings.human_label_weight
-        updates = ((self._regression, inputs), (self._stack, _stack_inputs(evidence.parts)))
-        for regression, values in updates:
-            if replaced is None:
-                regression.learn(values, bad=label.bad, weight=weight)
-            elif replaced.bad != label.bad:
-                regression.correct(values, bad=label.bad, weight=weight)
+    def _prior(self) -> float:
+        return (self._bad + _PRIOR_BAD) / (self._good + self._bad + _PRIOR_OUTCOMES)
 
-    def _find_smaller_value(
-        self, action_key: str, value: float | None, at: float, risk: float
-    ) -> float | None:
-        """The largest smaller value whose size class has clearly better outcomes."""
-        if value is None:
-            return None
-        sizes = range(size_class(value) - 1, 0, -1)
-        features = [SIZE_FEATURE.format(action_key, size) for size in sizes]
-        counts = self._counts.get_feature_counts(action_key, features, at)
-        for size, (bad, total) in zip(sizes, counts, strict=True):
-            if total >= _MIN_CASES_OF_A_SIZE and bad / total < risk / 2:
-                return float(int(2 ** (size + 0.5) - 1))
-        return None
+    def _use_domain(self, name: str) -> DomainState:
+        """A domain's state, created if needed; those not used for longest are dropped."""
+        state = self.domains.pop(name, None) or DomainState(Regression(self._prior()))
+        self.domains[name] = state
+        while len(self.domains) > 1 and (
+            len(self.domains) > _MAX_DOMAINS or self._columns > _MAX_COLUMNS
+        ):
+            dropped = self.domains.pop(next(iter(self.domains)))
+            self._columns -= dropped.columns
+        return state
+
+
+def _mix(near: Comparison, bad: float, total: float) -> float:
+    return (near.bad + bad) / (near.total + total)
 
 
 def _regression_inputs(features: Features) -> dict[str, float]:
     """The features as a sparse vector, without those that name a single thing."""
     return {
-        "base": 1.0,
-        features.action_key: 1.0,
+        "base": BASE_VALUE,
+        features.action_key: _ACTION_VALUE,
         **dict.fromkeys(features.categories, 1.0),
         **dict(features.numbers),
     }
-
-
-def _stack_inputs(parts: Mapping[str, float]) -> dict[str, float]:
-    estimates = logit([parts[name] for name in ("beta", "near", "logistic")])
-    scarce, close = parts["scarcity"] * estimates, parts["closeness"] * estimates
-    return dict(zip(_STACK_WEIGHTS, (1.0, *estimates, *scarce, *close), strict=True))

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple, Self
 from zlib import crc32
 
-from bighub_langgraph.local.scoring.features import Action, SessionHistory
+from bighub_langgraph.local.scoring.features import Action, Label, SessionHistory
 
 _MAX_COUNTERS = 48
 _MAX_WORDS = 160
@@ -70,15 +70,25 @@ class Session(NamedTuple):
             words=(*self.words, *new)[-_MAX_WORDS:],
         )
 
-    def with_outcome(self, *, action: str, bad: bool) -> Self:
-        """Return the session after the outcome of one of its calls."""
-        if not bad:
-            return self._replace(outcomes=self.outcomes + 1, errors_in_a_row=0)
+    def with_outcome(self, action: str, label: Label, *, replaces: Label | None = None) -> Self:
+        """Return the session after the outcome of one of its calls, or its correction."""
+        is_correction = replaces is not None and replaces.outcome
+        outcomes = self.outcomes + label.outcome - is_correction
+        if label.bad:
+            return self._replace(
+                outcomes=outcomes,
+                errors=self.errors + 1,
+                errors_in_a_row=self.errors_in_a_row + 1,
+                errors_by_action=_increment(self.errors_by_action, action),
+            )
+        if replaces is not Label.BAD:
+            return self._replace(outcomes=outcomes, errors_in_a_row=0)
+        errors = {**self.errors_by_action, action: max(0, self.errors_by_action.get(action, 0) - 1)}
         return self._replace(
-            outcomes=self.outcomes + 1,
-            errors=self.errors + 1,
-            errors_in_a_row=self.errors_in_a_row + 1,
-            errors_by_action=_increment(self.errors_by_action, action),
+            outcomes=outcomes,
+            errors=max(0, self.errors - 1),
+            errors_in_a_row=max(0, self.errors_in_a_row - 1),
+            errors_by_action=errors,
         )
 
     @classmethod

@@ -1,0 +1,266 @@
+"""Bayesian logistic regression whose examples are kept, so that a label can be corrected."""
+
+import math
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_VARIANCE = 0.2  # of a weight before any example
+BASE_VALUE = 3.0  # of the feature "base", which all calls have: its weight is learned faster
+_FIRST_WEIGHTS, _MAX_WEIGHTS = 16, 128
+_IDLE_EXAMPLES = 256  # after so many examples without its feature a weight may be freed
+_MAX_EXAMPLES, _MAX_CANDIDATES = 1_024, 4_000
+_REVISITS = 2  # older examples after each change
+_NEWTON_STEPS, _TOLERANCE = 8, 1e-4
+_MIN_CURVATURE = 1e-4
+_MIN_SHARE = 0.02  # of the information that stays when an example is taken out
+
+
+def logit(probability: float) -> float:
+    """Return the log odds of a probability, kept finite."""
+    limited = min(1 - 1e-6, max(1e-6, probability))
+    return math.log(limited / (1 - limited))
+
+
+def expit(log_odds: float) -> float:
+    """Return the probability of log odds."""
+    return 1 / (1 + math.exp(-min(30.0, max(-30.0, log_odds))))
+
+
+@dataclass(slots=True)
+class _Example:
+    """A labelled call, and the Gaussian term it contributes to the belief.
+
+    Attributes:
+        step: When its features were looked up; a weight that was freed later is not its own.
+        bad: Its label; None when it was withdrawn.
+    """
+
+    positions: "NDArray[np.intp]"
+    values: "NDArray[np.float64]"
+    step: int
+    bad: bool | None
+    curvature: float = 0.0
+    pull: float = 0.0
+
+
+class Regression:
+    """A Gaussian belief about the weights: the product of a prior and a term for each example.
+
+    An example's term is made at its own optimum: what the belief is without it decides. A corrected
+    label replaces the term and never overshoots. After each change some older examples are visited
+    again, always in the same order, so that they see what was learned since.
+
+    A feature gets a weight when it occurs for the second time; when there are too many, one that
+    has not occurred for long is freed. So cost and memory stay bounded.
+
+    Args:
+        prior: The probability of a bad outcome before any example.
+    """
+
+    def __init__(self, prior: float) -> None:
+        self._positions: dict[str, int] = {"base": 0}
+        self._candidates: dict[str, None] = {}  # features that occurred once
+        self._last_used = np.zeros(_FIRST_WEIGHTS, dtype=np.int64)
+        self._assigned = np.zeros(_FIRST_WEIGHTS, dtype=np.int64)
+        self._mean: NDArray[np.float64] = np.zeros(_FIRST_WEIGHTS)
+        self._mean[0] = _center(prior) / BASE_VALUE
+        self._covariance: NDArray[np.float64] = np.eye(_FIRST_WEIGHTS) * _VARIANCE
+        self._examples: dict[str, _Example] = {}
+        self._ring: list[str] = []  # the kept examples; the newest replaces the oldest
+        self._oldest = self._visited = self._step = 0
+
+    def predict(self, features: Mapping[str, float]) -> float:
+        """Return the probability of a bad outcome, moderated by the uncertainty of the weights."""
+        positions, values = self._select(features)
+        _, margin, variance = self._project(positions, values)
+        return expit(margin / math.sqrt(1 + math.pi * max(0.0, variance) / 8))
+
+    def learn(
+        self,
+        request_id: str,
+        features: Mapping[str, float],
+        *,
+        bad: bool | None,
+        replaces: bool | None = None,
+    ) -> None:
+        """Learn the label of a call, or None to forget it; `replaces` is what it was before."""
+        example = self._examples.get(request_id)
+        if example is None:
+            self._step += 1
+            if replaces is None:
+                self._place(features)
+            positions, values = self._select(features)
+            example = _Example(positions, values, self._step, bad)
+            if replaces is None:
+                self._last_used[positions] = self._step
+                self._keep(request_id, example)
+            else:
+                # It is not kept any more: its term is taken to be what it would be today.
+                _, margin, _ = self._project(positions, values)
+                example.curvature, example.pull = _make_term(margin, bad=replaces)
+        example.bad = bad
+        self._visit(example)
+        for _ in range(min(_REVISITS, len(self._ring))):
+            self._visited = (self._visited + 1) % len(self._ring)
+            self._visit(self._examples[self._ring[self._visited]])
+
+    def dump_state(self) -> dict[str, Any]:
+        """Return the state as JSON-compatible data."""
+        return {
+            "features": self._positions,
+            "candidates": list(self._candidates),
+            "used": [self._last_used.tolist(), self._assigned.tolist()],
+            "mean": self._mean.tolist(),
+            "covariance": b64encode(self._covariance.tobytes()).decode(),
+            "ring": self._ring,
+            "examples": [
+                [each.positions.tolist(), each.values.tolist(), *_list_rest(each)]
+                for each in map(self._examples.__getitem__, self._ring)
+            ],
+            "at": [self._oldest, self._visited, self._step],
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> "Regression":
+        """Return the regression whose `dump_state` returned this."""
+        self = cls(0.5)
+        self._positions = dict(state["features"])
+        self._candidates = dict.fromkeys(state["candidates"])
+        self._last_used, self._assigned = map(np.array, state["used"])
+        self._mean = np.array(state["mean"])
+        covariance = np.frombuffer(b64decode(state["covariance"]))
+        self._covariance = covariance.reshape(len(self._mean), -1).copy()
+        self._ring = state["ring"]
+        for request_id, (positions, values, *rest) in zip(
+            self._ring, state["examples"], strict=True
+        ):
+            example = _Example(np.array(positions, dtype=np.intp), np.array(values), *rest)
+            self._examples[request_id] = example
+        self._oldest, self._visited, self._step = state["at"]
+        return self
+
+    def _select(
+        self, features: Mapping[str, float]
+    ) -> tuple["NDArray[np.intp]", "NDArray[np.float64]"]:
+        """The positions and values of the features that have a weight."""
+        weighted = [
+            (position, value)
+            for position, value in zip(
+                map(self._positions.get, features), features.values(), strict=True
+            )
+            if position is not None
+        ]
+        positions, values = zip(*weighted, strict=True)
+        return np.array(positions, dtype=np.intp), np.array(values)
+
+    def _project(
+        self, positions: "NDArray[np.intp]", values: "NDArray[np.float64]"
+    ) -> tuple["NDArray[np.float64]", float, float]:
+        """The covariance of each weight with a sum of features, and the sum's mean and variance."""
+        direction = values @ self._covariance.take(positions, axis=0)
+        margin = float(self._mean.take(positions) @ values)
+        return direction, margin, float(direction.take(positions) @ values)
+
+    def _visit(self, example: _Example) -> None:
+        """Replace an example's term by the one at its optimum given all others."""
+        own = self._assigned.take(example.positions) <= example.step
+        if not own.all():
+            example.positions, example.values = example.positions[own], example.values[own]
+        direction, margin, variance = self._project(example.positions, example.values)
+        curvature, pull = 0.0, 0.0
+        if example.bad is not None:
+            share = max(_MIN_SHARE, 1 - example.curvature * variance)
+            without, spread = (margin - variance * example.pull) / share, variance / share
+            optimum = _find_optimum(without, spread, bad=example.bad)
+            curvature, pull = _make_term(optimum, bad=example.bad)
+        more, change = curvature - example.curvature, pull - example.pull
+        scale = max(_MIN_SHARE, 1 + more * variance)
+        self._mean += direction * ((change - more * margin) / scale)
+        self._covariance -= np.multiply.outer(direction * (more / scale), direction)
+        example.curvature, example.pull = curvature, pull
+
+    def _keep(self, request_id: str, example: _Example) -> None:
+        self._examples[request_id] = example
+        if len(self._ring) < _MAX_EXAMPLES:
+            self._ring.append(request_id)
+            return
+        del self._examples[self._ring[self._oldest]]
+        self._ring[self._oldest] = request_id
+        self._oldest = (self._oldest + 1) % _MAX_EXAMPLES
+
+    def _place(self, names: Iterable[str]) -> None:
+        """Give a weight to each feature that occurs for the second time."""
+        for name in names:
+            if name in self._positions:
+                continue
+            if name not in self._candidates:
+                self._candidates[name] = None
+                if len(self._candidates) > _MAX_CANDIDATES:
+                    del self._candidates[next(iter(self._candidates))]
+            elif (position := self._find_place()) is not None:
+                del self._candidates[name]
+                self._positions[name] = position
+                self._last_used[position] = self._assigned[position] = self._step
+
+    def _find_place(self) -> int | None:
+        """A free weight; one that has not been used for long is freed."""
+        size = len(self._positions)
+        if size < len(self._mean):
+            return size
+        if size < _MAX_WEIGHTS:
+            self._grow(min(_MAX_WEIGHTS, 2 * size))
+            return size
+        position = 1 + int(self._last_used[1:].argmin())
+        if self._last_used[position] > self._step - _IDLE_EXAMPLES:
+            return None
+        name = next(name for name, used in self._positions.items() if used == position)
+        del self._positions[name]
+        self._mean[position] = self._covariance[position] = self._covariance[:, position] = 0.0
+        self._covariance[position, position] = _VARIANCE
+        return position
+
+    def _grow(self, size: int) -> None:
+        used = len(self._mean)
+        covariance = np.eye(size) * _VARIANCE
+        covariance[:used, :used] = self._covariance
+        self._covariance = covariance
+        self._mean, self._last_used, self._assigned = (
+            np.concatenate([array, np.zeros(size - used, dtype=array.dtype)])
+            for array in (self._mean, self._last_used, self._assigned)
+        )
+
+
+def _center(prior: float) -> float:
+    """The mean log odds whose prediction, moderated by the uncertainty, is the prior."""
+    return logit(prior) * math.sqrt(1 + math.pi * _VARIANCE * BASE_VALUE**2 / 8)
+
+
+def _list_rest(example: _Example) -> list[Any]:
+    return [example.step, example.bad, example.curvature, example.pull]
+
+
+def _find_optimum(mean: float, variance: float, *, bad: bool) -> float:
+    """The most probable log odds of an example, from the belief without it (Newton's method)."""
+    log_odds = mean
+    for _ in range(_NEWTON_STEPS):
+        probability = expit(log_odds)
+        gradient = mean + variance * (bad - probability) - log_odds
+        step = gradient / (1 + variance * probability * (1 - probability))
+        log_odds += step
+        if abs(step) < _TOLERANCE:
+            break
+    return log_odds
+
+
+def _make_term(log_odds: float, *, bad: bool) -> tuple[float, float]:
+    """The curvature and pull of an example's likelihood at its log odds."""
+    probability = expit(log_odds)
+    curvature = max(_MIN_CURVATURE, probability * (1 - probability))
+    return curvature, curvature * log_odds + (bad - probability)
