@@ -1,4 +1,4 @@
-"""Recordings in three formats become proposed calls and known outcomes, in time order."""
+"""Recordings in four formats become proposed calls and known outcomes, in time order."""
 
 import json
 from typing import Any
@@ -12,6 +12,7 @@ from bighub_langgraph.cli.replay.recording import CallProposed, InvalidEntry, Ou
 
 WORDS = [
     *("calls", "messages", "input", "output", "role", "type", "tool", "arguments", "name", "id"),
+    *("traj", "info", "task", "actions", "kwargs", "task_id"),
     *("call_id", "tool_calls", "tool_call_id", "function", "content", "error", "as_intended"),
 ]
 
@@ -67,6 +68,45 @@ def test_whether_a_call_was_intended_is_known_when_the_trajectory_is_over() -> N
 def test_an_error_is_known_at_once() -> None:
     text = trajectory(entry("cancel", error=True, as_intended=False), entry("look", error=False))
     assert steps_of(text) == ["t#0 cancel {}", "t#0 FAILURE", "t#1 look {}", "t#1 SUCCESS"]
+
+
+def tau_bench(*messages: dict[str, Any], references: Any = (), **fields: Any) -> str:
+    result = {"task_id": 3, "trial": 1, "reward": 0.0, "traj": list(messages), **fields}
+    return json.dumps([{"info": {"task": {"actions": list(references)}}, **result}], indent=1)
+
+
+def test_a_result_of_tau_bench_is_labelled_by_its_reference_calls() -> None:
+    text = tau_bench(
+        {"role": "system", "content": "You work for an airline."},
+        chat_call("c", "get_user_details", '{"user_id": "ada"}'),
+        chat_result("c", "{}"),
+        chat_call("c", "cancel_reservation", '{"reservation_id": "A"}'),
+        chat_result("c", "cancelled"),
+        chat_call("d", "cancel_reservation", '{"reservation_id": "B"}'),
+        chat_result("d", "cancelled"),
+        chat_call("e", "update_reservation_baggages", '{"total": 9}'),
+        chat_result("e", "Error: too many"),
+        references=[{"name": "cancel_reservation", "kwargs": {"reservation_id": "A"}}],
+    )
+    assert steps_of(text) == [
+        'task-3-1#0 get_user_details {"user_id": "ada"}',
+        "task-3-1#0 SUCCESS",
+        'task-3-1#1 cancel_reservation {"reservation_id": "A"}',
+        'task-3-1#2 cancel_reservation {"reservation_id": "B"}',
+        'task-3-1#3 update_reservation_baggages {"total": 9}',
+        "task-3-1#3 FAILURE",
+        "task-3-1#1 SUCCESS",
+        "task-3-1#2 ROLLBACK",
+    ]
+    calls = [step.call for step in read_steps(text, name="run") if isinstance(step, CallProposed)]
+    assert [call.state_changing for call in calls] == [False, True, True, True]
+
+
+def test_a_result_of_tau_bench_without_a_task_has_no_label() -> None:
+    call, result = chat_call("c", "cancel_reservation"), chat_result("c", "cancelled")
+    text = json.dumps({"traj": [call, result]})
+    assert detect_format(json.loads(text)) is Format.TAU_BENCH
+    assert steps_of(text) == ["run-1#0 cancel_reservation {}", "run-1#0 SUCCESS"]
 
 
 def test_a_call_without_labels_has_no_outcome() -> None:
@@ -183,7 +223,7 @@ def test_a_bad_line_is_reported_with_its_number_and_the_others_are_read() -> Non
     assert steps_of(text) == [
         "t#0 a {}",
         "line 3: not JSON: Expecting property name enclosed in double quotes at column 2",
-        "line 4: none of the formats compact, chat, responses",
+        "line 4: none of the formats compact, chat, responses, tau-bench",
         "t#0 b {}",
     ]
 
@@ -240,5 +280,5 @@ def test_whatever_text_a_file_holds_is_read_or_reported(text: str) -> None:
 def test_a_given_format_is_not_detected() -> None:
     assert detect_format({"calls": []}) is Format.COMPACT
     assert steps_of('{"calls": []}', Format.CHAT) == [
-        'line 1: expected a list, alone or under "messages", "input" or "output"'
+        'line 1: expected a list, alone or under "messages", "input", "output" or "traj"'
     ]

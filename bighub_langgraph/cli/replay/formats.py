@@ -1,8 +1,9 @@
-"""Read recordings in three formats: compact, OpenAI chat messages, OpenAI Responses items."""
+"""Read recordings: compact, OpenAI chat messages, OpenAI Responses items, results of tau-bench."""
 
 import json
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -11,6 +12,8 @@ from bighub_langgraph.cli.replay.recording import InvalidEntry, RecordedCall, St
 
 LABELS = ("state_changing", "error", "as_intended")
 PART_TYPES = ("function_call", "function_call_output", "reasoning", "message")
+# The tools of tau-bench that only read, by their first word. Any other tool changes state.
+TAU_BENCH_READS = frozenset(("calculate", "find", "get", "list", "search", "think", "transfer"))
 NAME_KEYS = ("trajectory_id", "thread_id", "session_id", "conversation", "id")
 
 
@@ -20,6 +23,7 @@ class Format(StrEnum):
     COMPACT = "compact"
     CHAT = "chat"
     RESPONSES = "responses"
+    TAU_BENCH = "tau-bench"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,8 @@ def read_steps(text: str, *, name: str, form: Format | None = None) -> Steps:
                 yield from _read_items(record, items, f"{name}-{number}")
             case Format.RESPONSES:
                 yield from _read_items(record, _responses_items(record.value), f"{name}-{number}")
+            case Format.TAU_BENCH:
+                yield from _read_tau_bench(record, f"{name}-{number}")
             case None:
                 yield record.invalid(f"none of the formats {', '.join(Format)}")
 
@@ -61,6 +67,8 @@ def detect_format(value: Any) -> Format | None:
     """Detect a conversation's format."""
     if isinstance(value, Mapping) and isinstance(value.get("calls"), list):
         return Format.COMPACT
+    if isinstance(value, Mapping) and isinstance(value.get("traj"), list):
+        return Format.TAU_BENCH
     # Responses items may have roles too, but chat messages never have the items' types.
     types = ("function_call", "function_call_output")
     items = _responses_items(value)
@@ -99,13 +107,41 @@ def _find_problem(entry: Any) -> str | None:
     return next((f'"{label}" must be true, false or null' for label in wrong), None)
 
 
+def _read_tau_bench(record: JsonRecord, name: str) -> Steps:
+    """Read a result of tau-bench: a call is as intended if it is one of the task's reference calls.
+
+    Source: `historical_trajectories/*.json` of sierra-research/tau-bench.
+    """
+    result = record.value if isinstance(record.value, Mapping) else {}
+    info = result.get("info")
+    task = info.get("task") if isinstance(info, Mapping) else None
+    references = [
+        (action.get("name"), action.get("kwargs"))
+        for action in _list_in(task, "actions")
+        if isinstance(action, Mapping)
+    ]
+    items = [item for message in _list_in(result, "traj") for item in _convert_message(message)]
+    for item in items:
+        if not isinstance(item, dict) or item.get("type") != "function_call":
+            continue
+        with suppress(TypeError, ValueError):  # reported where the items are read
+            tool, arguments = _parse_call(item)
+            item["state_changing"] = tool.partition("_")[0] not in TAU_BENCH_READS
+            if item["state_changing"] and isinstance(task, Mapping):
+                item["as_intended"] = (tool, arguments) in references
+    if "task_id" in result:
+        name = f"task-{result['task_id']}-{result.get('trial', 0)}"
+    yield from _read_items(record, items, name)
+
+
 def _read_items(record: JsonRecord, items: list[Any], name: str) -> Steps:
     """Read Responses items: `function_call`, and `function_call_output` with the same id."""
     if not items:
-        yield record.invalid('expected a list, alone or under "messages", "input" or "output"')
+        expected = '"messages", "input", "output" or "traj"'
+        yield record.invalid(f"expected a list, alone or under {expected}")
         return
     trajectory = Trajectory(_find_name(record.value) or name)
-    open_calls: defaultdict[str, deque[RecordedCall]] = defaultdict(deque)
+    open_calls: defaultdict[str, deque[tuple[RecordedCall, bool | None]]] = defaultdict(deque)
     for item in items:
         if not isinstance(item, Mapping):
             yield record.invalid("a message or an item is not an object")
@@ -113,15 +149,16 @@ def _read_items(record: JsonRecord, items: list[Any], name: str) -> Steps:
         call_id = str(item.get("call_id"))
         if item.get("type") == "function_call":
             try:
-                step = trajectory.propose(*_parse_call(item))
+                state_changing = _label(item, "state_changing")
+                step = trajectory.propose(*_parse_call(item), state_changing=state_changing)
             except (TypeError, ValueError, RecursionError) as error:
                 yield record.invalid(f"call {call_id}: {error}")
                 continue
             yield step
-            open_calls[call_id].append(step.call)
+            open_calls[call_id].append((step.call, _label(item, "as_intended")))
         elif item.get("type") == "function_call_output" and open_calls[call_id]:
-            call = open_calls[call_id].popleft()
-            as_intended = _label(item, "as_intended")
+            call, as_intended = open_calls[call_id].popleft()
+            as_intended = _label(item, "as_intended") if as_intended is None else as_intended
             yield from trajectory.complete(call, error=_is_error(item), as_intended=as_intended)
     yield from trajectory.final_outcomes
 
@@ -274,6 +311,6 @@ def _is_part(value: Any) -> bool:
     """Whether a value is a message or an item of a conversation, not a whole conversation."""
     if not isinstance(value, Mapping):
         return False
-    if any(isinstance(value.get(key), list) for key in ("calls", "messages", "input")):
+    if any(isinstance(value.get(key), list) for key in ("calls", "messages", "input", "traj")):
         return False
     return "role" in value or value.get("type") in PART_TYPES

@@ -38,12 +38,14 @@ def replay(
     what would have been executed, reviewed and blocked, how many bad calls that catches and how
     many good ones it holds up, compared with executing everything and reviewing everything.
 
-    FILE holds JSON lines or one JSON document, in one of three formats:
+    FILE holds JSON lines or one JSON document, in one of four formats:
 
     - **compact**: `{"trajectory_id", "calls": [{"tool", "arguments", ...}]}`, each call with the
       labels `state_changing`, `error` and `as_intended` as far as they are known
     - **chat**: OpenAI chat messages with `tool_calls`, a list or `{"messages": [...]}`
     - **responses**: OpenAI Responses items, a list or `{"input": [...]}` and `{"output": [...]}`
+    - **tau-bench**: the results of tau-bench as published; a call that changes state was as
+      intended if it equals one of the task's reference calls
 
     A line that cannot be read is reported and skipped. Exit codes: 0 done; 2 bad usage, nothing
     readable, or an unreadable line with `--strict`.
