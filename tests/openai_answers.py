@@ -67,7 +67,7 @@ def number(kind: str) -> str:
 
 def response(answer: Answer, body: Json, *, reasons: bool) -> Json:
     """The response object, as the service gives it."""
-    output = [{"id": number(_ID[item["type"]]), **item} for item in answer.items]
+    output = [{"id": number(_ID.get(item["type"], "item")), **item} for item in answer.items]
     if reasons and answer.items:
         output.insert(0, _reasoning(body))
     usage = {
@@ -129,8 +129,8 @@ def final_response(response_: Json, answer: Answer) -> Json:
 
 
 def _begun(item: Json) -> Json:
-    empty: Json = {"arguments": ""} if item["type"] == "function_call" else {"content": []}
-    return {**item, "status": "in_progress", **(empty if item["type"] != "reasoning" else {})}
+    empty: Json = {"function_call": {"arguments": ""}, "message": {"content": []}}
+    return {**item, "status": "in_progress", **empty.get(item["type"], {})}
 
 
 def _call_events(item: Json, place: Json) -> Iterator[Json]:

@@ -52,8 +52,10 @@ def check(body: Json, items: list[Json], memory: Memory) -> None:
 
 
 def _pairs(_body: Json, items: list[Json], _memory: Memory) -> Iterator[str]:
-    called = [item["call_id"] for item in items if item.get("type") == "function_call"]
-    answered = [item["call_id"] for item in items if item.get("type") == "function_call_output"]
+    kinds = ("function_call", "custom_tool_call")
+    called = [item["call_id"] for item in items if item.get("type") in kinds]
+    outputs = [f"{kind}_output" for kind in kinds]
+    answered = [item["call_id"] for item in items if item.get("type") in outputs]
     for call_id in called:
         if call_id not in answered:
             yield f"No tool output found for function call {call_id}."
@@ -62,6 +64,12 @@ def _pairs(_body: Json, items: list[Json], _memory: Memory) -> Iterator[str]:
             yield f"No tool call found for function call output with call_id {call_id}."
         if answered.count(call_id) > 1:
             yield f"Duplicate tool output for function call {call_id}."
+
+
+def _short_ids(body: Json, _items: list[Json], _memory: Memory) -> Iterator[str]:
+    for number, item in enumerate(body["input"] if isinstance(body["input"], list) else ()):
+        if len(item.get("id") or "") > 64:
+            yield f"Invalid 'input[{number}].id': string too long. Expected a maximum length of 64."
 
 
 def _unique_ids(_body: Json, items: list[Json], _memory: Memory) -> Iterator[str]:
@@ -169,6 +177,7 @@ def _structure_faults(schema: Json, path: tuple[str, ...], place: str) -> Iterat
 
 RULES: tuple[Callable[[Json, list[Json], Memory], Iterator[str]], ...] = (
     _pairs,
+    _short_ids,
     _unique_ids,
     _reasoning,
     _encryption,

@@ -53,8 +53,9 @@ def _document() -> Json:
 
 @functools.cache
 def _validator(schema: str) -> Draft202012Validator:
-    # The document says `oneOf` of forms that overlap, and means that one of them must fit; and it
-    # requires a `request_id` of MCP approvals that is none of their properties.
+    # The document says `oneOf` of forms that overlap, and means that one of them must fit; it
+    # requires a `request_id` of MCP approvals that is none of their properties; and it requires the
+    # ids of output items, which the service takes without one (OpenAI's agents SDK drops them too).
     schemas = _loosened(_document()["components"]["schemas"])
     return Draft202012Validator(
         {"$ref": f"#/components/schemas/{schema}", "components": {"schemas": schemas}}
@@ -68,7 +69,9 @@ def _loosened(node: Any) -> Any:
             loosened.get("properties"), dict
         ):
             loosened["required"] = [
-                name for name in loosened["required"] if name in loosened["properties"]
+                name
+                for name in loosened["required"]
+                if name in loosened["properties"] and name != "id"
             ]
         return loosened
     return [_loosened(part) for part in node] if isinstance(node, list) else node

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from bighub_langgraph import AdapterConfigurationError, ProviderResponseError
+from bighub_langgraph.openai.errors import InvalidRunState
 from tests.openai_answers import Answer, calls, fails, refuses, says
+from tests.openai_bighub import REVIEW
 from tests.openai_runtime import CLIENT_KINDS, runtime
 from tests.openai_server import ResponsesServer
 
@@ -262,3 +264,153 @@ def test_without_tools_there_is_nothing_to_run(server: ResponsesServer, client_k
         pytest.raises(AdapterConfigurationError, match="tool"),
     ):
         client.run()
+
+
+CUSTOM: Json = {"type": "custom_tool_call", "call_id": "c1", "name": "sql", "input": "DROP TABLE x"}
+SQL: Json = {"type": "custom", "name": "sql"}
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_a_custom_tool_call_is_answered_with_an_error_and_the_model_goes_on(
+    server: ResponsesServer, client_kind: str, streaming: bool
+) -> None:
+    turn = looking()
+    turn.items.append(CUSTOM)
+    server.script(turn, says("I cannot."))
+    with runtime(client_kind, server) as client:
+        client.tool("look", look)
+        client.tool("sql", look)  # a function of the same name is another tool
+        options: Json = {"extra_create_args": {"tools": [SQL]}}
+        answer = client.stream(**options)[-1]["response"] if streaming else client.run(**options)
+        assert len(client.bighub.evaluations) == 1
+    assert answer.status == "completed"
+    executed, refused = answer["execution"]["events"]
+    assert (executed["tool"], executed["status"]) == ("look", "executed")
+    assert (refused["tool"], refused["status"]) == ("sql", "tool_error")
+    sent = server.requests[-1]["input"][-1]
+    assert (sent["type"], sent["call_id"]) == ("custom_tool_call_output", "c1")
+    assert "only registered functions" in sent["output"]
+
+
+MESSAGE: Json = {
+    "type": "message",
+    "role": "assistant",
+    "status": "completed",
+    "content": [{"type": "output_text", "text": "Hm.", "annotations": [], "logprobs": []}],
+}
+SHELL: Json = {"type": "shell_call", "call_id": "s1", "action": {}, "status": "completed"}
+UNANSWERED: dict[str, list[Json]] = {
+    "a computer call": [{"type": "computer_call", "call_id": "c", "status": "completed"}],
+    "a call before a message": [SHELL, MESSAGE],
+    "a patch": [{"type": "apply_patch_call", "call_id": "c", "status": "completed"}],
+    "an item nobody knows": [MESSAGE, {"type": "something_request"}],
+}
+
+
+@pytest.mark.parametrize("items", UNANSWERED.values(), ids=UNANSWERED)
+def test_an_item_that_nothing_answers_is_told_and_no_call_beside_it_runs(
+    server: ResponsesServer, client_kind: str, items: list[Json]
+) -> None:
+    turn = Answer([*items, *looking().items[1:]])
+    server.script(turn)
+    with runtime(client_kind, server) as client:
+        client.tool("look", look)
+        answer = client.run()
+        assert client.bighub.evaluations == []
+    assert answer.status == "incomplete"
+    kind = next(item["type"] for item in items if item["type"] != "message")
+    assert answer.error == {"reason": f"nothing here answers {kind}"}
+    assert len(server.requests) == 1
+
+
+ANSWERED: dict[str, list[Json]] = {
+    "a shell of the service": [
+        SHELL,
+        {"type": "shell_call_output", "call_id": "s1", "output": []},
+        MESSAGE,
+    ],
+    "a new kind of search before the text": [{"type": "moon_search_call"}, MESSAGE],
+    "a search": [{"type": "web_search_call", "status": "completed", "action": {}}],
+}
+
+
+@pytest.mark.parametrize("items", ANSWERED.values(), ids=ANSWERED)
+def test_what_the_service_does_by_itself_needs_no_answer(
+    server: ResponsesServer, client_kind: str, items: list[Json]
+) -> None:
+    server.script(Answer(items))
+    with runtime(client_kind, server) as client:
+        client.tool("look", look)
+        answer = client.run()
+    assert (answer.status, answer.error) == ("completed", None)
+
+
+def test_ids_that_the_service_refuses_are_not_sent_back(
+    server: ResponsesServer, client_kind: str
+) -> None:
+    turn = looking()
+    for number, item in enumerate(turn.items):
+        item["id"] = f"{number}" * 400
+    server.script(turn)
+    old = {**MESSAGE, "id": "m" * 65}
+    with runtime(client_kind, server) as client:
+        client.tool("look", look)
+        client.run(messages=[old, {"role": "user", "content": "Go."}], model="gpt-4.1")
+    sent = server.requests[-1]["input"]
+    assert kinds(sent) == ["message", "message", "message", "function_call", "function_call_output"]
+    assert not any("id" in item for item in sent)
+
+
+def test_the_next_run_goes_on_with_the_items_of_the_last(
+    server: ResponsesServer, client_kind: str
+) -> None:
+    server.script(looking(), says("Seen."), says("As I said."))
+    with runtime(client_kind, server) as client:
+        client.tool("look", look)
+        items = client.run().to_input_list()
+        client.run(messages=[*items, {"role": "user", "content": "And?"}])
+    sent = server.requests[-1]["input"]
+    assert sent[:-1] == items
+    assert kinds(items)[-3:] == ["function_call_output", "reasoning", "message"]
+
+
+@pytest.mark.parametrize("turn", [looking, lambda: calls(("look", '{"pla'), status="incomplete")])
+def test_calls_that_a_run_left_behind_are_answered_in_its_items(
+    server: ResponsesServer, client_kind: str, turn: Any
+) -> None:
+    server.script(looking(), turn(), says("So be it."))
+    with runtime(client_kind, server, max_tool_rounds=1) as client:
+        client.tool("look", look)
+        first = client.run()
+        assert first.status in {"max_rounds", "incomplete"}
+        items = first.to_input_list()
+        assert "was not run" in items[-1]["output"]
+        assert client.run(messages=[*items, {"role": "user", "content": "Go on."}])["output_text"]
+
+
+def test_a_run_that_waits_for_a_person_has_no_items_for_a_next_run(
+    server: ResponsesServer, client_kind: str
+) -> None:
+    server.script(looking())
+    with runtime(client_kind, server, REVIEW) as client:
+        client.tool("look", look)
+        with pytest.raises(InvalidRunState, match="waits for a person"):
+            client.run().to_input_list()
+
+
+def test_a_call_that_repeats_another_of_its_answer_is_marked(
+    server: ResponsesServer, client_kind: str
+) -> None:
+    here, there = ("look", {"place": "here"}), ("look", {"place": "there"})
+    server.script(calls(here, there, here), says("Seen."))
+    with runtime(client_kind, server, REVIEW) as client:
+        client.tool("look", look)
+        state = client.run().to_state()
+        first, other, repeated = state.interruptions
+        assert (first.get("repeats"), other.get("repeats")) == (None, None)
+        assert repeated["repeats"] == first["call_id"]
+        state = client.client.state_from_json(state.to_json())
+        for item in state.interruptions:
+            state.approve(item)
+        *_, last = client.resume(state)["execution"]["events"]
+    assert (last["status"], last["repeats"]) == ("executed", first["call_id"])

@@ -10,7 +10,13 @@ from bighub_langgraph.core.jsonable import replace_all_surrogates, replace_surro
 from bighub_langgraph.openai.continuation import claim_continuation
 from bighub_langgraph.openai.errors import AdapterConfigurationError, ProviderResponseError
 from bighub_langgraph.openai.response_parsing import ModelResponse, serialize_response, to_items
-from bighub_langgraph.openai.run import Run, RunContext, RunEnding, ToolCallState
+from bighub_langgraph.openai.run import (
+    Run,
+    RunContext,
+    RunEnding,
+    ToolCallState,
+    to_replayable,
+)
 from bighub_langgraph.openai.run_approvals import (
     AskForApproval,
     ask_for_approvals,
@@ -153,10 +159,9 @@ def _status_after(response: ModelResponse, run: Run, context: RunContext) -> str
         return "failed"
     if not response.is_complete:
         return "incomplete"
-    kinds = {item.get("type") for item in response.items}
-    if "function_call" in kinds:
+    if response.tool_calls:
         return "max_rounds" if run.rounds >= context.max_rounds else _IN_PROGRESS
-    if "mcp_approval_request" in kinds:
+    if response.approval_requests:
         return _IN_PROGRESS
     return "refused" if response.refusal and not response.text else "completed"
 
@@ -216,7 +221,8 @@ def parse_messages(messages: Any) -> list[Json]:
         raise AdapterConfigurationError("pass messages=, or state= to resume a stopped run")
     if isinstance(messages, str):
         return [{"role": "user", "content": replace_surrogates(messages)}]
-    return to_items([messages] if isinstance(messages, Mapping) else messages)
+    items = to_items([messages] if isinstance(messages, Mapping) else messages)
+    return [to_replayable(item) if isinstance(item, dict) else item for item in items]
 
 
 def _build_request(run: Run, tools: Sequence[Json]) -> Json:

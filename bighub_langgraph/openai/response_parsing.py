@@ -36,9 +36,9 @@ class ModelResponse(NamedTuple):
     usage: Json = _EMPTY
 
     @property
-    def function_calls(self) -> list[Json]:
-        """The items that call a function, in order."""
-        return [item for item in self.items if item.get("type") == "function_call"]
+    def tool_calls(self) -> list[Json]:
+        """The items that call a function or a custom tool, in order."""
+        return [item for item in self.items if item.get("type") in TOOL_CALLS]
 
     @property
     def approval_requests(self) -> list[Json]:
@@ -53,7 +53,7 @@ class ModelResponse(NamedTuple):
         """
         if self.status != "completed" or self.incomplete_reason or self.error:
             return False
-        statuses = {call.get("status") or "completed" for call in self.function_calls}
+        statuses = {call.get("status") or "completed" for call in self.tool_calls}
         return statuses <= {"completed"}
 
 
@@ -86,11 +86,39 @@ def parse_response(response: Any) -> ModelResponse:
         items=items,
         text=text or "",
         refusal=refusal,
-        incomplete_reason=get_field(details, "reason") or "",
+        incomplete_reason=get_field(details, "reason") or _unanswerable(items),
         error=error if isinstance(error, dict) or error is None else {"message": error},
         usage=usage if isinstance(usage, dict) else {},
     )
 
+
+def _unanswerable(items: Sequence[Json]) -> str:
+    """Return why a run cannot go on after these items; "" where it can."""
+    outputs = {item.get("call_id") for item in items if _type_of(item).endswith("call_output")}
+    kinds: list[str] = []
+    for item in items:
+        kind = _type_of(item)
+        if kind == "message":
+            # It follows what the service did by itself, but not what it asks a client for.
+            kinds = [kind for kind in kinds if kind in _CLIENT_CALLS]
+        elif kind not in _ANSWERED and item.get("call_id", kind) not in outputs:
+            kinds.append(kind)
+    return f"nothing here answers {' and '.join(dict.fromkeys(kinds))}" if kinds else ""
+
+
+def _type_of(item: Json) -> str:
+    return str(item.get("type") or "message")
+
+
+TOOL_CALLS = ("function_call", "custom_tool_call")
+# Calls that are made for a client to run.
+_CLIENT_CALLS = ("computer_call", "local_shell_call", "shell_call", "apply_patch_call")
+# Items that need no answer, or have one from us.
+_ANSWERED = {
+    *TOOL_CALLS,
+    *("mcp_approval_request", "mcp_list_tools", "mcp_call", "reasoning", "compaction"),
+    *("web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call"),
+}
 
 _RESPONSE_FIELDS = ("id", "status", "output", "incomplete_details", "error", "usage")
 
@@ -229,7 +257,7 @@ class StreamParser:
         match kind:
             case "response.output_item.added":
                 self._items[place] = to_item(item) or {}
-                if get_field(item, "type") == "function_call":  # incomplete, unless it ends
+                if get_field(item, "type") in TOOL_CALLS:  # incomplete, unless it ends
                     self._items[place]["status"] = "in_progress"
             case "response.function_call_arguments.done" if place in self._items:
                 arguments = get_field(raw, "arguments")

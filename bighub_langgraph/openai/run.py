@@ -12,8 +12,10 @@ from bighub_langgraph.core.policy import GuardSettings
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.openai.arguments import BoundArguments
 from bighub_langgraph.openai.errors import InvalidRunState
+from bighub_langgraph.openai.events import error_for_model
 from bighub_langgraph.openai.response_parsing import (
     ModelResponse,
+    call_id_of,
     serialize_response,
     to_item,
     to_items,
@@ -35,13 +37,15 @@ class ToolCallState(NamedTuple):
 
     Attributes:
         arguments: Validated and complete, as the tool gets them and people are shown them.
-        kind: "function", or "mcp" for an approval that a hosted server requests.
+        kind: "function"; "custom" for a custom tool, which is never run; "mcp" for an approval that
+            a hosted server requests.
         key: The key of the call's record in the journal; None where it has none.
         event: The event of the last step; users see it while the call is pending.
         output: What the model reads; None while the call waits for a person.
         approval: A person's answer; None while there is none.
         edited_arguments: The arguments of an answer that changes them.
         is_edited: Whether the arguments are a person's.
+        repeats: The id of an earlier call of the same response with the same tool and arguments.
         record: The journal's record. Neither this nor the rest is stored with a run.
         is_new: Whether the decision is of this turn, so that `on_decision` has not seen it.
         bind: Returns the values for one call of the tool, where the arguments were just validated.
@@ -57,6 +61,7 @@ class ToolCallState(NamedTuple):
     approval: Approval | None = None
     edited_arguments: Json | None = None
     is_edited: bool = False
+    repeats: str | None = None
     record: CallRecord | None = None
     is_new: bool = False
     bind: Callable[[], BoundArguments] | None = None
@@ -78,9 +83,10 @@ class ToolCallState(NamedTuple):
 
     def to_input_item(self) -> Json:
         """Return the item by which the model receives the output."""
-        if self.kind == "function":
+        if self.kind != "mcp":
+            is_function = self.kind == "function"
             return {
-                "type": "function_call_output",
+                "type": "function_call_output" if is_function else "custom_tool_call_output",
                 "call_id": self.call_id,
                 "output": self.output or "",
             }
@@ -110,7 +116,7 @@ class ToolCallState(NamedTuple):
 
 _STORED_FIELDS = (
     *("call_id", "tool", "arguments", "kind", "key", "event", "output", "approval"),
-    *("edited_arguments", "is_edited"),
+    *("edited_arguments", "is_edited", "repeats"),
 )
 
 
@@ -310,6 +316,10 @@ class RunEnding(NamedTuple):
         return cls(Run.from_json(stored["run"]), response, stored["status"], replayed=True)
 
 
+_KINDS = {"function_call": "function", "custom_tool_call": "custom"}
+_NOT_RUN = "the run stopped before this call, so it was not run"
+
+
 class RunResult(dict[str, Any]):
     """The result of a run.
 
@@ -337,6 +347,25 @@ class RunResult(dict[str, Any]):
         self.error = response.error or ({"reason": reason} if reason else None)
         self.replayed = ending.replayed
         self._state = state
+
+    def to_input_list(self) -> list[Json]:
+        """Return the conversation as items, to which the next run's `messages` are appended.
+
+        Raises:
+            InvalidRunState: Calls wait for a person: answer them and resume this run first.
+        """
+        run = self._state.run
+        if run.pending_calls:
+            names = ", ".join(f"{call.call_id} ({call.tool})" for call in run.pending_calls)
+            raise InvalidRunState(f"{names} waits for a person; answer it and resume the run first")
+        outputs = {item.get("call_id") for item in run.items if "output" in item}
+        stopped = [
+            ToolCallState(call_id_of(item), "", {}, kind, output=error_for_model(_NOT_RUN))
+            for item in run.items
+            if (kind := _KINDS.get(str(item.get("type")))) and call_id_of(item) not in outputs
+        ]
+        items: list[Json] = copy_jsonable([*run.items, *(call.to_input_item() for call in stopped)])
+        return items
 
     def to_state(self) -> "RunState":
         """Return the run as it stands, to be answered, stored as JSON, and resumed anywhere."""

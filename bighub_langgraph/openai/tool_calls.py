@@ -1,5 +1,6 @@
 """The tool calls of one response: parse, evaluate, execute, and build the outputs."""
 
+import json
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -35,7 +36,7 @@ Json = dict[str, Any]
 
 async def run_turn(run: Run, response: ModelResponse, context: RunContext) -> Run:
     """Take every call of a response as far as it can go without a person."""
-    calls = _parse_calls(response.function_calls, run, context)
+    calls = _parse_calls(response.tool_calls, run, context)
     # All are evaluated before the first tool starts: where one cannot be evaluated, none runs.
     calls = await evaluate_pending_calls(calls, run, context)
     calls = await execute_calls(calls, run, context)
@@ -86,10 +87,24 @@ def _parse_calls(items: Sequence[Json], run: Run, context: RunContext) -> list[T
     items_by_id: dict[str, list[Json]] = {}
     for item in items:
         items_by_id.setdefault(call_id_of(item), []).append(item)
-    return [
+    calls = [
         _parse_call(call_id, same_id[0], run, context, is_unique=len(same_id) == 1)
         for call_id, same_id in items_by_id.items()
     ]
+    return _mark_repeats(calls) if len(calls) > 1 else calls
+
+
+def _mark_repeats(calls: Sequence[ToolCallState]) -> list[ToolCallState]:
+    """Return the calls, where one is the same as an earlier one with that one's id."""
+    marked: list[ToolCallState] = []
+    first_ids: dict[str, str] = {}
+    for call in calls:
+        if call.is_pending:
+            name = json.dumps([call.tool, call.arguments], sort_keys=True)
+            first_id = first_ids.setdefault(name, call.call_id)
+            call = call if first_id == call.call_id else call._replace(repeats=first_id)  # noqa: PLW2901
+        marked.append(call)
+    return marked
 
 
 def _parse_call(
@@ -97,6 +112,10 @@ def _parse_call(
 ) -> ToolCallState:
     name = str(item.get("name"))
     arguments: Json = {}
+    if item.get("type") == "custom_tool_call":
+        error = f"{name!r} is a custom tool, and only registered functions can be called here"
+        call = ToolCallState(call_id, name, {"input": item.get("input")}, kind="custom")
+        return refuse_call(call, error, run, context)
     if not call_id or not is_unique:
         error = "each call of a response needs an id of its own; none of these was run"
         return refuse_call(ToolCallState(call_id, name, arguments), error, run, context)
@@ -224,6 +243,8 @@ def _with_record(
     """Return a call with the event of its record, and with an output if it is complete."""
     source_version = context.ports.reporting.source_version
     event = build_call_event(record, call.arguments, run.run_id, source_version)
+    if call.repeats:
+        event["repeats"] = call.repeats
     if next_step(record) is not Step.REPORT:
         # A person decides next, or says what became of it.
         return call._replace(key=record.key, record=record, event=event, approval=None)
