@@ -52,6 +52,12 @@ def driver_connection(connection: sa.Connection) -> Any:
     return connection.connection.dbapi_connection
 
 
+def sqlite_file(url: sa.URL) -> str | None:
+    """Return the path of an SQLite database's file; None if it has none, or a URI of its own."""
+    is_file = url.get_backend_name() == "sqlite" and url.database not in {None, "", ":memory:"}
+    return str(Path(str(url.database)).absolute()) if is_file and "uri" not in url.query else None
+
+
 def create_engine(url: sa.URL) -> sa.Engine:
     """Return the engine of a database; the file of an SQLite database is made if it is missing."""
     if url.get_backend_name() == "sqlite":
@@ -67,8 +73,8 @@ def _create_sqlite_engine(url: sa.URL) -> sa.Engine:
         options["connect_args"]["check_same_thread"] = False
     else:
         options["max_overflow"] = -1
-        if "uri" not in url.query:
-            Path(str(url.database)).touch(mode=0o600)
+        if file := sqlite_file(url):
+            Path(file).touch(mode=0o600)
     engine = sa.create_engine(url, **options)
     sa.event.listen(engine, "connect", _configure_sqlite)
     sa.event.listen(engine, "handle_error", _keep_connection)

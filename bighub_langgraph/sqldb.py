@@ -24,8 +24,11 @@ from bighub_langgraph.sql_engines import (
     create_engine,
     driver_connection,
     parse_location,
+    sqlite_file,
 )
 
+# How long closing waits for a thread that uses the database, in seconds.
+CLOSE_TIMEOUT = 3.0
 # The advisory lock of PostgreSQL that migrations take.
 _MIGRATION_LOCK = 7_264_512
 
@@ -116,11 +119,15 @@ class Database:
         self._error = error
         self._clock = clock
         self._closed = False
-        self._turn = fork_safe_lock()
+        # One writer, and one reader beside it: SQLite's own locks must be free in a forked child.
+        self._writer, self._reader = fork_safe_lock(), fork_safe_lock()
         self._open = threading.local()  # the connection of this thread's transaction
         self._engine = self._create_engine()
         self._driver_error: type[Exception] = self._engine.dialect.loaded_dbapi.Error
-        weakref.finalize(self, self._engine.dispose)
+        self._file = sqlite_file(self.url)
+        self._file_id = self._file and _identify(self._file)
+        users = self._writer if self.in_memory else self._reader
+        self._dispose = weakref.finalize(self, _dispose, self._engine, users)
         call_after_fork(self)
 
     @property
@@ -161,7 +168,7 @@ class Database:
                 with outer.begin_nested():
                     yield outer
                 return
-            with self._writer_turn(), self._checkout() as connection, connection.begin():
+            with self._take(self._writer), self._checkout() as connection, connection.begin():
                 self._open.connection = connection
                 try:
                     yield connection
@@ -171,11 +178,11 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """A connection to read from. On an SQLite file it does not wait for a writer."""
-        if self.in_memory:
+        if self.in_memory or getattr(self._open, "connection", None) is not None:
             with self.transaction() as connection:
                 yield connection
             return
-        with self._translate_errors(), self._checkout() as connection:
+        with self._translate_errors(), self._take(self._reader), self._checkout() as connection:
             if self.sqlite:
                 yield connection.execution_options(**{READ_ONLY: True})
             else:
@@ -214,12 +221,19 @@ class Database:
         return newest
 
     def close(self) -> None:
-        """Close idle connections now and the others at the end of their use."""
+        """Close idle connections now and the others at the end of their use.
+
+        A database in memory ends, once no thread uses it; any other can still be used.
+        """
         self._closed = True
-        self._engine.dispose()
+        self._dispose()
 
     @contextmanager
     def _checkout(self) -> Iterator[sa.Connection]:
+        if self._closed and self.in_memory:
+            raise OSError("it is closed")
+        if self._file is not None and _identify(self._file) != self._file_id:
+            raise OSError("its file was deleted or replaced while it was open; start again")
         with self._engine.connect() as connection:
             try:
                 yield connection
@@ -228,19 +242,19 @@ class Database:
                     connection.invalidate()  # its pool is gone: nothing else would close it
 
     @contextmanager
-    def _writer_turn(self) -> Iterator[None]:
-        """Let one thread at a time write to SQLite, which is fairer than SQLite's retries."""
+    def _take(self, lock: threading.Lock) -> Iterator[None]:
+        """Let one thread at a time use SQLite, which is fairer than SQLite's retries."""
         acquired: list[bool] = []
         try:
             # In one call: a signal's handler that raises behind `acquire` would leave it locked.
             if self.sqlite:
-                acquired.extend(map(self._turn.acquire, [True], [BUSY_TIMEOUT]))
+                acquired.extend(map(lock.acquire, [True], [BUSY_TIMEOUT]))
             if acquired == [False]:
-                raise OSError(f"no turn to write within {BUSY_TIMEOUT:g} seconds")
+                raise OSError(f"no turn to use it within {BUSY_TIMEOUT:g} seconds")
             yield
         finally:
             if acquired == [True]:
-                self._turn.release()
+                lock.release()
 
     def after_fork(self) -> None:
         """Open new connections in a forked child.
@@ -275,6 +289,24 @@ class Database:
                 f"{self._label} needs its driver ({error}): "
                 "pip install 'bighub-langgraph[postgres]'"
             ) from error
+
+
+def _dispose(engine: sa.Engine, users: threading.Lock) -> None:
+    """Close idle connections, and the one of a database in memory when no thread uses it."""
+    if users.acquire(timeout=CLOSE_TIMEOUT):  # else a thread still uses it: it stays open
+        try:
+            engine.dispose()
+        finally:
+            users.release()
+
+
+def _identify(file: str) -> tuple[int, int] | None:
+    """Return what tells a file from one that is put in its place; None if there is none."""
+    try:
+        stat = os.stat(file)  # noqa: PTH116 - for each transaction
+    except FileNotFoundError:
+        return None
+    return stat.st_dev, stat.st_ino
 
 
 Step = Callable[[sa.Connection], None]

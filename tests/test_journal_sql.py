@@ -497,7 +497,7 @@ def test_a_write_that_times_out_is_an_error_and_writes_nothing(
     failed: list[JournalError] = []
 
     def open_another() -> None:
-        with pytest.raises(JournalError, match="no turn to write within") as error:
+        with pytest.raises(JournalError, match="no turn to use it within") as error:
             journal.insert([call("b" * 32)], REPORTING)
         failed.append(error.value)
 
@@ -679,3 +679,73 @@ def test_a_journal_in_memory_keeps_the_newest_results_of_claims() -> None:
         journal.end_claim(key, f"{journal.owner}/1", {"key": key})
     results = [journal.claim(key, f"{journal.owner}/2").result for key in "cba"]
     assert results == [{"key": "c"}, {"key": "b"}, None]
+
+
+# -- the file of the journal -----------------------------------------------------------------------
+
+
+def _delete(path: Path, _: Path) -> None:
+    path.unlink()
+
+
+def _replace_by_new(path: Path, other: Path) -> None:
+    Journal(other).close()
+    other.replace(path)
+
+
+def _replace_by_text(path: Path, other: Path) -> None:
+    other.write_text("no database" * 1000)
+    other.replace(path)
+
+
+@pytest.mark.parametrize("change", [_delete, _replace_by_new, _replace_by_text])
+def test_a_file_that_is_deleted_or_replaced_while_it_is_open_is_noticed(
+    tmp_path: Path, change: Callable[[Path, Path], None]
+) -> None:
+    path, backup = tmp_path / "calls.db", tmp_path / "backup.db"
+    with closing(Journal(path)) as journal:
+        journal.insert([call(), call("b" * 32)], REPORTING)
+        backup.hardlink_to(path)
+        change(path, tmp_path / "other.db")
+        for use in (
+            lambda: ran(journal, call("c" * 32)),
+            lambda: journal.transition(call().key, ExecutionStarted("me/1", 0.0), REPORTING),
+            lambda: journal.find([call().key]),
+            journal.pending_count,
+        ):
+            with pytest.raises(JournalError, match="deleted or replaced while it was open"):
+                use()
+        backup.replace(path)
+        assert ran(journal, call("b" * 32)).state is State.EXECUTED
+
+
+@pytest.mark.parametrize("content", ["text " * 500, "x" * 20])
+def test_a_file_that_is_no_database_is_an_error_of_the_journal(
+    tmp_path: Path, content: str
+) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text(content)
+    with pytest.raises(JournalError, match=r"notes\.txt cannot be used: file is not a database"):
+        Journal(path)
+    assert path.read_text() == content
+
+
+def test_no_thread_reads_sqlite_while_the_process_forks(tmp_path: Path) -> None:
+    reading, forking, ended = threading.Event(), threading.Event(), []
+    with closing(Journal(tmp_path / "calls.db")) as journal:
+
+        def read() -> None:
+            with journal._db.reading():  # SQLite's own locks cannot be freed in a child
+                reading.set()
+                forking.wait(10)
+                ended.append(True)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        reading.wait(10)
+        os.register_at_fork(before=forking.set)  # before the hooks that were registered earlier
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if ended and journal.find([call().key]) == {} else 1)
+        reader.join()
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

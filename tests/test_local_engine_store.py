@@ -4,6 +4,9 @@ import asyncio
 import multiprocessing
 import os
 import stat
+import subprocess
+import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,8 @@ from bighub import (
 )
 
 from bighub_langgraph.local import AsyncLocalBighub, LocalBighub, repository, trainer
+from bighub_langgraph.local.engine_store import StoreError
+from bighub_langgraph.sqldb import Database, execute
 from tests.local_engine import Clock, Signal, engine, live, refund
 
 BODY: dict[str, Any] = {"action": "refund", "value": 20.0, "domain": "shop"}
@@ -105,6 +110,42 @@ def test_threads_report_and_decide_at_once() -> None:
         list(pool.map(lambda _: live(bighub, 5), range(16)))
         assert bighub.actions.status()["evidence"] == 80
         assert refund(bighub)["decision_intelligence"]["evidence_count"] == pytest.approx(80, 0.01)
+
+
+@pytest.mark.parametrize("kind", ["memory", "file"])
+def test_closing_waits_for_the_threads_that_use_the_database(tmp_path: Path, kind: str) -> None:
+    url = "sqlite://" if kind == "memory" else f"sqlite:///{tmp_path / 'engine.db'}"
+    database = Database(url, label="the database", error=StoreError)
+    closer = threading.Thread(target=database.close)
+    with database.transaction() as transaction:
+        closer.start()
+        closer.join(0.2)  # a database in memory is still waiting
+        for _ in range(100):
+            execute(transaction, "CREATE TABLE IF NOT EXISTS t (a)")
+    closer.join()
+    if kind == "file":  # a tool that ends late is still recorded
+        assert database.fetch_rows("SELECT * FROM t") == []
+        return
+    with pytest.raises(StoreError, match="it is closed"):
+        database.fetch_rows("SELECT * FROM t")
+
+
+def test_an_engine_in_memory_that_is_closed_while_threads_use_it_ends_without_a_crash() -> None:
+    program = """
+import threading
+from bighub_langgraph import BighubGuard
+guard, begun = BighubGuard(bighub="local"), threading.Barrier(5)
+def evaluate():
+    begun.wait()
+    while True:
+        guard.evaluate("pay", {"amount": 1})
+for _ in range(4):
+    threading.Thread(target=evaluate, daemon=True).start()
+begun.wait()
+guard.close()
+"""
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
 
 
 def test_an_engine_in_memory_forgets_the_oldest_rows_but_not_what_they_taught(
