@@ -83,7 +83,7 @@ class Desk:
     def is_first_cancelled(self) -> bool:
         """Whether the call that was evaluated first can no longer run."""
         [record] = self.guard.journal.find_by_request_id("req-1")
-        return record.state is State.BLOCKED
+        return record.state is State.CANCELLED
 
 
 def with_calls(desk: Desk, *calls: dict[str, Any]) -> AIMessage:
