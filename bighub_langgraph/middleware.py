@@ -43,6 +43,7 @@ try:
         ModelRequest,
         ModelResponse,
         ToolCallRequest,
+        hook_config,
     )
     from langchain.agents.middleware.types import OmitFromSchema
 except ImportError as error:  # pragma: no cover - the extra is always there in tests
@@ -102,10 +103,12 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         response = await handler(request)
         return await self._evaluate_response(request, messages, response, self._async_host)
 
+    @hook_config(can_jump_to=["model"])
     def after_model(self, state: Any, runtime: Any) -> Any:  # noqa: ARG002
         """Ask a person about the calls that need one, and answer those that are blocked."""
         return run_sync(self._decide(state, self._host))
 
+    @hook_config(can_jump_to=["model"])
     async def aafter_model(self, state: Any, runtime: Any) -> Any:  # noqa: ARG002
         """Async variant of `after_model`."""
         return await self._decide(state, self._async_host)
@@ -155,7 +158,7 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         if messages is not None:
             update["messages"] = [RemoveMessage(REMOVE_ALL_MESSAGES), *messages, *result]
         message, answered = last_turn(result)
-        if message is not None and message.tool_calls:
+        if message is not None and open_calls(message):
             if message.id is None:  # from a stand-in for the model; keys need an id that stays
                 message.id = new_id()
             tools = {tool.name: tool for tool in request.tools if isinstance(tool, BaseTool)}
@@ -209,7 +212,9 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         answers = await _answer_open_calls(plan, open_ids, host.ports)
         if not answers and plan is stored:  # as usual: every call runs, as the stored plan says
             return None
-        return {"messages": answers, CHANNEL: plan}
+        update = {"messages": answers, CHANNEL: plan}
+        # The agent ends behind a message whose calls LangChain could not parse, unlike the guard.
+        return update if message.tool_calls else {**update, "jump_to": "model"}
 
     async def _ask_person(
         self, plan: Plan, pending: Sequence[PlannedCall], host: GraphHost

@@ -39,7 +39,7 @@ class Desk:
         self.model = ScriptedModel(script=script)
         self.guard = BighubGuard(bighub=self.bighub, **guard)
         tools = ToolNode(self.shop.tools(), handle_tool_errors=True)
-        saver = InMemorySaver() if memory else None
+        saver = InMemorySaver() if memory else False
         self.agent = create_guarded_agent(self.model, tools, self.guard, checkpointer=saver)
 
     def read_question(self, state: dict[str, Any]) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def agent(guard: BighubGuard, host: str) -> CompiledStateGraph[Any, Any, Any, An
 
     model, tools = ScriptedModel(script=TURN), Shop().tools()
     if host == "graph":
-        return create_guarded_agent(model, tools, guard)
+        return create_guarded_agent(model, tools, guard, checkpointer=False)
     return create_agent(model, tools, middleware=[BighubMiddleware(guard)])
 
 

@@ -38,7 +38,9 @@ def pay(amount: float, notes: list[str] | None = None) -> str:
 def paid(guard: BighubGuard, rounds: int = 1, **arguments: Any) -> Any:
     """Let an agent pay, once a round."""
     turns = [asks_for(call("pay", f"call-{n}", amount=n, **arguments)) for n in range(rounds)]
-    agent = create_guarded_agent(ScriptedModel(script=[*turns, "Done."]), [pay], guard)
+    agent = create_guarded_agent(
+        ScriptedModel(script=[*turns, "Done."]), [pay], guard, checkpointer=False
+    )
     return agent.invoke({"messages": [HumanMessage("pay")]})["messages"]
 
 

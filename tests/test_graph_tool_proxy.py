@@ -209,6 +209,7 @@ def ready(setting: Setting) -> Any:
         setting.tool_node,
         guard,
         state_schema=setting.schema,
+        checkpointer=False,
         store=setting.store,
     )
 
@@ -341,7 +342,9 @@ def test_a_tool_gives_what_it_gives_in_a_plain_tool_node(
 
 def agent(tools: Any, *calls: dict[str, Any]) -> Any:
     model = ScriptedModel(script=[asks_for(*calls), "Done."])
-    return create_guarded_agent(model, tools, BighubGuard(bighub=ScriptedBighub()))
+    return create_guarded_agent(
+        model, tools, BighubGuard(bighub=ScriptedBighub()), checkpointer=False
+    )
 
 
 def contents(state: dict[str, Any]) -> list[Any]:

@@ -268,7 +268,7 @@ def test_a_handoff_answers_its_own_turn_whatever_the_ids_of_earlier_ones(
         ]
     )
     tools = ToolNode([hand_over, *shop.tools()], handle_tool_errors=True)
-    agent = create_guarded_agent(model, tools, guard)
+    agent = create_guarded_agent(model, tools, guard, name="agent")
     colleague = ScriptedModel(script=["Here."])
     builder = StateGraph(MessagesState)
     builder.add_node("agent", agent)

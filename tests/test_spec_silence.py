@@ -35,7 +35,7 @@ class Desk:
         self.shop = Shop()
         refund = call("refund", order_id="o1", amount=40)
         model = ScriptedModel(script=[asks_for(refund), "Fine.", "Fine."])
-        tools, saver = self.shop.tools(), InMemorySaver() if memory else None
+        tools, saver = self.shop.tools(), InMemorySaver() if memory else False
         self.graph: Any = (
             create_guarded_agent(model, tools, self.guard, checkpointer=saver)
             if host == "ready"

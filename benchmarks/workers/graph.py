@@ -131,7 +131,10 @@ def _empty(model: Model, _: None) -> Any:
 
 MADE: dict[str, tuple[Callable[[Model, Any], Any], Callable[[str], Any]]] = {
     "bare": (lambda model, _: create_agent(model, [refund]), _nobody),
-    "guarded": (lambda model, guard: create_guarded_agent(model, [refund], guard), _embedded),
+    "guarded": (
+        lambda model, guard: create_guarded_agent(model, [refund], guard, checkpointer=False),
+        _embedded,
+    ),
     "middleware": (_ours, _at_once),
     "middleware-embedded": (_ours, _embedded),
     "hooks": (_empty, _nobody),

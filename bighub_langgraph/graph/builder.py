@@ -1,5 +1,7 @@
 """The guarded graph: `create_guarded_agent`, and `add_guard` for a graph of your own."""
 
+import sys
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,7 +17,12 @@ from langgraph.prebuilt import ToolNode
 from langgraph.store.base import BaseStore
 
 from bighub_langgraph.core.errors import ConfigurationError
-from bighub_langgraph.graph.langgraph_internals import has_node, has_reducer, redirect_edges
+from bighub_langgraph.graph.langgraph_internals import (
+    edges_in_the_way,
+    has_node,
+    has_reducer,
+    redirect_edges,
+)
 from bighub_langgraph.graph.nodes import (
     APPROVE,
     CLOSE_STALE_CALLS,
@@ -32,6 +39,7 @@ from bighub_langgraph.graph.nodes import (
 )
 from bighub_langgraph.graph.plan import input_schema, read_messages
 from bighub_langgraph.graph.tool_node import tools_node
+from bighub_langgraph.graph.validation import check_journal
 
 if TYPE_CHECKING:
     from bighub_langgraph.guard import BighubGuard
@@ -63,16 +71,25 @@ def create_guarded_agent(
         prompt: System text, system message, or a function of the state that returns messages.
         state_schema: Your state; it has `messages` with a reducer. `MessagesState` by default.
         context_schema: The type of the run's context.
-        checkpointer: Stores the threads; without one no person can be asked.
+        checkpointer: Stores the threads; without one no person can be asked. Pass False if that is
+            meant; an agent with a name may be part of a graph that has one.
         store: The store that tools may use.
         name: The graph's name.
     """
+    check_journal(guard.journal, checkpointer)
+    # A graph around this one, or a LangGraph server, brings a checkpointer of its own.
+    if checkpointer is None and name is None and "langgraph_api" not in sys.modules:
+        warnings.warn(
+            "this agent has no checkpointer, so a call that needs a person is blocked: pass "
+            "checkpointer=..., name=... if it is part of another graph, or checkpointer=False",
+            stacklevel=2,
+        )
     builder: StateGraph[Any, Any, Any, Any] = StateGraph(
         state_schema or MessagesState, context_schema=context_schema
     )
     builder.add_node(MODEL, model_node(model, tools, prompt=prompt))
     builder.add_edge(START, MODEL)
-    add_guard(builder, tools, guard, after=MODEL, then=MODEL)
+    add_guard(builder, tools, guard)
     return builder.compile(checkpointer=checkpointer, store=store, name=name)
 
 
@@ -92,7 +109,7 @@ def add_guard(
     guard: "BighubGuard",
     *,
     after: str = "model",
-    then: str = "model",
+    then: str | None = None,
     end: str = END,
     messages_key: str = "messages",
 ) -> GuardNodes:
@@ -108,10 +125,11 @@ def add_guard(
         tools: The tools, or a ToolNode with settings of its own.
         guard: The guard.
         after: The node whose tool calls are guarded.
-        then: The node that is next when every call of a turn is answered.
-        end: The node after a message without tool calls.
+        then: The node that is next when every call of a turn is answered; `after` by default.
+        end: The node after a message without tool calls, and after tools with `return_direct`.
         messages_key: The state's key of the messages; it needs a reducer.
     """
+    then = then or after
     _check_graph(builder, after, then, end, messages_key)
     guarded = tools_node(guard, tools, messages_key=messages_key)
     guarded.then = then
@@ -122,22 +140,24 @@ def add_guard(
         all_tools_known=guarded.all_tools_known,
     )
     approve = approval_node(guard, messages_key=messages_key, tools=guarded.tools_by_name)
-    report = outcome_node(guard, messages_key=messages_key, then=then)
+    by_name = guarded.tools_by_name
+    ends = [end] if any(tool.return_direct for tool in by_name.values()) else []
+    report = outcome_node(guard, messages_key=messages_key, then=then, end=end, tools=by_name)
     add = partial(builder.add_node, input_schema=input_schema(messages_key))
     add(CLOSE_STALE_CALLS, stale_calls_node(guard, messages_key=messages_key))
     add(EVALUATE, evaluate)
     add(APPROVE, approve, destinations=(TOOLS, EVALUATE, REPORT))
     # Tools may ask for any part of the state: this node has the graph's own schema.
-    builder.add_node(TOOLS, guarded, destinations=(APPROVE,))
-    add(REPORT, report, destinations=(then,))
+    builder.add_node(TOOLS, guarded, destinations=(APPROVE, EVALUATE))
+    add(REPORT, report, destinations=(then, *ends))
     redirect_edges(builder, after, CLOSE_STALE_CALLS)
     builder.add_edge(CLOSE_STALE_CALLS, after)
     from_model = model_edge(guard, messages_key=messages_key, end=end)
     builder.add_conditional_edges(after, from_model, {EVALUATE: EVALUATE, end: end})
     from_evaluate = partial(route_plan, messages_key=messages_key)
     builder.add_conditional_edges(EVALUATE, from_evaluate, [TOOLS, APPROVE, EVALUATE, REPORT])
-    from_tools = tools_edge(guard, messages_key=messages_key, then=then)
-    builder.add_conditional_edges(TOOLS, from_tools, [then, REPORT])
+    from_tools = tools_edge(guard, messages_key=messages_key, then=then, end=end, tools=by_name)
+    builder.add_conditional_edges(TOOLS, from_tools, [then, REPORT, *ends])
     return GuardNodes()
 
 
@@ -149,6 +169,11 @@ def _check_graph(
             raise ConfigurationError(f"add_guard: the graph has no node {name!r}; add it first")
     if names := [name for name in GuardNodes() if has_node(builder, name)]:
         raise ConfigurationError(f"add_guard: the graph already has nodes named {', '.join(names)}")
+    if lines := edges_in_the_way(builder, after, GuardNodes()):
+        raise ConfigurationError(
+            f"add_guard makes the edges out of {after!r} and those of its own nodes itself: delete "
+            + " and ".join(lines)
+        )
     if not has_reducer(builder, messages_key):
         raise ConfigurationError(
             f"add_guard: the key {messages_key!r} needs a reducer, such as add_messages, so that "

@@ -6,7 +6,7 @@ and the message names the installed versions.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import distributions
 from typing import Any, NamedTuple
@@ -358,6 +358,28 @@ def has_reducer(builder: Builder, key: str) -> bool:
     """Whether a key of a graph's state has a reducer."""
     channels = _part(builder, "channels", Mapping)
     return isinstance(channels.get(key), BinaryOperatorAggregate | DeltaChannel)
+
+
+def edges_in_the_way(builder: Builder, after: str, names: Collection[str]) -> list[str]:
+    """Return the edges out of the node `after` and from or to `names`, as they were added."""
+    lines = [
+        f"add_edge({start!r}, {end!r})"
+        for start, end in sorted(_part(builder, "edges", set))
+        if start in {after, *names} or end in names
+    ]
+    lines += [
+        f"add_edge({list(starts)!r}, {end!r})"
+        for starts, end in sorted(_part(builder, "waiting_edges", set))
+        if {after, *names} & {*starts} or end in names
+    ]
+    ends = getattr(_part(builder, "nodes", Mapping)[after], "ends", None) or ()
+    lines += [f"{end!r} from the destinations of {after!r}" for end in ends if end in names]
+    return lines + [
+        f"add_conditional_edges({start!r}, {name})"
+        for start, branches in _part(builder, "branches", Mapping).items()
+        for name, branch in branches.items()
+        if start in {after, *names} or {*names} & {*(branch.ends or {}).values()}
+    ]
 
 
 def redirect_edges(builder: Builder, old: str, new: str) -> None:

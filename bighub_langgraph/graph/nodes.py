@@ -1,10 +1,13 @@
 """The nodes that evaluate calls, ask a person and report outcomes, and the edges between them."""
 
-from collections.abc import Callable, Coroutine, Mapping
+import itertools
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.runnables import Runnable, RunnableConfig, ensure_config
 from langchain_core.tools import BaseTool
+from langgraph.graph import END
 from langgraph.types import Command, Overwrite, Send
 
 from bighub_langgraph.concurrency import run_sync
@@ -100,9 +103,11 @@ def evaluate_node(
             plan = subplan(plan, [call.copy() for call in plan["calls"]])
         else:
             messages = read_messages(state, messages_key)
-            if plan:
-                await cancel_removed_calls(plan, messages, host.ports)
             message, answered = last_turn(messages)
+            if plan and message is not None and plan["turn"] == message.id:  # it is evaluated again
+                await refresh_plan(plan, messages, host.ports)
+            elif plan:
+                await cancel_removed_calls(plan, messages, host.ports)
             turn_id = TurnId.of(config, message)
             calls = open_calls(message, answered, turn_id)
             plan = new_plan(
@@ -187,46 +192,86 @@ def stale_calls_node(guard: "BighubGuard", *, messages_key: str = "messages") ->
 
 
 def outcome_node(
-    guard: "BighubGuard", *, messages_key: str = "messages", then: str | None = "model"
+    guard: "BighubGuard",
+    *,
+    messages_key: str = "messages",
+    then: str | None = "model",
+    end: str = END,
+    tools: Mapping[str, BaseTool] | None = None,
 ) -> GuardNode:
     """Return a node that starts the delivery of outcomes.
 
-    It goes to `then` once every call of the turn is answered, so that the model runs once per turn.
-    Pass None if your own edges do that.
+    It goes to `then` once every call of the turn is answered, so that the model runs once per turn,
+    or to `end` if all ran tools of `tools` with `return_direct`. With None for `then` your own
+    edges do that.
     """
 
     async def report_turn(state: Any, _: RunnableConfig, host: GraphHost) -> Command[Any] | None:
-        message, answered = read_turn(state, messages_key)
+        messages = read_messages(state, messages_key)
+        message, answered = last_turn(messages)
         is_complete = message is not None and not open_calls(message, answered)
         plan = read_plan(state)
         await host.ports.deliver(plan["turn"] if plan and is_complete else None)
-        return Command(goto=then) if is_complete and then is not None else None
+        if not is_complete or then is None:
+            return None
+        if not ends_run(messages, tools or {}):
+            return Command(goto=then)
+        await host.wait_for_delivery()
+        return Command(goto=end)
 
     return GuardNode(report_turn, guard.runtime, REPORT)
 
 
-def tools_edge(guard: "BighubGuard", *, messages_key: str, then: str) -> GuardNode:
-    """Return the edge out of the tools: to `then` after the only call of a turn, else to `report`.
+def tools_edge(
+    guard: "BighubGuard",
+    *,
+    messages_key: str,
+    then: str,
+    end: str,
+    tools: Mapping[str, BaseTool],
+) -> GuardNode:
+    """Return the edge out of the tools: on from the only call of a turn, else to `report`.
 
     Calls that run side by side do not see each other's answers; `report` sees them all.
     """
 
     async def route(state: Any, _: RunnableConfig, host: GraphHost) -> str:
-        message, answered = read_turn(state, messages_key)
+        messages = read_messages(state, messages_key)
+        message, answered = last_turn(messages)
         if message is None or len(message.tool_calls) != 1 or open_calls(message, answered):
             return REPORT
         await host.ports.deliver(message.id)
-        return then
+        if not ends_run(messages, tools):
+            return then
+        await host.wait_for_delivery()
+        return end
 
     return GuardNode(route, guard.runtime, "answered")
+
+
+def ends_run(messages: Sequence[BaseMessage], tools: Mapping[str, BaseTool]) -> bool:
+    """Whether an answered turn ends the run: its tools all return directly, and all succeeded.
+
+    So does a turn that has no calls any more, because somebody removed them.
+    """
+    message, _ = last_turn(messages)
+    names = {call.call_id: call.tool for call in open_calls(message)}
+
+    def returns_directly(answer: ToolMessage) -> bool:
+        tool = tools.get(answer.name or "") or tools.get(names.get(answer.tool_call_id, ""))
+        has_run = "status" not in answer.additional_kwargs.get(CHANNEL, {})
+        return tool is not None and tool.return_direct and has_run and answer.status != "error"
+
+    answers = itertools.takewhile(lambda item: not isinstance(item, AIMessage), reversed(messages))
+    return all(returns_directly(item) for item in answers if isinstance(item, ToolMessage))
 
 
 def model_edge(guard: "BighubGuard", *, messages_key: str, end: str) -> GuardNode:
     """Return the edge out of the model: to `evaluate` with tool calls, else to `end`."""
 
     async def route(state: Any, _: RunnableConfig, host: GraphHost) -> str:
-        message, _answered = read_turn(state, messages_key)
-        if message is not None and message.tool_calls:
+        message, answered = read_turn(state, messages_key)
+        if open_calls(message, answered):
             return EVALUATE
         await host.wait_for_delivery()
         return end

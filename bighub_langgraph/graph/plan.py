@@ -187,7 +187,7 @@ def key_of(call: ToolCall) -> str | None:
 
 def to_tool_call(turn_id: TurnId, call: Mapping[str, Any]) -> ToolCall:
     """Return a call of a message or a plan as the core takes it. Without an id, its id is ""."""
-    return ToolCall(*turn_id, call.get("id") or "", call["name"], call["args"])
+    return ToolCall(*turn_id, call.get("id") or "", call["name"] or "", call["args"])
 
 
 def message_tool_call(call: PlannedCall) -> MessageToolCall:
@@ -265,15 +265,22 @@ def last_turn(messages: Sequence[BaseMessage]) -> tuple[AIMessage | None, set[st
 def open_calls(
     message: BaseMessage | None, answered: Collection[str] = (), turn_id: TurnId = NO_TURN
 ) -> list[ToolCall]:
-    """Return the calls of a message that have no answer."""
-    calls = message.tool_calls if isinstance(message, AIMessage) else []
-    return [to_tool_call(turn_id, call) for call in calls if (call["id"] or "") not in answered]
+    """Return the calls of a message that have no answer.
+
+    Those whose arguments LangChain could not parse have a text, or None, for their arguments:
+    providers want an answer to them too.
+    """
+    if not isinstance(message, AIMessage):
+        return []
+    calls = (
+        to_tool_call(turn_id, call) for call in (*message.tool_calls, *message.invalid_tool_calls)
+    )
+    return [call for call in calls if call.call_id not in answered]
 
 
 def call_ids(message: BaseMessage) -> list[str]:
     """Return the ids of the calls of a message."""
-    calls = message.tool_calls if isinstance(message, AIMessage) else []
-    return [call["id"] or "" for call in calls]
+    return [call.call_id for call in open_calls(message)]
 
 
 def find_message(state: Any, call_id: str | None) -> AIMessage | None:

@@ -7,7 +7,7 @@ changed in it, is cancelled without an answer.
 
 from collections.abc import Sequence
 
-from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langchain_core.messages import BaseMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 
 from bighub_langgraph.core.approval_answers import cancel_call
@@ -21,7 +21,6 @@ from bighub_langgraph.graph.plan import (
     current_calls,
     is_current,
     key_of,
-    last_turn,
     open_calls,
     plan_call,
     read_messages,
@@ -135,14 +134,11 @@ async def refresh_plan(plan: Plan, messages: Sequence[BaseMessage], ports: Ports
 
 async def cancel_removed_calls(plan: Plan, messages: Sequence[BaseMessage], ports: Ports) -> None:
     """Cancel the calls of a plan that the history does not hold any more as they were planned."""
-    last, answered = last_turn(messages)
     turn_id = TurnId(plan["thread"], plan["turn"])
     held: dict[str, ToolCall] = {}
     for message in messages:
-        if isinstance(message, AIMessage) and message.id in {None, turn_id.turn}:
-            # Of the last turn, somebody else may have answered a call that is planned to run.
-            calls = open_calls(message, answered if message is last else (), turn_id)
-            held |= {call.call_id: call for call in calls}
+        if message.id in {None, turn_id.turn}:
+            held |= {call.call_id: call for call in open_calls(message, (), turn_id)}
     active = [call for call in plan["calls"] if call["next"] != "done"]
     await _cancel([call["key"] for call in active if not is_current(call, held)], ports)
 

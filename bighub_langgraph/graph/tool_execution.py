@@ -139,7 +139,7 @@ _READ_STATE = {"name": "read_state", "args": {}, "id": "read_state", "type": "to
 
 async def check_run(config: RunnableConfig, host: GraphHost) -> None:
     """Check that a tool may start: the journal is durable enough, and the checkpoint is stored."""
-    check_journal(host.ports.journal, config)
+    check_journal(host.ports.journal, checkpointer_of(config))
     await wait_until_stored(config, host.ports, host.get_checkpoint)
 
 
@@ -203,7 +203,7 @@ async def evaluate_plan(
     Calls of read-only tools run without an evaluation. With `cannot_ask` no person can be asked,
     for this reason. For the other arguments see `find_errors`.
     """
-    check_journal(host.ports.journal, config)
+    check_journal(host.ports.journal, checkpointer_of(config))
     settings = host.runtime.settings
     items = await evaluation_items(plan, plan["calls"], host.ports)
     calls = [item.call if isinstance(item, EditedCall) else item for item in items]

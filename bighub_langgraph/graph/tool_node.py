@@ -59,6 +59,7 @@ from bighub_langgraph.graph.tool_messages import (
     remove_goto,
     sent_tool_messages,
 )
+from bighub_langgraph.graph.validation import warn_about_policies
 from bighub_langgraph.guard_runtime import GuardRuntime
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ def tools_node(
             f"the ToolNode keeps its messages in {own_key!r}, not in {messages_key!r}: "
             f"pass ToolNode(..., messages_key={messages_key!r})"
         )
+    warn_about_policies(guard.runtime.settings.tools.keys(), tools.tools_by_name.keys())
     return GuardedTools(guard.runtime, tools, own_key)
 
 

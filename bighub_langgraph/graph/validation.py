@@ -3,17 +3,21 @@
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from difflib import get_close_matches
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 from pydantic import BaseModel, ValidationError
 
 from bighub_langgraph.core.errors import JournalError
+from bighub_langgraph.core.json_schema import find_schema_errors
 from bighub_langgraph.core.models import ToolCall
 from bighub_langgraph.core.ports import JournalPort
-from bighub_langgraph.graph.langgraph_internals import checkpointer_of, unreadable_run
+from bighub_langgraph.graph.langgraph_internals import unreadable_run
 from bighub_langgraph.journal.memory_journal import MemoryJournal
 
 REMEDY = 'pass journal=Journal("sqlite:///calls.db") to the guard'
@@ -37,21 +41,23 @@ def find_errors(
     problem = unreadable_run(config)
     ids = Counter(call.call_id for call in calls)
 
-    def find_error(call: ToolCall) -> str | None:
-        if problem:
-            return did_not_run(call.tool, problem)
-        if not call.call_id:
-            return did_not_run(call.tool, "the call has no id")
+    def find_problem(call: ToolCall) -> str | None:
+        if problem or not call.call_id:
+            return problem or "the call has no id"
         if ids[call.call_id] > 1:
-            return did_not_run(call.tool, f"{ids[call.call_id]} calls have the id {call.call_id}")
-        if tools is not None and call.tool in tools:
-            return find_argument_errors(tools[call.tool], call.arguments)
-        if tools is None or not all_tools_known:
+            return f"{ids[call.call_id]} calls have the id {call.call_id}"
+        if not isinstance(call.arguments, Mapping):
+            return "its arguments are not a complete JSON object; send the whole call again"
+        if tools is None or call.tool in tools or not all_tools_known:
             return None
-        names = ", ".join(tools) or "none"
-        return did_not_run(call.tool, f"there is no such tool; the tools are: {names}")
+        return f"there is no such tool; the tools are: {', '.join(tools) or 'none'}"
 
-    return [find_error(call) for call in calls]
+    return [
+        did_not_run(call.tool or "the call", error)
+        if (error := find_problem(call))
+        else find_argument_errors((tools or {}).get(call.tool), call.arguments)
+        for call in calls
+    ]
 
 
 def did_not_run(name: str, reason: str) -> str:
@@ -59,25 +65,50 @@ def did_not_run(name: str, reason: str) -> str:
     return f"{name} did not run: {reason}."
 
 
-def find_argument_errors(tool: BaseTool, arguments: Mapping[str, Any]) -> str | None:
-    """Return why arguments do not fit a tool; None if they do, or without a pydantic schema."""
-    schema = tool.tool_call_schema
-    if not (isinstance(schema, type) and issubclass(schema, BaseModel)):
+def find_argument_errors(tool: BaseTool | None, arguments: Mapping[str, Any]) -> str | None:
+    """Return why arguments do not fit a tool; None if they do, or if the tool is not known here."""
+    if tool is None:
         return None
+    schema = tool.tool_call_schema
+    if isinstance(schema, dict):  # as MCP tools have it
+        errors = find_schema_errors(schema, dict(arguments))
+    elif issubclass(schema, BaseModel):
+        errors = _find_model_errors(schema, arguments)
+    else:
+        return None
+    text = "; ".join(errors)
+    return (
+        f"{tool.name} did not run: its arguments do not fit ({text}). Correct them."
+        if text
+        else None
+    )
+
+
+def _find_model_errors(schema: type[BaseModel], arguments: Mapping[str, Any]) -> list[str]:
     try:
         schema.model_validate(dict(arguments))
     except ValidationError as error:
-        problems = "; ".join(
+        return [
             f"{'.'.join(map(str, item['loc'])) or 'arguments'}: {item['msg']}"
             for item in error.errors(include_url=False, include_input=False)
             if item["loc"] != RUNTIME_PARAMETER
-        )
-        if problems:
-            return f"{tool.name} did not run: its arguments do not fit ({problems}). Correct them."
-    return None
+        ]
+    return []
 
 
-def check_journal(journal: JournalPort, config: RunnableConfig) -> None:
+def warn_about_policies(policies: AbstractSet[str], tools: AbstractSet[str]) -> None:
+    """Warn of policies whose names are near misses: they belong to no tool here."""
+    for name in policies - tools:
+        close = get_close_matches(name.lower(), tools - policies, n=1, cutoff=0.8)
+        if close:
+            warnings.warn(
+                f"the guard has a policy for {name!r}, but the tool here is called {close[0]!r}: "
+                "no policy applies to it",
+                stacklevel=3,
+            )
+
+
+def check_journal(journal: JournalPort, saver: object) -> None:
     """Refuse a journal in memory under a checkpointer that outlives the process.
 
     After a restart such a thread would be resumed without any record of the calls that ran.
@@ -85,8 +116,9 @@ def check_journal(journal: JournalPort, config: RunnableConfig) -> None:
     Raises:
         JournalError: The journal is not durable and the checkpointer is.
     """
-    saver = checkpointer_of(config)
-    if journal.durable or not saver or isinstance(saver, InMemorySaver):
+    if journal.durable or not isinstance(saver, BaseCheckpointSaver):
+        return
+    if isinstance(saver, InMemorySaver):
         return
     kind = type(saver).__name__
     if isinstance(journal, MemoryJournal) and journal.chosen:

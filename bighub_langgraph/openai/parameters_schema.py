@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from fractions import Fraction
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]  # it brings no types
@@ -10,6 +9,7 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
+from bighub_langgraph.core.json_schema import with_exact_multiples
 from bighub_langgraph.openai.arguments import SchemaParameters, find_binding_fault, shorten_message
 from bighub_langgraph.openai.errors import AdapterConfigurationError
 from bighub_langgraph.openai.function_schema import warn_about_schema
@@ -108,13 +108,4 @@ def _find_faults(schema: Json, validator: Any) -> Iterator[str]:
         parts.extend((subschema, resolver) for subschema in DRAFT202012.subresources_of(part))
 
 
-def _check_multiple(_: Any, divisor: float, value: Any, __: Json) -> Iterator[Exception]:
-    # Exact in the decimal numbers that JSON shows: as floats, 19.99 is no multiple of 0.01.
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if is_number and Fraction(str(value)) % Fraction(str(divisor)):
-        yield jsonschema.ValidationError(f"{value!r} is not a multiple of {divisor!r}")
-
-
-_Validator = jsonschema.validators.extend(
-    jsonschema.Draft202012Validator, {"multipleOf": _check_multiple}
-)
+_Validator = with_exact_multiples(jsonschema.Draft202012Validator)
