@@ -36,6 +36,7 @@ from bighub_langgraph import (
     tools_node,
 )
 from bighub_langgraph.concurrency import run_sync
+from bighub_langgraph.graph import builder_edges
 from bighub_langgraph.graph import langgraph_internals as internals
 from tests.agents import ScriptedModel, Shop, answers, asks_for, call
 from tests.engines import ScriptedBighub
@@ -278,12 +279,12 @@ def test_a_builder_shows_its_nodes_and_reducers() -> None:
 
     builder = StateGraph(State)
     builder.add_node("node", lambda _: {})
-    assert internals.has_node(builder, "node")
-    assert not internals.has_node(builder, "other")
-    assert internals.has_reducer(builder, "added")
-    assert internals.has_reducer(builder, "delta")
-    assert not internals.has_reducer(builder, "plain")
-    assert not internals.has_reducer(builder, "missing")
+    assert builder_edges.has_node(builder, "node")
+    assert not builder_edges.has_node(builder, "other")
+    assert builder_edges.has_reducer(builder, "added")
+    assert builder_edges.has_reducer(builder, "delta")
+    assert not builder_edges.has_reducer(builder, "plain")
+    assert not builder_edges.has_reducer(builder, "missing")
 
 
 def test_every_kind_of_edge_can_be_led_elsewhere() -> None:
@@ -295,7 +296,7 @@ def test_every_kind_of_edge_can_be_led_elsewhere() -> None:
     builder.add_edge(["b", "c"], "old")
     builder.add_conditional_edges("a", lambda _: ["there", "b"], {"there": "old", "b": "b"})
     builder.add_conditional_edges(START, lambda _: "c", ["c", "old"])
-    internals.redirect_edges(builder, "old", "new")
+    builder_edges.redirect_edges(builder, "old", "new")
     builder.add_edge("new", END)
     drawn = {(edge.source, edge.target) for edge in builder.compile().get_graph().edges}
     assert {start for start, end in drawn if end == "new"} == {"a", "b", "c", START}

@@ -17,7 +17,7 @@ from langgraph.prebuilt import ToolNode
 from langgraph.store.base import BaseStore
 
 from bighub_langgraph.core.errors import ConfigurationError
-from bighub_langgraph.graph.langgraph_internals import (
+from bighub_langgraph.graph.builder_edges import (
     edges_in_the_way,
     has_node,
     has_reducer,
