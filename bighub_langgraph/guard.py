@@ -1,7 +1,7 @@
 """`BighubGuard`: the settings, clients and journal of one agent."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from os import PathLike
 from types import TracebackType
 from typing import Any, Self
@@ -143,6 +143,21 @@ class BighubGuard:
         from bighub_langgraph.graph.tool_wrapper import aguard_tool_call
 
         return await aguard_tool_call(self.runtime, request, handler)
+
+    def wrap_tools(self, tools: Sequence[Any]) -> list[Any]:
+        """Return LangChain tools that carry the guard with them, wherever they are executed.
+
+        For builders that drop middleware or wrap a ToolNode anew. Each call is evaluated, runs at
+        most once and is reported; a person is asked where a ToolNode runs the call alone in a task
+        of a graph with a checkpointer, else a call that needs a person is blocked. Under a guard
+        around it, in nodes or middleware, a call is evaluated once.
+
+        Args:
+            tools: Functions and `BaseTool`s, also those of MCP servers.
+        """
+        from bighub_langgraph.graph.guarded_tools import guard_tool
+
+        return [guard_tool(self.runtime, tool) for tool in tools]
 
     def flush(self, timeout: float | None = None) -> int:
         """End overdue calls and deliver the pending reports; return how many are still pending.

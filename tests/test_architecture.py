@@ -218,13 +218,13 @@ def test_every_late_import_is_needed() -> None:
         assert Import(imported, function, for_types=False) in own_imports(path)
 
 
-def test_the_guard_imports_graphs_only_to_wrap_a_tool_call() -> None:
+def test_the_guard_imports_graphs_only_to_wrap_tools_and_calls() -> None:
     functions = {
         item.function
         for item in own_imports(PACKAGE / "guard.py")
         if top_level(item.module) == "graph"
     }
-    assert functions == {"wrap_tool_call", "awrap_tool_call"}
+    assert functions == {"wrap_tool_call", "awrap_tool_call", "wrap_tools"}
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:

@@ -236,6 +236,14 @@ def wrapped(setting: Setting) -> Any:
     )
 
 
+def carrying(setting: Setting) -> Any:
+    guard = BighubGuard(bighub=ScriptedBighub())
+    tools = guard.wrap_tools([setting.tool])
+    return setting.graph_with(
+        ToolNode(tools, handle_tool_errors=setting.handle_tool_errors), sent=False
+    )
+
+
 def stock(setting: Setting, *middleware: Any) -> Any:
     return create_agent(
         setting.model,
@@ -254,6 +262,7 @@ HOSTS = {
     "create_guarded_agent": (ready, plain_sent),
     "add_guard": (embedded, plain_sent),
     "wrap_tool_call": (wrapped, plain),
+    "wrap_tools": (carrying, plain),
     "BighubMiddleware": (middleware, stock),
 }
 
@@ -315,7 +324,9 @@ class Data:
 @pytest.mark.parametrize("values", [{"clerk": "ada"}, {}], ids=["given", "by default"])
 @pytest.mark.parametrize("injected", [field, maybe_field], ids=lambda value: value.name)
 @pytest.mark.parametrize("schema", [Model, Data])
-@pytest.mark.parametrize("host", ["create_guarded_agent", "add_guard", "wrap_tool_call"])
+@pytest.mark.parametrize(
+    "host", ["create_guarded_agent", "add_guard", "wrap_tool_call", "wrap_tools"]
+)
 def test_a_field_of_any_kind_of_state_is_injected(
     runner: Runner, host: str, schema: Any, injected: BaseTool, values: dict[str, str]
 ) -> None:
@@ -326,7 +337,9 @@ def test_a_field_of_any_kind_of_state_is_injected(
 
 
 @pytest.mark.parametrize("returned", RETURNED, ids=lambda value: value.name)
-@pytest.mark.parametrize("host", ["create_guarded_agent", "add_guard", "wrap_tool_call"])
+@pytest.mark.parametrize(
+    "host", ["create_guarded_agent", "add_guard", "wrap_tool_call", "wrap_tools"]
+)
 def test_a_tool_gives_what_it_gives_in_a_plain_tool_node(
     runner: Runner, host: str, returned: BaseTool
 ) -> None:

@@ -1,11 +1,13 @@
 """The guarded call that a tool runs for: `current_call()`."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any
 
-from bighub_langgraph.core.models import CallRecord, Decision
+from bighub_langgraph.core.errors import InvalidCall
+from bighub_langgraph.core.models import CallRecord, Decision, ToolCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +58,31 @@ def current_call() -> CurrentCall:
 @contextmanager
 def enter_call(record: CallRecord) -> Iterator[None]:
     """Make a record's call the current one within a `with` block."""
-    token = _current.set(record)
+    token, claim = _current.set(record), _claims.set([record])
     try:
         yield
     finally:
         _current.reset(token)
+        _claims.reset(claim)
+
+
+def current_key() -> str | None:
+    """Return the key of the guarded call that this code runs in; None where there is none."""
+    record = _current.get(None)
+    return None if record is None else record.key
+
+
+def take_claim(tool: str, call_id: str | None, arguments: Mapping[str, Any]) -> bool:
+    """Whether the guard around this code has claimed this very call; once for each start of it."""
+    for record in tuple(_claims.get()):
+        call = ToolCall(record.thread, record.turn, call_id or "", tool, arguments)
+        with suppress(InvalidCall, ValueError):
+            if call.key == record.key:
+                _claims.get().remove(record)  # raises where another thread was first
+                return True
+    return False
 
 
 _current: ContextVar[CallRecord] = ContextVar("bighub_current_call")
+# The claim of the current call, until a guarded tool starts with it.
+_claims: ContextVar[list[CallRecord]] = ContextVar("bighub_claims", default=[])  # noqa: B039 - never changed

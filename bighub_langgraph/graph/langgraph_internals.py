@@ -298,6 +298,11 @@ def _scratchpad_of(config: RunnableConfig) -> Any:
     return scratchpad if is_known else None
 
 
+def attempt_of(config: RunnableConfig) -> object | None:
+    """Return an object of this attempt of a task alone; None if unknown."""
+    return _scratchpad_of(config)  # type: ignore[no-any-return]
+
+
 def is_sent(config: RunnableConfig) -> bool:
     """Whether a `Send` made the task, as LangChain's edges and ours do for each call."""
     return tuple(config.get("metadata", {}).get("langgraph_triggers", ())) == _SENT

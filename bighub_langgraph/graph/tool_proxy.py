@@ -8,7 +8,7 @@ proxy's gate decides about the call as it arrives there.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Self
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
@@ -99,31 +99,30 @@ class ProxiedRequest(ToolCallRequest):
         value = super().__getattribute__(name)
         if name == "tool" and isinstance(value, BaseTool):
             # Read at the end of the chain, after the last change.
-            return ToolProxy.of(value, self.tool_call, self.gate)
+            tool = value.tool if isinstance(value, ToolProxy) else value
+            return ToolProxy.of(tool, call=dict(self.tool_call), gate=self.gate)
         return value
 
 
-class ToolProxy(BaseTool):
-    """A tool behind a gate: it looks like the tool, and runs it if the gate lets it."""
+class StandInTool(BaseTool):
+    """A tool that looks like another one."""
 
     tool: BaseTool
-    call: dict[str, Any]
-    gate: Any
 
     @classmethod
-    def of(cls, tool: BaseTool, call: Mapping[str, Any], gate: CallGate) -> "ToolProxy":
-        """Return a proxy of a tool for one call."""
-        inner = tool.tool if isinstance(tool, ToolProxy) else tool
+    def of(cls, tool: BaseTool, **fields: Any) -> Self:
+        """Return a stand-in for a tool."""
         return cls(
-            name=inner.name,
-            description=inner.description,
-            args_schema=inner.args_schema,
-            return_direct=inner.return_direct,
-            tags=inner.tags,
-            metadata=inner.metadata,
-            tool=inner,
-            call=dict(call),
-            gate=gate,
+            name=tool.name,
+            description=tool.description,
+            args_schema=tool.args_schema,
+            return_direct=tool.return_direct,
+            response_format=tool.response_format,
+            tags=tool.tags,
+            metadata=tool.metadata,
+            extras=tool.extras,
+            tool=tool,
+            **fields,
         )
 
     @property
@@ -134,6 +133,16 @@ class ToolProxy(BaseTool):
     def get_input_schema(self, config: RunnableConfig | None = None) -> Any:
         """Return the tool's own, in which a ToolNode finds what it has to fill in."""
         return self.tool.get_input_schema(config)
+
+    def _run(self, *_: Any, **__: Any) -> Any:
+        raise NotImplementedError("a guarded tool runs by its call alone")
+
+
+class ToolProxy(StandInTool):
+    """A tool behind a gate: it looks like the tool, and runs it if the gate lets it."""
+
+    call: dict[str, Any]
+    gate: Any
 
     @property
     def func(self) -> Any:
@@ -165,9 +174,6 @@ class ToolProxy(BaseTool):
             return await self.tool.ainvoke(input, config, **options)
 
         return await self.gate.enter(self.tool.name, self._arguments(input), invoke)
-
-    def _run(self, *_: Any, **__: Any) -> Any:
-        raise NotImplementedError("a guarded tool runs by its call alone")
 
     def _arguments(self, value: Any) -> dict[str, Any]:
         """Return the call's arguments as they arrive, without those the ToolNode fills in.

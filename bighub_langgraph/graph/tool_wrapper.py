@@ -78,7 +78,7 @@ def guard_tool_call(
         return handler(inner)
 
     host, _ = open_hosts(runtime)
-    return run_sync(_guard_call(request, call_handler, host, reported_later=reported_later))
+    return run_sync(guard_call(request, call_handler, host, reported_later=reported_later))
 
 
 async def aguard_tool_call(
@@ -90,13 +90,19 @@ async def aguard_tool_call(
 ) -> Any:
     """Guard one call of a ToolNode on the running loop; see `guard_tool_call`."""
     _, host = open_hosts(runtime)
-    flow = _guard_call(request, handler, host, reported_later=reported_later)
-    return await (_finish(flow) if only_blocks(request.tool) else flow)
+    flow = guard_call(request, handler, host, reported_later=reported_later)
+    return await (finish(flow) if only_blocks(request.tool) else flow)
 
 
-async def _guard_call(
-    request: ToolCallRequest, handler: Handler, host: GraphHost, *, reported_later: bool
+async def guard_call(
+    request: ToolCallRequest,
+    handler: Handler,
+    host: GraphHost,
+    *,
+    turn_id: TurnId | None = None,
+    reported_later: bool = False,
 ) -> Any:
+    """Guard one call; `turn_id` names its turn where the state's plan does not count."""
     config, call = request.runtime.config, request.tool_call
     await check_run(config, host)
     message = find_message(request.state, call["id"])
@@ -106,8 +112,8 @@ async def _guard_call(
     if error is not None:
         return error_message(call["name"], call["id"], error)
     plan = read_plan(request.state)
-    if not plan or message is None or plan["turn"] != message.id:
-        plan = new_plan(TurnId.of(config, message), host.runtime.settings)
+    if turn_id or not plan or message is None or plan["turn"] != message.id:
+        plan = new_plan(turn_id or TurnId.of(config, message), host.runtime.settings)
     wrapped = _WrappedCall(request, message, handler, host, plan, reported_later)
     return unwrap_single(await wrapped.run())
 
@@ -295,7 +301,7 @@ def _error_update(refused: RefusedCall) -> Update:
     return [error_message(call.tool, call.call_id, invalid_call_message(call.tool, refused.error))]
 
 
-async def _finish(flow: Coroutine[Any, Any, Any]) -> Any:
+async def finish(flow: Coroutine[Any, Any, Any]) -> Any:
     """Wait for a blocking tool even when cancelled, because its thread cannot be stopped."""
     task = asyncio.ensure_future(flow)
     try:
