@@ -37,7 +37,7 @@ from bighub_langgraph.journal.row_mapping import (
     to_storable,
     transition_to_row,
 )
-from bighub_langgraph.journal.sql_claims import ClaimTable
+from bighub_langgraph.journal.sql_claims import end_claim, take_claim
 from bighub_langgraph.journal.sql_outbox import Outbox
 from bighub_langgraph.journal.write_behind import WriteBehind
 from bighub_langgraph.sql_engines import Location, parse_location
@@ -91,7 +91,6 @@ class Journal:
         self._lease = lease
         self._process = ProcessIdentity()
         self._outbox = Outbox(self._db, self._process)
-        self._claims = ClaimTable(self._db, self._write_beat, self._is_dead)
         self._start()
         # When the journal is forgotten, and at interpreter exit.
         weakref.finalize(self, self._outbox.close)
@@ -197,13 +196,13 @@ class Journal:
 
     def claim(self, key: str, owner: str) -> Claim:
         """Take a claim, unless it has a result or a living process holds it; return it."""
-        claim = self._claims.claim(key, owner)
+        claim = take_claim(self._db, key, owner, beat=self._write_beat, is_dead=self._is_dead)
         self._heartbeat.start()
         return claim
 
     def end_claim(self, key: str, owner: str, result: Mapping[str, Any] | None = None) -> None:
         """Release an owner's claim, or keep its JSON-compatible result."""
-        self._claims.end(key, owner, result)
+        end_claim(self._db, key, owner, result)
 
     def lease_batch(
         self, at: float, limit: int, turn: str | None = None, *, early: bool = False

@@ -11,45 +11,39 @@ from bighub_langgraph.journal import schema
 from bighub_langgraph.sqldb import Database, execute, fetch_rows
 
 
-class ClaimTable:
-    """The claims of a journal on SQL.
+def take_claim(
+    database: Database,
+    key: str,
+    owner: str,
+    *,
+    beat: Callable[[sa.Connection], None],
+    is_dead: Callable[[str], bool],
+) -> Claim:
+    """Take a claim, unless it has a result or a living process holds it; return it.
 
-    Args:
-        beat: Writes the heartbeat of this process in a transaction, when it is due.
-        is_dead: Whether the process of an owner has ended.
+    With it, `beat` writes the heartbeat of this process when it is due.
     """
+    while True:
+        with database.transaction() as db:
+            if execute(db, schema.INSERT_CLAIM, key=key, owner=owner, at=database.now()):
+                beat(db)
+                return Claim(owner)
+            rows = fetch_rows(db, schema.SELECT_CLAIM, key=key)
+        for row in rows:
+            result = row["result"]
+            claim = Claim(row["owner"], None if result is None else json.loads(result))
+            if claim.result is not None or not is_dead(claim.owner):
+                return claim
+            end_claim(database, key, claim.owner)
 
-    def __init__(
-        self,
-        database: Database,
-        beat: Callable[[sa.Connection], None],
-        is_dead: Callable[[str], bool],
-    ) -> None:
-        self._db = database
-        self._beat = beat
-        self._is_dead = is_dead
 
-    def claim(self, key: str, owner: str) -> Claim:
-        """Take a claim, unless it has a result or a living process holds it; return it."""
-        while True:
-            with self._db.transaction() as db:
-                row = {"key": key, "owner": owner, "at": self._db.now()}
-                if execute(db, schema.INSERT_CLAIM, **row):
-                    self._beat(db)
-                    return Claim(owner)
-                rows = fetch_rows(db, schema.SELECT_CLAIM, key=key)
-            for stored in rows:
-                result = stored["result"]
-                claim = Claim(stored["owner"], None if result is None else json.loads(result))
-                if claim.result is not None or not self._is_dead(claim.owner):
-                    return claim
-                self.end(key, claim.owner)
-
-    def end(self, key: str, owner: str, result: Mapping[str, Any] | None = None) -> None:
-        """Release a claim, or keep its result."""
-        with self._db.transaction() as db:
-            if result is None:
-                execute(db, schema.DELETE_CLAIM, key=key, owner=owner)
-            else:
-                values = {"result": json.dumps(result), "at": self._db.now()}
-                execute(db, schema.FINISH_CLAIM, key=key, owner=owner, **values)
+def end_claim(
+    database: Database, key: str, owner: str, result: Mapping[str, Any] | None = None
+) -> None:
+    """Release a claim, or keep its result."""
+    with database.transaction() as db:
+        if result is None:
+            execute(db, schema.DELETE_CLAIM, key=key, owner=owner)
+        else:
+            values = {"result": json.dumps(result), "at": database.now()}
+            execute(db, schema.FINISH_CLAIM, key=key, owner=owner, **values)
