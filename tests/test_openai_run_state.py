@@ -1,8 +1,11 @@
 """Stopped runs: stored, answered, resumed elsewhere, at once and again; and what is refused."""
 
 import asyncio
+import copy
+import inspect
 import json
 import multiprocessing
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -16,7 +19,7 @@ import openai
 import pytest
 
 from bighub_langgraph import AsyncBighubOpenAI, Journal, RunState
-from bighub_langgraph.core.errors import InvalidCall
+from bighub_langgraph.core.errors import BighubGuardError, InvalidCall
 from bighub_langgraph.core.ports import Claim
 from bighub_langgraph.openai.errors import InvalidRunState, ProviderResponseError
 from tests.openai_answers import calls, fails, says
@@ -586,3 +589,57 @@ def test_a_call_resumed_by_its_request_id_is_not_run_by_its_state(
         with pytest.raises(InvalidRunState, match="was answered by its request id req_1"):
             client.resume(client.client.state_from_json(blob))
     assert ran == ["1"]
+
+
+def test_a_result_can_be_pickled_answered_and_resumed(
+    server: ResponsesServer, client_kind: str
+) -> None:
+    with runtime(client_kind, server, REVIEW, signing_key="key") as client:
+        client.tool("refund", refund)
+        key = {"extra_headers": {"x-key": "secret-1"}}
+        result = client.run(extra_create_args=key)
+        blob = pickle.dumps(result)
+        again = pickle.loads(blob)
+        assert b"secret-1" not in blob
+        assert (again, again.status, again.interruptions, again.usage) == (
+            result,
+            "interrupted",
+            result.interruptions,
+            result.usage,
+        )
+        assert copy.deepcopy(result).to_state().interruptions == again.interruptions
+        assert client.resume(again.to_state()).status == "interrupted"
+        state = client.client.state_from_json(again.to_state())
+        approve_all(state)
+        assert client.resume(state).status == "completed"
+
+
+def test_an_error_of_a_run_can_be_pickled_and_resumed(client_kind: str) -> None:
+    with ResponsesServer() as server, runtime(client_kind, server) as client:
+        server.script(calls(("refund", {"order": "1", "amount": 5})), fails(400), says("Done."))
+        client.tool("refund", refund)
+        with pytest.raises(ProviderResponseError) as raised:
+            client.run()
+        again = pickle.loads(pickle.dumps(raised.value))
+        assert type(again) is ProviderResponseError
+        assert (str(again), again.events) == (str(raised.value), raised.value.events)
+        assert client.resume(again.state)["output_text"] == "Done."
+
+
+def all_subclasses(kind: type) -> set[type]:
+    return {kind}.union(*map(all_subclasses, kind.__subclasses__()))
+
+
+ERRORS = sorted(all_subclasses(BighubGuardError), key=lambda kind: kind.__qualname__)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ERRORS if not kind.__module__.startswith("tes")])
+def test_every_exception_can_be_pickled(kind: Any) -> None:
+    arguments = inspect.signature(kind.__init__).parameters.values()
+    required = [
+        item for item in arguments if item.default is item.empty and "VAR" not in item.kind.name
+    ]
+    error = kind(*["text"] * max(1, len(required) - 1))
+    error.note = {"more": 1}
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), vars(again)) == (kind, str(error), vars(error))

@@ -16,10 +16,23 @@ BighubGuardError
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class BighubGuardError(Exception):
     """The base class of the package's exceptions."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A subclass may be made from other arguments than its message.
+        return _restore, (type(self), self.args, vars(self))
+
+
+def _restore(kind: type[Exception], args: tuple[Any, ...], attributes: dict[str, Any]) -> Exception:
+    """Return an exception that was pickled."""
+    error: Exception = BighubGuardError(*args)
+    error.__class__ = kind
+    vars(error).update(attributes)
+    return error
 
 
 class ConfigurationError(BighubGuardError, ValueError):

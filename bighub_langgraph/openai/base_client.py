@@ -35,7 +35,7 @@ from bighub_langgraph.openai.response_parsing import ModelResponse
 from bighub_langgraph.openai.responses_api import ResponsesApi
 from bighub_langgraph.openai.run import Run, RunContext, RunEnding, RunResult
 from bighub_langgraph.openai.run_approvals import PendingRequest, resolve_request
-from bighub_langgraph.openai.run_state import RunState
+from bighub_langgraph.openai.run_state import PickledRunState, RunState
 from bighub_langgraph.openai.run_verification import (
     check_against_journal,
     check_tools_unchanged,
@@ -103,6 +103,7 @@ class BaseClient(ClientSettings, ToolRegistration):
             InvalidRunState: It is not a stored run, or a newer one; its tools have changed; its
                 calls are not those of the journal; or it is not signed with `signing_key`.
         """
+        blob = blob.to_json() if isinstance(blob, PickledRunState) else blob
         run, response = parse_state(blob, self._tools, self._signing_key)
         context = self._make_context()._replace(ports=self._runtime.ports)
         run_sync(check_against_journal(run, context, is_signed=self._signing_key is not None))
@@ -127,6 +128,8 @@ class BaseClient(ClientSettings, ToolRegistration):
     def _resume(
         self, state: RunState, credentials: Mapping[str, Any] | None, *, streaming: bool
     ) -> Parts:
+        if isinstance(state, PickledRunState):
+            state = self.state_from_json(state)
         if not isinstance(state, RunState):
             raise InvalidRunState(
                 f"resume a RunState, such as state_from_json returns, not {state!r:.80}"

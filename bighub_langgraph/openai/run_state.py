@@ -6,7 +6,7 @@ A stored run is verified when it is loaded, see `run_verification`.
 import json
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from typing import Any
+from typing import Any, NamedTuple
 
 from bighub_langgraph.core.models import Answer, Approval
 from bighub_langgraph.openai.errors import InvalidRunState
@@ -17,6 +17,20 @@ from bighub_langgraph.openai.run_verification import FORMAT, VERSION, sign_blob
 from bighub_langgraph.openai.tools import ToolRegistry
 
 Json = dict[str, Any]
+
+
+class PickledRunState(NamedTuple):
+    """A run state that was pickled: load it with `runtime.state_from_json`, or resume it as it is.
+
+    It holds the text of `to_json`: no keys of services, and the calls are verified when it is
+    loaded.
+    """
+
+    blob: str
+
+    def to_json(self) -> str:
+        """Return the run as JSON text."""
+        return self.blob
 
 
 class RunState:
@@ -38,6 +52,22 @@ class RunState:
     ) -> None:
         self.run, self.response, self.fingerprints = run, response, dict(fingerprints)
         self._tools, self._clock, self._signing_key = tools, clock, signing_key
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PickledRunState, (self.to_json(),)
+
+    def __copy__(self) -> "RunState":
+        return RunState(
+            self.run,
+            self.response,
+            self._tools,
+            clock=self._clock,
+            fingerprints=self.fingerprints,
+            signing_key=self._signing_key,
+        )
+
+    def __deepcopy__(self, _: Any) -> "RunState":
+        return self.__copy__()  # the run within is replaced, never changed
 
     @property
     def interruptions(self) -> list[Json]:
