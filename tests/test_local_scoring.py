@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from bighub_langgraph.local import DomainSettings, Settings
 from bighub_langgraph.local.scoring import risk_limit
+from bighub_langgraph.local.scoring.codec import decode, dump_model, encode, load_model
 from bighub_langgraph.local.scoring.features import (
     Action,
     Evidence,
@@ -210,7 +211,7 @@ def test_a_similar_call_is_nearer_than_a_different_one() -> None:
 
 
 def test_the_regression_learns_which_feature_predicts_the_outcome() -> None:
-    model = Regression(0.5)
+    model = Regression.with_prior(0.5)
     for number in range(200):
         bad = number % 2 == 0
         model.learn(str(number), {"base": 1.0, "risky" if bad else "safe": 1.0}, bad=bad)
@@ -221,7 +222,7 @@ def test_the_regression_learns_which_feature_predicts_the_outcome() -> None:
 @pytest.mark.parametrize("first", [True, False, None])
 def test_a_corrected_label_counts_as_if_it_had_been_learned_at_once(*, first: bool | None) -> None:
     features = [{"base": 1.0, "kind": 1.0, "number": number % 7 / 3} for number in range(80)]
-    at_once, corrected = Regression(0.3), Regression(0.3)
+    at_once, corrected = Regression.with_prior(0.3), Regression.with_prior(0.3)
     for number, each in enumerate(features):
         at_once.learn(str(number), each, bad=number < 60)
         corrected.learn(str(number), each, bad=first)
@@ -233,27 +234,27 @@ def test_a_corrected_label_counts_as_if_it_had_been_learned_at_once(*, first: bo
 
 
 def test_a_regression_is_restored_from_its_state() -> None:
-    model, features = Regression(0.3), {"base": 1.0, "number": 0.5}
+    model, features = Regression.with_prior(0.3), {"base": 1.0, "number": 0.5}
     for number in range(1_100):
         model.learn(str(number), {**features, f"kind {number % 300}": 1.0}, bad=number % 3 == 0)
         if number % 100:
             continue
-        twin = Regression.from_state(json.loads(json.dumps(model.dump_state())))
+        twin = decode(json.loads(json.dumps(encode(model))))
         for each in (model, twin):
             each.learn(f"again {number}", features, bad=True)
         assert twin.predict(features) == model.predict(features)
 
 
 def test_an_identifier_that_occurs_once_takes_no_weight() -> None:
-    model = Regression(0.3)
+    model = Regression.with_prior(0.3)
     for number in range(100):
         features = {"base": 1.0, f"order-{number}": 1.0, "kind": 1.0}
         model.learn(str(number), features, bad=False)
-    assert list(model.dump_state()["features"]) == ["base", "kind"]
+    assert list(model.positions) == ["base", "kind"]
 
 
 def test_a_weight_that_is_not_used_any_more_goes_to_a_feature_that_is() -> None:
-    model = Regression(0.3)
+    model = Regression.with_prior(0.3)
     for number in range(3_000):
         bad = number % 2 == 0 and number > 2_000
         kind = "late" if bad else f"kind {number // 4}"
@@ -267,8 +268,7 @@ def test_a_model_is_restored_from_its_state() -> None:
     for number in range(600):
         label = Label.BAD if number % 5 == 0 else Label.GOOD
         model.learn(evidence(number, label, facts={"kind": "a", "n": float(number)}))
-    again = Model(settings)
-    again.load_state(json.loads(json.dumps(model.dump_state())))
+    again = load_model(settings, json.loads(json.dumps(dump_model(model))))
     for each in (model, again):
         each.learn(evidence(700, Label.BAD))
         each.learn(evidence(550, Label.GOOD)._replace(replaces=Label.BAD))

@@ -155,7 +155,9 @@ def resolve_approval(engine: Engine, request_id: str, body: ApprovalResolution) 
             modified_action=body.modified_action,
             resolved_at=at,
         )
-        return _approval_view(find_decision(engine, tx, decision.request_id))
+        view = _approval_view(find_decision(engine, tx, decision.request_id))
+    engine.learn()
+    return view
 
 
 def _approval_view(decision: DecisionRow | Row[Any]) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """The embedded engine: a store, what was learned from it, and the limits set on it."""
 
+import math
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, Self
 
 from sqlalchemy import Connection
@@ -70,6 +71,17 @@ class Engine:
             with self.trainer.current_model(tx, newest, self.clock()) as model:
                 yield model
 
+    def learn(self) -> None:
+        """Learn what was reported, after its commit, so that the next decision need not.
+
+        What fails here is learned before the next decision.
+        """
+        if not self.store.in_transaction:
+            with suppress(*self.store.faults), self.store.transaction() as tx:
+                newest = self.current_state(tx).newest_evidence
+                with self.trainer.current_model(tx, newest, -math.inf):
+                    pass
+
     @contextmanager
     def batch_transaction(self) -> Iterator[Connection]:
         """Open one transaction for several requests; each request's own becomes a part of it."""
@@ -93,9 +105,11 @@ class Engine:
             with self.batch_transaction() as tx:
                 if lock_sequences:
                     self.sequences.lock(tx)
-                return [_run_or_catch(operation, tx) for operation in operations]
+                results = [_run_or_catch(operation, tx) for operation in operations]
         except self.store.faults as error:
             return [store_unavailable("a commit", error)] * len(operations)
+        self.learn()
+        return results
 
     def count_decision(self, tx: Connection) -> None:
         """Count a decision. An engine in memory drops its oldest ones now and then."""

@@ -39,6 +39,11 @@ class Store(Database):
         with self.transaction() as tx:
             tx.execute(self.insert(heads).on_conflict_do_nothing(), rows)
 
+    @property
+    def in_transaction(self) -> bool:
+        """Whether this thread is within a transaction."""
+        return getattr(self._open, "connection", None) is not None
+
     def insert(self, table: Table) -> Any:
         """Return an INSERT with `on_conflict_do_nothing` and `on_conflict_do_update`."""
         return sqlite_insert(table) if self.sqlite else postgres_insert(table)

@@ -32,7 +32,9 @@ def report_outcome(engine: Engine, body: OutcomeReport) -> dict[str, Any]:
     """Report one outcome."""
     with engine.store.transaction() as tx:
         engine.sequences.lock(tx)
-        return _apply_report(engine, tx, body)
+        view = _apply_report(engine, tx, body)
+    engine.learn()
+    return view
 
 
 def report_outcomes(engine: Engine, body: OutcomeReportBatch) -> dict[str, Any]:
@@ -45,6 +47,7 @@ def report_outcomes(engine: Engine, body: OutcomeReportBatch) -> dict[str, Any]:
                 views.append(_apply_report(engine, tx, validate(OutcomeReport, item)))
             except ApiError as refusal:
                 errors.append({"index": index, "status": refusal.status, "detail": refusal.detail})
+    engine.learn()
     return {"reported": len(views), "failed": len(errors), "outcomes": views, "errors": errors}
 
 

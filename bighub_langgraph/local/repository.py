@@ -177,6 +177,12 @@ def iterate_good_labels(
         after = rows[-1][0]
 
 
+def find_replaced(tx: Connection, seq: int) -> Label | None:
+    """Return the label that the label with a sequence number replaced."""
+    rows = _REPLACED_LABEL.rows(tx, seq=seq)
+    return None if not rows or rows[0][0] is None else Label(rows[0][0])
+
+
 def _parse_label(row: tuple[Any, ...]) -> LabelRow:
     seq, request_id, domain, at, label, replaces, replaced_at, replaced_seq, *columns = row
     decision = DecisionRow._make(columns)
@@ -233,6 +239,7 @@ _LABELED_DECISIONS = (
     .order_by(evidence.c.seq)
 )
 _LABELS = Prepared(_LABELED_DECISIONS.limit(_LABELS_PER_QUERY))
+_REPLACED_LABEL = Prepared(select(evidence.c.replaces).where(evidence.c.seq == bindparam("seq")))
 _GOOD_LABELS = Prepared(
     _LABELED_DECISIONS.where(
         evidence.c.domain == bindparam("domain"), evidence.c.label == int(Label.GOOD)

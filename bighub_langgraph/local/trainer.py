@@ -9,7 +9,13 @@ from hashlib import sha256
 from sqlalchemy import Connection, delete, func, select
 
 from bighub_langgraph.local.engine_store import KEEPING, Store
-from bighub_langgraph.local.repository import LabelRow, iterate_good_labels, list_labels
+from bighub_langgraph.local.repository import (
+    LabelRow,
+    find_replaced,
+    iterate_good_labels,
+    list_labels,
+)
+from bighub_langgraph.local.scoring.codec import dump_model, load_model
 from bighub_langgraph.local.scoring.features import Label
 from bighub_langgraph.local.scoring.risk_model import Model
 from bighub_langgraph.local.settings import Settings
@@ -59,17 +65,18 @@ class Trainer:
             for row in rows:
                 # A process that reads later learns in the same order as one that reads at once.
                 self._learn_delayed(tx, last, row.evidence.at)
-                self._learn_label(row)
-                last = row.seq
+                self._learn_label(tx, row)
+                last, at = row.seq, max(at, row.evidence.at)
         self._learn_delayed(tx, last, at)
         is_due = start // SNAPSHOT_INTERVAL < last // SNAPSHOT_INTERVAL
         if is_due and not self._store.in_memory:
             self._save_snapshot(tx, last, at)
         self._last_seq = last
 
-    def _learn_label(self, row: LabelRow) -> None:
+    def _learn_label(self, tx: Connection, row: LabelRow) -> None:
         evidence, domain = row.evidence, row.decision.domain
-        if evidence.label is Label.GOOD:
+        # A bad outcome that is withdrawn has been looked into, so it need not age.
+        if evidence.label is Label.GOOD and evidence.replaces is not Label.BAD:
             if domain in self._waiting_since or self._model.label_delay(domain):
                 self._waiting_since.setdefault(domain, evidence.at)
                 if evidence.replaces is None:
@@ -81,7 +88,10 @@ class Trainer:
             if evidence.label is Label.BAD:
                 delay = evidence.at - evidence.replaced_at
                 self._model.record_correction(domain, delay, evidence.at)
-            if (row.replaced_seq or 0) > self._last_counted.get(domain, 0):
+            replaced_seq = row.replaced_seq or 0
+            if replaced_seq > self._last_counted.get(domain, 0) and (
+                find_replaced(tx, replaced_seq) is not Label.BAD
+            ):
                 evidence = evidence._replace(replaces=None)  # it did not count yet
         self._model.learn(evidence)
 
@@ -99,7 +109,8 @@ class Trainer:
             if self._counts_from(row)[0] > at:
                 break
             label_seq, domain = row.decision.label_seq or 0, row.decision.domain
-            if label_seq == row.seq or label_seq > last:  # a correction that is not read yet
+            is_current = label_seq == row.seq or label_seq > last  # a correction not read yet
+            if is_current and row.evidence.replaces is not Label.BAD:
                 # What it replaced was taken out when it was read.
                 self._model.learn(row.evidence._replace(replaces=None))
             self._last_counted[domain] = row.seq
@@ -118,14 +129,14 @@ class Trainer:
         if row is None:
             return 0
         model, self._last_counted, self._waiting_since = json.loads(zlib.decompress(row.state))
-        self._model.load_state(model)
+        self._model = load_model(self._settings, model)
         return int(row.seq)
 
     def _save_snapshot(self, tx: Connection, last: int, at: float) -> None:
         """Save the model, so that a new process need not learn everything again."""
         if not self._store.sqlite and not tx.execute(_TRY_LOCK).scalar_one():
             return  # another process saves one now, and may hold its row for longer
-        state = [self._model.dump_state(), self._last_counted, self._waiting_since]
+        state = [dump_model(self._model), self._last_counted, self._waiting_since]
         packed = zlib.compress(json.dumps(state).encode(), 1)
         tx.execute(delete(snapshots).where(snapshots.c.seq <= last))
         row = {"seq": last, "settings": self._fingerprint, "at": at, "state": packed}

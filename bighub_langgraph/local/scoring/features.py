@@ -3,6 +3,7 @@
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -120,12 +121,12 @@ class Features(NamedTuple):
     numbers: list[tuple[str, float]]
 
 
+@dataclass(slots=True)
 class Scales:
     """The running mean and spread of each number, by name."""
 
-    def __init__(self) -> None:
-        # name -> count, mean, sum of squared deviations
-        self.moments: dict[str, tuple[float, float, float]] = {}
+    # name -> count, mean, sum of squared deviations
+    moments: dict[str, tuple[float, float, float]] = field(default_factory=dict)
 
     def update(self, numbers: Iterable[tuple[str, float]]) -> None:
         """Include an action's numbers (Welford's algorithm)."""

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from bighub_langgraph.local.scoring.features import Action, Evidence
 
@@ -21,17 +22,20 @@ class Novelty(NamedTuple):
     reason: str
 
 
-class _Field:
+@dataclass(slots=True)
+class FieldContents:
     """The contents of a field of an action's calls, the one seen longest ago first."""
 
-    def __init__(self, calls: int = 0, new: int = 0, contents: list[str] | None = None) -> None:
-        self.calls, self.new = calls, new
-        self.contents = dict.fromkeys(contents or ())
+    calls: int = 0
+    new: int = 0
+    contents: dict[str, None] = field(default_factory=dict)
 
     def is_new(self, content: str) -> bool:
+        """Whether a content is new in a field that mostly has known ones."""
         return content not in self.contents and self.new <= _USUALLY_NEW * self.calls
 
     def add(self, content: str) -> None:
+        """Count a content."""
         self.calls += 1
         self.new += content not in self.contents
         self.contents.pop(content, None)
@@ -40,13 +44,13 @@ class _Field:
             del self.contents[next(iter(self.contents))]
 
 
+@dataclass(slots=True)
 class Familiarity:
     """What is known of an action's calls with an outcome: contents of fields, and ranges."""
 
-    def __init__(self) -> None:
-        self._fields: dict[str, _Field] = {}
-        self._largest: dict[str, float] = {}
-        self.largest_good = -math.inf  # value with a good outcome
+    fields: dict[str, FieldContents] = field(default_factory=dict)
+    largest: dict[str, float] = field(default_factory=dict)
+    largest_good: float = -math.inf  # value with a good outcome
 
     def find_novelties(self, action: Action) -> list[Novelty]:
         """Return what is new about a call of the action."""
@@ -54,42 +58,27 @@ class Familiarity:
         if action.value is not None and action.value > self.largest_good > -math.inf:
             largest = f"the largest {action.name} so far {self.largest_good:.2f}"
             novelties.append(Novelty(VALUE, f"{action.value:.2f} is new: {largest}"))
-        for field, content in _list_fields(action):
-            if field in self._fields and self._fields[field].is_new(content):
-                novelties.append(_describe(field, content))
-        for field, number in action.facts.items():
-            largest_number = self._largest.get(field, math.inf)
+        for name, content in _list_fields(action):
+            if name in self.fields and self.fields[name].is_new(content):
+                novelties.append(_describe(name, content))
+        for name, number in action.facts.items():
+            largest_number = self.largest.get(name, math.inf)
             if isinstance(number, float) and number > _FAR * largest_number + 1:
-                reason = f"{field} of {number:g} is new: the largest so far {largest_number:g}"
+                reason = f"{name} of {number:g} is new: the largest so far {largest_number:g}"
                 novelties.append(Novelty(ARGUMENT, reason))
         return novelties
 
     def add(self, evidence: Evidence) -> None:
         """Include a call with its first outcome."""
         action = evidence.action
-        for field, content in _list_fields(action):
-            if field in self._fields or len(self._fields) < _MAX_FIELDS:
-                self._fields.setdefault(field, _Field()).add(content)
-        for field, number in action.facts.items():
+        for name, content in _list_fields(action):
+            if name in self.fields or len(self.fields) < _MAX_FIELDS:
+                self.fields.setdefault(name, FieldContents()).add(content)
+        for name, number in action.facts.items():
             if isinstance(number, float) and (
-                field in self._largest or len(self._largest) < _MAX_FIELDS
+                name in self.largest or len(self.largest) < _MAX_FIELDS
             ):
-                self._largest[field] = max(number, self._largest.get(field, 0.0))
-
-    def dump_state(self) -> list[Any]:
-        """Return the state as JSON-compatible data."""
-        fields = {
-            name: [each.calls, each.new, list(each.contents)] for name, each in self._fields.items()
-        }
-        return [fields, self._largest, self.largest_good]
-
-    @classmethod
-    def from_state(cls, state: list[Any]) -> "Familiarity":
-        """Return the familiarity whose `dump_state` returned this."""
-        self = cls()
-        fields, self._largest, self.largest_good = state
-        self._fields = {name: _Field(*content) for name, content in fields.items()}
-        return self
+                self.largest[name] = max(number, self.largest.get(name, 0.0))
 
 
 _SHAPE = "*"

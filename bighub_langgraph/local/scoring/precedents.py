@@ -1,8 +1,7 @@
 """Precedents: the labelled calls that are most similar to an action, found by its embedding."""
 
 import math
-from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
@@ -56,37 +55,37 @@ class Comparison(NamedTuple):
     nearest: list[Precedent]
 
 
+@dataclass(slots=True)
 class Precedents:
     """The latest labelled calls of an action; when it is full, the newest replaces the oldest."""
 
-    def __init__(self, columns: int = _FIRST_COLUMNS) -> None:
-        self.calls: list[Precedent] = []
-        self._slots: dict[str, int] = {}
-        self._oldest = 0
-        # One column for each call: a search reads only the rows of the embedding's dimensions.
-        self._vectors: NDArray[np.float32] = np.zeros((_DIMENSIONS, columns), dtype=np.float32)
-        # For each call: whether it went bad, has an outcome, was denied; and the time.
-        self._labels: NDArray[np.float64] = np.zeros((4, columns))
+    calls: list[Precedent] = field(default_factory=list)
+    slots: dict[str, int] = field(default_factory=dict)
+    oldest: int = 0
+    # One column for each call: a search reads only the rows of the embedding's dimensions.
+    vectors: "NDArray[np.float32]" = field(default_factory=lambda: _make_columns(_DIMENSIONS, "f4"))
+    # For each call: whether it went bad, has an outcome, was denied; and the time.
+    labels: "NDArray[np.float64]" = field(default_factory=lambda: _make_columns(4, "f8"))
 
     @property
     def columns(self) -> int:
         """How many calls there is memory for."""
-        return int(self._vectors.shape[1])
+        return int(self.vectors.shape[1])
 
     def add(self, evidence: Evidence) -> None:
         """Add a labelled call; a later label of the same call replaces the earlier one."""
         action, label, request_id = evidence.action, evidence.label, evidence.request_id
-        if (slot := self._slots.get(request_id)) is None:
+        if (slot := self.slots.get(request_id)) is None:
             slot = self._find_slot()
-            self._slots[request_id] = slot
+            self.slots[request_id] = slot
             indices, values = _embed_action(action)
-            self._vectors[:, slot] = 0.0
-            self._vectors[indices, slot] = values.astype(np.float16)  # the precision of a snapshot
+            self.vectors[:, slot] = 0.0
+            self.vectors[indices, slot] = values
             summary = describe_call(action.name, action.value, action.target)
             about = evidence.decided_at, action.target, summary, action.value
             self.calls[slot] = Precedent(request_id, 1.0, label, *about)
         self.calls[slot] = self.calls[slot]._replace(label=label)
-        self._labels[:, slot] = label.bad, label.outcome, label is Label.DENIED, evidence.at
+        self.labels[:, slot] = label.bad, label.outcome, label is Label.DENIED, evidence.at
 
     def compare(
         self, action: Action, at: float, settings: DomainSettings, limit: int
@@ -96,8 +95,8 @@ class Precedents:
         if not count:
             return Comparison(0.0, 0.0, 0.0, [])
         indices, values = _embed_action(action)
-        similarities = (values @ self._vectors.take(indices, axis=0))[:count].clip(0.0, 1.0)
-        bad, outcome, denied, times = self._labels[:, :count]
+        similarities = (values @ self.vectors.take(indices, axis=0))[:count].clip(0.0, 1.0)
+        bad, outcome, denied, times = self.labels[:, :count]
         ages = np.maximum(0.0, at - times)
         weights = similarities**_SHARPNESS
         refused = 0.0
@@ -125,37 +124,15 @@ class Precedents:
         good = [call.value for call in self.calls if call.label is Label.GOOD]
         return max((value for value in good if value is not None), default=-math.inf)
 
-    def dump_state(self) -> dict[str, Any]:
-        """Return the state as JSON-compatible data."""
-        vectors = self._vectors.T.astype(np.float16, order="C")
-        return {
-            "calls": self.calls,
-            "vectors": b64encode(vectors.tobytes()).decode(),
-            "labels": self._labels.tolist(),
-            "oldest": self._oldest,
-        }
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> "Precedents":
-        """Return the precedents whose `dump_state` returned this."""
-        self = cls()
-        calls = [Precedent(*fields) for fields in state["calls"]]
-        self.calls = [call._replace(label=Label(call.label)) for call in calls]
-        self._slots = {call.request_id: slot for slot, call in enumerate(self.calls)}
-        self._oldest, self._labels = state["oldest"], np.array(state["labels"])
-        vectors = np.frombuffer(b64decode(state["vectors"]), dtype=np.float16)
-        self._vectors = vectors.reshape(-1, _DIMENSIONS).T.astype(np.float32, order="C")
-        return self
-
     def _find_slot(self) -> int:
         slot = len(self.calls)
         if slot == MAX_PRECEDENTS:
-            slot, self._oldest = self._oldest, (self._oldest + 1) % MAX_PRECEDENTS
-            del self._slots[self.calls[slot].request_id]
+            slot, self.oldest = self.oldest, (self.oldest + 1) % MAX_PRECEDENTS
+            del self.slots[self.calls[slot].request_id]
             return slot
         if slot == self.columns:
-            self._vectors = np.concatenate([self._vectors, np.zeros_like(self._vectors)], axis=1)
-            self._labels = np.concatenate([self._labels, np.zeros_like(self._labels)], axis=1)
+            self.vectors = np.concatenate([self.vectors, np.zeros_like(self.vectors)], axis=1)
+            self.labels = np.concatenate([self.labels, np.zeros_like(self.labels)], axis=1)
         self.calls.append(_NONE)
         return slot
 
@@ -170,6 +147,10 @@ class Precedents:
             for slot in order
             if similarities[slot] > 0
         ]
+
+
+def _make_columns(rows: int, dtype: str) -> "NDArray[Any]":
+    return np.zeros((rows, _FIRST_COLUMNS), dtype)
 
 
 _NONE = Precedent("", 0.0, Label.NOTHING, 0.0, None, "")

@@ -1,10 +1,9 @@
 """Bayesian logistic regression whose examples are kept, so that a label can be corrected."""
 
 import math
-from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -34,7 +33,7 @@ def expit(log_odds: float) -> float:
 
 
 @dataclass(slots=True)
-class _Example:
+class Example:
     """A labelled call, and the Gaussian term it contributes to the belief.
 
     Attributes:
@@ -50,6 +49,7 @@ class _Example:
     pull: float = 0.0
 
 
+@dataclass(slots=True)
 class Regression:
     """A Gaussian belief about the weights: the product of a prior and a term for each example.
 
@@ -59,22 +59,27 @@ class Regression:
 
     A feature gets a weight when it occurs for the second time; when there are too many, one that
     has not occurred for long is freed. So cost and memory stay bounded.
-
-    Args:
-        prior: The probability of a bad outcome before any example.
     """
 
-    def __init__(self, prior: float) -> None:
-        self._positions: dict[str, int] = {"base": 0}
-        self._candidates: dict[str, None] = {}  # features that occurred once
-        self._last_used = np.zeros(_FIRST_WEIGHTS, dtype=np.int64)
-        self._assigned = np.zeros(_FIRST_WEIGHTS, dtype=np.int64)
-        self._mean: NDArray[np.float64] = np.zeros(_FIRST_WEIGHTS)
-        self._mean[0] = _center(prior) / BASE_VALUE
-        self._covariance: NDArray[np.float64] = np.eye(_FIRST_WEIGHTS) * _VARIANCE
-        self._examples: dict[str, _Example] = {}
-        self._ring: list[str] = []  # the kept examples; the newest replaces the oldest
-        self._oldest = self._visited = self._step = 0
+    positions: dict[str, int]
+    mean: "NDArray[np.float64]"
+    covariance: "NDArray[np.float64]"
+    last_used: "NDArray[np.int64]"  # the step at which a weight was used last
+    assigned: "NDArray[np.int64]"  # the step at which a weight got its feature
+    candidates: dict[str, None] = field(default_factory=dict)  # features that occurred once
+    examples: dict[str, Example] = field(default_factory=dict)
+    ring: list[str] = field(default_factory=list)  # the examples; the newest replaces the oldest
+    oldest: int = 0
+    visited: int = 0
+    step: int = 0
+
+    @classmethod
+    def with_prior(cls, prior: float) -> "Regression":
+        """Return a regression that predicts a probability before any example."""
+        mean = np.zeros(_FIRST_WEIGHTS)
+        mean[0] = _center(prior) / BASE_VALUE
+        steps = np.zeros((2, _FIRST_WEIGHTS), dtype=np.int64)
+        return cls({"base": 0}, mean, np.eye(_FIRST_WEIGHTS) * _VARIANCE, *steps)
 
     def predict(self, features: Mapping[str, float]) -> float:
         """Return the probability of a bad outcome, moderated by the uncertainty of the weights."""
@@ -91,15 +96,15 @@ class Regression:
         replaces: bool | None = None,
     ) -> None:
         """Learn the label of a call, or None to forget it; `replaces` is what it was before."""
-        example = self._examples.get(request_id)
+        example = self.examples.get(request_id)
         if example is None:
-            self._step += 1
+            self.step += 1
             if replaces is None:
                 self._place(features)
             positions, values = self._select(features)
-            example = _Example(positions, values, self._step, bad)
+            example = Example(positions, values, self.step, bad)
             if replaces is None:
-                self._last_used[positions] = self._step
+                self.last_used[positions] = self.step
                 self._keep(request_id, example)
             else:
                 # It is not kept any more: its term is taken to be what it would be today.
@@ -107,44 +112,9 @@ class Regression:
                 example.curvature, example.pull = _make_term(margin, bad=replaces)
         example.bad = bad
         self._visit(example)
-        for _ in range(min(_REVISITS, len(self._ring))):
-            self._visited = (self._visited + 1) % len(self._ring)
-            self._visit(self._examples[self._ring[self._visited]])
-
-    def dump_state(self) -> dict[str, Any]:
-        """Return the state as JSON-compatible data."""
-        return {
-            "features": self._positions,
-            "candidates": list(self._candidates),
-            "used": [self._last_used.tolist(), self._assigned.tolist()],
-            "mean": self._mean.tolist(),
-            "covariance": b64encode(self._covariance.tobytes()).decode(),
-            "ring": self._ring,
-            "examples": [
-                [each.positions.tolist(), each.values.tolist(), *_list_rest(each)]
-                for each in map(self._examples.__getitem__, self._ring)
-            ],
-            "at": [self._oldest, self._visited, self._step],
-        }
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> "Regression":
-        """Return the regression whose `dump_state` returned this."""
-        self = cls(0.5)
-        self._positions = dict(state["features"])
-        self._candidates = dict.fromkeys(state["candidates"])
-        self._last_used, self._assigned = map(np.array, state["used"])
-        self._mean = np.array(state["mean"])
-        covariance = np.frombuffer(b64decode(state["covariance"]))
-        self._covariance = covariance.reshape(len(self._mean), -1).copy()
-        self._ring = state["ring"]
-        for request_id, (positions, values, *rest) in zip(
-            self._ring, state["examples"], strict=True
-        ):
-            example = _Example(np.array(positions, dtype=np.intp), np.array(values), *rest)
-            self._examples[request_id] = example
-        self._oldest, self._visited, self._step = state["at"]
-        return self
+        for _ in range(min(_REVISITS, len(self.ring))):
+            self.visited = (self.visited + 1) % len(self.ring)
+            self._visit(self.examples[self.ring[self.visited]])
 
     def _select(
         self, features: Mapping[str, float]
@@ -153,7 +123,7 @@ class Regression:
         weighted = [
             (position, value)
             for position, value in zip(
-                map(self._positions.get, features), features.values(), strict=True
+                map(self.positions.get, features), features.values(), strict=True
             )
             if position is not None
         ]
@@ -164,13 +134,13 @@ class Regression:
         self, positions: "NDArray[np.intp]", values: "NDArray[np.float64]"
     ) -> tuple["NDArray[np.float64]", float, float]:
         """The covariance of each weight with a sum of features, and the sum's mean and variance."""
-        direction = values @ self._covariance.take(positions, axis=0)
-        margin = float(self._mean.take(positions) @ values)
+        direction = values @ self.covariance.take(positions, axis=0)
+        margin = float(self.mean.take(positions) @ values)
         return direction, margin, float(direction.take(positions) @ values)
 
-    def _visit(self, example: _Example) -> None:
+    def _visit(self, example: Example) -> None:
         """Replace an example's term by the one at its optimum given all others."""
-        own = self._assigned.take(example.positions) <= example.step
+        own = self.assigned.take(example.positions) <= example.step
         if not own.all():
             example.positions, example.values = example.positions[own], example.values[own]
         direction, margin, variance = self._project(example.positions, example.values)
@@ -182,68 +152,64 @@ class Regression:
             curvature, pull = _make_term(optimum, bad=example.bad)
         more, change = curvature - example.curvature, pull - example.pull
         scale = max(_MIN_SHARE, 1 + more * variance)
-        self._mean += direction * ((change - more * margin) / scale)
-        self._covariance -= np.multiply.outer(direction * (more / scale), direction)
+        self.mean += direction * ((change - more * margin) / scale)
+        self.covariance -= np.multiply.outer(direction * (more / scale), direction)
         example.curvature, example.pull = curvature, pull
 
-    def _keep(self, request_id: str, example: _Example) -> None:
-        self._examples[request_id] = example
-        if len(self._ring) < _MAX_EXAMPLES:
-            self._ring.append(request_id)
+    def _keep(self, request_id: str, example: Example) -> None:
+        self.examples[request_id] = example
+        if len(self.ring) < _MAX_EXAMPLES:
+            self.ring.append(request_id)
             return
-        del self._examples[self._ring[self._oldest]]
-        self._ring[self._oldest] = request_id
-        self._oldest = (self._oldest + 1) % _MAX_EXAMPLES
+        del self.examples[self.ring[self.oldest]]
+        self.ring[self.oldest] = request_id
+        self.oldest = (self.oldest + 1) % _MAX_EXAMPLES
 
     def _place(self, names: Iterable[str]) -> None:
         """Give a weight to each feature that occurs for the second time."""
         for name in names:
-            if name in self._positions:
+            if name in self.positions:
                 continue
-            if name not in self._candidates:
-                self._candidates[name] = None
-                if len(self._candidates) > _MAX_CANDIDATES:
-                    del self._candidates[next(iter(self._candidates))]
+            if name not in self.candidates:
+                self.candidates[name] = None
+                if len(self.candidates) > _MAX_CANDIDATES:
+                    del self.candidates[next(iter(self.candidates))]
             elif (position := self._find_place()) is not None:
-                del self._candidates[name]
-                self._positions[name] = position
-                self._last_used[position] = self._assigned[position] = self._step
+                del self.candidates[name]
+                self.positions[name] = position
+                self.last_used[position] = self.assigned[position] = self.step
 
     def _find_place(self) -> int | None:
         """A free weight; one that has not been used for long is freed."""
-        size = len(self._positions)
-        if size < len(self._mean):
+        size = len(self.positions)
+        if size < len(self.mean):
             return size
         if size < _MAX_WEIGHTS:
             self._grow(min(_MAX_WEIGHTS, 2 * size))
             return size
-        position = 1 + int(self._last_used[1:].argmin())
-        if self._last_used[position] > self._step - _IDLE_EXAMPLES:
+        position = 1 + int(self.last_used[1:].argmin())
+        if self.last_used[position] > self.step - _IDLE_EXAMPLES:
             return None
-        name = next(name for name, used in self._positions.items() if used == position)
-        del self._positions[name]
-        self._mean[position] = self._covariance[position] = self._covariance[:, position] = 0.0
-        self._covariance[position, position] = _VARIANCE
+        name = next(name for name, used in self.positions.items() if used == position)
+        del self.positions[name]
+        self.mean[position] = self.covariance[position] = self.covariance[:, position] = 0.0
+        self.covariance[position, position] = _VARIANCE
         return position
 
     def _grow(self, size: int) -> None:
-        used = len(self._mean)
+        used = len(self.mean)
         covariance = np.eye(size) * _VARIANCE
-        covariance[:used, :used] = self._covariance
-        self._covariance = covariance
-        self._mean, self._last_used, self._assigned = (
+        covariance[:used, :used] = self.covariance
+        self.covariance = covariance
+        self.mean, self.last_used, self.assigned = (
             np.concatenate([array, np.zeros(size - used, dtype=array.dtype)])
-            for array in (self._mean, self._last_used, self._assigned)
+            for array in (self.mean, self.last_used, self.assigned)
         )
 
 
 def _center(prior: float) -> float:
     """The mean log odds whose prediction, moderated by the uncertainty, is the prior."""
     return logit(prior) * math.sqrt(1 + math.pi * _VARIANCE * BASE_VALUE**2 / 8)
-
-
-def _list_rest(example: _Example) -> list[Any]:
-    return [example.step, example.bad, example.curvature, example.pull]
 
 
 def _find_optimum(mean: float, variance: float, *, bad: bool) -> float:

@@ -145,6 +145,8 @@ class AutomationMonitor:
         self.bad += bad - (replaced is Label.BAD)
         if settings.max_bad_rate is None or not evidence.is_news:
             return
+        if evidence.decided_at < self.paused_until:
+            return  # it ran before the pause and is no reason for another
         self.outcomes_since_pause += 1
         if self.outcomes_since_pause > _ALARM_DURATION:
             self.pauses = 0

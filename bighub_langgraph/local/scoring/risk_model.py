@@ -1,9 +1,8 @@
 """The risk model: what it expects of an action, and how it learns from outcomes."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from bighub_langgraph.local.scoring.features import (
     Action,
@@ -88,20 +87,6 @@ class ActionState:
         elif replaced is Label.GOOD and value >= self.familiarity.largest_good:
             self.familiarity.largest_good = self.precedents.find_largest_good_value()
 
-    def dump_state(self) -> list[Any]:
-        """Return the state as JSON-compatible data."""
-        counts = [self.good, self.bad, self.denials, self.last_at]
-        return [*counts, self.precedents.dump_state(), self.familiarity.dump_state()]
-
-    @classmethod
-    def from_state(cls, state: list[Any]) -> "ActionState":
-        """Return the action whose `dump_state` returned this."""
-        *counts, precedents, familiarity = state
-        self = cls(*counts)
-        self.precedents = Precedents.from_state(precedents)
-        self.familiarity = Familiarity.from_state(familiarity)
-        return self
-
 
 @dataclass(slots=True)
 class DomainState:
@@ -121,34 +106,6 @@ class DomainState:
         """How many precedents there is memory for."""
         return sum(action.precedents.columns for action in self.actions.values())
 
-    def dump_state(self) -> dict[str, Any]:
-        """Return the state as JSON-compatible data."""
-        return {
-            "regression": self.regression.dump_state(),
-            "scales": self.scales.moments,
-            "actions": {name: action.dump_state() for name, action in self.actions.items()},
-            "limits": {kind: asdict(limit) for kind, limit in self.limits.items()},
-            "drift": asdict(self.drift),
-            "automation": asdict(self.automation),
-            "rest": [self.limits_since, self.correction_delays],
-        }
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> "DomainState":
-        """Return the domain whose `dump_state` returned this."""
-        scales = Scales()
-        scales.moments = state["scales"]
-        return cls(
-            Regression.from_state(state["regression"]),
-            scales,
-            {name: ActionState.from_state(action) for name, action in state["actions"].items()},
-            {kind: RiskLimit(**limit) for kind, limit in state["limits"].items()},
-            state["rest"][0],
-            DriftDetector(**state["drift"]),
-            AutomationMonitor(**state["automation"]),
-            state["rest"][1],
-        )
-
 
 class Model:
     """Everything learned so far. The same evidence in the same order gives the same model.
@@ -158,7 +115,7 @@ class Model:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._good = self._bad = self._columns = 0
+        self.good = self.bad = 0
         self.domains: dict[str, DomainState] = {}  # the latest used comes last
 
     def assess(self, action: Action, at: float) -> Assessment:
@@ -167,7 +124,9 @@ class Model:
         Its risk is the bad rate of its precedents, weighted by likeness, and of the regression.
         """
         settings = self._settings.for_domain(action.domain)
-        domain = self.domains.get(action.domain) or DomainState(Regression(self._prior()))
+        domain = self.domains.get(action.domain) or DomainState(
+            Regression.with_prior(self._prior())
+        )
         state = domain.actions.get(action.name) or ActionState()
         features = domain.scales.scale(extract_features(action))
         regression = domain.regression.predict(_regression_inputs(features))
@@ -221,20 +180,20 @@ class Model:
         """Learn from the label of an earlier decision."""
         action, label, replaced = evidence.action, evidence.label, evidence.replaces
         settings, domain = self._settings.for_domain(action.domain), self._use_domain(action.domain)
-        columns = domain.columns
-        domain.actions[action.name] = state = domain.actions.pop(action.name, None) or ActionState()
-        if len(domain.actions) > _MAX_ACTIONS:
-            del domain.actions[next(iter(domain.actions))]
+        state = domain.actions.pop(action.name, None)
+        if state is None:
+            self._make_room(domain)
+            state = ActionState()
+        domain.actions[action.name] = state
         state.learn(evidence)
-        self._columns += domain.columns - columns
         was_outcome = replaced is not None and replaced.outcome
         if not (label.outcome or was_outcome):
             return  # people's refusals are no outcomes
         features = extract_features(action)
         if not was_outcome:
             domain.scales.update(features.numbers)
-        self._good += (label is Label.GOOD) - (replaced is Label.GOOD)
-        self._bad += label.bad - (replaced is Label.BAD)
+        self.good += (label is Label.GOOD) - (replaced is Label.GOOD)
+        self.bad += label.bad - (replaced is Label.BAD)
         domain.regression.learn(
             evidence.request_id,
             _regression_inputs(domain.scales.scale(features)),
@@ -277,35 +236,23 @@ class Model:
         if not before and self.label_delay(domain):
             self.restart_limits(domain, at)
 
-    def dump_state(self) -> dict[str, Any]:
-        """Return everything learned as JSON-compatible data."""
-        return {
-            "good": self._good,
-            "bad": self._bad,
-            "domains": {name: domain.dump_state() for name, domain in self.domains.items()},
-        }
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Replace everything learned by what `dump_state` returned."""
-        self._good, self._bad = state["good"], state["bad"]
-        self.domains = {
-            name: DomainState.from_state(domain) for name, domain in state["domains"].items()
-        }
-        self._columns = sum(domain.columns for domain in self.domains.values())
-
     def _prior(self) -> float:
-        return (self._bad + _PRIOR_BAD) / (self._good + self._bad + _PRIOR_OUTCOMES)
+        return (self.bad + _PRIOR_BAD) / (self.good + self.bad + _PRIOR_OUTCOMES)
 
     def _use_domain(self, name: str) -> DomainState:
-        """A domain's state, created if needed; those not used for longest are dropped."""
-        state = self.domains.pop(name, None) or DomainState(Regression(self._prior()))
-        self.domains[name] = state
-        while len(self.domains) > 1 and (
-            len(self.domains) > _MAX_DOMAINS or self._columns > _MAX_COLUMNS
-        ):
-            dropped = self.domains.pop(next(iter(self.domains)))
-            self._columns -= dropped.columns
+        state = self.domains.pop(name, None)
+        self.domains[name] = state = state or DomainState(Regression.with_prior(self._prior()))
         return state
+
+    def _make_room(self, domain: DomainState) -> None:
+        """Drop what was not used for longest, so that memory stays bounded."""
+        if len(domain.actions) >= _MAX_ACTIONS:
+            del domain.actions[next(iter(domain.actions))]
+        columns = sum(each.columns for each in self.domains.values())
+        while len(self.domains) > 1 and (
+            len(self.domains) > _MAX_DOMAINS or columns > _MAX_COLUMNS
+        ):
+            columns -= self.domains.pop(next(iter(self.domains))).columns
 
 
 def _mix(near: Comparison, bad: float, total: float) -> float:
