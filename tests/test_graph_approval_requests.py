@@ -35,9 +35,10 @@ class Desk:
         self.bighub = ScriptedBighub(says or "review_recommended")
         self.shop = Shop()
         more = options.pop("more", [])
+        tools = options.pop("tools_of_shop", None) or self.shop.tools()
         self.guard = BighubGuard(bighub=self.bighub, **options)
         model = ScriptedModel(script=[asks_for(*(calls or (REFUND,))), *more, "Done."])
-        tools, saver = self.shop.tools(), InMemorySaver()
+        saver = InMemorySaver()
         self.graph: Any = (
             create_guarded_agent(model, tools, self.guard, checkpointer=saver)
             if host == "ready"
@@ -276,3 +277,46 @@ def test_what_the_model_reads_after_a_block_names_what_bighub_offers(host: str) 
     assert "no such order" in events
     assert "BIGHUB suggests: look_up" in events
     assert "Do not repeat this call" in events
+
+
+def test_a_description_that_raises_is_replaced_by_the_usual_text(host: str) -> None:
+    desk = Desk(host, approvals=ApprovalPolicy(describe=lambda _, args: args["customer"]))
+    assert desk.request["description"].startswith("refund(order_id='o1', amount=40)")
+    desk.answer(YES)
+    assert desk.shop.ran == [("refund", 40)]
+
+
+def test_an_edit_that_cannot_be_evaluated_is_asked_again(host: str) -> None:
+    policy = ToolPolicy(value_from_args=lambda args: {40: 40.0, 5: 5.0}[args["amount"]])
+    desk = Desk(host, tools={"refund": policy})
+    desk.answer(edit(order_id="o1", amount=9))
+    assert "value_from_args of 'refund' raised KeyError" in desk.request["description"]
+    assert desk.shop.ran == []
+    desk.answer(edit(order_id="o1", amount=5))
+    assert desk.shop.ran == [("refund", 5)]
+
+
+def test_an_argument_that_the_tool_does_not_have_is_refused_before_anyone_is_asked(
+    host: str,
+) -> None:
+    desk = Desk(host, call("refund", order_id="o1", amount=40, approved_by="the CFO"))
+    assert "__interrupt__" not in desk.state
+    assert (
+        "it has no argument 'approved_by', only amount, order_id" in (answers(desk.state)["call-1"])
+    )
+    assert desk.bighub.evaluations == []
+
+
+def test_the_model_reads_that_a_person_changed_a_call_that_answers_in_blocks(host: str) -> None:
+    block = {"type": "text", "text": "paid"}
+
+    def refund(amount: float) -> list[dict[str, Any]]:
+        """Pay money back."""
+        return [block]
+
+    desk = Desk(host, call("refund", amount=40), tools_of_shop=[refund])
+    desk.answer(edit(amount=5))
+    [message] = [item for item in desk.state["messages"] if item.type == "tool"]
+    note, *blocks = message.content
+    assert note["text"].endswith("What ran: refund(amount=5)")
+    assert blocks == [block]

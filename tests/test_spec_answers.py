@@ -87,7 +87,6 @@ UNCLEAR: Any = ([], [])
         ({"type": "edit", "edited_action": ACTION}, EDITED),
         ([{"type": "edit", "args": {"action": "refund", "args": {"amount": 5.0}}}], EDITED),
         ({"resolution": "approved", "arguments": {"amount": 5.0}}, EDITED),
-        ({"type": "approve", "edited_action": ACTION}, EDITED),
         (json.dumps({"type": "edit", "edited_action": ACTION}), EDITED),
         ({"type": "respond", "message": "no need"}, UNCLEAR),  # nothing runs, no one denied it
         ("approve", UNCLEAR),
@@ -97,6 +96,7 @@ UNCLEAR: Any = ([], [])
         ({"type": ["approve"]}, UNCLEAR),
         ({"type": "approve", "resolution": "denied"}, UNCLEAR),
         ({"type": "approve", "arguments": "all"}, UNCLEAR),
+        ({"type": "approve", "edited_action": ACTION}, UNCLEAR),
         ({"type": "edit"}, UNCLEAR),
         ({"type": "edit", "edited_action": ACTION, "arguments": SHOWN}, UNCLEAR),
         ({"type": "edit", "edited_action": {"name": "steal", "args": {}}}, UNCLEAR),

@@ -1,4 +1,4 @@
-"""Approval answers: parse what an approver sends, record it, build what an approver is shown."""
+"""Approval answers: parse what an approver sends, and record it."""
 
 import contextlib
 import json
@@ -7,12 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bighub_langgraph.core.errors import BighubGuardError, InvalidCall
-from bighub_langgraph.core.jsonable import format_call, short_repr, to_jsonable, truncate
+from bighub_langgraph.core.jsonable import short_repr
 from bighub_langgraph.core.lifecycle import AnswerGiven, CallCancelled, NobodyToAsk
-from bighub_langgraph.core.models import Answer, Approval, CallRecord, Decision, State, digest
+from bighub_langgraph.core.models import Answer, Approval, CallRecord, digest
 from bighub_langgraph.core.ports import Ports
-
-MAX_ROWS = 3
 
 
 class InvalidApprovalResponse(BighubGuardError):
@@ -179,6 +177,8 @@ def _parse_answer(decision: Mapping[str, Any], call: PendingApproval) -> Approva
     tool, arguments = _parse_edit(decision, call)
     if tool == call.tool and digest(arguments) == digest(call.arguments):
         return replace(parsed, answer=Answer.APPROVE)
+    if answer is Answer.APPROVE and "arguments" not in decision:
+        raise InvalidApprovalResponse(f"an approval of {call.tool} names other arguments: edit it")
     _check_allowed(Answer.EDIT, call)
     return replace(parsed, answer=Answer.EDIT, tool=tool, arguments=arguments)
 
@@ -283,27 +283,6 @@ def _describe_expected(pending: Sequence[PendingApproval]) -> str:
     return f'send {{"decisions": [...]}} with one decision for each of: {calls}'
 
 
-# -- recording ------------------------------------------------------------------------------------
-
-
-async def record_answer(record: CallRecord, approval: Approval, ports: Ports) -> CallRecord:
-    """Record a person's answer. The first one wins; returns the journal's record."""
-    return await ports.transition_or_load(record.key, AnswerGiven(approval))
-
-
-async def cancel_call(record: CallRecord, reason: str, ports: Ports) -> CallRecord:
-    """End a call that nobody waits for any more; returns the journal's record."""
-    return await ports.transition_or_load(record.key, CallCancelled(reason))
-
-
-async def block_call(record: CallRecord, reason: str, ports: Ports) -> CallRecord:
-    """Block a call that needs a person where none can be asked; returns the journal's record."""
-    return await ports.transition_or_load(record.key, NobodyToAsk(reason))
-
-
-# -- what an approver is shown ---------------------------------------------------------------------
-
-
 def build_answer_schema(call: PendingApproval) -> dict[str, Any]:
     """Build the JSON schema of an answer about one call, for tools that render a form."""
     types = [answer.value for answer in call.allowed]
@@ -328,59 +307,19 @@ def build_answer_schema(call: PendingApproval) -> dict[str, Any]:
     }
 
 
-def describe_call(record: CallRecord, arguments: Mapping[str, Any]) -> str:
-    """Return the text that a person reads before answering."""
-    lines = [format_call(record.tool, arguments)]
-    if record.state is State.UNKNOWN:
-        lines += [
-            f"This call was started, and whether it took effect is not known: {record.reason}.",
-            (
-                'Answer "ran" with what it returned, "failed" if it did not take effect and must '
-                'not, or "run again". A form without these takes them as a response.'
-            ),
-        ]
-    if record.decision is not None:
-        lines += _describe_decision(record.decision)
-    return "\n".join(lines)
+# -- recording ------------------------------------------------------------------------------------
 
 
-def _describe_decision(decision: Decision) -> list[str]:
-    heading = f"BIGHUB says {decision.raw_recommendation.replace('_', ' ')}"
-    if decision.risk_score is not None:
-        heading += f", risk {decision.risk_score:.2f}"
-    if decision.confidence is not None:
-        heading += f", confidence {decision.confidence}"
-    lines = [f"{heading}.", decision.reason]
-    lines += _describe_rows("Instead", decision.alternatives, "action", "rationale")
-    lines += _describe_rows("Earlier", decision.precedents, "action", "outcome")
-    return [line for line in lines if line]
+async def record_answer(record: CallRecord, approval: Approval, ports: Ports) -> CallRecord:
+    """Record a person's answer. The first one wins; returns the journal's record."""
+    return await ports.transition_or_load(record.key, AnswerGiven(approval))
 
 
-def _describe_rows(title: str, rows: Sequence[Mapping[str, Any]], *names: str) -> list[str]:
-    texts = [
-        ": ".join(str(row[name]) for name in names if row.get(name)) for row in rows[:MAX_ROWS]
-    ]
-    return [f"{title}: {truncate(text, 200)}" for text in texts if text]
+async def cancel_call(record: CallRecord, reason: str, ports: Ports) -> CallRecord:
+    """End a call that nobody waits for any more; returns the journal's record."""
+    return await ports.transition_or_load(record.key, CallCancelled(reason))
 
 
-def build_evidence(record: CallRecord) -> dict[str, Any]:
-    """Build the same for programs: JSON-compatible, under the `bighub` key of a request."""
-    evidence: dict[str, Any] = {
-        "tool_call_id": record.call_id,
-        "key": record.key,
-        "state": record.state.value,
-        "expires_at": record.expires_at,
-    }
-    decision = record.decision
-    if decision is None:
-        return evidence
-    return evidence | {
-        "recommendation": decision.raw_recommendation,
-        "confidence": decision.confidence,
-        "risk_score": decision.risk_score,
-        "rationale": decision.reason,
-        "alternatives": to_jsonable(decision.alternatives),
-        "precedents": to_jsonable(decision.precedents),
-        "trajectory_health": decision.trajectory_health,
-        "request_id": decision.request_id,
-    }
+async def block_call(record: CallRecord, reason: str, ports: Ports) -> CallRecord:
+    """Block a call that needs a person where none can be asked; returns the journal's record."""
+    return await ports.transition_or_load(record.key, NobodyToAsk(reason))

@@ -68,12 +68,6 @@ def short_repr(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - see above
 
 
-def format_call(tool: str, arguments: Mapping[str, Any]) -> str:
-    """Return a tool call as people read it, such as `refund(order='o1', amount=5)`."""
-    members = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
-    return f"{tool}({truncate(members, 600)})"
-
-
 def replace_surrogates(text: str) -> str:
     """Return a text that UTF-8 can encode: lone surrogates, as in odd file names, become `?`."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()

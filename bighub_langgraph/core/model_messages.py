@@ -1,10 +1,11 @@
 """The messages that the model reads about a call that did not simply run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, assert_never
 
 from bighub_langgraph.core.decision import lacks_context
-from bighub_langgraph.core.jsonable import format_call, truncate
+from bighub_langgraph.core.evidence import format_call, visible_alternatives, visible_reason
+from bighub_langgraph.core.jsonable import truncate
 from bighub_langgraph.core.models import Answer, CallRecord, State, ToolFailed
 
 LONGEST_REASON = 600
@@ -45,10 +46,9 @@ def message_for_model(record: CallRecord) -> str:  # noqa: PLR0911 - one case pe
             assert_never(record.state)
 
 
-def output_after_edit(tool: str, arguments: Mapping[str, Any], output: str) -> str:
-    """Return the output of a call that ran with other arguments than the model's."""
-    call = format_call(tool, arguments)
-    return f"A person changed this call before it ran. What ran: {call}\n{output}"
+def edit_note(tool: str, arguments: Mapping[str, Any]) -> str:
+    """Return what the model reads before the output of a call whose arguments a person changed."""
+    return f"A person changed this call before it ran. What ran: {format_call(tool, arguments)}"
 
 
 def invalid_call_message(tool: str, error: object) -> str:
@@ -60,11 +60,14 @@ def _blocked_message(record: CallRecord) -> str:
     approval, decision = record.approval, record.decision
     is_rejected = approval is not None and approval.answer is Answer.REJECT
     subject = "A person rejected this call" if is_rejected else f"{record.tool} was not run"
-    parts = [f"{subject}: {_one_line(record.reason)}." if record.reason else f"{subject}."]
+    is_of_bighub = decision is not None and record.reason == decision.reason
+    reason = visible_reason(record) if is_of_bighub else record.reason
+    parts = [f"{subject}: {_one_line(reason)}." if reason else f"{subject}."]
     if decision is not None and lacks_context(decision):
         parts.append(_missing_context(decision.reply))
-    if decision is not None and not is_rejected and decision.alternatives:
-        parts.append(f"BIGHUB suggests: {_list_actions(decision.alternatives)}.")
+    actions = [str(row["action"]) for row in visible_alternatives(record) if row.get("action")]
+    if actions and not is_rejected:
+        parts.append(f"BIGHUB suggests: {_one_line('; '.join(actions[:3]))}.")
     return " ".join([*parts, DO_NOT_REPEAT])
 
 
@@ -79,11 +82,6 @@ def _missing_context(reply: Mapping[str, Any]) -> str:
         if isinstance(value, list | tuple) and value:
             return f"BIGHUB needs to know more: {_one_line('; '.join(map(str, value)))}."
     return "BIGHUB needs more context about this call."
-
-
-def _list_actions(alternatives: Sequence[Mapping[str, Any]]) -> str:
-    actions = [str(row["action"]) for row in alternatives if row.get("action")]
-    return _one_line("; ".join(actions[:3]))
 
 
 def _one_line(text: str) -> str:

@@ -1,5 +1,6 @@
 """The question a person gets about calls, and what becomes of the answers."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
 
@@ -14,13 +15,14 @@ from bighub_langgraph.core.approval_answers import (
     PendingApproval,
     block_call,
     build_answer_schema,
-    build_evidence,
-    describe_call,
     parse_answers,
     record_answer,
 )
+from bighub_langgraph.core.errors import InvalidCall
+from bighub_langgraph.core.evidence import build_evidence, describe_call
+from bighub_langgraph.core.jsonable import copy_jsonable
 from bighub_langgraph.core.models import Answer, Approval, CallRecord, State, ToolCall
-from bighub_langgraph.core.policy import GuardSettings
+from bighub_langgraph.core.policy import GuardSettings, build_evaluation_request
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.core.recovery import resolve_unknown
 from bighub_langgraph.core.reporting import build_event
@@ -36,7 +38,9 @@ from bighub_langgraph.graph.langgraph_internals import (
 from bighub_langgraph.graph.plan import CHANNEL, Plan, PlannedCall, next_action, plan_call, subplan
 from bighub_langgraph.graph.tool_execution import GraphHost
 from bighub_langgraph.graph.tool_messages import emit_event
-from bighub_langgraph.graph.validation import find_argument_errors
+from bighub_langgraph.graph.validation import find_argument_errors, parameter_names
+
+log = logging.getLogger("bighub_langgraph")
 
 NOT_UNDERSTOOD = "the answer to the question about it was not understood: {}"
 
@@ -187,8 +191,7 @@ class ApprovalRequest:
         return {"action_requests": requests, "review_configs": configs}
 
     def _action_request(self, call: PlannedCall, record: CallRecord) -> dict[str, Any]:
-        describe = self._settings.approvals.describe or describe_call
-        description = describe(record, call["args"])
+        description = self._describe(call, record)
         if unclear := self._plan["unclear"]:
             description = f"The last answer was not understood: {unclear}\n{description}"
         return {
@@ -254,6 +257,15 @@ class ApprovalRequest:
             )
         return pending
 
+    def _describe(self, call: PlannedCall, record: CallRecord) -> str:
+        if (describe := self._settings.approvals.describe) is not None:
+            try:
+                return str(describe(record, copy_jsonable(call["args"])))
+            except Exception:
+                log.exception("describe= raised; the person reads the usual text")
+        tool = self._tools.get(call["name"])
+        return describe_call(record, call["args"], parameter_names(tool) if tool else None)
+
     def _check_edit(self, answer: ApprovalAnswer) -> None:
         if answer.arguments is None or not self._tools:
             return
@@ -261,6 +273,11 @@ class ApprovalRequest:
             raise InvalidApprovalResponse(f"an edit names {answer.tool!r}, which is no tool here")
         if error := find_argument_errors(self._tools[answer.tool], answer.arguments):
             raise InvalidApprovalResponse(error)
+        try:  # the policy's own functions may raise for these arguments
+            edited = ToolCall("", "", answer.call_id, answer.tool, answer.arguments)
+            build_evaluation_request(edited, self._settings)
+        except InvalidCall as invalid:
+            raise InvalidApprovalResponse(str(invalid)) from invalid
 
     async def _record_answer(
         self, answer: ApprovalAnswer, config: RunnableConfig, ports: Ports

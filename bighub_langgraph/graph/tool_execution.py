@@ -20,7 +20,7 @@ from bighub_langgraph.core.claims import ExecutionResult, ToolFinished, ToolPaus
 from bighub_langgraph.core.context import enter_call
 from bighub_langgraph.core.evaluation import EditedCall, RefusedCall, evaluate_calls
 from bighub_langgraph.core.jsonable import exception_text
-from bighub_langgraph.core.model_messages import invalid_call_message, output_after_edit
+from bighub_langgraph.core.model_messages import edit_note, invalid_call_message
 from bighub_langgraph.core.models import (
     CallRecord,
     State,
@@ -276,16 +276,21 @@ def update_of(result: ExecutionResult, call: ToolCall) -> Update:
     if not isinstance(update, ToolMessage | Command | dict | list):
         # Resolved by a probe or a person: the text is the tool's output.
         status = "success" if record.state is State.EXECUTED else "error"
-        return [
-            ToolMessage(str(update), name=record.tool, tool_call_id=record.call_id, status=status)
-        ]
+        call_id = record.call_id
+        update = [ToolMessage(str(update), name=record.tool, tool_call_id=call_id, status=status)]
     if record.edited_from is not None:
         update = map_tool_messages(update, call.turn, lambda message: _mention_edit(message, call))
     return map_tool_messages(update, call.turn, mark_replayed) if result.replayed else update
 
 
 def _mention_edit(message: ToolMessage, call: ToolCall) -> ToolMessage:
-    if not isinstance(message.content, str) or message.tool_call_id != call.call_id:
+    if message.tool_call_id != call.call_id:
         return message
-    content = output_after_edit(call.tool, call.arguments, message.content)
-    return message.model_copy(update={"content": content})
+    note, content = edit_note(call.tool, call.arguments), message.content
+    blocks = content if isinstance(content, list) else [content]
+    changed = (
+        f"{note}\n{content}"
+        if isinstance(content, str)
+        else [{"type": "text", "text": note}, *blocks]
+    )
+    return message.model_copy(update={"content": changed})

@@ -1,5 +1,6 @@
 """Errors of calls and settings that are found before a call is evaluated."""
 
+import inspect
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,10 +12,11 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
-from pydantic import BaseModel, ValidationError
+from pydantic import AliasChoices, AliasPath, BaseModel, ValidationError
 
 from bighub_langgraph.core.errors import JournalError
 from bighub_langgraph.core.json_schema import find_schema_errors
+from bighub_langgraph.core.jsonable import short_repr
 from bighub_langgraph.core.models import ToolCall
 from bighub_langgraph.core.ports import JournalPort
 from bighub_langgraph.graph.langgraph_internals import unreadable_run
@@ -73,7 +75,7 @@ def find_argument_errors(tool: BaseTool | None, arguments: Mapping[str, Any]) ->
     if isinstance(schema, dict):  # as MCP tools have it
         errors = find_schema_errors(schema, dict(arguments))
     elif issubclass(schema, BaseModel):
-        errors = _find_model_errors(schema, arguments)
+        errors = _find_unknown_arguments(tool, arguments) + _find_model_errors(schema, arguments)
     else:
         return None
     text = "; ".join(errors)
@@ -82,6 +84,14 @@ def find_argument_errors(tool: BaseTool | None, arguments: Mapping[str, Any]) ->
         if text
         else None
     )
+
+
+def _find_unknown_arguments(tool: BaseTool, arguments: Mapping[str, Any]) -> list[str]:
+    names = parameter_names(tool)
+    if names is None or not (unknown := [name for name in arguments if name not in names]):
+        return []
+    listed = ", ".join(map(short_repr, unknown[:5]))
+    return [f"it has no argument {listed}, only {', '.join(sorted(names)) or 'none'}"]
 
 
 def _find_model_errors(schema: type[BaseModel], arguments: Mapping[str, Any]) -> list[str]:
@@ -94,6 +104,29 @@ def _find_model_errors(schema: type[BaseModel], arguments: Mapping[str, Any]) ->
             if item["loc"] != RUNTIME_PARAMETER
         ]
     return []
+
+
+def parameter_names(tool: BaseTool) -> frozenset[str] | None:
+    """Return the names of the arguments that a tool takes; None where it takes any."""
+    schema = tool.tool_call_schema
+    if isinstance(schema, dict):
+        properties = schema.get("properties")
+        is_closed = schema.get("additionalProperties") is False
+        return frozenset(properties) if is_closed and isinstance(properties, dict) else None
+    function = getattr(tool, "func", None) or getattr(tool, "coroutine", None)
+    if function is None or not (isinstance(schema, type) and issubclass(schema, BaseModel)):
+        return None
+    parameters = inspect.signature(function).parameters.values()
+    is_open = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+    if is_open or schema.model_config.get("extra") == "allow":
+        return None
+    names = set(schema.model_fields)
+    for field in schema.model_fields.values():
+        aliases = (field.alias, field.validation_alias)
+        names |= {alias for alias in aliases if isinstance(alias, str)}
+        if isinstance(field.validation_alias, AliasChoices | AliasPath):
+            return None
+    return frozenset(names)
 
 
 def warn_about_policies(policies: AbstractSet[str], tools: AbstractSet[str]) -> None:

@@ -10,7 +10,7 @@ from bighub_langgraph.core.jsonable import (
     to_jsonable,
     truncate,
 )
-from bighub_langgraph.core.model_messages import message_for_model, output_after_edit
+from bighub_langgraph.core.model_messages import edit_note, message_for_model
 from bighub_langgraph.core.models import CallRecord, State, Status, ToolFailed, ToolSucceeded
 from bighub_langgraph.core.reporting import PUBLIC_STATUSES
 
@@ -185,7 +185,7 @@ def output_for_model(
             key = "output" if record.state is State.ANSWERED else "reason"
             message[key] = message_for_model(record)
     if edited and record.result is not None:
-        message["note"] = output_after_edit(record.tool, arguments, "").strip()
+        message["note"] = edit_note(record.tool, arguments)
     text = _dump(message)
     if len(text) > MAX_OUTPUT_LENGTH and "output" in message:
         text = _dump({**message, **_limit_output(message["output"])})

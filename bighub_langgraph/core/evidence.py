@@ -1,0 +1,257 @@
+"""What people and models are shown about a call: the call as data, and BIGHUB's evidence.
+
+Whatever a model may have written is shown on one line, with control characters, bidirectional marks
+and markup escaped. Evidence never names the target of another call.
+"""
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from bighub_langgraph.core.jsonable import MAPPING, truncate
+from bighub_langgraph.core.models import CallRecord, State
+
+MAX_ROWS = 3
+MAX_ARGUMENTS = 30
+LONGEST_ARGUMENT = 300
+ANOTHER_TARGET = "another target"
+
+
+# -- data as text ----------------------------------------------------------------------------------
+
+
+def format_call(
+    tool: str, arguments: Mapping[str, Any], parameters: Collection[str] | None = None
+) -> str:
+    """Return a tool call as people read it, such as `refund(order='o1', amount=5)`.
+
+    Each argument is cut by itself and says how long it is. Those that are none of the tool's
+    `parameters`, where these are known, come last as further arguments.
+    """
+    texts = {
+        name: f"{_format_name(name)}={truncate(_escape(repr(value)), LONGEST_ARGUMENT)}"
+        for name, value in arguments.items()
+    }
+    own = [text for name, text in texts.items() if parameters is None or name in parameters]
+    others = [text for text in texts.values() if text not in own]
+    members = [*own, *others]
+    if others:
+        members[len(own)] = f"further arguments: {others[0]}"
+    if len(members) > MAX_ARGUMENTS:
+        members[MAX_ARGUMENTS:] = [f"[... {len(members)} arguments in all]"]
+    return f"{_format_name(tool)}({', '.join(members)})"
+
+
+def one_line(text: str, max_length: int = 600) -> str:
+    """Return a text on one line as data, at most so long."""
+    return truncate(_escape(" ".join(text.split())), max_length)
+
+
+def _format_name(name: str) -> str:
+    # Letters of other alphabets look like those of another name.
+    is_plain = name.isascii() and name.isidentifier()
+    return truncate(name if is_plain else _escape(ascii(name)), LONGEST_ARGUMENT)
+
+
+def _escape(text: str) -> str:
+    text = _MARKUP.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+# What begins a tag, code, the address of a link or image, or emphasis, in HTML and Markdown.
+_MARKUP = re.compile(r"<(?=[A-Za-z/!?])|`|(?<=\])\(|\*(?=\S)|(?<=\S)\*")
+
+
+# -- BIGHUB's evidence, without other targets ------------------------------------------------------
+
+
+def visible_reason(record: CallRecord) -> str:
+    """Return BIGHUB's rationale, without the targets that its evidence names."""
+    if record.decision is None:
+        return ""
+    reason = record.decision.reason
+    for target in _other_targets(record):
+        reason = re.sub(rf"(?<!\w){re.escape(target)}(?!\w)", ANOTHER_TARGET, reason)
+    return reason
+
+
+def visible_alternatives(record: CallRecord) -> list[dict[str, Any]]:
+    """Return BIGHUB's alternatives, except those that name somebody or something else."""
+    own = _own_names(record)
+    rows = record.decision.alternatives if record.decision is not None else ()
+    return [
+        {
+            name: value
+            for name, value in row.items()
+            if not isinstance(value, str) or name == "action" or not _names_other(value, own)
+        }
+        for row in rows
+        if not _has_other_target(row, own) and not _names_other(str(row.get("action", "")), own)
+    ]
+
+
+def visible_precedents(record: CallRecord) -> list[dict[str, Any]]:
+    """Return the earlier calls that BIGHUB lists; what names another target says only that."""
+    own = _own_names(record)
+    rows = record.decision.precedents if record.decision is not None else ()
+    return [
+        {
+            name: _without_target(value) if _is_of_other(row, name, value, own) else value
+            for name, value in row.items()
+            if name in _PRECEDENT_FIELDS or isinstance(value, int | float)
+        }
+        for row in rows
+    ]
+
+
+_TEXTS = ("summary", "action")
+_PRECEDENT_FIELDS = frozenset(
+    {*_TEXTS, "request_id", "outcome", "label", "status", "recommendation", "at", "timestamp"}
+)
+
+
+def _is_of_other(row: Mapping[str, Any], name: str, value: object, own: Collection[str]) -> bool:
+    if name not in _TEXTS or not isinstance(value, str):
+        return False
+    return _has_other_target(row, own) or _names_other(value, own)
+
+
+def _without_target(text: str) -> str:
+    match = _CALL.match(text)
+    head = match["call"] if match is not None else "a call"
+    return f"{head} ({ANOTHER_TARGET})"
+
+
+def _has_other_target(row: Mapping[str, Any], own: Collection[str]) -> bool:
+    target = row.get("target")
+    return target is not None and str(target) not in own
+
+
+def _other_targets(record: CallRecord) -> Iterator[str]:
+    """Yield the targets of other calls that a decision's evidence names."""
+    decision, own = record.decision, _own_names(record)
+    rows = (*decision.alternatives, *decision.precedents) if decision is not None else ()
+    for row in rows:
+        texts = [row.get("target")]
+        texts += [match["target"] for name in _TEXTS if (match := _CALL.match(str(row.get(name))))]
+        yield from (text for text in texts if isinstance(text, str) and text not in own)
+
+
+def _own_names(record: CallRecord) -> set[str]:
+    """Return what the call itself names: its action, target, and whatever its arguments hold."""
+    request = record.request
+    value = "" if request.value is None else f"{request.value:g}"
+    names = {record.tool, request.action, str(request.target), value}
+    pending: list[Any] = [request.context.get("arguments")]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, MAPPING):
+            pending += value.values()
+        elif isinstance(value, list | tuple):
+            pending += value
+        else:
+            names |= {str(value), *str(value).split()}
+    return names
+
+
+def _names_other(text: str, own: Collection[str]) -> bool:
+    """Whether a text may name somebody or something that the call itself does not name.
+
+    A single word is an action. Otherwise numbers, capitals, signs as in addresses and identifiers,
+    and a single word behind "for" or "to" name something, unless the call has it too.
+    """
+    match = _CALL.fullmatch(text)
+    if match is not None:
+        return match["target"] is not None and match["target"] not in own
+    words = [word.strip(".,;:!?()") for word in text.split()]
+    for before, word in pairwise(["", *words]):
+        if word in own or not word:
+            continue
+        is_amount = before in _BEFORE_AMOUNT and _AMOUNT.fullmatch(word)
+        is_last = before in _BEFORE_NAME and word == words[-1]
+        if not is_amount and (is_last or not _WORD.fullmatch(word if before else word.lower())):
+            return True
+    return False
+
+
+# As the embedded engine writes a call.
+_CALL = re.compile(r"(?P<call>[\w.-]+(?: of (?:at most )?-?[\d.,e+]+)?)(?: for (?P<target>.+))?")
+_AMOUNT = re.compile(r"-?\d[\d.,]*%?")
+_WORD = re.compile(r"[a-z]+(?:['_-][a-z]+)*")
+_BEFORE_AMOUNT = frozenset({"of", "most", "least", "than", "over", "under", "below", "above"})
+_BEFORE_NAME = frozenset({"for", "to", "from", "of", "at", "with", "by"})
+
+
+# -- what an approver is shown ---------------------------------------------------------------------
+
+
+def describe_call(
+    record: CallRecord, arguments: Mapping[str, Any], parameters: Collection[str] | None = None
+) -> str:
+    """Return the text that a person reads before answering.
+
+    The first line is the call; see `format_call` for the tool's `parameters`.
+    """
+    lines = [format_call(record.tool, arguments, parameters)]
+    if record.state is State.UNKNOWN:
+        lines += [
+            f"This call was started, and whether it took effect is not known: {record.reason}.",
+            (
+                'Answer "ran" with what it returned, "failed" if it did not take effect and must '
+                'not, or "run again". A form without these takes them as a response.'
+            ),
+        ]
+    return "\n".join([*lines, *_describe_decision(record)])
+
+
+def _describe_decision(record: CallRecord) -> Iterator[str]:
+    decision = record.decision
+    if decision is None:
+        return
+    heading = f"BIGHUB says {one_line(decision.raw_recommendation).replace('_', ' ')}"
+    if decision.risk_score is not None:
+        heading += f", risk {decision.risk_score:.2f}"
+    if decision.confidence is not None:
+        heading += f", confidence {one_line(decision.confidence)}"
+    yield f"{heading}."
+    # The heading has the number already.
+    if reason := re.sub(r"^risk [\d.]+: ", "", visible_reason(record)):
+        yield one_line(reason)
+    for row in visible_alternatives(record)[:MAX_ROWS]:
+        yield from _describe_row("Instead", row, ("action",), "rationale")
+    for row in visible_precedents(record)[:MAX_ROWS]:
+        yield from _describe_row("Earlier", row, _TEXTS, "outcome")
+
+
+def _describe_row(
+    title: str, row: Mapping[str, Any], names: Sequence[str], about: str
+) -> Iterator[str]:
+    if text := next((str(row[name]) for name in names if row.get(name)), ""):
+        details = f": {row[about]}" if row.get(about) else ""
+        yield f"{title}: {one_line(text + details, 200)}"
+
+
+def build_evidence(record: CallRecord) -> dict[str, Any]:
+    """Build the same for programs: JSON-compatible, under the `bighub` key of a request."""
+    evidence: dict[str, Any] = {
+        "tool_call_id": record.call_id,
+        "key": record.key,
+        "state": record.state.value,
+        "expires_at": record.expires_at,
+    }
+    decision = record.decision
+    if decision is None:
+        return evidence
+    return evidence | {
+        "recommendation": decision.raw_recommendation,
+        "confidence": decision.confidence,
+        "risk_score": decision.risk_score,
+        "rationale": visible_reason(record),
+        "alternatives": visible_alternatives(record),
+        "precedents": visible_precedents(record),
+        "trajectory_health": decision.trajectory_health,
+        "request_id": decision.request_id,
+    }
