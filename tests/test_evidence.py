@@ -29,7 +29,9 @@ def texts(**intelligence: Any) -> str:
     """All that a model and an approver are shown."""
     pending = decided(Verdict.REVIEW, **intelligence)
     blocked = message_for_model(decided(Verdict.BLOCK, **intelligence))
-    return "\n".join([blocked, describe_call(pending, ARGUMENTS), json.dumps(build_evidence(pending))])
+    return "\n".join(
+        [blocked, describe_call(pending, ARGUMENTS), json.dumps(build_evidence(pending))]
+    )
 
 
 OTHERS = [
