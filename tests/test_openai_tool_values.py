@@ -25,6 +25,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from bighub_langgraph import BighubOpenAI
+from bighub_langgraph.core.errors import InvalidCall
 from bighub_langgraph.openai.errors import AdapterConfigurationError
 from tests.openai_answers import calls, says
 from tests.openai_bighub import REVIEW
@@ -382,3 +383,44 @@ def test_a_default_is_shown_only_as_the_tool_would_get_it() -> None:
     }
     assert properties["age"]["description"] == "In years"
     assert client.list_tools()[0]["function"]["parameters"]["required"] == ["age"]
+
+
+REFUND = {
+    "type": "object",
+    "properties": {"order": {"type": "string"}, "amount": {"type": "number", "maximum": 100}},
+    "required": ["order", "amount"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"order": "1", "amount": "many"},
+        {"order": "1", "amount": 101},
+        {"order": "1"},
+        {"order": "1", "amount": 5, "to": "me"},
+        {"order": "1", "amount": float("nan")},
+        {"order": "1", "amount": Decimal(5)},
+        ["1", 5],
+        "1",
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("schema", [REFUND, None], ids=["by hand", "signature"])
+def test_an_edit_that_does_not_fit_is_refused_before_anything_runs(
+    server: ResponsesServer, schema: Json | None, edit: Any
+) -> None:
+    def refund(order: str, amount: Annotated[float, Field(le=100)]) -> None:
+        pytest.fail("it ran")
+
+    server.script(calls(("refund", {"order": "1", "amount": 5})), says("Denied."))
+    with runtime("blocking", server, REVIEW) as client:
+        client.tool("refund", refund, parameters_schema=schema)
+        state = client.run().to_state()
+        with pytest.raises(InvalidCall, match="arguments of 'refund'"):
+            state.edit(state.interruptions[0], arguments=edit)
+        with pytest.raises(InvalidCall, match="arguments of 'refund'"):
+            client.resume_after_approval("refund", edit, "req_1")
+        assert client.resume(state).status == "interrupted"
+        assert len(client.bighub.evaluations) == 1
