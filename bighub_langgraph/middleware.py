@@ -32,7 +32,12 @@ from bighub_langgraph.graph.plan import (
 from bighub_langgraph.graph.stale_calls import close_stale_calls, insert_answers
 from bighub_langgraph.graph.tool_execution import GraphHost, open_hosts, plan_turn
 from bighub_langgraph.graph.tool_messages import answer_finished_calls
-from bighub_langgraph.graph.tool_wrapper import CHANGED, aguard_tool_call, guard_tool_call
+from bighub_langgraph.graph.tool_wrapper import (
+    ANSWERED_ELSEWHERE,
+    CHANGED,
+    aguard_tool_call,
+    guard_tool_call,
+)
 from bighub_langgraph.guard import BighubGuard
 
 try:
@@ -50,8 +55,6 @@ except ImportError as error:  # pragma: no cover - the extra is always there in 
     raise ImportError(
         "BighubMiddleware needs LangChain 1.4.7 or newer: pip install 'bighub-langgraph[langchain]'"
     ) from error
-
-ANSWERED_ELSEWHERE = "another middleware answered it"
 
 
 class GuardedAgentState(AgentState[Any]):

@@ -364,6 +364,44 @@ def test_two_guards_in_one_agent_are_refused_by_langchain() -> None:
         )
 
 
+class AnswersItself(AgentMiddleware[Any, Any, Any]):
+    """Answers a call in place of its tool: as an emulator, as a limit, or by an error."""
+
+    def __init__(self, status: Any) -> None:
+        super().__init__()
+        self._status = status
+
+    def wrap_tool_call(self, request: Any, handler: Any) -> Any:
+        if self._status is None:
+            raise PermissionError("not in this house")
+        call_id = request.tool_call["id"]
+        return ToolMessage("emulated", tool_call_id=call_id, status=self._status)
+
+    async def awrap_tool_call(self, request: Any, handler: Any) -> Any:
+        return self.wrap_tool_call(request, handler)
+
+
+@pytest.mark.parametrize("status", ["success", "error", None], ids=str)
+def test_a_middleware_that_answers_itself_is_not_taken_for_the_tool(
+    runner: Runner, status: Any
+) -> None:
+    agent = Agent(asks_for(REFUND), "Done.", "Done.", after=(AnswersItself(status),))
+    config: Any = {"configurable": {"thread_id": "t"}}
+    if status is None:
+        with pytest.raises(PermissionError):
+            runner.run(agent.graph, PLEASE)
+    else:
+        assert answers(runner.run(agent.graph, PLEASE))["call-1"] == "emulated"
+        history = agent.graph.get_state_history(config)
+        [before] = [item for item in history if item.next == ("tools",)]
+        again = agent.graph.invoke(None, before.config)
+        assert answers(again)["call-1"] == "emulated"
+    agent.guard.flush()
+    assert agent.shop.ran == []
+    assert agent.bighub.statuses == ["BLOCKED"]
+    assert "another middleware answered it" in agent.bighub.reported_outcomes[0]["description"]
+
+
 class Trims(AgentMiddleware[Any, Any, Any]):
     """Shows the model the last messages only."""
 

@@ -163,9 +163,10 @@ class GuardedTool(StandInTool):
             complete = {**value, "args": complete} if is_call else complete
             return await host.invoke(self.tool, complete, config, **options)
 
-        async def handle(request: ToolCallRequest) -> Update:
-            take_claim(self.name, request.tool_call["id"], request.tool_call["args"])
-            output = await invoke(request.tool_call["args"])
+        async def handle(request: Any) -> Update:
+            arguments = request.tool_call["args"]
+            take_claim(self.name, request.tool_call["id"], arguments)
+            output = await request.gate.enter(self.name, arguments, lambda: invoke(arguments))
             if is_call or isinstance(output, ToolMessage | Command):
                 return output
             # As a message it can be stored and reported like any other output.

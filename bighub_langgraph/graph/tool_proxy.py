@@ -37,21 +37,23 @@ class CallGate:
         self._make_call = make_call
         self._key = key
         self._run_changed_call = run_changed_call
-        self._is_replaced = False
+        self._is_entered = False
+        self.is_replaced = False
 
     async def enter(self, name: str, arguments: Mapping[str, Any], invoke: Invoke) -> Any:
         """Return the tool's output for the evaluated call, else the result of the other call."""
         call = self._make_call(name, arguments)
         if self._key is not None and key_of(call) == self._key:
+            self._is_entered = True
             return await invoke()
-        self._is_replaced = True
+        self.is_replaced = True
         return unwrap_single(await self._run_changed_call(call, invoke))
 
     async def run(self, chain: Awaitable[Update]) -> Update:
         """Return the output of the wrappers and the tool.
 
         Raises:
-            CallReplaced: Another call ran in place of the evaluated one.
+            CallNotStarted: The tool was not started with the evaluated call.
         """
         error = update = None
         try:
@@ -59,19 +61,19 @@ class CallGate:
         except GraphBubbleUp:
             raise
         except Exception as raised:
-            if not self._is_replaced:
+            if self._is_entered:
                 raise
             error = raised
-        if self._is_replaced:
-            raise CallReplaced(update, error)
+        if not self._is_entered:
+            raise CallNotStarted(update, error)
         return update
 
 
-class CallReplaced(GraphBubbleUp):
-    """Another call ran in place of the claimed one; raised behind the last wrapper."""
+class CallNotStarted(GraphBubbleUp):
+    """Another call ran in place of the claimed one, or a wrapper answered it by itself."""
 
     def result(self) -> Update:
-        """Return the update of the other call, or raise its error."""
+        """Return the update of the wrapper or the other call, or raise its error."""
         update, error = self.args
         if error is not None:
             raise error

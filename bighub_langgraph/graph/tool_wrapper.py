@@ -52,13 +52,19 @@ from bighub_langgraph.graph.tool_execution import (
     update_of,
 )
 from bighub_langgraph.graph.tool_messages import error_message, record_message
-from bighub_langgraph.graph.tool_proxy import CallGate, CallReplaced, ProxiedRequest, unwrap_single
+from bighub_langgraph.graph.tool_proxy import (
+    CallGate,
+    CallNotStarted,
+    ProxiedRequest,
+    unwrap_single,
+)
 from bighub_langgraph.graph.validation import find_errors
 from bighub_langgraph.guard_runtime import GuardRuntime
 
 Handler = Callable[[ToolCallRequest], Awaitable[Update]]
 
 CHANGED = "another wrapper changed its arguments before it ran"
+ANSWERED_ELSEWHERE = "another middleware answered it"
 
 
 def guard_tool_call(
@@ -165,7 +171,7 @@ class _WrappedCall:
         record = await self._evaluate(item)
         if isinstance(record, RefusedCall):
             return _error_update(record)
-        if record.state is State.CANCELLED and record.reason == CHANGED:
+        if record.state is State.CANCELLED and record.reason in {CHANGED, ANSWERED_ELSEWHERE}:
             return await self.handler(self._guard_tool(request, None))
         if record.state is State.AWAITING or self._is_answered_here(record):
             record, edited = await self._ask_person(call, record)
@@ -267,8 +273,9 @@ class _WrappedCall:
         if result.record.state is State.UNKNOWN and self._may_ask_again(result.record):
             await self._ask_person(call, result.record)
             result = await self._run_once(call, key, invoke)
-        if isinstance(result.signal, CallReplaced):
-            await cancel_call(result.record, CHANGED, self.host.ports)
+        if isinstance(result.signal, CallNotStarted):
+            reason = CHANGED if inner.gate.is_replaced else ANSWERED_ELSEWHERE
+            await cancel_call(result.record, reason, self.host.ports)
             await self.host.ports.deliver(None)
             return result.signal.result()
         return update_of(result, call)
@@ -282,7 +289,7 @@ class _WrappedCall:
             self.host.ports.schedule_delivery()
         else:
             await self.host.ports.deliver(None)
-        if result.signal is not None and not isinstance(result.signal, CallReplaced):
+        if result.signal is not None and not isinstance(result.signal, CallNotStarted):
             raise result.signal
         return result
 
