@@ -57,6 +57,10 @@ except ImportError as error:  # pragma: no cover - the extra is always there in 
     ) from error
 
 
+# Of so many turns the tools are remembered.
+MAX_TURNS = 10_000
+
+
 class GuardedAgentState(AgentState[Any]):
     """The agent's state with the guard's private plan, which inputs and outputs do not show."""
 
@@ -84,9 +88,10 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         self.guard = guard
         self._host, self._async_host = open_hosts(guard.runtime)
         self.tools: Sequence[BaseTool] = []
-        # The tools the model was shown last, to check a person's edits against. After a restart
-        # they are not known yet; then the ToolNode checks, and the model reads what is wrong.
-        self._model_tools: dict[str, BaseTool] = {}
+        # The tools the model was shown, by turn, to check a person's edits against; several agents
+        # may have this middleware. Turns of other processes are not known here. Then the ToolNode
+        # checks, and the model reads what is wrong.
+        self._tools_by_turn: dict[str, dict[str, BaseTool]] = {}
 
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
@@ -165,7 +170,9 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
             if message.id is None:  # from a stand-in for the model; keys need an id that stays
                 message.id = new_id()
             tools = {tool.name: tool for tool in request.tools if isinstance(tool, BaseTool)}
-            self._model_tools |= tools
+            self._tools_by_turn[message.id] = tools
+            if len(self._tools_by_turn) > MAX_TURNS:
+                del self._tools_by_turn[next(iter(self._tools_by_turn))]
             update[CHANNEL] = await self._plan_turn(message, answered, tools, host)
         return ExtendedModelResponse(response, Command(update=update) if update else None)
 
@@ -226,8 +233,8 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
 
         Where they run, edited calls are evaluated, and calls without an answer asked about again.
         """
-        question = subplan(plan, pending)
-        answered = await ask_person(question, self._model_tools, get_config(), host, twice=True)
+        question, tools = subplan(plan, pending), self._tools_by_turn.get(plan["turn"])
+        answered = await ask_person(question, tools, get_config(), host, twice=True)
         await host.ports.deliver(None)
         calls = {call["id"]: call for call in answered["calls"]}
         return subplan(plan, [calls.get(call["id"], call) for call in plan["calls"]])

@@ -10,6 +10,7 @@ import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware.types import AgentMiddleware, hook_config
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
@@ -400,6 +401,36 @@ def test_a_middleware_that_answers_itself_is_not_taken_for_the_tool(
     assert agent.shop.ran == []
     assert agent.bighub.statuses == ["BLOCKED"]
     assert "another middleware answered it" in agent.bighub.reported_outcomes[0]["description"]
+
+
+def test_one_middleware_guards_two_agents_with_tools_of_the_same_name(runner: Runner) -> None:
+    ran: list[Any] = []
+
+    @tool("refund")
+    def refund_in_cents(order_id: str, cents: int) -> str:
+        """Pay money back."""
+        ran.append(cents)
+        return f"refunded {cents} cents"
+
+    agent = Agent(asks_for(REFUND), "Done.", says=REVIEW)
+    middleware = BighubMiddleware(agent.guard)
+    tools: list[list[Any]] = [agent.shop.tools(), [refund_in_cents]]
+    calls = [REFUND, call("refund", order_id="o1", cents=4000)]
+    graphs: list[Any] = [
+        create_agent(
+            ScriptedModel(script=[asks_for(item), "Done."]),
+            own,
+            middleware=[middleware],
+            checkpointer=InMemorySaver(),
+        )
+        for item, own in zip(calls, tools, strict=True)
+    ]
+    for graph in graphs:
+        runner.run(graph, PLEASE)
+    fits = {"name": "refund", "args": {"order_id": "o1", "cents": 5}}
+    for graph, action in zip(graphs, [edit(5)["edited_action"], fits], strict=True):
+        runner.run(graph, resume({"type": "edit", "edited_action": action}))
+    assert (agent.shop.ran, ran) == ([("refund", 5)], [5])
 
 
 class Trims(AgentMiddleware[Any, Any, Any]):
