@@ -3,6 +3,7 @@
 import doctest
 import io
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ def blocks(page: Path) -> list[Block]:
 
 
 def runnable(page: Path) -> list[tuple[Block, Block | None]]:
-    """The Python blocks of a page, each with the block that shows its output, or None.
+    """The Python and diff blocks of a page, each with the block that shows its output, or None.
 
     The output is the next block, if it is a `text` block; prose may be between them.
     """
@@ -53,14 +54,23 @@ def runnable(page: Path) -> list[tuple[Block, Block | None]]:
     return [
         (block, following if following is not None and following.language == "text" else None)
         for block, following in zip_longest(page_blocks, page_blocks[1:])
-        if block.language == "python"
+        if block.language in {"python", "diff"}
     ]
+
+
+def version_of(block: Block, sign: str) -> str:
+    """One version of a `diff` block: before ("-") or after ("+") the change; else the block."""
+    if block.language != "diff":
+        return block.body
+    lines = block.body.splitlines()
+    return "\n".join(line[1:] for line in lines if line.startswith((" ", sign)))
 
 
 def run_page(page: Path, swaps: Mapping[str, str] | None = None, **names: Any) -> None:
     """Run the Python blocks of a page in order, in one session, and compare the outputs.
 
-    `...` in an output matches anything.
+    Of a diff both versions run, first the one before the change, which may be deprecated. `...` in
+    an output matches anything.
 
     Args:
         page: The page.
@@ -71,12 +81,15 @@ def run_page(page: Path, swaps: Mapping[str, str] | None = None, **names: Any) -
     for block, output in runnable(page):
         printed = io.StringIO()
         # Padded, so that the line numbers of a traceback are those of the page.
-        text = block.body
-        for shown_text, replacement in (swaps or {}).items():
-            text = text.replace(shown_text, replacement)
-        code = compile("\n" * (block.line - 1) + text, str(block.page), "exec")
-        with redirect_stdout(printed):
-            exec(code, session)
+        for sign in "-+" if block.language == "diff" else "+":
+            text = version_of(block, sign)
+            for shown_text, replacement in (swaps or {}).items():
+                text = text.replace(shown_text, replacement)
+            code = compile("\n" * (block.line - 1) + text, str(block.page), "exec")
+            with redirect_stdout(printed), warnings.catch_warnings():
+                if sign == "-":
+                    warnings.simplefilter("ignore", DeprecationWarning)
+                exec(code, session)
         if output is not None:
             compare(output, printed.getvalue())
 

@@ -54,7 +54,7 @@ def test_the_page_on_workers_runs_on_a_real_postgresql(
 
 @pages
 def test_every_block_has_a_known_language(page: Path) -> None:
-    languages = {"python", "text", "console", "json", "mermaid", "sql", "toml", "yaml"}
+    languages = {"python", "diff", "text", "console", "json", "mermaid", "sql", "toml", "yaml"}
     assert {block.language for block in blocks(page)} <= languages
 
 

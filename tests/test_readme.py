@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.documents import README, Block, blocks, compare, run_page
+from tests.documents import README, ROOT, Block, blocks, compare, run_page, runnable, version_of
 
 TEXT = README.read_text(encoding="utf-8")
 BLOCKS = blocks(README)
@@ -39,7 +39,7 @@ def test_every_example_runs_as_written_one_after_the_other(
 
 
 def test_the_examples_can_be_pasted_into_the_plain_interpreter(tmp_path: Path) -> None:
-    pasted = "\n\n".join(block.body for block in BLOCKS if block.language == "python")
+    pasted = "\n\n".join(version_of(block, "+") for block, _ in runnable(README))
     ran = subprocess.run(
         [sys.executable, "-i"],
         input=pasted + "\n",
@@ -58,7 +58,8 @@ def test_the_first_example_is_short_and_prints_what_is_shown() -> None:
 
 
 def test_the_picture_of_the_graph_is_the_one_that_the_code_draws() -> None:
-    [picture] = [block.body for block in BLOCKS if block.language == "mermaid"]
+    graphs = blocks(ROOT / "docs" / "graphs.md")
+    [picture] = [block.body for block in graphs if block.language == "mermaid"]
     printed = run(sys.executable, "-c", f"{FIRST}\nprint(agent.get_graph().draw_mermaid())")
     # Older releases of langgraph draw the list of a node's tools as Python prints it.
     assert printed.replace("['refund']", "refund").rstrip().endswith(picture.rstrip())
