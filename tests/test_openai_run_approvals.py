@@ -438,3 +438,19 @@ def test_an_answer_that_the_tool_does_not_allow_is_none(
         last = client.run_with_approval(lambda _: edit)["execution"]["last"]
     assert last["status"] == "blocked"
     assert "edit is not allowed for refund; allowed: approve, reject" in last["error"]
+
+
+def test_an_edit_that_cannot_be_evaluated_changes_nothing(
+    server: ResponsesServer, client_kind: str
+) -> None:
+    def value(arguments: Json) -> float:
+        return {5.0: 5.0, 6.0: 6.0}[arguments["amount"]]
+
+    edit = {**YES, "arguments": {"order": "2", "amount": 4}}
+    with runtime(client_kind, server, over(5)) as client:
+        client.tool("refund", refund, value_from_args=value)
+        last = client.run_with_approval(lambda _: edit)["execution"]["last"]
+        assert [report["status"] for report in client.bighub.reports] == ["SUCCESS", "BLOCKED"]
+        assert client.bighub.resolutions == []
+    assert last["status"] == "blocked"
+    assert "value_from_args of 'refund' raised KeyError" in last["error"]

@@ -163,6 +163,9 @@ def answer_with_arguments(
             f"the outcome of call {call.call_id} is unknown: approve it to run it again as it was, "
             "or reject it; it cannot be edited"
         )
+    # The policy's own functions may raise for these arguments.
+    edited = ToolCall("", "", call.call_id, call.tool, validated)
+    build_evaluation_request(edited, tools.settings)
     return call._replace(approval=replace(approval, answer=Answer.EDIT), edited_arguments=validated)
 
 
