@@ -6,6 +6,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any
 
+from bighub_langgraph.bighub.confirmation import check_confirmation, is_sdk_client
 from bighub_langgraph.bighub.retries import classify_error, retry
 from bighub_langgraph.core.errors import EngineError, EngineRequestError
 from bighub_langgraph.core.models import EvaluationRequest
@@ -54,6 +55,8 @@ class _Methods:
         sleep: Callable[[float], Awaitable[None]] | None,
     ) -> None:
         self._call = call
+        # A client of the user's own delivers by returning without an exception.
+        self._is_confirmed = is_sdk_client(client)
         self._retries = retries
         self._sleep = sleep
         self._evaluate = _method(client, "decisions", "evaluate")
@@ -114,7 +117,7 @@ class _Methods:
         if method is None:
             return  # a client without an approval queue has nothing to resolve
         try:
-            await self._request(method, **fields)
+            await self._deliver(1, method, **fields)
         except EngineRequestError as error:
             if getattr(error.__cause__, "status_code", None) not in _NOTHING_TO_RESOLVE:
                 raise
@@ -124,10 +127,10 @@ class _Methods:
             raise EngineRequestError(
                 "the client has no outcomes.report, so no outcome can be reported"
             )
-        await self._request(self._report, **body)
+        await self._deliver(1, self._report, **body)
 
     async def report_outcomes(self, bodies: Sequence[Mapping[str, Any]]) -> None:
-        response = await self._request(self.report_batch, list(map(dict, bodies)))
+        response = await self._deliver(len(bodies), self.report_batch, list(map(dict, bodies)))
         failed = isinstance(response, Mapping) and (
             response.get("failed") or response.get("errors")
         )
@@ -139,7 +142,13 @@ class _Methods:
         self, events: Sequence[Mapping[str, Any]], about: Mapping[str, Any]
     ) -> None:
         if self._ingest is not None:  # a client without a memory has nothing to store
-            await self._request(self._ingest, events=list(events), **about)
+            await self._deliver(len(events), self._ingest, events=list(events), **about)
+
+    async def _deliver(self, reports: int, method: Any, *args: Any, **fields: Any) -> Any:
+        reply = await self._request(method, *args, **fields)
+        if self._is_confirmed:
+            check_confirmation(reply, reports)
+        return reply
 
     async def _request(self, method: Any, *args: Any, **fields: Any) -> Any:
         return await retry(partial(self._call, method, *args, **fields), self._retries, self._sleep)

@@ -158,5 +158,5 @@ def _check_outbox(journal: "Journal") -> Iterator[CheckResult]:
         )
     yield CheckResult("outbox", health, details)
     if count := journal.pending_count(include_dead_letters=True) - pending:
-        details = f"{count} entries were refused eight times; see `outbox list`, `outbox requeue`"
+        details = f"{count} entries were refused too often; see `outbox list`, `outbox requeue`"
         yield CheckResult("dead letters", "problem", details)

@@ -23,7 +23,7 @@ def list_entries(
     limit: Annotated[int, typer.Option(min=1, help="How many entries to list.")] = 50,
     json: JsonOption = False,
 ) -> None:
-    """List pending entries and dead letters (refused by BIGHUB eight times), the oldest first.
+    """List pending entries and dead letters (refused by BIGHUB several times), the oldest first.
 
     **Examples**
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from bighub_langgraph.core.decision import parse_decision
 from bighub_langgraph.core.errors import (
     BighubGuardError,
+    DeliveryUnconfirmed,
     EngineAuthError,
     EngineError,
     EngineUnavailable,
@@ -25,6 +26,8 @@ BATCH_SIZE = 100
 FIRST_DELAY = 1.0
 LONGEST_DELAY = 300.0
 MAX_REFUSALS = 8
+# Replies that confirm nothing: about an hour.
+MAX_UNCONFIRMED = 20
 # How many overdue calls are ended at once; the others follow with the next deliveries.
 MAX_EXPIRED = 1000
 
@@ -49,8 +52,9 @@ async def deliver_reports(
     """Deliver what is due, of one turn or of all.
 
     Delivery stops when BIGHUB is unreachable or refuses the key. A report that BIGHUB refuses is
-    tried 8 times, then it becomes a dead letter; nothing is dropped. With `early`, reports are
-    tried before their retry time.
+    tried 8 times, one whose delivery it does not confirm 20 times, then it becomes a dead letter,
+    and one that cannot be read does at once; nothing is dropped. With `early`, reports are tried
+    before their retry time.
     """
     delivered = 0
     while True:
@@ -127,7 +131,9 @@ class _Batch:
             return
         try:
             await _SENDERS[ReportKind(reports[0].kind)](reports, self._ports)
-        except EngineError as error:
+        except Exception as error:
+            if isinstance(error, BighubGuardError) and not isinstance(error, EngineError):
+                raise  # the journal's
             await self._ack()
             if isinstance(error, EngineUnavailable | EngineAuthError):
                 await self._stop(reports, error)
@@ -156,18 +162,24 @@ class _Batch:
         await self._nack(unsent, until, error)
         self.error = error
 
-    async def _retry_refused(self, report: QueuedReport, error: EngineError) -> None:
-        dead_letter = report.refusals + 1 >= MAX_REFUSALS
+    async def _retry_refused(self, report: QueuedReport, error: Exception) -> None:
+        match error:
+            case DeliveryUnconfirmed():
+                problem, limit = f"BIGHUB did not confirm it: {error}", MAX_UNCONFIRMED
+            case EngineError():
+                problem, limit = f"BIGHUB refused it: {error}", MAX_REFUSALS
+            case _:
+                problem, limit = f"it cannot be read: {error!r:.200}", 1
+        dead_letter = report.refusals + 1 >= limit
         consequence = "now a dead letter" if dead_letter else "it will be tried again"
-        kind, key = report.kind, report.key[:12]
-        log.error("BIGHUB refused the %s of call %s (%s): %s", kind, key, consequence, error)
+        log.error("the %s of call %s (%s): %s", report.kind, report.key[:12], consequence, problem)
         until = self._ports.clock() + retry_delay(report.refusals)
-        await self._nack([report], until, error, refused=True, dead_letter=dead_letter)
+        await self._nack([report], until, problem, refused=True, dead_letter=dead_letter)
         if not dead_letter:
             self._refused.add(report.key)
 
     async def _nack(
-        self, reports: Sequence[QueuedReport], until: float, error: EngineError, **flags: bool
+        self, reports: Sequence[QueuedReport], until: float, error: object, **flags: bool
     ) -> None:
         ids = [report.id for report in reports]
         await self._ports.call(self._ports.journal.nack, ids, until, str(error), **flags)
@@ -181,12 +193,12 @@ def _group(leased: Iterable[QueuedReport], *, batched: bool) -> deque[Sequence[Q
     turns: dict[str, list[QueuedReport]] = {}
     for report in leased:
         match report.kind:
-            case ReportKind.APPROVAL:
-                approvals.append([report])
             case ReportKind.OUTCOME:
                 outcomes.append(report)
             case ReportKind.MEMORY:
                 turns.setdefault(report.turn, []).append(report)
+            case _:
+                approvals.append([report])
     grouped = [outcomes] if batched and outcomes else [[report] for report in outcomes]
     return deque([*approvals, *grouped, *turns.values()])
 

@@ -5,6 +5,7 @@ BighubGuardError
     EngineError                    BIGHUB returned no decision that may be acted on
         EngineUnavailable          unreachable: transport fault, timeout, 429, 5xx; see `fail_mode`
         EngineRequestError         BIGHUB refused the request, a 4xx; blocked in every mode
+            DeliveryUnconfirmed    its reply to a report says nothing; tried again
             EngineAuthError        401 or 403: the key or its rights
         InvalidDecisionError       the response cannot be parsed; blocked in every mode
     InvalidCall                    a call cannot be evaluated or run as it is
@@ -49,6 +50,10 @@ class EngineUnavailable(EngineError):
 
 class EngineRequestError(EngineError):
     """BIGHUB refused the request: malformed, or not allowed."""
+
+
+class DeliveryUnconfirmed(EngineRequestError):
+    """BIGHUB's reply to a report does not confirm it, as a maintenance page does not."""
 
 
 class EngineAuthError(EngineRequestError):
