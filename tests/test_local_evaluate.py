@@ -183,6 +183,32 @@ def test_calls_that_go_wrong_only_when_nobody_watches_are_paused() -> None:
         assert 0 < executed <= 5
         reply = refund(bighub, target=None)
         assert "calls that ran without approval went wrong: paused" in reply["reason"]
+        feedback = bighub.calibration.feedback()["message"]
+        assert f"of {executed} that ran without approval {executed} went wrong" in feedback
+        (domain,) = bighub.calibration.drift()["domains"]
+        assert (domain["automatic_good"], domain["automatic_bad"]) == (0, executed)
+        assert domain["paused_until"] is not None
+
+
+@pytest.mark.parametrize(("delay", "warns"), [(None, True), (0.0, False), (DAY, False)])
+def test_calls_with_a_value_warn_while_no_label_delay_is_set(
+    delay: float | None, *, warns: bool
+) -> None:
+    with engine(label_delay=delay) as bighub:
+        texts = [" ".join(refund(bighub, value=value)["warnings"]) for value in (20.0, None)]
+        assert ["label_delay is not set" in text for text in texts] == [warns, False]
+
+
+def test_calls_without_an_outcome_that_should_be_known_are_counted_as_pending() -> None:
+    clock = Clock()
+    with engine(clock=clock, label_delay=DAY) as bighub:
+        live(bighub, 60)
+        clock.now += 2 * DAY
+        assert [refund(bighub, number)["result"] for number in range(3)] == ["allowed"] * 3
+        pending = [bighub.calibration.drift()["domains"][0]["pending_labels"]]
+        clock.now += 2 * DAY
+        pending.append(bighub.calibration.drift()["domains"][0]["pending_labels"])
+        assert pending == [0, 3]
 
 
 def test_some_calls_of_a_stopped_action_go_to_a_person_the_same_ones_all_day() -> None:

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Connection, case, func, select
 
 from bighub_langgraph.local.engine import Engine
+from bighub_langgraph.local.repository import RUNNING
 from bighub_langgraph.local.schemas.requests import TAXONOMY, Observation
 from bighub_langgraph.local.schemas.wire_format import Days, QueryText, format_timestamp
 from bighub_langgraph.local.scoring.features import Label
@@ -49,14 +50,18 @@ def get_drift(
 ) -> dict[str, Any]:
     """Return which domains have had worse outcomes lately."""
     since = engine.clock() - window_days * _DAY
-    with engine.current_model() as model:
+    with engine.store.transaction() as tx, engine.current_model() as model:
         domains = [
             {
                 "domain": name,
                 "drifting": state.drift.is_drifting,
                 "suspicion": round(state.drift.statistic, 4),
                 "alarms": [format_timestamp(at) for at in state.drift.alarms if at >= since],
-                "label_delay_s": model.label_delay(name),
+                "label_delay_s": (delay := model.label_delay(name)),
+                "pending_labels": _count_pending(tx, name, engine.clock() - delay),
+                "automatic_good": state.automation.good,
+                "automatic_bad": state.automation.bad,
+                "paused_until": format_timestamp(max(0.0, state.automation.paused_until) or None),
             }
             for name, state in sorted(model.domains.items())
             if domain in (None, name)
@@ -85,6 +90,13 @@ def get_feedback(engine: Engine, *, domain: QueryText | None = None) -> dict[str
     if abs(bias) < report["tolerance"]:
         side = "about right"
     message = f"over {total} outcomes the risks were {side} ({bias:+.3f} on average)"
+    with engine.current_model() as model:
+        monitors = [
+            state.automation for name, state in model.domains.items() if domain in (None, name)
+        ]
+    bad = sum(monitor.bad for monitor in monitors)
+    if automatic := bad + sum(monitor.good for monitor in monitors):
+        message += f"; of {automatic} that ran without approval {bad} went wrong"
     return {"domain": domain, "bias": round(bias, 6), "message": message}
 
 
@@ -125,6 +137,14 @@ def get_quality_history(
         }
         for number, total, good, squared_error in rows
     ]
+
+
+def _count_pending(tx: Connection, domain: str, before: float) -> int:
+    """Count the calls that may have run so long ago that their outcome should be known."""
+    may_have_run = decisions.c.recommendation.in_(RUNNING) | (decisions.c.approval == "approved")
+    is_old = (decisions.c.domain == domain, decisions.c.at <= before)
+    query = select(func.count()).where(*is_old, may_have_run, decisions.c.outcome.is_(None))
+    return tx.execute(query).scalar_one()
 
 
 def _filter_by(domain: str | None, tool: str | None) -> list[ColumnElement[bool]]:

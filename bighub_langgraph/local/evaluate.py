@@ -137,6 +137,7 @@ def _assess(
         denials=assessment.denials,
         precedents=assessment.precedents,
         novelties=tuple(novelty.reason for novelty in assessment.novelties),
+        needs_label_delay=action.value is not None and assessment.label_delay is None,
         novelty_kinds=tuple({novelty.kind: 0 for novelty in assessment.novelties if novelty.kind}),
         drifting=assessment.drifting,
         smaller_value=assessment.smaller_value,

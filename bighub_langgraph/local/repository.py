@@ -19,7 +19,7 @@ from bighub_langgraph.local.tables import decisions, evidence, heads, memory, ou
 
 MAX_DECISIONS_IN_MEMORY = 20_000
 RETENTION_INTERVAL = 5_000  # decisions between two deletions, as the model is saved before each
-_RUNNING = (Recommendation.PROCEED, Recommendation.CAUTION)
+RUNNING = (Recommendation.PROCEED, Recommendation.CAUTION)
 _LABELS_PER_QUERY, _GOOD_LABELS_PER_QUERY = 500, 10
 
 
@@ -199,7 +199,7 @@ def _parse_label(row: tuple[Any, ...]) -> LabelRow:
         risk=decision.risk,
         novelties=tuple(novelties),
         automatic=decision.approval != "approved"
-        and (decision.auto_executed or decision.recommendation in _RUNNING),
+        and (decision.auto_executed or decision.recommendation in RUNNING),
     )
     return LabelRow(seq, replaced_seq, evidence, decision)
 

@@ -54,6 +54,7 @@ class EvaluationResult(NamedTuple):
     trajectory_id: Any
     denials: int = 0
     novelty_kinds: tuple[str, ...] = ()
+    needs_label_delay: bool = False
 
     def to_text(self) -> str:
         """Return what has no column of its own, as it is stored."""
@@ -92,6 +93,8 @@ def build_response(result: EvaluationResult, *, dry_run: bool = False) -> dict[s
     warnings = [*result.novelties]
     if result.drifting:
         warnings.append("outcomes have become worse lately")
+    if result.needs_label_delay:
+        warnings.append("label_delay is not set: losses that are reported late are not foreseen")
     alternatives = _find_alternatives(result)
     statuses = (name for least, name in _EVIDENCE_STATUSES if result.evidence >= least)
     return {

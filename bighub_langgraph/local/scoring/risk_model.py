@@ -55,6 +55,7 @@ class Assessment(NamedTuple):
     smaller_value: float | None
     drifting: bool
     paused_until: float
+    label_delay: float | None
 
 
 @dataclass(slots=True)
@@ -167,6 +168,7 @@ class Model:
             smaller_value=smaller_value,
             drifting=domain.drift.is_drifting,
             paused_until=domain.automation.paused_until if is_limited else 0.0,
+            label_delay=self._find_label_delay(action.domain),
         )
 
     def find_precedents(self, action: Action, at: float, limit: int) -> list[Precedent]:
@@ -216,13 +218,16 @@ class Model:
 
     def label_delay(self, domain: str) -> float:
         """Return how old a good outcome must be before it counts: as set, or as learned."""
+        return self._find_label_delay(domain) or 0.0
+
+    def _find_label_delay(self, domain: str) -> float | None:
         delay = self._settings.for_domain(domain).label_delay
         if delay is not None:
             return delay
         state = self.domains.get(domain)
         delays = sorted(state.correction_delays) if state else []
         if len(delays) < _MIN_CORRECTIONS:
-            return 0.0
+            return None
         return delays[int(_DELAY_QUANTILE * (len(delays) - 1))] * _DELAY_MARGIN
 
     def record_correction(self, domain: str, delay: float, at: float) -> None:
