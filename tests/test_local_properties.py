@@ -36,25 +36,25 @@ pasts = st.lists(
 )
 
 
-def ask(client: LocalBighub, kind: int, domain: str = "shop") -> dict[str, Any]:
+def evaluate(client: LocalBighub, kind: int, domain: str = "shop") -> dict[str, Any]:
     request = {"action": "refund", "actor": "agent", "domain": domain, **KINDS[kind]}
     return dict(client.actions.evaluate(**request))
 
 
-def tell(client: LocalBighub, request_id: str, *, bad: bool) -> None:
+def report(client: LocalBighub, request_id: str, *, bad: bool) -> None:
     client.outcomes.report(request_id=request_id, status="FRAUD" if bad else "SUCCESS")
 
 
-def run(client: LocalBighub, history: list[Past], *, correct: bool = True, **asked: Any) -> None:
+def run(client: LocalBighub, history: list[Past], *, correct: bool = True, **changed: Any) -> None:
     """Report a history; the corrections come at its end, the last first."""
     late = []
     for past in history:
-        request_id = ask(client, past.kind, **asked)["request_id"]
+        request_id = evaluate(client, past.kind, **changed)["request_id"]
         is_late = past.bad and past.corrected and correct
-        tell(client, request_id, bad=past.bad and not is_late)
+        report(client, request_id, bad=past.bad and not is_late)
         late += [request_id] if is_late else []
     for request_id in reversed(late):
-        tell(client, request_id, bad=True)
+        report(client, request_id, bad=True)
 
 
 def risk_after(
@@ -63,10 +63,10 @@ def risk_after(
     with engine(clock=Clock(step=0.0), label_delay=0.0) as client:
         run(client, history, correct=correct)
         for bad in more:
-            tell(client, ask(client, kind)["request_id"], bad=bad)
+            report(client, evaluate(client, kind)["request_id"], bad=bad)
         for _ in range(silent):
-            ask(client, kind)
-        return float(ask(client, kind)["risk_score"])
+            evaluate(client, kind)
+        return float(evaluate(client, kind)["risk_score"])
 
 
 @few
@@ -115,7 +115,7 @@ def test_no_domain_moves_another_that_has_its_own_outcomes(
         with engine(clock=Clock(step=0.0), label_delay=0.0) as client:
             run(client, history or [Past(0, bad=False, corrected=False)])
             run(client, elsewhere, domain="bank")
-            risks.append(ask(client, 0)["risk_score"])
+            risks.append(evaluate(client, 0)["risk_score"])
     assert risks[0] == risks[1]
 
 
@@ -126,7 +126,7 @@ def test_the_rationale_agrees_with_the_outcomes_and_the_recommendation(
 ) -> None:
     with engine(clock=Clock(step=0.0), label_delay=0.0) as client:
         run(client, history)
-        reply = ask(client, kind)
+        reply = evaluate(client, kind)
     bad = sum(past.bad for past in history)
     counts = f"{bad} of {len(history)} known outcomes of refund went wrong"
     assert (counts if history else "no outcome like it is known") in reply["reason"]
@@ -146,4 +146,4 @@ def test_a_second_engine_over_the_same_file_has_the_same_risks(
         run(first, history[::2])
         run(second, history[1::2])
         for kind in range(3):
-            assert ask(first, kind)["risk_score"] == ask(second, kind)["risk_score"]
+            assert evaluate(first, kind)["risk_score"] == evaluate(second, kind)["risk_score"]
