@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import pytest
 
 from bighub_langgraph import BighubGuard, Journal, ToolPolicy
 from bighub_langgraph.concurrency import run_sync
-from bighub_langgraph.core.claims import ExecutionResult, ToolFinished
+from bighub_langgraph.core.claims import ExecutionResult, ToolFinished, claim_and_execute
+from bighub_langgraph.core.context import current_call, enter_call
 from bighub_langgraph.core.errors import CallStillRunning
 from bighub_langgraph.core.lifecycle import (
     ExecutionFinished,
@@ -19,10 +21,10 @@ from bighub_langgraph.core.lifecycle import (
     OwnerLost,
     RerunAllowed,
 )
-from bighub_langgraph.core.models import CallRecord, State, ToolSucceeded
-from bighub_langgraph.core.recovery import execute_or_recover, wait_for_owner
+from bighub_langgraph.core.models import Answer, CallRecord, State, ToolSucceeded
+from bighub_langgraph.core.recovery import event_for_answer, execute_or_recover, wait_for_owner
 from bighub_langgraph.core.reporting import ReportingConfig
-from tests.calls import decided_record
+from tests.calls import approval, decided_record
 from tests.engines import ScriptedBighub
 
 REPORTING = ReportingConfig()
@@ -130,3 +132,54 @@ def test_a_worker_that_waited_long_enough_raises_an_error_that_names_the_next_st
 
     with pytest.raises(CallStillRunning, match="resume this thread later"):
         run_sync(execute_or_recover(CALL.key, ToolPolicy(), {}, guard.runtime.ports, tool))
+
+
+@pytest.mark.parametrize("answer", [Answer.REJECT, Answer.RESPOND, Answer.APPROVE])
+def test_a_worker_that_was_frozen_after_its_claim_does_not_start_a_resolved_call(
+    guard: BighubGuard, answer: Answer
+) -> None:
+    ports, journal = guard.runtime.ports, guard.journal
+    thaw, starts = ports.call, list[str]()
+
+    async def frozen(function: Any, *args: Any, **options: Any) -> Any:
+        result = await thaw(function, *args, **options)
+        if isinstance(args[1:] and args[1], ExecutionStarted) and not starts:
+            starts.append("frozen")  # it counts as gone, and a person resolves the call
+            journal.transition(CALL.key, OwnerLost(args[1].owner, "gone"), REPORTING)
+            journal.transition(CALL.key, event_for_answer(approval(answer)), REPORTING)
+            if answer is Answer.APPROVE:  # and another worker starts it
+                journal.transition(CALL.key, ExecutionStarted("other/1", 0.0), REPORTING)
+        return result
+
+    async def tool(record: CallRecord) -> ToolFinished:
+        starts.append("tool")
+        return ToolFinished(ToolSucceeded("late"))
+
+    result = run_sync(claim_and_execute(CALL.key, replace(ports, call=frozen), tool))
+    assert starts == ["frozen"]
+    assert result.replayed
+    expected = {
+        Answer.REJECT: State.TOOL_ERROR,
+        Answer.RESPOND: State.EXECUTED,
+        Answer.APPROVE: State.RUNNING,
+    }
+    assert result.record.state is journal.find([CALL.key])[CALL.key].state is expected[answer]
+
+
+def test_the_fencing_token_of_a_call_grows_with_every_start(guard: BighubGuard) -> None:
+    tokens = []
+
+    async def tool(record: CallRecord) -> ToolFinished:
+        with enter_call(record):
+            tokens.append(current_call().fencing_token)
+        if len(tokens) < 3:
+            raise KeyboardInterrupt
+        return ToolFinished(ToolSucceeded("done"))
+
+    for _ in range(3):
+        with suppress(KeyboardInterrupt):
+            policy = ToolPolicy(idempotent=True)
+            run_sync(execute_or_recover(CALL.key, policy, {}, guard.runtime.ports, tool))
+    assert len(set(tokens)) == 3
+    assert sorted(tokens) == tokens
+    assert tokens[0] > 0

@@ -57,12 +57,14 @@ class ExecutionResult(NamedTuple):
 async def claim_and_execute(key: str, ports: Ports, run: RunTool) -> ExecutionResult:
     """Claim a call, run its tool, and record the outcome.
 
-    The claim is durable before the tool starts. A call that was started before is not run again;
-    its record is returned, also when its outcome is unknown.
+    The claim is durable before the tool starts, and is looked at again right before: a worker that
+    was frozen in between may count as gone, and its call may be resolved. A call that was started
+    before is not run again; its record is returned, also when its outcome is unknown.
     """
     owner = new_owner_id(ports)
     try:
         claimed = await ports.transition(key, ExecutionStarted(owner, ports.clock()))
+        record = (await ports.find([key]))[key]
     except InvalidTransition:
         return ExecutionResult((await ports.find([key]))[key], replayed=True)
     except BaseException:
@@ -70,6 +72,8 @@ async def claim_and_execute(key: str, ports: Ports, run: RunTool) -> ExecutionRe
         raise
     if claimed.state is not State.RUNNING:  # the approval has expired
         return ExecutionResult(claimed)
+    if (record.state, record.owner) != (State.RUNNING, owner):
+        return ExecutionResult(record, replayed=True)
     return await _run_claimed(claimed, owner, ports, run)
 
 

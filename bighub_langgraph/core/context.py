@@ -19,6 +19,8 @@ class CurrentCall:
         decision: BIGHUB's decision; None for a read-only tool.
         approver: The person who approved the call, where a name was given; see `approver_verified`.
         approver_verified: Whether a server has authenticated that name.
+        fencing_token: Greater with every start of this call. A store that keeps the greatest token
+            it has seen can refuse a start that comes too late. 0 for a read-only tool.
     """
 
     idempotency_key: str
@@ -27,6 +29,7 @@ class CurrentCall:
     decision: Decision | None = None
     approver: str | None = None
     approver_verified: bool = False
+    fencing_token: int = 0
 
     @property
     def key(self) -> str:
@@ -52,6 +55,7 @@ def current_call() -> CurrentCall:
         decision=record.decision,
         approver=approval.approver or None if approval else None,
         approver_verified=approval.verified if approval else False,
+        fencing_token=record.version if record.starts else 0,
     )
 
 
