@@ -31,6 +31,7 @@ from tests.agents import ScriptedModel, call
 from tests.engines import ScriptedBighub
 
 HOSTS = ("ready", "middleware")
+ALL_HOSTS = (*HOSTS, "tools")
 CONFIG: Any = {"configurable": {"thread_id": "t"}}
 PLEASE = {"messages": [HumanMessage("please")]}
 REFUND = call("refund", amount=40)
@@ -177,6 +178,8 @@ def _agent(host: str, model: Any, files: Files) -> Any:
 
     from bighub_langgraph import BighubMiddleware
 
+    if host == "tools":
+        return partial(create_agent, model, files.guard.wrap_tools(tools(files.trace)))
     middleware = [BighubMiddleware(files.guard)]
     return partial(create_agent, model, tools(files.trace), middleware=middleware)
 
@@ -185,7 +188,7 @@ def main() -> None:
     """One run in a process of its own."""
     parser = argparse.ArgumentParser()
     parser.add_argument("directory", type=Path)
-    parser.add_argument("host", choices=HOSTS)
+    parser.add_argument("host", choices=ALL_HOSTS)
     parser.add_argument("answer", type=json.loads)
     arguments = parser.parse_args()
     files = Files(arguments.directory, arguments.host)

@@ -17,7 +17,7 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
 from tests.agents import answers
-from tests.graph_worker import CONFIG, HOSTS, NOTE, REFUND, Files, Trace
+from tests.graph_worker import ALL_HOSTS, CONFIG, HOSTS, NOTE, REFUND, Files, Trace
 
 YES = {"type": "approve"}
 NO = {"type": "reject", "message": "no"}
@@ -127,6 +127,7 @@ def killed_in_the_tool(directory: Path, host: str, make: Make) -> Trace:
     return trace
 
 
+@pytest.mark.parametrize("host", ALL_HOSTS, indirect=True)
 def test_a_call_whose_process_was_killed_is_not_run_again_but_asked_about(
     tmp_path: Path, host: str, make: Make
 ) -> None:
@@ -151,6 +152,7 @@ def test_a_person_may_have_it_run_again(tmp_path: Path, host: str, make: Make) -
     assert trace.count("model") == 2
 
 
+@pytest.mark.parametrize("host", ALL_HOSTS, indirect=True)
 def test_the_yes_that_a_call_ran_on_does_not_run_it_again_after_a_crash(
     tmp_path: Path, host: str, make: Make
 ) -> None:
@@ -166,6 +168,7 @@ def test_the_yes_that_a_call_ran_on_does_not_run_it_again_after_a_crash(
     assert answers(state)["call-1"] == "refunded, says the bank"
 
 
+@pytest.mark.parametrize("host", ALL_HOSTS, indirect=True)
 def test_a_crash_after_a_second_start_does_not_count_the_old_yes_again(
     tmp_path: Path, host: str, make: Make
 ) -> None:

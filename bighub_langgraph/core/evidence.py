@@ -240,6 +240,7 @@ def build_evidence(record: CallRecord) -> dict[str, Any]:
         "tool_call_id": record.call_id,
         "key": record.key,
         "state": record.state.value,
+        "starts": record.starts,
         "expires_at": record.expires_at,
     }
     decision = record.decision

@@ -229,18 +229,18 @@ class ApprovalRequest:
     def _is_shown(self, value: object) -> bool:
         """Whether an interrupt asks what this request asks, about the same calls."""
         shown = _states_shown(value)
-        unknown = State.UNKNOWN
         return shown.keys() == {record.key for _, record in self._calls.values()} and all(
-            (shown[record.key] == unknown) == (record.state is unknown)
+            shown[record.key] == (record.state, record.starts)
             for _, record in self._calls.values()
             if record.state in _ASKABLE
         )
 
-    def _pending_approvals(self, shown: Mapping[str, str]) -> list[PendingApproval]:
+    def _pending_approvals(self, shown: Mapping[str, tuple[str, int]]) -> list[PendingApproval]:
         settings = self._settings
         pending = []
         for call, record in self._calls.values():
-            is_unknown = shown.get(record.key, record.state) == State.UNKNOWN
+            state, _ = shown.get(record.key, (record.state, 0))
+            is_unknown = state == State.UNKNOWN
             allowed = settings.allowed_decisions(call["name"])
             if not self._allow_edits:
                 allowed = [item for item in allowed if item is not Answer.EDIT] or [Answer.REJECT]
@@ -322,8 +322,12 @@ class ApprovalRequest:
         )
 
 
-def _states_shown(value: object) -> dict[str, str]:
-    """Return the states of the calls that an interrupt of the guard shows, by their keys."""
+def _states_shown(value: object) -> dict[str, tuple[str, int]]:
+    """Return the states and starts of the calls that an interrupt of the guard shows, by key."""
     requests = value.get("action_requests", [value]) if isinstance(value, Mapping) else ()
-    shown = [item[CHANNEL] for item in requests if isinstance(item, Mapping) and CHANNEL in item]
-    return {evidence["key"]: evidence["state"] for evidence in shown}
+    shown = [item.get(CHANNEL) for item in requests if isinstance(item, Mapping)]
+    return {
+        item["key"]: (item["state"], item["starts"])
+        for item in shown
+        if isinstance(item, Mapping) and item.keys() >= {"key", "state", "starts"}
+    }

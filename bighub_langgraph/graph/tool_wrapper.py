@@ -237,13 +237,6 @@ class _WrappedCall:
         is_edited = answered.planned["next"] == "evaluate"
         return answered.record, answered.planned if is_edited else None
 
-    def _is_planned(self, record: CallRecord) -> bool:
-        """Whether the call was approved before this task, if it was: the plan has it then."""
-        return any(
-            call["id"] == record.call_id and (call["next"] == "execute" or "edited_from" in call)
-            for call in self.plan["calls"]
-        )
-
     def _is_answered_here(self, record: CallRecord) -> bool:
         """Whether this task took the answer about a call before it started again from its top.
 
@@ -252,16 +245,12 @@ class _WrappedCall:
         was_answered = record.state is State.EDITED or (
             record.state is State.PAUSED and record.approval and record.edited_from is None
         )
-        is_resumed = was_resumed(self.request.runtime.config)
-        return bool(was_answered) and is_resumed and not self._is_planned(record)
-
-    def _may_ask_again(self, record: CallRecord) -> bool:
-        """Whether a person can be asked about an unknown outcome in the task that ran the call.
-
-        Only if this task has asked nothing so far: it asks once.
-        """
-        has_asked = record.starts > 1 or (record.approval and not self._is_planned(record))
-        return not has_asked and reason_not_to_interrupt(self.request, self.message) is None
+        # The plan has what was answered before this task.
+        is_planned = any(
+            call["id"] == record.call_id and (call["next"] == "execute" or "edited_from" in call)
+            for call in self.plan["calls"]
+        )
+        return bool(was_answered) and not is_planned and was_resumed(self.request.runtime.config)
 
     async def _execute(self, request: ToolCallRequest, call: ToolCall, key: str) -> Update:
         inner = self._guard_tool(request, key)
@@ -270,7 +259,8 @@ class _WrappedCall:
             return inner.gate.run(self.handler(inner))
 
         result = await self._run_once(call, key, invoke)
-        if result.record.state is State.UNKNOWN and self._may_ask_again(result.record):
+        is_unknown = result.record.state is State.UNKNOWN
+        if is_unknown and reason_not_to_interrupt(self.request, self.message) is None:
             await self._ask_person(call, result.record)
             result = await self._run_once(call, key, invoke)
         if isinstance(result.signal, CallNotStarted):
