@@ -20,7 +20,10 @@ def test_values_under_secret_names_are_redacted(key: str) -> None:
     assert redact({"deep": [{key: {"any": "thing"}}]}) == {"deep": [{key: REDACTED}]}
 
 
-@pytest.mark.parametrize("key", ["author", "tokenizer", "pinned", "keyboard", "secretary", "order"])
+@pytest.mark.parametrize(
+    "key",
+    ["author", "tokenizer", "pinned", "keyboard", "secretary", "order", "compass", "primary_key"],
+)
 def test_values_under_similar_names_are_not_redacted(key: str) -> None:
     assert redact({key: "Ada"}) == {key: "Ada"}
 
@@ -50,6 +53,11 @@ def test_patterns_are_redacted_in_any_text(text: str, expected: str) -> None:
 )
 def test_numbers_with_a_wrong_checksum_are_not_redacted(text: str) -> None:
     assert redact(text) == text
+
+
+def test_a_number_of_tokens_is_no_secret() -> None:
+    usage = {"max_tokens": 500, "text": "tokens: 500"}
+    assert redact(usage) == usage
 
 
 def test_card_numbers_are_redacted_as_numbers_too() -> None:
