@@ -30,12 +30,19 @@ class DeliverySchedule:
         self.changed = threading.Condition()
         self.turns: deque[str | None] = deque()  # waiting, or being delivered
         self.closed = False
+        self._close_deadline: float | None = None
         self.is_used = False
         self._refused_until = self._sweep_at = 0.0
         self._logged: type[EngineError] | None = None
         self._fallback_at: float | None = None
         self._retry_at: float | None = None
         self._failures = 0
+
+    def remaining_to_close(self, seconds: float) -> float:
+        """Return how many seconds closing may still take; the first call starts the time."""
+        if self._close_deadline is None:
+            self._close_deadline = time.monotonic() + seconds
+        return max(0.0, self._close_deadline - time.monotonic())
 
     def add_turn(self, turn: str | None) -> None:
         """Deliver a turn's reports, or all with None, as soon as possible."""

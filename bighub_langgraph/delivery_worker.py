@@ -146,10 +146,19 @@ class DeliveryWorker:
             self._schedule.closed = True
             self._schedule.changed.notify_all()
             thread = self._thread
-        self.wait(AT_EXIT)
+        self.wait(self._schedule.remaining_to_close(AT_EXIT))
         if thread is not None and thread is not threading.current_thread():
-            thread.join(AT_EXIT)  # the journal is closed next: nothing may open it again
+            # The journal is closed next: nothing may open it again.
+            thread.join(self._schedule.remaining_to_close(AT_EXIT))
         self._deliver_rest()
+
+    async def aclose(self) -> None:
+        """Deliver for a few seconds from the event loop, then close."""
+        if self.on_loop:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._schedule.remaining_to_close(AT_EXIT)):
+                    await self.aflush(AT_EXIT)
+        await asyncio.to_thread(self.close)
 
     async def _deliver(self, ports: Ports, turn: str | None) -> bool:
         """Deliver and return whether nothing is pending. The tools have run: it never raises."""
@@ -252,7 +261,7 @@ def _deliver_rest(ports: Ports, schedule: DeliverySchedule) -> None:
     journal = ports.journal
     try:
         if journal.pending_count():
-            delivery = _deliver_for(ports, AT_EXIT)
+            delivery = _deliver_for(ports, schedule.remaining_to_close(AT_EXIT))
             if journal.durable:  # one in memory logs what is lost
                 schedule.log_error(delivery, journal.pending_count())
     except BighubGuardError as error:

@@ -8,6 +8,7 @@ from typing import Any, Self
 from uuid import uuid4
 
 from bighub_langgraph.bighub.client_factory import open_clients
+from bighub_langgraph.bighub.limits import EVALUATE_TIMEOUT
 from bighub_langgraph.concurrency import run_sync
 from bighub_langgraph.core.errors import ConfigurationError
 from bighub_langgraph.core.evaluation import evaluate_request
@@ -48,6 +49,8 @@ class BighubGuard:
         on_decision: Called with the event of each decision, see `bighub_langgraph.core.reporting`.
         decision_mode: "submit" or "submit_payload", for tools whose policy names neither.
         retries: Further tries of an evaluation after a fault that may pass.
+        evaluate_timeout: How many seconds an evaluation may take, with all its tries; the embedded
+            engine is not limited.
         clock: Returns seconds since the epoch.
 
     Raises:
@@ -71,6 +74,7 @@ class BighubGuard:
         on_decision: DecisionCallback | None = None,
         decision_mode: DecisionMode = "submit",
         retries: int = 2,
+        evaluate_timeout: float = EVALUATE_TIMEOUT,
         clock: Callable[[], float] = time.time,
     ) -> None:
         check_choice("fail_mode", fail_mode, tuple(FailMode))
@@ -87,7 +91,7 @@ class BighubGuard:
             approvals=approvals or ApprovalPolicy(),
             redact=redact,
         )
-        clients = open_clients(bighub, retries=retries)
+        clients = open_clients(bighub, retries=retries, evaluate_timeout=evaluate_timeout)
         self.journal, self._owns_journal = open_journal(journal)
         self.runtime = GuardRuntime.build(
             settings,

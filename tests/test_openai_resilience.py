@@ -14,6 +14,7 @@ from openai.types.responses.parsed_response import (
     ParsedResponseOutputText,
 )
 
+from bighub_langgraph.circuit_breaker import CircuitBreaker
 from bighub_langgraph.concurrency import run_sync
 from bighub_langgraph.openai.client import BighubOpenAI
 from bighub_langgraph.openai.errors import (
@@ -22,8 +23,8 @@ from bighub_langgraph.openai.errors import (
     ProviderResponseError,
 )
 from bighub_langgraph.openai.resilience import (
-    CircuitBreaker,
     RetryPolicy,
+    ServiceBreaker,
     delays,
     is_transient,
     parse_retry_after,
@@ -45,7 +46,7 @@ class Http(Exception):
 
 
 def breaker(now: list[float], failures: int = 2) -> CircuitBreaker:
-    return CircuitBreaker(failures, 10, clock=lambda: now[0])
+    return ServiceBreaker(failures, 10, clock=lambda: now[0])
 
 
 def attempt(breaker: CircuitBreaker, error: BaseException | None = None) -> None:

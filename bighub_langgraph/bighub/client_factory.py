@@ -3,12 +3,21 @@
 import asyncio
 import inspect
 import os
+import threading
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bighub_langgraph.bighub.sdk_engine import build_engine
+from bighub_langgraph.bighub.limits import (
+    EVALUATE_TIMEOUT,
+    REQUEST_TIMEOUT,
+    EngineBreaker,
+    limited_clients,
+    start_abandonable,
+)
+from bighub_langgraph.bighub.sdk_engine import CallMethod, Method, build_engine
 from bighub_langgraph.concurrency import background_loop, call_in_thread, detects_blocking_calls
 from bighub_langgraph.core.errors import ConfigurationError
 from bighub_langgraph.core.ports import EnginePort
@@ -17,7 +26,6 @@ ACCEPTED = (
     '"local" for the embedded engine, the URL of its database, the https URL of a BIGHUB service, '
     "a client with the SDK's methods, or a pair of a blocking and an async client"
 )
-TIMEOUT = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +34,15 @@ class EngineClients:
 
     Attributes:
         owned: Whether we opened them, and so close them.
+        evaluate_timeout: The seconds for all tries of one evaluation.
+        breaker: Stops evaluations while BIGHUB is down.
     """
 
     blocking: Any = None
     asynchronous: Any = None
     owned: bool = False
+    evaluate_timeout: float = EVALUATE_TIMEOUT
+    breaker: EngineBreaker = field(default_factory=EngineBreaker)
 
     @property
     def on_loop(self) -> bool:
@@ -44,21 +56,43 @@ class EngineClients:
 
     def build_engine(self, retries: int) -> EnginePort:
         """Return the engine port for a caller without an event loop."""
-        call = _call_inline if self.blocking is not None else _call_on_background_loop
-        return build_engine(self.primary, call, retries=retries, sleep=_sleep)
+        if self._is_embedded:
+            return build_engine(self.blocking, _call_inline)
+        call = _call_abandonable if self.blocking is not None else _call_on_background_loop
+        return self._build_remote_engine(self.primary, call, retries, _sleep)
 
     def build_async_engine(self, retries: int) -> EnginePort:
         """Return the engine port for coroutines."""
         if self.asynchronous is not None:
-            return build_engine(
-                self.asynchronous, _call_async, retries=retries, sleep=asyncio.sleep
+            return self._build_remote_engine(self.asynchronous, _call_async, retries, asyncio.sleep)
+        if not self._is_embedded:
+            return self._build_remote_engine(
+                self.blocking, _call_abandonable_async, retries, asyncio.sleep
             )
         # The embedded engine is called in a thread, too, unless it is in memory: no event loop may
         # wait for a database.
         never_waits = bool(getattr(self.blocking, "never_waits", False))
         call = _call_inline_unless_detected if never_waits else _call_in_thread
-        engine = build_engine(self.blocking, call, retries=retries, sleep=asyncio.sleep)
+        engine = build_engine(self.blocking, call)
         return replace(engine, in_process=engine.in_process and never_waits)
+
+    @property
+    def _is_embedded(self) -> bool:
+        """Whether the client answers in this process, as the embedded engine does."""
+        names = ("in_process", "never_waits")
+        return any(hasattr(self.blocking, name) for name in names)
+
+    def _build_remote_engine(
+        self, client: Any, call: CallMethod, retries: int, sleep: Callable[[float], Awaitable[None]]
+    ) -> EnginePort:
+        return build_engine(
+            client,
+            call,
+            retries=retries,
+            sleep=sleep,
+            evaluate_timeout=self.evaluate_timeout,
+            breaker=self.breaker,
+        )
 
     def close(self) -> None:
         """Close the clients that we opened."""
@@ -67,17 +101,32 @@ class EngineClients:
         if self.blocking is not None:
             self.blocking.close()
         if self.asynchronous is not None:
-            _call(self.asynchronous.close)
+            with suppress(RuntimeError):  # its connections belong to a loop that is closed
+                _call(self.asynchronous.close)
 
 
 def open_clients(
-    bighub: Any = None, *, api_key: str | None = None, retries: int = 2
+    bighub: Any = None,
+    *,
+    api_key: str | None = None,
+    retries: int = 2,
+    evaluate_timeout: float = EVALUATE_TIMEOUT,
 ) -> EngineClients:
     """Open or take the clients that a user names; with None, those of the environment.
 
     Raises:
         ConfigurationError: The value cannot be used; the message lists what can.
     """
+    is_number = isinstance(evaluate_timeout, int | float)
+    if not is_number or not 0 < evaluate_timeout <= threading.TIMEOUT_MAX:
+        raise ConfigurationError(
+            f"evaluate_timeout is a number of seconds above 0, not {evaluate_timeout!r}"
+        )
+    clients = _find_clients(bighub, api_key, retries)
+    return replace(clients, evaluate_timeout=evaluate_timeout)
+
+
+def _find_clients(bighub: Any, api_key: str | None, retries: int) -> EngineClients:
     if bighub is None:
         return _from_environment(api_key, retries)
     if isinstance(bighub, str):
@@ -143,49 +192,76 @@ def _open_embedded(url: str) -> EngineClients:
 def _remote(url: str | None, api_key: str | None, retries: int) -> EngineClients:
     from bighub import AsyncBighubClient, BighubClient
 
-    options: dict[str, Any] = {"api_key": api_key, "timeout": TIMEOUT, "max_retries": retries}
+    options: dict[str, Any] = {"api_key": api_key, "max_retries": retries}
+    options["timeout"] = REQUEST_TIMEOUT
     if url:
         options["base_url"] = url
     try:
-        return EngineClients(BighubClient(**options), AsyncBighubClient(**options), owned=True)
+        clients = BighubClient(**options), AsyncBighubClient(**options)
     except ValueError as error:
         raise ConfigurationError(f"bighub={url!r}: {error}") from error
+    for client, limited in zip(clients, limited_clients(), strict=True):
+        # The SDK has no option for its HTTP client, and reads replies of any size.
+        transport: Any = getattr(client, "_transport", None)
+        if isinstance(limited, type(getattr(transport, "_client", None))):
+            transport._client = limited  # noqa: SLF001 - the one exception, see its contract test
+    return EngineClients(*clients, owned=True)
 
 
 # -- how a client's methods are called -------------------------------------------------------------
 # A look-alike's plain method may return a coroutine, and a method of an async one a plain value.
 
 
-def _call(method: Callable[..., Any], *args: Any, **fields: Any) -> Any:
+def _call(method: Method, *args: Any, **fields: Any) -> Any:
     response = method(*args, **fields)
     if inspect.isawaitable(response):
         return background_loop().run(_await(response))
     return response
 
 
-async def _call_inline(method: Callable[..., Any], *args: Any, **fields: Any) -> Any:
+async def _call_inline(_: float | None, method: Method, /, *args: Any, **fields: Any) -> Any:
     return _call(method, *args, **fields)
 
 
-async def _call_in_thread(method: Callable[..., Any], *args: Any, **fields: Any) -> Any:
+async def _call_in_thread(_: float | None, method: Method, /, *args: Any, **fields: Any) -> Any:
     return await call_in_thread(_call, method, *args, **fields)
 
 
 async def _call_inline_unless_detected(
-    method: Callable[..., Any], *args: Any, **fields: Any
+    seconds: float | None, method: Method, /, *args: Any, **fields: Any
 ) -> Any:
     call = _call_in_thread if detects_blocking_calls() else _call_inline
-    return await call(method, *args, **fields)
+    return await call(seconds, method, *args, **fields)
 
 
-async def _call_async(method: Callable[..., Any], *args: Any, **fields: Any) -> Any:
-    response = method(*args, **fields)
-    return await response if inspect.isawaitable(response) else response
+async def _call_abandonable(
+    seconds: float | None, method: Method, /, *args: Any, **fields: Any
+) -> Any:
+    if seconds is None:
+        return _call(method, *args, **fields)
+    return start_abandonable(_call, method, *args, **fields).result(seconds)
 
 
-async def _call_on_background_loop(method: Callable[..., Any], *args: Any, **fields: Any) -> Any:
+async def _call_abandonable_async(
+    seconds: float | None, method: Method, /, *args: Any, **fields: Any
+) -> Any:
+    if seconds is None:
+        return await call_in_thread(_call, method, *args, **fields)
+    response = asyncio.wrap_future(start_abandonable(_call, method, *args, **fields))
+    return await asyncio.wait_for(response, seconds)
+
+
+async def _call_async(seconds: float | None, method: Method, /, *args: Any, **fields: Any) -> Any:
+    async with asyncio.timeout(seconds):
+        response = method(*args, **fields)
+        return await response if inspect.isawaitable(response) else response
+
+
+async def _call_on_background_loop(
+    seconds: float | None, method: Method, /, *args: Any, **fields: Any
+) -> Any:
     # The method is called on that loop as well: a client may look up the running loop.
-    return background_loop().run(_call_async(method, *args, **fields))
+    return background_loop().run(_call_async(seconds, method, *args, **fields))
 
 
 async def _sleep(seconds: float) -> None:

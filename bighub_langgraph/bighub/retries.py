@@ -2,6 +2,8 @@
 
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from math import inf
+from time import monotonic
 from typing import Any
 
 from bighub_langgraph.core.errors import (
@@ -16,24 +18,35 @@ _FIRST_DELAY = 0.25  # seconds; doubles with each retry
 
 
 async def retry(
-    request: Callable[[], Awaitable[Any]],
+    request: Callable[[float | None], Awaitable[Any]],
     retries: int,
     sleep: Callable[[float], Awaitable[None]] | None,
+    seconds: float | None = None,
 ) -> Any:
     """Send a request, such as an evaluation; retry it after faults that may pass.
+
+    Args:
+        request: Sends it once, within the seconds that it is called with.
+        retries: How often it is sent again.
+        sleep: Waits between the tries.
+        seconds: The time for all tries together.
 
     Raises:
         EngineError: The last try failed, or the fault is one that does not pass.
     """
+    deadline = inf if seconds is None else monotonic() + seconds
     for tried in range(retries + 1):
         try:
-            return await request()
+            return await request(None if seconds is None else deadline - monotonic())
         except Exception as error:
-            engine_error = classify_error(error)
+            if isinstance(error, TimeoutError) and monotonic() >= deadline:
+                raise EngineUnavailable(f"BIGHUB gave no answer in {seconds:g} seconds") from error
+            engine_error, delay = classify_error(error), _FIRST_DELAY * 2**tried
             may_pass = isinstance(engine_error, EngineUnavailable)
-            if tried == retries or sleep is None or not may_pass:
+            is_last = tried == retries or monotonic() + delay >= deadline
+            if is_last or sleep is None or not may_pass:
                 raise engine_error from error
-            await sleep(_FIRST_DELAY * 2**tried)
+            await sleep(delay)
     raise AssertionError("unreachable: the last try returns or raises")
 
 

@@ -2,11 +2,12 @@
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
+from contextlib import AbstractContextManager, nullcontext
 from http import HTTPStatus
 from typing import Any
 
 from bighub_langgraph.bighub.confirmation import check_confirmation, is_sdk_client
+from bighub_langgraph.bighub.limits import shrink_reply
 from bighub_langgraph.bighub.retries import classify_error, retry
 from bighub_langgraph.core.errors import EngineError, EngineRequestError
 from bighub_langgraph.core.models import EvaluationRequest
@@ -22,17 +23,23 @@ def build_engine(
     *,
     retries: int = 0,
     sleep: Callable[[float], Awaitable[None]] | None = None,
+    evaluate_timeout: float | None = None,
+    breaker: AbstractContextManager[Any] | None = None,
 ) -> EnginePort:
     """Return the engine port over a client.
 
     Args:
         client: A `BighubClient`, an `AsyncBighubClient`, the embedded one, or a look-alike.
-        call: Calls one of its methods: inline, in a thread, or on a loop.
+        call: Calls one of its methods: inline, in a thread, or on a loop; takes the seconds that it
+            may last first.
         retries: Further tries after a fault that may pass; clients of the SDK retry by themselves.
         sleep: Waits between tries, in seconds.
+        evaluate_timeout: The seconds for all tries of one evaluation.
+        breaker: Around each evaluation.
     """
     retries_itself = isinstance(getattr(client, "max_retries", None), int)
     methods = _Methods(client, call, 0 if retries_itself else retries, sleep)
+    methods.evaluate_timeout, methods.breaker = evaluate_timeout, breaker or nullcontext()
     return EnginePort(
         evaluate=methods.evaluate,
         resolve_approval=methods.resolve_approval,
@@ -54,6 +61,8 @@ class _Methods:
         retries: int,
         sleep: Callable[[float], Awaitable[None]] | None,
     ) -> None:
+        self.evaluate_timeout: float | None = None
+        self.breaker: AbstractContextManager[Any] = nullcontext()
         self._call = call
         # A client of the user's own delivers by returning without an exception.
         self._is_confirmed = is_sdk_client(client)
@@ -93,7 +102,14 @@ class _Methods:
             )
         if self._takes_key[name]:
             arguments["idempotency_key"] = key
-        return await self._request(method, **arguments)
+        with self.breaker:
+            response = await retry(
+                lambda seconds: self._call(seconds, method, **arguments),
+                self._retries,
+                self._sleep,
+                self.evaluate_timeout,
+            )
+            return shrink_reply(response)
 
     async def evaluate_batch(self, items: Sequence[EvaluationItem]) -> list[Any]:
         calls = [
@@ -151,7 +167,9 @@ class _Methods:
         return reply
 
     async def _request(self, method: Any, *args: Any, **fields: Any) -> Any:
-        return await retry(partial(self._call, method, *args, **fields), self._retries, self._sleep)
+        return await retry(
+            lambda seconds: self._call(seconds, method, *args, **fields), self._retries, self._sleep
+        )
 
 
 # The queue does not know the request, or it was resolved there before.

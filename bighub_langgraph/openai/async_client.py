@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, Self
 
 from bighub_langgraph.core.ports import Ports
-from bighub_langgraph.delivery_worker import AT_EXIT
 from bighub_langgraph.openai.agent_loop import run_agent
 from bighub_langgraph.openai.base_client import BaseClient
 from bighub_langgraph.openai.responses_api import AsyncResponsesApi
@@ -96,8 +95,7 @@ class AsyncBighubOpenAI(BaseClient):
 
     async def close(self) -> None:
         """See `BighubOpenAI.close`."""
-        if self._runtime.clients.on_loop:
-            await self._runtime.delivery.aflush(AT_EXIT)
+        await self._runtime.delivery.aclose()
         await asyncio.to_thread(self._close)
         if self._api.opened_client is not None:
             await self._api.opened_client.close()

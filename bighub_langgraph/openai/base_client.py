@@ -30,7 +30,7 @@ from bighub_langgraph.openai.agent_loop import (
     run_with_approvals,
 )
 from bighub_langgraph.openai.errors import AdapterConfigurationError, InvalidRunState
-from bighub_langgraph.openai.resilience import CircuitBreaker, RetryPolicy
+from bighub_langgraph.openai.resilience import RetryPolicy, ServiceBreaker
 from bighub_langgraph.openai.response_parsing import ModelResponse
 from bighub_langgraph.openai.responses_api import ResponsesApi
 from bighub_langgraph.openai.run import Run, RunContext, RunEnding, RunResult
@@ -64,7 +64,7 @@ class BaseClient(ClientSettings, ToolRegistration):
         self.session_id: str = self.session_id or str(uuid4())
         key = self.signing_key
         self._signing_key = key.encode() if isinstance(key, str) else key
-        breaker = CircuitBreaker(
+        breaker = ServiceBreaker(
             self.provider_circuit_breaker_failures, self.provider_circuit_breaker_reset_seconds
         )
         self._api = self._api_class(
@@ -264,7 +264,12 @@ def _open_runtime(client: ClientSettings) -> tuple[GuardRuntime, list[Any]]:
     engine = client.bighub if client.bighub_client is None else client.bighub_client
     retries = client.evaluate_retries
     try:
-        clients = open_clients(engine, api_key=client.bighub_api_key, retries=retries)
+        clients = open_clients(
+            engine,
+            api_key=client.bighub_api_key,
+            retries=retries,
+            evaluate_timeout=client.evaluate_timeout,
+        )
         journal, is_opened = open_journal(client.journal)
     except ConfigurationError as error:
         raise AdapterConfigurationError(str(error)) from error

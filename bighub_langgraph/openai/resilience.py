@@ -2,13 +2,13 @@
 
 import random
 import sys
-import threading
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
-from time import monotonic, time
+from time import time
 from typing import TypeVar
 
+from bighub_langgraph.circuit_breaker import CircuitBreaker
 from bighub_langgraph.openai.errors import CircuitOpenError, StreamInterruptedError
 from bighub_langgraph.openai.response_parsing import get_field
 
@@ -88,65 +88,16 @@ def parse_retry_after(error: BaseException) -> float | None:
     return min(max(seconds, 0.0), MAX_RETRY_AFTER)
 
 
-# -- circuit breaker -------------------------------------------------------------------------------
+class ServiceBreaker(CircuitBreaker):
+    """The circuit breaker around the requests to the model's service."""
 
+    def counts(self, error: BaseException) -> bool:
+        """Whether the service failed."""
+        return counts_against_service(error)
 
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """Requests are sent; the last `failures` of them failed."""
-
-    failures: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Open:
-    """No request is sent, but for one that tests the service once `is_testing`."""
-
-    since: float
-    is_testing: bool = False
-
-
-class CircuitBreaker:
-    """A context manager around each request; stops requests to a service that keeps failing.
-
-    Args:
-        max_failures: How many failures in a row open the circuit; 0 disables the breaker.
-        reset_seconds: How long the circuit stays open before one request tests the service.
-        clock: Returns monotonic seconds.
-    """
-
-    def __init__(
-        self, max_failures: int, reset_seconds: float, clock: Callable[[], float] = monotonic
-    ) -> None:
-        self._max_failures, self._reset_seconds, self._clock = max_failures, reset_seconds, clock
-        self._lock = threading.Lock()
-        self._circuit: Closed | Open = Closed()
-
-    def __enter__(self) -> None:
-        if not self._max_failures:
-            return
-        with self._lock:
-            if isinstance(self._circuit, Closed):
-                return
-            since, is_testing = self._circuit.since, self._circuit.is_testing
-            if is_testing or self._clock() - since < self._reset_seconds:
-                raise CircuitOpenError(
-                    f"the model's service failed {self._max_failures} times in a row; "
-                    f"no request is sent for {self._reset_seconds:g} seconds"
-                )
-            self._circuit = Open(since, is_testing=True)
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if not self._max_failures:
-            return
-        with self._lock:
-            match self._circuit:
-                case Open(since, True) if error and not isinstance(error, Exception):
-                    self._circuit = Open(since)  # cancelled: says nothing about the service
-                case Closed(failures) if error and counts_against_service(error):
-                    is_open = self._max_failures <= failures + 1
-                    self._circuit = Open(self._clock()) if is_open else Closed(failures + 1)
-                case Open() if error and counts_against_service(error):
-                    self._circuit = Open(self._clock())
-                case _ if error is None or isinstance(error, Exception):
-                    self._circuit = Closed()
+    def make_error(self) -> CircuitOpenError:
+        """Return the error for a request that is not sent."""
+        return CircuitOpenError(
+            f"the model's service failed {self.max_failures} times in a row; "
+            f"no request is sent for {self.reset_seconds:g} seconds"
+        )

@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
+from bighub_langgraph.circuit_breaker import CircuitBreaker
 from bighub_langgraph.core.errors import ConfigurationError
 from bighub_langgraph.core.redaction import redact_exception
 from bighub_langgraph.openai.errors import (
@@ -19,7 +20,7 @@ from bighub_langgraph.openai.errors import (
     ProviderResponseError,
     StreamInterruptedError,
 )
-from bighub_langgraph.openai.resilience import CircuitBreaker, RetryPolicy, retry_transient
+from bighub_langgraph.openai.resilience import RetryPolicy, retry_transient
 from bighub_langgraph.openai.response_parsing import (
     ModelResponse,
     StreamParser,

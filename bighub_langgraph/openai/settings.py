@@ -6,6 +6,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from bighub_langgraph import __version__
+from bighub_langgraph.bighub.limits import EVALUATE_TIMEOUT
 from bighub_langgraph.core.ports import JournalPort
 from bighub_langgraph.openai.errors import AdapterConfigurationError
 
@@ -55,6 +56,7 @@ class ClientSettings:
             while; 0 disables this.
         provider_circuit_breaker_reset_seconds: How long no request is sent.
         evaluate_retries: How often an evaluation is retried.
+        evaluate_timeout: How many seconds an evaluation may take, with all its tries.
         guard: A `BighubGuard` to share: its engine, journal, policies and settings.
         journal: A `Journal`, its path or URL. With a durable one, stopped runs are resumed in other
             processes, once.
@@ -92,6 +94,7 @@ class ClientSettings:
     provider_circuit_breaker_failures: int = 0
     provider_circuit_breaker_reset_seconds: float = 30.0
     evaluate_retries: int = 2
+    evaluate_timeout: float = EVALUATE_TIMEOUT
     guard: "BighubGuard | None" = None
     journal: JournalPort | str | PathLike[str] | None = None
     signing_key: str | bytes | None = None
@@ -142,4 +145,5 @@ _NUMBERS: dict[str, tuple[float, Any]] = {
     "provider_circuit_breaker_failures": (0, int),
     "provider_circuit_breaker_reset_seconds": (0, _FLOAT),
     "evaluate_retries": (0, int),
+    "evaluate_timeout": (0.001, _FLOAT),
 }

@@ -1,0 +1,74 @@
+"""A circuit breaker: stops requests to a service that keeps failing, and tests it now and then."""
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Requests are sent; the last `failures` of them failed."""
+
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """No request is sent, but for one that tests the service once `is_testing`."""
+
+    since: float
+    is_testing: bool = False
+
+
+class CircuitBreaker(ABC):
+    """A context manager around each request.
+
+    Args:
+        max_failures: How many failures in a row open the circuit; 0 disables the breaker.
+        reset_seconds: How long the circuit stays open before one request tests the service.
+        clock: Returns monotonic seconds.
+    """
+
+    def __init__(
+        self, max_failures: int, reset_seconds: float, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self.max_failures, self.reset_seconds = max_failures, reset_seconds
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._circuit: Closed | Open = Closed()
+
+    @abstractmethod
+    def counts(self, error: BaseException) -> bool:
+        """Whether an error is the service's and not the caller's."""
+
+    @abstractmethod
+    def make_error(self) -> Exception:
+        """Return the error for a request that is not sent."""
+
+    def __enter__(self) -> None:
+        if not self.max_failures:
+            return
+        with self._lock:
+            if isinstance(self._circuit, Closed):
+                return
+            since, is_testing = self._circuit.since, self._circuit.is_testing
+            if is_testing or self._clock() - since < self.reset_seconds:
+                raise self.make_error()
+            self._circuit = Open(since, is_testing=True)
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if not self.max_failures:
+            return
+        with self._lock:
+            match self._circuit:
+                case Open(since, True) if error and not isinstance(error, Exception):
+                    self._circuit = Open(since)  # cancelled: says nothing about the service
+                case Closed(failures) if error and self.counts(error):
+                    is_open = self.max_failures <= failures + 1
+                    self._circuit = Open(self._clock()) if is_open else Closed(failures + 1)
+                case Open() if error and self.counts(error):
+                    self._circuit = Open(self._clock())
+                case _ if error is None or isinstance(error, Exception):
+                    self._circuit = Closed()
