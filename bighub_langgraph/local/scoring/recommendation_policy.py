@@ -6,18 +6,17 @@ from typing import NamedTuple
 
 from bighub_langgraph.core.models import Recommendation
 from bighub_langgraph.local.scoring.risk_limit import (
+    estimate_interval,
     estimate_outcomes_needed,
-    lower_bound,
-    upper_bound,
 )
 from bighub_langgraph.local.scoring.risk_model import Assessment
 from bighub_langgraph.local.scoring.session import Health
 from bighub_langgraph.local.settings import DomainSettings
 
 _SEVERITY = list(Recommendation)
-_INTERVAL_LEVEL = 0.8  # of the interval whose width gives the confidence
+_INTERVAL_SPREADS = 1.28  # of the interval whose width gives the confidence
 _WIDE, _NARROW = 0.4, 0.15
-_STOP_LEVEL, _STOP_RATE = 0.95, 0.5  # a stop needs counts that exclude a lower bad rate
+_STOP_SPREADS, _STOP_RATE = 2.2, 0.5  # a stop needs counts that exclude a lower bad rate
 _CAUTION_SHARE = 0.75  # of the limit
 _HOUR = 3_600.0
 _UNHEALTHY = {
@@ -67,7 +66,7 @@ def _recommend_by_risk(
 ) -> tuple[Recommendation, str]:
     risk = assessment.risk
     if risk >= settings.block_above and (
-        lower_bound(assessment.bad, assessment.total, _STOP_LEVEL) > _STOP_RATE
+        estimate_interval(assessment.bad, assessment.total, _STOP_SPREADS)[0] > _STOP_RATE
     ):
         # A stopped call has no outcome: without another review a stop could never be unlearned.
         if assessment.age > settings.reevaluate_after:
@@ -106,10 +105,9 @@ def _rate_confidence(assessment: Assessment) -> Confidence:
     """Return the confidence in the counts: from the width of the interval of the bad rate."""
     if assessment.novelties:
         return Confidence.LOW
-    counts = assessment.bad, assessment.total, _INTERVAL_LEVEL
-    width = upper_bound(*counts) - lower_bound(*counts)
-    if width > _WIDE:
+    lowest, highest = estimate_interval(assessment.bad, assessment.total, _INTERVAL_SPREADS)
+    if highest - lowest > _WIDE:
         return Confidence.LOW
-    if width > _NARROW or assessment.drifting:
+    if highest - lowest > _NARROW or assessment.drifting:
         return Confidence.MEDIUM
     return Confidence.HIGH

@@ -14,8 +14,6 @@ _SHARES = (0.1, 0.1, 0.1, 0.2, 0.5)
 # The rates that the mixture bets on, as shares of the rate to rule out, and their weights.
 _BETS = ((0.005, 0.35), (0.05, 0.15), (0.15, 0.15), (0.3, 0.2), (0.5, 0.15))
 _GROWTH = 1.01  # good outcomes after which the limit is computed again
-_MAX_STEPS = 60
-_TOLERANCE = 1e-7  # the step after it would be about its square
 _MAX_OUTCOMES = 10**6
 _PRIOR_BAD, _PRIOR_CALLS = 0.6, 2.0  # of a track without outcomes
 _ODDS_RATIO = 2.5  # the rise in the odds of a bad outcome that drift detection looks for
@@ -166,34 +164,14 @@ def _log_ratio(rate: float, odds_ratio: float, *, bad: bool) -> float:
     return math.log(worse / rate if bad else (1 - worse) / (1 - rate))
 
 
-def upper_bound(bad: float, total: float, confidence_level: float) -> float:
-    """Return the highest bad rate that is compatible with the counts.
-
-    It solves `total * KL(bad / total || rate) = ln(1 / (1 - confidence_level))`, Chernoff's bound.
-    Without a bad case it equals Clopper and Pearson's limit; otherwise it is a little wider.
-    """
-    if total <= 0:
-        return 1.0
-    rate = min(1.0, bad / total)
-    surprise = -math.log(1 - confidence_level) / total
-    if rate in (0.0, 1.0):
-        return 1.0 if rate else -math.expm1(-surprise)
-    # Newton's method on log(1 - bound), from a start that is surely above and stays above.
-    entropy = rate * math.log(rate) + (1 - rate) * math.log(1 - rate)
-    log_good = (entropy - surprise) / (1 - rate)
-    for _ in range(_MAX_STEPS):
-        good = math.exp(log_good)
-        excess = entropy - rate * math.log1p(-good) - (1 - rate) * log_good - surprise
-        step = excess / (1 - rate - rate * good / (1 - good))
-        log_good += step
-        if step < _TOLERANCE:
-            break
-    return max(rate, -math.expm1(log_good))
-
-
-def lower_bound(bad: float, total: float, confidence_level: float) -> float:
-    """Return the lowest bad rate that is compatible with the counts."""
-    return 1 - upper_bound(total - bad, total, confidence_level) if total > 0 else 0.0
+def estimate_interval(bad: int, total: int, spreads: float) -> tuple[float, float]:
+    """Return the bad rates within some standard deviations of the counts (Wilson's interval)."""
+    if not total:
+        return 0.0, 1.0
+    square = spreads * spreads
+    center = (bad + square / 2) / (total + square)
+    half = spreads * math.sqrt(bad * (total - bad) / total + square / 4) / (total + square)
+    return center - half, center + half
 
 
 def is_rate_below(

@@ -36,7 +36,7 @@ class Assessment(NamedTuple):
 
     Attributes:
         bad: How many of the action's outcomes were bad.
-        total: How many outcomes of the action are state.
+        total: How many outcomes of the action are known.
         age: Seconds since the latest of them.
         denials: How many calls of the action people have refused.
         concern: The risk if calls that people refused lately had gone wrong.
