@@ -15,6 +15,7 @@ from bighub_langgraph.local.errors import store_unavailable
 from bighub_langgraph.local.repository import (
     RETENTION_INTERVAL,
     DecisionRepository,
+    LabelRow,
     Sequences,
     SessionRepository,
 )
@@ -71,12 +72,13 @@ class Engine:
             with self.trainer.current_model(tx, newest, self.clock()) as model:
                 yield model
 
-    def learn(self) -> None:
+    def learn(self, labels: Sequence[LabelRow | None] = ()) -> None:
         """Learn what was reported, after its commit, so that the next decision need not.
 
         What fails here is learned before the next decision.
         """
-        if not self.store.in_transaction:
+        new = [label for label in labels if label is not None]
+        if not self.store.in_transaction and not (new and self.trainer.learn_next(new)):
             with suppress(*self.store.faults), self.store.transaction() as tx:
                 newest = self.current_state(tx).newest_evidence
                 with self.trainer.current_model(tx, newest, -math.inf):

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row, func, select
 
 from bighub_langgraph.local.engine import Engine
 from bighub_langgraph.local.errors import ApiError, invalid_field, not_found
-from bighub_langgraph.local.repository import DecisionRow
+from bighub_langgraph.local.repository import DecisionRow, LabelRow
 from bighub_langgraph.local.response import load_response
 from bighub_langgraph.local.schemas.requests import (
     STATUS_ALIASES,
@@ -32,22 +32,25 @@ def report_outcome(engine: Engine, body: OutcomeReport) -> dict[str, Any]:
     """Report one outcome."""
     with engine.store.transaction() as tx:
         engine.sequences.lock(tx)
-        view = _apply_report(engine, tx, body)
-    engine.learn()
+        view, label = _apply_report(engine, tx, body)
+    engine.learn([label])
     return view
 
 
 def report_outcomes(engine: Engine, body: OutcomeReportBatch) -> dict[str, Any]:
     """Report up to a hundred outcomes; an invalid one does not affect the others."""
-    views, errors = [], []
+    views, labels, errors = [], [], []
     with engine.store.transaction() as tx:
         engine.sequences.lock(tx)
         for index, item in enumerate(body.outcomes):
             try:  # an outcome is refused before anything of it is written
-                views.append(_apply_report(engine, tx, validate(OutcomeReport, item)))
+                view, label = _apply_report(engine, tx, validate(OutcomeReport, item))
             except ApiError as refusal:
                 errors.append({"index": index, "status": refusal.status, "detail": refusal.detail})
-    engine.learn()
+            else:
+                views.append(view)
+                labels.append(label)
+    engine.learn(labels)
     return {"reported": len(views), "failed": len(errors), "outcomes": views, "errors": errors}
 
 
@@ -182,7 +185,9 @@ def decision_context(decision: DecisionRow | Row[Any]) -> dict[str, Any]:
     }
 
 
-def _apply_report(engine: Engine, tx: Connection, outcome: OutcomeReport) -> dict[str, Any]:
+def _apply_report(
+    engine: Engine, tx: Connection, outcome: OutcomeReport
+) -> tuple[dict[str, Any], LabelRow | None]:
     name = outcome.request_id or outcome.validation_id or outcome.case_id
     if name is None:
         raise invalid_field("body.request_id", "request_id, validation_id or case_id is required")
@@ -197,13 +202,13 @@ def _apply_report(engine: Engine, tx: Connection, outcome: OutcomeReport) -> dic
         report=outcome.model_dump_json(exclude_defaults=True),
     )
     if not rows:
-        return {**_outcome_view(decision, outcome), "duplicate": True}
+        return {**_outcome_view(decision, outcome), "duplicate": True}, None
     is_accepted = decision.outcome is None or not outcome.is_automatic
-    _update_decision(engine, tx, decision, outcome, at, is_accepted=is_accepted)
+    label = _update_decision(engine, tx, decision, outcome, at, is_accepted=is_accepted)
     view = {**_outcome_view(decision, outcome, at), "accepted": is_accepted}
     if not is_accepted:
         view["warning"] = f"{decision.outcome} was reported before and stays"
-    return {**view, "outcome_id": f"out_{rows[0][0]}", "duplicate": False}
+    return {**view, "outcome_id": f"out_{rows[0][0]}", "duplicate": False}, label
 
 
 def _update_decision(
@@ -214,7 +219,7 @@ def _update_decision(
     at: float,
     *,
     is_accepted: bool,
-) -> None:
+) -> LabelRow | None:
     """Apply an outcome to its decision, label and session.
 
     The last report counts. What an adapter reports of the execution itself comes before anything
@@ -240,7 +245,7 @@ def _update_decision(
             session = engine.sessions.find(tx, decision.session_id)
             after = session.with_outcome(decision.action, label, replaces=before)
             engine.sessions.save(tx, decision.session_id, after, at)
-    engine.decisions.update(tx, decision, label=label, at=at, **changes)
+    return engine.decisions.update(tx, decision, label=label, at=at, **changes)
 
 
 def _meaning_of(outcome: OutcomeReport) -> OutcomeMeaning:

@@ -116,17 +116,20 @@ class DecisionRepository:
         *,
         label: Label | None = None,
         at: float,
-        **changes: object,
-    ) -> None:
-        """Change columns of a decision; with a label, also insert the label."""
+        **changes: Any,
+    ) -> LabelRow | None:
+        """Change columns of a decision; with a label, also insert the label and return it."""
+        row = None
         if label is not None:
             seq = self._sequences.next_value(tx, "evidence")
             replaced = (decision.label, decision.label_at, decision.label_seq)
             about = (seq, decision.request_id, decision.domain, at, int(label), *replaced)
             _INSERT_LABEL.write(tx, **dict(zip(_LABEL_COLUMNS, about, strict=True)))
             changes |= {"label": int(label), "label_at": at, "label_seq": seq}
+            row = _parse_label((*about, *decision._replace(**changes)))
         if changes:
             _prepare_update(*changes).write(tx, this=decision.request_id, **changes)
+        return row
 
     def has_surplus(self, tx: Connection) -> bool:
         """Whether there are rows to delete. A database on disk keeps everything."""

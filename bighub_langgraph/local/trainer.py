@@ -2,7 +2,7 @@
 
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 
@@ -51,6 +51,19 @@ class Trainer:
             self._catch_up(tx, newest, at)
             yield self._model
 
+    def learn_next(self, labels: Sequence[LabelRow]) -> bool:
+        """Learn labels if they follow the last one and the store is not needed for it."""
+        with self._store.alone:
+            for row in labels:
+                is_next = self._last_seq == row.seq - 1 and row.evidence.replaces is None
+                is_due = row.seq % SNAPSHOT_INTERVAL == 0
+                if self._waiting_since or is_due or not is_next:
+                    return False
+                self._last_seq = None
+                self._learn_label(None, row)
+                self._last_seq = row.seq
+        return True
+
     def save_snapshot(self, tx: Connection, at: float) -> None:
         """Save the model before labels are deleted."""
         with self._store.alone:
@@ -73,7 +86,7 @@ class Trainer:
             self._save_snapshot(tx, last, at)
         self._last_seq = last
 
-    def _learn_label(self, tx: Connection, row: LabelRow) -> None:
+    def _learn_label(self, tx: Connection | None, row: LabelRow) -> None:
         evidence, domain = row.evidence, row.decision.domain
         # A bad outcome that is withdrawn has been looked into, so it need not age.
         if evidence.label is Label.GOOD and evidence.replaces is not Label.BAD:
@@ -89,9 +102,8 @@ class Trainer:
                 delay = evidence.at - evidence.replaced_at
                 self._model.record_correction(domain, delay, evidence.at)
             replaced_seq = row.replaced_seq or 0
-            if replaced_seq > self._last_counted.get(domain, 0) and (
-                find_replaced(tx, replaced_seq) is not Label.BAD
-            ):
+            is_waiting = replaced_seq > self._last_counted.get(domain, 0)
+            if is_waiting and tx and find_replaced(tx, replaced_seq) is not Label.BAD:
                 evidence = evidence._replace(replaces=None)  # it did not count yet
         self._model.learn(evidence)
 

@@ -13,7 +13,6 @@ from bighub_langgraph.local.scoring.features import (
     Label,
     describe_call,
     looks_like_identifier,
-    size_class,
 )
 from bighub_langgraph.local.settings import DomainSettings
 
@@ -24,7 +23,6 @@ _DIMENSIONS = 128
 MAX_PRECEDENTS = 512  # of an action
 _FIRST_COLUMNS = 16
 _SHARPNESS = 48
-_MIN_CALLS_OF_A_SIZE = 3
 
 
 class Precedent(NamedTuple):
@@ -76,6 +74,8 @@ class Precedents:
         """Add a labelled call; a later label of the same call replaces the earlier one."""
         action, label, request_id = evidence.action, evidence.label, evidence.request_id
         if (slot := self.slots.get(request_id)) is None:
+            if label is Label.NOTHING:
+                return
             slot = self._find_slot()
             self.slots[request_id] = slot
             indices, values = _embed_action(action)
@@ -105,19 +105,6 @@ class Precedents:
         weights = weights * np.exp2(-ages / settings.half_life)
         nearest = self._list_nearest(similarities * (outcome + denied), limit)
         return Comparison(float(weights @ bad), float(weights @ outcome), refused, nearest)
-
-    def find_smaller_value(self, value: float, risk: float) -> float | None:
-        """The largest smaller value of a size with clearly better outcomes."""
-        by_size: dict[int, list[Precedent]] = {}
-        for call in self.calls:
-            if call.value is not None and call.value < value and call.label.outcome:
-                by_size.setdefault(size_class(call.value), []).append(call)
-        for size in sorted(by_size, reverse=True):
-            calls = by_size[size]
-            bad = sum(call.label.bad for call in calls) / len(calls)
-            if size < size_class(value) and len(calls) >= _MIN_CALLS_OF_A_SIZE and bad < risk / 2:
-                return max(call.value or 0.0 for call in calls if not call.label.bad)
-        return None
 
     def find_largest_good_value(self) -> float:
         """The largest value that went well; minus infinity if there is none."""

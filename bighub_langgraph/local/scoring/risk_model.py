@@ -11,6 +11,7 @@ from bighub_langgraph.local.scoring.features import (
     Label,
     Scales,
     extract_features,
+    size_class,
 )
 from bighub_langgraph.local.scoring.novelty import Familiarity, Novelty
 from bighub_langgraph.local.scoring.precedents import Comparison, Precedent, Precedents
@@ -24,6 +25,7 @@ _PRIOR_BAD, _PRIOR_OUTCOMES = 0.6, 2.0
 # the calls that are most alike tell more.
 _NAMED, _UNNAMED = 1.0, 6.0
 _ACTION_VALUE = 3.0  # of the feature that is the action itself
+_MIN_CALLS_OF_A_SIZE = 3
 _MAX_ACTIONS = 128  # of a domain
 _MAX_DOMAINS, _MAX_COLUMNS = 2_048, 65_536
 _FAMILIAR = ""  # the limit of calls without a novelty
@@ -66,6 +68,7 @@ class ActionState:
     bad: int = 0
     denials: int = 0
     last_at: float = 0.0
+    sizes: dict[str, list[int]] = field(default_factory=dict)  # good and bad by size of the value
     precedents: Precedents = field(default_factory=Precedents)
     familiarity: Familiarity = field(default_factory=Familiarity)
 
@@ -83,10 +86,22 @@ class ActionState:
             self.familiarity.add(evidence)
         if value is None:
             return
+        counts = self.sizes.setdefault(str(size_class(value)), [0, 0])
+        for each, change in ((label, 1), (replaced, -1)):
+            if each is not None and each.outcome:
+                counts[each.bad] += change
         if label is Label.GOOD:
             self.familiarity.largest_good = max(value, self.familiarity.largest_good)
         elif replaced is Label.GOOD and value >= self.familiarity.largest_good:
             self.familiarity.largest_good = self.precedents.find_largest_good_value()
+
+    def find_smaller_value(self, value: float, risk: float) -> float | None:
+        """The largest smaller value of a size with clearly better outcomes."""
+        for size in range(size_class(value) - 1, 0, -1):
+            good, bad = self.sizes.get(str(size), (0, 0))
+            if good + bad >= _MIN_CALLS_OF_A_SIZE and bad / (good + bad) < risk / 2:
+                return min(float(int(2 ** (size + 0.5) - 1)), self.familiarity.largest_good)
+        return None
 
 
 @dataclass(slots=True)
@@ -149,7 +164,7 @@ class Model:
         is_limited = settings.max_bad_rate is not None
         smaller_value = None
         if action.value is not None and risk > settings.review_cost / settings.bad_cost / 2:
-            smaller_value = state.precedents.find_smaller_value(action.value, risk)
+            smaller_value = state.find_smaller_value(action.value, risk)
         return Assessment(
             risk=risk,
             concern=max(risk, concern),
