@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _DIMENSIONS = 128
 MAX_PRECEDENTS = 512  # of an action
 _FIRST_COLUMNS = 16
-_SHARPNESS = 48
+_SQUARINGS = 4  # the weight of a precedent is its similarity to the power of 3 * 2**4
 
 
 class Precedent(NamedTuple):
@@ -98,7 +98,9 @@ class Precedents:
         similarities = (values @ self.vectors.take(indices, axis=0))[:count].clip(0.0, 1.0)
         bad, outcome, denied, times = self.labels[:, :count]
         ages = np.maximum(0.0, at - times)
-        weights = similarities**_SHARPNESS
+        weights = similarities * similarities * similarities
+        for _ in range(_SQUARINGS):
+            weights *= weights
         refused = 0.0
         if denied.any():
             refused = float(weights @ (denied * np.exp2(-ages / settings.reevaluate_after)))
