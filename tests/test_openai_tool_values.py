@@ -27,6 +27,7 @@ from pydantic.alias_generators import to_camel
 from bighub_langgraph import BighubOpenAI
 from bighub_langgraph.core.errors import InvalidCall
 from bighub_langgraph.openai.errors import AdapterConfigurationError
+from bighub_langgraph.openai.function_schema import parameters_from_signature
 from tests.openai_answers import calls, says
 from tests.openai_bighub import REVIEW
 from tests.openai_runtime import CLIENT_KINDS, runtime
@@ -424,3 +425,33 @@ def test_an_edit_that_does_not_fit_is_refused_before_anything_runs(
             client.resume_after_approval("refund", edit, "req_1")
         assert client.resume(state).status == "interrupted"
         assert len(client.bighub.evaluations) == 1
+
+
+DEFAULT = object()
+
+
+def by_position(a: int, b: Any = DEFAULT, c: Any = DEFAULT, /) -> Any:
+    return a, b, c
+
+
+def with_rest(a: int, b: Any = DEFAULT, *rest: int, c: Any = DEFAULT) -> Any:
+    return a, b, rest, c
+
+
+@pytest.mark.parametrize(
+    ("fn", "arguments", "expected"),
+    [
+        (by_position, {"a": 1, "c": 3}, (1, DEFAULT, 3)),
+        (by_position, {"a": 1, "b": 2}, (1, 2, DEFAULT)),
+        (with_rest, {"a": 1, "rest": [3, 4]}, (1, DEFAULT, (3, 4), DEFAULT)),
+        (with_rest, {"a": 1, "b": 2, "rest": [3], "c": 5}, (1, 2, (3,), 5)),
+        (with_rest, {"a": 1}, (1, DEFAULT, (), DEFAULT)),
+    ],
+)
+def test_an_omitted_argument_moves_no_other_into_its_place(
+    fn: Callable[..., Any], arguments: Json, expected: Any
+) -> None:
+    positional, named = (
+        parameters_from_signature(fn, "tool", strict=False).validate(arguments).bind()
+    )
+    assert fn(*positional, **named) == expected

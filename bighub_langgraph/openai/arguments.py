@@ -3,9 +3,9 @@
 import inspect
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bighub_langgraph.core.errors import InvalidCall
@@ -53,7 +53,7 @@ def parse_arguments(raw: Any, tool: str) -> Json:
     try:
         text = replace_surrogates(raw if isinstance(raw, str) else _encode(raw))
         arguments = _decode(text or "{}")
-        if "\\ud" in text.lower():  # maybe half of a pair, escaped
+        if "\\u" in text and "\\ud" in text.lower():  # maybe half of a pair, escaped
             arguments = _decode(replace_surrogates(_encode(arguments)))
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidCall(
@@ -95,8 +95,7 @@ class Parameters(ABC):
         except InvalidCall:
             raise
         except Exception as error:  # a validator of the user's own may raise anything
-            fault = f"{type(error).__name__}: {exception_text(error)}"
-            raise self._invalid_call([fault]) from error
+            raise self._invalid_call(_describe_failure(error)) from error
 
     def check(self, arguments: Any) -> Json:
         """Validate a person's or a program's arguments; return them as they are recorded."""
@@ -138,18 +137,14 @@ class SignatureParameters(Parameters):
         return self._bind_values(self._parse(arguments))
 
     def _validate(self, arguments: Json) -> ValidatedArguments:
-        schema = self.declared_schema
-        arguments = {**copy_jsonable(self.defaults), **normalize(arguments, schema, schema)}
+        arguments = normalize(arguments, self.declared_schema, self.declared_schema)
+        for name in self.defaults.keys() - arguments.keys():
+            arguments[name] = copy_jsonable(self.defaults[name])
         return ValidatedArguments(arguments, partial(self._bind_values, self._parse(arguments)))
 
     def _parse(self, arguments: Json) -> "BaseModel":
-        from pydantic import ValidationError
-
-        try:
-            # From JSON: pydantic then reads dates, tuples, bytes and the like in every mode.
-            return self.model.model_validate_json(_encode(arguments))
-        except ValidationError as error:
-            raise self._invalid_call(list(map(_describe_fault, error.errors()))) from error
+        # From JSON: pydantic then reads dates, tuples, bytes and the like in every mode.
+        return self.model.model_validate_json(_encode(arguments))
 
     def _bind_values(self, values: "BaseModel") -> BoundArguments:
         """Split the values for a call; the function itself knows its plain defaults."""
@@ -159,7 +154,20 @@ class SignatureParameters(Parameters):
             if field in values.model_fields_set or not has_plain_default(parameter)
         }
         named |= values.model_extra or {}
-        return list(_take_positional(self.parameters.values(), named)), named
+        positional: list[Any] = []
+        for parameter in self._by_position:
+            value = named.pop(parameter.name, parameter.default)
+            positional += value if parameter.kind is parameter.VAR_POSITIONAL else [value]
+        return positional, named
+
+    @cached_property
+    def _by_position(self) -> list[inspect.Parameter]:
+        """The parameters that must be passed by position."""
+        parameters = list(self.parameters.values())
+        kinds: set[Any] = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL}
+        if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
+            kinds.add(inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        return [parameter for parameter in parameters if parameter.kind in kinds]
 
 
 @dataclass(frozen=True)
@@ -221,25 +229,20 @@ def _describe_error(error: Any) -> str:
     return f"{_format_place(error.absolute_path)}: {shorten_message(error)}{more}"
 
 
-def _describe_fault(fault: Any) -> str:
-    steps = (step for step in fault["loc"] if not str(step).startswith("function-"))
-    return f"{_format_place(steps)}: {fault['msg']}"
+def _describe_failure(error: Exception) -> list[str]:
+    from pydantic import ValidationError
+
+    if not isinstance(error, ValidationError):
+        return [f"{type(error).__name__}: {exception_text(error)}"]
+    faults = []
+    for fault in error.errors():
+        steps = (step for step in fault["loc"] if not str(step).startswith("function-"))
+        faults.append(f"{_format_place(steps)}: {fault['msg']}")
+    return faults
 
 
 def _format_place(path: Iterable[str | int]) -> str:
     return ".".join(map(str, path)) or "the arguments"
-
-
-def _take_positional(parameters: Collection[inspect.Parameter], named: Json) -> Iterator[Any]:
-    """Remove from `named` and yield the values that must be passed by position."""
-    kinds = {parameter.kind for parameter in parameters}
-    for parameter in parameters:
-        if parameter.name not in named or parameter.kind is parameter.KEYWORD_ONLY:
-            continue
-        if parameter.kind is parameter.VAR_POSITIONAL:
-            yield from named.pop(parameter.name)
-        elif parameter.kind is parameter.POSITIONAL_ONLY or parameter.VAR_POSITIONAL in kinds:
-            yield named.pop(parameter.name)
 
 
 def _parse_float(text: str) -> float:

@@ -141,7 +141,7 @@ def normalize(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) ->
         schema: The schema of the value before its conversion to strict form.
         root: The schema that holds the definitions.
     """
-    if not isinstance(value, dict | list | str):
+    if not isinstance(value, dict | list | str) or schema.get("type") == "string":
         return value
     schema = _resolve(schema, root)
     branches = schema.get("anyOf") or schema.get("oneOf")
