@@ -1,7 +1,7 @@
 """Parse BIGHUB's responses into decisions, and turn a decision into a verdict."""
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from types import NoneType
 from typing import Any, TypeVar
@@ -55,9 +55,9 @@ def _parse(response: object) -> Decision:
     return Decision(
         reply=reply,
         recommendation=_parse_term(
-            reply.get("recommendation"), _TERMS, Recommendation.MISSING, Recommendation.UNKNOWN
+            reply.get("recommendation"), _RECOMMENDATIONS, Recommendation.UNKNOWN
         ),
-        mode=_parse_term(reply.get("enforcement_mode"), tuple(Mode), Mode.ADVISORY, Mode.REVIEW),
+        mode=_parse_term(reply.get("enforcement_mode"), _MODES, Mode.REVIEW),
         request_id=_parse_request_id(response),
         risk_score=_parse_risk(response),
         intelligence=intelligence if isinstance(intelligence, dict) else {},
@@ -92,10 +92,15 @@ _FALLBACKS = {
 
 
 _TERMS = frozenset(Recommendation) - {Recommendation.UNKNOWN, Recommendation.MISSING}
+_RECOMMENDATIONS: dict[str | None, Recommendation] = {
+    None: Recommendation.MISSING,
+    **{term.value: term for term in _TERMS},
+}
+_MODES: dict[str | None, Mode] = {None: Mode.ADVISORY, **{mode.value: mode for mode in Mode}}
 
 
-def _parse_term(value: object, terms: Collection[Term], missing: Term, unknown: Term) -> Term:
-    return missing if value is None else next((term for term in terms if term == value), unknown)
+def _parse_term(value: object, terms: Mapping[str | None, Term], unknown: Term) -> Term:
+    return terms.get(value, unknown) if value is None or isinstance(value, str) else unknown
 
 
 def _parse_request_id(response: Mapping[str, Any]) -> str:

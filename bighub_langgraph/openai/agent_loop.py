@@ -63,7 +63,7 @@ async def run_agent(  # noqa: C901, PLR0912 - one loop; a generator within it co
             if after.pending_calls:
                 yield RunEnding(after, response, "interrupted")
                 return
-            run = after.with_outputs()
+            run = after
         claim = await claim_continuation(run.run_id, run.turn_id, context.ports) if once else None
         if isinstance(claim, dict):
             ending = RunEnding.from_json(claim)

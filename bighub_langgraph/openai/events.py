@@ -166,26 +166,23 @@ def build_call_event(
     return event
 
 
-def output_for_model(
-    record: CallRecord, arguments: Json, *, edited: bool = False
-) -> str | list[Json]:
+def output_for_model(record: CallRecord, event: Json, *, edited: bool = False) -> str | list[Json]:
     """Return what the model reads about a complete call: its status, and output or error.
 
     Content parts of the Responses API, such as images and files, follow the status as they are.
     """
-    message, parts = Json(status=_status_of(record)), list[Json]()
+    message, parts = {"status": event["status"]}, list[Json]()
     match record.result:
-        case ToolSucceeded(output):
-            output = to_jsonable(output)
-            parts = _find_content_parts(output)
-            message |= {} if parts else {"output": output}
+        case ToolSucceeded():
+            if not (parts := _find_content_parts(event["output"])):
+                message["output"] = event["output"]
         case ToolFailed(error):
             message["error"] = error
         case None:
             key = "output" if record.state is State.ANSWERED else "reason"
             message[key] = message_for_model(record)
     if edited and record.result is not None:
-        message["note"] = edit_note(record.tool, arguments)
+        message["note"] = edit_note(record.tool, event["arguments"])
     text = _dump(message)
     if len(text) > MAX_OUTPUT_LENGTH and "output" in message:
         text = _dump({**message, **_limit_output(message["output"])})

@@ -1,6 +1,5 @@
 """Parse what clients of the Responses API return: responses and stream events of any type."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -70,8 +69,10 @@ def parse_response(response: Any) -> ModelResponse:
     """
     id_, status, output, details, error, usage = _get_fields(response, *_RESPONSE_FIELDS)
     items = [item for item in to_items(output or ()) if isinstance(item, dict)]
-    text, refusal = _join(items, "text"), _join(items, "refusal")
-    text = text or _text_of(response)
+    messages = [item for item in items if item.get("type", "message") == "message"]
+    # The content may be null.
+    blocks = [block for message in messages for block in message.get("content") or ()]
+    text = _join(blocks, "text") or _text_of(response)
     error = to_item(error) if error else None
     if output is None and text is None and status is None:
         raise ProviderResponseError(
@@ -85,7 +86,7 @@ def parse_response(response: Any) -> ModelResponse:
         status=status or "completed",
         items=items,
         text=text or "",
-        refusal=refusal,
+        refusal=_join(blocks, "refusal"),
         incomplete_reason=get_field(details, "reason") or _unanswerable(items),
         error=error if isinstance(error, dict) or error is None else {"message": error},
         usage=usage if isinstance(usage, dict) else {},
@@ -130,10 +131,7 @@ def _text_of(response: Any) -> Any:
     return None
 
 
-def _join(items: Iterable[Json], name: str) -> str:
-    """Return the texts of this name in the content of messages, which may be null."""
-    messages = [item for item in items if item.get("type", "message") == "message"]
-    blocks = [block for message in messages for block in message.get("content") or ()]
+def _join(blocks: Iterable[Any], name: str) -> str:
     return "".join([str(block.get(name) or "") for block in blocks if isinstance(block, dict)])
 
 
@@ -173,30 +171,39 @@ def _get_fields(source: Any, *names: str) -> list[Any]:
 
 def to_items(values: Iterable[Any]) -> list[Any]:
     """Return items of any client as JSON, as they came over the wire."""
-    values = list(values)
-    try:
-        # A lone surrogate has no UTF-8, and a request that holds one cannot be sent.
-        items: list[Any] = json.loads(replace_surrogates(_encode(values)))
-    except (TypeError, ValueError, RecursionError):
-        return [to_jsonable(value) for value in values]
-    return items
+    return list(map(to_item, values))
 
 
 def to_item(value: Any) -> Any:
-    """Return one item of any client as JSON."""
-    return to_items([value])[0]
+    """Return one item of any client as JSON, as it came over the wire."""
+    try:
+        return _to_json(value)
+    except RecursionError:
+        return to_jsonable(value)
 
 
-def _to_plain(value: Any) -> Any:
-    """Return what the JSON encoder cannot encode as something that it can."""
+_NUMBERS = (bool, int, float)
+
+
+def _to_json(value: Any) -> Any:
+    if (kind := type(value)) is str:
+        # A lone surrogate has no UTF-8, and a request that holds one cannot be sent.
+        return replace_surrogates(value)
+    if kind is dict:
+        return {replace_surrogates(str(name)): _to_json(member) for name, member in value.items()}
+    if kind is list:
+        return [_to_json(member) for member in value]
+    if value is None or kind in _NUMBERS:
+        return to_jsonable(value)
     if callable(getattr(value, "model_dump", None)):
-        return _dump_model(value)
-    if isinstance(value, Mapping):
-        return dict(value)
-    return vars(value) if hasattr(value, "__dict__") else to_jsonable(value)
-
-
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_to_plain).encode
+        value = _dump_model(value)
+    elif isinstance(value, Mapping):
+        value = dict(value)
+    elif hasattr(value, "__dict__"):
+        value = vars(value)
+    else:
+        return to_jsonable(value)
+    return _to_json(value)
 
 
 def _dump_model(model: Any) -> Any:

@@ -6,8 +6,8 @@ import os
 import sys
 import time
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
@@ -102,7 +102,7 @@ class ResponsesApi:
         Raises:
             ProviderResponseError: The service failed, in any way.
         """
-        with _failures_of_service(), self._breaker:
+        with _SERVICE_FAILURES, self._breaker:
             return parse_response(await self._send(request))
 
     async def stream(self, request: Json) -> AsyncGenerator[Json | ModelResponse, None]:
@@ -111,7 +111,7 @@ class ResponsesApi:
         Raises:
             ProviderResponseError: The service failed, in any way.
         """
-        with _failures_of_service(), self._breaker:
+        with _SERVICE_FAILURES, self._breaker:
             if self._streams:
                 request = {**request, "stream": True}
             answer = await self._send(request)
@@ -219,16 +219,20 @@ class AsyncResponsesApi(ResponsesApi):
         await asyncio.sleep(seconds)
 
 
-@contextmanager
-def _failures_of_service() -> Iterator[None]:
-    """Raise whatever a client raises as `ProviderResponseError`."""
-    try:
-        yield
-    except (ProviderResponseError, ConfigurationError):
-        raise
-    except Exception as error:
-        message = f"the model's service failed: {redact_exception(error)}"
-        raise ProviderResponseError(message) from error
+class _ServiceFailures:
+    """Raises whatever a client raises as `ProviderResponseError`."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, Exception) and not isinstance(
+            error, ProviderResponseError | ConfigurationError
+        ):
+            message = f"the model's service failed: {redact_exception(error)}"
+            raise ProviderResponseError(message) from error
+
+
+_SERVICE_FAILURES = _ServiceFailures()
 
 
 def _accepted_parameters(create: Callable[..., Any]) -> tuple[bool, bool]:

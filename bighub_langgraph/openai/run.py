@@ -169,16 +169,15 @@ class Run(NamedTuple):
         )
 
     def with_calls(self, calls: Sequence[ToolCallState], events: Sequence[Json]) -> "Run":
-        """Return the run after a step of its calls."""
+        """Return the run after a step of its calls. Once all are complete, the model is next."""
         first = len(self.events)
         numbered = [{**event, "seq": seq} for seq, event in enumerate(events, first)]
-        return self._replace(calls=list(calls), events=[*self.events, *numbered])
-
-    def with_outputs(self) -> "Run":
-        """Return the run once all calls of the turn are complete: the model is next."""
-        outputs = [call.to_input_item() for call in self.calls]
+        if any(call.is_pending for call in calls):
+            return self._replace(calls=list(calls), events=[*self.events, *numbered])
+        outputs = [call.to_input_item() for call in calls]
         return self._replace(
             calls=(),
+            events=[*self.events, *numbered],
             rounds=self.rounds + 1,
             items=[*self.items, *outputs],
             new_items=[*self.new_items, *outputs],

@@ -188,8 +188,9 @@ def _is_read_only(call: ToolCallState, context: RunContext) -> bool:
 async def _apply_standing_approval(
     call: ToolCallState, record: CallRecord, run: Run, context: RunContext
 ) -> CallRecord:
-    standing = run.standing_approvals.get(call.approval_scope)
-    if standing is None or record.state is not State.AWAITING:
+    if record.state is not State.AWAITING:
+        return record
+    if (standing := run.standing_approvals.get(call.approval_scope)) is None:
         return record
     if record.decision is None or record.decision.recommendation in _NEVER_COVERED:
         return record
@@ -250,5 +251,5 @@ def _with_record(
         return call._replace(key=record.key, record=record, event=event, approval=None)
     if replayed:
         event["replayed"] = True
-    output = output_for_model(record, call.arguments, edited=call.is_edited)
+    output = output_for_model(record, event, edited=call.is_edited)
     return call._replace(key=record.key, record=record, event=event, output=output)
