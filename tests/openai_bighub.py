@@ -49,7 +49,7 @@ class ScriptedBighub:
 
     def _report(self, **outcome: Any) -> Json:
         self.reports.append(outcome)
-        return {}
+        return {"request_id": outcome.get("request_id"), "recorded": True}
 
     def _ingest(self, **memory: Any) -> Json:
         self.memories.append(memory)
