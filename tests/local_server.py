@@ -9,7 +9,8 @@ from typing import Any
 import uvicorn
 
 from bighub_langgraph.local import Engine
-from bighub_langgraph.local.server import create_app
+from bighub_langgraph.local.server import ServerLimits, create_app
+from bighub_langgraph.local.server.connections import limited_protocol
 
 
 @contextmanager
@@ -17,7 +18,8 @@ def serving(engine: Engine, **options: Any) -> Iterator[str]:
     """Serve an engine on a free port; the value is the server's address."""
     listening = socket.create_server(("127.0.0.1", 0))
     app = create_app(engine, **options)
-    config = uvicorn.Config(app, log_level="warning", lifespan="off", ws="none")
+    http = limited_protocol(options.get("limits") or ServerLimits())
+    config = uvicorn.Config(app, http=http, log_level="warning", lifespan="off", ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()

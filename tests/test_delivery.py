@@ -225,9 +225,11 @@ def test_a_refused_key_stops_delivery_until_it_is_accepted_and_is_logged_once(
         guard.runtime.delivery.deliver(f"message-{number}")
         assert guard.runtime.delivery.wait(10)
     guard.runtime.delivery.schedule()
-    assert len(requests) == 1
+    # A key may be valid and lack the right to resolve approvals: the outcome shows which it is.
+    tried = ["approval"] if status == 401 else ["approval", "outcome"]
+    assert requests == tried
     assert guard.flush(5) == 60
-    assert len(requests) == 2
+    assert requests == 2 * tried
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     assert "delivery has stopped" in caplog.text
     bighub.refuses = lambda kind, body: None
@@ -291,7 +293,42 @@ def test_a_refused_entry_waits_longer_each_time_also_when_everything_is_flushed(
     run(journal, call(1))
     for _ in range(5):
         guard.flush(0)
-    assert attempts == ["approval"]
+    assert attempts == ["approval", "outcome"]
+
+
+def forbidden() -> Exception:
+    error = RuntimeError("this key may not approve")
+    error.status_code = 403  # type: ignore[attr-defined]
+    return error
+
+
+@pytest.mark.parametrize("refusal", [forbidden, lambda: ValueError("odd")])
+@pytest.mark.parametrize("queued", ["together", "later"])
+def test_a_refused_resolution_never_holds_back_the_outcome_of_its_call(  # noqa: PLR0917
+    guard: BighubGuard,
+    journal: Any,
+    bighub: RecordingBighub,
+    clock: Clock,
+    received: list[tuple[str, str]],
+    refusal: Callable[[], Exception],
+    queued: str,
+) -> None:
+    bighub.refuses = lambda kind, body: refusal() if kind == "approval" else None
+    record = call(1)
+    journal.insert([record], REPORTING)
+    journal.transition(record.key, AnswerGiven(approval(at=0.0)), REPORTING)
+    if queued == "later":
+        run_sync(deliver_reports(guard.runtime.ports))
+        assert received == []
+    journal.transition(record.key, ExecutionStarted("me", 0.0), REPORTING)
+    journal.transition(record.key, ExecutionFinished("me", ToolSucceeded("ok")), REPORTING)
+    run_sync(deliver_reports(guard.runtime.ports, "message-1"))
+    assert [kind for kind, _ in received] == ["outcome", "memory"]
+    for number in range(2, 2 + MAX_REFUSALS):  # it is listed in the end
+        clock.now += 400.0
+        run(journal, call(number, "message-2"))
+        run_sync(deliver_reports(guard.runtime.ports))
+    assert journal.pending_count(include_dead_letters=True) > journal.pending_count()
 
 
 def test_a_cancelled_delivery_releases_the_reports_it_has_not_sent(
@@ -476,7 +513,8 @@ def test_a_reply_of_the_service_that_confirms_nothing_is_no_delivery(
         BighubGuard(bighub=bighub.url, journal=journal, clock=clock, retries=0) as guard,
     ):
         run_sync(deliver_reports(guard.runtime.ports))
-        assert (len(bighub.requests), journal.pending_count()) == (2, 6)
+        # Both resolutions; the outcomes do not wait for them.
+        assert (len(bighub.requests), journal.pending_count()) == (3, 4)
         clock.now += 400.0
         run_sync(deliver_reports(guard.runtime.ports))
         assert (len(bighub.requests), journal.pending_count()) == (6, 0)
@@ -649,7 +687,7 @@ async def test_an_async_client_receives_reports_on_its_own_loop(tmp_path: Path) 
 async def test_delivery_on_the_loop_resumes_by_itself_after_an_outage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bighub_langgraph.delivery_worker.retry_delay", lambda tries: 0.01)
+    monkeypatch.setattr("bighub_langgraph.delivery_schedule.retry_delay", lambda tries: 0.01)
     monkeypatch.setattr("bighub_langgraph.core.delivery.retry_delay", lambda tries: 0.0)
     bighub = AsyncScriptedBighub()
     bighub.blocking.away = True
@@ -710,7 +748,7 @@ def host(
 async def test_pending_reports_are_delivered_after_an_outage_without_another_turn(
     host: DeliveryHost, journal: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bighub_langgraph.delivery_worker.retry_delay", lambda tries: 0.01)
+    monkeypatch.setattr("bighub_langgraph.delivery_schedule.retry_delay", lambda tries: 0.01)
     host.blocking.away = True
     run(journal, call(1))
     await host.end_turn("message-1")
@@ -726,7 +764,7 @@ async def test_pending_reports_are_delivered_after_an_outage_while_turns_continu
     """The delivery of a turn does not count as a failed attempt; its success ends the outage."""
     # After a failed attempt nothing is tried again until the delivery of a turn succeeds.
     monkeypatch.setattr(
-        "bighub_langgraph.delivery_worker.retry_delay", lambda tries: 1e6 if tries else 0.0
+        "bighub_langgraph.delivery_schedule.retry_delay", lambda tries: 1e6 if tries else 0.0
     )
     host.blocking.away = True
     for number in range(1, 6):
@@ -742,7 +780,7 @@ async def test_pending_reports_are_delivered_after_an_outage_while_turns_continu
 def test_an_idle_blocking_client_delivers_pending_reports_after_an_outage(
     journal: Any, bighub: RecordingBighub, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bighub_langgraph.delivery_worker.retry_delay", lambda tries: 0.01)
+    monkeypatch.setattr("bighub_langgraph.delivery_schedule.retry_delay", lambda tries: 0.01)
     bighub.in_process = bighub.away = True  # type: ignore[attr-defined]  # answers in process
     run(journal, call(1))
     with BighubGuard(bighub=bighub, journal=journal, clock=clock, retries=0) as guard:

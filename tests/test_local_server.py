@@ -3,9 +3,11 @@
 import asyncio
 import json
 import logging
+import socket
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,16 @@ from bighub import (
     BighubValidationError,
 )
 
+from bighub_langgraph import BighubGuard, Journal
+from bighub_langgraph.core.lifecycle import AnswerGiven, ExecutionFinished, ExecutionStarted
+from bighub_langgraph.core.models import ToolSucceeded, Verdict
 from bighub_langgraph.local import Engine
 from bighub_langgraph.local.api_keys import create_key, list_keys, revoke_key
 from bighub_langgraph.local.errors import ApiError
 from bighub_langgraph.local.routes import ROUTES, handle_request
 from bighub_langgraph.local.server import PublicWithoutKeys, ServerLimits, is_loopback, serve
+from tests.calls import approval, decided_record
+from tests.cli_journal import REPORTING
 from tests.local_engine import Clock
 from tests.local_server import serving
 
@@ -166,7 +173,7 @@ def test_a_key_can_be_read_only_when_it_is_made(engine: Engine) -> None:
 
 
 def test_unknown_scopes_are_refused(engine: Engine) -> None:
-    with pytest.raises(ValueError, match="read, decide, control"):
+    with pytest.raises(ValueError, match="read, decide, approve, control"):
         create_key(engine, label="x", scopes=("everything",))
 
 
@@ -328,3 +335,210 @@ def test_a_public_address_without_keys_is_refused() -> None:
 )
 def test_loopback_hosts_are_recognized(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
+
+
+# -- clients that misbehave ------------------------------------------------------------------------
+
+HEAD = b"POST /actions/evaluate HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+HALF_SENT = {
+    "nothing": b"",
+    "half a line": b"POST /actions/eva",
+    "half a head": HEAD,
+    "half a body": HEAD + b'content-length: 100\r\n\r\n{"action": ',
+    "a chunk of many": HEAD + b'transfer-encoding: chunked\r\n\r\n5\r\n{"act\r\n',
+    "a second request": b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n" + HEAD,
+}
+
+
+def connect(url: str) -> socket.socket:
+    host, port = url.removeprefix("http://").split(":")
+    connection = socket.create_connection((host, int(port)))
+    connection.settimeout(20)
+    return connection
+
+
+def read_to_the_end(connection: socket.socket) -> bytes:
+    with suppress(ConnectionError):
+        return b"".join(iter(lambda: connection.recv(65_536), b""))
+    return b""
+
+
+@pytest.mark.parametrize("part", HALF_SENT)
+def test_a_request_that_is_never_sent_completely_is_closed(engine: Engine, part: str) -> None:
+    limits = ServerLimits(request_seconds=0.5)
+    with serving(engine, limits=limits) as url, connect(url) as connection:
+        connection.sendall(HALF_SENT[part])
+        assert read_to_the_end(connection).endswith(
+            b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+        )
+        assert httpx.get(f"{url}/healthz").status_code == 200
+
+
+def test_a_request_that_drips_is_closed_as_well(engine: Engine) -> None:
+    limits = ServerLimits(request_seconds=0.5)
+    with serving(engine, limits=limits) as url, connect(url) as connection:
+        connection.settimeout(0.05)
+        connection.sendall(HEAD + b"content-length: 1000\r\n\r\n")
+        received = b""
+        for _ in range(400):
+            with suppress(TimeoutError, ConnectionError):
+                connection.sendall(b" ")
+                received = received or connection.recv(1_000)
+            if received:
+                break
+        assert received.startswith(b"HTTP/1.1 408 ")
+
+
+def test_an_address_holds_a_limited_number_of_connections(engine: Engine) -> None:
+    with (
+        serving(engine, limits=ServerLimits(connections_per_address=3)) as url,
+        ExitStack() as all_,
+    ):
+        held = [all_.enter_context(connect(url)) for _ in range(3)]
+        with connect(url) as one_more:
+            assert read_to_the_end(one_more).startswith(b"HTTP/1.1 429 ")
+        held[0].close()
+        with httpx.Client(transport=httpx.HTTPTransport(retries=3)) as next_client:
+            assert next_client.get(f"{url}/healthz").status_code == 200
+
+
+def test_wrong_keys_of_an_address_are_soon_not_looked_up_any_more(engine: Engine) -> None:
+    key = create_key(engine, label="agents")["key"]
+    limits = ServerLimits(wrong_keys_per_minute=5)
+    with serving(engine, limits=limits) as url, client(url, key) as agent:
+        agent.actions.status()
+        guesses = [
+            httpx.get(f"{url}/actions/status", headers={"x-api-key": f"guess {number}"})
+            for number in range(8)
+        ]
+        assert [each.status_code for each in guesses] == [401] * 5 + [429] * 3
+        assert int(guesses[-1].headers["retry-after"]) > 0
+        assert httpx.get(f"{url}/actions/status").status_code == 429
+        agent.actions.status()  # a key that was valid a moment ago is not looked up
+
+
+@pytest.mark.parametrize("path", ["/cases/%00", "/outcomes/a%00b", "/rules/%1b", "/%00", "/x/%0a"])
+def test_control_characters_in_a_path_are_an_error_of_the_caller(address: str, path: str) -> None:
+    for method in ("GET", "POST", "DELETE"):
+        response = httpx.request(method, f"{address}{path}")
+        assert 400 <= response.status_code < 500
+
+
+CROSS_SITE: dict[str, dict[str, str]] = {
+    "another origin": {"origin": "http://evil.example"},
+    "another port": {"origin": "http://127.0.0.1:1"},
+    "an opaque origin": {"origin": "null"},
+    "fetch metadata": {"sec-fetch-site": "cross-site"},
+    "a form": {"content-type": "application/x-www-form-urlencoded"},
+    "plain text": {"content-type": "text/plain"},
+}
+
+
+@pytest.mark.parametrize("headers", CROSS_SITE.values(), ids=CROSS_SITE)
+@pytest.mark.parametrize("body", [b"", b"{}"])
+def test_a_web_page_of_another_site_changes_nothing(
+    engine: Engine, address: str, headers: dict[str, str], body: bytes
+) -> None:
+    headers = {"content-type": "application/json", **headers} if body else headers
+    switch = handle_request(engine, "POST", "/kill-switch/activate", body={})
+    url = f"{address}/kill-switch/deactivate/{switch['switch_id']}"
+    assert httpx.post(url, content=body, headers=headers).status_code in {403, 415}
+    assert handle_request(engine, "GET", "/kill-switch/status")["active"] is True
+
+
+def test_a_page_of_the_servers_own_origin_and_programs_without_one_are_served(address: str) -> None:
+    own_page = {"origin": address, "sec-fetch-site": "same-origin"}
+    for headers in ({}, own_page):
+        response = httpx.post(f"{address}/kill-switch/activate", json={}, headers=headers)
+        assert response.status_code == 200
+
+
+# -- who may approve -------------------------------------------------------------------------------
+
+
+def test_a_key_that_may_only_decide_reports_answers_and_never_gives_one(
+    engine: Engine, address: str
+) -> None:
+    agent_key = create_key(engine, label="agent", scopes=("decide",))["key"]
+    person_key = create_key(engine, label="desk", scopes=("read", "approve"))["key"]
+    with client(address, agent_key) as agent, client(address, person_key) as person:
+        request_id = agent.actions.submit(**BODY)["request_id"]
+        report: Any = agent.approvals.resolve(
+            request_id, resolution="approved", comment="Ada said so"
+        )
+        assert (report["status"], report["resolution"]) == ("pending", None)
+        assert report["agent_report"]["note"] == "reported by the agent, not verified"
+        assert report["agent_report"]["comment"] == "Ada said so"
+        waiting: Any = person.approvals.list()[0]
+        assert waiting["agent_report"]["verified"] is False
+        assert agent.outcomes.report(request_id=request_id, status="BLOCKED")["status"]
+        answer: Any = person.approvals.resolve(request_id, resolution="denied")
+        assert (answer["status"], answer["resolution"]) == ("denied", "denied")
+        assert agent.approvals.resolve(request_id, resolution="approved")["status"] == "denied"
+        with pytest.raises(BighubAuthError, match="may not decide"):
+            person.actions.submit(**BODY)
+
+
+@pytest.mark.parametrize("owner", ["another key", "nobody", "this process"])
+def test_a_key_that_may_only_decide_says_nothing_about_requests_of_others(
+    engine: Engine, address: str, owner: str
+) -> None:
+    if owner == "another key":
+        key = create_key(engine, label="agent", scopes=("decide",))["key"]
+        with client(address, key) as other:
+            request_id = other.actions.submit(**BODY)["request_id"]
+    elif owner == "nobody":
+        with client(address) as other:
+            request_id = other.actions.submit(**BODY)["request_id"]
+    else:
+        request_id = handle_request(engine, "POST", "/actions/evaluate", body=BODY)["request_id"]
+    agent_key = create_key(engine, label="agent", scopes=("decide",))["key"]
+    with client(address, agent_key) as agent:
+        with pytest.raises(BighubAuthError, match="may not approve"):
+            agent.approvals.resolve(request_id, resolution="approved")
+        with pytest.raises(BighubAuthError, match="may not approve"):
+            agent.reviews.resolve(request_id, decision="modified", modified_action="all of it")
+    (waiting,) = handle_request(engine, "GET", "/approvals")
+    assert waiting["agent_report"] is None
+
+
+def test_an_idempotency_key_of_an_agents_report_answers_no_person(
+    engine: Engine, address: str
+) -> None:
+    agent_key = create_key(engine, label="agent", scopes=("decide",))["key"]
+    person_key = create_key(engine, label="desk", scopes=("approve",))["key"]
+    with client(address, agent_key) as agent:
+        request_id = agent.actions.submit(**BODY)["request_id"]
+    statuses = [
+        httpx.post(
+            f"{address}/approvals/{request_id}/resolve",
+            json={"resolution": "approved"},
+            headers={"x-api-key": key, "idempotency-key": "same"},
+        ).status_code
+        for key in (agent_key, person_key)
+    ]
+    assert statuses == [200, 422]
+
+
+def test_a_guards_outcome_arrives_though_its_key_may_not_resolve(
+    engine: Engine, address: str
+) -> None:
+    old_key, new_key = (
+        create_key(engine, label="agent", scopes=("decide",))["key"] for _ in range(2)
+    )
+    journal = Journal.in_memory()
+    with client(address, new_key) as bighub:
+        guard = BighubGuard(bighub=bighub, journal=journal)
+        with client(address, old_key) as before:  # the key was changed after the decision
+            request_id = before.actions.submit(**BODY)["request_id"]
+        record = decided_record(Verdict.REVIEW)
+        assert record.decision is not None
+        record = record._replace(decision=replace(record.decision, request_id=request_id))
+        journal.insert([record], REPORTING)
+        journal.transition(record.key, AnswerGiven(approval()), REPORTING)
+        journal.transition(record.key, ExecutionStarted("me", 0.0), REPORTING)
+        journal.transition(record.key, ExecutionFinished("me", ToolSucceeded("ok")), REPORTING)
+        assert guard.flush(5) == 1
+        guard.close()
+    outcome = handle_request(engine, "GET", f"/outcomes/{request_id}")
+    assert (outcome["status"], outcome["details"]["output"]) == ("SUCCESS", "ok")

@@ -73,7 +73,7 @@ def create_api_key(
     label: Annotated[str, typer.Argument(help="What the key is for.")],
     location: DatabaseOption = DEFAULT_DATABASE,
     scope: Annotated[
-        list[str] | None, typer.Option(help="read, decide or control. All by default.")
+        list[str] | None, typer.Option(help="read, decide, approve or control. All by default.")
     ] = None,
     days: Annotated[float | None, typer.Option(help="Days until the key expires.")] = None,
 ) -> None:

@@ -6,6 +6,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from bighub_langgraph.core.decision import parse_decision
@@ -91,6 +92,7 @@ class _Batch:
         self._acked: list[int] = []  # delivered, and still to be removed from the outbox
         self._finished: set[int] = set()  # delivered or to be retried later
         self._refused: set[str] = set()
+        self._forbidden: list[tuple[QueuedReport, Exception]] = []
 
     @property
     def is_last(self) -> bool:
@@ -110,6 +112,8 @@ class _Batch:
             while self._requests and not self.error and ports.clock() < until:
                 await self._send(self._requests.popleft())
             await self._ack()
+            for report, error in self._forbidden:
+                await self._retry_refused(report, error, is_final=bool(self.delivered))
             if unsent := self._unsent():
                 await ports.call(journal.release, unsent)
         except BaseException:
@@ -135,7 +139,11 @@ class _Batch:
             if isinstance(error, BighubGuardError) and not isinstance(error, EngineError):
                 raise  # the journal's
             await self._ack()
-            if isinstance(error, EngineUnavailable | EngineAuthError):
+            if _may_be_about_resolving(error) and _is_resolution(reports):
+                # The other reports show whether the key is refused, or may only not resolve.
+                self._forbidden.append((reports[0], error))
+                self._requests = deque(sorted(self._requests, key=_is_resolution))
+            elif isinstance(error, EngineUnavailable | EngineAuthError):
                 await self._stop(reports, error)
             elif len(reports) > 1:
                 self._requests.extendleft([report] for report in reversed(reports))
@@ -156,13 +164,17 @@ class _Batch:
     async def _stop(self, reports: Sequence[QueuedReport], error: EngineError) -> None:
         """Stop: BIGHUB is unreachable or refuses the key, which is no fault of the reports."""
         unsent = [*reports, *(report for later in self._requests for report in later)]
+        unsent += [report for report, _ in self._forbidden]
+        self._forbidden = []
         until = self._ports.clock()
         if not isinstance(error, EngineAuthError):  # another worker may have the right key
             until += retry_delay(max(report.tries for report in unsent))
         await self._nack(unsent, until, error)
         self.error = error
 
-    async def _retry_refused(self, report: QueuedReport, error: Exception) -> None:
+    async def _retry_refused(
+        self, report: QueuedReport, error: Exception, *, is_final: bool = True
+    ) -> None:
         match error:
             case DeliveryUnconfirmed():
                 problem, limit = f"BIGHUB did not confirm it: {error}", MAX_UNCONFIRMED
@@ -170,12 +182,13 @@ class _Batch:
                 problem, limit = f"BIGHUB refused it: {error}", MAX_REFUSALS
             case _:
                 problem, limit = f"it cannot be read: {error!r:.200}", 1
-        dead_letter = report.refusals + 1 >= limit
+        dead_letter = is_final and report.refusals + 1 >= limit
         consequence = "now a dead letter" if dead_letter else "it will be tried again"
         log.error("the %s of call %s (%s): %s", report.kind, report.key[:12], consequence, problem)
         until = self._ports.clock() + retry_delay(report.refusals)
         await self._nack([report], until, problem, refused=True, dead_letter=dead_letter)
-        if not dead_letter:
+        # What comes after a resolution does not depend on it.
+        if not dead_letter and not _is_resolution([report]):
             self._refused.add(report.key)
 
     async def _nack(
@@ -184,6 +197,16 @@ class _Batch:
         ids = [report.id for report in reports]
         await self._ports.call(self._ports.journal.nack, ids, until, str(error), **flags)
         self._finished.update(ids)
+
+
+def _may_be_about_resolving(error: Exception) -> bool:
+    # The SDK's exception does not say whether the status was 401 or 403.
+    status = getattr(error.__cause__, "status_code", None)
+    return isinstance(error, EngineAuthError) and status != HTTPStatus.UNAUTHORIZED
+
+
+def _is_resolution(reports: Sequence[QueuedReport]) -> bool:
+    return reports[0].kind == ReportKind.APPROVAL
 
 
 def _group(leased: Iterable[QueuedReport], *, batched: bool) -> deque[Sequence[QueuedReport]]:

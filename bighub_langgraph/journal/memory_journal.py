@@ -170,7 +170,8 @@ class MemoryJournal:
                     is_early = early and not report.refusals
                     is_due = is_turn_over or is_early or report.due_at <= at
                     if report.leased_until > now or not is_due:
-                        blocked_keys.add(key)
+                        if not (report.kind == ReportKind.APPROVAL and report.refusals):
+                            blocked_keys.add(key)
                         continue
                     leased.append(report)
                     report.leased_until = now + DELIVERY_LEASE

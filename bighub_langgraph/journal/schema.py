@@ -165,13 +165,15 @@ INSERT_REPORT = _insert(outbox)
 LOCK_OUTBOX = "SELECT pg_advisory_xact_lock(7264513)"
 # A report that this process reserved and has not handed out is free for it.
 _FREE = "({0}.leased_until <= :now OR {0}.leased_by = :reserved) AND {0}.id NOT IN :leased"
-# A report is due when no earlier report of its call has to be delivered first.
+# A report is due when no earlier report of its call has to be delivered first. A resolution that
+# BIGHUB refused holds nothing up.
 _SELECT_DUE = f"""
     SELECT * FROM bighub_outbox AS report
     WHERE dead_letter = 0 AND {_FREE.format("report")} AND id NOT IN :acked
         AND {{ready}} {{of_turn}} AND NOT EXISTS (
         SELECT 1 FROM bighub_outbox AS earlier
         WHERE earlier.key = report.key AND earlier.id < report.id AND earlier.dead_letter = 0
+            AND NOT (earlier.kind = 'approval' AND earlier.refusals > 0)
             AND earlier.id NOT IN :acked
             AND NOT ({_FREE.format("earlier")} AND {{earlier_ready}}))
     ORDER BY id LIMIT :limit"""

@@ -11,7 +11,7 @@ from bighub_langgraph.local.errors import not_found
 from bighub_langgraph.local.schemas.responses import ApiKey
 from bighub_langgraph.local.tables import keys
 
-READ, DECIDE, CONTROL = SCOPES = ("read", "decide", "control")
+READ, DECIDE, APPROVE, CONTROL = SCOPES = ("read", "decide", "approve", "control")
 _DAY = 86_400.0
 
 
@@ -21,7 +21,15 @@ class Caller(NamedTuple):
     key_id: str
     scopes: frozenset[str]
 
+    def may_send(self, scope: str) -> bool:
+        """Whether it may send requests of a scope.
 
+        Who may only decide may send answers to its own requests for approval, as reports.
+        """
+        return scope in self.scopes or (scope == APPROVE and DECIDE in self.scopes)
+
+
+IN_PROCESS = Caller("in process", frozenset(SCOPES))
 ANONYMOUS = Caller("anybody", frozenset(SCOPES))
 
 

@@ -2,8 +2,9 @@
 
 from typing import Any, Literal
 
-from sqlalchemy import Row, select, text
+from sqlalchemy import Connection, Row, select, text
 
+from bighub_langgraph.local.api_keys import APPROVE, IN_PROCESS, Caller
 from bighub_langgraph.local.engine import Engine
 from bighub_langgraph.local.errors import ApiError
 from bighub_langgraph.local.evaluate import evaluate
@@ -23,7 +24,15 @@ from bighub_langgraph.local.schemas.requests import (
     OutcomeReport,
 )
 from bighub_langgraph.local.schemas.responses import ApprovalResponse, CaseResponse
-from bighub_langgraph.local.schemas.wire_format import Fraction, Limit, Offset, QueryText, validate
+from bighub_langgraph.local.schemas.wire_format import (
+    Fraction,
+    Limit,
+    Offset,
+    QueryText,
+    format_timestamp,
+    to_json_text,
+    validate,
+)
 from bighub_langgraph.local.scoring.features import Label
 from bighub_langgraph.local.tables import decisions
 
@@ -130,11 +139,19 @@ def list_approvals(
         return [_approval_view(row) for row in rows]
 
 
-def resolve_approval(engine: Engine, request_id: str, body: ApprovalResolution) -> dict[str, Any]:
-    """Record a person's answer. The first one stands; the same answer again changes nothing."""
+def resolve_approval(
+    engine: Engine, request_id: str, body: ApprovalResolution, caller: Caller = IN_PROCESS
+) -> dict[str, Any]:
+    """Record a person's answer. The first one stands; the same answer again changes nothing.
+
+    From a key that may decide but not approve it is a report of the agent about its own request:
+    it is stored as not verified, and the approval stays open.
+    """
     with engine.store.transaction() as tx:
         engine.sequences.lock(tx)
         decision = find_decision(engine, tx, request_id)
+        if APPROVE not in caller.scopes:
+            return _record_agent_report(engine, tx, decision, body, caller)
         if decision.approval in _RESOLUTIONS:
             answer = (decision.approval, decision.modified_action)
             if answer != (body.resolution, body.modified_action):
@@ -158,6 +175,27 @@ def resolve_approval(engine: Engine, request_id: str, body: ApprovalResolution) 
         view = _approval_view(find_decision(engine, tx, decision.request_id))
     engine.learn()
     return view
+
+
+def _record_agent_report(
+    engine: Engine,
+    tx: Connection,
+    decision: DecisionRow,
+    body: ApprovalResolution,
+    caller: Caller,
+) -> dict[str, Any]:
+    if decision.key_id != caller.key_id:
+        raise ApiError(403, "this key may not approve, and only report about its own requests")
+    at = engine.clock()
+    report = {
+        **body.model_dump(include={"resolution", "comment", "modified_action"}),
+        "at": format_timestamp(at),
+        "key_id": caller.key_id,
+        "verified": False,
+        "note": "reported by the agent, not verified",
+    }
+    engine.decisions.update(tx, decision, at=at, agent_report=to_json_text(report))
+    return _approval_view(find_decision(engine, tx, decision.request_id))
 
 
 def _approval_view(decision: DecisionRow | Row[Any]) -> dict[str, Any]:

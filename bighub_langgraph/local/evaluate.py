@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from bighub_langgraph.core.models import Recommendation
+from bighub_langgraph.local.api_keys import IN_PROCESS, Caller
 from bighub_langgraph.local.engine import Engine
 from bighub_langgraph.local.errors import ApiError
 from bighub_langgraph.local.idempotency import check_key, key_mismatch
@@ -25,22 +26,27 @@ _OFFERED = "it would be stopped; one in 20 such calls goes to a person"
 
 
 def evaluate(
-    engine: Engine, body: EvaluateRequest, idempotency_key: str | None = None
+    engine: Engine,
+    body: EvaluateRequest,
+    idempotency_key: str | None = None,
+    caller: Caller = IN_PROCESS,
 ) -> dict[str, Any]:
     """Decide about one action. The same key gets the same reply again."""
     if idempotency_key is not None:
         check_key(idempotency_key)
     with engine.store.transaction() as tx:
-        return _decide(engine, tx, body, idempotency_key)
+        return _decide(engine, tx, body, idempotency_key, caller)
 
 
-def evaluate_batch(engine: Engine, body: EvaluateBatchRequest) -> list[dict[str, Any]]:
+def evaluate_batch(
+    engine: Engine, body: EvaluateBatchRequest, caller: Caller = IN_PROCESS
+) -> list[dict[str, Any]]:
     """Decide about several actions in order; one invalid action refuses them all."""
     shared = {"actor": body.actor, "domain": body.domain}
     proposals = [validate(EvaluateRequest, {**shared, **action}) for action in body.actions]
     with engine.store.transaction() as tx:
         engine.sequences.lock(tx)
-        return [_decide(engine, tx, proposal, None) for proposal in proposals]
+        return [_decide(engine, tx, proposal, None, caller) for proposal in proposals]
 
 
 def find_session_id(context: Mapping[str, Any]) -> str | None:
@@ -52,7 +58,7 @@ def find_session_id(context: Mapping[str, Any]) -> str | None:
 
 
 def _decide(
-    engine: Engine, tx: Connection, proposal: EvaluateRequest, key: str | None
+    engine: Engine, tx: Connection, proposal: EvaluateRequest, key: str | None, caller: Caller
 ) -> dict[str, Any]:
     at = engine.clock()
     digest = _digest(proposal.__dict__)
@@ -93,6 +99,7 @@ def _decide(
         seen=to_json_text([facts, tuple(action.history), *content.novelty_kinds]),
         reply=content.to_text(),
         approval="pending" if answer["requires_approval"] and not auto_executed else "",
+        key_id=caller.key_id,
     )
     # A repeated key is rare: it is detected here instead of by a query before each decision.
     if not engine.decisions.insert(tx, decision):

@@ -24,7 +24,7 @@ _LABELS_PER_QUERY, _GOOD_LABELS_PER_QUERY = 500, 10
 
 
 class DecisionRow(NamedTuple):
-    """A decision as it is stored. `parts`, `seen` and `reply` are JSON."""
+    """A decision as it is stored. `parts`, `seen`, `reply` and `agent_report` are JSON."""
 
     request_id: str
     idempotency_key: str | None
@@ -53,6 +53,8 @@ class DecisionRow(NamedTuple):
     label_at: float | None = None
     label_seq: int | None = None
     modified_action: str | None = None
+    key_id: str | None = None
+    agent_report: str | None = None
 
 
 class LabelRow(NamedTuple):

@@ -22,9 +22,9 @@ from bighub_langgraph.local import (
     precedent_queries,
 )
 from bighub_langgraph.local import evaluate as evaluation
-from bighub_langgraph.local.api_keys import CONTROL, DECIDE, READ
+from bighub_langgraph.local.api_keys import APPROVE, CONTROL, DECIDE, IN_PROCESS, READ, Caller
 from bighub_langgraph.local.engine import Engine
-from bighub_langgraph.local.errors import ApiError, store_unavailable
+from bighub_langgraph.local.errors import ApiError, invalid_field, store_unavailable
 from bighub_langgraph.local.schemas.responses import (
     ApprovalResponse,
     CaseListResponse,
@@ -66,6 +66,7 @@ class Route:
         self.pattern = re.compile(re.sub(r"{\w+}", "([^/]+)", path))
         parameters = inspect.signature(handler).parameters
         self.takes_idempotency_key = "idempotency_key" in parameters
+        self.takes_caller = "caller" in parameters
         self.body: type[Body] | None = None
         if "body" in parameters:
             self.body = parameters["body"].annotation
@@ -95,9 +96,14 @@ def call_route(
     params: Mapping[str, Any] | None = None,
     body: object = None,
     idempotency_key: str | None = None,
+    caller: Caller = IN_PROCESS,
 ) -> Any:
     """Validate a request to an endpoint, and return the response's JSON."""
-    arguments: list[Any] = [*path_values]
+    path = tuple(path_values)
+    arguments: list[Any] = [*path]
+    for name, value in zip(route.path_names, path, strict=True):
+        if not value.isprintable():
+            raise invalid_field(f"path.{name}", "must be printable")
     options: dict[str, Any] = {}
     if route.query is not None:
         present = {name: value for name, value in (params or {}).items() if value is not None}
@@ -106,12 +112,14 @@ def call_route(
     if route.body is not None:
         model = validate(route.body, body)
         arguments, content = [*arguments, model], dict(model)
+    request = [route.method, route.path, *path, options, content]
+    if route.takes_caller:
+        options, request = {**options, "caller": caller}, [*request, caller.key_id]
     try:
         if route.takes_idempotency_key:
-            return route.handler(engine, *arguments, idempotency_key=idempotency_key)
+            return route.handler(engine, *arguments, idempotency_key=idempotency_key, **options)
         if idempotency_key is None or route.scope == READ:
             return route.handler(engine, *arguments, **options)
-        request = [route.method, route.path, *path_values, options, content]
         change = partial(route.handler, engine, *arguments, **options)
         return idempotency.run_once(engine, idempotency_key, request, change)
     except engine.store.faults as error:
@@ -120,6 +128,8 @@ def call_route(
 
 def not_offered(method: str, path: str) -> ApiError:
     """Return the error for an endpoint that the engine does not have."""
+    if not path.isprintable():
+        return invalid_field("path", "must be printable")
     return ApiError(501, f"the embedded engine does not offer {method} {path}")
 
 
@@ -147,7 +157,7 @@ ROUTES = (
     _get("/outcomes/{request_id}", READ, outcomes.get_outcome, OutcomeResponse),
     _get("/outcomes/{request_id}/timeline", READ, outcomes.get_timeline, TimelineResponse),
     _get("/approvals", READ, cases.list_approvals, list[ApprovalResponse]),
-    _post("/approvals/{request_id}/resolve", DECIDE, cases.resolve_approval, ApprovalResponse),
+    _post("/approvals/{request_id}/resolve", APPROVE, cases.resolve_approval, ApprovalResponse),
     _post("/precedents/query", READ, precedent_queries.query_precedents, PrecedentsResponse),
     _post("/precedents/signals", READ, precedent_queries.get_signals),
     _get("/precedents/stats", READ, precedent_queries.get_stats),

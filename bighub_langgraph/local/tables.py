@@ -49,7 +49,7 @@ decisions = Table(
     *_columns(Float, "at", "risk", "severity"),
     *_columns(Boolean, "auto_executed"),
     *_columns(Text, "target", "session_id", "comment", "outcome", nullable=True),
-    *_columns(Text, "modified_action", nullable=True),
+    *_columns(Text, "modified_action", "key_id", "agent_report", nullable=True),
     *_columns(Float, "value", "resolved_at", "outcome_at", "label_at", nullable=True),
     Column("followed", Boolean),
     Column("label", Integer),

@@ -3,6 +3,7 @@
 A model names the fields that callers can rely on; a response may have more.
 """
 
+import json
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, Field
@@ -18,6 +19,10 @@ RecommendationWord = Literal[
 Verdict = Literal["allowed", "requires_approval", "blocked"]
 Time = Annotated[str, BeforeValidator(format_timestamp)]  # ISO 8601, from a Unix time
 OptionalTime = Annotated[str | None, BeforeValidator(format_timestamp)]
+
+
+def _parse_json(text: str | None) -> JsonResponse | None:
+    return None if text is None else json.loads(text)
 
 
 class Resource(BaseModel):
@@ -155,6 +160,7 @@ class ApprovalResponse(Resource):
     resolution: Literal["approved", "denied"] | None
     comment: str | None
     modified_action: str | None
+    agent_report: Annotated[JsonResponse | None, BeforeValidator(_parse_json)]
     risk_score: Fraction = Field(validation_alias="risk")
     recommendation: RecommendationWord
     reason: str

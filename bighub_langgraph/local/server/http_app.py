@@ -16,6 +16,7 @@ from fastapi.routing import APIRoute
 from pydantic_core import to_json
 from sqlalchemy import Connection
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import ClientDisconnect
 
 from bighub_langgraph.local.api_keys import READ, has_keys
 from bighub_langgraph.local.engine import Engine
@@ -28,6 +29,7 @@ from bighub_langgraph.local.server.auth_and_rate_limits import (
     Authenticator,
     ServerLimits,
 )
+from bighub_langgraph.local.server.connections import limited_protocol
 from bighub_langgraph.local.server.group_commit import GroupCommit
 from bighub_langgraph.local.server.metrics import Metrics, RequestLogMiddleware, log_config
 from bighub_langgraph.local.settings import Settings
@@ -44,6 +46,7 @@ _ERRORS = {
     401: "The API key is missing or not valid",
     403: "The API key lacks the scope",
     404: "The id does not exist",
+    408: "The request was not sent completely",
     409: "The request contradicts an earlier one",
     413: "The body is too large",
     415: "The body is not JSON",
@@ -131,6 +134,7 @@ def serve(
         gc.freeze()
         uvicorn.run(
             app,
+            http=limited_protocol(limits or ServerLimits()),
             host=host,
             port=port,
             log_config=None,
@@ -175,13 +179,16 @@ class _Server:
         body = await _read_json(request, self.limits.body_bytes)
 
         def authenticate_and_call(tx: Connection) -> Any:
-            self.authenticator.authenticate(tx, secret)
+            request.state.key_id = None  # until the key is found valid again
+            caller = self.authenticator.authenticate(tx, secret)
+            request.state.key_id = caller.key_id
             return call_route(
                 self.engine,
                 route,
                 request.path_params.values(),
                 params=request.query_params,
                 body=body,
+                caller=caller,
                 idempotency_key=request.headers.get("idempotency-key") or None,
             )
 
@@ -221,17 +228,23 @@ async def _read_json(request: Request, limit: int) -> Any:
     """Return the parsed body, or None if it is empty.
 
     Raises:
-        ApiError: 413 above `limit` bytes, 415 for other content, 422 if it is not JSON.
+        ApiError: 408 if its end never comes, 413 above `limit` bytes, 415 for other content, 422
+            if it is not JSON.
     """
     content = bytearray()
-    async for chunk in request.stream():
-        content += chunk
-        if len(content) > limit:
-            raise ApiError(413, f"a body may have {limit} bytes")
+    try:
+        async for chunk in request.stream():
+            content += chunk
+            if len(content) > limit:
+                raise ApiError(413, f"a body may have {limit} bytes")
+    except ClientDisconnect as error:
+        raise ApiError(408, "the client sent only a part of the request") from error
+    content_type = request.headers.get("content-type")
+    is_json = (content_type or "").split(";")[0].strip().lower() == "application/json"
+    if not is_json and (content or content_type is not None):
+        raise ApiError(415, "send application/json")
     if not content:
         return None
-    if request.headers.get("content-type", "").split(";")[0].strip() != "application/json":
-        raise ApiError(415, "send application/json")
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -241,6 +254,6 @@ async def _read_json(request: Request, limit: int) -> Any:
 async def _to_response(request: Request, error: Exception) -> Response:
     """Return the response to a refused request, or to one without a route."""
     if not isinstance(error, ApiError):
-        error = not_offered(request.method, request.url.path)
+        error = not_offered(request.method, request.scope["path"])
     content = to_json({"detail": error.detail})
     return Response(content, error.status, error.headers, media_type="application/json")

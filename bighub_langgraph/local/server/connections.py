@@ -1,0 +1,86 @@
+"""Connections: how long a client may take to send a request, and how many it may hold open."""
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+from bighub_langgraph.local.server.auth_and_rate_limits import ServerLimits
+
+_RESPONSE = "HTTP/1.1 {}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+_Protocol: Any = AutoHTTPProtocol  # one of two classes of uvicorn; both call `app` with a request
+
+
+def limited_protocol(limits: ServerLimits) -> type[asyncio.Protocol]:
+    """Return uvicorn's HTTP protocol with limits; by itself it waits for a request for ever."""
+    shared = {"limits": limits, "open_connections": Counter[str]()}
+    return type("LimitedProtocol", (_LimitedProtocol,), shared)
+
+
+class _LimitedProtocol(_Protocol):  # type: ignore[misc]
+    """One connection.
+
+    Attributes:
+        open_connections: How many there are, by address.
+    """
+
+    limits: ServerLimits
+    open_connections: Counter[str]
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.application: ASGIApp = self.app  # type: ignore[has-type]
+        self.app = self.run
+        self.address = ""
+        self.deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Start to wait for a request, or close a connection too many."""
+        super().connection_made(transport)
+        peer = transport.get_extra_info("peername")
+        self.address = str(peer[0]) if peer else ""
+        self.open_connections[self.address] += 1
+        self.await_request()
+        if self.open_connections[self.address] > self.limits.connections_per_address:
+            self.refuse("429 Too Many Requests")
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Forget the connection."""
+        self.stop_waiting()
+        self.open_connections[self.address] -= 1
+        if not self.open_connections[self.address]:
+            del self.open_connections[self.address]
+        super().connection_lost(error)
+
+    async def run(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, whose body may still be on its way."""
+
+        async def receive_and_note_the_end() -> Message:
+            message = await receive()
+            if not message.get("more_body"):
+                self.stop_waiting()
+            return message
+
+        try:
+            await self.application(scope, receive_and_note_the_end, send)
+        finally:
+            self.await_request()
+
+    def await_request(self) -> None:
+        """Close the connection unless a request arrives completely in time."""
+        self.stop_waiting()
+        if not self.transport.is_closing():
+            loop, seconds = asyncio.get_running_loop(), self.limits.request_seconds
+            self.deadline = loop.call_later(seconds, self.refuse, "408 Request Timeout")
+
+    def stop_waiting(self) -> None:
+        """A request is complete, or none is expected."""
+        if self.deadline is not None:
+            self.deadline.cancel()
+
+    def refuse(self, status: str) -> None:
+        """Close the connection with a status."""
+        self.transport.write(_RESPONSE.format(status).encode())
+        self.transport.close()
