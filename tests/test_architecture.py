@@ -294,6 +294,7 @@ ALLOWED = {
     "bighub_langgraph.cli.calls": {"_at"},  # how our names of times end
     "bighub_langgraph.cli.demo.demo_run": {"_id"},  # how the demo's arguments end
     "bighub_langgraph.cli.replay.shadow": {"_id"},
+    "bighub_langgraph.graph.guarded_tools": {"__signature__"},  # which `inspect` documents
     "bighub_langgraph.openai.tools": {"_resolved_action"},  # a key of the published adapter
 }
 # Private by their spelling, public by the documentation of `collections.namedtuple`.

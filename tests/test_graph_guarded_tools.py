@@ -1,6 +1,7 @@
 """`guard.wrap_tools`: tools carry the guard with them, whoever executes them."""
 
 import asyncio
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -182,6 +183,14 @@ def test_several_calls_in_one_task_are_not_asked_about(runner: Runner) -> None:
     assert "here nobody can be asked" in answers(state)["call-1"]
 
 
+def test_nobody_is_asked_about_arguments_that_do_not_fit(runner: Runner) -> None:
+    desk = Desk("review_recommended")
+    agent = desk.agent(asks_for(call("refund", order_id="o1", amount="many")))
+    state = runner.run(agent, PLEASE)
+    assert "__interrupt__" not in state
+    assert "its arguments do not fit" in answers(state)["call-1"]
+
+
 def test_a_person_edits_a_call_where_it_runs(runner: Runner) -> None:
     desk = Desk("review_recommended")
     agent = desk.agent(asks_for(REFUND))
@@ -253,6 +262,7 @@ def test_outside_of_a_graph_each_call_is_a_new_one() -> None:
     assert len(desk.shop.ran) == len(desk.bighub.evaluations) == len(calls)
     desk.bighub.response = "do_not_proceed"
     assert all("was not run" in item() for item in calls)
+    assert "was not run" in inspect.unwrap(desk.refund.func)(**arguments)  # type: ignore[attr-defined]
     assert len(desk.shop.ran) == len(calls)
 
 

@@ -113,6 +113,8 @@ class GuardedTool(StandInTool):
         """Give a function the parameters of another one, and one for the runtime."""
         if inner is not None:
             functools.update_wrapper(run, inner)
+            del run.__wrapped__  # type: ignore[attr-defined] # nobody unwraps the guard
+            run.__signature__ = inspect.signature(inner)  # type: ignore[attr-defined]
         parameters = self._parameters
         if not any(name == "runtime" or _is_runtime(kind) for name, kind in parameters.items()):
             parameters = {**parameters, RUNTIME: ToolRuntime}

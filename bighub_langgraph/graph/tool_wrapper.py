@@ -58,7 +58,7 @@ from bighub_langgraph.graph.tool_proxy import (
     ProxiedRequest,
     unwrap_single,
 )
-from bighub_langgraph.graph.validation import find_errors
+from bighub_langgraph.graph.validation import find_argument_errors, find_errors
 from bighub_langgraph.guard_runtime import GuardRuntime
 
 Handler = Callable[[ToolCallRequest], Awaitable[Update]]
@@ -212,7 +212,10 @@ class _WrappedCall:
         self, call: ToolCall, record: CallRecord, *, allow_edits: bool = True
     ) -> tuple[CallRecord, PlannedCall | None]:
         """Return the record after a person was asked, and the call as that person edited it."""
-        if reason := reason_not_to_interrupt(self.request, self.message):
+        tool = self.request.tool
+        tool = tool if tool is not None and tool.name == call.tool else None
+        error = find_argument_errors(tool, call.arguments)
+        if reason := error or reason_not_to_interrupt(self.request, self.message):
             return await block_call(record, reason, self.host.ports), None
         settings, config = self.host.runtime.settings, self.request.runtime.config
         question = ApprovalRequest(
