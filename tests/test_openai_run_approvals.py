@@ -455,3 +455,17 @@ def test_an_edit_that_cannot_be_evaluated_changes_nothing(
         assert client.bighub.resolutions == []
     assert last["status"] == "blocked"
     assert "value_from_args of 'refund' raised KeyError" in last["error"]
+
+
+def test_an_approval_that_bighub_leaves_open_is_no_denial(server: ResponsesServer) -> None:
+    with runtime("blocking", server, over(5)) as client:
+        client.tool("refund", refund)
+        [interruption] = client.run().interruptions
+        request_id, arguments = interruption["request_id"], interruption["arguments"]
+        client.bighub.approvals.resolve = lambda *_, **__: {"status": "pending"}
+        open_result = client.resume_after_approval("refund", arguments, request_id)
+        client.bighub.approvals.resolve = client.bighub._resolve
+        result = client.resume_after_approval("refund", arguments, request_id)
+        assert [item["resolution"] for item in client.bighub.resolutions] == ["approved"] * 2
+    assert open_result["resumed"] is False
+    assert result["tool_output"] == "refunded 2 for 6"

@@ -9,7 +9,7 @@ import re
 # `\w` is ASCII here. The last part of a row is greedy, so that no rest of a key stays.
 SECRET_FORMATS: dict[str, str] = {
     # models
-    "OpenAI, Anthropic, OpenRouter, Langfuse": r"sk-(?=[\w-]*\d)[\w-]{20,}",
+    "OpenAI, Anthropic, OpenRouter, Langfuse": r"sk-(?:(?:live|test|proj|svcacct|admin|ant|or)-[\w-]{10,}|(?=[\w-]*\d)[\w-]{20,})",
     "Groq": r"gsk_\w{20,}",
     "xAI": r"xai-\w{20,}",
     "Perplexity": r"pplx-\w{32,}",
@@ -74,7 +74,7 @@ SECRET_FORMATS: dict[str, str] = {
     "Brevo": r"xkeysib-[a-f0-9]{64}-[A-Za-z0-9]{16}",
     "Resend": r"re_[A-Za-z0-9]{8}_[A-Za-z0-9]{24}",
     # payments and shops
-    "Stripe": r"(?:[rps]k|ek)_(?:live|test|prod)_[A-Za-z0-9]{10,}",
+    "Stripe": r"(?:[rps]k|ek)[_-](?:live|test|prod)[_-][A-Za-z0-9]{10,}",
     "Stripe, hooks": r"whsec_[A-Za-z0-9+/=]{24,}",
     "Square": r"(?:sq0[a-z]{3}-[\w-]{22,}|EAAA[\w-]{60,})",
     "Plaid": r"(?:access|public)-(?:sandbox|development|production)-[a-f0-9-]{36}",
