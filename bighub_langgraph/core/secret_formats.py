@@ -9,7 +9,9 @@ import re
 # `\w` is ASCII here. The last part of a row is greedy, so that no rest of a key stays.
 SECRET_FORMATS: dict[str, str] = {
     # models
-    "OpenAI, Anthropic, OpenRouter, Langfuse": r"sk-(?:(?:live|test|proj|svcacct|admin|ant|or)-[\w-]{10,}|(?=[\w-]*\d)[\w-]{20,})",
+    "OpenAI, Anthropic, OpenRouter": r"sk-(?:live|test|proj|svcacct|admin|ant|or)-[\w-]{10,}",
+    # A word of a sentence in one piece may begin so too, but has no digit.
+    "OpenAI, Langfuse": r"sk-(?=[\w-]*\d)[\w-]{20,}",
     "Groq": r"gsk_\w{20,}",
     "xAI": r"xai-\w{20,}",
     "Perplexity": r"pplx-\w{32,}",
