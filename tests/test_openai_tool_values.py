@@ -455,3 +455,39 @@ def test_an_omitted_argument_moves_no_other_into_its_place(
         parameters_from_signature(fn, "tool", strict=False).validate(arguments).bind()
     )
     assert fn(*positional, **named) == expected
+
+
+@pytest.mark.parametrize("name", ["price", "amount", "sizes"])
+def test_a_field_as_default_never_reaches_a_tool_with_a_schema_by_hand(
+    server: ResponsesServer, name: str
+) -> None:
+    def pay(amount: float = Field(gt=0), price: int = Field(default=2), sizes: Any = None) -> Any:
+        return [amount, price, sizes]
+
+    properties: Json = {name: {} for name in ("amount", "price", "sizes")}
+    sent = {other: 1 for other in properties if other != name}
+    server.script(calls(("pay", sent)), says("Done."))
+    with runtime("blocking", server) as client:
+        schema = {"type": "object", "properties": properties}
+        client.tool("pay", pay, parameters_schema=schema, strict=False)
+        last = client.run()["execution"]["last"]
+    if name == "sizes":
+        assert last["output"] == [1, 1, None]
+    else:
+        assert f"missing a required argument: '{name}'" in last["error"]
+
+
+def test_a_number_is_the_same_after_a_round_through_javascript(server: ResponsesServer) -> None:
+    received = []
+
+    def pay(amount: float, times: int, limit: float | None, either: int | str) -> None:
+        received.append((amount, times, limit, either))
+
+    server.script(calls(("pay", '{"amount": 5.0, "times": 2.0, "limit": 3, "either": 4}')))
+    with runtime("blocking", server, REVIEW) as client:
+        client.tool("pay", pay)
+        [item] = client.run().interruptions
+        assert list(map(repr, item["arguments"].values())) == ["5.0", "2", "3.0", "4"]
+        shown = {"amount": 5, "times": 2, "limit": 3, "either": 4}
+        assert client.resume_after_approval("pay", shown, item["request_id"])["resumed"]
+    assert received == [(5.0, 2, 3.0, 4)]

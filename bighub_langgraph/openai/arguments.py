@@ -194,21 +194,31 @@ class SchemaParameters(Parameters):
         return ValidatedArguments(arguments, partial(self.bind, arguments))
 
 
-def has_plain_default(parameter: inspect.Parameter) -> bool:
-    """Whether a parameter has a default of its own, not one of pydantic's `Field(...)`."""
+def is_field(default: object) -> bool:
+    """Whether the default of a parameter is pydantic's `Field(...)`, which says what it means."""
     from pydantic.fields import FieldInfo
 
-    return parameter.default is not parameter.empty and not isinstance(parameter.default, FieldInfo)
+    return isinstance(default, FieldInfo)
+
+
+def has_plain_default(parameter: inspect.Parameter) -> bool:
+    """Whether a function itself knows the default of a parameter."""
+    return parameter.default is not parameter.empty and not is_field(parameter.default)
 
 
 def find_binding_fault(fn: Callable[..., Any], names: Iterable[str]) -> str:
     """Say why the function cannot be called with arguments of these names, if it cannot."""
     try:
-        inspect.signature(fn).bind(**dict.fromkeys(names))
+        signature = inspect.signature(fn)
+        bound = signature.bind(**dict.fromkeys(names))
     except TypeError as error:
         return str(error)
     except ValueError:  # a built-in function without a readable signature
         return ""
+    for name in signature.parameters.keys() - bound.arguments.keys():
+        # It would get the `FieldInfo` that is its default.
+        if is_field(signature.parameters[name].default):
+            return f"missing a required argument: {name!r}"
     return ""
 
 

@@ -28,7 +28,7 @@ from pydantic_core import PydanticUndefined
 from typing_extensions import TypedDict, is_typeddict
 
 from bighub_langgraph.core.jsonable import replace_surrogates
-from bighub_langgraph.openai.arguments import SignatureParameters, has_plain_default
+from bighub_langgraph.openai.arguments import SignatureParameters, has_plain_default, is_field
 from bighub_langgraph.openai.errors import AdapterConfigurationError
 from bighub_langgraph.openai.strict import StrictSchemaError, to_strict_schema
 
@@ -63,7 +63,7 @@ def parameters_from_signature(
     base: type[BaseModel] = _Closed
     for name, parameter in _read_signature(fn, tool).items():
         hint = _normalize_hint(hints.get(name, Any))
-        if isinstance(parameter.default, FieldInfo):
+        if is_field(parameter.default):
             hint = Annotated[hint, parameter.default]
         if fault := _find_schema_fault(hint):
             if not has_plain_default(parameter):
@@ -136,7 +136,7 @@ def warn_about_schema(tool: str, text: str) -> None:
     warnings.warn(f"tool {tool!r}: {text}", SchemaWarning, stacklevel=level)
 
 
-class _Closed(BaseModel, extra="forbid"):
+class _Closed(BaseModel, extra="forbid", allow_inf_nan=False):
     pass
 
 
@@ -258,7 +258,7 @@ def _find_json_default(name: str, hint: Any, default: Any) -> Json:
 
 
 def _make_open_model(hint: Any) -> type[BaseModel]:
-    class Open(BaseModel, extra="allow"):
+    class Open(BaseModel, extra="allow", allow_inf_nan=False):
         __pydantic_extra__: dict[str, hint]
 
     return Open

@@ -134,19 +134,22 @@ def find_strict_violation(schema: Mapping[str, Any]) -> str | None:
 
 
 def normalize(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
-    """Remove nulls that stand for omitted properties; turn text into the number that it stands for.
+    """Remove nulls that stand for omitted properties, and write numbers as their type asks for.
+
+    So 5 and 5.0 are the same arguments, and text that stands for a number is one for everybody.
 
     Args:
         value: What the model sent.
         schema: The schema of the value before its conversion to strict form.
         root: The schema that holds the definitions.
     """
-    if not isinstance(value, dict | list | str) or schema.get("type") == "string":
+    scalar = _SCALARS.get(type(value))
+    if value is None or (scalar and scalar == schema.get("type")):
         return value
     schema = _resolve(schema, root)
     branches = schema.get("anyOf") or schema.get("oneOf")
-    if isinstance(value, str):
-        return _parse_scalar(value, [_resolve(branch, root) for branch in branches or [schema]])
+    if scalar:
+        return _normalize_scalar(value, [_resolve(part, root) for part in branches or [schema]])
     if branches:
         resolved = (_resolve(branch, root) for branch in branches)
         branch_of_value = next((branch for branch in resolved if _has_shape(value, branch)), None)
@@ -164,18 +167,26 @@ def normalize(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) ->
     return value
 
 
-def _parse_scalar(text: str, branches: Sequence[Mapping[str, Any]]) -> Any:
-    """Return the number or boolean that a text stands for, where only such a one is expected."""
+_NUMBERS: dict[str, type] = {"integer": int, "number": float, "boolean": bool}
+_SCALARS = {str: "string", **{kind: name for name, kind in _NUMBERS.items()}}
+
+
+def _normalize_scalar(value: Any, branches: Sequence[Mapping[str, Any]]) -> Any:
     kinds = {kind for branch in branches for kind in _types_of(branch) or [""]} - {"null"}
-    if len(kinds) != 1 or not kinds <= _SCALARS.keys():
-        return text
+    # A union of several kinds reads its values by itself.
+    kind = _NUMBERS.get(kinds.pop()) if len(kinds) == 1 else None
+    if kind is float and isinstance(value, int):
+        return float(value)
+    if kind is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if kind is None or not isinstance(value, str):
+        return value
     from pydantic import TypeAdapter, ValidationError  # late, because this is rare
 
     try:
-        value: Any = TypeAdapter(_SCALARS[kinds.pop()]).validate_python(text)
+        return check_finite(TypeAdapter(kind).validate_python(value), value)
     except ValidationError:
-        return text
-    return check_finite(value, text)
+        return value
 
 
 def check_finite(number: float, text: str) -> float:
@@ -183,9 +194,6 @@ def check_finite(number: float, text: str) -> float:
     if not isfinite(number):
         raise ValueError(f"{text} is not a number that JSON can express")
     return number
-
-
-_SCALARS: dict[str, type] = {"integer": int, "number": float, "boolean": bool}
 
 
 def _convert_reference(schema: Mapping[str, Any]) -> Schema:
