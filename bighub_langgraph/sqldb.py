@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from bighub_langgraph.concurrency import fork_safe_lock
 from bighub_langgraph.core.errors import BighubGuardError, ConfigurationError
+from bighub_langgraph.core.redaction import mask_passwords
 from bighub_langgraph.sql_engines import (
     BUSY_TIMEOUT,
     READ_ONLY,
@@ -115,7 +116,7 @@ class Database:
         self.in_memory = self.sqlite and self.url.database in {None, "", ":memory:"}
         self.clock_skew = 0.0
         self.failed_at = 0.0
-        self._label = f"{label} {self.url.render_as_string()}"
+        self._label = f"{label} {self.name}"
         self._error = error
         self._clock = clock
         self._closed = False
@@ -133,7 +134,7 @@ class Database:
     @property
     def name(self) -> str:
         """The URL without its password."""
-        return self.url.render_as_string()
+        return mask_passwords(self.url.render_as_string())
 
     def now(self) -> float:
         """Return seconds since the epoch by the clock all users of the database share."""

@@ -21,6 +21,7 @@ from bighub_langgraph.bighub.sdk_engine import CallMethod, Method, build_engine
 from bighub_langgraph.concurrency import background_loop, call_in_thread, detects_blocking_calls
 from bighub_langgraph.core.errors import ConfigurationError
 from bighub_langgraph.core.ports import EnginePort
+from bighub_langgraph.core.redaction import mask_passwords
 
 ACCEPTED = (
     '"local" for the embedded engine, the URL of its database, the https URL of a BIGHUB service, '
@@ -172,7 +173,7 @@ def _from_text(text: str, api_key: str | None, retries: int) -> EngineClients:
         return _open_embedded(text)
     if scheme in {"https", "http"}:
         return _remote(text, api_key or os.environ.get("BIGHUB_API_KEY"), retries)
-    raise ConfigurationError(f"bighub={text!r} is not understood; pass {ACCEPTED}")
+    raise ConfigurationError(f"bighub={mask_passwords(text)!r} is not understood; pass {ACCEPTED}")
 
 
 def _from_pair(pair: tuple[Any, ...]) -> EngineClients:
@@ -199,7 +200,7 @@ def _remote(url: str | None, api_key: str | None, retries: int) -> EngineClients
     try:
         clients = BighubClient(**options), AsyncBighubClient(**options)
     except ValueError as error:
-        raise ConfigurationError(f"bighub={url!r}: {error}") from error
+        raise ConfigurationError(f"bighub={mask_passwords(str(url))!r}: {error}") from error
     for client, limited in zip(clients, limited_clients(), strict=True):
         # The SDK has no option for its HTTP client, and reads replies of any size.
         transport: Any = getattr(client, "_transport", None)

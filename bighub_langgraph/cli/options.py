@@ -139,8 +139,9 @@ def exit_on_database_error(location: str | None) -> Iterator[None]:
     from sqlalchemy.exc import SQLAlchemyError
 
     from bighub_langgraph.core.errors import BighubGuardError
+    from bighub_langgraph.core.redaction import mask_passwords
 
     try:
         yield
     except (BighubGuardError, SQLAlchemyError, ImportError, OSError) as error:
-        fail(f"--db {location}: {str(error).splitlines()[0]}")
+        fail(mask_passwords(f"--db {location}: {str(error).splitlines()[0]}"))

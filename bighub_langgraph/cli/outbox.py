@@ -64,14 +64,14 @@ def flush_entries(
 
     Exit codes: 0 when nothing is pending any more, 1 when something is, 2 for bad usage.
     """
-    from bighub_langgraph.core.errors import ConfigurationError
+    from bighub_langgraph.core.errors import BighubGuardError
     from bighub_langgraph.guard import BighubGuard
 
     service = None if bighub is None else options.database_url(bighub)
     with open_journal(location) as journal:
         try:
             guard = BighubGuard(bighub=service, journal=journal)
-        except ConfigurationError as error:
+        except BighubGuardError as error:
             console.fail(str(error))
         pending = guard.flush(timeout)
         guard.close()

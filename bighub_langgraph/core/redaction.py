@@ -200,3 +200,14 @@ _PATTERNS: tuple[tuple[int, str, re.Pattern[str], str | Callable[[re.Match[str]]
 _TRACE = re.compile(r"[@:=]|\d[ -]?\d|[\w.~+/-]{16}|--|(?i:bearer|basic)")
 _SHORT = 10
 _TRACE_IN_SHORT = re.compile(r"[@:=]|--")
+
+
+def mask_passwords(text: str) -> str:
+    """Return a text whose URLs, also those that cannot be parsed, have no passwords."""
+    return _URL_PARAMETER.sub(r"\1***", _URL_PASSWORD.sub(r"\1:***@", text))
+
+
+_URL_PASSWORD = re.compile(r"(?<=://)([^:/?#@\s]*):\S*@")
+_URL_PARAMETER = re.compile(
+    r"([?&][^=&\s]*(?:passw|pwd|secret|token|key)[^=&\s]*=)[^&#\s]*", re.IGNORECASE
+)

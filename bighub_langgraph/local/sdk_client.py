@@ -67,7 +67,7 @@ class LocalBighub(BighubClient):
         return self
 
     def __repr__(self) -> str:
-        return f"LocalBighub({self.url!r})"
+        return f"LocalBighub({self.engine.store.name!r})"
 
 
 class AsyncLocalBighub(AsyncBighubClient):
@@ -99,7 +99,7 @@ class AsyncLocalBighub(AsyncBighubClient):
         return self
 
     def __repr__(self) -> str:
-        return f"AsyncLocalBighub({self.url!r})"
+        return f"AsyncLocalBighub({self.engine.store.name!r})"
 
 
 class LocalTransport:

@@ -61,6 +61,7 @@ def demo(
 
     from bighub_langgraph.cli.demo.demo_run import LIMIT, run_demo
     from bighub_langgraph.core.errors import ConfigurationError, JournalError
+    from bighub_langgraph.core.redaction import mask_passwords
 
     if model and not os.environ.get("OPENAI_API_KEY"):
         console.fail("--model needs OPENAI_API_KEY (and OPENAI_BASE_URL for your own server)")
@@ -74,6 +75,6 @@ def demo(
     except (ImportError, ConfigurationError) as error:
         console.fail(str(error))
     except JournalError as error:
-        console.fail(f"--db {db}: {error}")
+        console.fail(mask_passwords(f"--db {db}: {error}"))
     except (OpenAIError, GraphRecursionError) as error:
         console.fail(f"the model failed: {error}", MODEL_FAILED)

@@ -24,6 +24,7 @@ from bighub_langgraph.cli.demo.support_desk import (
 from bighub_langgraph.cli.options import database_url, open_local_bighub
 from bighub_langgraph.core.decision import resolve_verdict
 from bighub_langgraph.core.models import Verdict
+from bighub_langgraph.core.redaction import mask_passwords
 from bighub_langgraph.local import DomainSettings, Settings
 
 # Looser than the default, so that two dozen requests are enough for some calls to run without
@@ -88,7 +89,10 @@ def run_demo(
         console.print("", compare_thirds(calls, len(REQUESTS), new_guard), sep="\n")
     if db is not None:
         console.print()
-        print_line(console, Text(f"The engine keeps what it learned in {db} for the next run."))
+        print_line(
+            console,
+            Text(f"The engine keeps what it learned in {mask_passwords(db)} for the next run."),
+        )
 
 
 def _discovery_number(call: DemoCall) -> int | None:
@@ -138,7 +142,7 @@ def format_introduction(
         (f"{'approvals':<15}", "dim"),
         f"{approvals}\n",
         (f"{'learning':<15}", "dim"),
-        f"kept in {db}\n" if db else "discarded at the end; --db FILE keeps it\n",
+        f"kept in {mask_passwords(db)}\n" if db else "discarded at the end; --db FILE keeps it\n",
     )
 
 
