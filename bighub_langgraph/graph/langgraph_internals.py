@@ -190,16 +190,16 @@ async def stored_questions(
     stored = await get_checkpoint(saver, checkpoint_config(config, info))
     if stored is not None:
         writes = {
-            name: value for task, name, value in stored.pending_writes if task == info.task_id
+            name: value for task, name, value in stored.pending_writes or () if task == info.task_id
         }
         return StoredQuestions(writes.get(INTERRUPT, ()), writes.get(RESUME, ()))
     # A subgraph that stores nothing asks anew in each attempt. The root keeps what it asked.
     checkpoint_id = config.get("configurable", {}).get("checkpoint_map", {}).get("")
     place = {"thread_id": info.thread_id, "checkpoint_ns": "", "checkpoint_id": checkpoint_id}
     stored = checkpoint_id and await get_checkpoint(saver, {"configurable": place})
-    writes = stored.pending_writes if stored else []
+    pending = stored.pending_writes if stored else None
     return StoredQuestions(
-        [item for _, name, items in writes if name == INTERRUPT for item in items]
+        [item for _, name, items in pending or () if name == INTERRUPT for item in items]
     )
 
 
