@@ -58,6 +58,23 @@ def test_nothing_of_another_target_is_shown(text: str) -> None:
     assert "(another target): good" in shown
 
 
+def test_nested_data_of_another_call_is_not_shown() -> None:
+    other = {"action": "refund", "arguments": {"customer": "alice"}, "targets": ["alice"]}
+    assert "alice" not in texts(alternatives=[other], precedents=[{**other, "outcome": "GOOD"}])
+
+
+@pytest.mark.parametrize(
+    "rationale",
+    ["like refund of 900 for alice, which went well", "bob@example.org had the same", "alice too"],
+)
+def test_a_rationale_names_no_target_but_the_calls_own(rationale: str) -> None:
+    earlier = [{"summary": "refund of 5 for alice", "outcome": "GOOD"}]
+    shown = texts(rationale=f"mallory is new, {rationale}", precedents=earlier)
+    assert "mallory is new" in shown
+    assert "another target" in shown
+    assert not [name for name in ("alice", "bob") if name in shown]
+
+
 def test_a_rationale_does_not_name_the_targets_of_the_evidence() -> None:
     shown = texts(
         rationale="alice was refunded before, mallory was not",

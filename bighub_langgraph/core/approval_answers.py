@@ -94,21 +94,28 @@ def parse_answers(
 
 
 def _parse_decisions(response: object) -> list[Mapping[str, Any]]:
-    if isinstance(response, str):
-        with contextlib.suppress(ValueError, RecursionError):  # other text holds no decision
-            response = json.loads(response)
+    response = _from_json(response)
     shared: Mapping[str, Any] = {}
     if isinstance(response, Mapping):
         shared = {name: response[name] for name in ("interrupt_id",) if name in response}
-        decisions = response.get("decisions", response)
+        decisions = _from_json(response.get("decisions", response))
         response = decisions if isinstance(decisions, list | tuple) else [decisions]
     if not isinstance(response, list | tuple):
         return []
-    if not all(isinstance(decision, Mapping) for decision in response):
+    items = [_from_json(item) for item in response]
+    matches = [item for item in items if isinstance(item, Mapping)]
+    if len(matches) < len(items):
         raise InvalidApprovalResponse(
             f"each decision is an object, but the answer is {short_repr(response)}"
         )
-    return [{**shared, **decision} for decision in response]
+    return [{**shared, **item} for item in matches]
+
+
+def _from_json(value: object) -> object:
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError, RecursionError):  # other text holds no decision
+            return json.loads(value)
+    return value
 
 
 def _find_reference(decision: Mapping[str, Any], call: PendingApproval) -> dict[str, Any]:
@@ -230,7 +237,9 @@ _EDIT_FIELDS = ("edited_action", "args", "arguments")
 
 def _parse_type(decision: Mapping[str, Any], call: PendingApproval) -> Answer:
     words = [decision[name] for name in ("type", "resolution") if name in decision]
-    answers = {ANSWERS.get(word) if isinstance(word, str) else None for word in words}
+    answers = {
+        ANSWERS.get(word.strip().lower()) if isinstance(word, str) else None for word in words
+    }
     if len(answers) == 1 and (answer := answers.pop()) is not None:
         return answer
     if not words:

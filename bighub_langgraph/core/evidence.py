@@ -68,14 +68,18 @@ _MARKUP = re.compile(r"<(?=[A-Za-z/!?])|`|(?<=\])\(|\*(?=\S)|(?<=\S)\*")
 # -- BIGHUB's evidence, without other targets ------------------------------------------------------
 
 
-def visible_reason(record: CallRecord) -> str:
-    """Return BIGHUB's rationale, without the targets that its evidence names."""
-    if record.decision is None:
-        return ""
-    reason = record.decision.reason
-    for target in _other_targets(record):
-        reason = re.sub(rf"(?<!\w){re.escape(target)}(?!\w)", ANOTHER_TARGET, reason)
-    return reason
+def visible_text(text: str, record: CallRecord) -> str:
+    """Return a text of BIGHUB, such as its rationale, without the targets of other calls.
+
+    These are the targets that the evidence names, addresses, and what a call is written to be for.
+    """
+    own = _own_names(record)
+    calls = re.finditer(rf"(?<!\w)(?P<call>{re.escape(record.request.action)}{_DETAILS}", text)
+    others = {*_other_targets(record), *_ADDRESS.findall(text)}
+    others |= {match["target"].split()[0].strip(".,;:") for match in calls if match["target"]}
+    for target in sorted(others - own, key=len, reverse=True):
+        text = re.sub(rf"(?<!\w){re.escape(target)}(?!\w)", ANOTHER_TARGET, text)
+    return text
 
 
 def visible_alternatives(record: CallRecord) -> list[dict[str, Any]]:
@@ -86,7 +90,8 @@ def visible_alternatives(record: CallRecord) -> list[dict[str, Any]]:
         {
             name: value
             for name, value in row.items()
-            if not isinstance(value, str) or name == "action" or not _names_other(value, own)
+            if isinstance(value, int | float)
+            or (isinstance(value, str) and (name == "action" or not _names_other(value, own)))
         }
         for row in rows
         if not _has_other_target(row, own) and not _names_other(str(row.get("action", "")), own)
@@ -178,7 +183,9 @@ def _names_other(text: str, own: Collection[str]) -> bool:
 
 
 # As the embedded engine writes a call.
-_CALL = re.compile(r"(?P<call>[\w.-]+(?: of (?:at most )?-?[\d.,e+]+)?)(?: for (?P<target>.+))?")
+_DETAILS = r"(?: of (?:at most )?-?[\d.,e+]+)?)(?: for (?P<target>.+))?"
+_CALL = re.compile(rf"(?P<call>[\w.-]+{_DETAILS}")
+_ADDRESS = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _AMOUNT = re.compile(r"-?\d[\d.,]*%?")
 _WORD = re.compile(r"[a-z]+(?:['_-][a-z]+)*")
 _BEFORE_AMOUNT = frozenset({"of", "most", "least", "than", "over", "under", "below", "above"})
@@ -197,8 +204,9 @@ def describe_call(
     """
     lines = [format_call(record.tool, arguments, parameters)]
     if record.state is State.UNKNOWN:
+        reason = one_line(record.reason)
         lines += [
-            f"This call was started, and whether it took effect is not known: {record.reason}.",
+            f"This call was started, and whether it took effect is not known: {reason}.",
             (
                 'Answer "ran" with what it returned, "failed" if it did not take effect and must '
                 'not, or "run again". A form without these takes them as a response.'
@@ -218,7 +226,7 @@ def _describe_decision(record: CallRecord) -> Iterator[str]:
         heading += f", confidence {one_line(decision.confidence)}"
     yield f"{heading}."
     # The heading has the number already.
-    if reason := re.sub(r"^risk [\d.]+: ", "", visible_reason(record)):
+    if reason := re.sub(r"^risk [\d.]+: ", "", visible_text(decision.reason, record)):
         yield one_line(reason)
     for row in visible_alternatives(record)[:MAX_ROWS]:
         yield from _describe_row("Instead", row, ("action",), "rationale")
@@ -250,7 +258,7 @@ def build_evidence(record: CallRecord) -> dict[str, Any]:
         "recommendation": decision.raw_recommendation,
         "confidence": decision.confidence,
         "risk_score": decision.risk_score,
-        "rationale": visible_reason(record),
+        "rationale": visible_text(decision.reason, record),
         "alternatives": visible_alternatives(record),
         "precedents": visible_precedents(record),
         "trajectory_health": decision.trajectory_health,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, assert_never
 
 from bighub_langgraph.core.decision import lacks_context
-from bighub_langgraph.core.evidence import format_call, visible_alternatives, visible_reason
+from bighub_langgraph.core.evidence import format_call, visible_alternatives, visible_text
 from bighub_langgraph.core.jsonable import truncate
 from bighub_langgraph.core.models import Answer, CallRecord, State, ToolFailed
 
@@ -61,10 +61,10 @@ def _blocked_message(record: CallRecord) -> str:
     is_rejected = approval is not None and approval.answer is Answer.REJECT
     subject = "A person rejected this call" if is_rejected else f"{record.tool} was not run"
     is_of_bighub = decision is not None and record.reason == decision.reason
-    reason = visible_reason(record) if is_of_bighub else record.reason
+    reason = visible_text(record.reason, record) if is_of_bighub else record.reason
     parts = [f"{subject}: {_one_line(reason)}." if reason else f"{subject}."]
     if decision is not None and lacks_context(decision):
-        parts.append(_missing_context(decision.reply))
+        parts.append(visible_text(_missing_context(decision.reply), record))
     actions = [str(row["action"]) for row in visible_alternatives(record) if row.get("action")]
     if actions and not is_rejected:
         parts.append(f"BIGHUB suggests: {_one_line('; '.join(actions[:3]))}.")

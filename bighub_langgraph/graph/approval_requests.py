@@ -19,7 +19,7 @@ from bighub_langgraph.core.approval_answers import (
     record_answer,
 )
 from bighub_langgraph.core.errors import InvalidCall
-from bighub_langgraph.core.evidence import build_evidence, describe_call
+from bighub_langgraph.core.evidence import build_evidence, describe_call, one_line
 from bighub_langgraph.core.jsonable import copy_jsonable
 from bighub_langgraph.core.models import Answer, Approval, CallRecord, State, ToolCall
 from bighub_langgraph.core.policy import GuardSettings, build_evaluation_request
@@ -193,7 +193,7 @@ class ApprovalRequest:
     def _action_request(self, call: PlannedCall, record: CallRecord) -> dict[str, Any]:
         description = self._describe(call, record)
         if unclear := self._plan["unclear"]:
-            description = f"The last answer was not understood: {unclear}\n{description}"
+            description = f"The last answer was not understood: {one_line(unclear)}\n{description}"
         return {
             "name": call["name"],
             "args": call["args"],
