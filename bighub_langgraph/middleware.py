@@ -29,6 +29,7 @@ from bighub_langgraph.graph.plan import (
     replace_plan,
     subplan,
 )
+from bighub_langgraph.graph.run_fence import fence_run
 from bighub_langgraph.graph.stale_calls import close_stale_calls, insert_answers
 from bighub_langgraph.graph.tool_execution import GraphHost, open_hosts, plan_turn
 from bighub_langgraph.graph.tool_messages import answer_finished_calls
@@ -97,9 +98,11 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ExtendedModelResponse[Any]:
         """Evaluate the model's calls, in the step that stores its response."""
-        request, messages = run_sync(self._end_tool_round(request, self._host))
-        response = handler(request)
-        return run_sync(self._evaluate_response(request, messages, response, self._host))
+
+        async def call_model(inner: ModelRequest[Any]) -> ModelResponse[Any]:
+            return handler(inner)
+
+        return run_sync(self._call_model(request, call_model, self._host))
 
     async def awrap_model_call(
         self,
@@ -107,9 +110,7 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> ExtendedModelResponse[Any]:
         """Async variant of `wrap_model_call`."""
-        request, messages = await self._end_tool_round(request, self._async_host)
-        response = await handler(request)
-        return await self._evaluate_response(request, messages, response, self._async_host)
+        return await self._call_model(request, handler, self._async_host)
 
     @hook_config(can_jump_to=["model"])
     def after_model(self, state: Any, runtime: Any) -> Any:  # noqa: ARG002
@@ -134,6 +135,17 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         return await aguard_tool_call(self.guard.runtime, request, handler, reported_later=True)
 
     # -- before and after the model ----------------------------------------------------------------
+
+    async def _call_model(
+        self,
+        request: ModelRequest[Any],
+        handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
+        host: GraphHost,
+    ) -> ExtendedModelResponse[Any]:
+        async with fence_run(get_config(), host):
+            request, messages = await self._end_tool_round(request, host)
+            response = await handler(request)
+            return await self._evaluate_response(request, messages, response, host)
 
     async def _end_tool_round(
         self, request: ModelRequest[Any], host: GraphHost
@@ -201,6 +213,10 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
     # -- asking a person ---------------------------------------------------------------------------
 
     async def _decide(self, state: Any, host: GraphHost) -> Any:
+        async with fence_run(get_config(), host):
+            return await self._decide_once(state, host)
+
+    async def _decide_once(self, state: Any, host: GraphHost) -> Any:
         message, answered = read_turn(state, "messages")
         calls = open_calls(message, answered)
         if message is None or not calls:

@@ -11,6 +11,7 @@ BighubGuardError
     InvalidCall                    a call cannot be evaluated or run as it is
     InvalidTransition              a record's state does not allow an event
     InvalidApprovalResponse        an approval response is unclear (`core.approval_answers`)
+    RunInProgress                  another run goes on from the same checkpoint of a thread
     CallStillRunning               another worker runs a call for longer than we wait
     JournalError                   the journal cannot be used as it is
         RecordNotFound             the journal has no record of a call
@@ -87,6 +88,17 @@ class CallStillRunning(BighubGuardError):
         super().__init__(
             f"call {key[:12]} ({tool}) is still running in another worker; "
             "resume this thread later to get the result"
+        )
+
+
+class RunInProgress(BighubGuardError):
+    """Another run goes on from the same checkpoint of a thread; this one has changed nothing."""
+
+    def __init__(self, thread: str) -> None:
+        self.thread = thread
+        super().__init__(
+            f"another run of thread {thread!r} goes on from the same checkpoint, so this one "
+            "stopped and changed nothing; look at the thread's state before you resume it again"
         )
 
 

@@ -29,6 +29,7 @@ from bighub_langgraph.graph.nodes import (
     EVALUATE,
     REPORT,
     TOOLS,
+    GuardNode,
     approval_node,
     evaluate_node,
     model_edge,
@@ -38,6 +39,7 @@ from bighub_langgraph.graph.nodes import (
     tools_edge,
 )
 from bighub_langgraph.graph.plan import input_schema, read_messages
+from bighub_langgraph.graph.tool_execution import GraphHost
 from bighub_langgraph.graph.tool_node import tools_node
 from bighub_langgraph.graph.validation import check_journal
 
@@ -87,7 +89,13 @@ def create_guarded_agent(
     builder: StateGraph[Any, Any, Any, Any] = StateGraph(
         state_schema or MessagesState, context_schema=context_schema
     )
-    builder.add_node(MODEL, model_node(model, tools, prompt=prompt))
+    call_model = model_node(model, tools, prompt=prompt)
+
+    async def call(state: Any, config: RunnableConfig, host: GraphHost) -> dict[str, Any]:
+        update: dict[str, Any] = await host.invoke(call_model, state, config)
+        return update
+
+    builder.add_node(MODEL, GuardNode(call, guard.runtime, MODEL))
     builder.add_edge(START, MODEL)
     add_guard(builder, tools, guard)
     return builder.compile(checkpointer=checkpointer, store=store, name=name)

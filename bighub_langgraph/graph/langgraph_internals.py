@@ -102,6 +102,11 @@ def checkpoint_config(config: RunnableConfig, info: ExecutionInfo) -> RunnableCo
     return {"configurable": {**place, "checkpoint_id": info.checkpoint_id}}
 
 
+def names_checkpoint(config: RunnableConfig) -> bool:
+    """Whether the run was started from a checkpoint by its id, as in time travel."""
+    return bool(config.get("metadata", {}).get("checkpoint_id"))
+
+
 def checkpointer_of(config: RunnableConfig) -> BaseCheckpointSaver[Any] | None:
     """Return the checkpointer of a run, in subgraphs too; None where there is none.
 

@@ -28,6 +28,7 @@ from bighub_langgraph.graph.plan import (
     read_turn,
     subplan,
 )
+from bighub_langgraph.graph.run_fence import fence_run
 from bighub_langgraph.graph.stale_calls import (
     cancel_removed_calls,
     close_stale_calls,
@@ -57,11 +58,15 @@ Flow = Callable[..., Coroutine[Any, Any, Any]]
 class GuardNode(Runnable[Any, Any]):
     """A node or edge that runs one flow for `invoke` and `ainvoke`.
 
-    The flow takes the input, the configuration, the host, and options passed on to a ToolNode.
+    The flow takes the input, the configuration, the host, and options passed on to a ToolNode. A
+    node claims its task for one run; an edge belongs to the task of its node.
     """
 
-    def __init__(self, flow: Flow, runtime: GuardRuntime, name: str | None) -> None:
-        self._flow = flow
+    def __init__(
+        self, flow: Flow, runtime: GuardRuntime, name: str | None, *, is_edge: bool = False
+    ) -> None:
+        self._flow = flow if is_edge else self._run_in_fence
+        self._inner_flow = flow
         self._host, self._async_host = open_hosts(runtime)
         self.name = name
 
@@ -69,6 +74,12 @@ class GuardNode(Runnable[Any, Any]):
         """Run the flow without an event loop."""
         # Called inside a node without a configuration, it uses the node's, as a ToolNode does.
         return run_sync(self._flow(input, config or ensure_config(), self._host, **options))
+
+    async def _run_in_fence(
+        self, value: Any, config: RunnableConfig, host: GraphHost, **options: Any
+    ) -> Any:
+        async with fence_run(config, host):
+            return await self._inner_flow(value, config, host, **options)
 
     async def ainvoke(
         self,
@@ -246,7 +257,7 @@ def tools_edge(
         await host.wait_for_delivery()
         return end
 
-    return GuardNode(route, guard.runtime, "answered")
+    return GuardNode(route, guard.runtime, "answered", is_edge=True)
 
 
 def ends_run(messages: Sequence[BaseMessage], tools: Mapping[str, BaseTool]) -> bool:
@@ -276,4 +287,4 @@ def model_edge(guard: "BighubGuard", *, messages_key: str, end: str) -> GuardNod
         await host.wait_for_delivery()
         return end
 
-    return GuardNode(route, guard.runtime, "tool_calls")
+    return GuardNode(route, guard.runtime, "tool_calls", is_edge=True)

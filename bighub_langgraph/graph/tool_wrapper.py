@@ -41,6 +41,7 @@ from bighub_langgraph.graph.plan import (
     read_plan,
     to_tool_call,
 )
+from bighub_langgraph.graph.run_fence import fence_run
 from bighub_langgraph.graph.tool_execution import (
     GraphHost,
     Invoke,
@@ -109,6 +110,19 @@ async def guard_call(
     reported_later: bool = False,
 ) -> Any:
     """Guard one call; `turn_id` names its turn where the state's plan does not count."""
+    config, call = request.runtime.config, request.tool_call
+    async with fence_run(config, host, call["id"] or ""):
+        return await _guard_call(request, handler, host, turn_id, reported_later=reported_later)
+
+
+async def _guard_call(
+    request: ToolCallRequest,
+    handler: Handler,
+    host: GraphHost,
+    turn_id: TurnId | None,
+    *,
+    reported_later: bool,
+) -> Any:
     config, call = request.runtime.config, request.tool_call
     await check_run(config, host)
     message = find_message(request.state, call["id"])
