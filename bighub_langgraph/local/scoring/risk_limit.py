@@ -151,8 +151,8 @@ class AutomationMonitor:
         change = _log_ratio(settings.max_bad_rate, _AUTOMATIC_ODDS_RATIO, bad=bad)
         self.statistic = max(0.0, self.statistic + change)
         if self.statistic >= _AUTOMATIC_THRESHOLD:
-            # After a pause fewer bad outcomes are enough for the next.
-            self.statistic, self.outcomes_since_pause = _AUTOMATIC_THRESHOLD / 2, 0
+            # After a pause one bad outcome is enough for the next, until several were good.
+            self.statistic, self.outcomes_since_pause = _AUTOMATIC_THRESHOLD - 1, 0
             pause = settings.reevaluate_after * 2 ** min(self.pauses, _MAX_DOUBLINGS)
             self.paused_until, self.pauses = evidence.at + pause, self.pauses + 1
 
