@@ -69,6 +69,7 @@ class GuardRuntime:
             gather=gather_in_threads,
             wait_for=_await_on_background_loop,
             clock=clock,
+            monotonic=time.monotonic,
             sleep=_sleep,
         )
         async_ports = Ports(
@@ -79,6 +80,7 @@ class GuardRuntime:
             gather=gather_in_tasks,
             wait_for=_await,
             clock=clock,
+            monotonic=time.monotonic,
             sleep=asyncio.sleep,
         )
         return cls._with_delivery(settings, clients, ports, async_ports, on_decision)

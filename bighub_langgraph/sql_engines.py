@@ -88,6 +88,7 @@ def _configure_sqlite(connection: Any, _: object) -> None:
     connection.isolation_level = None  # transactions begin where this module begins them
     _switch_to_wal(connection)
     connection.execute("PRAGMA synchronous=FULL")
+    connection.create_function("clock", 0, time.monotonic)  # counts for the machine, from its start
     connection.create_function("floor", 1, math.floor, deterministic=True)  # not in every build
 
 

@@ -3,6 +3,7 @@
 The journal and the embedded engine keep their tables through this module.
 """
 
+import math
 import os
 import threading
 import time
@@ -48,7 +49,8 @@ Columns = tuple[str, ...] | None
 def fetch_rows(connection: sa.Connection, sql: str, **values: Any) -> list[dict[str, Any]]:
     """Return the rows of a query. A list among the values expands for `IN`."""
     if lists := [name for name, value in values.items() if isinstance(value, list)]:
-        query = sa.text(sql).bindparams(*(sa.bindparam(name, expanding=True) for name in lists))
+        expanding: list[Any] = [sa.bindparam(name, expanding=True) for name in lists]
+        query = sa.text(_with_clock(sql, connection.dialect)).bindparams(*expanding)
         return [dict(row) for row in connection.execute(query, values).mappings()]
     cursor = run_statement(connection, sql, values)
     names = [column[0] for column in cursor.description]
@@ -79,12 +81,22 @@ def run_statement(
     return cursor
 
 
+def _with_clock(sql: str, dialect: sa.Dialect) -> str:
+    """Make `clock()` the seconds of a clock that all users of the database share.
+
+    PostgreSQL's is the server's, at the statement. On SQLite it is the machine's monotonic clock,
+    see `bighub_langgraph.sql_engines`.
+    """
+    now = "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
+    return sql if dialect.name == "sqlite" else sql.replace("clock()", now)
+
+
 @lru_cache(maxsize=512)
 def _compile(
     statement: Statement, columns: Columns, dialect: sa.Dialect
 ) -> tuple[str, Callable[[Mapping[str, Any]], Any]]:
     """Return a statement in the driver's style, and a function that arranges its values."""
-    clause = sa.text(statement) if isinstance(statement, str) else statement
+    clause = sa.text(_with_clock(statement, dialect)) if isinstance(statement, str) else statement
     compiled = clause.compile(dialect=dialect, column_keys=columns)
     constants = {name: value for name, value in compiled.params.items() if value is not None}
     names = compiled.positiontup
@@ -115,7 +127,7 @@ class Database:
         self.sqlite = self.url.get_backend_name() == "sqlite"
         self.in_memory = self.sqlite and self.url.database in {None, "", ":memory:"}
         self.clock_skew = 0.0
-        self.failed_at = 0.0
+        self.failed_at = -math.inf  # by the monotonic clock
         self._label = f"{label} {self.name}"
         self._error = error
         self._clock = clock
@@ -273,7 +285,7 @@ class Database:
         try:
             yield
         except (SQLAlchemyError, self._driver_error, OSError) as error:
-            self.failed_at = self.now()
+            self.failed_at = time.monotonic()
             cause = getattr(error, "orig", None) or error
             raise self._error(
                 f"{self._label} cannot be used: {str(cause).strip()}. The step was not "

@@ -40,6 +40,7 @@ from bighub_langgraph.sqldb import execute
 from tests.calls import approval, decided_record
 from tests.engines import Answer, AsyncScriptedBighub, ScriptedBighub, service
 from tests.local_engine import Signal
+from tests.test_journal_sql import let_pass
 
 REPORTING = ReportingConfig()
 
@@ -357,7 +358,8 @@ def test_a_slow_delivery_releases_reports_after_half_their_lease(
         taken.append(journal.pending_count())
 
     engine = replace(guard.runtime.ports.engine, resolve_approval=slow)
-    assert run_sync(deliver_reports(replace(guard.runtime.ports, engine=engine))).delivered == 9
+    ports = replace(guard.runtime.ports, engine=engine, monotonic=clock)
+    assert run_sync(deliver_reports(ports)).delivered == 9
     assert taken == [9, 8, 7]
 
 
@@ -366,7 +368,22 @@ def test_an_expired_lease_makes_its_reports_available_again(journal: Any, clock:
     assert len(journal.lease_batch(2e6, 10)) == 3
     assert not journal.lease_batch(2e6, 10)
     clock.now += DELIVERY_LEASE + 1.0
+    if journal.durable:
+        let_pass(journal, DELIVERY_LEASE + 1.0)
     assert len(journal.lease_batch(2e6, 10)) == 3
+
+
+@pytest.mark.parametrize("step", [-86_400.0, -1_000.0, 86_400.0])
+def test_a_clock_that_is_set_keeps_no_report_back(
+    journal: Any, bighub: RecordingBighub, clock: Clock, step: float
+) -> None:
+    with BighubGuard(bighub=bighub, journal=journal, clock=clock, retries=0) as guard:
+        bighub.away = True
+        run(journal, call(1))
+        run_sync(deliver_reports(guard.runtime.ports))
+        bighub.away = False
+        clock.now += step
+        assert run_sync(deliver_reports(guard.runtime.ports)).delivered == 3
 
 
 # An interrupt between the creation of a coroutine and its start.

@@ -1,6 +1,5 @@
 """A PostgreSQL that goes away and comes back, as in a power cut."""
 
-import os
 import threading
 from collections.abc import Iterator
 
@@ -13,7 +12,7 @@ from bighub_langgraph.core.models import State, ToolSucceeded
 from bighub_langgraph.core.reporting import ReportingConfig
 from tests import postgres
 from tests.postgres import Postgres
-from tests.test_journal_sql import call
+from tests.test_journal_sql import call, let_pass, run_elsewhere
 
 REPORTING = ReportingConfig()
 
@@ -56,21 +55,16 @@ def test_no_call_starts_while_the_database_is_away_and_runs_continue_when_it_ret
 def test_no_process_counts_as_dead_because_the_database_was_away(
     server: Postgres,
 ) -> None:
-    now = 1_000_000.0
-    here = Journal(server.url, lease=30.0, clock=lambda: now)
-    there = Journal(server.url, lease=30.0, clock=lambda: now)
-    there._process._cached = ("elsewhere:7:7:x", os.getpid())  # as on another machine
-    here.insert([call()], REPORTING)
-    running = there.transition(call().key, ExecutionStarted("elsewhere:7:7:x/1", 0.0), REPORTING)
+    here, there = Journal(server.url), Journal(server.url)
+    there._heartbeat.stop()
+    running = run_elsewhere(there, here)
     server.stop()
     with pytest.raises(JournalError):
         here.pending_count()
-    now += 60.0
-    with pytest.raises(JournalError):
-        here.pending_count()
     server.start()
+    let_pass(here, 60.0)
     assert not here.is_owner_dead(running)
-    now += 31.0
+    here._db.failed_at -= 31.0  # half a minute later
     assert here.is_owner_dead(running)
     for journal in (here, there):
         journal.close()

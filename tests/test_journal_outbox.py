@@ -4,6 +4,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ from bighub_langgraph.core.ports import DELIVERY_LEASE
 from bighub_langgraph.core.reporting import ReportKind
 from tests.engines import ScriptedBighub
 from tests.faults.killing import forkserver
-from tests.test_journal_sql import call, ran
+from tests.test_journal_sql import call, let_pass, ran
 
 LATE = 1e12
 REPORTS = [ReportKind.OUTCOME, ReportKind.MEMORY]
@@ -117,30 +118,34 @@ def test_reports_of_a_dead_process_are_delivered_by_another_at_once(database: st
 def test_reports_of_a_process_that_cannot_be_seen_are_delivered_when_their_lease_ends(
     database: str,
 ) -> None:
-    now = 1_000_000.0
-    with (
-        closing(Journal(database, clock=lambda: now)) as journal,
-        closing(Journal(database, clock=lambda: now)) as other,
-    ):
+    with closing(Journal(database)) as journal, closing(Journal(database)) as other:
         ran(journal, call())
-        now += DELIVERY_LEASE - 1
+        let_pass(other, DELIVERY_LEASE - 5)
         assert kinds(other) == []
-        now += 2
+        let_pass(other, 6)
         assert kinds(other) == REPORTS
         assert kinds(journal) == []
 
 
 def test_a_reservation_about_to_end_becomes_a_lease_of_full_length(database: str) -> None:
-    now = 1_000_000.0
-    with (
-        closing(Journal(database, clock=lambda: now)) as journal,
-        closing(Journal(database, clock=lambda: now)) as other,
-    ):
+    with closing(Journal(database)) as journal, closing(Journal(database)) as other:
         ran(journal, call())
-        now += DELIVERY_LEASE - 1
+        let_pass(other, DELIVERY_LEASE - 5)
         assert kinds(journal) == REPORTS
-        now += DELIVERY_LEASE - 1
+        let_pass(other, DELIVERY_LEASE - 5)
         assert kinds(other) == []
+
+
+@pytest.mark.parametrize("step", [-86_400.0, 86_400.0])
+def test_reports_that_were_postponed_do_not_wait_for_a_clock_that_was_set(
+    database: str, step: float
+) -> None:
+    with closing(Journal(database)) as journal:
+        ran(journal, call())
+        now = time.time()
+        reports = journal.lease_batch(now, 10)
+        journal.nack([report.id for report in reports], now + 300.0, "away")
+        assert kinds(journal, now + step) == REPORTS
 
 
 def test_an_acknowledged_report_is_not_delivered_again(database: str) -> None:
@@ -154,17 +159,13 @@ def test_an_acknowledged_report_is_not_delivered_again(database: str) -> None:
 
 
 def test_a_late_acknowledgement_removes_no_later_report(database: str) -> None:
-    now = 1_000_000.0
-    with (
-        closing(Journal(database, clock=lambda: now)) as journal,
-        closing(Journal(database, clock=lambda: now)) as other,
-    ):
+    with closing(Journal(database)) as journal, closing(Journal(database)) as other:
         ran(journal, call())
         leased = journal.lease_batch(LATE, 10)
-        now += DELIVERY_LEASE + 1
+        let_pass(other, DELIVERY_LEASE + 1)
         other.ack([report.id for report in other.lease_batch(LATE, 10)])
         other.close()
-        with closing(Journal(database, clock=lambda: now)) as third:
+        with closing(Journal(database)) as third:
             ran(third, call("b" * 32))
             journal.ack([report.id for report in leased])
             journal.close()

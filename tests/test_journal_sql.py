@@ -7,6 +7,7 @@ import os
 import signal
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
@@ -39,7 +40,7 @@ from bighub_langgraph.core.ports import Claim
 from bighub_langgraph.core.reporting import ReportingConfig, ReportKind
 from bighub_langgraph.journal.liveness import is_alive
 from bighub_langgraph.journal.memory_journal import MemoryJournal
-from bighub_langgraph.sqldb import Database
+from bighub_langgraph.sqldb import Database, execute
 from tests import postgres
 from tests.calls import decided_record
 from tests.engines import ScriptedBighub
@@ -287,18 +288,58 @@ def test_a_reused_process_number_is_another_process(journal: Journal) -> None:
     assert is_alive(f"{where}:{number}:{int(started) - 1}:{chance}") is False
 
 
-def test_a_process_on_another_machine_is_dead_when_its_lease_expires(database: str) -> None:
-    now = 1_000_000.0
-    here = Journal(database, lease=30.0, clock=lambda: now)
-    there = Journal(database, lease=30.0, clock=lambda: now)
-    there._process._cached = ("elsewhere:7:7:x", os.getpid())  # as on another machine
-    here.insert([call()], REPORTING)
-    running = there.transition(call().key, ExecutionStarted("elsewhere:7:7:x/1", 0.0), REPORTING)
-    assert not here.is_owner_dead(running)
-    now += 31.0
-    assert here.is_owner_dead(running)
-    for journal in (here, there):
-        journal.close()
+def let_pass(journal: Journal, seconds: float) -> None:
+    """Let time pass by the clock of the database, which no process can set."""
+    with journal._db.transaction() as db:
+        for table, column in (("bighub_owners", "beat_at"), ("bighub_outbox", "leased_until")):
+            execute(db, f"UPDATE {table} SET {column} = {column} - :seconds", seconds=seconds)
+
+
+def run_elsewhere(journal: Journal, here: Journal) -> CallRecord:
+    """Claim a call in a process that cannot be looked at from here: of another container."""
+    boot = here.owner.partition(":")[0].rpartition("-")[0]
+    process = f"{boot}-elsewhere:7:7:x"
+    journal._process._cached = (process, os.getpid())
+    journal.insert([call()], REPORTING)
+    return journal.transition(call().key, ExecutionStarted(f"{process}/1", 0.0), REPORTING)
+
+
+def test_a_process_that_cannot_be_seen_is_dead_when_its_lease_expires(database: str) -> None:
+    with closing(Journal(database)) as here, closing(Journal(database)) as there:
+        running = run_elsewhere(there, here)
+        assert not here.is_owner_dead(running)
+        let_pass(here, 29.0)
+        assert not here.is_owner_dead(running)
+        let_pass(here, 2.0)
+        assert here.is_owner_dead(running)
+
+
+@pytest.mark.parametrize("runner", [0.0, -60.0, -3600.0, 3600.0])
+@pytest.mark.parametrize("waiter", [0.0, 60.0, 3600.0, -3600.0])
+def test_a_clock_that_is_set_makes_no_process_dead_and_ends_no_lease(
+    database: str, runner: float, waiter: float
+) -> None:
+    steps = {"runner": 0.0, "waiter": 0.0}
+    with (
+        closing(Journal(database, clock=lambda: time.time() + steps["waiter"])) as here,
+        closing(Journal(database, clock=lambda: time.time() + steps["runner"])) as there,
+    ):
+        running = run_elsewhere(there, here)
+        ran(there, call("b" * 32))
+        steps |= {"runner": runner, "waiter": waiter}
+        there._beat()
+        assert not here.is_owner_dead(running)
+        assert here.lease_batch(1e12, 10) == []
+        assert len(there.lease_batch(1e12, 10)) == 2
+
+
+def test_a_process_from_before_the_machine_started_is_dead_on_sqlite(tmp_path: Path) -> None:
+    with closing(Journal(tmp_path / "calls.db")) as journal:
+        journal.insert([call()], REPORTING)
+        owner = "00000000-0000-1:7:7:x/1"
+        assert journal.is_owner_dead(
+            journal.transition(call().key, ExecutionStarted(owner, 0.0), REPORTING)
+        )
 
 
 def test_a_forked_child_has_a_name_and_connections_of_its_own(

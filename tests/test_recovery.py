@@ -22,7 +22,12 @@ from bighub_langgraph.core.lifecycle import (
     RerunAllowed,
 )
 from bighub_langgraph.core.models import Answer, CallRecord, State, ToolSucceeded
-from bighub_langgraph.core.recovery import event_for_answer, execute_or_recover, wait_for_owner
+from bighub_langgraph.core.recovery import (
+    OWNER_TIMEOUT,
+    event_for_answer,
+    execute_or_recover,
+    wait_for_owner,
+)
 from bighub_langgraph.core.reporting import ReportingConfig
 from tests.calls import approval, decided_record
 from tests.engines import ScriptedBighub
@@ -183,3 +188,20 @@ def test_the_fencing_token_of_a_call_grows_with_every_start(guard: BighubGuard) 
     assert len(set(tokens)) == 3
     assert sorted(tokens) == tokens
     assert tokens[0] > 0
+
+
+@pytest.mark.parametrize("step", [-3600.0, 0.0])
+def test_a_second_worker_waits_for_a_bounded_time_while_the_clock_is_set(
+    guard: BighubGuard, step: float
+) -> None:
+    now, slept = [1e6], list[float]()
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        now[0] += step
+
+    started = ExecutionStarted(f"{guard.journal.owner}/1", 0.0)
+    running = guard.journal.transition(CALL.key, started, REPORTING)
+    ports = replace(guard.runtime.ports, sleep=sleep, clock=lambda: now[0])
+    assert run_sync(wait_for_owner(running, ports)).state is State.RUNNING
+    assert OWNER_TIMEOUT <= sum(slept) < OWNER_TIMEOUT + 1

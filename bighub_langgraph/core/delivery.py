@@ -108,8 +108,8 @@ class _Batch:
                 journal.lease_batch, ports.clock(), BATCH_SIZE, turn, early=early
             )
             self._requests = _group(self._leased, batched=ports.engine.report_outcomes is not None)
-            until = ports.clock() + DELIVERY_LEASE / 2
-            while self._requests and not self.error and ports.clock() < until:
+            until = ports.monotonic() + DELIVERY_LEASE / 2
+            while self._requests and not self.error and ports.monotonic() < until:
                 await self._send(self._requests.popleft())
             await self._ack()
             for report, error in self._forbidden:

@@ -15,6 +15,10 @@ MEMORY_GRACE = 5.0
 # How long a lease on outbox entries lasts, in seconds. A worker keeps one for at most half of it.
 DELIVERY_LEASE = 60.0
 
+# No entry waits for longer than this for its next try, in seconds. One that seems to was queued
+# before the clock was set back, and is due.
+LONGEST_RETRY = 400.0
+
 
 @dataclass(slots=True)
 class QueuedReport:
@@ -194,6 +198,8 @@ class Ports:
         journal: The journal itself, for transitions that must not be interrupted.
         call: Calls one of the journal's methods, inline or in a thread.
         gather: Runs coroutines concurrently and returns their results in order.
+        clock: Returns seconds since the epoch; it may be set at any time.
+        monotonic: Returns seconds of a clock that nobody sets.
         wait_for: Awaits an awaitable of the user's, here or on the background loop.
         deliver: Starts the delivery of a turn's reports, or of all with None; never raises.
         schedule_delivery: Schedules a fallback delivery in case no later step starts one.
@@ -206,6 +212,7 @@ class Ports:
     gather: Callable[[Sequence[Coroutine[Any, Any, Any]]], Awaitable[list[Any]]]
     wait_for: Callable[[Awaitable[Any]], Awaitable[Any]]
     clock: Callable[[], float]
+    monotonic: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
     deliver: Callable[[str | None], Awaitable[None]] = _deliver_nothing
     schedule_delivery: Callable[[], None] = _schedule_nothing

@@ -65,16 +65,17 @@ async def wait_for_owner(
     timeout: float = OWNER_TIMEOUT,  # noqa: ASYNC109 - polls a journal
 ) -> CallRecord:
     """Wait up to `timeout` seconds until a call's runner is done; record when its process died."""
-    deadline = ports.clock() + timeout
-    pause = FIRST_POLL
+    # Counted in pauses: a clock may be set meanwhile.
+    remaining, pause = timeout, FIRST_POLL
     while record.state is State.RUNNING:
         if await ports.call(ports.journal.is_owner_dead, record):
             lost = OwnerLost(record.owner or "", "the process that ran it is gone")
             record = await ports.transition_or_load(record.key, lost)
             continue  # another runner may have claimed it meanwhile
-        if ports.clock() >= deadline:
+        if remaining <= 0:
             return record
         await ports.sleep(pause)
+        remaining -= pause
         pause = min(2 * pause, LONGEST_POLL)
         record = (await ports.find([record.key]))[record.key]
     return record

@@ -150,7 +150,7 @@ class JournalAdmin:
             deleted += len(keys)
         with self._db.transaction() as db:
             execute(db, schema.PRUNE_CLAIMS, before=before)
-            execute(db, schema.DELETE_OWNERS, before=min(before, self._db.now() - DAY))
+            execute(db, schema.DELETE_OWNERS, age=max(older_than, DAY))
         return deleted
 
     def _view(self, row: Mapping[str, Any]) -> CallView:

@@ -54,6 +54,12 @@ def is_alive(process: str) -> bool | None:
     return current == start_time
 
 
+def is_of_earlier_boot(process: str) -> bool:
+    """Whether a process of this machine ran before the machine was started last."""
+    namespace, own = process.partition(":")[0], _namespace()
+    return bool(namespace and own) and namespace.rpartition("-")[0] != own.rpartition("-")[0]
+
+
 def _namespace() -> str:
     """Identify this machine since its last start and its process numbers; "" if unknown."""
     try:

@@ -13,7 +13,13 @@ from bighub_langgraph.concurrency import fork_safe_lock
 from bighub_langgraph.core.errors import RecordNotFound
 from bighub_langgraph.core.lifecycle import Event, apply_event, is_expired
 from bighub_langgraph.core.models import EXPIRING_STATES, CallRecord, State
-from bighub_langgraph.core.ports import DELIVERY_LEASE, MEMORY_GRACE, Claim, QueuedReport
+from bighub_langgraph.core.ports import (
+    DELIVERY_LEASE,
+    LONGEST_RETRY,
+    MEMORY_GRACE,
+    Claim,
+    QueuedReport,
+)
 from bighub_langgraph.core.redaction import redact
 from bighub_langgraph.core.reporting import (
     BODY_BUILDERS,
@@ -168,8 +174,8 @@ class MemoryJournal:
                         continue
                     is_turn_over = turn is not None and not report.tries
                     is_early = early and not report.refusals
-                    is_due = is_turn_over or is_early or report.due_at <= at
-                    if report.leased_until > now or not is_due:
+                    is_due = is_turn_over or is_early or not 0 < report.due_at - at < LONGEST_RETRY
+                    if 0 < report.leased_until - now < 2 * DELIVERY_LEASE or not is_due:
                         if not (report.kind == ReportKind.APPROVAL and report.refusals):
                             blocked_keys.add(key)
                         continue

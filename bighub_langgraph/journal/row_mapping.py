@@ -232,7 +232,7 @@ def _report_to_row(report: Report, at: float) -> dict[str, Any]:
         "tries": 0,
         "refusals": 0,
         "due_at": at + MEMORY_GRACE if report.kind is ReportKind.MEMORY else 0.0,
-        "leased_until": 0.0,
+        "lease": 0.0,
         "leased_by": None,
         "dead_letter": 0,
         "error": None,

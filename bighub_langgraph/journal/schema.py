@@ -1,5 +1,7 @@
 """The journal's tables, and its SQL by name. SQLite and PostgreSQL run the same statements.
 
+Leases and heartbeats are counted by `clock()`, which is the same for all users of the database and
+does not change when the clock of a machine is set; see `bighub_langgraph.sqldb`.
 Only names of columns and states of calls are part of a statement; every other value is bound.
 """
 
@@ -10,6 +12,7 @@ from collections.abc import Iterable
 import sqlalchemy as sa
 
 from bighub_langgraph.core.models import EXPIRING_STATES, FINAL_STATES, State
+from bighub_langgraph.core.ports import DELIVERY_LEASE, LONGEST_RETRY
 
 metadata = sa.MetaData()
 
@@ -151,24 +154,27 @@ PRUNE_CLAIMS = "DELETE FROM bighub_claims WHERE result IS NOT NULL AND at < :bef
 
 # -- owners ----------------------------------------------------------------------------------------
 
-SELECT_BEAT = "SELECT beat_at FROM bighub_owners WHERE owner = :owner"
+SELECT_BEAT_AGE = "SELECT clock() - beat_at AS age FROM bighub_owners WHERE owner = :owner"
 UPSERT_BEAT = """
-    INSERT INTO bighub_owners (owner, beat_at) VALUES (:owner, :beat_at)
+    INSERT INTO bighub_owners (owner, beat_at) VALUES (:owner, clock())
     ON CONFLICT (owner) DO UPDATE SET beat_at = excluded.beat_at"""
-DELETE_OWNERS = "DELETE FROM bighub_owners WHERE beat_at < :before"
+DELETE_OWNERS = "DELETE FROM bighub_owners WHERE beat_at < clock() - :age"
 
 # -- outbox ----------------------------------------------------------------------------------------
 
-INSERT_REPORT = _insert(outbox)
+INSERT_REPORT = _insert(outbox).replace(":leased_until", "clock() + :lease")
 # One worker at a time looks for due reports. Each sees the leases of the one before, so that no
 # two of them deliver reports of the same call.
 LOCK_OUTBOX = "SELECT pg_advisory_xact_lock(7264513)"
 # A report that this process reserved and has not handed out is free for it.
-_FREE = "({0}.leased_until <= :now OR {0}.leased_by = :reserved) AND {0}.id NOT IN :leased"
+# A lease of the future is one from before the machine started again.
+_FREE = f"""
+    ({{0}}.leased_until NOT BETWEEN (SELECT clock()) AND (SELECT clock()) + {2 * DELIVERY_LEASE}
+        OR {{0}}.leased_by = :reserved) AND {{0}}.id NOT IN :leased"""
 # A report is due when no earlier report of its call has to be delivered first. A resolution that
 # BIGHUB refused holds nothing up.
 _SELECT_DUE = f"""
-    SELECT * FROM bighub_outbox AS report
+    SELECT report.*, (SELECT clock()) AS now FROM bighub_outbox AS report
     WHERE dead_letter = 0 AND {_FREE.format("report")} AND id NOT IN :acked
         AND {{ready}} {{of_turn}} AND NOT EXISTS (
         SELECT 1 FROM bighub_outbox AS earlier
@@ -177,9 +183,11 @@ _SELECT_DUE = f"""
             AND earlier.id NOT IN :acked
             AND NOT ({_FREE.format("earlier")} AND {{earlier_ready}}))
     ORDER BY id LIMIT :limit"""
-LEASE_REPORT = "UPDATE bighub_outbox SET leased_until = :until, leased_by = :owner WHERE id = :id"
+LEASE_REPORT = f"""
+    UPDATE bighub_outbox SET leased_until = clock() + {DELIVERY_LEASE}, leased_by = :owner
+    WHERE id = :id"""
 SELECT_LEASE_OWNERS = """
-    SELECT DISTINCT leased_by AS owner FROM bighub_outbox WHERE leased_until > :now"""
+    SELECT DISTINCT leased_by AS owner FROM bighub_outbox WHERE leased_until > (SELECT clock())"""
 END_LEASES = "UPDATE bighub_outbox SET leased_until = 0 WHERE leased_by = :owner"
 RELEASE_REPORT = "UPDATE bighub_outbox SET leased_until = 0 WHERE id = :id"
 DELETE_REPORT = "DELETE FROM bighub_outbox WHERE id = :id"
@@ -196,7 +204,7 @@ COUNT_REPORTS = """
 
 def select_due(turn: str | None, *, early: bool) -> str:
     """Return the query for due reports, of one turn or of all."""
-    conditions = ["{0}.due_at <= :at"]
+    conditions = ["{0}.due_at <= :at", f"{{0}}.due_at > :at + {LONGEST_RETRY}"]
     if early:
         conditions.append("{0}.refusals = 0")
     if turn is not None:

@@ -1,6 +1,7 @@
 """A journal on SQL: SQLite for one machine, PostgreSQL where several share it."""
 
 import logging
+import math
 import time
 import weakref
 from collections import OrderedDict
@@ -28,7 +29,13 @@ from bighub_langgraph.core.ports import Claim, QueuedReport
 from bighub_langgraph.core.reporting import ReportingConfig
 from bighub_langgraph.journal import schema
 from bighub_langgraph.journal.admin import JournalAdmin
-from bighub_langgraph.journal.liveness import Heartbeat, ProcessIdentity, is_alive, process_of
+from bighub_langgraph.journal.liveness import (
+    Heartbeat,
+    ProcessIdentity,
+    is_alive,
+    is_of_earlier_boot,
+    process_of,
+)
 from bighub_langgraph.journal.memory_journal import MemoryJournal
 from bighub_langgraph.journal.row_mapping import (
     build_transition_rows,
@@ -68,9 +75,9 @@ class Journal:
     Args:
         location: The path of an SQLite file, or SQLAlchemy's URL of a database. The file is
             readable for its owner only.
-        lease: After how many seconds without a heartbeat a process on another machine counts as
-            dead. Processes on this machine are looked at.
-        clock: Returns seconds since the epoch.
+        lease: After how many seconds without a heartbeat a process that cannot be looked at, as on
+            another machine, counts as dead. It is counted by the database.
+        clock: Returns seconds since the epoch, for the times that people read.
     """
 
     durable = True
@@ -189,10 +196,13 @@ class Journal:
         alive = is_alive(process)
         if alive is not None:
             return not alive
-        rows = self._db.fetch_rows(schema.SELECT_BEAT, owner=process)
+        if self._db.sqlite and is_of_earlier_boot(process):
+            return True
         # While the database is away no process can write a heartbeat: count from its return.
-        last: float = max([self._db.failed_at, *(row["beat_at"] for row in rows)])
-        return self._db.now() - last > self._lease
+        if time.monotonic() - self._db.failed_at <= self._lease:
+            return False
+        rows = self._db.fetch_rows(schema.SELECT_BEAT_AGE, owner=process)
+        return all(row["age"] > self._lease for row in rows)
 
     def claim(self, key: str, owner: str) -> Claim:
         """Take a claim, unless it has a result or a living process holds it; return it."""
@@ -256,7 +266,7 @@ class Journal:
         """Start with an empty memory, at first and in a forked child."""
         self._write_behind = WriteBehind()
         self._heartbeat = Heartbeat(weakref.WeakMethod(self._beat), min(TICK, self._lease / 3))
-        self._beat_at = 0.0
+        self._beat_at = -math.inf
         self._recent: OrderedDict[str, CallRecord] = OrderedDict()
 
     def after_fork(self) -> None:
@@ -287,7 +297,7 @@ class Journal:
         name = type(event).__name__
         entry, reports = build_transition_rows(before, after, name, reporting, now)
         if isinstance(event, ExecutionFinished) and reports:
-            self._outbox.reserve(reports, now)
+            self._outbox.reserve(reports)
         # With the claim, so that there is no claim without a heartbeat.
         identity = {"key": before.key, "created_at": before.created_at}
         with self._outbox.transaction() as db:
@@ -309,14 +319,13 @@ class Journal:
                 self._recent.popitem(last=False)
 
     def _is_beat_due(self) -> bool:
-        return self._db.now() - self._beat_at > self._lease / 3
+        return time.monotonic() - self._beat_at > self._lease / 3
 
     def _write_beat(self, db: sa.Connection) -> None:
         """Write the heartbeat when it is due, in a transaction that has taken effect so far."""
         if self._is_beat_due():
-            now = self._db.now()
-            execute(db, schema.UPSERT_BEAT, owner=self.owner, beat_at=now)
-            self._beat_at = now
+            execute(db, schema.UPSERT_BEAT, owner=self.owner)
+            self._beat_at = time.monotonic()
 
     def _beat(self) -> None:
         """Write the heartbeat when it is due, and what is pending."""

@@ -1,6 +1,7 @@
 """The outbox's rows: reports that are reserved, leased, acknowledged or retried."""
 
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -36,11 +37,11 @@ class Outbox:
         self._has_reserved = False
         self._lock = threading.Lock()
 
-    def reserve(self, rows: Sequence[dict[str, Any]], at: float) -> None:
+    def reserve(self, rows: Sequence[dict[str, Any]]) -> None:
         """Reserve new reports for this process."""
         self._has_reserved = True
         for row in rows:
-            row |= {"leased_until": at + DELIVERY_LEASE, "leased_by": self._reservation_owner}
+            row |= {"lease": DELIVERY_LEASE, "leased_by": self._reservation_owner}
 
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
@@ -63,10 +64,9 @@ class Outbox:
         """Lease due reports; one waits for the earlier ones of its call."""
         query = schema.select_due(turn, early=early)
         with self._lock:
-            now = self._db.now()
+            now = time.monotonic()
             self._leased = {number: end for number, end in self._leased.items() if end > now}
             values: dict[str, Any] = {
-                "now": now,
                 "at": at,
                 "limit": limit,
                 "reserved": self._reservation_owner,
@@ -76,11 +76,11 @@ class Outbox:
                 values["turn"] = to_storable(turn)
             with self._db.reading() as db:
                 rows = fetch_rows(db, query, **values, acked=list(self._acked))
-                dead_owners = self._find_dead_owners(db, now)
-            if dead_owners or not all(self._is_reserved(row, now) for row in rows):
+                dead_owners = self._find_dead_owners(db)
+            if dead_owners or not all(map(self._is_reserved, rows)):
                 rows = self._lease(query, values, dead_owners)
             elif rows:
-                self._leased.update({row["id"]: row["leased_until"] for row in rows})
+                self._leased.update({row["id"]: now + _remaining_lease(row) for row in rows})
             else:
                 self.flush()
         return [report_from_row(row) for row in rows]
@@ -124,10 +124,10 @@ class Outbox:
         """The owner of reserved reports."""
         return f"{self._process.name}/reserved"
 
-    def _is_reserved(self, row: Mapping[str, Any], now: float) -> bool:
+    def _is_reserved(self, row: Mapping[str, Any]) -> bool:
         """Whether a report is reserved for as long as a worker keeps its lease."""
-        remaining: float = row["leased_until"] - now
-        return row["leased_by"] == self._reservation_owner and remaining >= DELIVERY_LEASE / 2
+        is_long_enough = DELIVERY_LEASE / 2 <= _remaining_lease(row) <= 2 * DELIVERY_LEASE
+        return is_long_enough and row["leased_by"] == self._reservation_owner
 
     def _lease(
         self, query: str, values: Mapping[str, Any], dead_owners: Sequence[Mapping[str, Any]]
@@ -137,15 +137,21 @@ class Outbox:
                 fetch_rows(db, schema.LOCK_OUTBOX)
             execute_many(db, schema.END_LEASES, dead_owners)
             rows = fetch_rows(db, query, **values, acked=list(self._acked))
-            lease = {"until": values["now"] + DELIVERY_LEASE, "owner": self._process.name}
-            execute_many(db, schema.LEASE_REPORT, [{"id": row["id"], **lease} for row in rows])
+            owner = self._process.name
+            leases = [{"id": row["id"], "owner": owner} for row in rows]
+            execute_many(db, schema.LEASE_REPORT, leases)
         return rows
 
-    def _find_dead_owners(self, db: sa.Connection, now: float) -> list[dict[str, Any]]:
+    def _find_dead_owners(self, db: sa.Connection) -> list[dict[str, Any]]:
         """Return the owners of leases whose process is known to be gone."""
-        rows = fetch_rows(db, schema.SELECT_LEASE_OWNERS, now=now)
+        rows = fetch_rows(db, schema.SELECT_LEASE_OWNERS)
         return [row for row in rows if row["owner"] and is_alive(process_of(row["owner"])) is False]
 
     def _end_leases(self, ids: Sequence[int]) -> None:
         for number in ids:
             self._leased.pop(number, None)
+
+
+def _remaining_lease(row: Mapping[str, Any]) -> float:
+    remaining: float = row["leased_until"] - row["now"]
+    return remaining
