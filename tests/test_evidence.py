@@ -60,7 +60,10 @@ def test_nothing_of_another_target_is_shown(text: str) -> None:
 
 def test_nested_data_of_another_call_is_not_shown() -> None:
     other = {"action": "refund", "arguments": {"customer": "alice"}, "targets": ["alice"]}
-    assert "alice" not in texts(alternatives=[other], precedents=[{**other, "outcome": "GOOD"}])
+    odd = {"action": {"name": "refund", "to": "alice"}, "outcome": {"of": "alice"}}
+    shown = texts(alternatives=[other, odd], precedents=[{**other, "outcome": "GOOD"}, odd])
+    assert "alice" not in shown
+    assert "suggests" not in shown  # the call itself is no alternative
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,9 @@ def visible_alternatives(record: CallRecord) -> list[dict[str, Any]]:
             or (isinstance(value, str) and (name == "action" or not _names_other(value, own)))
         }
         for row in rows
-        if not _has_other_target(row, own) and not _names_other(str(row.get("action", "")), own)
+        if not _has_other_target(row, own)
+        and not _names_other(str(row.get("action", "")), own)
+        and str(row.get("action")) not in {record.tool, record.request.action}
     ]
 
 
@@ -102,26 +104,26 @@ def visible_precedents(record: CallRecord) -> list[dict[str, Any]]:
     """Return the earlier calls that BIGHUB lists; what names another target says only that."""
     own = _own_names(record)
     rows = record.decision.precedents if record.decision is not None else ()
-    return [
-        {
-            name: _without_target(value) if _is_of_other(row, name, value, own) else value
-            for name, value in row.items()
-            if name in _PRECEDENT_FIELDS or isinstance(value, int | float)
-        }
-        for row in rows
-    ]
+    visible = []
+    for row in rows:
+        texts = {name: str(row[name]) for name in _TEXTS if row.get(name)}
+        if _has_other_target(row, own) or any(_names_other(text, own) for text in texts.values()):
+            texts = {name: _without_target(text) for name, text in texts.items()}
+        kept = {name: value for name, value in row.items() if _is_kept(name, value)}
+        visible.append({**kept, **texts})
+    return visible
 
 
 _TEXTS = ("summary", "action")
+
+
+def _is_kept(name: str, value: object) -> bool:
+    return isinstance(value, int | float) or (isinstance(value, str) and name in _PRECEDENT_FIELDS)
+
+
 _PRECEDENT_FIELDS = frozenset(
-    {*_TEXTS, "request_id", "outcome", "label", "status", "recommendation", "at", "timestamp"}
+    ("request_id", "outcome", "label", "status", "recommendation", "at", "timestamp")
 )
-
-
-def _is_of_other(row: Mapping[str, Any], name: str, value: object, own: Collection[str]) -> bool:
-    if name not in _TEXTS or not isinstance(value, str):
-        return False
-    return _has_other_target(row, own) or _names_other(value, own)
 
 
 def _without_target(text: str) -> str:

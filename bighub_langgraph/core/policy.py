@@ -170,8 +170,12 @@ def build_evaluation_request(
     arguments = dict(call.arguments)
     context = {"objective": settings.objective, "model_selection": settings.model_selection}
     if policy.metadata_from_args is not None:
-        metadata = _call(call, "metadata_from_args", policy.metadata_from_args, arguments)
-        context |= _checked_metadata(call, _redact(call, to_jsonable(metadata or {}), settings))
+        metadata = _call(call, "metadata_from_args", policy.metadata_from_args, arguments) or {}
+        metadata = _redact(call, to_jsonable(metadata), settings)
+        if not isinstance(metadata, dict):
+            result = f"metadata_from_args of {call.tool!r} gave {metadata!r:.80}"
+            raise InvalidCall(f"{result}, which is not a mapping")
+        context |= metadata
     context["session_id"] = session or call.thread
     context["trajectory_id"] = trajectory or call.thread
     context["arguments"] = _redact(call, arguments, settings)
@@ -228,13 +232,6 @@ def _redact(call: ToolCall, value: Any, settings: GuardSettings) -> Any:
     if settings.redact is redact:  # returns a copy and never raises; a user's may do neither
         return redact(value)
     return to_jsonable(_call(call, "redact", settings.redact, value))
-
-
-def _checked_metadata(call: ToolCall, metadata: object) -> dict[str, Any]:
-    if not isinstance(metadata, dict):
-        result = f"metadata_from_args of {call.tool!r} gave {metadata!r:.80}"
-        raise InvalidCall(f"{result}, which is not a mapping")
-    return metadata
 
 
 def _call(
