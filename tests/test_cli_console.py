@@ -37,7 +37,8 @@ def create_databases(folder: Path, text: str) -> None:
     names: Any = {"tool": text, "thread": text, "call_id": text}
     reviewed = decided_record(Verdict.REVIEW)._replace(key="d" * 32, **names)
     unknown = decided_record()._replace(key="e" * 32, **names)
-    journal.insert([reviewed, unknown], REPORTING)
+    waiting = reviewed._replace(key="f" * 32)
+    journal.insert([reviewed, unknown, waiting], REPORTING)
     answer = approval(at=2.0, approver=text, comment=text)
     journal.transition(reviewed.key, AnswerGiven(answer), REPORTING)
     journal.transition(reviewed.key, ExecutionStarted("a/1", 0.0), REPORTING)
@@ -57,6 +58,9 @@ COMMANDS: dict[str, tuple[Sequence[str], int]] = {
     "calls list": (("calls", "list"), 0),
     "calls show a failure": (("calls", "show", "dddd"), 0),
     "calls show an unknown outcome": (("calls", "show", "eeee"), 0),
+    "calls waiting": (("calls", "list", "--status", "awaiting_approval"), 0),
+    "calls cancel": (("calls", "cancel", "ffff", "--reason", "why"), 0),
+    "calls cancel what ended": (("calls", "cancel", "dddd", "--reason", "why"), 1),
     "calls resolve": (("calls", "resolve", "eeee", "--failed"), 0),
     "calls resolve what is known": (("calls", "resolve", "dddd", "--failed"), 1),
     "outbox list": (("outbox", "list"), 0),

@@ -185,7 +185,7 @@ def cancel_call(
         except InvalidTransition:
             message = f"{name} is {_status_of(view)}; only a call that waits can be cancelled"
             console.fail(message, NOT_RESOLVED)
-    console.stdout().print(f"{name} is cancelled", markup=False)
+    console.print_line(f"{name} is cancelled")
 
 
 @calls.command("prune")

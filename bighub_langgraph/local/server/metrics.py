@@ -3,6 +3,7 @@
 import json
 import logging
 from datetime import UTC, datetime
+from http import HTTPMethod
 from time import perf_counter
 from typing import Any
 
@@ -79,6 +80,8 @@ class RequestLogMiddleware:
         finally:
             seconds = perf_counter() - start
             method, route = scope["method"], str(getattr(scope.get("route"), "path", "none"))
+            if method not in HTTPMethod.__members__:  # a client may invent any number of them
+                method = "other"
             self._metrics.requests.labels(method, route, str(status)).inc()
             self._metrics.seconds.observe(seconds)
             client = scope.get("client")
