@@ -80,7 +80,7 @@ class RequestLogMiddleware:
         finally:
             seconds = perf_counter() - start
             method, route = scope["method"], str(getattr(scope.get("route"), "path", "none"))
-            if method not in HTTPMethod.__members__:  # a client may invent any number of them
+            if method not in list(HTTPMethod):  # a client may invent any number of them
                 method = "other"
             self._metrics.requests.labels(method, route, str(status)).inc()
             self._metrics.seconds.observe(seconds)
