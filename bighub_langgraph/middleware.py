@@ -90,9 +90,10 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         self._host, self._async_host = open_hosts(guard.runtime)
         self.tools: Sequence[BaseTool] = []
         # The tools the model was shown, by turn, to check a person's edits against; several agents
-        # may have this middleware. Turns of other processes are not known here. Then the ToolNode
-        # checks, and the model reads what is wrong.
+        # may have this middleware. The last two different sets of them tell whether a turn of
+        # another process can have others. Then the ToolNode checks, and the model reads the error.
         self._tools_by_turn: dict[str, dict[str, BaseTool]] = {}
+        self._tool_sets: list[dict[str, BaseTool]] = []
 
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
@@ -183,6 +184,8 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
                 message.id = new_id()
             tools = {tool.name: tool for tool in request.tools if isinstance(tool, BaseTool)}
             self._tools_by_turn[message.id] = tools
+            if tools not in self._tool_sets:
+                self._tool_sets = [*self._tool_sets[-1:], tools]
             if len(self._tools_by_turn) > MAX_TURNS:
                 del self._tools_by_turn[next(iter(self._tools_by_turn))]
             update[CHANNEL] = await self._plan_turn(message, answered, tools, host)
@@ -249,7 +252,8 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
 
         Where they run, edited calls are evaluated, and calls without an answer asked about again.
         """
-        question, tools = subplan(plan, pending), self._tools_by_turn.get(plan["turn"])
+        only = self._tool_sets[0] if len(self._tool_sets) == 1 else None
+        question, tools = subplan(plan, pending), self._tools_by_turn.get(plan["turn"], only)
         answered = await ask_person(question, tools, get_config(), host, twice=True)
         await host.ports.deliver(None)
         calls = {call["id"]: call for call in answered["calls"]}

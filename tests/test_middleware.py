@@ -39,6 +39,7 @@ class Agent:
         before: tuple[Any, ...] = (),
         after: tuple[Any, ...] = (),
         memory: bool = True,
+        saver: Any = None,
         **guard: Any,
     ) -> None:
         self.bighub = ScriptedBighub(says)
@@ -49,7 +50,7 @@ class Agent:
             self.model,
             self.shop.tools(),
             middleware=[*before, BighubMiddleware(self.guard), *after],
-            checkpointer=InMemorySaver() if memory else None,
+            checkpointer=(saver or InMemorySaver()) if memory else None,
         )
 
 
@@ -401,6 +402,18 @@ def test_a_middleware_that_answers_itself_is_not_taken_for_the_tool(
     assert agent.shop.ran == []
     assert agent.bighub.statuses == ["BLOCKED"]
     assert "another middleware answered it" in agent.bighub.reported_outcomes[0]["description"]
+
+
+def test_an_edit_is_checked_by_another_process_than_the_one_that_asked(runner: Runner) -> None:
+    journal, saver = Journal.in_memory(), InMemorySaver()
+    first, other = (
+        Agent(asks_for(REFUND), "Done.", says=REVIEW, journal=journal, saver=saver)
+        for _ in range(2)
+    )
+    runner.run(other.graph, PLEASE, thread="another thread")
+    runner.run(first.graph, PLEASE)
+    again = read_question(runner.run(other.graph, resume(edit("much"))))  # type: ignore[arg-type]
+    assert "its arguments do not fit" in again["action_requests"][0]["description"]
 
 
 def test_one_middleware_guards_two_agents_with_tools_of_the_same_name(runner: Runner) -> None:
