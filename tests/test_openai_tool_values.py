@@ -1,6 +1,7 @@
 """A tool receives the values that the recorded JSON stands for, and nothing else."""
 
 import functools
+import json
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -370,6 +371,30 @@ def test_fields_of_pydantic_declare_rules_and_defaults(
         assert (last["status"], received) == ("tool_error", [])
     else:
         assert (last["status"], received) == ("executed", [expected])
+
+
+class Defaults(BaseModel):
+    amount: Annotated[float, PlainSerializer(round)] = 1.55
+    secret: SecretStr = SecretStr("hunter2")
+    iban: str = "DE0212"
+    unit: Unit = Unit.EURO
+    tags: tuple[str, ...] = ("a",)
+
+    @field_serializer("iban")
+    def mask(self, value: str) -> str:
+        return "****" + value[-4:]
+
+
+def test_a_default_within_a_type_is_shown_as_it_is_or_not_at_all() -> None:
+    def pay(options: Defaults) -> None: ...
+
+    client = BighubOpenAI(openai_api_key="key", bighub="local")
+    client.tool("pay", pay)
+    text = json.dumps(client.list_tools())
+    for shown in ("(null: the default, 1.55)", '(null: the default, \\"DE0212\\")', "100)"):
+        assert shown in text
+    assert "***" not in text
+    assert "hunter2" not in text
 
 
 def test_a_default_is_shown_only_as_the_tool_would_get_it() -> None:

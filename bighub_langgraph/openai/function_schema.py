@@ -7,6 +7,7 @@ import operator
 import types
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
 from functools import partial
 from typing import (
     Annotated,
@@ -83,7 +84,7 @@ def parameters_from_signature(
     model = create_model(tool, __base__=base, **fields)
     declared = model.model_json_schema(schema_generator=_ToolSchema)
     for name, item in declared.get("properties", {}).items():
-        item.pop("default", None)  # as pydantic shows it, masked or rounded maybe
+        item.pop("default", None)  # it may be missing, or not fit
         item.update({"default": defaults[name]} if name in defaults else {})
     schema = declared
     if strict:
@@ -169,8 +170,15 @@ class _ToolSchema(GenerateJsonSchema):
     def field_title_should_be_set(self, _: Any) -> bool:
         return False
 
-    def emit_warning(self, kind: Any, detail: str) -> None:
-        """Do not warn about a nested default that JSON cannot show: it is not shown."""
+    def default_schema(self, schema: Any) -> JsonSchemaValue:
+        """Show a default only as it is, not masked or rounded by a serializer."""
+        generated, default = self.generate_inner(schema["schema"]), schema.get("default", ...)
+        default = default.value if isinstance(default, Enum) else default
+        try:
+            is_shown = json.loads(json.dumps(default, allow_nan=False)) == default
+        except (TypeError, ValueError, RecursionError):
+            is_shown = False
+        return {**generated, "default": default} if is_shown else generated
 
     def generate(self, schema: Any, mode: Any = "validation") -> JsonSchemaValue:
         generated = super().generate(schema, mode)
