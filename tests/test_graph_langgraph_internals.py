@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 import pytest
-from langchain_core.messages import AnyMessage, HumanMessage
+from langchain_core.messages import AnyMessage, HumanMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 from langchain_core.tools import BaseTool, tool
@@ -237,6 +237,30 @@ def test_a_tool_node_runs_one_call_with_a_given_state() -> None:
 
     state = one_node(node, MessagesState).invoke({"messages": []})
     assert answers(state) == {"call-1": "refunded 40.0 for o1"}
+
+
+def test_a_sent_task_shows_the_state_around_it_as_a_tool_node_does() -> None:
+    states: list[Any] = []
+
+    def wrap(request: Any, _: Any) -> ToolMessage:
+        states.append(request.state)
+        return ToolMessage("", tool_call_id="call-1")
+
+    def node(sent: Any, config: RunnableConfig) -> dict[str, Any]:
+        ToolNode([], wrap_tool_call=wrap).invoke(sent, config)
+        # Older releases do not show it; then the ToolNode is asked, as here.
+        states.append(internals.surrounding_state(config) or states[0])
+        return {}
+
+    builder: Any = StateGraph(MessagesState)
+    builder.add_node("start", lambda _: {})
+    builder.add_node("node", node)
+    builder.add_edge(START, "start")
+    sent = Send("node", [call("look_up", order_id="o")])
+    builder.add_conditional_edges("start", lambda _: [sent], ["node"])
+    builder.compile().invoke({"messages": [HumanMessage("please")]})
+    assert states[0] == states[1]
+    assert states[0]["messages"][0].text == "please"
 
 
 def test_a_tool_shows_whether_it_has_a_coroutine_of_its_own() -> None:

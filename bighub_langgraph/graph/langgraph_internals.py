@@ -42,6 +42,7 @@ MAX_ASKING_TASKS = 10_000
 # Keys that Pregel writes into `configurable` for each task.
 _CHECKPOINTER = "__pregel_checkpointer"
 _DURABILITY = "__pregel_durability"
+_READ_STATE = "__pregel_read_state"
 _RUNTIME = "__pregel_runtime"
 _SCRATCHPAD = "__pregel_scratchpad"
 # `metadata["langgraph_triggers"]` of a task that a `Send` made.
@@ -88,6 +89,15 @@ def authenticated_user(config: RunnableConfig) -> str | None:
     runtime = runtime_of(config)
     server = None if runtime is None else runtime.server_info
     return None if server is None or server.user is None else str(server.user.identity)
+
+
+def surrounding_state(config: RunnableConfig) -> Any:
+    """Return the state of the graph around a sent task; None where this release does not show it.
+
+    A ToolNode shows it to its wrapper: that is the public way, and needs a thread of its own.
+    """
+    read = config.get("configurable", {}).get(_READ_STATE)
+    return read() if callable(read) else None
 
 
 def checkpoint_config(config: RunnableConfig, info: ExecutionInfo) -> RunnableConfig:

@@ -35,6 +35,7 @@ from bighub_langgraph.core.reporting import build_event
 from bighub_langgraph.graph.langgraph_internals import (
     checkpointer_of,
     execution_info,
+    surrounding_state,
     wait_until_stored,
 )
 from bighub_langgraph.graph.plan import (
@@ -120,8 +121,11 @@ async def read_surrounding_messages(
     """Return the messages in the state of the graph around a task that was sent calls alone."""
     if execution_info(config) is None:
         return []
-    [answer] = (await host.invoke(_STATE_READER, [_READ_STATE], config))["messages"]
-    return read_messages(answer.artifact, messages_key)
+    state = surrounding_state(config)
+    if state is None:
+        [answer] = (await host.invoke(_STATE_READER, [_READ_STATE], config))["messages"]
+        state = answer.artifact
+    return read_messages(state, messages_key)
 
 
 def _read_state(request: ToolCallRequest, _: Any) -> ToolMessage:
