@@ -12,18 +12,20 @@ import textwrap
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from copy import deepcopy
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import openai
 import pytest
 
-from bighub_langgraph import AsyncBighubOpenAI, Journal, RunState
+from bighub_langgraph import AsyncBighubOpenAI, BighubOpenAI, Journal, RunState
 from bighub_langgraph.core.errors import BighubGuardError, InvalidCall
 from bighub_langgraph.core.ports import Claim
 from bighub_langgraph.openai.errors import InvalidRunState, ProviderResponseError
-from tests.openai_answers import calls, fails, says
-from tests.openai_bighub import PROCEED, REVIEW, AsyncScriptedBighub
+from tests.openai_answers import Answer, calls, fails, says
+from tests.openai_bighub import PROCEED, REVIEW, AsyncScriptedBighub, ScriptedBighub
 from tests.openai_runtime import CLIENT_KINDS, Runtime, runtime
 from tests.openai_server import ResponsesServer
 
@@ -462,6 +464,109 @@ def test_a_signature_protects_without_a_shared_journal(
         state = client.client.state_from_json(blob)
         approve_all(state)
         assert client.resume(state).status == "completed"
+
+
+MUTANTS = 40
+JUNK = (
+    None,
+    "",
+    "x",
+    "\ud800",
+    0,
+    -1,
+    10**30,
+    1.5,
+    True,
+    [],
+    {},
+    [None],
+    {"x": 1},
+    [[]],
+    [{"x": []}],
+)
+
+
+def places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Every container of a JSON value with each of its keys."""
+    for key in list(value) if isinstance(value, dict) else range(len(value)):
+        yield value, key
+        if isinstance(value[key], dict | list):
+            yield from places(value[key])
+
+
+def mutants(stored_run: Json, count: int) -> Iterator[Json]:
+    """The stored run, each with one part missing or replaced by something else."""
+    every = [
+        (place, junk)
+        for place in range(sum(1 for _ in places(stored_run)))
+        for junk in ("missing", *JUNK)
+    ]
+    for place, junk in Random(count).sample(every, min(count, len(every))):
+        mutant = deepcopy(stored_run)
+        container, key = list(places(mutant))[place]
+        if junk == "missing":
+            del container[key]
+        else:
+            container[key] = junk
+        yield mutant
+
+
+@pytest.mark.parametrize("is_durable", [False, True])
+def test_a_state_that_was_changed_anywhere_is_refused_or_runs_what_it_shows(
+    journal: str, is_durable: bool
+) -> None:
+    ran: list[tuple[str, float]] = []
+
+    def pay(order: str, amount: float) -> str:
+        ran.append((order, amount))
+        return "paid"
+
+    options: Json = {"journal": journal} if is_durable else {}
+    with ResponsesServer() as server, runtime("blocking", server, REVIEW, **options) as client:
+        client.tool("refund", pay)
+        server.script(two(), Answer([hosted()]))
+        state = client.run(extra_create_args={"tools": [WIKI]}).to_state()
+        state.approve(state.interruptions[0], always_approve=True)
+        state.edit(state.interruptions[0], arguments={"order": "2", "amount": 4})
+        function_calls = json.loads(state.to_json())
+        hosted_call = json.loads(client.resume(state).to_state().to_json())
+        assert hosted_call["run"]["calls"][0]["kind"] == "mcp"
+    refused = 0
+    for stored_run in (function_calls, hosted_call):
+        for mutant in mutants(stored_run, MUTANTS):
+            options = {"journal": journal} if is_durable else {}
+            bighub = ScriptedBighub(REVIEW)
+            with BighubOpenAI(openai_client=Silent(), bighub=bighub, **options) as client:
+                client.tool("refund", pay)
+                try:
+                    loaded = client.state_from_json(json.dumps(mutant))
+                    for item in loaded.interruptions:
+                        call = next(c for c in loaded.run.calls if c.call_id == item["call_id"])
+                        assert (item["tool"], item["arguments"]) == (call.tool, call.arguments)
+                        loaded.approve(item)
+                    client.resume(loaded)
+                except (InvalidRunState, ProviderResponseError):
+                    refused += 1
+    assert refused > MUTANTS
+    assert len(ran) <= 4 or not is_durable
+
+
+class Silent:
+    """A model's service that is down."""
+
+    class responses:  # noqa: N801 - the name of the SDK's attribute
+        @staticmethod
+        def create(**_: Any) -> Any:
+            raise ConnectionError("down")
+
+
+def hosted() -> Json:
+    return {
+        "type": "mcp_approval_request",
+        "server_label": "wiki",
+        "name": "close_issue",
+        "arguments": '{"number": 7}',
+    }
 
 
 def test_a_run_that_has_ended_cannot_be_resumed(server: ResponsesServer, client_kind: str) -> None:

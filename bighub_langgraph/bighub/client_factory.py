@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bighub_langgraph.bighub.confirmation import is_sdk_client
 from bighub_langgraph.bighub.limits import (
     EVALUATE_TIMEOUT,
     REQUEST_TIMEOUT,
@@ -20,8 +21,9 @@ from bighub_langgraph.bighub.limits import (
 from bighub_langgraph.bighub.sdk_engine import CallMethod, Method, build_engine
 from bighub_langgraph.concurrency import background_loop, call_in_thread, detects_blocking_calls
 from bighub_langgraph.core.errors import ConfigurationError
+from bighub_langgraph.core.jsonable import short_repr
 from bighub_langgraph.core.ports import EnginePort
-from bighub_langgraph.core.redaction import mask_passwords
+from bighub_langgraph.core.redaction import mask_passwords, redact_text
 
 ACCEPTED = (
     '"local" for the embedded engine, the URL of its database, the https URL of a BIGHUB service, '
@@ -39,8 +41,8 @@ class EngineClients:
         breaker: Stops evaluations while BIGHUB is down.
     """
 
-    blocking: Any = None
-    asynchronous: Any = None
+    blocking: Any = field(default=None, repr=False)  # the `repr` of a client shows its key
+    asynchronous: Any = field(default=None, repr=False)
     owned: bool = False
     evaluate_timeout: float = EVALUATE_TIMEOUT
     breaker: EngineBreaker = field(default_factory=EngineBreaker)
@@ -59,7 +61,10 @@ class EngineClients:
         """Return the engine port for a caller without an event loop."""
         if self._is_embedded:
             return build_engine(self.blocking, _call_inline)
-        call = _call_abandonable if self.blocking is not None else _call_on_background_loop
+        call: CallMethod = _call_on_background_loop
+        if self.blocking is not None:
+            # A client of another kind may depend on its thread, and has its own time limits.
+            call = _call_abandonable if is_sdk_client(self.blocking) else _call_inline
         return self._build_remote_engine(self.primary, call, retries, _sleep)
 
     def build_async_engine(self, retries: int) -> EnginePort:
@@ -150,7 +155,8 @@ def is_async_client(client: Any) -> bool:
     methods.append(getattr(getattr(client, "decisions", None), "evaluate", None))
     callables = [method for method in methods if callable(method)]
     if not callables:
-        raise ConfigurationError(f"bighub={client!r} cannot evaluate calls; pass {ACCEPTED}")
+        name = redact_text(short_repr(client))
+        raise ConfigurationError(f"bighub={name} cannot evaluate calls; pass {ACCEPTED}")
     return any(map(inspect.iscoroutinefunction, callables))
 
 

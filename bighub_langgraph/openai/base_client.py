@@ -106,7 +106,8 @@ class BaseClient(ClientSettings, ToolRegistration):
         blob = blob.to_json() if isinstance(blob, PickledRunState) else blob
         run, response = parse_state(blob, self._tools, self._signing_key)
         context = self._make_context()._replace(ports=self._runtime.ports)
-        run_sync(check_against_journal(run, context, is_signed=self._signing_key is not None))
+        is_signed = self._signing_key is not None
+        run = run_sync(check_against_journal(run, context, is_signed=is_signed))
         return self._make_state(run, response)
 
     # -- flows -------------------------------------------------------------------------------------

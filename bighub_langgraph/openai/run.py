@@ -100,7 +100,7 @@ class ToolCallState(NamedTuple):
 
     def to_json(self) -> Json:
         """Return what is stored with a run."""
-        stored: Json = {name: getattr(self, name) for name in _STORED_FIELDS}
+        stored: Json = {name: getattr(self, name) for name in STORED_FIELDS}
         stored["event"] = self.event if self.is_pending else {}
         stored["approval"] = None if self.approval is None else asdict(self.approval)
         return stored
@@ -114,7 +114,7 @@ class ToolCallState(NamedTuple):
         return cls(**stored)
 
 
-_STORED_FIELDS = (
+STORED_FIELDS = (
     *("call_id", "tool", "arguments", "kind", "key", "event", "output", "approval"),
     *("edited_arguments", "is_edited", "repeats"),
 )

@@ -3,18 +3,28 @@
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from functools import cache
+from typing import Any, Literal, get_type_hints
 
 from bighub_langgraph.core.decision import parse_decision
 from bighub_langgraph.core.errors import InvalidCall, InvalidDecisionError
 from bighub_langgraph.core.lifecycle import DecisionMade, apply_event
-from bighub_langgraph.core.models import CallRecord, Decision, Recommendation, Verdict
+from bighub_langgraph.core.models import (
+    Approval,
+    CallRecord,
+    Decision,
+    Recommendation,
+    Verdict,
+)
 from bighub_langgraph.core.policy import build_evaluation_request
+from bighub_langgraph.openai.arguments import parse_arguments
 from bighub_langgraph.openai.errors import InvalidRunState
+from bighub_langgraph.openai.events import build_call_event
 from bighub_langgraph.openai.response_parsing import ModelResponse
-from bighub_langgraph.openai.run import Run, RunContext, ToolCallState
+from bighub_langgraph.openai.run import STORED_FIELDS, Run, RunContext, ToolCallState
 from bighub_langgraph.openai.run_approvals import key_of_request
 from bighub_langgraph.openai.tools import ToolRegistry
 
@@ -34,8 +44,9 @@ def parse_state(
         InvalidRunState: It is not a stored run, or newer, changed, or not signed with this key.
     """
     try:
-        stored = json.loads(blob) if isinstance(blob, str | bytes | bytearray) else blob
-    except ValueError as error:
+        text = blob if isinstance(blob, str | bytes | bytearray) else json.dumps(blob)
+        stored = json.loads(text)
+    except (TypeError, ValueError, RecursionError) as error:
         raise InvalidRunState(f"the stored run is not JSON: {error}") from error
     if not isinstance(stored, Mapping):
         raise InvalidRunState("the stored run is not a JSON object")
@@ -48,19 +59,62 @@ def parse_state(
         )
     if signing_key is not None:
         unsigned = {name: value for name, value in stored.items() if name != "signature"}
-        signature = str(stored.get("signature", ""))
-        if not hmac.compare_digest(sign_blob(unsigned, signing_key), signature):
+        signature = str(stored.get("signature", "")).encode(errors="replace")
+        if not hmac.compare_digest(sign_blob(unsigned, signing_key).encode(), signature):
             raise InvalidRunState(
                 "the run's signature is missing or wrong; it was changed, or signed with another "
                 "key"
             )
     try:
-        run = Run.from_json(stored["run"])
-        response = ModelResponse(**stored["response"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise InvalidRunState(f"the stored run cannot be read: {error}") from error
-    check_tools_unchanged(run, stored.get("fingerprints"), tools)
+        _stored_shape().model_validate_json(json.dumps(stored), strict=True)
+    except (ValueError, RecursionError) as error:  # also pydantic's
+        raise InvalidRunState(f"the stored run cannot be read: {str(error)[:500]}") from error
+    run, response = Run.from_json(stored["run"]), ModelResponse(**stored["response"])
+    check_tools_unchanged(run, stored["fingerprints"], tools)
     return run, response
+
+
+@cache
+def _stored_shape() -> Any:
+    """Return a model of pydantic that validates the shape of a stored run."""
+    from pydantic import ConfigDict, create_model  # slow to load, and only needed here
+
+    def shape(cls: type, names: Iterable[str], *, extra: str = "forbid", **others: Any) -> Any:
+        hints = {name: hint for name, hint in get_type_hints(cls).items() if name in names}
+        fields = {name: (hint, ...) for name, hint in hints.items()} | others
+        config = ConfigDict(extra=extra, protected_namespaces=())  # type: ignore[typeddict-item]
+        return create_model(cls.__name__, __config__=config, **fields)
+
+    approver = shape(Approval, ("approver", "comment"))
+    call = shape(ToolCallState, STORED_FIELDS, kind=(Literal["function", "mcp", "custom"], ...))
+    run = shape(
+        Run,
+        Run._fields,
+        calls=(list[call], ...),  # type: ignore[valid-type]
+        settings=shape(dict, (), extra="allow", model=(str, ...), tools=(list[Any] | None, None)),
+        standing_approvals=(dict[str, approver], ...),  # type: ignore[valid-type]
+    )
+    response = shape(ModelResponse, ModelResponse._fields)
+    parts = {"run": run, "response": response, "fingerprints": dict[str, str]}
+    fields = {name: (part, ...) for name, part in parts.items()}
+    return shape(object, (), extra="allow", **fields)
+
+
+def _check_shown(call: ToolCallState, run: Run) -> None:
+    """Check that the event which a person reads is about the call that would run."""
+    shown = {name: call.event.get(name) for name in ("tool", "call_id", "arguments")}
+    runs: Json = {"tool": call.tool, "call_id": call.call_id, "arguments": call.arguments}
+    if call.kind == "mcp":
+        item: Json = next((item for item in run.items if item.get("id") == call.call_id), {})
+        shown["server_label"] = call.event.get("server_label")
+        runs |= {"tool": item.get("name"), "server_label": item.get("server_label")}
+        with suppress(InvalidCall):
+            runs["arguments"] = parse_arguments(item.get("arguments"), call.tool)
+    if shown != runs or (call.kind == "function" and not call.key):
+        raise InvalidRunState(
+            f"what is shown of call {call.call_id} ({call.tool}) is not what would run; "
+            "start the run again"
+        )
 
 
 def fingerprint_tools(calls: Sequence[ToolCallState], tools: ToolRegistry) -> dict[str, str]:
@@ -94,8 +148,10 @@ def sign_blob(blob: Mapping[str, Any], key: bytes) -> str:
     return hmac.new(key, text, hashlib.sha256).hexdigest()
 
 
-async def check_against_journal(run: Run, context: RunContext, *, is_signed: bool) -> None:
+async def check_against_journal(run: Run, context: RunContext, *, is_signed: bool) -> Run:
     """Check that the journal knows the pending calls; record them where it cannot.
+
+    Returns the run with what the journal says about its calls, for people to read.
 
     A durable journal knows every call that was evaluated. One in memory cannot know the calls of
     another process: then the stored run is believed, or proven by its signature.
@@ -124,7 +180,22 @@ async def check_against_journal(run: Run, context: RunContext, *, is_signed: boo
                 f"call {call.call_id} ({call.tool}) was answered by its request id "
                 f"{call.request_id} before; nothing was run again"
             )
+    for call in run.pending_calls:
+        _check_shown(call, run)
     await ports.insert([_rebuild_record(call, run, context) for call in missing])
+    return run._replace(
+        calls=[_with_journal_event(call, records.get(call.key or ""), run) for call in run.calls]
+    )
+
+
+def _with_journal_event(call: ToolCallState, record: CallRecord | None, run: Run) -> ToolCallState:
+    if record is None or not call.is_pending:
+        return call
+    source_version = str(call.event.get("source_version"))
+    event = build_call_event(record, call.arguments, run.run_id, source_version)
+    if call.repeats:
+        event["repeats"] = call.repeats
+    return call._replace(event=event)
 
 
 def _rebuild_record(call: ToolCallState, run: Run, context: RunContext) -> CallRecord:
