@@ -51,7 +51,12 @@ class RawBighub:
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, suppress(OSError):
-            connection.recv(65536)
+            file = connection.makefile("rb")
+            length = 0
+            while (line := file.readline()) not in {b"\r\n", b""}:
+                name, _, value = line.partition(b":")
+                length = int(value) if name.lower() == b"content-length" else length
+            file.read(length)  # a request that is not read resets the connection
             self.requests += 1
             self._respond(connection, self.ended)
 

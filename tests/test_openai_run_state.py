@@ -467,7 +467,7 @@ def test_a_signature_protects_without_a_shared_journal(
 
 
 MUTANTS = 40
-JUNK = (
+JUNK: tuple[Any, ...] = (
     None,
     "",
     "x",
@@ -536,15 +536,15 @@ def test_a_state_that_was_changed_anywhere_is_refused_or_runs_what_it_shows(
         for mutant in mutants(stored_run, MUTANTS):
             options = {"journal": journal} if is_durable else {}
             bighub = ScriptedBighub(REVIEW)
-            with BighubOpenAI(openai_client=Silent(), bighub=bighub, **options) as client:
-                client.tool("refund", pay)
+            with BighubOpenAI(openai_client=Silent(), bighub=bighub, **options) as other:
+                other.tool("refund", pay)
                 try:
-                    loaded = client.state_from_json(json.dumps(mutant))
+                    loaded = other.state_from_json(json.dumps(mutant))
                     for item in loaded.interruptions:
                         call = next(c for c in loaded.run.calls if c.call_id == item["call_id"])
                         assert (item["tool"], item["arguments"]) == (call.tool, call.arguments)
                         loaded.approve(item)
-                    client.resume(loaded)
+                    other.resume(loaded)
                 except (InvalidRunState, ProviderResponseError):
                     refused += 1
     assert refused > MUTANTS
