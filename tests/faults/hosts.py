@@ -5,6 +5,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -28,6 +29,7 @@ from bighub_langgraph import (
     Journal,
     create_guarded_agent,
 )
+from bighub_langgraph.core.errors import RunInProgress
 from bighub_langgraph.core.lifecycle import OutcomeResolved
 from bighub_langgraph.core.models import ToolSucceeded
 from bighub_langgraph.core.reporting import ReportingConfig
@@ -127,7 +129,10 @@ class GraphHost:
         # Not `next`: it is empty, too, when all tasks of a step are done and the next step is not.
         while (state := self._state(thread)).values["messages"][-1].content != LAST_MESSAGE:
             answers = {item.id: self._answer_all(item.value) for item in state.interrupts}
-            self._run(Command(resume=answers) if answers else None, thread)
+            try:
+                self._run(Command(resume=answers) if answers else None, thread)
+            except RunInProgress:  # another worker goes on with this thread
+                time.sleep(0.02)
 
     def check(self, thread: str, calls: int) -> None:
         messages = self._state(thread).values["messages"]
