@@ -52,8 +52,8 @@ def _people(chance: random.Random, delay: int = 0) -> Iterator[Call]:
 def _many(chance: random.Random, number: int, field: str) -> Iterator[Call]:
     risks = [chance.betavariate(0.5, 4.5) for _ in range(number)]
     while True:
-        one = chance.randrange(number)
-        yield _call(chance, risks[one], **{field: f"{field} {one}"})
+        index = chance.randrange(number)
+        yield _call(chance, risks[index], **{field: f"{field} {index}"})
 
 
 def _values(chance: random.Random) -> Iterator[Call]:
