@@ -5,13 +5,16 @@ import inspect
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import openai
 import pytest
+from bighub import BighubClient
 
 from bighub_langgraph import (
     AdapterConfigurationError,
@@ -366,3 +369,44 @@ def test_a_client_with_a_decisions_resource_is_asked_for_the_raw_decision(
     assert request["raw"] is True
     assert request["context"]["objective"] == "better_decision"
     assert request["context"]["model_selection"] == "auto"
+
+
+@dataclass
+class Keyed:
+    """A client whose `repr` shows its key, as those of BIGHUB's SDK do."""
+
+    api_key: str = "bh-secret-key"
+
+
+def test_nothing_that_can_be_printed_shows_a_key() -> None:
+    with BighubGuard(bighub=BighubClient(api_key="bh-secret-key")) as guard:
+        shown = [repr(part) for part in (guard, guard.runtime, guard.runtime.clients)]
+    keys: Json = {"bighub_api_key": "bh-secret-key", "signing_key": "bh-secret-key"}
+    with BighubOpenAI(openai_api_key="bh-secret-key", **keys) as client:
+        shown += [repr(client), repr(vars(client)["_runtime"])]
+    others: list[Json] = [{"openai_client": Keyed()}, {"bighub": Keyed(), "openai_api_key": "key"}]
+    for options in others:
+        with pytest.raises(AdapterConfigurationError) as raised:
+            BighubOpenAI(**{"bighub": "local", **options})
+        shown.append(str(raised.value))
+    assert not any("bh-secret-key" in text for text in shown)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://u:hunter2-pw@127.0.0.1:1/db",
+        "postgresql://u:hunter2-pw@127.0.0.1:no-port/db",
+        "postgresql+psycopg://h/db?host=127.0.0.1&port=1&password=hunter2-pw",
+        "mysql://u:hunter2-pw@h/db",
+        "ftp://u:hunter2-pw@h/",
+        "http://u:hunter2-pw@example.com/",
+    ],
+)
+@pytest.mark.parametrize("place", ["bighub", "journal"])
+def test_passwords_in_urls_are_masked_wherever_they_are_refused(place: str, url: str) -> None:
+    options: Json = {"bighub": "local", place: url}
+    with pytest.raises(Exception) as raised:  # noqa: PT011 - of our classes, and of the engine's
+        BighubGuard(**options)
+    lines = traceback.format_exception(raised.value)
+    assert not any("hunter2-pw" in line for line in lines)

@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 
 from bighub_langgraph.circuit_breaker import CircuitBreaker
 from bighub_langgraph.core.errors import ConfigurationError
-from bighub_langgraph.core.redaction import redact_exception
+from bighub_langgraph.core.jsonable import short_repr
+from bighub_langgraph.core.redaction import redact_exception, redact_text
 from bighub_langgraph.openai.errors import (
     AdapterConfigurationError,
     ProviderResponseError,
@@ -158,9 +159,8 @@ class ResponsesApi:
     def _check_client(self) -> None:
         client = self._client
         if not callable(getattr(getattr(client, "responses", None), "create", None)):
-            raise AdapterConfigurationError(
-                f"openai_client has no responses.create: {client!r:.80}"
-            )
+            name = redact_text(short_repr(client))
+            raise AdapterConfigurationError(f"openai_client has no responses.create: {name}")
         # Looked up, not imported: code that passes one of OpenAI's clients has imported it.
         if isinstance(client, getattr(sys.modules.get("openai"), self.other_sdk_client, ())):
             raise AdapterConfigurationError(
