@@ -39,6 +39,7 @@ from bighub_langgraph.graph.tool_wrapper import (
     aguard_tool_call,
     guard_tool_call,
 )
+from bighub_langgraph.graph.validation import warn_about_policies
 from bighub_langgraph.guard import BighubGuard
 
 try:
@@ -186,6 +187,7 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
             self._tools_by_turn[message.id] = tools
             if tools not in self._tool_sets:
                 self._tool_sets = [*self._tool_sets[-1:], tools]
+                warn_about_policies(self.guard.runtime.settings.tools.keys(), tools.keys())
             if len(self._tools_by_turn) > MAX_TURNS:
                 del self._tools_by_turn[next(iter(self._tools_by_turn))]
             update[CHANNEL] = await self._plan_turn(message, answered, tools, host)

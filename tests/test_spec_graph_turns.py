@@ -208,6 +208,27 @@ def test_an_edit_that_does_not_fit_a_json_schema_is_refused(
     assert ran == [{"order_id": "o", "amount": 5}]
 
 
+def test_an_edit_is_checked_though_another_process_takes_the_answer(runner: Runner) -> None:
+    ran: list[Any] = []
+    saver, guard = InMemorySaver(), BighubGuard(bighub=ScriptedBighub("review_recommended"))
+    calls = [asks_for(call("refund", order_id="o", amount=5))]
+    first, second = (
+        create_agent(
+            ScriptedModel(script=script),
+            [with_schema(ran)],
+            middleware=[BighubMiddleware(guard)],
+            checkpointer=saver,
+        )
+        for script in (calls, ["Done."])
+    )
+    runner.run(first, PLEASE)
+    arguments = {"order_id": "o", "amount": "many"}
+    edited = {"type": "edit", "edited_action": {"name": "refund", "args": arguments}}
+    state = runner.run(second, resume(edited))
+    assert "amount: 'many' is not of type 'number'" in answers(state)["call-1"]
+    assert ran == []
+
+
 @pytest.mark.parametrize(
     ("schema", "value", "fits"),
     [
@@ -298,6 +319,13 @@ def test_a_policy_for_a_tool_with_nearly_that_name_is_warned_of(name: str) -> No
         create_guarded_agent(
             ScriptedModel(script=[]), Shop().tools(), guard, checkpointer=InMemorySaver()
         )
+
+
+def test_the_middleware_warns_of_such_a_policy_when_it_sees_the_tools(runner: Runner) -> None:
+    guard = BighubGuard(bighub=ScriptedBighub(), tools={"refnd": ToolPolicy(read_only=True)})
+    model = ScriptedModel(script=[asks_for(LOOK_UP), "Done."])
+    with pytest.warns(UserWarning, match="a policy for 'refnd'"):
+        runner.run(build("middleware", model, Shop().tools(), guard), PLEASE)
 
 
 def test_policies_of_other_tools_are_nobodys_mistake() -> None:

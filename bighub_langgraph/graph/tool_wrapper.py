@@ -171,6 +171,9 @@ class _WrappedCall:
             return await self._run(self.request, original)
         tools = [self.request.tool, *self.request.runtime.tools]
         tool = next((tool for tool in tools if tool and tool.name == planned["name"]), None)
+        # Where the question was answered, perhaps in another process, the tool was not known.
+        if error := find_argument_errors(tool, planned["args"]):
+            return [error_message(planned["name"], planned["id"], error)]
         request = replace(self.request, tool_call=message_tool_call(planned), tool=tool)
         return await self._run(request, item)
 
