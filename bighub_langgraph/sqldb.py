@@ -9,7 +9,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from typing import Any
 
@@ -169,11 +169,12 @@ class Database:
         return ""
 
     @contextmanager
-    def transaction(self) -> Iterator[sa.Connection]:
-        """A transaction that is durable at the end of the block, or leaves nothing behind.
+    def transaction(self, *, durable: bool = True) -> Iterator[sa.Connection]:
+        """A transaction that is stored at the end of the block, or leaves nothing behind.
 
-        Within another transaction of the same thread it is a part of it: undone by itself when
-        it fails, committed with the whole.
+        Within another transaction of the same thread it is a part of it: undone by itself when it
+        fails, committed with the whole. One that is not `durable` does not wait for the disk: it
+        outlives processes, but not a power cut.
         """
         outer: sa.Connection | None = getattr(self._open, "connection", None)
         with self._translate_errors():
@@ -181,12 +182,32 @@ class Database:
                 with outer.begin_nested():
                     yield outer
                 return
-            with self._take(self._writer), self._checkout() as connection, connection.begin():
+            with (
+                self._take(self._writer),
+                self._checkout() as connection,
+                nullcontext() if durable else self._without_sync(connection),
+                connection.begin(),
+            ):
+                if not (durable or self.sqlite):
+                    connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
                 self._open.connection = connection
                 try:
                     yield connection
                 finally:
                     self._open.connection = None
+
+    @contextmanager
+    def _without_sync(self, connection: sa.Connection) -> Iterator[None]:
+        """Commit on SQLite without waiting for the disk; its log stays consistent."""
+        if not self.sqlite:
+            yield
+            return
+        driver = driver_connection(connection)
+        driver.execute("PRAGMA synchronous=NORMAL")
+        try:
+            yield
+        finally:
+            driver.execute("PRAGMA synchronous=FULL")
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:

@@ -12,14 +12,18 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from langchain.agents import create_agent
+from langgraph.checkpoint.memory import InMemorySaver
 
-from bighub_langgraph import BighubGuard, Journal
+from bighub_langgraph import BighubGuard, BighubMiddleware, Journal, create_guarded_agent
 from bighub_langgraph.concurrency import run_sync
 from bighub_langgraph.core.claims import ToolFinished, claim_and_execute
 from bighub_langgraph.core.evaluation import evaluate_calls
 from bighub_langgraph.core.models import CallRecord, ToolCall, ToolSucceeded
 from bighub_langgraph.core.ports import DELIVERY_LEASE
 from bighub_langgraph.core.reporting import ReportKind
+from tests.agents import ScriptedModel, Shop, asks_for
+from tests.agents import call as call_of
 from tests.engines import ScriptedBighub
 from tests.faults.killing import forkserver
 from tests.test_journal_sql import call, let_pass, ran
@@ -30,13 +34,20 @@ REPORTS = [ReportKind.OUTCOME, ReportKind.MEMORY]
 
 @contextmanager
 def counted_commits() -> Iterator[list[str]]:
-    """The commits of SQLite connections that are opened in the block."""
+    """The commits that wait for the disk, of SQLite connections that are opened in the block."""
     commits: list[str] = []
 
     def trace(connection: Any, _: object) -> None:
-        connection.set_trace_callback(
-            lambda sql: commits.append(sql) if sql.startswith("COMMIT") else None
-        )
+        waits = True
+
+        def note(sql: str) -> None:
+            nonlocal waits
+            if sql.startswith("PRAGMA synchronous"):
+                waits = sql.endswith("FULL")
+            elif sql.startswith("COMMIT") and waits:
+                commits.append(sql)
+
+        connection.set_trace_callback(note)
 
     sa.event.listen(sa.Engine, "connect", trace)
     try:
@@ -77,6 +88,28 @@ def test_a_guarded_call_takes_three_commits(tmp_path: Path, in_process: bool) ->
             assert (len(bighub.reported_outcomes), len(bighub.rounds)) == (number + 1, number + 1)
         assert journal.pending_count() == 0
         guard.close()
+
+
+@pytest.mark.parametrize("host", ["graph", "middleware"])
+def test_the_fences_of_a_run_do_not_wait_for_the_disk(tmp_path: Path, host: str) -> None:
+    with (
+        counted_commits() as commits,
+        closing(Journal(tmp_path / "calls.db")) as journal,
+        BighubGuard(bighub=ScriptedBighub(), journal=journal) as guard,
+    ):
+        script = [asks_for(call_of("look_up", order_id="o-1")), "Done."]
+        model, tools, saver = ScriptedModel(script=script), Shop().tools(), InMemorySaver()
+        agent: Any = (
+            create_guarded_agent(model, tools, guard, checkpointer=saver)
+            if host == "graph"
+            else create_agent(
+                model, tools, middleware=[BighubMiddleware(guard)], checkpointer=saver
+            )
+        )
+        commits.clear()
+        agent.invoke({"messages": [("user", "?")]}, {"configurable": {"thread_id": "t"}})
+        guard.flush()
+        assert len(commits) <= 4  # the decision, the claim, the result, and their delivery
 
 
 def kinds(journal: Journal, at: float = LATE) -> list[str]:

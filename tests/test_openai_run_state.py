@@ -238,7 +238,7 @@ class SlowToClaim(Journal):
         super().__init__(url)
         self.claiming, self.let_go = threading.Event(), threading.Event()
 
-    def claim(self, key: str, owner: str) -> Claim:
+    def claim(self, key: str, owner: str, *, durable: bool = True) -> Claim:
         self.claiming.set()
         self.let_go.wait(10)
         return super().claim(key, owner)

@@ -176,7 +176,9 @@ def test_a_last_event_that_lacks_one_of_the_streamed_calls_loses_none(
         assert client.stream()[-1]["response"]["execution"]["last"]["output"] == "seen here"
 
 
-@pytest.mark.parametrize("output", [*FINAL_OUTPUTS.values(), [MESSAGE]], ids=repr)
+@pytest.mark.parametrize(
+    "output", [*FINAL_OUTPUTS.values(), [MESSAGE]], ids=[*FINAL_OUTPUTS, "message"]
+)
 @pytest.mark.parametrize("streaming", [True, False])
 def test_a_failed_answer_tells_the_services_own_error(
     server: ResponsesServer, client_kind: str, output: Any, streaming: bool

@@ -106,11 +106,21 @@ class JournalPort(Protocol):
         """Whether the process that runs a call has ended."""
         ...
 
-    def claim(self, key: str, owner: str) -> Claim:
-        """Take a claim, unless it has a result or a living process holds it; return it."""
+    def claim(self, key: str, owner: str, *, durable: bool = True) -> Claim:
+        """Take a claim, unless it has a result or a living process holds it; return it.
+
+        A claim that is not durable outlives its process, but not a power cut.
+        """
         ...
 
-    def end_claim(self, key: str, owner: str, result: Mapping[str, Any] | None = None) -> None:
+    def end_claim(
+        self,
+        key: str,
+        owner: str,
+        result: Mapping[str, Any] | None = None,
+        *,
+        durable: bool = True,
+    ) -> None:
         """Release an owner's claim, or keep its JSON-compatible result."""
         ...
 

@@ -4,13 +4,15 @@ Without it, two clicks on "approve" run the approved call once, and then both as
 answers have new ids, and both run what it asks for. LangGraph gives a task the same id in both
 runs, and another one after a fork or an `update_state`. A task is claimed in the journal before it
 writes anything. The claim ends with an interrupt, an exception or its process, so that the task can
-be run again; it stays when the task is done, for a runner that is late.
+be run again; it stays when the task is done, for a runner that is late. It need not outlive a power
+cut, which ends all runs.
 """
 
 import contextlib
 import hashlib
 import logging
 from collections.abc import AsyncIterator
+from functools import partial
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphBubbleUp, ParentCommand
@@ -55,10 +57,10 @@ async def fence_run(
 
     def release() -> None:
         with contextlib.suppress(BighubGuardError):  # a claim ends with its process at the latest
-            ports.journal.end_claim(key, owner)
+            ports.journal.end_claim(key, owner, durable=False)
 
     try:
-        claim = await ports.call(ports.journal.claim, key, owner)
+        claim = await ports.call(partial(ports.journal.claim, durable=False), key, owner)
     except BaseException:  # perhaps cancelled when the claim was made
         release()
         raise
@@ -83,7 +85,7 @@ async def fence_run(
 async def _keep(key: str, owner: str, ports: Ports) -> None:
     """Keep the claim of a done task. The task's tool may have run, so nothing may raise here."""
     try:
-        await ports.call(ports.journal.end_claim, key, owner, DONE)
+        await ports.call(partial(ports.journal.end_claim, durable=False), key, owner, DONE)
     except Exception:
         log.exception("the journal could not store that a task is done; its claim stays with us")
 

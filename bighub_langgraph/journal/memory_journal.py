@@ -138,7 +138,7 @@ class MemoryJournal:
         """Whether the process that runs a call has ended: after a fork it is another process."""
         return process_of(record.owner) != self.owner
 
-    def claim(self, key: str, owner: str) -> Claim:
+    def claim(self, key: str, owner: str, *, durable: bool = True) -> Claim:  # noqa: ARG002 - nothing here is
         """Take a claim, unless it has a result or a living process holds it; return it."""
         with self._lock:
             claim = self._claims.get(key)
@@ -146,7 +146,14 @@ class MemoryJournal:
                 claim = self._claims[key] = Claim(owner)
             return claim
 
-    def end_claim(self, key: str, owner: str, result: Mapping[str, Any] | None = None) -> None:
+    def end_claim(
+        self,
+        key: str,
+        owner: str,
+        result: Mapping[str, Any] | None = None,
+        *,
+        durable: bool = True,  # noqa: ARG002 - nothing here is
+    ) -> None:
         """Release an owner's claim, or keep its result; of these, as many as of final calls."""
         with self._lock:
             if self._claims.get(key) != Claim(owner):

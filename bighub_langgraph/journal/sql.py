@@ -204,15 +204,24 @@ class Journal:
         rows = self._db.fetch_rows(schema.SELECT_BEAT_AGE, owner=process)
         return all(row["age"] > self._lease for row in rows)
 
-    def claim(self, key: str, owner: str) -> Claim:
+    def claim(self, key: str, owner: str, *, durable: bool = True) -> Claim:
         """Take a claim, unless it has a result or a living process holds it; return it."""
-        claim = take_claim(self._db, key, owner, beat=self._write_beat, is_dead=self._is_dead)
+        claim = take_claim(
+            self._db, key, owner, durable=durable, beat=self._write_beat, is_dead=self._is_dead
+        )
         self._heartbeat.start()
         return claim
 
-    def end_claim(self, key: str, owner: str, result: Mapping[str, Any] | None = None) -> None:
+    def end_claim(
+        self,
+        key: str,
+        owner: str,
+        result: Mapping[str, Any] | None = None,
+        *,
+        durable: bool = True,
+    ) -> None:
         """Release an owner's claim, or keep its JSON-compatible result."""
-        end_claim(self._db, key, owner, result)
+        end_claim(self._db, key, owner, result, durable=durable)
 
     def lease_batch(
         self, at: float, limit: int, turn: str | None = None, *, early: bool = False

@@ -16,6 +16,7 @@ def take_claim(
     key: str,
     owner: str,
     *,
+    durable: bool,
     beat: Callable[[sa.Connection], None],
     is_dead: Callable[[str], bool],
 ) -> Claim:
@@ -24,7 +25,7 @@ def take_claim(
     With it, `beat` writes the heartbeat of this process when it is due.
     """
     while True:
-        with database.transaction() as db:
+        with database.transaction(durable=durable) as db:
             if execute(db, schema.INSERT_CLAIM, key=key, owner=owner, at=database.now()):
                 beat(db)
                 return Claim(owner)
@@ -34,14 +35,19 @@ def take_claim(
             claim = Claim(row["owner"], None if result is None else json.loads(result))
             if claim.result is not None or not is_dead(claim.owner):
                 return claim
-            end_claim(database, key, claim.owner)
+            end_claim(database, key, claim.owner, durable=durable)
 
 
 def end_claim(
-    database: Database, key: str, owner: str, result: Mapping[str, Any] | None = None
+    database: Database,
+    key: str,
+    owner: str,
+    result: Mapping[str, Any] | None = None,
+    *,
+    durable: bool,
 ) -> None:
     """Release a claim, or keep its result."""
-    with database.transaction() as db:
+    with database.transaction(durable=durable) as db:
         if result is None:
             execute(db, schema.DELETE_CLAIM, key=key, owner=owner)
         else:
