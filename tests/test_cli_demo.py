@@ -97,6 +97,15 @@ def test_a_second_run_over_the_same_database_needs_fewer_reviews(tmp_path: Path)
     assert reviews[1] < reviews[0]
 
 
+def test_people_are_still_asked_after_they_have_refused_everything(tmp_path: Path) -> None:
+    for _ in range(2):
+        result = demo("--approve", "no", "--db", tmp_path / "demo.db")
+        assert result.exit_code == 0
+    first, last, _ = map(int, row(result, "reviewed by a person"))
+    assert (first, last) == (14, 14)
+    assert row(result, "blocked")[:2] == ["0", "0"]
+
+
 def test_a_real_model_needs_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     result = demo("--model", "some-model")
