@@ -306,7 +306,7 @@ def test_without_messages_or_state_there_is_nothing_to_stream() -> None:
 
 def test_the_users_client_keeps_its_retries() -> None:
     with ResponsesServer() as server, openai_client(server, max_retries=4) as client:
-        server.script(*[fails(503, retry_after="0")] * 9)
+        server.script(*[fails(503, retry_after_ms="1")] * 9)
         with pytest.raises(ProviderResponseError):
             runtime(client).run(messages="hello", model="gpt-5")
         assert len(server.requests) == 5
@@ -361,7 +361,7 @@ def test_tracing_patched_onto_the_users_client_sees_every_request(options: dict[
 
 def test_a_client_that_we_open_has_stated_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     with ResponsesServer() as server:
-        server.script(*[fails(503, retry_after="0")] * 9)
+        server.script(*[fails(503, retry_after_ms="1")] * 9)
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         with (
             runtime(None, openai_api_key="key") as made,

@@ -535,6 +535,7 @@ def test_a_state_that_was_changed_anywhere_is_refused_or_runs_what_it_shows(
     for stored_run in (function_calls, hosted_call):
         for mutant in mutants(stored_run, MUTANTS):
             options = {"journal": journal} if is_durable else {}
+            options |= {"provider_max_retries": 0, "memory_ingest_timeout_ms": 0}
             bighub = ScriptedBighub(REVIEW)
             with BighubOpenAI(openai_client=Silent(), bighub=bighub, **options) as other:
                 other.tool("refund", pay)
