@@ -110,7 +110,9 @@ def _check_shown(call: ToolCallState, run: Run) -> None:
         runs |= {"tool": item.get("name"), "server_label": item.get("server_label")}
         with suppress(InvalidCall):
             runs["arguments"] = parse_arguments(item.get("arguments"), call.tool)
-    if shown != runs or (call.kind == "function" and not call.key):
+    is_readable = isinstance(call.event.get("decision"), dict) and shown["tool"] == call.tool
+    is_same = shown == runs and shown["arguments"] == call.arguments
+    if not (is_same and is_readable) or (call.kind == "function" and not call.key):
         raise InvalidRunState(
             f"what is shown of call {call.call_id} ({call.tool}) is not what would run; "
             "start the run again"
