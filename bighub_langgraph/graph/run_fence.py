@@ -33,7 +33,7 @@ DONE = {"done": True}
 
 # How long a done task may take to be stored, and how often we look, in seconds. If it is not stored
 # by then, its result was lost, and the task runs again.
-STORE_TIMEOUT = 2.0
+STORE_TIMEOUT = 5.0
 POLL = 0.05
 
 
