@@ -169,7 +169,7 @@ _PATTERNS: tuple[tuple[int, str, re.Pattern[str], str | Callable[[re.Match[str]]
     (5, "@", re.compile(r"\b[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+"), REDACTED),
     (14, "", re.compile(r"(?i)\b(bearer\s+|basic\s+)[\w.~+/=-]{8,}"), _keep_prefix),
     # Only long pieces can hold a key, and few texts have one.
-    (16, "", re.compile(r"[A-Za-z0-9][\w.~+/=:-]{15,}"), _redact_keys),
+    (16, "", re.compile(r"[\w~.-][\w.~+/=:-]{15,}"), _redact_keys),
     *(
         (
             6,

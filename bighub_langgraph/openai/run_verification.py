@@ -87,11 +87,12 @@ def _stored_shape() -> Any:
 
     approver = shape(Approval, ("approver", "comment"))
     call = shape(ToolCallState, STORED_FIELDS, kind=(Literal["function", "mcp", "custom"], ...))
+    settings = shape(dict, (), extra="allow", model=(str, ...), tools=(list[Any] | None, None))
     run = shape(
         Run,
         Run._fields,
         calls=(list[call], ...),  # type: ignore[valid-type]
-        settings=shape(dict, (), extra="allow", model=(str, ...), tools=(list[Any] | None, None)),
+        settings=(settings, ...),
         standing_approvals=(dict[str, approver], ...),  # type: ignore[valid-type]
     )
     response = shape(ModelResponse, ModelResponse._fields)

@@ -7,7 +7,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -29,7 +29,7 @@ from bighub_langgraph import (
     Journal,
     create_guarded_agent,
 )
-from bighub_langgraph.core.errors import RunInProgress
+from bighub_langgraph.core.errors import InvalidTransition, RunInProgress
 from bighub_langgraph.core.lifecycle import OutcomeResolved
 from bighub_langgraph.core.models import ToolSucceeded
 from bighub_langgraph.core.reporting import ReportingConfig
@@ -251,7 +251,8 @@ class FacadeHost:
         elif self._office.count("effect", item["event_id"]):
             journal = Journal(self._office.database)
             took_effect = OutcomeResolved(ToolSucceeded("it took effect"))
-            journal.transition(item["event_id"], took_effect, ReportingConfig())
+            with suppress(InvalidTransition):  # another worker has said so
+                journal.transition(item["event_id"], took_effect, ReportingConfig())
             journal.close()
         else:
             state.reject(item, rejection_message="there is no record of it")
