@@ -30,8 +30,8 @@ from bighub_langgraph import (
     create_guarded_agent,
 )
 from bighub_langgraph.core.errors import InvalidTransition, RunInProgress
-from bighub_langgraph.core.lifecycle import OutcomeResolved
-from bighub_langgraph.core.models import ToolSucceeded
+from bighub_langgraph.core.lifecycle import OutcomeResolved, OwnerLost
+from bighub_langgraph.core.models import State, ToolSucceeded
 from bighub_langgraph.core.reporting import ReportingConfig
 from tests.faults.office import LAST_MESSAGE, Office
 from tests.openai_answers import Answer, response, says
@@ -250,9 +250,13 @@ class FacadeHost:
             state.approve(item)
         elif self._office.count("effect", item["event_id"]):
             journal = Journal(self._office.database)
-            took_effect = OutcomeResolved(ToolSucceeded("it took effect"))
             with suppress(InvalidTransition):  # another worker has said so
-                journal.transition(item["event_id"], took_effect, ReportingConfig())
+                record = journal.find([item["event_id"]])[item["event_id"]]
+                if record.state is State.RUNNING:
+                    lost = OwnerLost(record.owner or "", "its process is gone")
+                    journal.transition(record.key, lost, ReportingConfig())
+                took_effect = OutcomeResolved(ToolSucceeded("it took effect"))
+                journal.transition(record.key, took_effect, ReportingConfig())
             journal.close()
         else:
             state.reject(item, rejection_message="there is no record of it")
