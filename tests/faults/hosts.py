@@ -37,6 +37,7 @@ from tests.faults.office import LAST_MESSAGE, Office
 from tests.openai_answers import Answer, response, says
 from tests.postgres import plain
 
+LONGEST = 50.0  # seconds
 Json = dict[str, Any]
 Finish = Callable[[Any], Any]
 
@@ -232,7 +233,9 @@ class FacadeHost:
     def finish(self, thread: str) -> None:
         if not self._file(thread).exists():
             self.begin(thread)
+        deadline = time.monotonic() + LONGEST
         while (stored := json.loads(self._file(thread).read_text()))["status"] != "completed":
+            assert time.monotonic() < deadline, "a run does not come to its end"
             state = self._client.state_from_json(stored["state"])
             for item in state.interruptions:
                 self._answer(state, item)

@@ -33,12 +33,15 @@ def server() -> Iterator[Postgres]:
 def test_the_database_restarts_while_agents_work(
     tmp_path: Path, server: Postgres, request: pytest.FixtureRequest, host: str, mode: str
 ) -> None:
+    restarts = request.config.getoption("--kills") // KILLS_PER_RESTART
+    if not restarts:
+        pytest.skip(f"restarts PostgreSQL once for every {KILLS_PER_RESTART} of --kills")
     chance = random.Random(SEED)
     threads: list[str] = []
     with postgres.database(server.url) as database:
         office = Office(tmp_path, database, host, mode)
         prepare(office)
-        for _ in range(max(1, request.config.getoption("--kills") // KILLS_PER_RESTART)):
+        for _ in range(restarts):
             working = [f"thread-{len(threads) + number}" for number in range(3)]
             threads += working
             processes = [forkserver.Process(target=work, args=(office, [name])) for name in working]
