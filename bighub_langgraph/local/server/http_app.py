@@ -120,12 +120,12 @@ def serve(
     """Serve the API until the process is stopped; requests in progress are completed first."""
     import uvicorn
 
-    dictConfig(log_config(log_level))
     with Engine(url, settings=settings) as engine:
         with engine.store.transaction() as tx:
             is_protected = has_keys(tx)
         if not is_protected and not is_loopback(host):
             raise PublicWithoutKeys(host)
+        dictConfig(log_config(log_level))
         log.info("every request needs an API key" if is_protected else _WITHOUT_KEYS)
         # Without keys, refuse other host names: a web page could send requests (DNS rebinding).
         app = create_app(engine, limits=limits, hosts=() if is_protected else _LOOPBACK)
