@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from bighub import AsyncBighubClient, BighubClient
 
-from bighub_langgraph import BighubGuard, ToolPolicy
+from bighub_langgraph import BighubGuard, LocalBighub, ToolPolicy
 from bighub_langgraph.concurrency import run_sync
 from bighub_langgraph.core.errors import ConfigurationError
 from bighub_langgraph.core.evaluation import evaluate_calls
@@ -241,7 +241,7 @@ class BatchBighub(ScriptedBighub):
             return error
 
 
-def evaluate_turn(bighub: ScriptedBighub, *names: str, **settings: Any) -> list[Any]:
+def evaluate_turn(bighub: Any, *names: str, **settings: Any) -> list[Any]:
     """Return the records of the calls of a turn."""
     calls = [ToolCall("t", "m", name, name, {"amount": 1}) for name in names]
     with BighubGuard(bighub=bighub, **settings) as guard:
@@ -275,6 +275,16 @@ def test_a_failed_batch_fails_every_call_of_the_turn() -> None:
 
     records = evaluate_turn(UnreachableBighub("proceed"), "refund", "ship")
     assert [record.decision.fault for record in records] == ["unavailable", "unavailable"]
+
+
+def test_a_turn_whose_keys_were_used_with_other_bodies_is_evaluated_anew() -> None:
+    with LocalBighub() as bighub:
+        turns = [
+            evaluate_turn(bighub, "refund", "ship", domain=domain) for domain in ("eu", "us", "us")
+        ]
+    ids = [[record.request_id for record in turn] for turn in turns]
+    assert not {*ids[0], None} & {*ids[1]}
+    assert ids[1] == ids[2]
 
 
 def test_a_call_that_is_sent_as_one_payload_is_evaluated_by_itself() -> None:

@@ -308,7 +308,7 @@ def test_a_generator_that_a_tool_returns_has_not_run(
 
 
 def test_null_tokens_are_counted_as_none() -> None:
-    run = Run("run", {}, [], [])
+    run = Run("run", "session", {}, [], [])
     for tokens in (None, 5, None):
         usage = {"input_tokens": tokens, "details": {"cached": tokens}}
         response = parse_response({"id": "r", "output": [], "usage": usage})

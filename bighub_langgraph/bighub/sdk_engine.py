@@ -4,13 +4,14 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from http import HTTPStatus
+from time import monotonic
 from typing import Any
 
 from bighub_langgraph.bighub.confirmation import check_confirmation, is_sdk_client
 from bighub_langgraph.bighub.limits import shrink_reply
 from bighub_langgraph.bighub.retries import classify_error, retry
 from bighub_langgraph.core.errors import EngineError, EngineRequestError
-from bighub_langgraph.core.models import EvaluationRequest
+from bighub_langgraph.core.models import EvaluationRequest, digest
 from bighub_langgraph.core.ports import EnginePort, EvaluationItem
 
 CallMethod = Callable[..., Awaitable[Any]]
@@ -104,12 +105,27 @@ class _Methods:
             arguments["idempotency_key"] = key
         with self.breaker:
             response = await retry(
-                lambda seconds: self._call(seconds, method, **arguments),
+                lambda seconds: self._evaluate_once(seconds, method, arguments),
                 self._retries,
                 self._sleep,
                 self.evaluate_timeout,
             )
             return shrink_reply(response)
+
+    async def _evaluate_once(
+        self, seconds: float | None, method: Method, arguments: dict[str, Any]
+    ) -> Any:
+        began = monotonic()
+        try:
+            return await self._call(seconds, method, **arguments)
+        except Exception as error:
+            if not _is_about_key(error):
+                raise
+        # A process that ended before it recorded the decision sent something else under this key:
+        # its settings differed, or a function of the tool's policy returns something new each time.
+        arguments["idempotency_key"] = digest(arguments)
+        remaining = None if seconds is None else seconds - (monotonic() - began)
+        return await self._call(remaining, method, **arguments)
 
     async def evaluate_batch(self, items: Sequence[EvaluationItem]) -> list[Any]:
         calls = [
@@ -120,9 +136,20 @@ class _Methods:
         except EngineError as error:
             return [error] * len(calls)
         return [
-            classify_error(response) if isinstance(response, Exception) else response
-            for response in responses
+            await self._evaluate_again(item, response)
+            if isinstance(response, Exception)
+            else response
+            for item, response in zip(items, responses, strict=True)
         ]
+
+    async def _evaluate_again(self, item: EvaluationItem, error: Exception) -> Any:
+        """Return what became of one item of a batch: its error, or the response to another try."""
+        if not _is_about_key(error):
+            return classify_error(error)
+        try:
+            return await self.evaluate(*item)
+        except EngineError as again:
+            return again
 
     async def resolve_approval(self, body: Mapping[str, Any]) -> None:
         method, fields = self._resolve, dict(body)
@@ -174,6 +201,12 @@ class _Methods:
 
 # The queue does not know the request, or it was resolved there before.
 _NOTHING_TO_RESOLVE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.GONE})
+
+
+def _is_about_key(error: Exception) -> bool:
+    """Whether BIGHUB refused a request for its idempotency key, which had another body before."""
+    # The SDK's exception shows the details in its `repr` only.
+    return hasattr(error, "status_code") and "idempotency" in repr(error).lower()
 
 
 def _fields(request: EvaluationRequest) -> dict[str, Any]:

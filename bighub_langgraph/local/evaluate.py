@@ -61,7 +61,6 @@ def _decide(
     engine: Engine, tx: Connection, proposal: EvaluateRequest, key: str | None, caller: Caller
 ) -> dict[str, Any]:
     at = engine.clock()
-    digest = _digest(proposal.__dict__)
     context = proposal.merged_context
     facts = extract_facts(context)
     action = Action(
@@ -72,6 +71,9 @@ def _decide(
         value=proposal.value,
         facts=facts,
     )
+    # What a key stands for: the session, the time and the like may be others in a repeat.
+    about = [action.domain, action.name, action.actor, action.target, action.value]
+    digest = _digest([*about, context.get("arguments", context)])
     if session_id := find_session_id(context):
         session = engine.sessions.find(tx, session_id)
         call = _digest([action.name, action.target, action.value, context.get("arguments")])[:16]

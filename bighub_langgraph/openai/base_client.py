@@ -124,7 +124,7 @@ class BaseClient(ClientSettings, ToolRegistration):
         if not self._tools and not settings.get("tools"):
             raise AdapterConfigurationError("no tools are registered: call tool(name, fn) first")
         items = parse_messages(messages)
-        return Run(token_hex(16), settings, items=items, new_items=items)
+        return Run(token_hex(16), self.session_id, settings, items=items, new_items=items)
 
     def _resume(
         self, state: RunState, credentials: Mapping[str, Any] | None, *, streaming: bool

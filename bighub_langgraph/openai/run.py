@@ -125,6 +125,8 @@ class Run(NamedTuple):
 
     Attributes:
         run_id: Also the id of its trajectory and its trace.
+        session_id: That of the client which started it, so that BIGHUB sees one session whichever
+            client resumes it.
         settings: What every request holds: model, instructions and the user's extra arguments.
         items: The items of both sides, for requests in a conversation that the service does not
             store.
@@ -138,6 +140,7 @@ class Run(NamedTuple):
     """
 
     run_id: str
+    session_id: str
     settings: Json
     items: Sequence[Json]
     new_items: Sequence[Json]
@@ -270,7 +273,7 @@ class RunContext(NamedTuple):
 
     Attributes:
         settings: With the policies of the registered tools.
-        session_id: The same for every run of a client.
+        session_id: For the runs that the client starts.
         max_rounds: How many rounds of tools a run may have.
         emit_decision: Calls the users' callbacks with a new decision; None where there are none.
         create_state: Returns the state of a run that an error carries.

@@ -205,7 +205,7 @@ def _rebuild_record(call: ToolCallState, run: Run, context: RunContext) -> CallR
     tool_call = run.to_tool_call(call)
     try:
         request = build_evaluation_request(
-            tool_call, context.settings, session=context.session_id, trajectory=run.run_id
+            tool_call, context.settings, session=run.session_id, trajectory=run.run_id
         )
     except InvalidCall as error:
         raise InvalidRunState(f"call {call.call_id} cannot be resumed: {error}") from error

@@ -43,7 +43,8 @@ class ClientSettings:
         memory_ingest_timeout_ms: How long a run waits at its end for the delivery of its reports;
             the rest is delivered in the background and by `close`.
         on_decision: Called with the event of each call that BIGHUB evaluated.
-        session_id: The id of this client's session in BIGHUB's trajectories; random by default.
+        session_id: The id of this client's session in BIGHUB's trajectories; random by default. A
+            run keeps that of the client which started it.
         provider_timeout_seconds: How long one request to the model's service may take; by default
             what your `openai_client` is set to, 30 without one.
         provider_max_retries: How often such a request is retried; by default what your

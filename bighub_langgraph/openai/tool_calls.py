@@ -165,7 +165,7 @@ async def evaluate_pending_calls(
         [edit or run.to_tool_call(call) for call in pending],
         context.settings,
         context.ports,
-        session=context.session_id,
+        session=run.session_id,
         trajectory=run.run_id,
         model=str(run.settings["model"]),
         on_new=lambda record: new_keys.add(record.key),
