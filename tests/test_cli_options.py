@@ -53,7 +53,7 @@ def test_a_file_of_json_can_leave_only_the_costs() -> None:
 # What is wrong: the options, the file, and what the message says.
 INVALID: dict[str, tuple[tuple[str, ...], str, str]] = {
     "a share over one": (("--max-bad-rate", "1.5"), "", "lie between 0 and 1"),
-    "no number": (("--max-bad-rate", "few"), "", "not a valid"),
+    "no number": (("--max-bad-rate", "few"), "", "'--max-bad-rate'"),
     "a confidence of zero": (("--confidence-level", "0"), "", "lie between 0 and 1"),
     "no file": (("--settings", "none.toml"), "", "does not exist"),
     "no TOML": (("--settings", "engine.toml"), "max_bad_rate: 0.1", "--settings engine.toml"),

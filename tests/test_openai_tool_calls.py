@@ -506,24 +506,30 @@ async def test_calls_that_ran_in_a_cancelled_run_are_reported(
     server: ResponsesServer, bighub: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bighub_langgraph.delivery_schedule.FALLBACK_DELAY", 0.01)
-    begun, let_go = asyncio.Event(), threading.Event()
+    begun = {name: asyncio.Event() for name in ("quick", "slow")}
+    let_go = threading.Event()
     loop = asyncio.get_running_loop()
 
+    def quick() -> str:
+        loop.call_soon_threadsafe(begun["quick"].set)
+        return "done"
+
     def slow() -> str:
-        loop.call_soon_threadsafe(begun.set)
+        loop.call_soon_threadsafe(begun["slow"].set)
         let_go.wait(20)
         return "done"
 
-    server.script(calls(("refund", {"order": "1", "amount": None}), ("slow", {})))
+    server.script(calls(("quick", {}), ("slow", {})))
     async with (
         openai.AsyncOpenAI(api_key="key", base_url=server.url) as model,
         AsyncBighubOpenAI(openai_client=model, bighub=bighub()) as client,
     ):
-        client.tool("refund", refund)
+        client.tool("quick", quick)
         client.tool("slow", slow)
         reported = client._runtime.clients.primary.reports
         run = asyncio.create_task(client.run(messages="Go.", model="gpt-5"))
-        await begun.wait()
+        for event in begun.values():
+            await event.wait()
         run.cancel()
         with pytest.raises(asyncio.CancelledError):
             await run
@@ -554,12 +560,10 @@ def test_half_a_surrogate_is_mended_wherever_it_comes_from(
     server: ResponsesServer, client_kind: str, answer: str
 ) -> None:
     def look(order: str) -> str:
-        """Look at half \ud83d of it.
-
-        Args:
-            order: half \ud83d of it
-        """
         return HALF
+
+    # Python 3.13 cannot compile it as a docstring.
+    look.__doc__ = f"Look at {HALF}.\n\nArgs:\n    order: {HALF}\n"
 
     server.script(
         calls(("look", {"order": HALF}), ("fail", {"order": HALF}), ("none", {"order": HALF})),

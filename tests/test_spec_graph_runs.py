@@ -95,6 +95,7 @@ class Office:
         guard = BighubGuard(bighub=ScriptedBighub(), journal=journal, tools=policies)
         self._journals.stack.callback(guard.close)
         connection = sqlite3.connect(self._place / "threads.db", check_same_thread=False)
+        self._journals.stack.callback(connection.close)
         saver = LateSaver(connection)
         saver.setup()
         model = Payer(script=self._script, before=before)
@@ -211,7 +212,7 @@ def test_a_worker_that_comes_while_the_model_is_asked_stops(
     with ThreadPoolExecutor(1) as pool:
         first_click = pool.submit(click, first)
         assert request.wait(30)
-        while not second.get_state(THREAD).next:
+        while second.get_state(THREAD).next != ("model",):
             pass  # LangGraph stores the checkpoint while the model is asked already
         for again in (YES, None):
             with pytest.raises(RunInProgress):

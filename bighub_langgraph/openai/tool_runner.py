@@ -94,8 +94,13 @@ class AsyncToolRunner(ToolRunner):
         except asyncio.CancelledError:
             cancelled.set()
             # The run that would deliver the outcome has ended.
-            work.add_done_callback(lambda _: self._ports.schedule_delivery())
+            work.add_done_callback(self._end_without_caller)
             raise
+
+    def _end_without_caller(self, work: asyncio.Future[Any]) -> None:
+        if not work.cancelled():
+            work.exception()  # nobody else reads it, and asyncio would log that
+        self._ports.schedule_delivery()
 
 
 async def _call_tool(tool: Tool, bind: Bind, wait_for: WaitFor, record: CallRecord) -> ToolFinished:
