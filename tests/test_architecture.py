@@ -25,7 +25,7 @@ LAYERS = (
     ("guard_runtime",),
     ("graph", "openai"),
     ("guard",),
-    ("middleware",),
+    ("middleware", "approvals"),
     ("cli",),
 )
 # Signatures of the hosts may name the guard's type; they use `guard.runtime` only.

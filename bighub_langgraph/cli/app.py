@@ -8,6 +8,7 @@ from bighub_langgraph import __version__
 from bighub_langgraph.cli.calls import calls
 from bighub_langgraph.cli.demo.demo_command import demo
 from bighub_langgraph.cli.doctor import doctor
+from bighub_langgraph.cli.inbox_commands import inbox
 from bighub_langgraph.cli.outbox import outbox
 from bighub_langgraph.cli.replay.replay_command import replay
 from bighub_langgraph.cli.serve import keys, serve
@@ -26,6 +27,7 @@ app.command("serve")(serve)
 app.add_typer(keys, name="keys")
 app.add_typer(calls, name="calls")
 app.add_typer(outbox, name="outbox")
+app.add_typer(inbox, name="inbox")
 app.command("doctor")(doctor)
 
 

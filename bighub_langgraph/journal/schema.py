@@ -97,6 +97,40 @@ owners = sa.Table(
     sa.Column("beat_at", sa.Double, nullable=False),
 )
 
+users = sa.Table(
+    "bighub_users",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("roles", sa.Text, nullable=False),
+    # Argon2; "" where a proxy signs the user in.
+    sa.Column("password", sa.Text, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+)
+
+sessions = sa.Table(
+    "bighub_sessions",
+    metadata,
+    sa.Column("digest", sa.String(64), primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    # A session, or a link that signs in once.
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("expires_at", sa.Double, nullable=False),
+    sa.Index("bighub_sessions_by_name", "name"),
+)
+
+# Rows are only ever added.
+audit = sa.Table(
+    "bighub_audit",
+    metadata,
+    sa.Column("id", _serial, primary_key=True, autoincrement=True),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("event", sa.String(32), nullable=False),
+    # The key of a call, or the name of a user.
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("details", sa.Text, nullable=False),
+)
+
 # -- calls and their history -----------------------------------------------------------------------
 
 
@@ -141,6 +175,26 @@ SELECT_PRUNABLE = f"""
     ORDER BY key LIMIT :limit"""
 DELETE_HISTORY = "DELETE FROM bighub_history WHERE key = :key"
 DELETE_CALL = "DELETE FROM bighub_calls WHERE key = :key"
+
+# -- users, their sessions, and the audit log ------------------------------------------------------
+
+INSERT_USER = f"{_insert(users)} ON CONFLICT DO NOTHING"
+SELECT_USER = "SELECT * FROM bighub_users WHERE name = :name"
+SELECT_USERS = "SELECT * FROM bighub_users ORDER BY name"
+UPDATE_ROLES = "UPDATE bighub_users SET roles = :roles WHERE name = :name"
+UPDATE_PASSWORD = "UPDATE bighub_users SET password = :password WHERE name = :name"  # noqa: S105
+DELETE_USER = "DELETE FROM bighub_users WHERE name = :name"
+INSERT_SESSION = _insert(sessions)
+# A session ends when its user is removed.
+SELECT_SESSION = """
+    SELECT bighub_users.* FROM bighub_sessions JOIN bighub_users
+        ON bighub_users.name = bighub_sessions.name
+    WHERE digest = :digest AND kind = :kind AND expires_at > :at"""
+DELETE_SESSION = "DELETE FROM bighub_sessions WHERE digest = :digest"
+DELETE_SESSIONS = "DELETE FROM bighub_sessions WHERE name = :name"
+PRUNE_SESSIONS = "DELETE FROM bighub_sessions WHERE expires_at <= :at"
+INSERT_AUDIT = _insert(audit)
+SELECT_AUDIT = "SELECT * FROM bighub_audit ORDER BY id DESC LIMIT :limit"
 
 # -- claims ----------------------------------------------------------------------------------------
 

@@ -119,6 +119,11 @@ class Journal:
         return self._db.name
 
     @property
+    def database(self) -> Database:
+        """The database, for the tables of the users who answer."""
+        return self._db
+
+    @property
     def clock_skew(self) -> float:
         """How many seconds the database's clock is ahead of this machine's."""
         return self._db.clock_skew

@@ -1,0 +1,1 @@
+"""People answer about calls: the inbox, the page, the worker that resumes, notifications."""

@@ -1,0 +1,170 @@
+"""The `inbox` commands: the approval page, its users and its audit log."""
+
+import getpass
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bighub_langgraph.cli import console
+from bighub_langgraph.cli.options import DEFAULT_JOURNAL, JournalOption, JsonOption, open_journal
+
+if TYPE_CHECKING:
+    from bighub_langgraph.approvals.accounts import Accounts
+
+NEEDS_EXTRA = "the approval page needs the inbox extra: pip install 'bighub-langgraph[inbox]'"
+
+inbox = typer.Typer(help="The page on which people answer about calls.", no_args_is_help=True)
+users = typer.Typer(help="Add, list, change and remove users.", no_args_is_help=True)
+inbox.add_typer(users, name="users")
+NameArgument = Annotated[str, typer.Argument(help="The user's name.")]
+RoleOption = Annotated[
+    list[str], typer.Option("--role", help="viewer, approver or admin; and others of your own.")
+]
+
+
+@users.command("add")
+def add_user(
+    name: NameArgument,
+    role: RoleOption,
+    location: JournalOption = DEFAULT_JOURNAL,
+    proxied: Annotated[
+        bool, typer.Option("--proxied", help="No password: a proxy signs this user in.")
+    ] = False,
+) -> None:
+    """Add a user, whose password is read from the terminal, or else from the first line of stdin.
+
+    A viewer sees everything, an approver also answers, and so does an admin. `ApprovalPolicy(
+    approvers=)` may name roles of your own.
+
+    **Examples**
+
+    ```
+    bighub-langgraph inbox users add ada --role approver --role finance
+    bighub-langgraph inbox users add bob --role viewer --proxied
+    ```
+
+    Exit codes: 0 done, 2 for bad usage or a journal that cannot be opened.
+    """
+    with _open_accounts(location) as accounts:
+        accounts.add(name, role, None if proxied else _read_password(), by=getpass.getuser())
+    console.print_line(f"{name} is added")
+
+
+@users.command("list")
+def list_users(location: JournalOption = DEFAULT_JOURNAL, json: JsonOption = False) -> None:
+    """List the users and their roles.
+
+    **Example**
+
+    ```
+    bighub-langgraph inbox users list
+    ```
+    """
+    with _open_accounts(location) as accounts:
+        rows = [(user.name, sorted(user.roles)) for user in accounts.users()]
+    if json:
+        console.print_json([{"name": name, "roles": roles} for name, roles in rows])
+        return
+    console.print_table(
+        "Users", ("name", "roles"), ((name, " ".join(roles)) for name, roles in rows)
+    )
+
+
+@users.command("role")
+def set_user_roles(
+    name: NameArgument, role: RoleOption, location: JournalOption = DEFAULT_JOURNAL
+) -> None:
+    """Replace a user's roles, effective immediately.
+
+    **Example**
+
+    ```
+    bighub-langgraph inbox users role bob --role approver
+    ```
+    """
+    with _open_accounts(location) as accounts:
+        user = accounts.set_roles(name, role, by=getpass.getuser())
+    console.print_line(f"{name} is {' '.join(sorted(user.roles))}")
+
+
+@users.command("password")
+def set_user_password(name: NameArgument, location: JournalOption = DEFAULT_JOURNAL) -> None:
+    """Replace a user's password, and sign the user out everywhere.
+
+    **Example**
+
+    ```
+    bighub-langgraph inbox users password ada
+    ```
+    """
+    with _open_accounts(location) as accounts:
+        accounts.set_password(name, _read_password(), by=getpass.getuser())
+    console.print_line(f"{name} has a new password")
+
+
+@users.command("remove")
+def remove_user(name: NameArgument, location: JournalOption = DEFAULT_JOURNAL) -> None:
+    """Remove a user, who is signed out everywhere. The user's answers stay.
+
+    **Example**
+
+    ```
+    bighub-langgraph inbox users remove bob
+    ```
+    """
+    with _open_accounts(location) as accounts:
+        accounts.remove(name, by=getpass.getuser())
+    console.print_line(f"{name} is removed")
+
+
+@inbox.command("audit")
+def show_audit(
+    location: JournalOption = DEFAULT_JOURNAL,
+    limit: Annotated[int, typer.Option(min=1, help="How many entries; the newest.")] = 1000,
+    json: JsonOption = False,
+) -> None:
+    """Print the audit log: every answer, sign-in and change of a user.
+
+    **Example**
+
+    ```
+    bighub-langgraph inbox audit --json
+    ```
+    """
+    with _open_accounts(location) as accounts:
+        entries = accounts.audit(limit)
+    if json:
+        console.print_json([entry._asdict() for entry in entries])
+        return
+    rows = (
+        (
+            *(console.format_time(entry.at), entry.who, entry.event, entry.subject),
+            ", ".join(f"{name}: {value}" for name, value in entry.details.items() if value),
+        )
+        for entry in entries
+    )
+    console.print_table("Audit log", ("at (UTC)", "who", "event", "subject", "details"), rows)
+
+
+@contextmanager
+def _open_accounts(location: str) -> "Iterator[Accounts]":
+    """Open the users of a journal; exit with code 2 if a change is not possible."""
+    try:
+        from bighub_langgraph.approvals.accounts import AccountError, Accounts
+
+        with open_journal(location) as journal:
+            yield Accounts(journal.database)
+    except ImportError:
+        console.fail(NEEDS_EXTRA)
+    except AccountError as error:
+        console.fail(str(error))
+
+
+def _read_password() -> str:
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    password: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    return password
