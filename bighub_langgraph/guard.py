@@ -42,6 +42,7 @@ class BighubGuard:
         minimum_mode: The least binding enforcement mode accepted: "review" treats an advisory
             response as one in review mode.
         journal: A `Journal`, its path or URL, or None for one in memory.
+        name: The agent's name, which no other agent of the journal has; see `ApprovalWorker`.
         redact: Removes secrets from what goes to BIGHUB, logs and traces.
         approvals: How people are asked.
         outcome_reporting: Whether outcomes are reported.
@@ -67,6 +68,7 @@ class BighubGuard:
         fail_mode: FailMode | str = "closed",
         minimum_mode: Mode | str | None = None,
         journal: JournalPort | str | PathLike[str] | None = None,
+        name: str = "",
         redact: Callable[[Any], Any] = redact_secrets,
         approvals: ApprovalPolicy | None = None,
         outcome_reporting: bool = True,
@@ -82,6 +84,7 @@ class BighubGuard:
         if minimum_mode is not None:
             check_choice("minimum_mode", minimum_mode, tuple(Mode))
         settings = GuardSettings(
+            name=name,
             actor=actor,
             domain=domain,
             tools=_check_policies(tools or {}),

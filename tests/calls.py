@@ -11,6 +11,7 @@ from bighub_langgraph.core.lifecycle import (
     CallExpired,
     ClaimReleased,
     DecisionMade,
+    EditApplied,
     Event,
     ExecutionFinished,
     ExecutionPaused,
@@ -24,6 +25,7 @@ from bighub_langgraph.core.lifecycle import (
 from bighub_langgraph.core.models import (
     Answer,
     Approval,
+    ApprovalRequirement,
     CallRecord,
     Decision,
     Recommendation,
@@ -76,6 +78,15 @@ APPROVALS = st.builds(
     answer=st.sampled_from(Answer),
     at=TIMES,
     expires_at=st.none() | TIMES,
+    approver=OWNERS,
+    verified=st.booleans(),
+    edit=st.none(),
+)
+REQUIREMENTS = st.builds(
+    ApprovalRequirement,
+    st.integers(1, 3),
+    st.sampled_from([(), ("a",)]),
+    st.sampled_from(["", "a"]),
 )
 DECISIONS = st.sampled_from(
     [decision(recommendation) for recommendation in Recommendation]
@@ -88,8 +99,10 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
         st.sampled_from(Verdict),
         approval=st.none() | st.builds(approval, st.just(Answer.EDIT), TIMES),
         expires_at=st.none() | TIMES,
+        requirement=REQUIREMENTS,
     ),
-    st.builds(AnswerGiven, APPROVALS),
+    st.builds(AnswerGiven, APPROVALS, st.none() | st.integers(1, 3)),
+    st.builds(EditApplied, OWNERS),
     st.builds(CallCancelled, st.text()),
     st.builds(CallExpired, TIMES),
     st.builds(NobodyToAsk, st.text()),
@@ -98,6 +111,6 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.builds(ExecutionPaused, OWNERS),
     st.builds(ClaimReleased, OWNERS),
     st.builds(OwnerLost, OWNERS, st.text()),
-    st.builds(OutcomeResolved, RESULTS),
-    st.builds(RerunAllowed, st.text()),
+    st.builds(OutcomeResolved, RESULTS, st.none() | APPROVALS),
+    st.builds(RerunAllowed, st.text(), st.none() | APPROVALS),
 )

@@ -17,6 +17,11 @@ class InvalidApprovalResponse(BighubGuardError):
     """An approval response is unclear: it changes nothing, and the person is asked again."""
 
 
+# A value to resume a graph with. It grants nothing: the guard reads the journal, and asks again
+# about the calls that nobody has answered there.
+RECORDED: Mapping[str, str] = {"type": "recorded"}
+
+
 @dataclass(frozen=True, slots=True)
 class PendingApproval:
     """One call that a person was asked about, and the answers that are allowed.

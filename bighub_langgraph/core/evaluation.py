@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from bighub_langgraph.core.decision import fallback_decision, parse_decision, resolve_verdict
 from bighub_langgraph.core.errors import EngineError, InvalidCall
-from bighub_langgraph.core.lifecycle import DecisionMade, apply_event
+from bighub_langgraph.core.lifecycle import DecisionMade, NobodyToAsk, apply_event
 from bighub_langgraph.core.models import (
     Approval,
     CallRecord,
@@ -18,7 +18,11 @@ from bighub_langgraph.core.models import (
     ToolCall,
     Verdict,
 )
-from bighub_langgraph.core.policy import GuardSettings, build_evaluation_request
+from bighub_langgraph.core.policy import (
+    GuardSettings,
+    build_evaluation_request,
+    build_requirement,
+)
 from bighub_langgraph.core.ports import Ports
 
 log = logging.getLogger("bighub_langgraph")
@@ -49,6 +53,7 @@ async def evaluate_calls(
     session: str | None = None,
     trajectory: str | None = None,
     model: str | None = None,
+    requested_by: str = "",
     on_new: Callable[[CallRecord], object] = lambda _: None,
 ) -> list[CallRecord | RefusedCall]:
     """Evaluate the calls of a turn concurrently and record the decisions.
@@ -65,7 +70,7 @@ async def evaluate_calls(
         for record, call in zip(proposed, calls, strict=True)
         if isinstance(record, CallRecord) and record.key not in records
     ]
-    decided = await _decide_all(undecided, settings, ports)
+    decided = await _decide_all(undecided, settings, ports, requested_by)
     stored = await ports.insert(decided) if decided else []
     for new_record, record in zip(decided, stored, strict=True):
         records[record.key] = record
@@ -113,6 +118,7 @@ async def _decide_all(
     undecided: Sequence[tuple[CallRecord, ToolCall | EditedCall]],
     settings: GuardSettings,
     ports: Ports,
+    requested_by: str,
 ) -> list[CallRecord]:
     evaluate_batch = ports.engine.evaluate_batch
     requests = [(record.request, record.key) for record, _ in undecided]
@@ -128,17 +134,18 @@ async def _decide_all(
             for response, (request, _) in zip(responses, requests, strict=True)
         ]
     return [
-        _with_decision(record, item, decision, settings, ports.clock())
+        _with_decision(record, item, decision, settings, ports.clock(), requested_by)
         for (record, item), decision in zip(undecided, decisions, strict=True)
     ]
 
 
-def _with_decision(
+def _with_decision(  # noqa: PLR0917 - each has its own type
     record: CallRecord,
     item: ToolCall | EditedCall,
     decision: Decision,
     settings: GuardSettings,
     at: float,
+    requested_by: str,
 ) -> CallRecord:
     always_review = settings.policy_for(record.tool).always_review
     floor = Verdict.REVIEW if always_review else Verdict.EXECUTE
@@ -151,4 +158,12 @@ def _with_decision(
         edited_from=edit.edited_from if edit else None,
         expires_at=at + lifetime if lifetime else None,
     )
-    return apply_event(record, made)
+    if made.verdict is not Verdict.REVIEW:
+        return apply_event(record, made)
+    try:
+        call = item.call if isinstance(item, EditedCall) else item
+        requirement = build_requirement(call, record.request, settings, requested_by)
+    except InvalidCall as error:  # who has to approve it is not known, so nobody can
+        waiting = apply_event(record, made._replace(approval=None))
+        return apply_event(waiting, NobodyToAsk(str(error)))
+    return apply_event(record, made._replace(requirement=requirement))

@@ -18,15 +18,23 @@ def find_schema_errors(schema: Mapping[str, Any], value: object) -> list[str]:
     The schema's `$schema` selects the draft. No document is ever fetched. A schema that is itself
     not valid fits nothing.
     """
+    return [
+        f"{'.'.join(map(str, path)) or 'arguments'}: {message}"
+        for path, message in list_schema_errors(schema, value)
+    ]
+
+
+def list_schema_errors(
+    schema: Mapping[str, Any], value: object
+) -> list[tuple[tuple[str | int, ...], str]]:
+    """Return the same, each error as its path and message."""
     draft = jsonschema.validators.validator_for(schema, jsonschema.Draft202012Validator)
     try:
         errors = list(with_exact_multiples(draft)(schema, registry=Registry()).iter_errors(value))
     except Exception as error:  # noqa: BLE001 - whatever a wrong schema makes the library raise
-        return [f"the schema is not valid: {truncate(str(error), LONGEST_ERROR)}"]
+        return [((), f"the schema is not valid: {truncate(str(error), LONGEST_ERROR)}")]
     return [
-        f"{'.'.join(map(str, error.absolute_path)) or 'arguments'}: "
-        f"{truncate(error.message, LONGEST_ERROR)}"
-        for error in errors
+        (tuple(error.absolute_path), truncate(error.message, LONGEST_ERROR)) for error in errors
     ]
 
 

@@ -3,6 +3,8 @@
 PROPOSED   --DecisionMade--> ALLOWED | AWAITING | BLOCKED
 AWAITING   --AnswerGiven--> ALLOWED (approve) | BLOCKED (reject) | ANSWERED (respond)
                             | EDITED (the edited call has a record of its own)
+                            | AWAITING (more approvals are needed, or this one does not count)
+EDITED     --EditApplied--> EDITED (the guard knows the edited call)
 AWAITING, ALLOWED, PAUSED --CallCancelled--> CANCELLED (nobody waits for it any more)
 AWAITING, ALLOWED --CallExpired--> EXPIRED (also an answer or a start that comes too late)
 AWAITING   --NobodyToAsk--> BLOCKED
@@ -14,12 +16,14 @@ UNKNOWN    --ExecutionFinished (by its owner) | OutcomeResolved--> EXECUTED | TO
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple, assert_never
 
 from bighub_langgraph.core.errors import InvalidTransition
 from bighub_langgraph.core.models import (
     Answer,
     Approval,
+    ApprovalRequirement,
     CallRecord,
     Decision,
     State,
@@ -28,6 +32,7 @@ from bighub_langgraph.core.models import (
     ToolSucceeded,
     Verdict,
 )
+from bighub_langgraph.core.votes import find_objection
 
 
 class DecisionMade(NamedTuple):
@@ -38,12 +43,20 @@ class DecisionMade(NamedTuple):
     approval: Approval | None = None
     edited_from: str | None = None
     expires_at: float | None = None
+    requirement: ApprovalRequirement = ApprovalRequirement()
 
 
 class AnswerGiven(NamedTuple):
-    """A person answered."""
+    """A person answered; with `version` what was shown at that version of the record."""
 
     approval: Approval
+    version: int | None = None
+
+
+class EditApplied(NamedTuple):
+    """The guard applied a person's changes, and knows the key of the edited call."""
+
+    edited_to: str
 
 
 class CallCancelled(NamedTuple):
@@ -114,6 +127,7 @@ class RerunAllowed(NamedTuple):
 Event = (
     DecisionMade
     | AnswerGiven
+    | EditApplied
     | CallCancelled
     | CallExpired
     | NobodyToAsk
@@ -176,8 +190,13 @@ def is_expired(record: CallRecord, at: float) -> bool:
 Changes = dict[str, Any]
 
 
-def _decide(_: CallRecord, event: DecisionMade) -> Changes:
-    decision, approval = event.decision, event.approval
+def _decide(record: CallRecord, event: DecisionMade) -> Changes:
+    decision, approval, requirement = event.decision, event.approval, event.requirement
+    votes: tuple[Approval, ...] = ()
+    if approval and not find_objection(record._replace(requirement=requirement), approval):
+        votes = (approval,)
+    if event.verdict is Verdict.REVIEW and len(votes) < requirement.approvals:
+        approval = None
     match event.verdict:
         case Verdict.EXECUTE:
             state = State.ALLOWED
@@ -192,6 +211,8 @@ def _decide(_: CallRecord, event: DecisionMade) -> Changes:
         "state": state,
         "decision": decision,
         "approval": approval,
+        "requirement": requirement,
+        "votes": votes,
         "edited_from": event.edited_from,
         "reason": reason if state is State.BLOCKED else "",
         "expires_at": approval.expires_at if approval else event.expires_at,
@@ -208,9 +229,18 @@ _STATE_AFTER_ANSWER = {
 
 def _answer(record: CallRecord, event: AnswerGiven) -> Changes:
     approval = event.approval
+    if event.version not in {None, record.version}:
+        why = "it has changed since it was shown"
+        raise InvalidTransition(record.key, record.state, "AnswerGiven", why)
     if is_expired(record, approval.at):
         return _EXPIRED
+    if find_objection(record, approval):
+        return {}
+    votes = (*record.votes, approval)
+    if approval.answer is Answer.APPROVE and len(votes) < record.requirement.approvals:
+        return {"votes": votes}
     return {
+        "votes": votes,
         "state": _STATE_AFTER_ANSWER[approval.answer],
         "approval": approval,
         "reason": approval.text if approval.answer is Answer.REJECT else "",
@@ -226,6 +256,14 @@ def _expire(record: CallRecord, event: CallExpired) -> Changes:
     if not is_expired(record, event.at):
         raise InvalidTransition(record.key, record.state, "CallExpired", "its time is not over")
     return _EXPIRED
+
+
+def _apply_edit(record: CallRecord, event: EditApplied) -> Changes:
+    approval = record.approval
+    if approval is None or approval.edited_to:
+        why = "the edited call is known already"
+        raise InvalidTransition(record.key, record.state, "EditApplied", why)
+    return {"approval": replace(approval, edited_to=event.edited_to)}
 
 
 def _cancel(_: CallRecord, event: CallCancelled) -> Changes:
@@ -286,6 +324,7 @@ def _complete(result: ToolOutcome) -> Changes:
 TRANSITIONS: dict[tuple[State, type], Callable[[CallRecord, Any], Changes]] = {
     (State.PROPOSED, DecisionMade): _decide,
     (State.AWAITING, AnswerGiven): _answer,
+    (State.EDITED, EditApplied): _apply_edit,
     (State.AWAITING, NobodyToAsk): _block,
     (State.AWAITING, CallExpired): _expire,
     (State.ALLOWED, CallExpired): _expire,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from bighub_langgraph.core.argument_patch import ArgumentPatch
 from bighub_langgraph.core.errors import InvalidCall
 from bighub_langgraph.core.jsonable import MAPPING, replace_all_surrogates
 
@@ -260,6 +261,9 @@ class Approval:
         approver: The person's name; only a claim unless `verified`.
         at: When it was given, in seconds since the epoch.
         expires_at: When an approval can no longer be used; None for no limit.
+        roles: What a verified approver is, such as "approver".
+        edit: The changed arguments of an edit that was given outside of the call's graph, which
+            the guard applies when the graph is resumed.
     """
 
     answer: Answer
@@ -270,10 +274,29 @@ class Approval:
     verified: bool = False
     expires_at: float | None = None
     edited_to: str = ""
+    roles: tuple[str, ...] = ()
+    edit: ArgumentPatch | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "roles", tuple(self.roles))
+        if isinstance(self.edit, Mapping):
+            object.__setattr__(self, "edit", ArgumentPatch(**self.edit))
         for name in ("text", "comment", "approver"):
             object.__setattr__(self, name, replace_all_surrogates(getattr(self, name)))
+
+
+class ApprovalRequirement(NamedTuple):
+    """Who has to approve a call, as it was decided with the call.
+
+    Attributes:
+        approvals: How many people; of several each must be verified.
+        approvers: The names or roles of those who may; anyone where there are none.
+        requested_by: The authenticated user for whom the agent runs; "" if unknown.
+    """
+
+    approvals: int = 1
+    approvers: tuple[str, ...] = ()
+    requested_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,6 +341,8 @@ class CallRecord(NamedTuple):
         request: What BIGHUB evaluates.
         decision: BIGHUB's decision; None while the call is not evaluated.
         approval: What a person answered.
+        requirement: Who has to approve it.
+        votes: The approvals that count so far, and the answer that ended the question.
         edited_from: Key of the record whose arguments a person replaced by these.
         result: The tool's result, once it ran.
         reason: Why the call was blocked or its outcome is unknown, in a sentence.
@@ -344,6 +369,8 @@ class CallRecord(NamedTuple):
     created_at: float = 0.0
     expires_at: float | None = None
     version: int = 0
+    requirement: ApprovalRequirement = ApprovalRequirement()
+    votes: tuple[Approval, ...] = ()
 
     @classmethod
     def of(cls, call: ToolCall, request: EvaluationRequest, at: float) -> "CallRecord":

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ from bighub_langgraph.core.errors import ConfigurationError, InvalidCall
 from bighub_langgraph.core.jsonable import replace_surrogates, to_jsonable
 from bighub_langgraph.core.models import (
     Answer,
+    ApprovalRequirement,
     CallRecord,
     EvaluationRequest,
     FailMode,
@@ -78,6 +79,9 @@ class ApprovalPolicy:
         describe: Returns the text a person reads, from the call's record and its arguments.
         require_reference: Whether an answer must say which question it is for, by the interrupt's
             id, the call's key or its arguments, so that a late click cannot answer the next one.
+        required_approvals: How many people have to approve a call, or a function that returns the
+            number from what BIGHUB evaluates. Of several each must be signed in.
+        approvers: The names or roles of the people who may answer; anyone where there are none.
     """
 
     interrupt_mode: Literal["batched", "per_call"] = "batched"
@@ -86,6 +90,8 @@ class ApprovalPolicy:
     allow_tool_change: bool = False
     describe: Callable[[CallRecord, Mapping[str, Any]], str] | None = None
     require_reference: bool = False
+    required_approvals: int | Callable[[EvaluationRequest], int] = 1
+    approvers: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         check_choice("interrupt_mode", self.interrupt_mode, ("batched", "per_call"))
@@ -94,12 +100,20 @@ class ApprovalPolicy:
         )
         if self.expires_after is not None and self.expires_after <= 0:
             raise ConfigurationError("expires_after is a positive number of seconds, or None")
+        if not callable(self.required_approvals) and not _is_count(self.required_approvals):
+            raise ConfigurationError(
+                "required_approvals is a number of people from 1 on, or a function that returns it"
+            )
+        if isinstance(self.approvers, str):
+            raise ConfigurationError("approvers is a list of names or roles")
+        object.__setattr__(self, "approvers", tuple(self.approvers))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardSettings:
     """The settings of one guard, for every call."""
 
+    name: str = ""
     actor: str = "AI_AGENT"
     domain: str | None = None
     tools: Mapping[str, ToolPolicy] = field(default_factory=dict)
@@ -141,6 +155,30 @@ def check_allowed_decisions(answers: Sequence[Answer | str]) -> tuple[Answer, ..
     for answer in answers:
         check_choice("allowed_decisions", answer, tuple(Answer))
     return tuple(Answer(answer) for answer in answers)
+
+
+def _is_count(number: object) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool) and number > 0
+
+
+def build_requirement(
+    call: ToolCall, request: EvaluationRequest, settings: GuardSettings, requested_by: str
+) -> ApprovalRequirement:
+    """Build who has to approve a call.
+
+    Raises:
+        InvalidCall: `required_approvals` raised, or returned no number of people.
+    """
+    policy = settings.approvals
+    number = policy.required_approvals
+    if callable(number):
+        count, copied = number, replace(request, context=to_jsonable(request.context))
+        number = _call(call, "required_approvals", lambda _: count(copied), {})
+        if not _is_count(number):
+            raise InvalidCall(
+                f"required_approvals of {call.tool!r} gave {number!r:.80}, not a number from 1 on"
+            )
+    return ApprovalRequirement(number, tuple(policy.approvers), requested_by)
 
 
 VALUE_NAMES = ("value", "amount", "price", "total")

@@ -48,6 +48,39 @@ class QueuedReport:
         return self.read_body()
 
 
+@dataclass(frozen=True, slots=True)
+class ApprovalQuestion:
+    """What people are shown of a call that waits for them; stored when they are asked.
+
+    Attributes:
+        key: The key of the call's record.
+        agent: The guard's name; "" where it has none.
+        thread: The thread id of the root graph.
+        namespace: The checkpoint namespace of the task that asks.
+        schema: The JSON schema of the tool's arguments.
+        tool_description: The tool's own description.
+        description: The text that a person reads.
+        evidence: What `build_evidence` returns.
+        arguments: The arguments, redacted.
+        locked: JSON pointers of the arguments that are redacted.
+        allowed: The answers that are allowed.
+        allow_tool_change: Whether an answer to the interrupt may name another tool.
+    """
+
+    key: str
+    agent: str
+    thread: str
+    namespace: str
+    schema: Mapping[str, Any]
+    tool_description: str
+    description: str
+    evidence: Mapping[str, Any]
+    arguments: Mapping[str, Any]
+    locked: tuple[str, ...]
+    allowed: tuple[str, ...]
+    allow_tool_change: bool
+
+
 class Claim(NamedTuple):
     """The claim of work that only one process does, and the result that is kept of it."""
 
@@ -100,6 +133,10 @@ class JournalPort(Protocol):
             InvalidTransition: The record's state does not allow the event.
             RecordNotFound: There is no record with this key.
         """
+        ...
+
+    def store_questions(self, questions: Sequence[ApprovalQuestion]) -> None:
+        """Keep what people are shown of calls that wait for them, before they are asked."""
         ...
 
     def is_owner_dead(self, record: CallRecord) -> bool:
@@ -238,6 +275,10 @@ class Ports:
     def insert(self, records: Sequence[CallRecord]) -> Awaitable[list[CallRecord]]:
         """Store new records; an existing one is kept and returned."""
         return self.call(self.journal.insert, records, self.reporting)
+
+    def store_questions(self, questions: Sequence[ApprovalQuestion]) -> Awaitable[None]:
+        """Keep what people are shown of calls that wait for them."""
+        return self.call(self.journal.store_questions, questions)
 
     def transition(self, key: str, event: Event) -> Awaitable[CallRecord]:
         """Apply an event to a record."""

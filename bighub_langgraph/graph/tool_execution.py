@@ -33,6 +33,7 @@ from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.core.recovery import execute_or_recover
 from bighub_langgraph.core.reporting import build_event
 from bighub_langgraph.graph.langgraph_internals import (
+    authenticated_user,
     checkpointer_of,
     execution_info,
     surrounding_state,
@@ -159,6 +160,7 @@ async def evaluate(
         host.ports,
         session=session,
         trajectory=session,
+        requested_by=authenticated_user(config) or "",
         on_new=lambda record: emit_event(runtime.emit_decision(record)),
     )
 

@@ -6,9 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from bighub_langgraph.core.models import CallRecord, State
-from bighub_langgraph.core.ports import QueuedReport
+from bighub_langgraph.core.ports import ApprovalQuestion, QueuedReport
 from bighub_langgraph.journal import schema
-from bighub_langgraph.journal.row_mapping import record_from_row, report_from_row, to_storable
+from bighub_langgraph.journal.row_mapping import (
+    question_from_row,
+    record_from_row,
+    report_from_row,
+    to_storable,
+)
 from bighub_langgraph.sqldb import Database, execute, execute_many, fetch_rows
 
 DAY = 86_400.0
@@ -28,6 +33,22 @@ class CallView:
     record: CallRecord
     updated_at: float
     outcome_unknown: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalView:
+    """One call with what people are shown of it.
+
+    Attributes:
+        question: What was stored when people were asked; None where nobody was, or by a facade.
+        asked_at: When they were asked last.
+        change: The newest change of the call; it grows with each, see `newest_change`.
+    """
+
+    call: CallView
+    question: ApprovalQuestion | None
+    asked_at: float | None
+    change: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +116,31 @@ class JournalAdmin:
         query = schema.SELECT_CALLS_BY_PREFIX
         return [self._view(row) for row in self._db.fetch_rows(query, key=prefix, end=prefix + "g")]
 
+    def approvals(
+        self, *, longer_than: float | None = None, limit: int = 1000, **filters: Any
+    ) -> list[ApprovalView]:
+        """Return calls with what people are shown of them, newest first.
+
+        Filters are `key`, `agent`, `tool`, `root` (the root graph's thread) and `state`, a list.
+        """
+        values: dict[str, Any] = {
+            name: to_storable(value) if isinstance(value, str) else [str(item) for item in value]
+            for name, value in filters.items()
+            if value is not None
+        }
+        if longer_than is not None:
+            values["before"] = self._db.now() - longer_than
+        rows = self._db.fetch_rows(schema.select_approvals(values), **values, limit=limit)
+        return [
+            ApprovalView(self._view(row), question_from_row(row), row["asked_at"], row["change"])
+            for row in rows
+        ]
+
+    def newest_change(self) -> int:
+        """Return a number that grows with every change of a call: question, vote or transition."""
+        [row] = self._db.fetch_rows(schema.SELECT_NEWEST_CHANGE)
+        return row["change"] or 0
+
     def history(self, key: str) -> list[HistoryEntry]:
         """Return every transition of a call, oldest first."""
         return [
@@ -146,6 +192,7 @@ class JournalAdmin:
             with self._db.transaction() as db:
                 keys = fetch_rows(db, schema.SELECT_PRUNABLE, before=before, limit=PRUNE_BATCH)
                 execute_many(db, schema.DELETE_HISTORY, keys)
+                execute_many(db, schema.DELETE_QUESTION, keys)
                 execute_many(db, schema.DELETE_CALL, keys)
             deleted += len(keys)
         with self._db.transaction() as db:

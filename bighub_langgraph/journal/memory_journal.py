@@ -17,6 +17,7 @@ from bighub_langgraph.core.ports import (
     DELIVERY_LEASE,
     LONGEST_RETRY,
     MEMORY_GRACE,
+    ApprovalQuestion,
     Claim,
     QueuedReport,
 )
@@ -133,6 +134,9 @@ class MemoryJournal:
             if after.is_final:
                 self._finish(after)
             return after
+
+    def store_questions(self, questions: Sequence[ApprovalQuestion]) -> None:
+        """Keep nothing: other processes, which show them to people, cannot read this journal."""
 
     def is_owner_dead(self, record: CallRecord) -> bool:
         """Whether the process that runs a call has ended: after a fork it is another process."""

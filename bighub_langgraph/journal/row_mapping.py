@@ -13,6 +13,7 @@ from bighub_langgraph.core.jsonable import to_jsonable
 from bighub_langgraph.core.models import (
     Answer,
     Approval,
+    ApprovalRequirement,
     CallRecord,
     Decision,
     EvaluationRequest,
@@ -22,7 +23,8 @@ from bighub_langgraph.core.models import (
     ToolOutcome,
     ToolSucceeded,
 )
-from bighub_langgraph.core.ports import MEMORY_GRACE, QueuedReport
+from bighub_langgraph.core.ports import MEMORY_GRACE, ApprovalQuestion, QueuedReport
+from bighub_langgraph.core.redaction import redact
 from bighub_langgraph.core.reporting import Report, ReportingConfig, ReportKind, build_reports
 
 log = logging.getLogger("bighub_langgraph")
@@ -119,6 +121,7 @@ def transition_to_row(record: CallRecord, at: float) -> dict[str, Any]:
     codec, result = _dump_result(record.result)
     outcome = record.result
     error = outcome.error if isinstance(outcome, ToolFailed) else None
+    votes = [asdict(vote) for vote in record.votes]
     content = to_jsonable(outcome.content) if isinstance(outcome, ToolSucceeded) else None
     approval = asdict(record.approval) if record.approval else None
     return {
@@ -129,7 +132,13 @@ def transition_to_row(record: CallRecord, at: float) -> dict[str, Any]:
         "starts": record.starts,
         "expires_at": record.expires_at,
         "details": json.dumps(
-            {"reason": record.reason, "error": error, "content": content, "approval": approval}
+            {
+                "reason": record.reason,
+                "error": error,
+                "content": content,
+                "approval": approval,
+                "votes": votes,
+            }
         ),
         "codec": codec,
         "result": result,
@@ -147,7 +156,9 @@ def record_from_row(row: Mapping[str, Any]) -> CallRecord:
         request=EvaluationRequest(**body["request"]),
         state=State(row["state"]),
         decision=_decision_from_json(body["decision"]),
-        approval=approval and Approval(**{**approval, "answer": Answer(approval["answer"])}),
+        approval=approval and _approval_from_json(approval),
+        requirement=_requirement_from_json(body["requirement"]),
+        votes=tuple(map(_approval_from_json, details["votes"])),
         edited_from=body["edited_from"],
         result=_load_result(row["codec"], row["result"], details),
         reason=details["reason"],
@@ -157,6 +168,14 @@ def record_from_row(row: Mapping[str, Any]) -> CallRecord:
         expires_at=row["expires_at"],
         version=row["version"],
     )
+
+
+def _approval_from_json(body: Mapping[str, Any]) -> Approval:
+    return Approval(**{**body, "answer": Answer(body["answer"])})
+
+
+def _requirement_from_json(body: Mapping[str, Any]) -> ApprovalRequirement:
+    return ApprovalRequirement(**{**body, "approvers": tuple(body["approvers"])})
 
 
 _NAMES = ("thread", "turn", "call_id", "tool")
@@ -176,6 +195,7 @@ def _body(record: CallRecord) -> dict[str, Any]:
         "request": vars(record.request),
         "decision": decision and {"reply": decision.reply, "fault": decision.fault},
         "edited_from": record.edited_from,
+        "requirement": record.requirement._asdict(),
         # The exact names, where the columns cannot hold them.
         "names": {name: text for name, text in names.items() if to_storable(text) != text},
     }
@@ -190,6 +210,36 @@ def _decision_from_json(body: Mapping[str, Any] | None) -> Decision | None:
     return Decision(reply, Recommendation(reply["recommendation"]), fault=body["fault"])
 
 
+# -- questions for people --------------------------------------------------------------------------
+
+
+def question_to_row(question: ApprovalQuestion, at: float) -> dict[str, Any]:
+    """Return what people are shown of a call as a row of the approvals table."""
+    fields = asdict(question)
+    columns = {name: to_storable(fields.pop(name)) for name in _QUESTION_COLUMNS}
+    return {**columns, "asked_at": at, "is_open": 1, "body": json.dumps(fields)}
+
+
+def question_from_row(row: Mapping[str, Any]) -> ApprovalQuestion | None:
+    """Return the question of a row of `select_approvals`; None where nobody was asked."""
+    if row["question"] is None:
+        return None
+    fields = json.loads(row["question"])
+    lists = {name: tuple(fields[name]) for name in ("locked", "allowed")}
+    place = {"agent": row["agent"], "thread": row["root"], "namespace": row["namespace"]}
+    return ApprovalQuestion(**{"key": row["key"], **place, **fields, **lists})
+
+
+_QUESTION_COLUMNS = ("key", "agent", "thread", "namespace")
+
+
+def build_question_entry(record: CallRecord, at: float) -> dict[str, Any]:
+    """Build the row that a question adds to the history of its call."""
+    state, version = record.state.value, record.version
+    head = {"key": record.key, "at": at, "event": "PersonAsked"}
+    return {**head, "state": state, "version": version, "details": "{}"}
+
+
 # -- history and outbox ----------------------------------------------------------------------------
 
 
@@ -199,10 +249,13 @@ def build_transition_rows(
     event: str,
     reporting: ReportingConfig,
     at: float,
+    *,
+    approval: Approval | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Build the rows that a transition adds to the history and to the outbox.
 
-    It may call a user's `redact`, so no transaction is open.
+    `approval` is an answer that came with the event. It may call a user's `redact`, so no
+    transaction is open.
     """
     reports = build_reports(before or after._replace(state=State.PROPOSED), after, reporting)
     row = {
@@ -211,7 +264,7 @@ def build_transition_rows(
         "event": event,
         "state": after.state.value,
         "version": after.version,
-        "details": json.dumps(_history_details(before, after)),
+        "details": json.dumps(_history_details(before, after, approval or after.approval)),
     }
     return row, [_report_to_row(report, at) for report in reports]
 
@@ -239,7 +292,9 @@ def _report_to_row(report: Report, at: float) -> dict[str, Any]:
     }
 
 
-def _history_details(before: CallRecord | None, after: CallRecord) -> dict[str, Any]:
+def _history_details(
+    before: CallRecord | None, after: CallRecord, approval: Approval | None
+) -> dict[str, Any]:
     """Return who made a transition, why, and on which evidence."""
     details: dict[str, Any] = {}
     if before is None and after.decision is not None:
@@ -255,8 +310,8 @@ def _history_details(before: CallRecord | None, after: CallRecord) -> dict[str, 
         }
     if before is None and after.edited_from:
         details["edited_from"] = after.edited_from
-    if after.approval is not None and (before is None or after.approval != before.approval):
-        details["approval"] = asdict(after.approval)
+    if approval is not None and (before is None or approval != before.approval):
+        details["approval"] = {**asdict(approval), "edit": redact(to_jsonable(approval.edit))}
     if isinstance(after.result, ToolFailed):
         details["error"] = after.result.error
     if after.reason:

@@ -80,6 +80,22 @@ outbox = sa.Table(
     sqlite_autoincrement=True,
 )
 
+# Calls that people were asked about, with what they are shown.
+approvals = sa.Table(
+    "bighub_approvals",
+    metadata,
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("agent", sa.Text, nullable=False),
+    sa.Column("thread", sa.Text, nullable=False),
+    sa.Column("namespace", sa.Text, nullable=False),
+    sa.Column("asked_at", sa.Double, nullable=False),
+    # Whether the thread may still wait at the question; a worker ends that.
+    sa.Column("is_open", sa.Integer, nullable=False),
+    # The other fields of `ApprovalQuestion`, as JSON.
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Index("bighub_approvals_by_agent", "agent", "is_open"),
+)
+
 # Work that is no tool call, such as a run that continues; a claim is released by deleting it.
 claims = sa.Table(
     "bighub_claims",
@@ -164,6 +180,14 @@ UPDATE_CALL = """
 INSERT_HISTORY = _insert(history)
 SELECT_HISTORY = """
     SELECT at, event, state, version, details FROM bighub_history WHERE key = :key ORDER BY id"""
+
+_NEWEST_OF_CALL = "(SELECT max(id) FROM bighub_history WHERE bighub_history.key = call.key)"
+SELECT_NEWEST_CHANGE = "SELECT max(id) AS change FROM bighub_history"
+UPSERT_QUESTION = f"""
+    {_insert(approvals)} ON CONFLICT (key) DO UPDATE SET agent = excluded.agent,
+        thread = excluded.thread, namespace = excluded.namespace, asked_at = excluded.asked_at,
+        is_open = 1, body = excluded.body"""
+DELETE_QUESTION = "DELETE FROM bighub_approvals WHERE key = :key"
 
 _FINAL = _listing(FINAL_STATES)
 # Calls with undelivered reports are kept, and so are all calls of a thread with an open call.
@@ -275,6 +299,25 @@ def select_due(turn: str | None, *, early: bool) -> str:
 def select_calls(columns: Iterable[str]) -> str:
     """Return the query for the newest calls by columns, a list of states, or before some time."""
     return f"SELECT * FROM bighub_calls {_where(columns)} ORDER BY created_at DESC LIMIT :limit"
+
+
+def select_approvals(columns: Iterable[str]) -> str:
+    """Return the query for the newest calls with what people are shown of them, by columns."""
+    special = {
+        "state": "call.state IN :state",
+        "before": "call.updated_at < :before",
+        "agent": "question.agent = :agent",
+        "root": "coalesce(question.thread, call.thread) = :root",
+        "key": "call.key = :key",
+        "tool": "call.tool = :tool",
+    }
+    where = " AND ".join(special[name] for name in columns)
+    return f"""
+        SELECT call.*, question.agent, question.thread AS root, question.namespace,
+            question.asked_at, question.is_open, question.body AS question,
+            {_NEWEST_OF_CALL} AS change
+        FROM bighub_calls AS call LEFT JOIN bighub_approvals AS question ON question.key = call.key
+        {f"WHERE {where}" if where else ""} ORDER BY call.created_at DESC LIMIT :limit"""
 
 
 def select_reports(columns: Iterable[str]) -> str:

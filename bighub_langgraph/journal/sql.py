@@ -25,7 +25,7 @@ from bighub_langgraph.core.lifecycle import (
     apply_event,
 )
 from bighub_langgraph.core.models import CallRecord
-from bighub_langgraph.core.ports import Claim, QueuedReport
+from bighub_langgraph.core.ports import ApprovalQuestion, Claim, QueuedReport
 from bighub_langgraph.core.reporting import ReportingConfig
 from bighub_langgraph.journal import schema
 from bighub_langgraph.journal.admin import JournalAdmin
@@ -38,7 +38,9 @@ from bighub_langgraph.journal.liveness import (
 )
 from bighub_langgraph.journal.memory_journal import MemoryJournal
 from bighub_langgraph.journal.row_mapping import (
+    build_question_entry,
     build_transition_rows,
+    question_to_row,
     record_from_row,
     record_to_row,
     to_storable,
@@ -190,6 +192,17 @@ class Journal:
             self._heartbeat.start()
         return after
 
+    def store_questions(self, questions: Sequence[ApprovalQuestion]) -> None:
+        """Keep what people are shown of calls that wait for them."""
+        now = self._db.now()
+        rows = [question_to_row(question, now) for question in questions]
+        with self._outbox.transaction() as db:
+            for row in sorted(rows, key=lambda row: str(row["key"])):
+                execute(db, schema.UPSERT_QUESTION, **row)
+                execute(
+                    db, schema.INSERT_HISTORY, **build_question_entry(_select(db, row["key"]), now)
+                )
+
     def is_owner_dead(self, record: CallRecord) -> bool:
         """Whether the process that runs a call has ended."""
         return self._is_dead(record.owner)
@@ -309,7 +322,10 @@ class Journal:
         # Rows are built first: while a user's `redact` runs, others may write.
         row = transition_to_row(after, now)
         name = type(event).__name__
-        entry, reports = build_transition_rows(before, after, name, reporting, now)
+        approval = getattr(event, "approval", None)
+        entry, reports = build_transition_rows(
+            before, after, name, reporting, now, approval=approval
+        )
         if isinstance(event, ExecutionFinished) and reports:
             self._outbox.reserve(reports)
         # With the claim, so that there is no claim without a heartbeat.

@@ -1,0 +1,122 @@
+"""What page, terminal and worker show of a call that waits for a person."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bighub_langgraph.core.evidence import build_evidence, describe_call
+from bighub_langgraph.core.models import Answer, Approval, CallRecord, State
+from bighub_langgraph.journal.admin import ApprovalView
+
+# Of these states a person's answer is expected.
+WAITING_FOR_ANSWER = (State.AWAITING, State.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Approver:
+    """Who answers.
+
+    Attributes:
+        verified: Whether somebody has checked that it is this person, as a sign-in does.
+        roles: "viewer", "approver", "admin", or your own.
+    """
+
+    name: str
+    verified: bool = False
+    roles: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalCard:
+    """One call, with everything that a person needs to answer about it.
+
+    Attributes:
+        agent: The name of the agent; "" where it has none, so that its caller resumes it.
+        thread: The thread id of the root graph.
+        namespace: The checkpoint namespace of the task that asks.
+        arguments: The arguments, redacted.
+        locked: JSON pointers of the redacted arguments, which keep their value unless replaced.
+        schema: The JSON schema of the arguments; empty where it is not known.
+        description: The text that the question shows.
+        evidence: What BIGHUB knows, as `build_evidence` returns it.
+        allowed: The answers that are allowed now; none where no answer is expected.
+        approvers: The names or roles of those who may answer; anyone where there are none.
+        required_approvals: How many people have to approve.
+        votes: The answers so far that count.
+        version: The record's version, for `ApprovalInbox.answer`.
+        outcome_unknown: Whether the question is what became of the call: "approve" runs it again,
+            "respond" says that it took effect and what it returned, "reject" that it did not.
+        edit: The changes of an edit by JSON pointer, redacted as the journal's history has them.
+        change: Grows with every change of the call.
+    """
+
+    key: str
+    agent: str
+    thread: str
+    namespace: str
+    call_id: str
+    tool: str
+    arguments: Mapping[str, Any]
+    locked: tuple[str, ...]
+    schema: Mapping[str, Any]
+    tool_description: str
+    description: str
+    evidence: Mapping[str, Any]
+    allowed: tuple[Answer, ...]
+    allow_tool_change: bool
+    approvers: tuple[str, ...]
+    required_approvals: int
+    votes: tuple[Approval, ...]
+    asked_at: float
+    expires_at: float | None
+    state: State
+    version: int
+    record: CallRecord
+    outcome_unknown: bool
+    edit: Mapping[str, Any] | None
+    change: int
+
+
+def build_card(view: ApprovalView) -> ApprovalCard:
+    """Build the card of a call."""
+    record, question = view.call.record, view.question
+    arguments = record.request.context.get("arguments")
+    arguments = arguments if isinstance(arguments, Mapping) else {}
+    edit = record.approval.edit if record.approval is not None else None
+    return ApprovalCard(
+        key=record.key,
+        agent=question.agent if question else "",
+        thread=question.thread if question else record.thread,
+        namespace=question.namespace if question else "",
+        call_id=record.call_id,
+        tool=record.tool,
+        arguments=question.arguments if question else arguments,
+        locked=question.locked if question else (),
+        schema=question.schema if question else {},
+        tool_description=question.tool_description if question else "",
+        description=question.description if question else describe_call(record, arguments),
+        evidence=question.evidence if question else build_evidence(record),
+        allowed=_allowed_answers(view),
+        allow_tool_change=question.allow_tool_change if question else False,
+        approvers=record.requirement.approvers,
+        required_approvals=record.requirement.approvals,
+        votes=record.votes,
+        asked_at=view.asked_at or record.created_at,
+        expires_at=record.expires_at if record.state is State.AWAITING else None,
+        state=record.state,
+        version=record.version,
+        record=record,
+        outcome_unknown=view.call.outcome_unknown,
+        edit=edit.values if edit is not None else None,
+        change=view.change,
+    )
+
+
+def _allowed_answers(view: ApprovalView) -> tuple[Answer, ...]:
+    if view.call.outcome_unknown:
+        return (Answer.APPROVE, Answer.REJECT, Answer.RESPOND)
+    if view.call.record.state is not State.AWAITING:
+        return ()
+    if view.question is None:  # a facade's: its caller has the arguments
+        return (Answer.APPROVE, Answer.REJECT)
+    return tuple(Answer(answer) for answer in view.question.allowed)

@@ -1,0 +1,61 @@
+"""Check a person's changes of a call's arguments where the original arguments are not known."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from bighub_langgraph.approvals.cards import ApprovalCard
+from bighub_langgraph.core.approval_answers import InvalidApprovalResponse
+from bighub_langgraph.core.argument_patch import ArgumentPatch, find_value, parse_pointer
+from bighub_langgraph.core.errors import InvalidCall
+from bighub_langgraph.core.json_schema import list_schema_errors
+
+
+def check_edit(
+    card: ApprovalCard, edit: Mapping[str, Any], removed: tuple[str, ...]
+) -> ArgumentPatch:
+    """Return the checked changes of a call. Redacted fields keep their value unless replaced.
+
+    The agent's guard checks them once more, with the original arguments.
+
+    Raises:
+        InvalidApprovalResponse: They change nothing, or what they make does not fit the tool.
+    """
+    try:
+        changes = {
+            pointer: value
+            for pointer, value in edit.items()
+            if find_value(dict(card.arguments), pointer, missing=_MISSING) != value
+        }
+        for pointer in (*changes, *removed):
+            _check_place(card, pointer)
+        patch = ArgumentPatch(changes, removed)
+        changed = patch.apply(card.arguments)
+    except InvalidCall as error:
+        raise InvalidApprovalResponse(str(error)) from error
+    if not (changes or removed):
+        raise InvalidApprovalResponse(
+            f"the edit changes nothing of {card.tool}; approve it instead"
+        )
+    locked = {tuple(parse_pointer(pointer)) for pointer in {*card.locked} - {*changes}}
+    if errors := list(_find_errors(card.schema, changed, locked)):
+        raise InvalidApprovalResponse(f"the edit does not fit {card.tool}: {'; '.join(errors)}")
+    return patch
+
+
+_MISSING = object()
+
+
+def _check_place(card: ApprovalCard, pointer: str) -> None:
+    """Refuse to replace a field as a whole whose redacted parts would be lost."""
+    if any(place.startswith(f"{pointer}/") for place in card.locked):
+        raise InvalidApprovalResponse(
+            f"{pointer} has parts that are not shown; change the other fields in it one by one"
+        )
+
+
+def _find_errors(
+    schema: Mapping[str, Any], value: object, locked: set[tuple[str, ...]]
+) -> Iterator[str]:
+    for path, message in list_schema_errors(schema, value):
+        if tuple(map(str, path)) not in locked:
+            yield f"{'.'.join(map(str, path)) or 'arguments'}: {message}"

@@ -1,0 +1,339 @@
+"""`ApprovalInbox`: the calls of a journal that wait for people, and the one way to answer them."""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from types import TracebackType
+from typing import Any, Self
+
+from bighub_langgraph.approvals.cards import (
+    WAITING_FOR_ANSWER,
+    ApprovalCard,
+    Approver,
+    build_card,
+)
+from bighub_langgraph.approvals.edits import check_edit
+from bighub_langgraph.core.approval_answers import InvalidApprovalResponse
+from bighub_langgraph.core.argument_patch import ArgumentPatch
+from bighub_langgraph.core.errors import BighubGuardError, InvalidTransition
+from bighub_langgraph.core.lifecycle import AnswerGiven, CallCancelled, Event, OwnerLost, is_expired
+from bighub_langgraph.core.models import Answer, Approval, CallRecord, State
+from bighub_langgraph.core.recovery import event_for_answer
+from bighub_langgraph.core.reporting import ReportingConfig
+from bighub_langgraph.core.votes import find_objection, missing_approvals
+from bighub_langgraph.journal.admin import ApprovalView, HistoryEntry
+from bighub_langgraph.journal.sql import Journal
+
+# How many calls are read to filter and sort them.
+MAX_CARDS = 10_000
+
+
+class ApprovalError(BighubGuardError):
+    """An answer was not recorded; the message is for the person who gave it."""
+
+
+class ApprovalNotFound(ApprovalError):
+    """No call, or more than one, has this key."""
+
+
+class AlreadyAnswered(ApprovalError):
+    """Somebody else answered first, or nobody waits for an answer any more."""
+
+
+class StaleVersion(ApprovalError):
+    """The call has changed since it was shown."""
+
+
+class NotAllowedToAnswer(ApprovalError):
+    """This person may not give this answer."""
+
+
+class ApprovalExpired(ApprovalError):
+    """The time to answer is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerReceipt:
+    """What became of an answer.
+
+    Attributes:
+        card: The call after it.
+        is_final: Whether the question is answered; otherwise more approvals are needed.
+        missing: How many more people have to approve.
+    """
+
+    card: ApprovalCard
+    is_final: bool
+    missing: int
+
+
+class ApprovalInbox:
+    """The calls of a journal that wait for people.
+
+    Every answer, whatever channel it comes from, is one compare-and-set on the call's record: the
+    first one wins, and the others are told who answered.
+
+    Args:
+        journal: A journal on SQL, its path or its URL.
+        clock: Returns seconds since the epoch.
+    """
+
+    def __init__(
+        self, journal: Journal | str | PathLike[str], *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._owns_journal = not isinstance(journal, Journal)
+        self.journal = journal if isinstance(journal, Journal) else Journal(journal)
+        self._clock = clock
+
+    def list(
+        self,
+        *,
+        agent: str | None = None,
+        tool: str | None = None,
+        actor: str | None = None,
+        domain: str | None = None,
+        thread: str | None = None,
+        min_risk: float | None = None,
+        longer_than: float | None = None,
+        states: Sequence[State] = WAITING_FOR_ANSWER,
+        limit: int = 200,
+    ) -> Sequence[ApprovalCard]:
+        """Return calls: the riskiest first, and of equal ones those that expire soonest.
+
+        Args:
+            agent: The name of the guard that asks.
+            tool: The tool's name.
+            actor: The actor that BIGHUB sees.
+            domain: The domain of the action.
+            thread: The thread id of the root graph.
+            min_risk: The least risk score.
+            longer_than: In their state for so many seconds.
+            states: Calls in these states; by default those that a person can answer.
+            limit: At most so many.
+        """
+        views = self.journal.admin.approvals(
+            agent=agent,
+            tool=tool,
+            root=thread,
+            state=list(states),
+            longer_than=longer_than,
+            limit=MAX_CARDS,
+        )
+
+        def is_wanted(record: CallRecord) -> bool:
+            risk = record.decision.risk_score if record.decision is not None else None
+            return (
+                (actor is None or record.request.actor == actor)
+                and (domain is None or record.request.domain == domain)
+                and (min_risk is None or (risk is not None and risk >= min_risk))
+            )
+
+        wanted = sorted((view for view in views if is_wanted(view.call.record)), key=_urgency)
+        return [build_card(view) for view in wanted[:limit]]
+
+    def get(self, key: str) -> ApprovalCard:
+        """Return the call with a key, or with a key that begins so.
+
+        Raises:
+            ApprovalNotFound: There is none, or more than one.
+        """
+        admin = self.journal.admin
+        matches = admin.find_by_prefix(key) if key else []
+        if len(matches) != 1:
+            number = "more than one call has" if matches else "no call has"
+            raise ApprovalNotFound(f"{number} a key that begins with {key!r:.80}")
+        [view] = admin.approvals(key=matches[0].record.key)
+        return build_card(view)
+
+    def answer(
+        self,
+        key: str,
+        answer: Answer | str,
+        *,
+        approver: Approver,
+        text: str = "",
+        comment: str = "",
+        edit: Mapping[str, Any] | None = None,
+        removed: Sequence[str] = (),
+        version: int | None = None,
+    ) -> AnswerReceipt:
+        """Record a person's answer about a call.
+
+        Args:
+            key: The call's key.
+            answer: One of the card's `allowed`.
+            approver: Who answers.
+            text: The reason of a rejection, or the response in the place of the tool's output.
+            comment: For the history and for BIGHUB.
+            edit: New values by JSON pointer, such as `{"/amount": 20}`; the rest stays as it is.
+            removed: Pointers of fields to leave out.
+            version: The version of the card that was shown; needed for an edit, and to run a call
+                of unknown outcome again.
+
+        Raises:
+            AlreadyAnswered: By whom and when, or why no answer is expected.
+            StaleVersion: The call has changed since that version.
+            NotAllowedToAnswer: The person may not answer, or may not approve this call.
+            InvalidApprovalResponse: The answer is not allowed, or the edit does not fit.
+            ApprovalExpired: The time to answer is over.
+            ApprovalNotFound: There is no such call.
+        """
+        card = self.get(key)
+        _check_waiting(card, self._clock())
+        if version not in {None, card.version}:
+            raise StaleVersion(_STALE)
+        if version is None and card.outcome_unknown and answer == Answer.APPROVE:
+            raise InvalidApprovalResponse("to run a call again, name the version that was shown")
+        answer = _check_answer(answer, card, text)
+        patch = None
+        if edit or removed or answer is Answer.EDIT:
+            if answer is not Answer.EDIT:
+                raise InvalidApprovalResponse(
+                    f"an answer with other arguments is an edit: {answer}"
+                )
+            if version is None:
+                raise InvalidApprovalResponse("an edit names the version of the call it changes")
+            patch = check_edit(card, edit or {}, tuple(removed))
+        approval = self._build_approval(card, answer, approver, patch, text=text, comment=comment)
+        if objection := find_objection(card.record, approval):
+            raise NotAllowedToAnswer(objection)
+        self._record(card, approval, version)
+        after = self.get(card.key)
+        _check_not_expired(after)
+        is_final = after.state is not State.AWAITING
+        return AnswerReceipt(after, is_final, 0 if is_final else missing_approvals(after.record))
+
+    def cancel(self, key: str, reason: str, *, approver: Approver) -> ApprovalCard:
+        """End a call that waits for an answer or for its start; it does not run.
+
+        Raises:
+            NotAllowedToAnswer: The person may only look.
+            AlreadyAnswered: The call does not wait any more.
+        """
+        card = self.get(key)
+        _check_role(approver)
+        event = CallCancelled(f"cancelled by {approver.name}: {reason}")
+        try:
+            self.journal.transition(card.key, event, ReportingConfig())
+        except InvalidTransition as error:
+            raise AlreadyAnswered(describe_ending(self.get(card.key))) from error
+        return self.get(card.key)
+
+    def history(self, key: str) -> Sequence[HistoryEntry]:
+        """Return everything that became of a call, oldest first."""
+        return self.journal.admin.history(self.get(key).key)
+
+    def newest_change(self) -> int:
+        """Return a number that grows with every change of a call."""
+        return self.journal.admin.newest_change()
+
+    def close(self) -> None:
+        """Close the journal, if this inbox opened it."""
+        if self._owns_journal:
+            self.journal.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _build_approval(
+        self,
+        card: ApprovalCard,
+        answer: Answer,
+        approver: Approver,
+        edit: ArgumentPatch | None,
+        *,
+        text: str,
+        comment: str,
+    ) -> Approval:
+        _check_role(approver)
+        record, at = card.record, self._clock()
+        lifetime = None if record.expires_at is None else record.expires_at - record.created_at
+        return Approval(
+            answer=answer,
+            at=at,
+            text=text,
+            comment=comment,
+            approver=approver.name,
+            verified=approver.verified,
+            expires_at=None if lifetime is None else at + lifetime,
+            roles=tuple(sorted(approver.roles)),
+            edit=edit,
+        )
+
+    def _record(self, card: ApprovalCard, approval: Approval, version: int | None) -> None:
+        """Record an answer, unless another one was first."""
+        record, reporting = card.record, ReportingConfig()
+        event: Event = AnswerGiven(approval, version)
+        if card.outcome_unknown:
+            event = event_for_answer(approval)
+        try:
+            if card.outcome_unknown and record.state is State.RUNNING:
+                lost = OwnerLost(record.owner or "", "the process that ran it is gone")
+                self.journal.transition(card.key, lost, reporting)
+            self.journal.transition(card.key, event, reporting)
+        except InvalidTransition as error:
+            _check_waiting(self.get(card.key), self._clock())
+            raise StaleVersion(_STALE) from error
+
+
+_STALE = "the call has changed since it was shown; look at it again"
+
+
+def describe_ending(card: ApprovalCard) -> str:
+    """Return why no answer is expected for a call, in a sentence: who answered, and when."""
+    record, approval = card.record, card.record.approval
+    if approval is None or record.state in {State.CANCELLED, State.EXPIRED}:
+        return f"{card.tool} is {record.state.value}: {record.reason or 'nobody is asked about it'}"
+    when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(approval.at))
+    who = approval.approver or "somebody who gave no name"
+    return f"{who} has answered already, at {when}: {approval.answer}"
+
+
+def _check_waiting(card: ApprovalCard, at: float) -> None:
+    """Raise unless a person's answer is expected."""
+    _check_not_expired(card)
+    if card.state is State.AWAITING and is_expired(card.record, at):
+        raise ApprovalExpired(_EXPIRED.format(card.tool))
+    if card.state is not State.AWAITING and not card.outcome_unknown:
+        raise AlreadyAnswered(describe_ending(card))
+
+
+_EXPIRED = "the time to answer is over, so {} does not run"
+
+
+def _check_not_expired(card: ApprovalCard) -> None:
+    if card.state is State.EXPIRED:
+        raise ApprovalExpired(_EXPIRED.format(card.tool))
+
+
+def _check_answer(answer: Answer | str, card: ApprovalCard, text: str) -> Answer:
+    if answer not in card.allowed:
+        allowed = ", ".join(card.allowed)
+        raise InvalidApprovalResponse(
+            f"{answer!s:.80} is not allowed for {card.tool}; allowed: {allowed}"
+        )
+    if answer == Answer.RESPOND and not text:
+        raise InvalidApprovalResponse(f"a response to {card.tool} needs a message")
+    return Answer(answer)
+
+
+def _check_role(approver: Approver) -> None:
+    if "viewer" in approver.roles and approver.roles.isdisjoint({"approver", "admin"}):
+        raise NotAllowedToAnswer(f"{approver.name} may look, and not answer")
+
+
+def _urgency(view: ApprovalView) -> tuple[float, float, float]:
+    record = view.call.record
+    risk = record.decision.risk_score if record.decision is not None else None
+    expires_at = math.inf if record.expires_at is None else record.expires_at
+    return (-(risk or 0.0), expires_at, record.created_at)

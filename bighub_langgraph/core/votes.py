@@ -1,0 +1,30 @@
+"""Whose approval of a call counts."""
+
+from bighub_langgraph.core.models import Answer, Approval, CallRecord
+
+
+def find_objection(record: CallRecord, approval: Approval) -> str:
+    """Return why a person's answer about a call does not count; "" if it does.
+
+    Where several people, or certain people, have to approve, only verified names count.
+    """
+    requirement, name = record.requirement, approval.approver
+    is_restricted = requirement.approvals > 1 or bool(requirement.approvers)
+    may_answer = {name, *approval.roles} & {*requirement.approvers} or not requirement.approvers
+    if approval.verified and not may_answer:
+        return f"only {' or '.join(requirement.approvers)} may answer, and {name} is not"
+    if approval.answer is Answer.REJECT:
+        return ""
+    own_names = {record.request.actor, requirement.requested_by if is_restricted else ""}
+    if name and name in own_names:
+        return f"the call is {name}'s own, and nobody approves their own calls"
+    if is_restricted and not approval.verified:
+        return "only people who are signed in may approve it, and nothing shows who this one is"
+    if any(vote.approver == name for vote in record.votes) and requirement.approvals > 1:
+        return f"{name} has approved it already, and another person has to"
+    return ""
+
+
+def missing_approvals(record: CallRecord) -> int:
+    """Return how many more people have to approve a call that waits."""
+    return max(record.requirement.approvals - len(record.votes), 0)
