@@ -139,6 +139,10 @@ class JournalPort(Protocol):
         """Keep what people are shown of calls that wait for them, before they are asked."""
         ...
 
+    def take_questions(self, keys: Sequence[str]) -> None:
+        """Keep that this process goes on with the threads that asked about some calls."""
+        ...
+
     def is_owner_dead(self, record: CallRecord) -> bool:
         """Whether the process that runs a call has ended."""
         ...

@@ -138,6 +138,9 @@ class MemoryJournal:
     def store_questions(self, questions: Sequence[ApprovalQuestion]) -> None:
         """Keep nothing: other processes, which show them to people, cannot read this journal."""
 
+    def take_questions(self, keys: Sequence[str]) -> None:
+        """Keep nothing, as `store_questions`."""
+
     def is_owner_dead(self, record: CallRecord) -> bool:
         """Whether the process that runs a call has ended: after a fork it is another process."""
         return process_of(record.owner) != self.owner

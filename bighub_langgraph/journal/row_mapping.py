@@ -213,11 +213,12 @@ def _decision_from_json(body: Mapping[str, Any] | None) -> Decision | None:
 # -- questions for people --------------------------------------------------------------------------
 
 
-def question_to_row(question: ApprovalQuestion, at: float) -> dict[str, Any]:
+def question_to_row(question: ApprovalQuestion, runner: str, at: float) -> dict[str, Any]:
     """Return what people are shown of a call as a row of the approvals table."""
     fields = asdict(question)
     columns = {name: to_storable(fields.pop(name)) for name in _QUESTION_COLUMNS}
-    return {**columns, "asked_at": at, "is_open": 1, "body": json.dumps(fields)}
+    progress = {"runner": runner, "resumed": 0, "tries": 0, "due_at": 0.0, "error": None}
+    return {**columns, "asked_at": at, **progress, "body": json.dumps(fields)}
 
 
 def question_from_row(row: Mapping[str, Any]) -> ApprovalQuestion | None:

@@ -89,11 +89,16 @@ approvals = sa.Table(
     sa.Column("thread", sa.Text, nullable=False),
     sa.Column("namespace", sa.Text, nullable=False),
     sa.Column("asked_at", sa.Double, nullable=False),
-    # Whether the thread may still wait at the question; a worker ends that.
-    sa.Column("is_open", sa.Integer, nullable=False),
+    # The process that asks, or that took the answers last.
+    sa.Column("runner", sa.Text, nullable=False),
+    # Whether a worker has seen that the thread went on after the call's answer, and its back-off.
+    sa.Column("resumed", sa.Integer, nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("due_at", sa.Double, nullable=False),
+    sa.Column("error", sa.Text),
     # The other fields of `ApprovalQuestion`, as JSON.
     sa.Column("body", sa.Text, nullable=False),
-    sa.Index("bighub_approvals_by_agent", "agent", "is_open"),
+    sa.Index("bighub_approvals_by_agent", "agent", "resumed"),
 )
 
 # Work that is no tool call, such as a run that continues; a claim is released by deleting it.
@@ -186,7 +191,8 @@ SELECT_NEWEST_CHANGE = "SELECT max(id) AS change FROM bighub_history"
 UPSERT_QUESTION = f"""
     {_insert(approvals)} ON CONFLICT (key) DO UPDATE SET agent = excluded.agent,
         thread = excluded.thread, namespace = excluded.namespace, asked_at = excluded.asked_at,
-        is_open = 1, body = excluded.body"""
+        runner = excluded.runner, resumed = 0, body = excluded.body"""
+UPDATE_RUNNER = "UPDATE bighub_approvals SET runner = :runner, resumed = 0 WHERE key = :key"
 DELETE_QUESTION = "DELETE FROM bighub_approvals WHERE key = :key"
 
 _FINAL = _listing(FINAL_STATES)
@@ -314,7 +320,7 @@ def select_approvals(columns: Iterable[str]) -> str:
     where = " AND ".join(special[name] for name in columns)
     return f"""
         SELECT call.*, question.agent, question.thread AS root, question.namespace,
-            question.asked_at, question.is_open, question.body AS question,
+            question.asked_at, question.body AS question,
             {_NEWEST_OF_CALL} AS change
         FROM bighub_calls AS call LEFT JOIN bighub_approvals AS question ON question.key = call.key
         {f"WHERE {where}" if where else ""} ORDER BY call.created_at DESC LIMIT :limit"""

@@ -195,13 +195,19 @@ class Journal:
     def store_questions(self, questions: Sequence[ApprovalQuestion]) -> None:
         """Keep what people are shown of calls that wait for them."""
         now = self._db.now()
-        rows = [question_to_row(question, now) for question in questions]
+        rows = [question_to_row(question, self.owner, now) for question in questions]
         with self._outbox.transaction() as db:
             for row in sorted(rows, key=lambda row: str(row["key"])):
                 execute(db, schema.UPSERT_QUESTION, **row)
                 execute(
                     db, schema.INSERT_HISTORY, **build_question_entry(_select(db, row["key"]), now)
                 )
+
+    def take_questions(self, keys: Sequence[str]) -> None:
+        """Keep that this process goes on with the threads that asked about some calls."""
+        rows = [{"key": key, "runner": self.owner} for key in sorted(keys)]
+        with self._outbox.transaction() as db:
+            execute_many(db, schema.UPDATE_RUNNER, rows)
 
     def is_owner_dead(self, record: CallRecord) -> bool:
         """Whether the process that runs a call has ended."""
