@@ -33,7 +33,7 @@ from bighub_langgraph.core.models import (
     digest,
 )
 from bighub_langgraph.core.policy import build_evaluation_request
-from bighub_langgraph.core.recovery import resolve_unknown
+from bighub_langgraph.core.recovery import resolve_unknown, wait_for_owner
 from bighub_langgraph.openai.errors import InvalidRunState
 from bighub_langgraph.openai.run import Run, RunContext, RunEnding, ToolCallState
 from bighub_langgraph.openai.tool_calls import evaluate_pending_calls, execute_calls
@@ -170,23 +170,36 @@ def answer_with_arguments(
 
 
 async def record_answers(run: Run, context: RunContext) -> Run:
-    """Record the answers of a run, and run what they allow; other calls stay pending."""
+    """Record the answers of a run, and run what they and the journal allow.
+
+    A call without an answer goes on where it was answered elsewhere, or where it was started by a
+    process that is gone and its tool's policy says what became of it; others stay pending.
+    """
     # A standing approval is for later turns: it answers no call that was shown beside its own.
-    answered = [call for call in run.pending_calls if call.approval is not None]
-    for call in answered:
+    for call in run.pending_calls:
         _refuse_forbidden(call, context)
-    recorded = [
-        await _record_answer(call, call.approval, run, context)
-        for call in answered
-        if call.kind == "function" and call.approval is not None
+    functions = [call for call in run.pending_calls if call.kind == "function"]
+    recorded = [await _record_answer(call, run, context) for call in functions]
+    continued = [call for call in recorded if call.approval is not None or _goes_on(call)]
+    completed = await execute_calls(continued, run, context)
+    requests = [
+        _answer_request(call)
+        for call in run.pending_calls
+        if call.kind == "mcp" and call.approval is not None
     ]
-    completed = await execute_calls(recorded, run, context)
-    requests = [_answer_request(call) for call in answered if call.kind == "mcp"]
+    shown = [call.event for call in run.calls]
+    changed = [call.event for call in completed if call.event not in shown]
+    changed += [call.event for call in requests if call.output]
     updated = {call.call_id: call for call in (*completed, *requests)}
-    changed = [*completed, *(call for call in requests if call.output)]
-    return run.with_calls(
-        [updated.get(call.call_id, call) for call in run.calls], [call.event for call in changed]
-    )
+    return run.with_calls([updated.get(call.call_id, call) for call in run.calls], changed)
+
+
+def _goes_on(call: ToolCallState) -> bool:
+    """Whether a call without an answer does not wait for one, nor for its runner."""
+    return call.record is not None and call.record.state not in _WAITS_ON
+
+
+_WAITS_ON = frozenset({State.AWAITING, State.RUNNING, State.EDITED})
 
 
 def _refuse_forbidden(call: ToolCallState, context: RunContext) -> None:
@@ -198,16 +211,22 @@ def _refuse_forbidden(call: ToolCallState, context: RunContext) -> None:
         raise InvalidRunState(f"a call of {call.tool!r} may be answered with: {names}")
 
 
-async def _record_answer(
-    call: ToolCallState, approval: Approval, run: Run, context: RunContext
-) -> ToolCallState:
+async def _record_answer(call: ToolCallState, run: Run, context: RunContext) -> ToolCallState:
+    """Return a call with its record, after its answer if it has one."""
     key, ports = call.key or "", context.ports
-    call = call._replace(record=None, is_new=False, bind=None)  # these are of an earlier step
-    if (lifetime := context.settings.approvals.expires_after) is not None:
-        approval = replace(approval, expires_at=approval.at + lifetime)
     if (record := (await ports.find([key])).get(key)) is None:
         raise RecordNotFound([key])
-    if record.state is State.UNKNOWN and call.event.get("outcome_unknown"):
+    was_running, record = record.state is State.RUNNING, await wait_for_owner(record, ports, 0)
+    call = call._replace(record=record, is_new=False, bind=None)  # these are of an earlier step
+    if (approval := call.approval) is None:
+        return call
+    if (lifetime := context.settings.approvals.expires_after) is not None:
+        approval = replace(approval, expires_at=approval.at + lifetime)
+    # Who approved a call that was shown while it ran has not seen that its process is gone.
+    is_shown = call.event.get("outcome_unknown") and not (
+        was_running and approval.answer is Answer.APPROVE
+    )
+    if record.state is State.UNKNOWN and is_shown:
         return call._replace(record=await resolve_unknown(record, approval, ports))
     if approval.answer is not Answer.EDIT:
         return call._replace(record=await record_answer(record, approval, ports))

@@ -37,7 +37,7 @@ class RunState:
     """A run that waits for people, or that failed.
 
     Answer its `interruptions` and pass it to `runtime.resume`. Calls that nobody has answered stay
-    pending. Resuming the same state twice runs nothing twice.
+    pending, see `record_answers`. Resuming the same state twice runs nothing twice.
     """
 
     def __init__(
