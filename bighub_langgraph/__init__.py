@@ -18,16 +18,20 @@ _HOMES = {
     "BighubGuard": "guard",
     "BighubMiddleware": "middleware",
     "BighubOpenAI": "openai.client",
+    "EmailNotifier": "approvals.notifiers",
     "GuardedOpenAI": "openai.client",
     "GuardedToolResult": "openai.events",
     "Journal": "journal.sql",
     "LocalBighub": "local",
+    "Notifications": "approvals.notifications",
     "ProviderResponseError": "openai.errors",
     "RunResult": "openai.run",
     "RunState": "openai.run_state",
+    "SlackNotifier": "approvals.notifiers",
     "ToolExecutionEvent": "openai.events",
     "ToolPolicy": "core.policy",
     "ToolResult": "openai.events",
+    "WebhookNotifier": "approvals.notifiers",
     "add_guard": "graph.builder",
     "approval_node": "graph.nodes",
     "create_guarded_agent": "graph.builder",
@@ -48,16 +52,20 @@ __all__ = [
     "BighubGuard",
     "BighubMiddleware",
     "BighubOpenAI",
+    "EmailNotifier",
     "GuardedOpenAI",
     "GuardedToolResult",
     "Journal",
     "LocalBighub",
+    "Notifications",
     "ProviderResponseError",
     "RunResult",
     "RunState",
+    "SlackNotifier",
     "ToolExecutionEvent",
     "ToolPolicy",
     "ToolResult",
+    "WebhookNotifier",
     "add_guard",
     "approval_node",
     "create_guarded_agent",
@@ -70,6 +78,10 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from bighub_langgraph.approvals.notifications import Notifications as Notifications
+    from bighub_langgraph.approvals.notifiers import EmailNotifier as EmailNotifier
+    from bighub_langgraph.approvals.notifiers import SlackNotifier as SlackNotifier
+    from bighub_langgraph.approvals.notifiers import WebhookNotifier as WebhookNotifier
     from bighub_langgraph.core.context import current_call as current_call
     from bighub_langgraph.core.policy import ApprovalPolicy as ApprovalPolicy
     from bighub_langgraph.core.policy import ToolPolicy as ToolPolicy

@@ -21,7 +21,7 @@ from bighub_langgraph.core.policy import (
     build_evaluation_request,
     check_choice,
 )
-from bighub_langgraph.core.ports import JournalPort, Ports
+from bighub_langgraph.core.ports import JournalPort, NotificationsPort, Ports, schedule_nothing
 from bighub_langgraph.core.redaction import redact as redact_secrets
 from bighub_langgraph.core.reporting import ReportingConfig
 from bighub_langgraph.guard_runtime import DecisionCallback, GuardRuntime, open_journal
@@ -45,6 +45,7 @@ class BighubGuard:
         name: The agent's name, which no other agent of the journal has; see `ApprovalWorker`.
         redact: Removes secrets from what goes to BIGHUB, logs and traces.
         approvals: How people are asked.
+        notifications: Who is notified of calls that wait, as `Notifications(SlackNotifier(...))`.
         outcome_reporting: Whether outcomes are reported.
         memory_enabled: Whether the calls of each turn are sent to BIGHUB's memory.
         on_decision: Called with the event of each decision, see `bighub_langgraph.core.reporting`.
@@ -71,6 +72,7 @@ class BighubGuard:
         name: str = "",
         redact: Callable[[Any], Any] = redact_secrets,
         approvals: ApprovalPolicy | None = None,
+        notifications: NotificationsPort | None = None,
         outcome_reporting: bool = True,
         memory_enabled: bool = True,
         on_decision: DecisionCallback | None = None,
@@ -96,6 +98,7 @@ class BighubGuard:
         )
         clients = open_clients(bighub, retries=retries, evaluate_timeout=evaluate_timeout)
         self.journal, self._owns_journal = open_journal(journal)
+        self.notifications = notifications.start(self.journal) if notifications else None
         self.runtime = GuardRuntime.build(
             settings,
             clients,
@@ -104,6 +107,9 @@ class BighubGuard:
             retries=retries,
             clock=clock,
             on_decision=on_decision,
+            schedule_notification=(
+                self.notifications.schedule if self.notifications else schedule_nothing
+            ),
         )
 
     @property
@@ -181,6 +187,8 @@ class BighubGuard:
         """Deliver pending reports for a few seconds, and close what this guard opened."""
         self.runtime.delivery.close()
         self.runtime.clients.close()
+        if self.notifications:
+            self.notifications.close()
         if self._owns_journal:
             self.journal.close()
 

@@ -15,9 +15,9 @@ from bighub_langgraph.concurrency import (
     call_inline,
     gather_in_tasks,
 )
-from bighub_langgraph.core.models import CallRecord
+from bighub_langgraph.core.models import CallRecord, State
 from bighub_langgraph.core.policy import GuardSettings
-from bighub_langgraph.core.ports import JournalPort, Ports
+from bighub_langgraph.core.ports import JournalPort, Ports, schedule_nothing
 from bighub_langgraph.core.reporting import ReportingConfig, build_event
 from bighub_langgraph.delivery_worker import DeliveryWorker
 from bighub_langgraph.thread_pool import gather_in_threads
@@ -59,6 +59,7 @@ class GuardRuntime:
         retries: int,
         clock: Callable[[], float],
         on_decision: DecisionCallback | None = None,
+        schedule_notification: Callable[[], None] = schedule_nothing,
     ) -> Self:
         """Build the ports over clients and a journal."""
         ports = Ports(
@@ -71,6 +72,7 @@ class GuardRuntime:
             clock=clock,
             monotonic=time.monotonic,
             sleep=_sleep,
+            schedule_notification=schedule_notification,
         )
         async_ports = Ports(
             engine=clients.build_async_engine(retries),
@@ -82,6 +84,7 @@ class GuardRuntime:
             clock=clock,
             monotonic=time.monotonic,
             sleep=asyncio.sleep,
+            schedule_notification=schedule_notification,
         )
         return cls._with_delivery(settings, clients, ports, async_ports, on_decision)
 
@@ -118,6 +121,8 @@ class GuardRuntime:
     def emit_decision(self, record: CallRecord) -> dict[str, Any]:
         """Call the user's `on_decision` with the event of a new decision, and return the event."""
         event = build_event("decision", record)
+        if record.state is State.AWAITING:
+            self.ports.schedule_notification()
         if self.on_decision is not None:
             try:
                 self.on_decision(event)

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from bighub_langgraph import __version__
+from bighub_langgraph.cli.approvals_commands import approvals
 from bighub_langgraph.cli.calls import calls
 from bighub_langgraph.cli.demo.demo_command import demo
 from bighub_langgraph.cli.doctor import doctor
@@ -26,6 +27,7 @@ app.command("replay")(replay)
 app.command("serve")(serve)
 app.add_typer(keys, name="keys")
 app.add_typer(calls, name="calls")
+app.add_typer(approvals, name="approvals")
 app.add_typer(outbox, name="outbox")
 app.add_typer(inbox, name="inbox")
 app.command("doctor")(doctor)

@@ -15,6 +15,7 @@ from bighub_langgraph.core.models import CallRecord, State
 MAX_ROWS = 3
 MAX_ARGUMENTS = 30
 LONGEST_ARGUMENT = 300
+MEDIUM_RISK, HIGH_RISK = 0.3, 0.6
 ANOTHER_TARGET = "another target"
 
 
@@ -46,6 +47,14 @@ def format_call(
 def one_line(text: str, max_length: int = 600) -> str:
     """Return a text on one line as data, at most so long."""
     return truncate(_escape(" ".join(text.split())), max_length)
+
+
+def describe_risk(score: float | None) -> str:
+    """Return a risk score in words."""
+    if score is None:
+        return "unknown risk"
+    word = "low" if score < MEDIUM_RISK else "medium" if score < HIGH_RISK else "high"
+    return f"{word} risk ({score:.2f})"
 
 
 def _format_name(name: str) -> str:

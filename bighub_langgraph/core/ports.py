@@ -233,12 +233,32 @@ class EnginePort:
     evaluate_batch: Callable[[Sequence[EvaluationItem]], Awaitable[list[Any]]] | None = None
 
 
+class NotificationWorkerPort(Protocol):
+    """Notifies people of the calls that wait for them."""
+
+    def schedule(self) -> None:
+        """Send what waits in a moment; never raise."""
+        ...
+
+    def close(self) -> None:
+        """Send what waits, for a few seconds at most."""
+        ...
+
+
+class NotificationsPort(Protocol):
+    """Who is notified; see `approvals.notifications`."""
+
+    def start(self, journal: JournalPort) -> NotificationWorkerPort:
+        """Start to notify people of the calls in a journal."""
+        ...
+
+
 async def _deliver_nothing(_: str | None) -> None:
     """Leave the reports in the outbox."""
 
 
-def _schedule_nothing() -> None:
-    """Leave the reports in the outbox."""
+def schedule_nothing() -> None:
+    """Leave it to another process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +274,7 @@ class Ports:
         wait_for: Awaits an awaitable of the user's, here or on the background loop.
         deliver: Starts the delivery of a turn's reports, or of all with None; never raises.
         schedule_delivery: Schedules a fallback delivery in case no later step starts one.
+        schedule_notification: Schedules a message to the people that a call waits for.
     """
 
     engine: EnginePort
@@ -266,7 +287,8 @@ class Ports:
     monotonic: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
     deliver: Callable[[str | None], Awaitable[None]] = _deliver_nothing
-    schedule_delivery: Callable[[], None] = _schedule_nothing
+    schedule_delivery: Callable[[], None] = schedule_nothing
+    schedule_notification: Callable[[], None] = schedule_nothing
 
     def find(self, keys: Sequence[str]) -> Awaitable[dict[str, CallRecord]]:
         """Return the records that exist, by key."""
@@ -280,9 +302,10 @@ class Ports:
         """Store new records; an existing one is kept and returned."""
         return self.call(self.journal.insert, records, self.reporting)
 
-    def store_questions(self, questions: Sequence[ApprovalQuestion]) -> Awaitable[None]:
-        """Keep what people are shown of calls that wait for them."""
-        return self.call(self.journal.store_questions, questions)
+    async def store_questions(self, questions: Sequence[ApprovalQuestion]) -> None:
+        """Keep what people are shown of calls that wait for them, and notify them."""
+        await self.call(self.journal.store_questions, questions)
+        self.schedule_notification()
 
     def transition(self, key: str, event: Event) -> Awaitable[CallRecord]:
         """Apply an event to a record."""

@@ -1,7 +1,7 @@
 """The journal for people: what ran, who answered what, what is pending, what may be deleted."""
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,6 +136,23 @@ class JournalAdmin:
             for row in rows
         ]
 
+    def not_notified(self, channel: str, views: Sequence[ApprovalView]) -> list[ApprovalView]:
+        """Return those of some calls that people were not notified of through a channel."""
+        keys = [view.call.record.key for view in views]
+        rows = self._db.fetch_rows(schema.SELECT_NOTIFIED, channel=channel, keys=keys)
+        sent = {(row["key"], row["starts"]) for row in rows}
+        return [
+            view for view in views if (view.call.record.key, view.call.record.starts) not in sent
+        ]
+
+    def record_notifications(self, channel: str, views: Sequence[ApprovalView]) -> None:
+        """Store that people were notified of some calls."""
+        records = [view.call.record for view in views]
+        sent = {"channel": channel, "at": self._db.now()}
+        rows = [{"key": record.key, "starts": record.starts, **sent} for record in records]
+        with self._db.transaction() as db:
+            execute_many(db, schema.INSERT_NOTIFICATION, rows)
+
     def newest_change(self) -> int:
         """Return a number that grows with every change of a call: question, vote or transition."""
         [row] = self._db.fetch_rows(schema.SELECT_NEWEST_CHANGE)
@@ -193,6 +210,7 @@ class JournalAdmin:
                 keys = fetch_rows(db, schema.SELECT_PRUNABLE, before=before, limit=PRUNE_BATCH)
                 execute_many(db, schema.DELETE_HISTORY, keys)
                 execute_many(db, schema.DELETE_QUESTION, keys)
+                execute_many(db, schema.DELETE_NOTIFICATION, keys)
                 execute_many(db, schema.DELETE_CALL, keys)
             deleted += len(keys)
         with self._db.transaction() as db:

@@ -101,6 +101,16 @@ approvals = sa.Table(
     sa.Index("bighub_approvals_by_agent", "agent", "resumed"),
 )
 
+# Which waiting calls people were notified of, by channel; once more after each start.
+notifications = sa.Table(
+    "bighub_notifications",
+    metadata,
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("starts", sa.Integer, primary_key=True),
+    sa.Column("channel", sa.String(64), primary_key=True),
+    sa.Column("at", sa.Double, nullable=False),
+)
+
 # Work that is no tool call, such as a run that continues; a claim is released by deleting it.
 claims = sa.Table(
     "bighub_claims",
@@ -194,6 +204,10 @@ UPSERT_QUESTION = f"""
         runner = excluded.runner, resumed = 0, body = excluded.body"""
 UPDATE_RUNNER = "UPDATE bighub_approvals SET runner = :runner, resumed = 0 WHERE key = :key"
 DELETE_QUESTION = "DELETE FROM bighub_approvals WHERE key = :key"
+SELECT_NOTIFIED = """
+    SELECT key, starts FROM bighub_notifications WHERE channel = :channel AND key IN :keys"""
+INSERT_NOTIFICATION = f"{_insert(notifications)} ON CONFLICT DO NOTHING"
+DELETE_NOTIFICATION = "DELETE FROM bighub_notifications WHERE key = :key"
 
 _FINAL = _listing(FINAL_STATES)
 # Calls with undelivered reports are kept, and so are all calls of a thread with an open call.

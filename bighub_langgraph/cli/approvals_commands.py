@@ -1,0 +1,315 @@
+"""The `approvals` commands: list, show and answer the calls that wait for a person."""
+
+import getpass
+import json as json_module
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bighub_langgraph.cli import console
+from bighub_langgraph.cli.calls import KeyArgument, parse_duration
+from bighub_langgraph.cli.options import DEFAULT_JOURNAL, JournalOption, JsonOption, open_journal
+from bighub_langgraph.core.evidence import describe_risk
+from bighub_langgraph.core.jsonable import to_jsonable, truncate
+from bighub_langgraph.core.models import Answer
+
+if TYPE_CHECKING:
+    from bighub_langgraph.approvals.cards import ApprovalCard
+    from bighub_langgraph.approvals.inbox import ApprovalInbox
+
+NOT_RECORDED = 1
+# How often `--watch` looks for changes, in seconds.
+WATCH_INTERVAL = 0.5
+LONGEST_VALUE = 2_000
+
+approvals = typer.Typer(
+    help="List, show and answer the calls that wait for a person.", no_args_is_help=True
+)
+ByOption = Annotated[str, typer.Option(help="Who answers; your login by default.")]
+CommentOption = Annotated[str, typer.Option(help="For the history and for BIGHUB.")]
+
+
+@approvals.command("list")
+def list_approvals(  # noqa: PLR0917 - typer makes options of them
+    location: JournalOption = DEFAULT_JOURNAL,
+    agent: Annotated[str | None, typer.Option(help="Only calls of this agent.")] = None,
+    tool: Annotated[str | None, typer.Option(help="Only calls of this tool.")] = None,
+    thread: Annotated[str | None, typer.Option(help="Only calls of this thread.")] = None,
+    min_risk: Annotated[float | None, typer.Option(help="Only calls of this risk or more.")] = None,
+    longer_than: Annotated[
+        float | None,
+        typer.Option(
+            "--waiting-longer-than",
+            parser=parse_duration,
+            metavar="AGE",
+            help="Waiting for 90s, 30m, 12h, 7d.",
+        ),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many calls to list.")] = 50,
+    watch: Annotated[bool, typer.Option("--watch", help="List again when one changes.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """List the calls that wait for a person, the riskiest first.
+
+    With `--watch` it goes on until Ctrl-C; with `--json`, too, it prints each call that is new or
+    has changed as one line.
+
+    **Examples**
+
+    ```
+    bighub-langgraph approvals list --watch
+    bighub-langgraph approvals list --agent support-desk --min-risk 0.5 --json
+    ```
+
+    Exit codes: 0 done, 2 for bad usage or a journal that cannot be opened.
+    """
+    filters = {"agent": agent, "tool": tool, "thread": thread, "min_risk": min_risk}
+    filters |= {"longer_than": longer_than, "limit": limit}
+    with _open_inbox(location) as inbox, suppress(KeyboardInterrupt):
+        seen: dict[str, int] = {}
+        for cards in _listings(inbox, filters, watch=watch):
+            if not json:
+                _print_table(cards, clear=watch)
+            elif not watch:
+                console.print_json([_card_to_json(card) for card in cards])
+            else:
+                seen = _print_changes(inbox, cards, seen)
+
+
+@approvals.command("show")
+def show_approval(
+    key: KeyArgument, location: JournalOption = DEFAULT_JOURNAL, json: JsonOption = False
+) -> None:
+    """Show one call with everything that a person needs to answer about it.
+
+    **Example**
+
+    ```
+    bighub-langgraph approvals show 4f1c09ab
+    ```
+
+    Exit codes: 0 done, 2 for bad usage or a call that does not exist.
+    """
+    with _open_inbox(location) as inbox:
+        card = inbox.get(key)
+    if json:
+        console.print_json(_card_to_json(card))
+        return
+    head = {
+        "key": card.key,
+        "call": f"{card.tool}, {describe_risk(_risk_of(card))}",
+        "agent": card.agent or "none: its caller resumes it",
+        "thread": card.thread,
+        "state": _state_of(card),
+        "asked": f"{console.format_time(card.asked_at)} UTC",
+        "expires": card.expires_at and f"{console.format_time(card.expires_at)} UTC",
+        "allowed": ", ".join(card.allowed),
+        "approved by": ", ".join(vote.approver or "unnamed" for vote in card.votes),
+        "approvals": f"{card.required_approvals} needed" if card.required_approvals > 1 else "",
+        "approvers": ", ".join(card.approvers),
+    }
+    for name, text in head.items():
+        if text:
+            console.print_line(f"{name:>12}  {text}")
+    rows = [(name, _format_value(value)) for name, value in card.arguments.items()]
+    console.print_table("\nArguments", ("name", "value"), rows)
+    for line in ["", *card.description.splitlines()]:
+        console.print_line(line)
+
+
+@approvals.command("approve")
+def approve_call(
+    key: KeyArgument,
+    location: JournalOption = DEFAULT_JOURNAL,
+    comment: CommentOption = "",
+    by: ByOption = "",
+) -> None:
+    """Approve a call. Its agent goes on when its thread is resumed, or by its worker.
+
+    A name in the terminal is not verified, so calls that need several people or certain people are
+    approved on the page.
+
+    **Example**
+
+    ```
+    bighub-langgraph approvals approve 4f1c09ab --comment "receipt checked"
+    ```
+
+    Exit codes: 0 done, 1 if the answer does not count, 2 for bad usage.
+    """
+    _answer(location, key, Answer.APPROVE, by, comment=comment)
+
+
+@approvals.command("reject")
+def reject_call(
+    key: KeyArgument,
+    reason: Annotated[str, typer.Option(help="Why; the model and BIGHUB read it.")],
+    location: JournalOption = DEFAULT_JOURNAL,
+    by: ByOption = "",
+) -> None:
+    """Reject a call; it does not run.
+
+    **Example**
+
+    ```
+    bighub-langgraph approvals reject 4f1c09ab --reason "the order was never paid"
+    ```
+
+    Exit codes: 0 done, 1 if the answer does not count, 2 for bad usage.
+    """
+    _answer(location, key, Answer.REJECT, by, text=reason)
+
+
+@approvals.command("edit")
+def edit_call(  # noqa: PLR0917 - typer makes options of them
+    key: KeyArgument,
+    location: JournalOption = DEFAULT_JOURNAL,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A new value, as JSON or text."),
+    ] = None,
+    removed: Annotated[
+        list[str] | None, typer.Option("--remove", metavar="NAME", help="Leave it out.")
+    ] = None,
+    comment: CommentOption = "",
+    by: ByOption = "",
+) -> None:
+    """Change the arguments of a call and approve it so; BIGHUB evaluates it again.
+
+    A name is that of an argument, or a JSON pointer to a part of one. What is not named stays as it
+    is, and so do the arguments that are not shown.
+
+    **Example**
+
+    ```
+    bighub-langgraph approvals edit 4f1c09ab --set amount=20 --set /items/0/name='"chair"'
+    ```
+
+    Exit codes: 0 done, 1 if the answer does not count, 2 for bad usage.
+    """
+    edit = {}
+    for change in changes or ():
+        name, separator, text = change.partition("=")
+        if not separator:
+            console.fail(f"--set {change}: write NAME=VALUE")
+        edit[_pointer(name)] = _parse_value(text)
+    pointers = tuple(map(_pointer, removed or ()))
+    _answer(location, key, Answer.EDIT, by, comment=comment, edit=edit, removed=pointers)
+
+
+@contextmanager
+def _open_inbox(location: str) -> "Iterator[ApprovalInbox]":
+    """Open the inbox of a journal; exit where a key names no call, or an answer does not count."""
+    from bighub_langgraph.approvals.inbox import ApprovalError, ApprovalInbox, ApprovalNotFound
+    from bighub_langgraph.core.approval_answers import InvalidApprovalResponse
+
+    with open_journal(location) as journal:
+        try:
+            yield ApprovalInbox(journal)
+        except ApprovalNotFound as error:
+            console.fail(f"{error}; see `approvals list`")
+        except (ApprovalError, InvalidApprovalResponse) as error:
+            console.fail(str(error), NOT_RECORDED)
+
+
+def _answer(location: str, key: str, answer: Answer, by: str, **details: Any) -> None:
+    from bighub_langgraph.approvals.cards import Approver
+
+    approver = Approver(by or getpass.getuser())
+    with _open_inbox(location) as inbox:
+        card = inbox.get(key)
+        if card.outcome_unknown:
+            console.fail(
+                f"{_name(card)} was started, and its outcome is unknown; see `calls resolve`",
+                NOT_RECORDED,
+            )
+        receipt = inbox.answer(card.key, answer, approver=approver, version=card.version, **details)
+    what = "" if receipt.is_final else f"; {receipt.missing} more must approve it"
+    console.print_line(f"{_name(card)} is now {_state_of(receipt.card)}{what}")
+
+
+def _listings(
+    inbox: "ApprovalInbox", filters: dict[str, Any], *, watch: bool
+) -> "Iterator[list[ApprovalCard]]":
+    """Yield what waits; with `watch` again after each change."""
+    while True:
+        change = inbox.newest_change()
+        yield list(inbox.list(**filters))
+        while watch and inbox.newest_change() == change:
+            time.sleep(WATCH_INTERVAL)
+        if not watch:
+            return
+
+
+def _print_table(cards: "list[ApprovalCard]", *, clear: bool) -> None:
+    if clear:
+        console.stdout().clear()  # nothing where the output is no terminal
+    rows = [
+        (
+            *(card.key[: console.SHORT_KEY], card.tool, card.agent),
+            *(describe_risk(_risk_of(card)), console.format_time(card.asked_at)),
+            "" if card.expires_at is None else console.format_time(card.expires_at),
+        )
+        for card in cards
+    ]
+    columns = ("key", "tool", "agent", "risk", "asked (UTC)", "expires (UTC)")
+    console.print_table(f"{len(rows)} calls wait for a person", columns, rows)
+
+
+def _print_changes(
+    inbox: "ApprovalInbox", cards: "list[ApprovalCard]", seen: dict[str, int]
+) -> dict[str, int]:
+    """Print the calls that changed, and those that wait no more; return the newest changes."""
+    waiting = {card.key: card for card in cards}
+    ended = [inbox.get(key) for key in seen if key not in waiting]
+    for card in [*cards, *ended]:
+        if seen.get(card.key) != card.change:
+            print(json_module.dumps(_card_to_json(card)), flush=True)
+    return {card.key: card.change for card in cards}
+
+
+def _name(card: "ApprovalCard") -> str:
+    return f"{card.tool} {card.key[: console.SHORT_KEY]}"
+
+
+def _state_of(card: "ApprovalCard") -> str:
+    return "unknown" if card.outcome_unknown else card.state.value
+
+
+def _risk_of(card: "ApprovalCard") -> float | None:
+    return card.record.decision.risk_score if card.record.decision is not None else None
+
+
+def _format_value(value: object) -> str:
+    return truncate(json_module.dumps(value, ensure_ascii=False), LONGEST_VALUE)
+
+
+def _pointer(name: str) -> str:
+    """Return the JSON pointer of an argument's name."""
+    return name if name.startswith("/") else f"/{name.replace('~', '~0')}"
+
+
+def _parse_value(text: str) -> Any:
+    try:
+        return json_module.loads(text)
+    except ValueError:
+        return text
+
+
+_SHOWN = (
+    *("key", "agent", "thread", "tool", "call_id", "version", "arguments", "locked"),
+    *("description", "evidence", "allowed", "approvers", "required_approvals"),
+    *("asked_at", "expires_at", "outcome_unknown"),
+)
+
+
+def _card_to_json(card: "ApprovalCard") -> dict[str, Any]:
+    votes = [
+        {"approver": vote.approver, "verified": vote.verified, "at": vote.at} for vote in card.votes
+    ]
+    fields = {name: getattr(card, name) for name in _SHOWN}
+    value: dict[str, Any] = to_jsonable({**fields, "state": _state_of(card), "votes": votes})
+    return value
