@@ -22,6 +22,11 @@ class InvalidApprovalResponse(BighubGuardError):
 RECORDED: Mapping[str, str] = {"type": "recorded"}
 
 
+def is_recorded(response: object) -> bool:
+    """Whether a response only says that the answers are in the journal."""
+    return isinstance(response, Mapping) and response == RECORDED
+
+
 @dataclass(frozen=True, slots=True)
 class PendingApproval:
     """One call that a person was asked about, and the answers that are allowed.

@@ -5,7 +5,7 @@ The flow is written once, for sync and async callers; see `bighub_langgraph.core
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bighub_langgraph.core.decision import fallback_decision, parse_decision, resolve_verdict
 from bighub_langgraph.core.errors import EngineError, InvalidCall
@@ -154,7 +154,7 @@ def _with_decision(  # noqa: PLR0917 - each has its own type
     made = DecisionMade(
         decision,
         resolve_verdict(decision, floor, settings.minimum_mode),
-        approval=edit.approval if edit else None,
+        approval=replace(edit.approval, edit=None) if edit else None,
         edited_from=edit.edited_from if edit else None,
         expires_at=at + lifetime if lifetime else None,
     )

@@ -307,6 +307,10 @@ class Ports:
         await self.call(self.journal.store_questions, questions)
         self.schedule_notification()
 
+    def take_questions(self, keys: Sequence[str]) -> Awaitable[None]:
+        """Keep that this process goes on with the threads that asked about some calls."""
+        return self.call(self.journal.take_questions, keys)
+
     def transition(self, key: str, event: Event) -> Awaitable[CallRecord]:
         """Apply an event to a record."""
         return self.call(self.journal.transition, key, event, self.reporting)

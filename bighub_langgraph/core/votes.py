@@ -1,6 +1,7 @@
 """Whose approval of a call counts."""
 
-from bighub_langgraph.core.models import Answer, Approval, CallRecord
+from bighub_langgraph.core.evidence import one_line
+from bighub_langgraph.core.models import Answer, Approval, CallRecord, State
 
 
 def find_objection(record: CallRecord, approval: Approval) -> str:
@@ -28,3 +29,13 @@ def find_objection(record: CallRecord, approval: Approval) -> str:
 def missing_approvals(record: CallRecord) -> int:
     """Return how many more people have to approve a call that waits."""
     return max(record.requirement.approvals - len(record.votes), 0)
+
+
+def describe_votes(record: CallRecord) -> str:
+    """Return who has approved a call that several people have to approve; "" for any other."""
+    requirement = record.requirement
+    if requirement.approvals == 1 or record.state is not State.AWAITING:
+        return ""
+    names = " and ".join(one_line(vote.approver) for vote in record.votes)
+    approved = f"; {names} approved it" if names else ""
+    return f"{requirement.approvals} people who are signed in have to approve it{approved}."

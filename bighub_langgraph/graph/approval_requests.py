@@ -15,18 +15,27 @@ from bighub_langgraph.core.approval_answers import (
     PendingApproval,
     block_call,
     build_answer_schema,
+    is_recorded,
     parse_answers,
     record_answer,
 )
 from bighub_langgraph.core.errors import InvalidCall
-from bighub_langgraph.core.evidence import build_evidence, describe_call, one_line
-from bighub_langgraph.core.jsonable import copy_jsonable
+from bighub_langgraph.core.evidence import build_evidence, one_line
+from bighub_langgraph.core.lifecycle import EditApplied
 from bighub_langgraph.core.models import Answer, Approval, CallRecord, State, ToolCall
-from bighub_langgraph.core.policy import GuardSettings, build_evaluation_request
-from bighub_langgraph.core.ports import Ports
+from bighub_langgraph.core.policy import GuardSettings
+from bighub_langgraph.core.ports import ApprovalQuestion, Ports
 from bighub_langgraph.core.recovery import resolve_unknown
 from bighub_langgraph.core.reporting import build_event
+from bighub_langgraph.core.votes import find_objection
+from bighub_langgraph.graph.approval_questions import (
+    build_question,
+    describe_question,
+    states_shown,
+)
+from bighub_langgraph.graph.edits import apply_edit, check_edit
 from bighub_langgraph.graph.langgraph_internals import (
+    ServerUser,
     StoredQuestions,
     ask,
     authenticated_user,
@@ -35,14 +44,22 @@ from bighub_langgraph.graph.langgraph_internals import (
     unreadable_interrupts,
     was_resumed,
 )
-from bighub_langgraph.graph.plan import CHANNEL, Plan, PlannedCall, next_action, plan_call, subplan
+from bighub_langgraph.graph.plan import (
+    CHANNEL,
+    Plan,
+    PlannedCall,
+    next_action,
+    plan_call,
+    reject_call,
+    subplan,
+)
 from bighub_langgraph.graph.tool_execution import GraphHost
 from bighub_langgraph.graph.tool_messages import emit_event
-from bighub_langgraph.graph.validation import find_argument_errors, parameter_names
 
 log = logging.getLogger("bighub_langgraph")
 
 NOT_UNDERSTOOD = "the answer to the question about it was not understood: {}"
+_UNCLEAR = "The last answer was not understood: {}"
 
 _ASKABLE = frozenset({State.AWAITING, State.UNKNOWN})
 
@@ -77,12 +94,13 @@ async def ask_person(
         answers = await request.ask(config, host)
     except InvalidApprovalResponse as error:
         if not twice:
-            return subplan(plan, plan["calls"], unclear=str(error))
+            return subplan(plan, plan["calls"], unclear=_UNCLEAR.format(one_line(str(error))))
         request.ask_again(str(error), config)
         return await _end_calls(plan, records, NOT_UNDERSTOOD.format(error), host)
     answered_calls = await request.record_answers(answers, config, host.ports)
-    planned = {call.planned["id"]: call.planned for call in answered_calls}
-    return subplan(plan, [planned.get(call["id"], call) for call in plan["calls"]])
+    if twice and all(call.planned["next"] == "ask" for call in answered_calls):
+        request.ask_more(config)
+    return subplan(plan, [call.planned for call in answered_calls], unclear=request.note)
 
 
 async def _end_calls(
@@ -97,9 +115,10 @@ async def _end_calls(
 
 
 class AnsweredCall(NamedTuple):
-    """One call after its answer, with what comes next, and the record that was asked about.
+    """One call after the question, with what comes next, and the record that was asked about.
 
-    After an edit that came first, `planned` is the edited call, which is evaluated next.
+    It is asked about again where no answer counts yet. After an edit that came first, `planned` is
+    the edited call, which is evaluated next.
     """
 
     planned: PlannedCall
@@ -129,6 +148,7 @@ class ApprovalRequest:
         self._allow_edits = allow_edits
         self._pending = self._pending_approvals({})
         self._taken: Sequence[Any] = ()
+        self.note = ""  # why an answer does not count
 
     async def ask(
         self, config: RunnableConfig, host: GraphHost, *, checked: bool = False
@@ -150,13 +170,20 @@ class ApprovalRequest:
         payload, answers, read = self._payload(), stored.answers, shown is not None
         if shown is not None:
             payload = shown.value
-            self._pending = self._pending_approvals(_states_shown(payload))
-        elif answers and not any(record.state in _ASKABLE for _, record in self._calls.values()):
+            self._pending = self._pending_approvals(states_shown(payload))
+        elif not any(record.state in _ASKABLE for _, record in self._calls.values()):
+            if not answers:  # answered in the journal before the question was stored
+                return []
             answers, read = (), True  # answered in this task, before the tool interrupted it
         reference = {
             "interrupt_id": shown.id if shown else None,
             "is_addressed": shown is None or is_addressed(config, stored),
         }
+        if read:
+            keys = [record.key for _, record in self._calls.values()]
+            await host.ports.take_questions(keys)
+        else:
+            await host.ports.store_questions(self._questions(config))
         schema = self._schema(lambda response: self._parse(response, **reference), checked=checked)
         response = ask(payload, config, schema, answers, read=read)
         self._taken = [*answers, response]
@@ -168,15 +195,44 @@ class ApprovalRequest:
         Returns after a second answer that was not understood, unless it is the first one again.
         """
         *earlier, response = self._taken
-        if not earlier or earlier[-1] == response:
-            self._plan = subplan(self._plan, self._plan["calls"], unclear=unclear)
-            ask(self._payload(), config, None, self._taken, read=False)
+        if all(item == response or is_recorded(item) for item in earlier):
+            self.note = _UNCLEAR.format(one_line(unclear))
+            self.ask_more(config)
+
+    def ask_more(self, config: RunnableConfig) -> None:
+        """Interrupt with the same question, since no answer to it counts yet."""
+        self._plan = subplan(self._plan, self._plan["calls"], unclear=self.note)
+        ask(self._payload(), config, None, self._taken, read=False)
 
     async def record_answers(
         self, answers: Sequence[ApprovalAnswer], config: RunnableConfig, ports: Ports
     ) -> list[AnsweredCall]:
-        """Record answers in the journal. Where another answer came first, that one counts."""
-        return [await self._record_answer(answer, config, ports) for answer in answers]
+        """Record answers in the journal, and return all calls as the journal has them then.
+
+        Where another answer came first, that one counts.
+        """
+        edits = [await self._record_answer(answer, config, ports) for answer in answers]
+        edited_calls = {call.call_id: call for call in edits if call is not None}
+        records = await ports.find([record.key for _, record in self._calls.values()])
+        answered_calls = []
+        for call, before in self._calls.values():
+            record = records[before.key]
+            if before.state in _ASKABLE and record != before:
+                emit_event(build_event("approval", record))
+            answered_calls.append(
+                await self._plan_next(call, record, edited_calls.get(call["id"]), ports)
+            )
+        self._calls = {
+            call["id"]: (call, records[call["key"] or ""]) for call, _ in self._calls.values()
+        }
+        return answered_calls
+
+    def _questions(self, config: RunnableConfig) -> list[ApprovalQuestion]:
+        records = [record for _, record in self._calls.values()]
+        return [
+            build_question(pending, record, self._settings, self._tools, config)
+            for pending, record in zip(self._pending, records, strict=True)
+        ]
 
     def _payload(self) -> dict[str, Any]:
         requests = [self._action_request(*pair) for pair in self._calls.values()]
@@ -191,9 +247,9 @@ class ApprovalRequest:
         return {"action_requests": requests, "review_configs": configs}
 
     def _action_request(self, call: PlannedCall, record: CallRecord) -> dict[str, Any]:
-        description = self._describe(call, record)
+        description = describe_question(record, call["args"], self._settings, self._tools)
         if unclear := self._plan["unclear"]:
-            description = f"The last answer was not understood: {one_line(unclear)}\n{description}"
+            description = f"{unclear}\n{description}"
         return {
             "name": call["name"],
             "args": call["args"],
@@ -220,15 +276,17 @@ class ApprovalRequest:
         return Annotated[Any, BeforeValidator(check), WithJsonSchema(schema)]
 
     def _parse(self, response: object, **reference: Any) -> list[ApprovalAnswer]:
+        if is_recorded(response):
+            return []
         needed = self._settings.approvals.require_reference
         answers = parse_answers(response, self._pending, require_reference=needed, **reference)
         for answer in answers:
-            self._check_edit(answer)
+            check_edit(answer, self._tools, self._settings)
         return answers
 
     def _is_shown(self, value: object) -> bool:
         """Whether an interrupt asks what this request asks, about the same calls."""
-        shown = _states_shown(value)
+        shown = states_shown(value)
         return shown.keys() == {record.key for _, record in self._calls.values()} and all(
             shown[record.key] == (record.state, record.starts)
             for _, record in self._calls.values()
@@ -257,46 +315,46 @@ class ApprovalRequest:
             )
         return pending
 
-    def _describe(self, call: PlannedCall, record: CallRecord) -> str:
-        if (describe := self._settings.approvals.describe) is not None:
-            try:
-                return str(describe(record, copy_jsonable(call["args"])))
-            except Exception:
-                log.exception("describe= raised; the person reads the usual text")
-        tool = self._tools.get(call["name"])
-        return describe_call(record, call["args"], parameter_names(tool) if tool else None)
-
-    def _check_edit(self, answer: ApprovalAnswer) -> None:
-        if answer.arguments is None or not self._tools:
-            return
-        if answer.tool not in self._tools:
-            raise InvalidApprovalResponse(f"an edit names {answer.tool!r}, which is no tool here")
-        if error := find_argument_errors(self._tools[answer.tool], answer.arguments):
-            raise InvalidApprovalResponse(error)
-        try:  # the policy's own functions may raise for these arguments
-            edited = ToolCall("", "", answer.call_id, answer.tool, answer.arguments)
-            build_evaluation_request(edited, self._settings)
-        except InvalidCall as invalid:
-            raise InvalidApprovalResponse(str(invalid)) from invalid
-
     async def _record_answer(
         self, answer: ApprovalAnswer, config: RunnableConfig, ports: Ports
-    ) -> AnsweredCall:
+    ) -> ToolCall | None:
+        """Record one answer; return the call as it edits it."""
         call, record = self._calls[answer.call_id]
         edited = self._edited_call(answer, call)
         approval = self._approval(answer, edited, authenticated_user(config), ports.clock())
         pending = next(item for item in self._pending if item.call_id == answer.call_id)
-        record_it = resolve_unknown if pending.outcome_unknown else record_answer
-        record = await record_it(record, approval, ports)
-        emit_event(build_event("approval", record))
-        # Where another answer came first, that one counts.
-        recorded = record.approval if record.state is State.EDITED else None
-        if edited is not None and recorded is not None and recorded.edited_to == edited.key:
+        if objection := find_objection(record, approval):
+            self.note = f"The last answer about {call['name']} does not count: {objection}."
+        if not pending.outcome_unknown:
+            await record_answer(record, approval, ports)
+        elif not objection:
+            await resolve_unknown(record, approval, ports)
+        return edited
+
+    async def _plan_next(
+        self, call: PlannedCall, record: CallRecord, edited: ToolCall | None, ports: Ports
+    ) -> AnsweredCall:
+        """Return what comes next for a call, by the answer that came first."""
+        planned = call.copy()
+        planned["next"] = next_action(record, self._settings)
+        approval = record.approval
+        if record.state is not State.EDITED or approval is None:
+            return AnsweredCall(planned, record)
+        if approval.edit is not None:
+            try:
+                edited = apply_edit(call, self._plan, record, approval.edit)
+                answer = ApprovalAnswer(
+                    call["id"], Answer.EDIT, tool=call["name"], arguments=edited.arguments
+                )
+                check_edit(answer, self._tools, self._settings)
+            except (InvalidCall, InvalidApprovalResponse) as error:
+                reject_call(planned, f"{call['name']} did not run: a person's edit failed: {error}")
+                return AnsweredCall(planned, record)
+            record = await ports.transition_or_load(record.key, EditApplied(edited.key))
+            approval = record.approval
+        if edited is not None and approval is not None and approval.edited_to == edited.key:
             planned = plan_call(edited, None, "evaluate")
             planned["edited_from"] = record.key
-        else:
-            planned = call.copy()
-            planned["next"] = next_action(record, self._settings)
         return AnsweredCall(planned, record)
 
     def _edited_call(self, answer: ApprovalAnswer, call: PlannedCall) -> ToolCall | None:
@@ -307,7 +365,7 @@ class ApprovalRequest:
         return ToolCall(plan["thread"], plan["turn"], call["id"], answer.tool, arguments)
 
     def _approval(
-        self, answer: ApprovalAnswer, edited: ToolCall | None, user: str | None, at: float
+        self, answer: ApprovalAnswer, edited: ToolCall | None, user: ServerUser | None, at: float
     ) -> Approval:
         lifetime = self._settings.approvals.expires_after
         return Approval(
@@ -315,19 +373,9 @@ class ApprovalRequest:
             at=at,
             text=answer.text,
             comment=answer.comment,
-            approver=user or answer.approver,
+            approver=user.name if user else answer.approver,
             verified=user is not None,
+            roles=user.roles if user else (),
             expires_at=None if lifetime is None else at + lifetime,
             edited_to=edited.key if edited else "",
         )
-
-
-def _states_shown(value: object) -> dict[str, tuple[str, int]]:
-    """Return the states and starts of the calls that an interrupt of the guard shows, by key."""
-    requests = value.get("action_requests", [value]) if isinstance(value, Mapping) else ()
-    shown = [item.get(CHANNEL) for item in requests if isinstance(item, Mapping)]
-    return {
-        item["key"]: (item["state"], item["starts"])
-        for item in shown
-        if isinstance(item, Mapping) and item.keys() >= {"key", "state", "starts"}
-    }

@@ -84,11 +84,21 @@ def execution_info(config: RunnableConfig) -> ExecutionInfo | None:
     return None if runtime is None else runtime.execution_info
 
 
-def authenticated_user(config: RunnableConfig) -> str | None:
+class ServerUser(NamedTuple):
+    """A user that the server has authenticated, and the permissions that the server grants."""
+
+    name: str
+    roles: tuple[str, ...]
+
+
+def authenticated_user(config: RunnableConfig) -> ServerUser | None:
     """Return the user that the server has authenticated, if a server runs the graph."""
     runtime = runtime_of(config)
     server = None if runtime is None else runtime.server_info
-    return None if server is None or server.user is None else str(server.user.identity)
+    if server is None or server.user is None:
+        return None
+    permissions = getattr(server.user, "permissions", None) or ()
+    return ServerUser(str(server.user.identity), tuple(map(str, permissions)))
 
 
 def surrounding_state(config: RunnableConfig) -> Any:

@@ -153,14 +153,14 @@ async def evaluate(
 ) -> list[CallRecord | RefusedCall]:
     """Evaluate calls of a turn; new decisions go to `on_decision` and to the custom stream."""
     runtime = host.runtime
-    session = thread_id_of(config) or turn
+    session, user = thread_id_of(config) or turn, authenticated_user(config)
     return await evaluate_calls(
         calls,
         runtime.settings,
         host.ports,
         session=session,
         trajectory=session,
-        requested_by=authenticated_user(config) or "",
+        requested_by=user.name if user else "",
         on_new=lambda record: emit_event(runtime.emit_decision(record)),
     )
 

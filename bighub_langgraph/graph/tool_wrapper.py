@@ -166,6 +166,8 @@ class _WrappedCall:
 
     async def _run_edited(self, planned: PlannedCall, original: ToolCall) -> Update:
         """Run what a person made of the call, if the journal has the edit."""
+        if error := planned.get("error"):
+            return [error_message(planned["name"], planned["id"], error)]
         [item] = await evaluation_items(self.plan, [planned], self.host.ports)
         if not isinstance(item, EditedCall):
             return await self._run(self.request, original)
@@ -254,7 +256,9 @@ class _WrappedCall:
             reason = NOT_UNDERSTOOD.format(error)
             return await block_call(record, reason, self.host.ports), None
         [answered] = await question.record_answers(answers, config, self.host.ports)
-        is_edited = answered.planned["next"] == "evaluate"
+        if answered.planned["next"] == "ask":
+            question.ask_more(config)
+        is_edited = answered.planned["next"] == "evaluate" or "error" in answered.planned
         return answered.record, answered.planned if is_edited else None
 
     def _is_answered_here(self, record: CallRecord) -> bool:
@@ -263,7 +267,9 @@ class _WrappedCall:
         It takes it again, so that a question of the tool itself does not get it.
         """
         was_answered = record.state is State.EDITED or (
-            record.state is State.PAUSED and record.approval and record.edited_from is None
+            record.state in {State.ALLOWED, State.PAUSED}
+            and record.approval
+            and record.edited_from is None
         )
         # The plan has what was answered before this task.
         is_planned = any(

@@ -1,0 +1,113 @@
+"""What is stored of a question for a person, so that other processes can show it."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import BaseTool
+
+from bighub_langgraph.core.approval_answers import PendingApproval
+from bighub_langgraph.core.argument_patch import build_pointer
+from bighub_langgraph.core.evidence import build_evidence, describe_call
+from bighub_langgraph.core.jsonable import copy_jsonable, to_jsonable
+from bighub_langgraph.core.models import CallRecord
+from bighub_langgraph.core.policy import GuardSettings
+from bighub_langgraph.core.ports import ApprovalQuestion
+from bighub_langgraph.core.reporting import ReportingConfig
+from bighub_langgraph.core.votes import describe_votes
+from bighub_langgraph.graph.langgraph_internals import execution_info
+from bighub_langgraph.graph.plan import CHANNEL, thread_id_of
+from bighub_langgraph.graph.validation import parameter_names
+
+log = logging.getLogger("bighub_langgraph")
+
+
+def build_question(
+    pending: PendingApproval,
+    record: CallRecord,
+    settings: GuardSettings,
+    tools: Mapping[str, BaseTool],
+    config: RunnableConfig,
+) -> ApprovalQuestion:
+    """Build what people are shown of a call, without what is redacted."""
+    info, tool = execution_info(config), tools.get(record.tool)
+    shown = record.request.context.get("arguments")
+    arguments = shown if isinstance(shown, Mapping) else {}
+    own_text = settings.approvals.describe is not None
+    text = describe_question(record, pending.arguments if own_text else arguments, settings, tools)
+    return ApprovalQuestion(
+        key=record.key,
+        agent=settings.name,
+        thread=thread_id_of(config) or record.thread,
+        namespace=info.checkpoint_ns if info is not None else "",
+        schema=_schema_of(tool),
+        tool_description=tool.description if tool is not None else "",
+        description=str(ReportingConfig(redact=settings.redact).redact_value(text)),
+        evidence=to_jsonable(build_evidence(record)),
+        arguments=arguments,
+        locked=tuple(_find_redacted(pending.arguments, shown)),
+        allowed=tuple(answer.value for answer in pending.allowed),
+        allow_tool_change=pending.allow_tool_change,
+    )
+
+
+def describe_question(
+    record: CallRecord,
+    arguments: Mapping[str, Any],
+    settings: GuardSettings,
+    tools: Mapping[str, BaseTool],
+) -> str:
+    """Return the text that a person reads."""
+    text = ""
+    if (describe := settings.approvals.describe) is not None:
+        try:
+            text = str(describe(record, copy_jsonable(arguments)))
+        except Exception:
+            log.exception("describe= raised; the person reads the usual text")
+    tool = tools.get(record.tool)
+    text = text or describe_call(record, arguments, parameter_names(tool) if tool else None)
+    return "\n".join(filter(None, [text, describe_votes(record)]))
+
+
+def states_shown(value: object) -> dict[str, tuple[str, int]]:
+    """Return the states and starts of the calls that an interrupt of the guard shows, by key.
+
+    Of any other interrupt it returns nothing.
+    """
+    requests = value.get("action_requests", [value]) if isinstance(value, Mapping) else ()
+    shown = [item.get(CHANNEL) for item in requests if isinstance(item, Mapping)]
+    return {
+        item["key"]: (item["state"], item["starts"])
+        for item in shown
+        if isinstance(item, Mapping) and item.keys() >= {"key", "state", "starts"}
+    }
+
+
+def _schema_of(tool: BaseTool | None) -> dict[str, Any]:
+    """Return the JSON schema of a tool's arguments; an empty one where there is none."""
+    if tool is None:
+        return {}
+    try:
+        schema: Any = tool.tool_call_schema
+        return dict(to_jsonable(schema if isinstance(schema, dict) else schema.model_json_schema()))
+    except Exception:  # a type that JSON Schema cannot express
+        log.exception("%s has no JSON schema, so its arguments are edited as JSON", tool.name)
+        return {}
+
+
+def _find_redacted(
+    original: object, shown: object, path: tuple[str | int, ...] = ()
+) -> Iterator[str]:
+    """Yield the JSON pointers of the parts that are shown otherwise than they are."""
+    if isinstance(original, Mapping) and isinstance(shown, Mapping):
+        for name, member in shown.items():
+            yield from _find_redacted(original.get(name, _MISSING), member, (*path, name))
+    elif isinstance(original, list) and isinstance(shown, list) and len(original) == len(shown):
+        for index, pair in enumerate(zip(original, shown, strict=True)):
+            yield from _find_redacted(*pair, (*path, index))
+    elif original != shown:
+        yield build_pointer(path)
+
+
+_MISSING = object()
