@@ -1,0 +1,440 @@
+"""The approval page: what waits, one call with its answers, and the history."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
+from fastapi.staticfiles import StaticFiles
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from bighub_langgraph import __version__
+from bighub_langgraph.approvals.accounts import LINK, Accounts, User
+from bighub_langgraph.approvals.cards import ApprovalCard, Approver
+from bighub_langgraph.approvals.edits import check_edit
+from bighub_langgraph.approvals.inbox import (
+    AlreadyAnswered,
+    ApprovalError,
+    ApprovalInbox,
+    ApprovalNotFound,
+    NotAllowedToAnswer,
+)
+from bighub_langgraph.approvals.web import presentation
+from bighub_langgraph.approvals.web.edit_form import InvalidField, build_fields, read_patch
+from bighub_langgraph.approvals.web.visitors import (
+    SESSION_COOKIE,
+    PageError,
+    Visitor,
+    Visitors,
+    read_form,
+)
+from bighub_langgraph.core.approval_answers import InvalidApprovalResponse
+from bighub_langgraph.core.models import Answer, State
+from bighub_langgraph.local.server.auth_and_rate_limits import RateLimiter
+
+PAGE_SIZE = 100
+SIGN_INS_PER_MINUTE = 10  # of an address, and for a name
+CHANGE_AGE = 1.0  # seconds for which the newest change number is used again
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    # With "no-referrer" browsers hide where a form comes from.
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+FILTERS = ("agent", "tool", "actor", "domain", "thread")
+_STATUS: dict[type[Exception], int] = {
+    AlreadyAnswered: 409,
+    ApprovalNotFound: 404,
+    NotAllowedToAnswer: 403,
+    InvalidApprovalResponse: 422,
+    InvalidField: 422,
+}
+REFUSALS = (ApprovalError, InvalidApprovalResponse, InvalidField)
+
+
+def create_app(inbox: ApprovalInbox, accounts: Accounts, visitors: Visitors) -> FastAPI:
+    """Return the page's application."""
+    page = _Page(inbox, accounts, visitors)
+    app = FastAPI(title="Approvals", openapi_url=None, docs_url=None, redoc_url=None)
+    app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
+    gets: dict[str, Callable[..., Any]] = {
+        "/": page.show_inbox,
+        "/calls/{key}": page.show_call,
+        "/history": page.show_history,
+        "/changes": page.show_changes,
+        "/sign-in": page.show_sign_in,
+    }
+    posts: dict[str, Callable[..., Any]] = {
+        "/answers": page.answer_several,
+        "/calls/{key}": page.answer_call,
+        "/calls/{key}/check": page.check_edit,
+        "/sign-in": page.sign_in,
+        "/sign-out": page.sign_out,
+    }
+    for path, endpoint in gets.items():
+        app.add_api_route(path, endpoint, methods=["GET"], response_model=None)
+    for path, endpoint in posts.items():
+        app.add_api_route(path, endpoint, methods=["POST"], response_model=None)
+    app.add_exception_handler(PageError, page.show_error)
+    app.add_exception_handler(ApprovalNotFound, page.show_error)
+    app.add_exception_handler(404, page.show_error)
+    app.add_exception_handler(405, page.show_error)
+    app.middleware("http")(page.check_host)
+    app.add_middleware(_HeadersMiddleware)
+    return app
+
+
+class _HeadersMiddleware:
+    """Adds the headers of `HEADERS` to every response."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+class SignedOut(PageError):
+    """The request needs somebody who is signed in."""
+
+    def __init__(self) -> None:
+        super().__init__(401, "You are signed out, so nothing was changed. Sign in to go on.")
+
+
+class Sent(NamedTuple):
+    """A form of this page that a signed-in user sent."""
+
+    visitor: Visitor
+    user: User
+    fields: list[tuple[str, str]]
+
+    @property
+    def form(self) -> dict[str, str]:
+        """The fields by name."""
+        return dict(self.fields)
+
+
+def _visitor(request: Request) -> Visitor:
+    visitors: Visitors = request.app.state.visitors
+    request.state.visitor = visitor = visitors.identify(request)
+    return visitor
+
+
+def _signed_in(request: Request) -> User:
+    user = _visitor(request).user
+    if user is None:
+        raise SignedOut
+    return user
+
+
+async def _sent_form(request: Request) -> list[tuple[str, str]]:
+    """Return a form that this page made for this visitor, and nobody else's."""
+    visitors: Visitors = request.app.state.visitors
+    visitors.check_origin(request)
+    fields = await read_form(request)
+    visitor = await run_in_threadpool(_visitor, request)
+    if visitor.user is None and request.url.path != "/sign-in":
+        raise SignedOut
+    visitors.check_form(visitor, dict(fields))
+    return fields
+
+
+def _sent(request: Request, fields: list[tuple[str, str]] = Depends(_sent_form)) -> Sent:
+    visitor: Visitor = request.state.visitor
+    if visitor.user is None:
+        raise SignedOut
+    return Sent(visitor, visitor.user, fields)
+
+
+class _Page:
+    """What the endpoints share. Those that are no coroutines run in threads."""
+
+    def __init__(self, inbox: ApprovalInbox, accounts: Accounts, visitors: Visitors) -> None:
+        self._inbox = inbox
+        self._accounts = accounts
+        self._visitors = visitors
+        self._sign_ins = RateLimiter(SIGN_INS_PER_MINUTE)
+        self._change = (0, 0.0)  # and when it was read
+        self._reading = asyncio.Lock()
+        self._templates = Environment(
+            loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined
+        )
+        self._templates.globals |= {
+            name: getattr(presentation, name)
+            for name in ("ANSWERS", "OUTCOMES", "STATUSES", "EVENTS", "RECOMMENDATIONS")
+        }
+        self._templates.globals |= {
+            "CONFIDENCES": presentation.CONFIDENCES,
+            "details_of": presentation.details_of,
+            "risk_of": presentation.risk_of,
+            "sentence": presentation.sentence,
+            "version": __version__,
+        }
+        for name in ("visible", "fold", "as_text", "type_name", "shorten", "iso", "utc"):
+            self._templates.filters[name] = getattr(presentation, name)
+
+    # -- what is shown
+
+    def show_inbox(self, request: Request, user: User = Depends(_signed_in)) -> Response:
+        """Show what waits."""
+        return self._inbox_page(request, user)
+
+    def show_call(self, key: str, request: Request, user: User = Depends(_signed_in)) -> Response:
+        """Show one call, and the forms to answer it."""
+        return self._call_page(request, user, self._inbox.get(key))
+
+    def show_history(self, request: Request, user: User = Depends(_signed_in)) -> Response:
+        """Show all calls, also those that wait for nobody."""
+        state = request.query_params.get("state", "")
+        states = [State(state)] if state in set(State) else list(State)
+        cards = self._inbox.list(**_filters(request), states=states, limit=PAGE_SIZE * 5)
+        cards = sorted(cards, key=lambda card: card.change, reverse=True)[:PAGE_SIZE]
+        return self._render(request, "history.html", user=user, cards=cards, states=list(State))
+
+    async def show_changes(self, user: User = Depends(_signed_in)) -> Response:
+        """Return a number that grows with every change; read at most once a second for all."""
+        async with self._reading:
+            number, at = self._change
+            if time.monotonic() - at > CHANGE_AGE:
+                number = await run_in_threadpool(self._inbox.newest_change)
+                self._change = (number, time.monotonic())
+        return JSONResponse({"change": number, "user": user.name})
+
+    def show_sign_in(self, request: Request, visitor: Visitor = Depends(_visitor)) -> Response:
+        """Show the form to sign in; a link's token signs in only when the form is sent."""
+        if visitor.user is not None:
+            return RedirectResponse("/", 303)
+        link = request.query_params.get("link", "")
+        name = self._accounts.find_session(link, LINK) if link else None
+        message = "This link was used, or is too old." if link and name is None else ""
+        return self._render(
+            request, "sign_in.html", message=message, link=link if name else "", link_user=name
+        )
+
+    async def show_error(self, request: Request, error: Exception) -> Response:
+        """Show why a request is refused."""
+        status = getattr(error, "status", getattr(error, "status_code", 404))
+        message = "There is no such page." if not str(error) or status == 405 else str(error)
+        if isinstance(error, ApprovalNotFound):
+            message = f"{message}. It may have been deleted."
+        if request.url.path == "/changes" or request.url.path.endswith("/check"):
+            return JSONResponse({"error": message}, status)
+        if isinstance(error, SignedOut):
+            is_get = request.method == "GET"
+            message = "" if is_get else message
+            return self._render(
+                request, "sign_in.html", status, message=message, link="", link_user=None
+            )
+        return self._render(request, "error.html", status, message=message)
+
+    # -- what is sent
+
+    def answer_call(self, key: str, request: Request, sent: Sent = Depends(_sent)) -> Response:
+        """Record an answer, and show what became of it."""
+        try:
+            self._answer(key, sent.form, sent.user)
+        except REFUSALS as error:
+            card = self._inbox.get(key)
+            status = _STATUS.get(type(error), 409)
+            return self._call_page(
+                request, sent.user, card, status, error=str(error), typed=sent.form
+            )
+        return RedirectResponse(f"/calls/{key}", 303)
+
+    def answer_several(self, request: Request, sent: Sent = Depends(_sent)) -> Response:
+        """Record the same answer about several calls that are alike."""
+        selected = [value.split(":") for name, value in sent.fields if name == "call"]
+        cards = [self._inbox.get(key) for key, *_ in selected]
+        if len({(card.agent, card.tool, card.outcome_unknown) for card in cards}) != 1:
+            message = "Select calls of one agent and one tool to answer them at once."
+            return self._inbox_page(request, sent.user, 422, message=message)
+        results = []
+        for card, (_, version) in zip(cards, selected, strict=True):
+            try:
+                self._answer(card.key, {**sent.form, "version": version}, sent.user)
+                results.append((card, ""))
+            except REFUSALS as error:
+                results.append((card, str(error)))
+        return self._inbox_page(request, sent.user, results=results)
+
+    def check_edit(self, key: str, sent: Sent = Depends(_sent)) -> Response:
+        """Return what is wrong with an edit, as it is typed."""
+        card = self._inbox.get(key)
+        try:
+            patch = read_patch(_fields_of(card), sent.form)
+            if patch.values or patch.removed:
+                check_edit(card, patch.values, patch.removed)
+        except (InvalidField, InvalidApprovalResponse) as error:
+            return JSONResponse({"error": str(error)})
+        return JSONResponse({"error": "", "changed": [*patch.values, *patch.removed]})
+
+    def sign_in(
+        self, request: Request, fields: list[tuple[str, str]] = Depends(_sent_form)
+    ) -> Response:
+        """Sign in with a password or a link."""
+        form = dict(fields)
+        address = request.client.host if request.client else ""
+        name, link = form.get("name", ""), form.get("link", "")
+        wait = max(self._sign_ins.take(f"address {address}"), self._sign_ins.take(f"name {name}"))
+        if self._visitors.proxy is not None:
+            raise PageError(403, "You are signed in by the proxy.")
+        if wait:
+            token, status = None, 429
+            message = f"Too many attempts; try again in {wait:.0f} seconds."
+        else:
+            status, message = 401, "The name or the password is wrong."
+            token = (
+                self._accounts.use_link(link, address=address)
+                if link
+                else self._accounts.sign_in(name, form.get("password", ""), address=address)
+            )
+        if token is None:
+            return self._render(
+                request, "sign_in.html", status, message=message, link="", link_user=None
+            )
+        target = form.get("next", "")
+        is_own = target.startswith("/") and not target.startswith(("//", "/\\"))
+        response = RedirectResponse(target if is_own else "/", 303)
+        self._visitors.set_session(response, token)
+        return response
+
+    def sign_out(self, sent: Sent = Depends(_sent)) -> Response:
+        """End this session, or all sessions of the user."""
+        everywhere = bool(sent.form.get("everywhere"))
+        self._accounts.sign_out(sent.user, sent.visitor.token, everywhere=everywhere)
+        response = RedirectResponse("/sign-in", 303)
+        response.delete_cookie(SESSION_COOKIE)
+        return response
+
+    # -- shared
+
+    async def check_host(
+        self, request: Request, call_next: Callable[[Request], Awaitable[Response]]
+    ) -> Response:
+        """Refuse other names of this host, before anything else."""
+        request.app.state.visitors = self._visitors
+        try:
+            self._visitors.check_host(request)
+        except PageError as error:
+            return Response(str(error), error.status, media_type="text/plain")
+        return await call_next(request)
+
+    def _answer(self, key: str, form: Mapping[str, str], user: User) -> None:
+        answer = form.get("answer", "")
+        changes: dict[str, Any] = {}
+        if answer == Answer.EDIT:
+            patch = read_patch(_fields_of(self._inbox.get(key)), form)
+            changes = {"edit": patch.values, "removed": patch.removed}
+        self._inbox.answer(
+            key,
+            answer,
+            approver=Approver(user.name, verified=True, roles=user.roles),
+            text=form.get("text", "").replace("\r\n", "\n"),
+            comment=form.get("comment", "").replace("\r\n", "\n"),
+            version=int(form["version"]) if form.get("version", "").isdecimal() else -1,
+            **changes,
+        )
+
+    def _inbox_page(
+        self,
+        request: Request,
+        user: User,
+        status: int = 200,
+        *,
+        message: str = "",
+        results: list[tuple[ApprovalCard, str]] | None = None,
+    ) -> Response:
+        cards = self._inbox.list(**_filters(request), limit=10_000)
+        shown = min(_number(request, "show") or PAGE_SIZE, len(cards))
+        return self._render(
+            request,
+            "inbox.html",
+            status,
+            user=user,
+            cards=cards[: int(shown)],
+            total=len(cards),
+            more=int(shown) + PAGE_SIZE,
+            message=message,
+            results=results or [],
+        )
+
+    def _call_page(
+        self,
+        request: Request,
+        user: User,
+        card: ApprovalCard,
+        status: int = 200,
+        *,
+        error: str = "",
+        typed: Mapping[str, str] | None = None,
+    ) -> Response:
+        choices = presentation.OUTCOMES if card.outcome_unknown else presentation.ANSWERS
+        return self._render(
+            request,
+            "call.html",
+            status,
+            user=user,
+            card=card,
+            choices={answer: choices[answer] for answer in choices if answer in card.allowed},
+            fields=_fields_of(card),
+            history=self._inbox.history(card.key),
+            error=error,
+            typed=typed or {},
+        )
+
+    def _render(self, request: Request, name: str, status: int = 200, **values: Any) -> Response:
+        visitor: Visitor | None = getattr(request.state, "visitor", None)
+        values.setdefault("user", visitor.user if visitor else None)
+        content = self._templates.get_template(name).render(
+            **values,
+            change=self._inbox.newest_change() if values["user"] else 0,
+            form_token=visitor.form_token if visitor else "",
+            query=request.query_params,
+            path=request.url.path,
+            next=f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path,
+            is_proxied=self._visitors.proxy is not None,
+        )
+        response = HTMLResponse(content, status)
+        if visitor is not None:
+            self._visitors.remember(response, visitor)
+        return response
+
+
+def _fields_of(card: ApprovalCard) -> list[Any]:
+    return build_fields(card.schema, card.arguments, card.locked)
+
+
+def _filters(request: Request) -> dict[str, Any]:
+    query = request.query_params
+    filters: dict[str, Any] = {name: query[name] for name in FILTERS if query.get(name)}
+    if risk := _number(request, "min_risk"):
+        filters["min_risk"] = risk
+    if minutes := _number(request, "minutes"):
+        filters["longer_than"] = minutes * 60
+    return filters
+
+
+def _number(request: Request, name: str) -> float | None:
+    try:
+        number = float(request.query_params.get(name, ""))
+    except ValueError:
+        return None
+    return number if 0 < number < 1e9 else None
