@@ -30,7 +30,7 @@ def clock() -> Clock:
 @pytest.fixture
 def accounts(database: str, clock: Clock) -> Iterator[Accounts]:
     journal = Journal(database, clock=clock)
-    yield Accounts(journal.database)
+    yield Accounts(journal)
     journal.close()
 
 

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from bighub_langgraph.core.errors import BighubGuardError
 from bighub_langgraph.journal import schema
 from bighub_langgraph.journal.row_mapping import to_storable
-from bighub_langgraph.sqldb import Database, execute, fetch_rows
+from bighub_langgraph.journal.sql import Journal
+from bighub_langgraph.sqldb import execute, fetch_rows
 
 VIEWER, APPROVER, ADMIN = ROLES = ("viewer", "approver", "admin")
 SHORTEST_PASSWORD = 10
@@ -60,10 +61,11 @@ class Accounts:
     Of passwords and sessions only hashes are stored.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, journal: Journal) -> None:
         from argon2 import PasswordHasher
 
-        self._db = database
+        self.journal = journal
+        self._db = journal.database
         self._hasher = PasswordHasher()
         # An unknown name takes as long as a wrong password.
         self._no_password = self._hasher.hash(secrets.token_hex())

@@ -3,26 +3,83 @@
 import getpass
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bighub_langgraph.cli import console
 from bighub_langgraph.cli.options import DEFAULT_JOURNAL, JournalOption, JsonOption, open_journal
+from bighub_langgraph.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from bighub_langgraph.approvals.accounts import Accounts
 
 NEEDS_EXTRA = "the approval page needs the inbox extra: pip install 'bighub-langgraph[inbox]'"
 
-inbox = typer.Typer(help="The page on which people answer about calls.", no_args_is_help=True)
+inbox = typer.Typer(help="Serve the page on which people answer about calls.")
 users = typer.Typer(help="Add, list, change and remove users.", no_args_is_help=True)
 inbox.add_typer(users, name="users")
 NameArgument = Annotated[str, typer.Argument(help="The user's name.")]
 RoleOption = Annotated[
     list[str], typer.Option("--role", help="viewer, approver or admin; and others of your own.")
 ]
+
+
+@inbox.callback(invoke_without_command=True)
+def serve_inbox(  # noqa: PLR0917 - typer makes options of them
+    context: typer.Context,
+    location: JournalOption = DEFAULT_JOURNAL,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on.")] = 8788,
+    public_url: Annotated[
+        str | None, typer.Option(help="Where people open the page: an https:// URL.")
+    ] = None,
+    trusted_header: Annotated[
+        str | None, typer.Option(help="The header in which a proxy names who is signed in.")
+    ] = None,
+    proxy: Annotated[
+        list[str] | None, typer.Option(help="The proxy's address or network; repeatable.")
+    ] = None,
+    proxy_secret_file: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="A file with the secret the proxy sends."),
+    ] = None,
+) -> None:
+    """Serve the page on which people answer about calls, until Ctrl-C.
+
+    People sign in with the users of `inbox users`, or a proxy signs them in (`--trusted-header`).
+
+    **Examples**
+
+    ```
+    bighub-langgraph inbox --journal calls.db
+    bighub-langgraph inbox --host 0.0.0.0 --public-url https://approvals.example.com
+    ```
+
+    Exit codes: 0 stopped, 2 for bad usage or a journal that cannot be opened.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    if (trusted_header is None) != (proxy_secret_file is None):
+        console.fail("--trusted-header and --proxy-secret-file belong together")
+    with _open_accounts(location) as accounts:
+        from bighub_langgraph.approvals.web.server import serve
+        from bighub_langgraph.approvals.web.visitors import TrustedProxy, Visitors
+
+        trusted = None
+        if trusted_header is not None and proxy_secret_file is not None:
+            secret = proxy_secret_file.read_text(encoding="utf-8").strip()
+            trusted = TrustedProxy.of(trusted_header, tuple(proxy or ()), secret)
+        elif not accounts.users():
+            console.print_line(
+                "nobody can sign in yet: add a user with `bighub-langgraph inbox users add`",
+                to=console.stderr(),
+            )
+        visitors = Visitors(accounts, public_url=public_url, proxy=trusted)
+        with suppress(KeyboardInterrupt):
+            serve(accounts, visitors, host=host, port=port)
 
 
 @users.command("add")
@@ -156,10 +213,10 @@ def _open_accounts(location: str) -> "Iterator[Accounts]":
         from bighub_langgraph.approvals.accounts import AccountError, Accounts
 
         with open_journal(location) as journal:
-            yield Accounts(journal.database)
+            yield Accounts(journal)
     except ImportError:
         console.fail(NEEDS_EXTRA)
-    except AccountError as error:
+    except (AccountError, ConfigurationError) as error:
         console.fail(str(error))
 
 

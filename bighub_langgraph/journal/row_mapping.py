@@ -234,6 +234,13 @@ def question_from_row(row: Mapping[str, Any]) -> ApprovalQuestion | None:
 _QUESTION_COLUMNS = ("key", "agent", "thread", "namespace")
 
 
+def build_audit_entry(record: CallRecord, approval: Approval, at: float) -> dict[str, Any]:
+    """Build the row that an answer adds to the audit log."""
+    names = {"who": to_storable(approval.approver), "subject": record.key, "event": "answer"}
+    details = {"answer": approval.answer, "verified": approval.verified, "tool": record.tool}
+    return {**names, "at": at, "details": json.dumps({**details, "state": record.state})}
+
+
 def build_question_entry(record: CallRecord, at: float) -> dict[str, Any]:
     """Build the row that a question adds to the history of its call."""
     state, version = record.state.value, record.version

@@ -38,6 +38,7 @@ from bighub_langgraph.journal.liveness import (
 )
 from bighub_langgraph.journal.memory_journal import MemoryJournal
 from bighub_langgraph.journal.row_mapping import (
+    build_audit_entry,
     build_question_entry,
     build_transition_rows,
     question_to_row,
@@ -342,6 +343,8 @@ class Journal:
                 return None
             execute(db, schema.INSERT_HISTORY, **entry)
             execute_many(db, schema.INSERT_REPORT, reports)
+            if approval is not None:
+                execute(db, schema.INSERT_AUDIT, **build_audit_entry(after, approval, now))
             if isinstance(event, ExecutionStarted):
                 self._write_beat(db)
         self._remember(after)

@@ -4,15 +4,13 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from starlette.datastructures import MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bighub_langgraph import __version__
 from bighub_langgraph.approvals.accounts import LINK, Accounts, User
@@ -27,31 +25,30 @@ from bighub_langgraph.approvals.inbox import (
 )
 from bighub_langgraph.approvals.web import presentation
 from bighub_langgraph.approvals.web.edit_form import InvalidField, build_fields, read_patch
+from bighub_langgraph.approvals.web.requests import (
+    AnyVisitor,
+    Fields,
+    HeadersMiddleware,
+    SentForm,
+    SignedIn,
+    SignedOut,
+)
 from bighub_langgraph.approvals.web.visitors import (
     SESSION_COOKIE,
     PageError,
     Visitor,
     Visitors,
-    read_form,
 )
 from bighub_langgraph.core.approval_answers import InvalidApprovalResponse
+from bighub_langgraph.core.errors import JournalError
 from bighub_langgraph.core.models import Answer, State
 from bighub_langgraph.local.server.auth_and_rate_limits import RateLimiter
 
 PAGE_SIZE = 100
+LARGEST = 1e9  # of a number in a filter
+METHOD_NOT_ALLOWED = 405
 SIGN_INS_PER_MINUTE = 10  # of an address, and for a name
 CHANGE_AGE = 1.0  # seconds for which the newest change number is used again
-HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
-    "frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    # With "no-referrer" browsers hide where a form comes from.
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
 FILTERS = ("agent", "tool", "actor", "domain", "thread")
 _STATUS: dict[type[Exception], int] = {
     AlreadyAnswered: 409,
@@ -90,78 +87,15 @@ def create_app(inbox: ApprovalInbox, accounts: Accounts, visitors: Visitors) -> 
     app.add_exception_handler(ApprovalNotFound, page.show_error)
     app.add_exception_handler(404, page.show_error)
     app.add_exception_handler(405, page.show_error)
+    app.add_exception_handler(JournalError, _show_outage)
     app.middleware("http")(page.check_host)
-    app.add_middleware(_HeadersMiddleware)
+    app.add_middleware(HeadersMiddleware)
     return app
 
 
-class _HeadersMiddleware:
-    """Adds the headers of `HEADERS` to every response."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
-        await self._app(scope, receive, send_with_headers)
-
-
-class SignedOut(PageError):
-    """The request needs somebody who is signed in."""
-
-    def __init__(self) -> None:
-        super().__init__(401, "You are signed out, so nothing was changed. Sign in to go on.")
-
-
-class Sent(NamedTuple):
-    """A form of this page that a signed-in user sent."""
-
-    visitor: Visitor
-    user: User
-    fields: list[tuple[str, str]]
-
-    @property
-    def form(self) -> dict[str, str]:
-        """The fields by name."""
-        return dict(self.fields)
-
-
-def _visitor(request: Request) -> Visitor:
-    visitors: Visitors = request.app.state.visitors
-    request.state.visitor = visitor = visitors.identify(request)
-    return visitor
-
-
-def _signed_in(request: Request) -> User:
-    user = _visitor(request).user
-    if user is None:
-        raise SignedOut
-    return user
-
-
-async def _sent_form(request: Request) -> list[tuple[str, str]]:
-    """Return a form that this page made for this visitor, and nobody else's."""
-    visitors: Visitors = request.app.state.visitors
-    visitors.check_origin(request)
-    fields = await read_form(request)
-    visitor = await run_in_threadpool(_visitor, request)
-    if visitor.user is None and request.url.path != "/sign-in":
-        raise SignedOut
-    visitors.check_form(visitor, dict(fields))
-    return fields
-
-
-def _sent(request: Request, fields: list[tuple[str, str]] = Depends(_sent_form)) -> Sent:
-    visitor: Visitor = request.state.visitor
-    if visitor.user is None:
-        raise SignedOut
-    return Sent(visitor, visitor.user, fields)
+async def _show_outage(_: Request, __: Exception) -> Response:
+    message = "The journal cannot be used at the moment, so nothing was recorded. Try again."
+    return Response(message, 503, media_type="text/plain")
 
 
 class _Page:
@@ -193,15 +127,15 @@ class _Page:
 
     # -- what is shown
 
-    def show_inbox(self, request: Request, user: User = Depends(_signed_in)) -> Response:
+    def show_inbox(self, request: Request, user: SignedIn) -> Response:
         """Show what waits."""
         return self._inbox_page(request, user)
 
-    def show_call(self, key: str, request: Request, user: User = Depends(_signed_in)) -> Response:
+    def show_call(self, key: str, request: Request, user: SignedIn) -> Response:
         """Show one call, and the forms to answer it."""
         return self._call_page(request, user, self._inbox.get(key))
 
-    def show_history(self, request: Request, user: User = Depends(_signed_in)) -> Response:
+    def show_history(self, request: Request, user: SignedIn) -> Response:
         """Show all calls, also those that wait for nobody."""
         state = request.query_params.get("state", "")
         states = [State(state)] if state in set(State) else list(State)
@@ -209,7 +143,7 @@ class _Page:
         cards = sorted(cards, key=lambda card: card.change, reverse=True)[:PAGE_SIZE]
         return self._render(request, "history.html", user=user, cards=cards, states=list(State))
 
-    async def show_changes(self, user: User = Depends(_signed_in)) -> Response:
+    async def show_changes(self, user: SignedIn) -> Response:
         """Return a number that grows with every change; read at most once a second for all."""
         async with self._reading:
             number, at = self._change
@@ -218,7 +152,7 @@ class _Page:
                 self._change = (number, time.monotonic())
         return JSONResponse({"change": number, "user": user.name})
 
-    def show_sign_in(self, request: Request, visitor: Visitor = Depends(_visitor)) -> Response:
+    def show_sign_in(self, request: Request, visitor: AnyVisitor) -> Response:
         """Show the form to sign in; a link's token signs in only when the form is sent."""
         if visitor.user is not None:
             return RedirectResponse("/", 303)
@@ -232,7 +166,11 @@ class _Page:
     async def show_error(self, request: Request, error: Exception) -> Response:
         """Show why a request is refused."""
         status = getattr(error, "status", getattr(error, "status_code", 404))
-        message = "There is no such page." if not str(error) or status == 405 else str(error)
+        message = (
+            "There is no such page."
+            if not str(error) or status == METHOD_NOT_ALLOWED
+            else str(error)
+        )
         if isinstance(error, ApprovalNotFound):
             message = f"{message}. It may have been deleted."
         if request.url.path == "/changes" or request.url.path.endswith("/check"):
@@ -247,7 +185,7 @@ class _Page:
 
     # -- what is sent
 
-    def answer_call(self, key: str, request: Request, sent: Sent = Depends(_sent)) -> Response:
+    def answer_call(self, key: str, request: Request, sent: SentForm) -> Response:
         """Record an answer, and show what became of it."""
         try:
             self._answer(key, sent.form, sent.user)
@@ -259,7 +197,7 @@ class _Page:
             )
         return RedirectResponse(f"/calls/{key}", 303)
 
-    def answer_several(self, request: Request, sent: Sent = Depends(_sent)) -> Response:
+    def answer_several(self, request: Request, sent: SentForm) -> Response:
         """Record the same answer about several calls that are alike."""
         selected = [value.split(":") for name, value in sent.fields if name == "call"]
         cards = [self._inbox.get(key) for key, *_ in selected]
@@ -275,7 +213,7 @@ class _Page:
                 results.append((card, str(error)))
         return self._inbox_page(request, sent.user, results=results)
 
-    def check_edit(self, key: str, sent: Sent = Depends(_sent)) -> Response:
+    def check_edit(self, key: str, sent: SentForm) -> Response:
         """Return what is wrong with an edit, as it is typed."""
         card = self._inbox.get(key)
         try:
@@ -286,9 +224,7 @@ class _Page:
             return JSONResponse({"error": str(error)})
         return JSONResponse({"error": "", "changed": [*patch.values, *patch.removed]})
 
-    def sign_in(
-        self, request: Request, fields: list[tuple[str, str]] = Depends(_sent_form)
-    ) -> Response:
+    def sign_in(self, request: Request, fields: Fields) -> Response:
         """Sign in with a password or a link."""
         form = dict(fields)
         address = request.client.host if request.client else ""
@@ -316,7 +252,7 @@ class _Page:
         self._visitors.set_session(response, token)
         return response
 
-    def sign_out(self, sent: Sent = Depends(_sent)) -> Response:
+    def sign_out(self, sent: SentForm) -> Response:
         """End this session, or all sessions of the user."""
         everywhere = bool(sent.form.get("everywhere"))
         self._accounts.sign_out(sent.user, sent.visitor.token, everywhere=everywhere)
@@ -409,7 +345,7 @@ class _Page:
             form_token=visitor.form_token if visitor else "",
             query=request.query_params,
             path=request.url.path,
-            next=f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path,
+            next=_next_page(request),
             is_proxied=self._visitors.proxy is not None,
         )
         response = HTMLResponse(content, status)
@@ -420,6 +356,13 @@ class _Page:
 
 def _fields_of(card: ApprovalCard) -> list[Any]:
     return build_fields(card.schema, card.arguments, card.locked)
+
+
+def _next_page(request: Request) -> str:
+    """Return where a person goes on after signing in."""
+    if request.method != "GET" and not request.url.path.startswith("/calls/"):
+        return "/"
+    return f"{request.url.path}?{request.url.query}".removesuffix("?")
 
 
 def _filters(request: Request) -> dict[str, Any]:
@@ -437,4 +380,4 @@ def _number(request: Request, name: str) -> float | None:
         number = float(request.query_params.get(name, ""))
     except ValueError:
         return None
-    return number if 0 < number < 1e9 else None
+    return number if 0 < number < LARGEST else None

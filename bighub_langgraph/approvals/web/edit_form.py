@@ -36,7 +36,6 @@ class EditField:
     description: str = ""
     is_required: bool = False
     is_locked: bool = False
-    is_nullable: bool = False
     options: tuple[str, ...] = ()
     limits: Mapping[str, Any] = field(default_factory=dict)
 
@@ -48,8 +47,6 @@ class EditField:
         """
         if self.kind in {"text", "long"}:
             return text
-        if self.kind == "choice" and text in self.options:
-            return json.loads(text)
         try:
             return json.loads(text)
         except ValueError as error:
@@ -157,7 +154,7 @@ def _inner(schema: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
     if reference.startswith("#/$defs/"):
         target = root.get("$defs", {}).get(reference.removeprefix("#/$defs/"), {})
         schema = {**target, **{name: item for name, item in schema.items() if name != "$ref"}}
-    return schema
+    return dict(schema)
 
 
 def _changes(path: tuple[str | int, ...], old: Any, new: Any) -> Iterator[tuple[str, Any]]:
@@ -175,4 +172,6 @@ def _changes(path: tuple[str | int, ...], old: Any, new: Any) -> Iterator[tuple[
 def _comparable(text: str) -> str:
     """Return a text without what a browser changes in a field."""
     kept = text.replace("\r\n", "\n").replace("\r", "\n")
-    return "".join(char for char in kept if char not in "\0\ufffd" and not "\ud800" <= char <= "\udfff")
+    return "".join(
+        char for char in kept if char not in "\0\ufffd" and not "\ud800" <= char <= "\udfff"
+    )

@@ -34,7 +34,7 @@ def visible(value: object) -> Markup:
 
 def _mark(character: str, count: int) -> Markup:
     name = unicodedata.name(character, "control character").lower()
-    repeated = f" ×{count}" if count > 1 else ""
+    repeated = f" x{count}" if count > 1 else ""
     return Markup('<span class="mark" title="{}">U+{:04X}{}</span>').format(
         name, ord(character), repeated
     )
@@ -99,7 +99,8 @@ def risk_of(record: CallRecord) -> Risk:
         return Risk("Risk not known", "none", 0, "")
     limits = ((0.25, "Low risk", "low"), (0.5, "Some risk", "medium"), (0.75, "High risk", "high"))
     words, tone = next(
-        ((words, tone) for limit, words, tone in limits if score < limit), ("Very high risk", "high")
+        ((words, tone) for limit, words, tone in limits if score < limit),
+        ("Very high risk", "high"),
     )
     return Risk(words, tone, round(100 * min(max(score, 0.0), 1.0)), f"{score:.2f}")
 
@@ -127,14 +128,20 @@ STATUSES: dict[State, Status] = {
     State.ALLOWED: Status("Approved", "good", "It may run, and does when its agent goes on."),
     State.RUNNING: Status("Running", "good", "The tool is running."),
     State.PAUSED: Status("Paused", "calm", "The tool itself waits for something."),
-    State.UNKNOWN: Status("Outcome unknown", "wait", "It was started; nobody knows if it took effect."),
+    State.UNKNOWN: Status(
+        "Outcome unknown", "wait", "It was started; nobody knows if it took effect."
+    ),
     State.EXECUTED: Status("Executed", "good", "The tool ran."),
     State.TOOL_ERROR: Status("Failed", "bad", "The tool ran and raised an error."),
     State.BLOCKED: Status("Rejected", "bad", "It did not run."),
-    State.ANSWERED: Status("Answered", "good", "A person's response stands in for the tool's output."),
+    State.ANSWERED: Status(
+        "Answered", "good", "A person's response stands in for the tool's output."
+    ),
     State.EDITED: Status("Edited", "good", "A person changed its arguments."),
     State.EXPIRED: Status("Expired", "calm", "Nobody answered in time, and it did not run."),
-    State.CANCELLED: Status("Cancelled", "calm", "Nobody waits for it any more, and it did not run."),
+    State.CANCELLED: Status(
+        "Cancelled", "calm", "Nobody waits for it any more, and it did not run."
+    ),
 }
 EVENTS = {
     "DecisionMade": "BIGHUB evaluated it",

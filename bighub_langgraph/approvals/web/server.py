@@ -5,13 +5,12 @@ from bighub_langgraph.approvals.inbox import ApprovalInbox
 from bighub_langgraph.approvals.web.app import create_app
 from bighub_langgraph.approvals.web.visitors import Visitors
 from bighub_langgraph.core.errors import ConfigurationError
-from bighub_langgraph.journal.sql import Journal
 from bighub_langgraph.local.server import ServerLimits, is_loopback
 from bighub_langgraph.local.server.connections import limited_protocol
 
 
 def serve(
-    journal: Journal, visitors: Visitors, *, host: str, port: int, log_level: str = "warning"
+    accounts: Accounts, visitors: Visitors, *, host: str, port: int, log_level: str = "info"
 ) -> None:
     """Serve the page until the process is stopped.
 
@@ -25,7 +24,7 @@ def serve(
             f"{host} can be reached from other machines: pass --public-url https://..., where "
             "people open the page, and let a proxy there add the encryption"
         )
-    app = create_app(ApprovalInbox(journal), Accounts(journal.database), visitors)
+    app = create_app(ApprovalInbox(accounts.journal), accounts, visitors)
     uvicorn.run(
         app,
         http=limited_protocol(ServerLimits()),

@@ -139,7 +139,7 @@ class Visitors:
         """Return the visitor who sends a request."""
         if self.proxy is not None:
             name = self.proxy.find_name(request)
-            user = self._accounts.find(name) or User(name, frozenset({VIEWER}))
+            user: User | None = self._accounts.find(name) or User(name, frozenset({VIEWER}))
         else:
             token = request.cookies.get(SESSION_COOKIE, "")
             user = self._accounts.find_session(token) if token else None
