@@ -49,7 +49,7 @@ def test_a_call_is_one_sentence_with_its_evidence(journal: Journal) -> None:
     sentence = (
         "<b>support-desk</b> wants to run <b>refund</b> on <b>ord_1</b> with a value of <b>20</b>"
     )
-    for words in (sentence, "High risk", "0.62", "not sure yet", "the call expires"):
+    for words in (sentence, "High risk", "0.62", "not sure yet", "The call expires"):
         assert words in call
     assert "Pay money back to a customer." in call
 

@@ -193,5 +193,7 @@ document.addEventListener("keydown", (event) => {
 showTimes(document);
 setInterval(() => showTimes(document), 30000);
 showSelected();
-if (location.hash.length > 1 && byId("answers")) open(location.hash.slice(1));
+addEventListener("load", () => { // after the browser has moved the focus to the target itself
+  if (location.hash.length > 1 && byId("answers")) open(location.hash.slice(1));
+});
 setTimeout(poll, PAUSE);

@@ -1,0 +1,247 @@
+"""The approval page in a real browser: Debian's chromium, driven by playwright."""
+
+import os
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+from bighub_langgraph import Journal
+from bighub_langgraph.core.models import Answer, State
+from tests.approval_page import ARGUMENTS, PASSWORD, Page, put_call
+
+CHROMIUM = os.environ.get("BIGHUB_CHROMIUM") or shutil.which("chromium")
+# Where the screenshots are kept; a temporary folder by default.
+SCREENSHOTS = os.environ.get("BIGHUB_SCREENSHOTS")
+SEEN = {
+    "rationale": "refund has 3 of the 5 outcomes it needs; two refunds above 15 were wrong",
+    "precedents": [{"summary": "refund of 18", "outcome": "SUCCESS"}],
+    "alternatives": [{"action": "ask_customer", "rationale": "the amount is unusual"}],
+}
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no chromium: apt-get install chromium, or set BIGHUB_CHROMIUM"
+)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Iterator[Page]:
+    """The page, served on a free port of loopback."""
+    journal = Journal(tmp_path / "calls.db")
+    page = Page(journal)
+    page.accounts.add("ada", {"approver"}, PASSWORD, by="root")
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    page.base = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    server = uvicorn.Server(
+        uvicorn.Config(page.app, log_config=None, proxy_headers=False, ws="none")
+    )
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    yield page
+    server.should_exit = True
+    thread.join()
+    listening.close()
+    journal.close()
+
+
+def open_tab(chromium: Any, page: Page, **options: Any) -> Any:
+    """A tab of a new browser profile; what a script raises or the policy blocks fails the test."""
+    context = chromium.new_context(base_url=page.base, **options)
+    tab = context.new_page()
+    tab.problems = []
+    tab.on("pageerror", lambda error: tab.problems.append(str(error)))
+    tab.on(
+        "console",
+        lambda message: (
+            tab.problems.append(message.text) if "Security Policy" in message.text else None
+        ),
+    )
+    return tab
+
+
+def sign_in(tab: Any) -> Any:
+    tab.goto("/")
+    tab.get_by_label("Name").fill("ada")
+    tab.get_by_label("Password").fill(PASSWORD)
+    tab.get_by_role("button", name="Sign in").click()
+    tab.wait_for_selector("#count")
+    return tab
+
+
+def wait_for_state(page: Page, key: str, state: State) -> None:
+    deadline = time.monotonic() + 30
+    while page.inbox.get(key).state is not state and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert page.inbox.get(key).state is state
+
+
+def test_an_approver_edits_and_approves_one_call_and_rejects_another(
+    chromium: Any, page: Page
+) -> None:
+    first = put_call(page.accounts.journal, 1, risk=0.9)
+    second = put_call(page.accounts.journal, 2, risk=0.5)
+    tab = sign_in(open_tab(chromium, page))
+    tab.get_by_role("link", name="support-desk wants").first.click()
+    tab.locator("#edit").click()
+    amount = tab.get_by_label("amount")
+    amount.fill("900")
+    tab.get_by_text("the edit does not fit refund").wait_for()
+    amount.fill("15")
+    tab.get_by_text("These changes fit the tool.").wait_for()
+    tab.get_by_role("button", name="Edit and approve").click()
+    tab.get_by_role("heading", name="No answer is needed").wait_for()
+    tab.get_by_role("link", name="Back to the inbox").click()
+    tab.get_by_role("link", name="support-desk wants").click()
+    tab.locator("#reject").click()
+    tab.get_by_label("Reason, which the agent reads").fill("too much")
+    tab.get_by_role("button", name="Reject").click()
+    tab.get_by_role("heading", name="No answer is needed").wait_for()
+    tab.get_by_text("reject by ada").wait_for()
+    records = [page.inbox.get(record.key).record for record in (first, second)]
+    assert [record.state for record in records] == [State.EDITED, State.BLOCKED]
+    edited = records[0].approval
+    assert edited is not None
+    assert edited.edit is not None
+    assert (edited.edit.values, edited.approver, edited.verified) == ({"/amount": 15}, "ada", True)
+    assert records[1].reason == "too much"
+    tab.goto("/history")
+    assert tab.get_by_text("edit by ada").count() == tab.get_by_text("reject by ada").count() == 1
+    assert tab.problems == []
+
+
+def test_the_keyboard_alone_is_enough(chromium: Any, page: Page) -> None:
+    first = put_call(page.accounts.journal, 1, risk=0.9)
+    second = put_call(page.accounts.journal, 2, risk=0.5)
+    third = put_call(page.accounts.journal, 3, risk=0.4)
+    fourth = put_call(page.accounts.journal, 4, risk=0.3)
+    tab = open_tab(chromium, page)
+    tab.goto("/")
+    keys = tab.keyboard
+    keys.type("ada")
+    keys.press("Tab")
+    keys.type(PASSWORD)
+    keys.press("Enter")
+    tab.wait_for_selector("#count")
+    for key in ("j", "a"):  # the first call, and its button
+        keys.press(key)
+    tab.wait_for_function("document.activeElement.id === 'approve'")
+    keys.press("Enter")
+    wait_for_state(page, first.key, State.ALLOWED)
+    tab.goto("/")
+    for key in ("j", "j", "k", "r"):
+        keys.press(key)
+    tab.wait_for_function("document.activeElement.name === 'text'")
+    keys.type("no")
+    keys.press("Tab")
+    keys.press("Enter")
+    wait_for_state(page, second.key, State.BLOCKED)
+    tab.goto("/")
+    for key in ("j", "x", "j", "x", "a", "Enter"):  # both that remain, at once
+        keys.press(key)
+    tab.get_by_text("Your answers").wait_for()
+    assert page.inbox.get(third.key).state is page.inbox.get(fourth.key).state is State.ALLOWED
+    assert tab.problems == []
+
+
+def test_an_open_page_follows_what_happens_elsewhere(chromium: Any, page: Page) -> None:
+    record = put_call(page.accounts.journal, 1)
+    tab = sign_in(open_tab(chromium, page))
+    other = sign_in(open_tab(chromium, page))
+    other.goto(f"/calls/{record.key}")
+    typing = sign_in(open_tab(chromium, page))
+    typing.goto(f"/calls/{record.key}#reject")
+    typing.get_by_label("Reason, which the agent reads").fill("I am writing")
+    put_call(page.accounts.journal, 2)
+    tab.get_by_role("heading", name="2 calls wait").wait_for()
+    tab.get_by_role("link", name="support-desk wants").first.click()
+    tab.get_by_role("button", name="Approve", exact=True).click()
+    other.get_by_role("heading", name="No answer is needed").wait_for()
+    typing.get_by_text("This call has changed while you were typing.").wait_for()
+    assert typing.get_by_label("Reason, which the agent reads").input_value() == "I am writing"
+    page.accounts.sign_out(page.accounts.users()[0], "", everywhere=True)
+    other.get_by_text("You are signed out.").wait_for()
+    assert [tab.problems, other.problems, typing.problems] == [[], [], []]
+
+
+def test_what_an_agent_wrote_is_never_run_or_rendered(chromium: Any, page: Page) -> None:
+    text = "<img src=x onerror=alert(1)><script>alert(2)</script> \x1b[31m \u202egnp \u200b"
+    record = put_call(
+        page.accounts.journal, arguments={"order_id": text, "amount": 5.0, text: text}
+    )
+    tab = open_tab(chromium, page)
+    dialogs: list[Any] = []
+    tab.on("dialog", dialogs.append)
+    sign_in(tab)
+    for path in ("/", f"/calls/{record.key}#edit", "/history"):
+        tab.goto(path)
+        assert tab.locator("main script, main img").count() == 0
+        assert tab.get_by_text("<img src=x onerror=alert(1)>").count()
+    assert (dialogs, tab.problems) == ([], [])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_every_page_is_accessible_and_fits(
+    chromium: Any, page: Page, tmp_path: Path, scheme: str, width: int
+) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    journal = page.accounts.journal
+    first = put_call(journal, 1, expires_at=time.time() + 600, decision_intelligence=SEEN)
+    long = {
+        **ARGUMENTS,
+        "order_id": "o" * 300,
+        "note": "\u202elong " * 300,
+        "api_token": "[redacted]",
+    }
+    second = put_call(journal, 2, long, risk=0.9, locked=("/api_token",))
+    only_approve = (Answer.APPROVE, Answer.REJECT)
+    third = put_call(journal, 3, {"order_id": "x"}, tool="delete", risk=0.2, allowed=only_approve)
+    folder = Path(SCREENSHOTS) if SCREENSHOTS else tmp_path
+    tab = open_tab(chromium, page, viewport={"width": width, "height": 800}, color_scheme=scheme)
+
+    def check(name: str) -> None:
+        tab.screenshot(path=folder / f"{name}-{scheme}-{width}.png", full_page=True)
+        faults = axe.run(tab).response["violations"]
+        serious = [fault for fault in faults if fault["impact"] in {"serious", "critical"}]
+        assert serious == [], name
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width, name
+
+    tab.goto("/sign-in")
+    check("sign-in")
+    sign_in(tab)
+    tab.keyboard.press("j")
+    tab.keyboard.press("x")
+    check("inbox")
+    tab.goto("/?agent=nobody")
+    check("inbox-filtered")
+    tab.goto(f"/calls/{first.key}")
+    check("call")
+    tab.goto(f"/calls/{second.key}#edit")
+    check("edit")
+    tab.goto(f"/calls/{third.key}#reject")
+    tab.get_by_role("button", name="Reject").click()
+    tab.get_by_role("heading", name="No answer is needed").wait_for()
+    check("answered")
+    tab.goto("/history")
+    tab.locator(".menu summary").click()
+    check("history")
+    tab.goto("/nothing")
+    check("error")
+    assert tab.problems == []
