@@ -187,7 +187,7 @@ def test_what_an_agent_wrote_is_never_run_or_rendered(chromium: Any, page: Page)
     )
     tab = open_tab(chromium, page)
     dialogs: list[Any] = []
-    tab.on("dialog", dialogs.append)
+    tab.on("dialog", lambda dialog: dialogs.append(dialog.message))
     sign_in(tab)
     for path in ("/", f"/calls/{record.key}#edit", "/history"):
         tab.goto(path)

@@ -199,7 +199,7 @@ def sentence(record: CallRecord, agent: str) -> Iterator[tuple[str, bool]]:
     yield request.action, True
     if request.target:
         yield " on ", False
-        yield shorten(str(request.target)), True
+        yield shorten(str(request.target), 80), True
     if request.value is not None:
         yield " with a value of ", False
         yield f"{request.value:,.12g}", True
