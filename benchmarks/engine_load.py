@@ -16,10 +16,10 @@ from time import perf_counter, thread_time
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import func, select
 
 from bighub_langgraph.local import LocalBighub
-from bighub_langgraph.local.tables import decisions, evidence, heads, outcomes, sessions
+from bighub_langgraph.local.tables import decisions, evidence, outcomes, sessions
 
 SEEDS = 500
 COPIES_PER_TRANSACTION = 2_000
@@ -123,8 +123,8 @@ class _History:
         """Store this many copies in one transaction, then train the engine on them."""
         at, run = self._engine.clock(), uuid4().hex
         with self._engine.store.transaction() as tx:
-            last_number = _reserve_numbers(tx, cases)
-            copies = [self._copy_seed(number, run, at, last_number) for number in range(cases)]
+            first = self._engine.sequences.next_value(tx, "evidence", cases) - cases + 1
+            copies = [self._copy_seed(number, run, at, first) for number in range(cases)]
             tx.execute(decisions.insert(), copies)
             tx.execute(evidence.insert(), [_evidence_row(row) for row in copies])
             tx.execute(outcomes.insert(), [_outcome_row(row) for row in copies])
@@ -135,7 +135,7 @@ class _History:
         with self._engine.current_model():
             pass
 
-    def _copy_seed(self, number: int, run: str, at: float, last_number: int) -> dict[str, Any]:
+    def _copy_seed(self, number: int, run: str, at: float, first: int) -> dict[str, Any]:
         seed = self._seeds[number % len(self._seeds)]
         target = f"order-{uuid4().hex[:12]}"
         return {
@@ -148,7 +148,7 @@ class _History:
             "at": at,
             "outcome_at": at,
             "label_at": at,
-            "label_seq": last_number + number + 1,
+            "label_seq": first + number,
         }
 
 
@@ -162,14 +162,6 @@ def _outcome_row(row: dict[str, Any]) -> dict[str, Any]:
     report = json.dumps({"status": row["outcome"], "request_id": row["request_id"]})
     columns = {"request_id": row["request_id"], "at": row["at"], "status": row["outcome"]}
     return {**columns, "idempotency_key": None, "report": report}
-
-
-def _reserve_numbers(tx: Connection, count: int) -> int:
-    """Reserve sequence numbers for evidence; returns the last number before them."""
-    row = heads.c.name == "evidence"
-    last_number = int(tx.execute(select(heads.c.number).where(row)).scalar_one())
-    tx.execute(update(heads).where(row).values(number=last_number + count))
-    return last_number
 
 
 def _count_decisions(bighub: LocalBighub) -> int:

@@ -9,7 +9,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from typing import Any
 
@@ -168,14 +168,17 @@ class Database:
                 )
         return ""
 
-    @contextmanager
-    def transaction(self, *, durable: bool = True) -> Iterator[sa.Connection]:
+    def transaction(self, *, durable: bool = True) -> AbstractContextManager[sa.Connection]:
         """A transaction that is stored at the end of the block, or leaves nothing behind.
 
         Within another transaction of the same thread it is a part of it: undone by itself when it
         fails, committed with the whole. One that is not `durable` does not wait for the disk: it
         outlives processes, but not a power cut.
         """
+        return self._transaction(durable=durable)
+
+    @contextmanager
+    def _transaction(self, *, durable: bool) -> Iterator[sa.Connection]:
         outer: sa.Connection | None = getattr(self._open, "connection", None)
         with self._translate_errors():
             if outer is not None:

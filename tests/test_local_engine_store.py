@@ -173,8 +173,8 @@ def test_what_forgotten_rows_taught_outlasts_an_interrupt(monkeypatch: pytest.Mo
         assert refund(bighub)["decision_intelligence"]["evidence_count"] == pytest.approx(60, 0.01)
 
 
-def test_a_store_that_fails_is_the_services_fault_and_not_the_callers() -> None:
-    with engine() as bighub:
+def test_a_store_that_fails_is_the_services_fault_and_not_the_callers(tmp_path: Path) -> None:
+    with engine(f"sqlite:///{tmp_path / 'engine.db'}") as bighub:
         with bighub.engine.store.transaction() as tx:
             tx.exec_driver_sql("DROP TABLE bighub_sessions")
         with pytest.raises(BighubAPIError) as failed:

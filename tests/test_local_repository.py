@@ -1,12 +1,16 @@
 """What engines decide and learn depends only on their store, whichever engine wrote it."""
 
 import itertools
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from bighub import BighubAPIError
+from bighub import BighubAPIError, RuleCreateModel
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sqlalchemy import select
 
 from bighub_langgraph.local import Engine, LocalBighub
@@ -122,3 +126,62 @@ def evaluate_in_failing_part(bighub: LocalBighub) -> None:
         refund(bighub, context=SESSION)
         refund(bighub, 1, context=SESSION)
         raise ZeroDivisionError
+
+
+# What a client may do, with a number that says to which call or under which key.
+CALLS: dict[str, Callable[[LocalBighub, int], Any]] = {
+    "evaluate": lambda bighub, number: refund(bighub, number, context=SESSION),
+    "evaluate under a key": lambda bighub, number: refund(
+        bighub, number % 2, idempotency_key=f"k{number % 3}"
+    ),
+    "report": lambda bighub, number: bighub.outcomes.report(
+        request_id=f"req_{number:032x}", status="FRAUD" if number % 3 else "SUCCESS"
+    ),
+    "report under a key": lambda bighub, number: bighub.outcomes.report(
+        request_id=f"req_{number:032x}", status="FAILURE", details={"idempotency_key": "k"}
+    ),
+    "resolve": lambda bighub, number: bighub.approvals.resolve(
+        f"req_{number:032x}", resolution="denied"
+    ),
+    "ingest": lambda bighub, number: bighub.actions.ingest_memory(
+        source="test", events=[{"tool": "t", "status": "executed", "event_id": f"e{number}"}]
+    ),
+    "add a rule": lambda bighub, number: bighub.rules.create(
+        RuleCreateModel("small", "shop", 10, 21.0 + number), idempotency_key=f"rule {number % 2}"
+    ),
+    "read a timeline": lambda bighub, number: bighub.outcomes.timeline(f"req_{number:032x}"),
+    "list": lambda bighub, _: [bighub.approvals.list(), bighub.cases.list(), list_rows(bighub)[:1]],
+}
+STEPS = st.recursive(
+    st.tuples(st.sampled_from(sorted(CALLS)), st.integers(0, 8)),
+    lambda steps: st.tuples(st.just("together"), st.booleans(), st.lists(steps, max_size=6)),
+    max_leaves=12,
+)
+
+
+def run_step(bighub: LocalBighub, step: Any) -> Any:
+    """Return the replies to a step, or its refusals."""
+    try:
+        if step[0] != "together":
+            return CALLS[step[0]](bighub, step[1])
+        with bighub.engine.batch_transaction():
+            replies = [run_step(bighub, each) for each in step[2]]
+            assert not step[1]
+    except BighubAPIError as refusal:
+        return str(refusal)
+    except AssertionError:
+        return "undone"
+    return replies
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.lists(STEPS, max_size=12))
+def test_an_engine_in_memory_replies_and_stores_like_one_on_a_file(steps: list[Any]) -> None:
+    histories = []
+    with TemporaryDirectory() as home:
+        for url in ("sqlite://", f"sqlite:///{home}/engine.db"):
+            (bighub,) = open_clients(url, 1)
+            replies = [run_step(bighub, step) for step in [*steps, ("list", 0), ("evaluate", 1)]]
+            histories.append((replies, bighub.actions.memory_context()["total_events"]))
+            bighub.close()
+    assert histories[0] == histories[1]

@@ -37,19 +37,19 @@ def ingest(engine: Engine, body: MemoryBatch) -> dict[str, Any]:
     origin = {"model": body.model, "trace_id": body.trace_id}
     stored = 0
     with engine.store.transaction() as tx:
-        insert = engine.store.prepared(memory)
         for event, raw in zip(events, body.events, strict=True):
-            stored += insert.write(
-                tx,
-                event_id=event.event_id or engine.new_id(),
-                at=engine.clock() if event.timestamp is None else event.timestamp,
-                source=body.source,
-                tool=event.tool,
-                status=event.status,
-                actor=body.actor,
-                domain=body.domain,
-                event=canonical_json({**raw, **origin}),
-            )
+            event_id = event.event_id or engine.new_id()
+            row = {
+                "event_id": event_id,
+                "at": engine.clock() if event.timestamp is None else event.timestamp,
+                "source": body.source,
+                "tool": event.tool,
+                "status": event.status,
+                "actor": body.actor,
+                "domain": body.domain,
+                "event": canonical_json({**raw, **origin}),
+            }
+            stored += engine.store.insert_row(tx, memory, event_id, row)
     return {"accepted": len(events), "total_stored": stored, "source": body.source}
 
 

@@ -1,19 +1,23 @@
 """The embedded engine's database: its schema and its prepared statements."""
 
 import threading
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Hashable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import Any, cast
 
 from sqlalchemy import Column, Connection, Table
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from bighub_langgraph.core.errors import BighubGuardError
-from bighub_langgraph.local.tables import heads, metadata
+from bighub_langgraph.local.memory_rows import MemoryRows, MemoryTransaction
+from bighub_langgraph.local.tables import decisions, heads, metadata, sessions
 from bighub_langgraph.sqldb import Database, run_statement
 
 # The advisory lock of PostgreSQL under which one process at a time saves a snapshot.
 KEEPING = 8_787_002
+# The key by which a row of a table is replaced; rows of other tables are only inserted.
+_REPLACED_BY = {decisions: "request_id", sessions: "session_id"}
 
 
 class StoreError(BighubGuardError):
@@ -26,6 +30,7 @@ class Store(Database):
     Attributes:
         faults: The exceptions raised when the database fails.
         alone: Held while the engine learns from a transaction; a forked process gets a new one.
+        rows: The rows of a database in memory that it does not have yet.
     """
 
     faults = (StoreError,)
@@ -33,11 +38,50 @@ class Store(Database):
     def __init__(self, url: str) -> None:
         super().__init__(url, label="the engine's database", error=StoreError)
         self.alone = threading.Lock()
+        self.rows = MemoryRows(self._write_row)
         self._inserts: dict[str, Prepared] = {}
         self.migrate("engine", metadata)
         rows = [{"name": "evidence", "number": 0}, {"name": "controls", "number": 0}]
         with self.transaction() as tx:
             tx.execute(self.insert(heads).on_conflict_do_nothing(), rows)
+
+    def transaction(self, *, durable: bool = True) -> AbstractContextManager[Connection]:
+        """A transaction, see `Database.transaction`. In memory it begins with its first SQL."""
+        if self.in_memory:
+            return self._memory_transaction()
+        return super().transaction(durable=durable)
+
+    @contextmanager
+    def _memory_transaction(self) -> Iterator[Connection]:
+        outer = getattr(self._open, "connection", None)
+        with self._translate_errors(), nullcontext() if outer else self._take(self._writer):
+            if self._closed:
+                raise OSError("it is closed")
+            mark = self.rows.mark()
+            try:
+                with ExitStack() as stack:
+                    tx = MemoryTransaction(self.rows, stack, self._begin, outer)
+                    self._open.connection = tx
+                    try:
+                        yield cast("Connection", tx)
+                    finally:
+                        self._open.connection = outer
+            except BaseException:
+                self.rows.undo(mark)
+                raise
+            if outer is None:
+                self.rows.commit()
+
+    @contextmanager
+    def _begin(self) -> Iterator[Connection]:
+        with self._checkout() as connection, connection.begin():
+            yield connection
+
+    def _write_row(self, connection: Connection, table: Table, row: Any) -> None:
+        values = row if isinstance(row, dict) else row.to_columns()
+        self.prepared(table, only=values, replace=_REPLACED_BY.get(table)).write(
+            connection, **values
+        )
 
     @property
     def in_transaction(self) -> bool:
@@ -73,6 +117,14 @@ class Store(Database):
                 insert = insert.returning(table.c[returning])
             self._inserts[table.name] = Prepared(insert, columns=columns)
         return self._inserts[table.name]
+
+    def insert_row(self, tx: Connection, table: Table, key: Hashable, row: dict[str, Any]) -> bool:
+        """Insert a row; return False if its key exists."""
+        if not self.in_memory:
+            return bool(self.prepared(table).write(tx, **row))
+        if is_new := not self.rows.has(table, key):
+            self.rows.put(table, key, row)
+        return is_new
 
     def after_fork(self) -> None:
         """Open new connections in a forked child."""

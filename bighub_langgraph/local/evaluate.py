@@ -14,7 +14,7 @@ from bighub_langgraph.local.idempotency import check_key, key_mismatch
 from bighub_langgraph.local.repository import DecisionRow
 from bighub_langgraph.local.response import EvaluationResult, build_response, load_response
 from bighub_langgraph.local.schemas.requests import EvaluateBatchRequest, EvaluateRequest
-from bighub_langgraph.local.schemas.wire_format import canonical_json, to_json_text, validate
+from bighub_langgraph.local.schemas.wire_format import canonical_json, validate
 from bighub_langgraph.local.scoring.features import Action, extract_facts
 from bighub_langgraph.local.scoring.recommendation_policy import recommend
 from bighub_langgraph.local.scoring.session import assess_health
@@ -97,9 +97,9 @@ def _decide(
         risk=content.risk,
         recommendation=content.recommendation,
         auto_executed=auto_executed,
-        parts=to_json_text(content.parts),
-        seen=to_json_text([facts, tuple(action.history), *content.novelty_kinds]),
-        reply=content.to_text(),
+        parts=content.parts,
+        seen=[facts, tuple(action.history), *content.novelty_kinds],
+        reply=content.to_stored(),
         approval="pending" if answer["requires_approval"] and not auto_executed else "",
         key_id=caller.key_id,
     )

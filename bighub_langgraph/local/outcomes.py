@@ -193,7 +193,7 @@ def _apply_report(
         raise invalid_field("body.request_id", "request_id, validation_id or case_id is required")
     decision = find_decision(engine, tx, name)
     at = engine.clock()
-    rows = engine.store.prepared(outcomes, returning="id").rows(
+    number = engine.decisions.insert_report(
         tx,
         request_id=decision.request_id,
         idempotency_key=outcome.idempotency_key,
@@ -201,14 +201,14 @@ def _apply_report(
         status=outcome.status,
         report=outcome.model_dump_json(exclude_defaults=True),
     )
-    if not rows:
+    if number is None:
         return {**_outcome_view(decision, outcome), "duplicate": True}, None
     is_accepted = decision.outcome is None or not outcome.is_automatic
     label = _update_decision(engine, tx, decision, outcome, at, is_accepted=is_accepted)
     view = {**_outcome_view(decision, outcome, at), "accepted": is_accepted}
     if not is_accepted:
         view["warning"] = f"{decision.outcome} was reported before and stays"
-    return {**view, "outcome_id": f"out_{rows[0][0]}", "duplicate": False}, label
+    return {**view, "outcome_id": f"out_{number}", "duplicate": False}, label
 
 
 def _update_decision(

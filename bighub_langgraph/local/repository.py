@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from bighub_langgraph.core.models import Recommendation
 from bighub_langgraph.local.engine_store import Prepared, Store
-from bighub_langgraph.local.schemas.wire_format import to_json_text
+from bighub_langgraph.local.schemas.wire_format import load_json, to_json_text
 from bighub_langgraph.local.scoring.features import Action, Evidence, Label, SessionHistory
 from bighub_langgraph.local.scoring.session import Session
 from bighub_langgraph.local.tables import decisions, evidence, heads, memory, outcomes, sessions
@@ -24,7 +24,10 @@ _LABELS_PER_QUERY, _GOOD_LABELS_PER_QUERY = 500, 10
 
 
 class DecisionRow(NamedTuple):
-    """A decision as it is stored. `parts`, `seen`, `reply` and `agent_report` are JSON."""
+    """A decision as it is stored.
+
+    `parts`, `seen` and `reply` are JSON: as text, or what it stands for, until it is written.
+    """
 
     request_id: str
     idempotency_key: str | None
@@ -39,9 +42,9 @@ class DecisionRow(NamedTuple):
     risk: float
     recommendation: str
     auto_executed: bool
-    parts: str
-    seen: str
-    reply: str
+    parts: Any
+    seen: Any
+    reply: Any
     approval: str
     severity: float = 0.0
     comment: str | None = None
@@ -55,6 +58,26 @@ class DecisionRow(NamedTuple):
     modified_action: str | None = None
     key_id: str | None = None
     agent_report: str | None = None
+
+    def to_columns(self) -> dict[str, Any]:
+        """Return the values of the columns."""
+        columns = self._asdict()
+        for name in ("parts", "seen", "reply"):
+            if not isinstance(columns[name], str):
+                columns[name] = to_json_text(columns[name])
+        return columns
+
+
+class SessionRow(NamedTuple):
+    """A session as it is stored."""
+
+    session_id: str
+    at: float
+    summary: Session
+
+    def to_columns(self) -> dict[str, Any]:
+        """Return the values of the columns."""
+        return {**self._asdict(), "summary": to_json_text(self.summary)}
 
 
 class LabelRow(NamedTuple):
@@ -74,6 +97,8 @@ class Sequences:
 
     def current_values(self, tx: Connection) -> Mapping[str, int]:
         """Return the last number of each sequence."""
+        if self._store.in_memory:
+            return {name: self._last_value(name) for name in ("evidence", "controls")}
         return {row[0]: row[1] for row in _HEADS.rows(tx)}
 
     def lock(self, tx: Connection) -> None:
@@ -81,12 +106,19 @@ class Sequences:
         if not self._store.sqlite:
             _LOCK_HEAD.rows(tx, name="evidence")
 
-    def next_value(self, tx: Connection, name: str) -> int:
+    def next_value(self, tx: Connection, name: str, count: int = 1) -> int:
         """Advance a sequence and return its new number.
 
         Its row stays locked until the commit, so numbers become visible in order, without gaps.
         """
-        return int(_ADVANCE_HEAD.rows(tx, name=name)[0][0])
+        if self._store.in_memory:
+            number = self._last_value(name) + count
+            self._store.rows.put(_SEQUENCES, name, number)
+            return number
+        return int(_ADVANCE_HEAD.rows(tx, name=name, count=count)[0][0])
+
+    def _last_value(self, name: str) -> int:
+        return self._store.rows.find(_SEQUENCES, name) or 0
 
 
 class DecisionRepository:
@@ -98,11 +130,22 @@ class DecisionRepository:
 
     def insert(self, tx: Connection, decision: DecisionRow) -> bool:
         """Insert a decision; return False if its idempotency key exists."""
-        insert = self._store.prepared(decisions, only=DecisionRow._fields)
-        return bool(insert.write(tx, **decision._asdict()))
+        if not self._store.in_memory:
+            insert = self._store.prepared(decisions, only=DecisionRow._fields)
+            return bool(insert.write(tx, **decision.to_columns()))
+        rows, key = self._store.rows, decision.idempotency_key
+        if key is not None:
+            if rows.has(_KEYS, key):
+                return False
+            rows.put(_KEYS, key, None)
+        rows.put(decisions, decision.request_id, decision)
+        return True
 
     def find(self, tx: Connection, request_id: str) -> DecisionRow | None:
         """Return a decision by its id, locked until the end of the transaction."""
+        decision: DecisionRow | None = self._store.rows.find(decisions, request_id)
+        if decision is not None:
+            return decision
         rows = _BY_ID.rows(tx, request_id=request_id)
         return DecisionRow(*rows[0]) if rows else None
 
@@ -126,12 +169,26 @@ class DecisionRepository:
             seq = self._sequences.next_value(tx, "evidence")
             replaced = (decision.label, decision.label_at, decision.label_seq)
             about = (seq, decision.request_id, decision.domain, at, int(label), *replaced)
-            _INSERT_LABEL.write(tx, **dict(zip(_LABEL_COLUMNS, about, strict=True)))
+            self._store.insert_row(tx, evidence, seq, dict(zip(_LABEL_COLUMNS, about, strict=True)))
             changes |= {"label": int(label), "label_at": at, "label_seq": seq}
             row = _parse_label((*about, *decision._replace(**changes)))
-        if changes:
+        if self._store.in_memory:
+            self._store.rows.put(decisions, decision.request_id, decision._replace(**changes))
+        elif changes:
             _prepare_update(*changes).write(tx, this=decision.request_id, **changes)
         return row
+
+    def insert_report(self, tx: Connection, **report: Any) -> int | None:
+        """Insert a report of an outcome and return its number; None if its key exists."""
+        rows, key = self._store.rows, (report["request_id"], report["idempotency_key"])
+        if not self._store.in_memory:
+            new = self._store.prepared(outcomes, returning="id").rows(tx, **report)
+            return new[0][0] if new else None
+        if key[1] is not None and rows.has(outcomes, key):
+            return None
+        number = self._sequences.next_value(tx, "reports")
+        rows.put(outcomes, number if key[1] is None else key, {"id": number, **report})
+        return number
 
     def has_surplus(self, tx: Connection) -> bool:
         """Whether there are rows to delete. A database on disk keeps everything."""
@@ -156,6 +213,11 @@ class SessionRepository:
 
     def find(self, tx: Connection, session_id: str) -> Session:
         """Return a session's summary so far, locked until the end of the transaction."""
+        row: SessionRow | None = self._store.rows.find(sessions, session_id)
+        if row is not None:
+            return row.summary
+        if self._store.in_memory and not self._store.rows.has(sessions, session_id):
+            return Session()
         rows = _SESSION.rows(tx, session_id=session_id)
         if not rows and not self._store.sqlite:
             # There is no row to lock yet, and another process may be about to insert it.
@@ -165,7 +227,11 @@ class SessionRepository:
 
     def save(self, tx: Connection, session_id: str, session: Session, at: float) -> None:
         """Insert or replace a session's summary."""
-        self._insert.write(tx, session_id=session_id, at=at, summary=to_json_text(session))
+        row = SessionRow(session_id, at, session)
+        if self._store.in_memory:
+            self._store.rows.put(sessions, session_id, row)
+        else:
+            self._insert.write(tx, **row.to_columns())
 
 
 def list_labels(tx: Connection, *, after: int, newest: int) -> list[LabelRow]:
@@ -191,7 +257,7 @@ def find_replaced(tx: Connection, seq: int) -> Label | None:
 def _parse_label(row: tuple[Any, ...]) -> LabelRow:
     seq, request_id, domain, at, label, replaces, replaced_at, replaced_seq, *columns = row
     decision = DecisionRow._make(columns)
-    facts, history, *novelties = json.loads(decision.seen)
+    facts, history, *novelties = load_json(decision.seen)
     about = domain, decision.action, decision.actor, decision.target, decision.value, facts
     evidence = Evidence(
         request_id=request_id,
@@ -226,9 +292,10 @@ _LOCK_HEAD = Prepared(
 _ADVANCE_HEAD = Prepared(
     update(heads)
     .where(heads.c.name == bindparam("name"))
-    .values(number=heads.c.number + 1)
+    .values(number=heads.c.number + bindparam("count"))
     .returning(heads.c.number)
 )
+_SEQUENCES, _KEYS = "sequences", "idempotency keys"  # in memory
 _DECISION = [decisions.c[name] for name in DecisionRow._fields]
 _BY_ID = Prepared(
     select(*_DECISION).where(decisions.c.request_id == bindparam("request_id")).with_for_update()
@@ -236,7 +303,6 @@ _BY_ID = Prepared(
 _BY_KEY = Prepared(select(*_DECISION).where(decisions.c.idempotency_key == bindparam("key")))
 _REPLACED = ("replaces", "replaced_at", "replaced_seq")
 _LABEL_COLUMNS = ("seq", "request_id", "domain", "at", "label", *_REPLACED)
-_INSERT_LABEL = Prepared(evidence.insert(), columns=_LABEL_COLUMNS)
 _LABELED_DECISIONS = (
     select(*(evidence.c[name] for name in _LABEL_COLUMNS), *_DECISION)
     .join(decisions, decisions.c.request_id == evidence.c.request_id)

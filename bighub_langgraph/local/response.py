@@ -4,12 +4,12 @@ A response repeats itself. An `EvaluationResult` has each fact once: it is what 
 response is built from it whenever it is needed.
 """
 
-import json
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any, NamedTuple, Self
 
 from bighub_langgraph.core.models import Mode, Recommendation
-from bighub_langgraph.local.schemas.wire_format import format_timestamp, to_json_text
+from bighub_langgraph.local.schemas.wire_format import format_timestamp, load_json
 from bighub_langgraph.local.scoring.features import Label, describe_call
 from bighub_langgraph.local.scoring.precedents import Precedent
 
@@ -56,15 +56,15 @@ class EvaluationResult(NamedTuple):
     novelty_kinds: tuple[str, ...] = ()
     needs_label_delay: bool = False
 
-    def to_text(self) -> str:
-        """Return what has no column of its own, as it is stored."""
-        return to_json_text(self[_FIRST_STORED:])
+    def to_stored(self) -> tuple[Any, ...]:
+        """Return what has no column of its own, apart from what the caller may change."""
+        return self._replace(objective=deepcopy(self.objective))[_FIRST_STORED:]
 
     @classmethod
     def from_row(cls, row: Any) -> Self:
         """Return the result in a row of the store."""
         columns = (row.request_id, row.action, row.target, row.value, row.risk, row.recommendation)
-        result = cls(*columns, json.loads(row.parts), *json.loads(row.reply))
+        result = cls(*columns, load_json(row.parts), *load_json(row.reply))
         precedents = [Precedent(*fields) for fields in result.precedents]
         return result._replace(
             precedents=[each._replace(label=Label(each.label)) for each in precedents],

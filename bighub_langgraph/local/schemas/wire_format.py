@@ -147,6 +147,11 @@ def to_json_text(tree: object) -> str:
     return to_json(tree).decode()
 
 
+def load_json(stored: Any) -> Any:
+    """Return the JSON tree that is stored as text, or not as text yet."""
+    return json.loads(stored) if isinstance(stored, str) else stored
+
+
 def canonical_json(tree: object) -> str:
     """Return the same text for equal JSON trees."""
     return _CANONICAL.encode(tree)
