@@ -17,7 +17,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--kills",
         type=int,
-        default=36,
+        default=120,
         help="how often the fault suite kills a process, by kind of database, over all hosts",
     )
 
