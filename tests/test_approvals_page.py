@@ -113,6 +113,18 @@ def test_pages_learn_of_a_change_by_one_number(journal: Journal) -> None:
         assert f'data-change="{change}"' not in ada.show("/").text
 
 
+def test_a_long_history_shows_the_newest_calls_first_and_more_on_request(journal: Journal) -> None:
+    records = [put_call(journal, number, risk=0.9 - number / 200) for number in range(102)]
+    with Page(journal).signed_in("ada") as ada:
+        shown = ada.show("/history?tool=refund").text
+        assert shown.count("wants to run") == 100
+        assert 'href="/history?tool=refund&amp;show=200"' in shown
+        more = ada.show("/history?tool=refund&show=200").text
+        assert more.count("wants to run") == len(records)
+        assert "Show more" not in more
+        assert 'href="/?tool=refund&amp;show=200"' in ada.show("/?tool=refund").text
+
+
 def test_lists_are_filtered(journal: Journal) -> None:
     put_call(journal, 1, agent="one", risk=0.3)
     put_call(journal, 2, agent="two", actor="bob", risk=0.7)

@@ -99,6 +99,7 @@ class ApprovalInbox:
         longer_than: float | None = None,
         states: Sequence[State] = WAITING_FOR_ANSWER,
         limit: int = 200,
+        newest_first: bool = False,
     ) -> Sequence[ApprovalCard]:
         """Return calls: the riskiest first, and of equal ones those that expire soonest.
 
@@ -112,6 +113,7 @@ class ApprovalInbox:
             longer_than: In their state for so many seconds.
             states: Calls in these states; by default those that a person can answer.
             limit: At most so many.
+            newest_first: In the order in which they were made instead.
         """
         views = self.journal.admin.approvals(
             agent=agent,
@@ -119,7 +121,7 @@ class ApprovalInbox:
             root=thread,
             state=list(states),
             longer_than=longer_than,
-            limit=MAX_CARDS,
+            limit=MAX_CARDS if actor or domain or min_risk or not newest_first else limit,
         )
 
         def is_wanted(record: CallRecord) -> bool:
@@ -130,7 +132,9 @@ class ApprovalInbox:
                 and (min_risk is None or (risk is not None and risk >= min_risk))
             )
 
-        wanted = sorted((view for view in views if is_wanted(view.call.record)), key=_urgency)
+        wanted = [view for view in views if is_wanted(view.call.record)]
+        if not newest_first:
+            wanted.sort(key=_urgency)
         return [build_card(view) for view in wanted[:limit]]
 
     def get(self, key: str) -> ApprovalCard:

@@ -139,9 +139,17 @@ class _Page:
         """Show all calls, also those that wait for nobody."""
         state = request.query_params.get("state", "")
         states = [State(state)] if state in set(State) else list(State)
-        cards = self._inbox.list(**_filters(request), states=states, limit=PAGE_SIZE * 5)
-        cards = sorted(cards, key=lambda card: card.change, reverse=True)[:PAGE_SIZE]
-        return self._render(request, "history.html", user=user, cards=cards, states=list(State))
+        limit = int(_number(request, "show") or PAGE_SIZE)
+        filters = {**_filters(request), "states": states, "newest_first": True}
+        cards = self._inbox.list(**filters, limit=limit + 1)
+        return self._render(
+            request,
+            "history.html",
+            user=user,
+            cards=cards[:limit],
+            states=list(State),
+            more=(limit + PAGE_SIZE) * (len(cards) > limit),
+        )
 
     async def show_changes(self, user: SignedIn) -> Response:
         """Return a number that grows with every change; read at most once a second for all."""
