@@ -361,7 +361,7 @@ def test_an_agent_that_waits_sends_one_message_without_arguments(tmp_path: Path)
             receiver.wait()
     [message] = receiver.messages
     calls = message["data"]["calls"]
-    assert [item["tool"] for item in calls] == ["refund"] * 3
+    assert [(item["tool"], item["agent"]) for item in calls] == [("refund", "desk")] * 3
     for text in (b"hunter2", b"4321", b"alice", b"order_id"):
         assert text not in receiver.bodies[0]
 

@@ -38,8 +38,10 @@ from bighub_langgraph.core.lifecycle import (
 from bighub_langgraph.core.models import CallRecord, State, ToolFailed, ToolSucceeded
 from bighub_langgraph.core.ports import Claim
 from bighub_langgraph.core.reporting import ReportingConfig, ReportKind
+from bighub_langgraph.journal import schema
 from bighub_langgraph.journal.liveness import is_alive
 from bighub_langgraph.journal.memory_journal import MemoryJournal
+from bighub_langgraph.local import tables
 from bighub_langgraph.sqldb import Database, execute
 from tests import postgres
 from tests.calls import decided_record
@@ -421,6 +423,10 @@ def test_an_older_database_is_brought_up_to_date_once(database: str) -> None:
     with pytest.raises(JournalError, match="schema version 2, this program knows 1"):
         db.migrate("things", tables)
     db.close()
+
+
+def test_no_table_of_the_journal_is_also_one_of_the_engine() -> None:
+    assert not schema.metadata.tables.keys() & tables.metadata.tables.keys()
 
 
 def test_journal_and_engine_may_share_a_database(database: str) -> None:

@@ -139,14 +139,14 @@ users = sa.Table(
 )
 
 sessions = sa.Table(
-    "bighub_sessions",
+    "bighub_sign_ins",
     metadata,
     sa.Column("digest", sa.String(64), primary_key=True),
     sa.Column("name", sa.Text, nullable=False),
     # A session, or a link that signs in once.
     sa.Column("kind", sa.String(16), nullable=False),
     sa.Column("expires_at", sa.Double, nullable=False),
-    sa.Index("bighub_sessions_by_name", "name"),
+    sa.Index("bighub_sign_ins_by_name", "name"),
 )
 
 # Rows are only ever added.
@@ -231,12 +231,12 @@ DELETE_USER = "DELETE FROM bighub_users WHERE name = :name"
 INSERT_SESSION = _insert(sessions)
 # A session ends when its user is removed.
 SELECT_SESSION = """
-    SELECT bighub_users.* FROM bighub_sessions JOIN bighub_users
-        ON bighub_users.name = bighub_sessions.name
+    SELECT bighub_users.* FROM bighub_sign_ins JOIN bighub_users
+        ON bighub_users.name = bighub_sign_ins.name
     WHERE digest = :digest AND kind = :kind AND expires_at > :at"""
-DELETE_SESSION = "DELETE FROM bighub_sessions WHERE digest = :digest"
-DELETE_SESSIONS = "DELETE FROM bighub_sessions WHERE name = :name"
-PRUNE_SESSIONS = "DELETE FROM bighub_sessions WHERE expires_at <= :at"
+DELETE_SESSION = "DELETE FROM bighub_sign_ins WHERE digest = :digest"
+DELETE_SESSIONS = "DELETE FROM bighub_sign_ins WHERE name = :name"
+PRUNE_SESSIONS = "DELETE FROM bighub_sign_ins WHERE expires_at <= :at"
 INSERT_AUDIT = _insert(audit)
 SELECT_AUDIT = "SELECT * FROM bighub_audit ORDER BY id DESC LIMIT :limit"
 
