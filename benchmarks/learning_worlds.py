@@ -11,6 +11,8 @@ from bighub_langgraph.local import DomainSettings, LocalBighub, Settings
 REFIT_EVERY = 250  # calls between two refits of a batch method
 WARM_UP = 5  # the first part of a stream, in fifths of which errors do not count
 CHANGE = 1_250  # the call at which a world that drifts changes
+WRONG_REPORTS = 0.1  # the share of outcomes that are reported as their opposite
+FALSE_FRAUDS = 0.15  # the share of calls that someone reports as fraud whatever happened
 
 
 class Call(NamedTuple):
@@ -73,6 +75,30 @@ def _xor(chance: random.Random) -> Iterator[Call]:
         yield _call(chance, risk, facts={**facts, "z": chance.choice("efgh")})
 
 
+def _rare(chance: random.Random) -> Iterator[Call]:
+    """Few calls are bad, and nearly all of them are large, to one country, of new customers."""
+    while True:
+        value, country = math.exp(chance.gauss(4, 1)), chance.choice("ABCDE")
+        is_new, target = chance.random() < 0.1, f"t{chance.randrange(500)}"
+        is_fraud = country == "E" and is_new and value > 60
+        risk = 0.001 + 0.01 * (country == "E") + 0.25 * is_fraud
+        facts = {"country": country, "new_customer": is_new, "amount": value}
+        yield _call(chance, risk, facts=facts, value=value, target=target)
+
+
+def _correlated(chance: random.Random) -> Iterator[Call]:
+    """Ten arguments say the same."""
+    while True:
+        same, other = chance.choice("ab"), chance.choice("cd")
+        risk = _sigmoid(-2 + 1.5 * (same == "a") + (other == "c"))
+        copies = {f"copy {number}": same for number in range(10)}
+        yield _call(chance, risk, facts={**copies, "other": other})
+
+
+def _misreported(calls: Iterator[Call], report: Callable[[bool], bool]) -> Iterator[Call]:
+    return (call._replace(bad=report(call.bad)) for call in calls)
+
+
 WORLDS: dict[str, Callable[[random.Random], Iterator[Call]]] = {
     "single rate": lambda chance: _over_time(chance, lambda _: 0.1),
     "20 actions": lambda chance: _many(chance, 20, "action"),
@@ -83,6 +109,14 @@ WORLDS: dict[str, Callable[[random.Random], Iterator[Call]]] = {
     "drift down": lambda chance: _over_time(chance, lambda at: 0.3 if at < CHANGE else 0.03),
     "seasonal": lambda chance: _over_time(chance, lambda at: 0.12 + 0.1 * math.sin(at / 64)),
     "xor": _xor,
+    "rare": _rare,
+    "noise": lambda chance: _misreported(
+        _people(chance), lambda bad: bad != (chance.random() < WRONG_REPORTS)
+    ),
+    "poisoned": lambda chance: _misreported(
+        _people(chance), lambda bad: bad or chance.random() < FALSE_FRAUDS
+    ),
+    "correlated": _correlated,
     "1,000 domains": lambda chance: _many(chance, 1_000, "domain"),
 }
 
