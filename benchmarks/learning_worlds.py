@@ -11,6 +11,7 @@ from bighub_langgraph.local import DomainSettings, LocalBighub, Settings
 REFIT_EVERY = 250  # calls between two refits of a batch method
 WARM_UP = 5  # the first part of a stream, in fifths of which errors do not count
 CHANGE = 1_250  # the call at which a world that drifts changes
+LARGE = 60  # the value above which a new customer is rarely honest
 WRONG_REPORTS = 0.1  # the share of outcomes that are reported as their opposite
 FALSE_FRAUDS = 0.15  # the share of calls that someone reports as fraud whatever happened
 
@@ -79,8 +80,8 @@ def _rare(chance: random.Random) -> Iterator[Call]:
     """Few calls are bad, and nearly all of them are large, to one country, of new customers."""
     while True:
         value, country = math.exp(chance.gauss(4, 1)), chance.choice("ABCDE")
-        is_new, target = chance.random() < 0.1, f"t{chance.randrange(500)}"
-        is_fraud = country == "E" and is_new and value > 60
+        is_new, target = chance.randrange(10) == 0, f"t{chance.randrange(500)}"
+        is_fraud = country == "E" and is_new and value > LARGE
         risk = 0.001 + 0.01 * (country == "E") + 0.25 * is_fraud
         facts = {"country": country, "new_customer": is_new, "amount": value}
         yield _call(chance, risk, facts=facts, value=value, target=target)

@@ -25,6 +25,7 @@ _IGNORED_KEYS = frozenset(
 )
 _MAX_DEVIATION = 3.0
 _BAND_EDGES = (-1.0, -0.4, 0.2, 0.8)
+_BAND_SCALE, _SUBJECT_SCALE = 0.5, 2.0  # subjects: the actor and the target
 _MAX_SMALL_INTEGER = 12
 _MANY_ERRORS = 3
 _MIN_SPREAD = 0.02  # less variation than this, by proportion, is noise
@@ -109,16 +110,16 @@ class Evidence(NamedTuple):
 
 
 class Features(NamedTuple):
-    """The features of an action.
+    """The features of an action, without those that name a single thing, such as an order.
 
-    `identifiers` are categorical features that name a single thing, such as an order. Numbers are
-    on a logarithmic scale, or in standard deviations from their mean once they are scaled.
+    `is_named` says that there is a target or such a name. Numbers are on a logarithmic scale, or
+    in standard deviations from their mean once they are scaled.
     """
 
     action_key: str
-    categories: list[str]
-    identifiers: list[str]
+    categories: dict[str, float]  # each with its scale: the regression learns a large one faster
     numbers: list[tuple[str, float]]
+    is_named: bool
 
 
 @dataclass(slots=True)
@@ -149,30 +150,30 @@ class Scales:
                 deviation = (number - mean) / max(_MIN_SPREAD, math.sqrt(squares / (count - 1)))
                 numbers[name] = max(-_MAX_DEVIATION, min(_MAX_DEVIATION, deviation))
         bands = [f"{name}^{bisect_left(_BAND_EDGES, by)}" for name, by in numbers.items()]
-        return features._replace(
-            categories=features.categories + bands, numbers=list(numbers.items())
-        )
+        categories = features.categories | dict.fromkeys(bands, _BAND_SCALE)
+        return features._replace(categories=categories, numbers=list(numbers.items()))
 
 
 def extract_features(action: Action) -> Features:
     """Return the features of an action, independent of anything learned."""
     key, history = action.key, action.history
-    categories = [f"actor={action.actor}"]
-    identifiers: list[str] = []
+    subjects, categories = [f"actor={action.actor}"], list[str]()
+    is_named = action.target is not None
     numbers: list[tuple[str, float]] = []
     shares: list[tuple[str, float]] = []
     if action.target is not None:
-        categories.append(f"{key}|target={action.target}")
+        subjects.append(f"{key}|target={action.target}")
     if action.value is not None:
-        categories.append(f"{key}|size={size_class(action.value)}")
         numbers.append((f"{key}|value", action.value))
     for name, fact in action.facts.items():
         if isinstance(fact, str):
             is_identifier = looks_like_identifier(fact) or (
                 "[]" in name and looks_like_identifier(name.partition("=")[2])
             )
-            names = identifiers if is_identifier else categories
-            names.append(f"{key}|{name}={fact}")
+            if is_identifier:
+                is_named = True
+            else:
+                categories.append(f"{key}|{name}={fact}")
             continue
         numbers.append((f"{key}|{name}", fact))
         if abs(fact) <= _MAX_SMALL_INTEGER and fact == int(fact):
@@ -189,7 +190,8 @@ def extract_features(action: Action) -> Features:
         words = history.new_words + history.known_words
         shares.append((f"{key}|past.new_words", history.new_words / max(1, words)))
     logs = [(name, math.copysign(math.log1p(abs(number)), number)) for name, number in numbers]
-    return Features(key, categories, identifiers, logs + shares)
+    scales = dict.fromkeys(subjects, _SUBJECT_SCALE) | dict.fromkeys(categories, 1.0)
+    return Features(key, scales, logs + shares, is_named)
 
 
 def _list_events(history: SessionHistory) -> list[str]:

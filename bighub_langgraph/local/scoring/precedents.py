@@ -23,6 +23,11 @@ _DIMENSIONS = 128
 MAX_PRECEDENTS = 512  # of an action
 _FIRST_COLUMNS = 16
 _SQUARINGS = 4  # the weight of a precedent is its similarity to the power of 3 * 2**4
+# How many precedents the regression may weigh as much as: which, each action's outcomes tell. Those
+# of calls that name their subject tell more.
+_STRENGTHS = np.array([0.03, 0.3, 3.0, 30.0, 300.0])
+_UNNAMED = 20.0
+_MIN_RISK = 1e-4
 
 
 class Precedent(NamedTuple):
@@ -45,12 +50,22 @@ class Comparison(NamedTuple):
         total: The weight of those with an outcome.
         denied: The weight of those a person refused, which fades.
         nearest: The most similar ones, the most similar first.
+        trust: The weight of each strength of the regression, by how well they foretold outcomes.
     """
 
     bad: float
     total: float
     denied: float
     nearest: list[Precedent]
+    trust: "NDArray[np.float64]" = np.full(len(_STRENGTHS), 1 / len(_STRENGTHS))
+
+    def estimate_risks(
+        self, regression: float, *, is_named: bool, denied: float = 0.0
+    ) -> "NDArray[np.float64]":
+        """The risk at each strength of the regression, if denials count as bad outcomes."""
+        strengths = _STRENGTHS if is_named else _STRENGTHS * _UNNAMED
+        risks = self.bad + denied + strengths * regression
+        return (risks / (self.total + denied + strengths)).clip(_MIN_RISK, 1 - _MIN_RISK)
 
 
 @dataclass(slots=True)
@@ -64,14 +79,22 @@ class Precedents:
     vectors: "NDArray[np.float32]" = field(default_factory=lambda: _make_columns(_DIMENSIONS, "f4"))
     # For each call: whether it went bad, has an outcome, was denied; and the time.
     labels: "NDArray[np.float64]" = field(default_factory=lambda: _make_columns(4, "f8"))
+    # For each call and strength: the log of the risk it was given before its outcome was known,
+    # and of the chance that it goes well; 0 once its label was corrected.
+    logs: "NDArray[np.float64]" = field(
+        default_factory=lambda: _make_columns(2 * len(_STRENGTHS), "f8")
+    )
 
     @property
     def columns(self) -> int:
         """How many calls there is memory for."""
         return int(self.vectors.shape[1])
 
-    def add(self, evidence: Evidence) -> None:
-        """Add a labelled call; a later label of the same call replaces the earlier one."""
+    def add(self, evidence: Evidence, risks: "NDArray[np.float64] | None" = None) -> None:
+        """Add a labelled call; a later label of the same call replaces the earlier one.
+
+        `risks` are those that were expected of it, at each strength of the regression.
+        """
         action, label, request_id = evidence.action, evidence.label, evidence.request_id
         if (slot := self.slots.get(request_id)) is None:
             if label is Label.NOTHING:
@@ -84,6 +107,8 @@ class Precedents:
             summary = describe_call(action.name, action.value, action.target)
             about = evidence.decided_at, action.target, summary, action.value
             self.calls[slot] = Precedent(request_id, 1.0, label, *about)
+        # What was expected while others had labels that are corrected since says nothing.
+        self.logs[:, slot] = 0.0 if risks is None else np.log(np.concatenate([risks, 1 - risks]))
         self.calls[slot] = self.calls[slot]._replace(label=label)
         self.labels[:, slot] = label.bad, label.outcome, label is Label.DENIED, evidence.at
 
@@ -105,8 +130,12 @@ class Precedents:
         if denied.any():
             refused = float(weights @ (denied * np.exp2(-ages / settings.reevaluate_after)))
         weights = weights * np.exp2(-ages / settings.half_life)
-        nearest = self._list_nearest(similarities * (outcome + denied), limit)
-        return Comparison(float(weights @ bad), float(weights @ outcome), refused, nearest)
+        nearest = limit and self._list_nearest(similarities * (outcome + denied), limit)
+        logs = self.logs[:, :count]
+        fit = logs[: len(_STRENGTHS)] @ bad + logs[len(_STRENGTHS) :] @ (outcome - bad)
+        trust = np.exp(fit - fit.max())
+        sums = float(weights @ bad), float(weights @ outcome), refused
+        return Comparison(*sums, nearest or [], trust / trust.sum())
 
     def find_largest_good_value(self) -> float:
         """The largest value that went well; minus infinity if there is none."""
@@ -122,6 +151,7 @@ class Precedents:
         if slot == self.columns:
             self.vectors = np.concatenate([self.vectors, np.zeros_like(self.vectors)], axis=1)
             self.labels = np.concatenate([self.labels, np.zeros_like(self.labels)], axis=1)
+            self.logs = np.concatenate([self.logs, np.zeros_like(self.logs)], axis=1)
         self.calls.append(_NONE)
         return slot
 

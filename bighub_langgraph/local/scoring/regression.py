@@ -15,7 +15,7 @@ BASE_VALUE = 3.0  # of the feature "base", which all calls have: its weight is l
 _FIRST_WEIGHTS, _MAX_WEIGHTS = 16, 128
 _IDLE_EXAMPLES = 256  # after so many examples without its feature a weight may be freed
 _MAX_EXAMPLES, _MAX_CANDIDATES = 1_024, 4_000
-_REVISITS = 2  # older examples after each change
+_REVISITS, _MORE_REVISITS = 2, 8  # older examples after each change, and more after a surprise
 _NEWTON_STEPS, _TOLERANCE = 8, 1e-4
 _MIN_CURVATURE = 1e-4
 _MIN_SHARE = 0.02  # of the information that stays when an example is taken out
@@ -55,7 +55,8 @@ class Regression:
 
     An example's term is made at its own optimum: what the belief is without it decides. A corrected
     label replaces the term and never overshoots. After each change some older examples are visited
-    again, always in the same order, so that they see what was learned since.
+    again, always in the same order, so that they see what was learned since: more of them after a
+    label that was not expected.
 
     A feature gets a weight when it occurs for the second time; when there are too many, one that
     has not occurred for long is freed. So cost and memory stay bounded.
@@ -111,8 +112,8 @@ class Regression:
                 _, margin, _ = self._project(positions, values)
                 example.curvature, example.pull = _make_term(margin, bad=replaces)
         example.bad = bad
-        self._visit(example)
-        for _ in range(min(_REVISITS, len(self.ring))):
+        surprise = self._visit(example)
+        for _ in range(min(_REVISITS + int(_MORE_REVISITS * surprise), len(self.ring))):
             self.visited = (self.visited + 1) % len(self.ring)
             self._visit(self.examples[self.ring[self.visited]])
 
@@ -138,8 +139,11 @@ class Regression:
         margin = float(self.mean.take(positions) @ values)
         return direction, margin, float(direction.take(positions) @ values)
 
-    def _visit(self, example: Example) -> None:
-        """Replace an example's term by the one at its optimum given all others."""
+    def _visit(self, example: Example) -> float:
+        """Replace an example's term by the one at its optimum given all others.
+
+        Return how much that says: nearly 1 if a first label was not expected at all.
+        """
         own = self.assigned.take(example.positions) <= example.step
         if not own.all():
             example.positions, example.values = example.positions[own], example.values[own]
@@ -151,10 +155,11 @@ class Regression:
             optimum = _find_optimum(without, spread, bad=example.bad)
             curvature, pull = _make_term(optimum, bad=example.bad)
         more, change = curvature - example.curvature, pull - example.pull
-        scale = max(_MIN_SHARE, 1 + more * variance)
-        self.mean += direction * ((change - more * margin) / scale)
+        scale, force = max(_MIN_SHARE, 1 + more * variance), change - more * margin
+        self.mean += direction * (force / scale)
         self.covariance -= np.multiply.outer(direction * (more / scale), direction)
         example.curvature, example.pull = curvature, pull
+        return abs(force)
 
     def _keep(self, request_id: str, example: Example) -> None:
         self.examples[request_id] = example

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from bighub_langgraph.local.scoring.features import (
     Action,
@@ -14,16 +14,17 @@ from bighub_langgraph.local.scoring.features import (
     size_class,
 )
 from bighub_langgraph.local.scoring.novelty import Familiarity, Novelty
-from bighub_langgraph.local.scoring.precedents import Comparison, Precedent, Precedents
+from bighub_langgraph.local.scoring.precedents import Precedent, Precedents
 from bighub_langgraph.local.scoring.regression import BASE_VALUE, Regression
 from bighub_langgraph.local.scoring.risk_limit import AutomationMonitor, DriftDetector, RiskLimit
 from bighub_langgraph.local.settings import Settings
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 SHOWN_PRECEDENTS = 5
 _PRIOR_BAD, _PRIOR_OUTCOMES = 0.6, 2.0
-# How many precedents the regression weighs as much as, by whether the call names its subject: then
-# the calls that are most alike tell more.
-_NAMED, _UNNAMED = 1.0, 6.0
 _ACTION_VALUE = 3.0  # of the feature that is the action itself
 _MIN_CALLS_OF_A_SIZE = 3
 _MAX_ACTIONS = 128  # of a domain
@@ -72,14 +73,14 @@ class ActionState:
     precedents: Precedents = field(default_factory=Precedents)
     familiarity: Familiarity = field(default_factory=Familiarity)
 
-    def learn(self, evidence: Evidence) -> None:
+    def learn(self, evidence: Evidence, risks: "NDArray[np.float64] | None") -> None:
         """Count a label, and remove the one it replaces."""
         label, replaced, value = evidence.label, evidence.replaces, evidence.action.value
         for each, change in ((label, 1), (replaced, -1)):
             self.good += change * (each is Label.GOOD)
             self.bad += change * (each is Label.BAD)
             self.denials += change * (each is Label.DENIED)
-        self.precedents.add(evidence)
+        self.precedents.add(evidence, risks)
         if label.outcome:
             self.last_at = evidence.at
         if evidence.is_news and not (replaced and replaced.outcome):
@@ -147,12 +148,13 @@ class Model:
         features = domain.scales.scale(extract_features(action))
         regression = domain.regression.predict(_regression_inputs(features))
         near = state.precedents.compare(action, at, settings, SHOWN_PRECEDENTS)
-        is_named = action.target is not None or features.identifiers
-        strength = _NAMED if is_named else _UNNAMED
-        risk = concern = _mix(near, strength * regression, strength)
         denied = self._settings.human_label_weight * near.denied
-        if denied:
-            concern = _mix(near, strength * regression + denied, strength + denied)
+        risk, concern = (
+            float(
+                near.trust @ near.estimate_risks(regression, is_named=features.is_named, denied=n)
+            )
+            for n in (0.0, denied)
+        )
         novelties, total = state.familiarity.find_novelties(action), state.good + state.bad
         if total < settings.min_evidence:
             history = f"has {total} of the {settings.min_evidence} outcomes it needs"
@@ -176,7 +178,7 @@ class Model:
             parts={
                 "regression": regression,
                 "near": near.bad / near.total if near.total else regression,
-                "near_weight": near.total / (near.total + strength),
+                "near_total": near.total,
             },
             precedents=near.nearest,
             novelties=tuple(novelties),
@@ -202,18 +204,24 @@ class Model:
             self._make_room(domain)
             state = ActionState()
         domain.actions[action.name] = state
-        state.learn(evidence)
         was_outcome = replaced is not None and replaced.outcome
         if not (label.outcome or was_outcome):
+            state.learn(evidence, None)
             return  # people's refusals are no outcomes
-        features = extract_features(action)
+        features, risks = extract_features(action), None
         if not was_outcome:
             domain.scales.update(features.numbers)
+        inputs = _regression_inputs(domain.scales.scale(features))
+        if not was_outcome:
+            near = state.precedents.compare(action, evidence.at, settings, 0)
+            regression = domain.regression.predict(inputs)
+            risks = near.estimate_risks(regression, is_named=features.is_named)
+        state.learn(evidence, risks)
         self.good += (label is Label.GOOD) - (replaced is Label.GOOD)
         self.bad += label.bad - (replaced is Label.BAD)
         domain.regression.learn(
             evidence.request_id,
-            _regression_inputs(domain.scales.scale(features)),
+            inputs,
             bad=label.bad if label.outcome else None,
             replaces=replaced.bad if replaced is not None and was_outcome else None,
         )
@@ -275,15 +283,11 @@ class Model:
             columns -= self.domains.pop(next(iter(self.domains))).columns
 
 
-def _mix(near: Comparison, bad: float, total: float) -> float:
-    return (near.bad + bad) / (near.total + total)
-
-
 def _regression_inputs(features: Features) -> dict[str, float]:
-    """The features as a sparse vector, without those that name a single thing."""
+    """The features as a sparse vector."""
     return {
         "base": BASE_VALUE,
         features.action_key: _ACTION_VALUE,
-        **dict.fromkeys(features.categories, 1.0),
+        **features.categories,
         **dict(features.numbers),
     }
