@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 import weakref
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -46,6 +47,8 @@ class DeliveryWorker:
         self._tasks: dict[asyncio.Task[None], asyncio.Task[Any] | None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._retry: asyncio.Task[None] | None = None
+        # By thread, what ends its calls that nobody can answer; returns whether others wait.
+        self.sweeps: dict[str, Callable[[Ports], Coroutine[Any, Any, bool]]] = {}
         # Also at interpreter exit, and when a guard that was not closed is forgotten.
         self._deliver_rest = weakref.finalize(self, _deliver_rest, ports, self._schedule)
 
@@ -115,7 +118,7 @@ class DeliveryWorker:
         With a timeout it keeps trying for so many seconds, without one it tries each report once.
         """
         self.wait(AT_EXIT if timeout is None else timeout)
-        run_sync(expire_overdue_calls(self._ports))
+        self._sweep()
         if timeout is None:
             delivery = run_sync(_deliver_until(self._ports, 0.0))
         else:
@@ -133,7 +136,7 @@ class DeliveryWorker:
             return await asyncio.to_thread(self.flush, timeout)
         deadline = time.monotonic() + (timeout or 0.0)
         await self.wait_async(AT_EXIT if timeout is None else timeout)
-        await expire_overdue_calls(self._async_ports)
+        await call_in_thread(self._sweep)
         delivery = await _deliver_until(self._async_ports, deadline)
         pending: int = await self._async_ports.call(self._finish_flush, delivery)
         return pending
@@ -166,7 +169,7 @@ class DeliveryWorker:
             return False
         try:
             if self._schedule.take_sweep():
-                await expire_overdue_calls(ports)
+                await ports.call(self._sweep)
             delivery = await deliver_reports(ports, turn)
             remaining = await ports.call(ports.journal.pending_count)
         except Exception:
@@ -174,6 +177,13 @@ class DeliveryWorker:
             delivery, remaining = Delivery(0), 1
         self._schedule.record(turn, delivery, remaining)
         return not remaining
+
+    def _sweep(self) -> None:
+        """End the calls whose time is over, and those that a new message superseded."""
+        run_sync(expire_overdue_calls(self._ports))
+        for thread, sweep in list(self.sweeps.items()):
+            if not run_sync(sweep(self._ports)):
+                self.sweeps.pop(thread, None)
 
     def _deliver_now(self, turn: str | None) -> bool:
         return run_sync(self._deliver(self._ports, turn))

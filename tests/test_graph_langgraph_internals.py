@@ -134,6 +134,26 @@ def test_a_task_shows_the_checkpoint_that_it_runs_from() -> None:
     assert results == [True, True]
 
 
+@pytest.mark.parametrize(("persistent", "ends"), [(None, True), (True, False)])
+def test_a_task_of_a_subgraph_shows_the_root_checkpoint_that_it_ends_with(
+    persistent: bool | None, ends: bool
+) -> None:
+    saver, roots = InMemorySaver(), list[str | None]()
+
+    def node(_: Any) -> None:
+        roots.append(internals.root_checkpoint_of(get_config()))
+
+    builder: Any = StateGraph(Seen)
+    builder.add_node("outer", node)
+    builder.add_node("inner", one_node(node, checkpointer=persistent))
+    builder.add_edge(START, "outer")
+    builder.add_edge("outer", "inner")
+    graph = builder.compile(checkpointer=saver)
+    graph.invoke({"seen": 0}, THREAD)
+    last = graph.get_state(THREAD)
+    assert roots == [None, last.parent_config["configurable"]["checkpoint_id"] if ends else None]
+
+
 def test_a_task_of_the_functional_api_shows_the_checkpoint_that_it_runs_from() -> None:
     saver = InMemorySaver()
 

@@ -98,6 +98,29 @@ def test_langgraph_supervisor(
     assert len(bighub.evaluations) == 1
 
 
+@pytest.mark.filterwarnings("ignore:create_react_agent has been moved")
+def test_a_call_that_a_message_to_langgraph_supervisor_orphaned_gets_an_outcome(
+    runner: Runner,
+) -> None:
+    supervisor = pytest.importorskip("langgraph_supervisor")
+    shop, bighub = Shop(), ScriptedBighub("review_recommended")
+    guard = BighubGuard(bighub=bighub)
+    payer = create_agent(
+        ScriptedModel(script=[asks_for(REFUND), asks_for(REFUND), "Done."]),
+        shop.tools(),
+        middleware=[BighubMiddleware(guard)],
+        name="payer",
+    )
+    hand_over = [asks_for(call("transfer_to_payer", f"h{turn}")) for turn in range(2)]
+    model = ScriptedModel(script=[*hand_over, "Done."])
+    graph = supervisor.create_supervisor([payer], model=model).compile(checkpointer=InMemorySaver())
+    runner.run(graph, PLEASE)
+    approve(runner, graph, runner.run(graph, PLEASE))
+    guard.flush()
+    assert shop.ran == [("refund", 40)]
+    assert sorted(bighub.statuses) == ["BLOCKED", "SUCCESS"]
+
+
 @CASES
 def test_langgraph_swarm(runner: Runner, says: str, before: list[Any], after: list[Any]) -> None:
     swarm = pytest.importorskip("langgraph_swarm")

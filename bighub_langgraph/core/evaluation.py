@@ -54,15 +54,16 @@ async def evaluate_calls(
     trajectory: str | None = None,
     model: str | None = None,
     requested_by: str = "",
+    root_checkpoint: str | None = None,
     on_new: Callable[[CallRecord], object] = lambda _: None,
 ) -> list[CallRecord | RefusedCall]:
     """Evaluate the calls of a turn concurrently and record the decisions.
 
     A call that was decided before keeps its decision; `on_new` sees only the new ones.
     """
+    context = {"session": session, "trajectory": trajectory, "model": model}
     proposed = [
-        _propose(call, settings, ports.clock(), session=session, trajectory=trajectory, model=model)
-        for call in calls
+        _propose(call, settings, ports.clock(), root_checkpoint, **context) for call in calls
     ]
     records = await ports.find([item.key for item in proposed if isinstance(item, CallRecord)])
     undecided = [
@@ -105,11 +106,16 @@ def _decision_from(
 
 
 def _propose(
-    item: ToolCall | EditedCall, settings: GuardSettings, at: float, **context: str | None
+    item: ToolCall | EditedCall,
+    settings: GuardSettings,
+    at: float,
+    root_checkpoint: str | None,
+    **context: str | None,
 ) -> CallRecord | RefusedCall:
     call = item.call if isinstance(item, EditedCall) else item
     try:
-        return CallRecord.of(call, build_evaluation_request(call, settings, **context), at)
+        request = build_evaluation_request(call, settings, **context)
+        return CallRecord.of(call, request, at, root_checkpoint)
     except InvalidCall as error:
         return RefusedCall(call, error)
 

@@ -350,6 +350,8 @@ class CallRecord(NamedTuple):
         starts: How many times the tool was started.
         expires_at: When a pending or unused approval expires, in seconds since the epoch.
         version: Grows with every transition; the journal compares it before it writes.
+        root_checkpoint: The checkpoint of the thread's own graph whose task made the call in a
+            subgraph; None for other calls. A new message that follows it ends that task.
     """
 
     key: str
@@ -371,12 +373,19 @@ class CallRecord(NamedTuple):
     version: int = 0
     requirement: ApprovalRequirement = ApprovalRequirement()
     votes: tuple[Approval, ...] = ()
+    root_checkpoint: str | None = None
 
     @classmethod
-    def of(cls, call: ToolCall, request: EvaluationRequest, at: float) -> "CallRecord":
+    def of(
+        cls,
+        call: ToolCall,
+        request: EvaluationRequest,
+        at: float,
+        root_checkpoint: str | None = None,
+    ) -> "CallRecord":
         """Return a new record of a call that is not evaluated yet."""
         call_fields = (call.thread, call.turn, call.call_id, call.tool)
-        return cls(call.key, *call_fields, request, created_at=at)
+        return cls(call.key, *call_fields, request, created_at=at, root_checkpoint=root_checkpoint)
 
     @property
     def is_final(self) -> bool:

@@ -122,6 +122,10 @@ class JournalPort(Protocol):
         """Return calls whose time to be answered, or to use their approval, is over."""
         ...
 
+    def find_waiting(self, thread: str) -> list[CallRecord]:
+        """Return the calls of a thread that wait for a person or for the thread."""
+        ...
+
     def insert(self, records: Sequence[CallRecord], reporting: ReportingConfig) -> list[CallRecord]:
         """Store new records. Where a key exists, the stored record is kept and returned."""
         ...

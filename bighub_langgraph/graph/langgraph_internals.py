@@ -122,6 +122,18 @@ def checkpoint_config(config: RunnableConfig, info: ExecutionInfo) -> RunnableCo
     return {"configurable": {**place, "checkpoint_id": info.checkpoint_id}}
 
 
+def root_checkpoint_of(config: RunnableConfig) -> str | None:
+    """Return the root checkpoint of a task in a subgraph that ends with the task around it.
+
+    None for tasks of the root graph itself, and in a subgraph with `checkpointer=True`, whose
+    namespace has no task of the root: it can go on from any later checkpoint. None if unknown.
+    """
+    info = execution_info(config)
+    root_task, _, rest = (info.checkpoint_ns if info else "").partition("|")
+    checkpoints: Mapping[str, str] = config.get("configurable", {}).get("checkpoint_map", {})
+    return checkpoints.get("") if rest and ":" in root_task else None
+
+
 def names_checkpoint(config: RunnableConfig) -> bool:
     """Whether the run was started from a checkpoint by its id, as in time travel."""
     return bool(config.get("metadata", {}).get("checkpoint_id"))

@@ -25,6 +25,7 @@ from bighub_langgraph.graph.langgraph_internals import (
     execution_info,
     names_checkpoint,
 )
+from bighub_langgraph.graph.orphaned_calls import cancel_orphaned_calls
 from bighub_langgraph.graph.tool_execution import GraphHost
 
 log = logging.getLogger("bighub_langgraph")
@@ -50,6 +51,7 @@ async def fence_run(
     if saver is None or info is None or not info.thread_id:
         yield
         return
+    await cancel_orphaned_calls(config, saver, host)
     parts = (info.thread_id, info.checkpoint_ns, info.task_id, call_id)
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
     ports = host.ports

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Container, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from langchain_core.messages import BaseMessage, ToolMessage
 from langchain_core.runnables import Runnable, RunnableConfig
@@ -36,6 +36,7 @@ from bighub_langgraph.graph.langgraph_internals import (
     authenticated_user,
     checkpointer_of,
     execution_info,
+    root_checkpoint_of,
     surrounding_state,
     wait_until_stored,
 )
@@ -76,6 +77,7 @@ class GraphHost:
 
     runtime: GuardRuntime
     ports: Ports
+    is_async: ClassVar[bool] = False
 
     async def invoke(self, runnable: Runnable[Any, Any], *args: Any, **options: Any) -> Any:
         """Invoke a runnable."""
@@ -96,6 +98,8 @@ class GraphHost:
 
 class AsyncGraphHost(GraphHost):
     """The host of `ainvoke`."""
+
+    is_async = True
 
     async def invoke(self, runnable: Runnable[Any, Any], *args: Any, **options: Any) -> Any:  # noqa: D102
         return await runnable.ainvoke(*args, **options)
@@ -161,6 +165,7 @@ async def evaluate(
         session=session,
         trajectory=session,
         requested_by=user.name if user else "",
+        root_checkpoint=root_checkpoint_of(config),
         on_new=lambda record: emit_event(runtime.emit_decision(record)),
     )
 

@@ -12,7 +12,7 @@ from typing import Any
 from bighub_langgraph.concurrency import fork_safe_lock
 from bighub_langgraph.core.errors import RecordNotFound
 from bighub_langgraph.core.lifecycle import Event, apply_event, is_expired
-from bighub_langgraph.core.models import EXPIRING_STATES, CallRecord, State
+from bighub_langgraph.core.models import EXPIRING_STATES, WAITING_STATES, CallRecord, State
 from bighub_langgraph.core.ports import (
     DELIVERY_LEASE,
     LONGEST_RETRY,
@@ -113,6 +113,14 @@ class MemoryJournal:
                 for record in records
                 if record.state in EXPIRING_STATES and is_expired(record, at)
             ][:limit]
+
+    def find_waiting(self, thread: str) -> list[CallRecord]:
+        """Return the calls of a thread that wait for a person or for the thread."""
+        with self._lock:
+            if thread not in self._open_calls:
+                return []
+            records = [record for record in self._records.values() if record.thread == thread]
+            return [record for record in records if record.state in WAITING_STATES]
 
     def insert(self, records: Sequence[CallRecord], reporting: ReportingConfig) -> list[CallRecord]:
         """Store new records. Where a key exists, the stored record is kept and returned."""

@@ -167,6 +167,7 @@ def record_from_row(row: Mapping[str, Any]) -> CallRecord:
         created_at=row["created_at"],
         expires_at=row["expires_at"],
         version=row["version"],
+        root_checkpoint=body["root_checkpoint"],
     )
 
 
@@ -196,6 +197,7 @@ def _body(record: CallRecord) -> dict[str, Any]:
         "decision": decision and {"reply": decision.reply, "fault": decision.fault},
         "edited_from": record.edited_from,
         "requirement": record.requirement._asdict(),
+        "root_checkpoint": record.root_checkpoint,
         # The exact names, where the columns cannot hold them.
         "names": {name: text for name, text in names.items() if to_storable(text) != text},
     }

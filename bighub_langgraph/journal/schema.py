@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import sqlalchemy as sa
 
-from bighub_langgraph.core.models import EXPIRING_STATES, FINAL_STATES, State
+from bighub_langgraph.core.models import EXPIRING_STATES, FINAL_STATES, WAITING_STATES, State
 from bighub_langgraph.core.ports import DELIVERY_LEASE, LONGEST_RETRY
 
 metadata = sa.MetaData()
@@ -185,6 +185,8 @@ SELECT_CALLS_BY_PREFIX = """
 SELECT_OVERDUE = f"""
     SELECT * FROM bighub_calls WHERE state IN ({_listing(EXPIRING_STATES)}) AND expires_at <= :at
     ORDER BY expires_at LIMIT :limit"""
+SELECT_WAITING = f"""
+    SELECT * FROM bighub_calls WHERE thread = :thread AND state IN ({_listing(WAITING_STATES)})"""
 COUNT_CALLS = "SELECT state, count(*) AS number FROM bighub_calls GROUP BY state"
 # Compare and set: the first transition from a version wins, the others read the record again.
 UPDATE_CALL = """

@@ -159,6 +159,11 @@ class Journal:
         rows = self._db.fetch_rows(schema.SELECT_OVERDUE, at=at, limit=limit)
         return [record_from_row(row) for row in rows]
 
+    def find_waiting(self, thread: str) -> list[CallRecord]:
+        """Return the calls of a thread that wait for a person or for the thread."""
+        rows = self._db.fetch_rows(schema.SELECT_WAITING, thread=to_storable(thread))
+        return [record_from_row(row) for row in rows]
+
     def insert(self, records: Sequence[CallRecord], reporting: ReportingConfig) -> list[CallRecord]:
         """Store new records. Where a key exists, the stored record is kept and returned."""
         now, event = self._db.now(), DecisionMade.__name__
