@@ -123,8 +123,8 @@ def _check_journal(journal: "Journal") -> Iterator[CheckResult]:
 
 
 def _check_calls(journal: "Journal") -> Iterator[CheckResult]:
-    counts = {state.value: count for state, count in journal.admin.counts().items()}
-    listing = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+    counts = sorted(journal.admin.counts().items())
+    listing = ", ".join(f"{count} {state}" for state, count in counts)
     yield CheckResult("calls", "ok", listing or "none yet")
     waiting = journal.admin.calls(states=WAITING_STATES, longer_than=LONG_WAIT)
     for view in (view for view in waiting if view.record.expires_at is None):

@@ -10,6 +10,7 @@ from bighub_langgraph.core.ports import ApprovalQuestion, QueuedReport
 from bighub_langgraph.journal import schema
 from bighub_langgraph.journal.row_mapping import (
     question_from_row,
+    read_rows,
     record_from_row,
     report_from_row,
     to_storable,
@@ -109,7 +110,7 @@ class JournalAdmin:
         if longer_than is not None:
             values["before"] = self._db.now() - longer_than
         rows = self._db.fetch_rows(schema.select_calls(values), **values, limit=limit)
-        return [self._view(row) for row in rows]
+        return read_rows(rows, self._view)
 
     def find_by_prefix(self, prefix: str) -> list[CallView]:
         """Return the calls whose key begins with a prefix, two at most."""
@@ -131,10 +132,12 @@ class JournalAdmin:
         if longer_than is not None:
             values["before"] = self._db.now() - longer_than
         rows = self._db.fetch_rows(schema.select_approvals(values), **values, limit=limit)
-        return [
-            ApprovalView(self._view(row), question_from_row(row), row["asked_at"], row["change"])
-            for row in rows
-        ]
+        return read_rows(
+            rows,
+            lambda row: ApprovalView(
+                self._view(row), question_from_row(row), row["asked_at"], row["change"]
+            ),
+        )
 
     def not_notified(self, channel: str, views: Sequence[ApprovalView]) -> list[ApprovalView]:
         """Return those of some calls that people were not notified of through a channel."""
@@ -187,10 +190,10 @@ class JournalAdmin:
         with self._db.transaction() as db:
             return execute(db, schema.REQUEUE_REPORTS)
 
-    def counts(self) -> dict[State, int]:
+    def counts(self) -> dict[str, int]:
         """Return how many calls are in each state."""
         rows = self._db.fetch_rows(schema.COUNT_CALLS)
-        return {State(row["state"]): row["number"] for row in rows}
+        return {row["state"]: row["number"] for row in rows}
 
     def unknown_outcomes(
         self, *, thread: str | None = None, tool: str | None = None

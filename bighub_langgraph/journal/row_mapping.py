@@ -2,10 +2,10 @@
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from bighub_langgraph.core.decision import parse_decision
 from bighub_langgraph.core.errors import JournalError
@@ -101,6 +101,8 @@ def _is_json(value: object) -> bool:
     return False
 
 
+_View = TypeVar("_View")
+
 # -- records ---------------------------------------------------------------------------------------
 
 
@@ -146,7 +148,40 @@ def transition_to_row(record: CallRecord, at: float) -> dict[str, Any]:
 
 
 def record_from_row(row: Mapping[str, Any]) -> CallRecord:
-    """Return the record of a row."""
+    """Return the record of a row.
+
+    Raises:
+        JournalError: It cannot be read, so nothing may run under its key.
+    """
+    try:
+        return _parse_record(row)
+    except Exception as error:
+        raise _unreadable(row, error) from error
+
+
+def _unreadable(row: Mapping[str, Any], error: Exception) -> JournalError:
+    if isinstance(error, JournalError):
+        return error
+    return JournalError(
+        f"the row of call {row['key']} cannot be read, so the call does not run: {error!r:.200}; "
+        "restore it in bighub_calls from a backup of the journal"
+    )
+
+
+def read_rows(
+    rows: Iterable[Mapping[str, Any]], read: Callable[[Mapping[str, Any]], _View]
+) -> list[_View]:
+    """Return what is read from rows; one that cannot be read is logged and hides no other."""
+    views = []
+    for row in rows:
+        try:
+            views.append(read(row))
+        except Exception as error:  # noqa: BLE001 - of any part of the row
+            log.error("%s", _unreadable(row, error))  # noqa: TRY400 - it says it all
+    return views
+
+
+def _parse_record(row: Mapping[str, Any]) -> CallRecord:
     body = json.loads(row["body"])
     details = json.loads(row["details"])
     approval = details["approval"]

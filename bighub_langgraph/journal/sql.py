@@ -42,6 +42,7 @@ from bighub_langgraph.journal.row_mapping import (
     build_question_entry,
     build_transition_rows,
     question_to_row,
+    read_rows,
     record_from_row,
     record_to_row,
     to_storable,
@@ -150,19 +151,15 @@ class Journal:
 
     def find_by_request_id(self, request_id: str) -> list[CallRecord]:
         """Return the calls with this id of BIGHUB's, newest first."""
-        values = {"request_id": to_storable(request_id)}
-        rows = self._db.fetch_rows(schema.SELECT_CALLS_BY_REQUEST, **values)
-        return [record_from_row(row) for row in rows]
+        return self._read(schema.SELECT_CALLS_BY_REQUEST, request_id=to_storable(request_id))
 
     def find_overdue(self, at: float, limit: int) -> list[CallRecord]:
         """Return calls whose time to be answered, or to use their approval, is over."""
-        rows = self._db.fetch_rows(schema.SELECT_OVERDUE, at=at, limit=limit)
-        return [record_from_row(row) for row in rows]
+        return self._read(schema.SELECT_OVERDUE, at=at, limit=limit)
 
     def find_waiting(self, thread: str) -> list[CallRecord]:
         """Return the calls of a thread that wait for a person or for the thread."""
-        rows = self._db.fetch_rows(schema.SELECT_WAITING, thread=to_storable(thread))
-        return [record_from_row(row) for row in rows]
+        return self._read(schema.SELECT_WAITING, thread=to_storable(thread))
 
     def insert(self, records: Sequence[CallRecord], reporting: ReportingConfig) -> list[CallRecord]:
         """Store new records. Where a key exists, the stored record is kept and returned."""
@@ -301,6 +298,9 @@ class Journal:
         self._outbox.close()
         self._db.close()
 
+    def _read(self, query: str, **values: Any) -> list[CallRecord]:
+        return read_rows(self._db.fetch_rows(query, **values), record_from_row)
+
     def _start(self) -> None:
         """Start with an empty memory, at first and in a forked child."""
         self._write_behind = WriteBehind()
@@ -341,10 +341,9 @@ class Journal:
         if isinstance(event, ExecutionFinished) and reports:
             self._outbox.reserve(reports)
         # With the claim, so that there is no claim without a heartbeat.
-        identity = {"key": before.key, "created_at": before.created_at}
+        read = {"created_at": before.created_at, "previous_version": before.version}
         with self._outbox.transaction() as db:
-            previous = before.version
-            if not execute(db, schema.UPDATE_CALL, **row, **identity, previous_version=previous):
+            if not execute(db, schema.UPDATE_CALL, key=before.key, **row, **read):
                 return None
             execute(db, schema.INSERT_HISTORY, **entry)
             execute_many(db, schema.INSERT_REPORT, reports)
