@@ -101,7 +101,7 @@ def _is_json(value: object) -> bool:
     return False
 
 
-_View = TypeVar("_View")
+View = TypeVar("View")
 
 # -- records ---------------------------------------------------------------------------------------
 
@@ -169,8 +169,8 @@ def _unreadable(row: Mapping[str, Any], error: Exception) -> JournalError:
 
 
 def read_rows(
-    rows: Iterable[Mapping[str, Any]], read: Callable[[Mapping[str, Any]], _View]
-) -> list[_View]:
+    rows: Iterable[Mapping[str, Any]], read: Callable[[Mapping[str, Any]], View]
+) -> list[View]:
     """Return what is read from rows; one that cannot be read is logged and hides no other."""
     views = []
     for row in rows:
