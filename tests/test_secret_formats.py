@@ -102,6 +102,8 @@ def test_names_in_one_piece_are_names_of_secrets(key: str) -> None:
 ORDINARY: dict[str, Callable[[], str]] = {
     "order number": lambda: some(10, DIGITS),
     "long order number": lambda: f"ORD-{RANDOM.randint(2015, 2030)}-{some(8, DIGITS)}",
+    "order number of 16 digits": lambda: f"order {some(16, DIGITS)}",
+    "tracking number": lambda: f"tracking no. {some(16, DIGITS)}",
     "milliseconds": lambda: str(RANDOM.randint(15 * 10**11, 19 * 10**11)),
     "nanoseconds": lambda: str(RANDOM.randint(15 * 10**17, 19 * 10**17)),
     "telephone": lambda: f"+49 {some(3, DIGITS)} {some(7, DIGITS)}",
@@ -126,3 +128,51 @@ ORDINARY: dict[str, Callable[[], str]] = {
 def test_fewer_than_one_ordinary_text_in_a_hundred_is_changed(kind: str) -> None:
     texts = [f"see {ORDINARY[kind]()} please" for _ in range(500)]
     assert sum(redact(text) != text for text in texts) < 5
+
+
+ORDER_NAMES = ["order_id", "orderNumber", "order", "invoice_no", "tracking-number", "order_ids"]
+
+
+@pytest.mark.parametrize("name", ORDER_NAMES)
+def test_a_number_of_an_order_is_not_taken_for_that_of_a_card(name: str) -> None:
+    numbers = [some(16, DIGITS) for _ in range(500)]
+    assert redact([{name: number, "n": {name: [int(number)]}} for number in numbers]) == [
+        {name: number, "n": {name: [int(number)]}} for number in numbers
+    ]
+
+
+def card(prefix: str, length: int) -> str:
+    """Return a card number of an issuer."""
+    digits = prefix + some(length - len(prefix) - 1, DIGITS)
+    doubled = [int(d) * (2 - place % 2) for place, d in enumerate(reversed(digits))]
+    return digits + str(-sum(d - 9 if d > 9 else d for d in doubled) % 10)
+
+
+ISSUERS = [("4", 16), ("4", 19), ("51", 16), ("2221", 16), ("37", 15), ("36", 14), ("6011", 16)]
+TEXTS = [
+    "{}",
+    "charge {} now",
+    "the order was paid with {}",
+    "order by card {}",
+    "card of order {}",
+]
+NAMES = ["n", "card", "note", "pan", "account", "order_card", "card_order_id", "payment"]
+
+
+@pytest.mark.parametrize(("prefix", "length"), ISSUERS)
+def test_a_card_number_is_hidden_wherever_no_order_is_named(prefix: str, length: int) -> None:
+    for _ in range(20):
+        number = card(prefix, length)
+        grouped = " ".join(number[place : place + 4] for place in range(0, length, 4))
+        for text in TEXTS:
+            assert redact(text.format(number)) == text.format(REDACTED)
+            assert redact(text.format(grouped)) == text.format(REDACTED)
+        for name in NAMES:
+            assert redact({name: number, "x": {name: [int(number)]}}) == {
+                name: REDACTED,
+                "x": {name: [REDACTED]},
+            }
+        assert redact({"order_id": grouped, "text": f"order {grouped}"}) == {
+            "order_id": REDACTED,
+            "text": f"order {REDACTED}",
+        }

@@ -88,6 +88,10 @@ def redact_number(number: int) -> int | str:
 def _redact_member(key: object, value: Any) -> Any:
     if value not in (None, "", False, True) and _is_secret_name(str(key), value):
         return REDACTED
+    if isinstance(value, list | tuple):
+        return [_redact_member(key, member) for member in value]
+    if isinstance(value, str | int) and str(value).isdigit() and _names_order(str(key)):
+        return value
     return value if type(value) in _HARMLESS else redact(value)
 
 
@@ -130,7 +134,32 @@ def _is_card_number(digits: str) -> bool:
 
 
 def _redact_card(match: re.Match[str]) -> str:
-    return REDACTED if _is_card_number(re.sub(r"\D", "", match[0])) else match[0]
+    if not _is_card_number(re.sub(r"\D", "", match[0])):
+        return match[0]
+    before = match.string[max(0, match.start() - _LONGEST_NAME) : match.start()]
+    return match[0] if match[0].isdigit() and _names_order(before) else REDACTED
+
+
+def _names_order(text: str) -> bool:
+    """Whether a name, or a text before a number, says that the number is of an order or the like.
+
+    One in fifty of these would pass for a card number.
+    """
+    words = [word.lower() for word in _WORD.findall(text)]
+    while words and words[-1] in _NUMBER_WORDS:
+        words.pop()
+    is_about_cards = not _CARD_WORDS.isdisjoint(words)
+    return bool(words) and words[-1].removesuffix("s") in _ORDER_WORDS and not is_about_cards
+
+
+_ORDER_WORDS = frozenset(
+    (
+        *("order", "invoice", "tracking", "shipment", "parcel", "package", "delivery", "booking"),
+        *("reservation", "ticket", "case", "return", "product", "article", "item", "sku"),
+    )
+)
+_NUMBER_WORDS = frozenset({"id", "ids", "no", "nr", "num", "number", "numbers", "ref", "reference"})
+_CARD_WORDS = frozenset({"card", "cards", "credit", "debit", "pan", "visa", "mastercard"})
 
 
 def _redact_iban(match: re.Match[str]) -> str:
