@@ -47,6 +47,20 @@ def parse_location(location: Location) -> sa.URL:
     return url
 
 
+def parse_journal_location(location: Location) -> sa.URL:
+    """Return the URL of a journal's database: an SQLite file, or a PostgreSQL database."""
+    url = parse_location(location)
+    backend = url.get_backend_name()
+    if backend not in {"sqlite", "postgresql"}:
+        raise ConfigurationError(
+            "a journal is the path of an SQLite file, or on sqlite:/// or postgresql://, "
+            f"not on {url.drivername}"
+        )
+    if backend == "sqlite" and url.database in {None, "", ":memory:"}:
+        raise ConfigurationError("for a journal in memory use Journal.in_memory()")
+    return url
+
+
 def driver_connection(connection: sa.Connection) -> Any:
     """Return the driver's own connection."""
     return connection.connection.dbapi_connection

@@ -12,7 +12,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from bighub_langgraph.core.errors import (
-    ConfigurationError,
     InvalidTransition,
     JournalError,
     RecordNotFound,
@@ -51,7 +50,7 @@ from bighub_langgraph.journal.row_mapping import (
 from bighub_langgraph.journal.sql_claims import end_claim, take_claim
 from bighub_langgraph.journal.sql_outbox import Outbox
 from bighub_langgraph.journal.write_behind import WriteBehind
-from bighub_langgraph.sql_engines import Location, parse_location
+from bighub_langgraph.sql_engines import Location, parse_journal_location
 from bighub_langgraph.sqldb import (
     Database,
     call_after_fork,
@@ -91,7 +90,7 @@ class Journal:
         self, location: Location, *, lease: float = LEASE, clock: Callable[[], float] = time.time
     ) -> None:
         self._db = Database(
-            _check_location(location), label="the journal", error=JournalError, clock=clock
+            parse_journal_location(location), label="the journal", error=JournalError, clock=clock
         )
         try:
             self.schema_version = self._db.migrate("journal", schema.metadata)
@@ -382,19 +381,6 @@ class Journal:
             log.warning("no heartbeat could be written: %s", error)
         else:
             self._write_behind.flush(self._apply)
-
-
-def _check_location(location: Location) -> sa.URL:
-    url = parse_location(location)
-    backend = url.get_backend_name()
-    if backend not in {"sqlite", "postgresql"}:
-        raise ConfigurationError(
-            "a journal is the path of an SQLite file, or on sqlite:/// or postgresql://, "
-            f"not on {url.drivername}"
-        )
-    if backend == "sqlite" and url.database in {None, "", ":memory:"}:
-        raise ConfigurationError("for a journal in memory use Journal.in_memory()")
-    return url
 
 
 def _select(db: sa.Connection, key: str) -> CallRecord:
