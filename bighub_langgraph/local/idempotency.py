@@ -23,7 +23,7 @@ def run_once(engine: Engine, key: str, request: object, change: Callable[[], Any
     """
     check_key(key)
     try:
-        text = json.dumps(request, sort_keys=True, default=repr)
+        text = json.dumps(request, sort_keys=True, default=dict)
     except (TypeError, ValueError, RecursionError) as error:
         raise invalid_field("body", "JSON that is not too deep") from error
     digest = sha256(text.encode(errors="surrogatepass")).hexdigest()

@@ -108,11 +108,10 @@ def call_route(
     if route.query is not None:
         present = {name: value for name, value in (params or {}).items() if value is not None}
         options = dict(validate(route.query, present, "query"))
-    content: dict[str, Any] = {}
-    if route.body is not None:
-        model = validate(route.body, body)
-        arguments, content = [*arguments, model], dict(model)
-    request = [route.method, route.path, *path, options, content]
+    model = route.body and validate(route.body, body)
+    if model is not None:
+        arguments.append(model)
+    request = [route.method, route.path, *path, options, model]
     if route.takes_caller:
         options, request = {**options, "caller": caller}, [*request, caller.key_id]
     try:

@@ -56,7 +56,7 @@ class Trainer:
         with self._store.alone:
             for row in labels:
                 is_next = self._last_seq == row.seq - 1 and row.evidence.replaces is None
-                is_due = row.seq % SNAPSHOT_INTERVAL == 0
+                is_due = row.seq % SNAPSHOT_INTERVAL == 0 and not self._store.in_memory
                 if self._waiting_since or is_due or not is_next:
                     return False
                 self._last_seq = None

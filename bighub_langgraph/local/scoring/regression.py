@@ -172,6 +172,7 @@ class Regression:
 
     def _place(self, names: Iterable[str]) -> None:
         """Give a weight to each feature that occurs for the second time."""
+        is_full = False
         for name in names:
             if name in self.positions:
                 continue
@@ -179,7 +180,9 @@ class Regression:
                 self.candidates[name] = None
                 if len(self.candidates) > _MAX_CANDIDATES:
                     del self.candidates[next(iter(self.candidates))]
-            elif (position := self._find_place()) is not None:
+            elif is_full or (position := self._find_place()) is None:
+                is_full = True
+            else:
                 del self.candidates[name]
                 self.positions[name] = position
                 self.last_used[position] = self.assigned[position] = self.step
