@@ -10,20 +10,24 @@ def find_objection(record: CallRecord, approval: Approval) -> str:
     Where several people, or certain people, have to approve, only verified names count.
     """
     requirement, name = record.requirement, approval.approver
-    is_restricted = requirement.approvals > 1 or bool(requirement.approvers)
     may_answer = {name, *approval.roles} & {*requirement.approvers} or not requirement.approvers
     if approval.verified and not may_answer:
         return f"only {' or '.join(requirement.approvers)} may answer, and {name} is not"
     if approval.answer is Answer.REJECT:
         return ""
-    own_names = {record.request.actor, requirement.requested_by if is_restricted else ""}
+    own_names = {record.request.actor, requirement.requested_by if is_restricted(record) else ""}
     if name and name in own_names:
         return f"the call is {name}'s own, and nobody approves their own calls"
-    if is_restricted and not approval.verified:
+    if is_restricted(record) and not approval.verified:
         return "only people who are signed in may approve it, and nothing shows who this one is"
     if any(vote.approver == name for vote in record.votes) and requirement.approvals > 1:
         return f"{name} has approved it already, and another person has to"
     return ""
+
+
+def is_restricted(record: CallRecord) -> bool:
+    """Whether several people, or certain people, have to approve a call."""
+    return record.requirement.approvals > 1 or bool(record.requirement.approvers)
 
 
 def missing_approvals(record: CallRecord) -> int:

@@ -1,13 +1,18 @@
 """What is stored of a question for a person, so that other processes can show it."""
 
 import logging
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
+from pydantic import BeforeValidator, WithJsonSchema
 
-from bighub_langgraph.core.approval_answers import PendingApproval
+from bighub_langgraph.core.approval_answers import (
+    InvalidApprovalResponse,
+    PendingApproval,
+    build_answer_schema,
+)
 from bighub_langgraph.core.argument_patch import build_pointer
 from bighub_langgraph.core.evidence import build_evidence, describe_call
 from bighub_langgraph.core.jsonable import copy_jsonable, to_jsonable
@@ -68,6 +73,27 @@ def describe_question(
     tool = tools.get(record.tool)
     text = text or describe_call(record, arguments, parameter_names(tool) if tool else None)
     return "\n".join(filter(None, [text, describe_votes(record)]))
+
+
+def response_schema(
+    pending: PendingApproval, parse: Callable[[object], Any] | None, *, per_call: bool
+) -> Any:
+    """Return the schema of a response; with `parse` a type that refuses what it refuses."""
+    schema: Any = build_answer_schema(pending)
+    if not per_call:
+        decisions = {"type": "array", "items": schema}
+        schema = {"type": "object", "properties": {"decisions": decisions}}
+    if parse is None:
+        return schema if per_call else None
+
+    def check(response: object) -> object:
+        try:
+            parse(response)
+        except InvalidApprovalResponse as error:
+            raise ValueError(str(error)) from error
+        return response
+
+    return Annotated[Any, BeforeValidator(check), WithJsonSchema(schema)]
 
 
 def states_shown(value: object) -> dict[str, tuple[str, int]]:

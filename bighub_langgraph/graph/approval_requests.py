@@ -1,12 +1,11 @@
 """The question a person gets about calls, and what becomes of the answers."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
-from pydantic import BeforeValidator, WithJsonSchema
 
 from bighub_langgraph.core.approval_answers import (
     UNKNOWN_ANSWERS,
@@ -14,7 +13,6 @@ from bighub_langgraph.core.approval_answers import (
     InvalidApprovalResponse,
     PendingApproval,
     block_call,
-    build_answer_schema,
     is_recorded,
     parse_answers,
     record_answer,
@@ -27,10 +25,11 @@ from bighub_langgraph.core.policy import GuardSettings
 from bighub_langgraph.core.ports import ApprovalQuestion, Ports
 from bighub_langgraph.core.recovery import resolve_unknown
 from bighub_langgraph.core.reporting import build_event
-from bighub_langgraph.core.votes import find_objection
+from bighub_langgraph.core.votes import find_objection, is_restricted
 from bighub_langgraph.graph.approval_questions import (
     build_question,
     describe_question,
+    response_schema,
     states_shown,
 )
 from bighub_langgraph.graph.edits import apply_edit, check_edit
@@ -42,6 +41,7 @@ from bighub_langgraph.graph.langgraph_internals import (
     is_addressed,
     stored_questions,
     unreadable_interrupts,
+    waiting_answer,
     was_resumed,
 )
 from bighub_langgraph.graph.plan import (
@@ -91,7 +91,7 @@ async def ask_person(
     # question and answer, whatever became of the records meanwhile.
     request = ApprovalRequest(plan, records, host.runtime.settings, tools)
     try:
-        answers = await request.ask(config, host)
+        answers = await request.ask(config, host, leave_open=twice)
     except InvalidApprovalResponse as error:
         if not twice:
             return subplan(plan, plan["calls"], unclear=_UNCLEAR.format(one_line(str(error))))
@@ -147,17 +147,26 @@ class ApprovalRequest:
         self._calls = {call["id"]: (call, records[call["key"] or ""]) for call in plan["calls"]}
         self._allow_edits = allow_edits
         self._pending = self._pending_approvals({})
-        self._taken: Sequence[Any] = ()
+        self._earlier: Sequence[Any] = ()
+        self.taken: Sequence[Any] = ()
         self.note = ""  # why an answer does not count
 
     async def ask(
-        self, config: RunnableConfig, host: GraphHost, *, checked: bool = False
+        self,
+        config: RunnableConfig,
+        host: GraphHost,
+        *,
+        checked: bool = False,
+        leave_open: bool = True,
+        earlier: Sequence[Any] = (),
     ) -> list[ApprovalAnswer]:
         """Interrupt, and return the answers: one `HITLRequest` for all calls, or a `tool_approval`.
 
         Only an answer to this question is taken, as the checkpoint has it; any other answer that
         waits was given before it was asked. With `checked` LangGraph refuses an invalid response:
-        it raises at the caller, nothing of it is saved, and the question stays open.
+        it raises at the caller, nothing of it is saved, and the question stays open. With
+        `leave_open` this question also stays open at a `RECORDED` while the journal has no answer.
+        `earlier` are the answers that this attempt took for other questions.
 
         Raises:
             InvalidApprovalResponse: The response is invalid; the message says why.
@@ -167,26 +176,35 @@ class ApprovalRequest:
             await stored_questions(config, host.get_checkpoint) if resumed else StoredQuestions()
         )
         shown = next((item for item in stored.interrupts if self._is_shown(item.value)), None)
-        payload, answers, read = self._payload(), stored.answers, shown is not None
+        answers, read = stored.answers[len(earlier) :], shown is not None
+        is_asked, waits = read, all(item[1].state in _ASKABLE for item in self._calls.values())
         if shown is not None:
-            payload = shown.value
-            self._pending = self._pending_approvals(states_shown(payload))
+            self._pending = self._pending_approvals(states_shown(shown.value))
+            read = not (
+                (waits and leave_open) and is_recorded(waiting_answer(config, [*earlier, *answers]))
+            )
         elif not any(record.state in _ASKABLE for _, record in self._calls.values()):
             if not answers:  # answered in the journal before the question was stored
                 return []
-            answers, read = (), True  # answered in this task, before the tool interrupted it
+            # Answered in this task, before the tool interrupted it.
+            answers, read = self._own_answers(answers)[:-1], True
         reference = {
             "interrupt_id": shown.id if shown else None,
             "is_addressed": shown is None or is_addressed(config, stored),
         }
-        if read:
+        if read or is_asked:
             keys = [record.key for _, record in self._calls.values()]
             await host.ports.take_questions(keys)
         else:
             await host.ports.store_questions(self._questions(config))
-        schema = self._schema(lambda response: self._parse(response, **reference), checked=checked)
-        response = ask(payload, config, schema, answers, read=read)
-        self._taken = [*answers, response]
+        schema = response_schema(
+            self._pending[0],
+            (lambda response: self._parse(response, **reference)) if checked else None,
+            per_call=self._plan["per_call"],
+        )
+        payload = shown.value if shown and read else self._payload()
+        response = ask(payload, config, schema, answers, read=read, earlier=earlier)
+        self._earlier, self.taken = earlier, [*answers, response]
         return self._parse(response, **reference)
 
     def ask_again(self, unclear: str, config: RunnableConfig) -> None:
@@ -194,15 +212,30 @@ class ApprovalRequest:
 
         Returns after a second answer that was not understood, unless it is the first one again.
         """
-        *earlier, response = self._taken
-        if all(item == response or is_recorded(item) for item in earlier):
+        *earlier, response = self.taken
+        if not earlier or earlier[-1] == response:
             self.note = _UNCLEAR.format(one_line(unclear))
             self.ask_more(config)
 
     def ask_more(self, config: RunnableConfig) -> None:
         """Interrupt with the same question, since no answer to it counts yet."""
         self._plan = subplan(self._plan, self._plan["calls"], unclear=self.note)
-        ask(self._payload(), config, None, self._taken, read=False)
+        ask(self._payload(), config, None, self.taken, read=False, earlier=self._earlier)
+
+    def _own_answers(self, answers: Sequence[Any]) -> Sequence[Any]:
+        """Return those of a task's answers that this question got; the tool's own follow them."""
+        numbers = [number for number, item in enumerate(answers, 1) if is_recorded(item)]
+        count = max(numbers, default=0)
+        if any(is_restricted(record) for _, record in self._calls.values()):
+            while count < len(answers) and self._is_understood(answers[count]):
+                count += 1
+        return answers[: max(count, 1)]
+
+    def _is_understood(self, response: object) -> bool:
+        try:
+            return bool(self._parse(response, is_addressed=True))
+        except InvalidApprovalResponse:
+            return False
 
     async def record_answers(
         self, answers: Sequence[ApprovalAnswer], config: RunnableConfig, ports: Ports
@@ -256,24 +289,6 @@ class ApprovalRequest:
             "description": description,
             CHANNEL: build_evidence(record),
         }
-
-    def _schema(self, parse: Callable[[object], Any], *, checked: bool) -> Any:
-        """Return the schema of the response; with `checked` a type that refuses an invalid one."""
-        schema: Any = build_answer_schema(self._pending[0])
-        if not self._plan["per_call"]:
-            decisions = {"type": "array", "items": schema}
-            schema = {"type": "object", "properties": {"decisions": decisions}}
-        if not checked:
-            return schema if self._plan["per_call"] else None
-
-        def check(response: object) -> object:
-            try:
-                parse(response)
-            except InvalidApprovalResponse as error:
-                raise ValueError(str(error)) from error
-            return response
-
-        return Annotated[Any, BeforeValidator(check), WithJsonSchema(schema)]
 
     def _parse(self, response: object, **reference: Any) -> list[ApprovalAnswer]:
         if is_recorded(response):

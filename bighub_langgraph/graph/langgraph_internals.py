@@ -245,17 +245,31 @@ def is_addressed(config: RunnableConfig, questions: StoredQuestions) -> bool:
     return len(_scratchpad_of(config).resume) > len(questions.answers)
 
 
-def ask(
-    value: Any, config: RunnableConfig, schema: Any, answers: Sequence[Any], *, read: bool = True
-) -> Any:
-    """Interrupt a task behind the answers that it took before.
+def waiting_answer(config: RunnableConfig, answers: Sequence[Any]) -> Any:
+    """Return the answer that waits for a task behind some others, without taking it; or None."""
+    scratchpad = _scratchpad_of(config)
+    resume = scratchpad.resume
+    return resume[len(answers)] if len(resume) > len(answers) else scratchpad.get_null_resume()
 
-    Without `read` no answer is taken that waits for the task: it was given before the question.
+
+def ask(
+    value: Any,
+    config: RunnableConfig,
+    schema: Any,
+    answers: Sequence[Any],
+    *,
+    read: bool = True,
+    earlier: Sequence[Any] = (),
+) -> Any:
+    """Interrupt a task behind the answers to this question that it took before.
+
+    Without `read` no answer is taken that waits for the task: it was given before the question, or
+    grants nothing. `earlier` are the answers that this attempt took for other questions.
     """
     if not read:
         scratchpad = replace(
             _scratchpad_of(config),
-            resume=list(answers),
+            resume=[*earlier, *answers],
             get_null_resume=lambda consume=False: None,  # noqa: ARG005 - LangGraph's signature
         )
         config = {**config, "configurable": {**config["configurable"], _SCRATCHPAD: scratchpad}}

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -164,8 +164,13 @@ class _WrappedCall:
                 return await self._run_edited(planned, original)
         return await self._run(self.request, original)
 
-    async def _run_edited(self, planned: PlannedCall, original: ToolCall) -> Update:
-        """Run what a person made of the call, if the journal has the edit."""
+    async def _run_edited(
+        self, planned: PlannedCall, original: ToolCall, earlier: Sequence[Any] = ()
+    ) -> Update:
+        """Run what a person made of the call, if the journal has the edit.
+
+        `earlier` are the answers that this task took about the original call.
+        """
         if error := planned.get("error"):
             return [error_message(planned["name"], planned["id"], error)]
         [item] = await evaluation_items(self.plan, [planned], self.host.ports)
@@ -177,9 +182,14 @@ class _WrappedCall:
         if error := find_argument_errors(tool, planned["args"]):
             return [error_message(planned["name"], planned["id"], error)]
         request = replace(self.request, tool_call=message_tool_call(planned), tool=tool)
-        return await self._run(request, item)
+        return await self._run(request, item, earlier)
 
-    async def _run(self, request: ToolCallRequest, item: ToolCall | EditedCall) -> Update:
+    async def _run(
+        self,
+        request: ToolCallRequest,
+        item: ToolCall | EditedCall,
+        earlier: Sequence[Any] = (),
+    ) -> Update:
         call = item.call if isinstance(item, EditedCall) else item
         is_read_only = self.host.runtime.settings.policy_for(call.tool).read_only
         if is_read_only or request.tool is None:
@@ -193,9 +203,9 @@ class _WrappedCall:
         if record.state is State.CANCELLED and record.reason in {CHANGED, ANSWERED_ELSEWHERE}:
             return await self.handler(self._guard_tool(request, None))
         if record.state is State.AWAITING or self._is_answered_here(record):
-            record, edited = await self._ask_person(call, record)
+            record, edited, answers = await self._ask_person(call, record, earlier=earlier)
             if edited is not None:
-                return await self._run_edited(edited, call)
+                return await self._run_edited(edited, call, [*earlier, *answers])
         if next_action(record, self.host.runtime.settings) == "done":
             return await self._answer(record)
         return await self._execute(request, call, record.key)
@@ -208,7 +218,7 @@ class _WrappedCall:
         if isinstance(record, RefusedCall):
             return _error_update(record)
         if record.state is State.AWAITING:
-            record, _ = await self._ask_person(call, record, allow_edits=False)
+            record, *_ = await self._ask_person(call, record, allow_edits=False)
         if next_action(record, self.host.runtime.settings) == "done":
             return await self._answer(record)
         return update_of(await self._run_once(call, record.key, invoke), call)
@@ -228,14 +238,22 @@ class _WrappedCall:
         return [record_message(record)]
 
     async def _ask_person(
-        self, call: ToolCall, record: CallRecord, *, allow_edits: bool = True
-    ) -> tuple[CallRecord, PlannedCall | None]:
-        """Return the record after a person was asked, and the call as that person edited it."""
+        self,
+        call: ToolCall,
+        record: CallRecord,
+        *,
+        allow_edits: bool = True,
+        earlier: Sequence[Any] = (),
+    ) -> tuple[CallRecord, PlannedCall | None, Sequence[Any]]:
+        """Return the record after a person was asked, the call as edited, and the answers taken."""
         tool = self.request.tool
         tool = tool if tool is not None and tool.name == call.tool else None
         error = find_argument_errors(tool, call.arguments)
-        if reason := error or reason_not_to_interrupt(self.request, self.message):
-            return await block_call(record, reason, self.host.ports), None
+        # Behind an edit of this call the task can be paused, as it was for the edit.
+        if reason := error or (
+            None if earlier else reason_not_to_interrupt(self.request, self.message)
+        ):
+            return await block_call(record, reason, self.host.ports), None, ()
         settings, config = self.host.runtime.settings, self.request.runtime.config
         question = ApprovalRequest(
             question_plan(call, record.key, settings),
@@ -250,16 +268,19 @@ class _WrappedCall:
         )
         try:
             answers = await question.ask(
-                config, self.host, checked=self.plan["per_call"] or not was_asked
+                config,
+                self.host,
+                checked=self.plan["per_call"] or not was_asked,
+                earlier=earlier,
             )
         except InvalidApprovalResponse as error:
             reason = NOT_UNDERSTOOD.format(error)
-            return await block_call(record, reason, self.host.ports), None
+            return await block_call(record, reason, self.host.ports), None, ()
         [answered] = await question.record_answers(answers, config, self.host.ports)
         if answered.planned["next"] == "ask":
             question.ask_more(config)
         is_edited = answered.planned["next"] == "evaluate" or "error" in answered.planned
-        return answered.record, answered.planned if is_edited else None
+        return answered.record, answered.planned if is_edited else None, question.taken
 
     def _is_answered_here(self, record: CallRecord) -> bool:
         """Whether this task took the answer about a call before it started again from its top.

@@ -1,0 +1,276 @@
+"""Answers that people give outside of the graph: every host reads them when it is resumed."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain.agents import create_agent
+from langchain_core.tools import tool
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.prebuilt import ToolNode
+from langgraph.types import Command, interrupt
+
+from bighub_langgraph import (
+    ApprovalPolicy,
+    BighubGuard,
+    BighubMiddleware,
+    create_guarded_agent,
+)
+from bighub_langgraph.approvals.cards import ApprovalCard, Approver
+from bighub_langgraph.approvals.inbox import ApprovalInbox, NotAllowedToAnswer
+from bighub_langgraph.core.approval_answers import RECORDED
+from bighub_langgraph.core.models import State
+from tests.agents import ScriptedModel, asks_for, call
+from tests.engines import ScriptedBighub
+
+CONFIG: Any = {"configurable": {"thread_id": "t"}}
+ADA = Approver("ada", verified=True, roles=frozenset({"approver"}))
+BOB = Approver("bob", verified=True, roles=frozenset({"approver"}))
+REFUND = call("refund", order_id="o1", amount=40.0, api_key="sk-live-abcdefghijklmnop")
+SECOND = call("refund", "call-2", order_id="o2", amount=50.0, api_key="sk-live-abcdefghijklmnop")
+SECRET = REFUND["args"]["api_key"]
+
+
+class Desk:
+    """An agent in one of the hosts, whose refunds wait for a person, and the inbox beside it."""
+
+    def __init__(self, host: str, place: Path, *calls: Any, **policy: Any) -> None:
+        self.ran: list[Any] = []
+        self.own_answers: list[Any] = []
+        self.journal = place / "calls.db"
+        kind, _, mode = host.partition(": ")
+        if mode:
+            policy["interrupt_mode"] = mode
+        approvals = ApprovalPolicy(**policy)
+        self.bighub = ScriptedBighub("review_recommended")
+        self.guard = BighubGuard(
+            bighub=self.bighub, journal=self.journal, approvals=approvals, name="desk"
+        )
+        self.graph = self._build(kind, asks_for(*(calls or (REFUND,))))
+        self.inbox = ApprovalInbox(self.journal)
+        self.state: Any = self.graph.invoke({"messages": [("user", "please")]}, CONFIG)
+
+    def _build(self, kind: str, message: Any) -> Any:
+        @tool
+        def refund(order_id: str, amount: float, api_key: str = "", note: str = "") -> str:
+            """Pay money back."""
+            if note == "ask":
+                self.own_answers.append(interrupt("the tool's own question"))
+            self.ran.append((order_id, amount, api_key))
+            return f"refunded {amount}"
+
+        model, saver = ScriptedModel(script=[message, "Done."]), InMemorySaver()
+        if kind == "ready":
+            return create_guarded_agent(model, [refund], self.guard, checkpointer=saver)
+        if kind == "middleware":
+            guard = BighubMiddleware(self.guard)
+            return create_agent(model, [refund], middleware=[guard], checkpointer=saver)
+        if kind == "guarded tools":
+            tools = self.guard.wrap_tools([refund])
+            return create_agent(model, tools, checkpointer=saver)
+        builder = StateGraph(MessagesState)
+        builder.add_node("model", lambda state: {"messages": [message]})
+        builder.add_node("tools", ToolNode([refund], wrap_tool_call=self.guard.wrap_tool_call))
+        builder.add_edge(START, "model")
+        builder.add_edge("model", "tools")
+        return builder.compile(checkpointer=saver)
+
+    @property
+    def card(self) -> ApprovalCard:
+        [card] = self.inbox.list()
+        return card
+
+    def card_of(self, call_id: str) -> ApprovalCard:
+        return next(card for card in self.inbox.list() if card.call_id == call_id)
+
+    @property
+    def questions(self) -> list[str]:
+        """The texts of the questions that wait in the thread."""
+        items = [item.value for item in self.graph.get_state(CONFIG).interrupts]
+        values = [value for value in items if isinstance(value, dict)]
+        requests = [item for value in values for item in value.get("action_requests", [value])]
+        return [item["description"] for item in requests]
+
+    def resume(self, value: Any = RECORDED) -> None:
+        waiting = self.graph.get_state(CONFIG).interrupts
+        answers = {item.id: value for item in waiting}
+        self.state = self.graph.invoke(Command(resume=answers), CONFIG)
+
+    @property
+    def tool_messages(self) -> list[str]:
+        return [item.content for item in self.state["messages"] if item.type == "tool"]
+
+
+HOSTS = (
+    "ready",
+    "ready: per_call",
+    "middleware",
+    "middleware: per_call",
+    "wrapper",
+    "guarded tools",
+)
+# In these a person can be asked about several calls of a turn.
+BATCHES = HOSTS[:4]
+
+
+@pytest.fixture(params=HOSTS)
+def host(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+def test_a_recorded_approval_runs_the_call_once(host: str, tmp_path: Path) -> None:
+    desk = Desk(host, tmp_path)
+    card = desk.card
+    assert (card.agent, card.thread, card.tool) == ("desk", "t", "refund")
+    assert card.tool_description == "Pay money back."
+    assert card.schema["properties"]["amount"]["type"] == "number"
+    assert desk.inbox.answer(card.key, "approve", approver=ADA).is_final
+    desk.resume()
+    assert desk.ran == [("o1", 40.0, SECRET)]
+    assert desk.questions == []
+    events = [entry.event for entry in desk.inbox.history(card.key)]
+    assert events[:3] == ["DecisionMade", "PersonAsked", "AnswerGiven"]
+    assert desk.inbox.get(card.key).state is State.EXECUTED
+
+
+@pytest.mark.parametrize(
+    ("answer", "text", "model_reads"),
+    [("reject", "too much", "too much"), ("respond", "it was paid", "it was paid")],
+)
+def test_a_recorded_answer_without_the_tool_is_what_the_model_reads(
+    host: str, tmp_path: Path, answer: str, text: str, model_reads: str
+) -> None:
+    desk = Desk(host, tmp_path)
+    desk.inbox.answer(desk.card.key, answer, approver=ADA, text=text)
+    desk.resume()
+    assert desk.ran == []
+    assert model_reads in desk.tool_messages[0]
+
+
+def test_a_resume_grants_nothing_while_nobody_has_answered(host: str, tmp_path: Path) -> None:
+    desk = Desk(host, tmp_path)
+    for _ in range(3):
+        desk.resume()
+        assert desk.ran == []
+        assert len(desk.questions) == 1
+    desk.inbox.answer(desk.card.key, "approve", approver=ADA)
+    desk.resume()
+    assert desk.ran == [("o1", 40.0, SECRET)]
+
+
+def test_an_edit_changes_its_fields_alone_and_is_evaluated_by_the_guard(
+    host: str, tmp_path: Path
+) -> None:
+    desk = Desk(host, tmp_path)
+    card = desk.card
+    assert card.locked == ("/api_key",)
+    assert SECRET not in f"{card}"
+    desk.inbox.answer(card.key, "edit", approver=ADA, edit={"/amount": 20.0}, version=card.version)
+    waiting = desk.inbox.get(card.key)
+    assert (waiting.state, waiting.edit) == (State.EDITED, {"/amount": 20.0})
+    desk.resume()
+    assert desk.ran == [("o1", 20.0, SECRET)]
+    approval = desk.inbox.get(card.key).record.approval
+    assert approval is not None
+    edited = desk.inbox.get(approval.edited_to)
+    assert (edited.state, edited.arguments["amount"]) == (State.EXECUTED, 20.0)
+    desk.guard.close()
+    assert SECRET.encode() not in desk.journal.read_bytes()
+
+
+@pytest.mark.parametrize("host", BATCHES)
+def test_answered_calls_go_on_and_the_others_are_asked_about_again(
+    host: str, tmp_path: Path
+) -> None:
+    desk = Desk(host, tmp_path, REFUND, SECOND)
+    desk.inbox.answer(desk.card_of("call-2").key, "approve", approver=ADA)
+    desk.resume()
+    assert desk.ran == [("o2", 50.0, SECRET)]
+    [question] = desk.questions
+    assert "o1" in question
+    desk.inbox.answer(desk.card.key, "approve", approver=ADA)
+    desk.resume()
+    assert desk.ran == [("o2", 50.0, SECRET), ("o1", 40.0, SECRET)]
+    assert desk.questions == []
+
+
+def test_two_people_have_to_approve_and_a_plain_yes_does_not_count(
+    host: str, tmp_path: Path
+) -> None:
+    desk = Desk(host, tmp_path, required_approvals=lambda call: 2 if call.value > 10 else 1)
+    for _ in range(2):
+        desk.resume({"type": "approve", "approver": "mallory"})
+        assert desk.ran == []
+        [question] = desk.questions
+        assert "only people who are signed in may approve it" in question
+    receipt = desk.inbox.answer(desk.card.key, "approve", approver=ADA)
+    assert (receipt.is_final, receipt.missing) == (False, 1)
+    with pytest.raises(NotAllowedToAnswer, match="ada has approved it already"):
+        desk.inbox.answer(desk.card.key, "approve", approver=ADA)
+    desk.resume()
+    assert desk.ran == []
+    assert "ada approved it" in desk.questions[0]
+    assert desk.inbox.answer(desk.card.key, "approve", approver=BOB).is_final
+    desk.resume()
+    assert desk.ran == [("o1", 40.0, SECRET)]
+
+
+@pytest.mark.parametrize(("amount", "people"), [(5.0, 1), (30.0, 2)])
+def test_an_edit_is_its_authors_approval_and_the_number_is_computed_anew(
+    host: str, tmp_path: Path, amount: float, people: int
+) -> None:
+    desk = Desk(host, tmp_path, required_approvals=lambda call: 2 if call.value > 10 else 1)
+    card = desk.card
+    desk.inbox.answer(card.key, "approve", approver=BOB)
+    version = desk.card.version
+    desk.inbox.answer(card.key, "edit", approver=ADA, edit={"/amount": amount}, version=version)
+    desk.resume()
+    if people > 1:
+        assert desk.ran == []
+        edited = desk.card
+        assert [vote.approver for vote in edited.votes] == ["ada"]
+        assert desk.inbox.answer(edited.key, "approve", approver=BOB).is_final
+        desk.resume()
+    assert desk.ran == [("o1", amount, SECRET)]
+
+
+def test_one_rejection_ends_what_others_approved(host: str, tmp_path: Path) -> None:
+    desk = Desk(host, tmp_path, required_approvals=3)
+    desk.inbox.answer(desk.card.key, "approve", approver=ADA)
+    assert desk.inbox.answer(desk.card.key, "reject", approver=BOB, text="no").is_final
+    desk.resume()
+    assert desk.ran == []
+    assert "A person rejected this call: no" in desk.tool_messages[0]
+
+
+def test_a_number_of_people_that_cannot_be_computed_blocks_the_call(
+    host: str, tmp_path: Path
+) -> None:
+    def fail(request: Any) -> int:
+        raise TypeError("no value")
+
+    desk = Desk(host, tmp_path, required_approvals=fail)
+    assert desk.ran == desk.questions == []
+    assert "required_approvals of 'refund' raised TypeError" in desk.tool_messages[0]
+
+
+def test_the_tools_own_question_does_not_get_the_approval(host: str, tmp_path: Path) -> None:
+    asks = call("refund", order_id="o1", amount=40.0, note="ask")
+    desk = Desk(host, tmp_path, asks)
+    desk.resume()
+    desk.inbox.answer(desk.card.key, "approve", approver=ADA)
+    desk.resume()
+    assert desk.own_answers == []
+    desk.resume("blue")
+    assert desk.own_answers == ["blue"]
+    assert desk.ran == [("o1", 40.0, "")]
+
+
+def test_what_ended_meanwhile_goes_on_without_a_question(host: str, tmp_path: Path) -> None:
+    desk = Desk(host, tmp_path)
+    desk.inbox.cancel(desk.card.key, "the order was withdrawn", approver=ADA)
+    desk.resume()
+    assert desk.ran == desk.questions == []
+    assert "the order was withdrawn" in desk.tool_messages[0]
