@@ -1,8 +1,13 @@
 """The approval page in a real browser: Debian's chromium, driven by playwright."""
 
+import json
 import os
+import re
 import shutil
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +20,7 @@ import uvicorn
 from bighub_langgraph import Journal
 from bighub_langgraph.core.models import Answer, State
 from tests.approval_page import ARGUMENTS, PASSWORD, Page, put_call
+from tests.documents import ROOT
 
 CHROMIUM = os.environ.get("BIGHUB_CHROMIUM") or shutil.which("chromium")
 # Where the screenshots are kept; a temporary folder by default.
@@ -124,6 +130,105 @@ def test_an_approver_edits_and_approves_one_call_and_rejects_another(
     tab.goto("/history")
     assert tab.get_by_text("edit by ada").count() == tab.get_by_text("reject by ada").count() == 1
     assert tab.problems == []
+
+
+AGENT = """
+import sys
+from pathlib import Path
+
+from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.types import Command
+
+from bighub_langgraph import BighubGuard, create_guarded_agent
+from bighub_langgraph.core.approval_answers import RECORDED
+from tests.agents import ScriptedModel, asks_for, call
+
+name, is_resumed = sys.argv[1], len(sys.argv) > 2
+
+
+def refund(order_id: str, amount: float) -> str:
+    '''Pay money back.'''
+    with Path("ran.txt").open("a") as trace:
+        trace.write(f"{name} refunded {amount:g}\\n")
+    return "refunded"
+
+
+script = ["Done."] if is_resumed else [asks_for(call("refund", order_id=name, amount=20.0))]
+entry = Command(resume=RECORDED) if is_resumed else {"messages": [("user", "Refund, please.")]}
+with (
+    BighubGuard(name=name, bighub="local", journal="calls.db") as guard,
+    SqliteSaver.from_conn_string(f"{name}.db") as saver,
+):
+    agent = create_guarded_agent(ScriptedModel(script=script), [refund], guard, checkpointer=saver)
+    state = agent.invoke(entry, {"configurable": {"thread_id": name}})
+    print("waits" if "__interrupt__" in state else state["messages"][-1].content)
+"""
+
+
+def test_agents_in_other_processes_go_on_with_what_was_answered(
+    chromium: Any, tmp_path: Path
+) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    program = [sys.executable, "-c", "from bighub_langgraph.cli import main; main()"]
+
+    def run(*command: str, text: str = "") -> str:
+        done = subprocess.run(
+            command,
+            input=text,
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout
+
+    agents = ("one", "two")
+    for name in agents:
+        assert run(sys.executable, "-c", AGENT, name) == "waits\n"
+    run(*program, "inbox", "users", "add", "ada", "--role", "approver", text=PASSWORD)
+    serving = subprocess.Popen(
+        [*program, "inbox", "--port", "0"],
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert serving.stderr is not None
+        line = next(line for line in serving.stderr if "running on" in line)
+        context = chromium.new_context(base_url=re.search(r"http://[\d.:]+", line)[0])  # type: ignore[index]
+        tab = sign_in(context.new_page())
+        tab.get_by_role("link", name="one wants to run refund").click()
+        tab.locator("#edit").click()
+        tab.get_by_label("amount").fill("15")
+        tab.get_by_role("button", name="Edit and approve").click()
+        tab.get_by_role("heading", name="No answer is needed").wait_for()
+        edited = tab.url
+        tab.get_by_role("link", name="Back to the inbox").click()
+        tab.get_by_role("link", name="two wants to run refund").click()
+        tab.locator("#reject").click()
+        tab.get_by_label("Reason, which the agent reads").fill("too much")
+        tab.get_by_role("button", name="Reject").click()
+        tab.get_by_role("heading", name="No answer is needed").wait_for()
+        assert [run(sys.executable, "-c", AGENT, name, "resumed") for name in agents] == [
+            "Done.\n"
+        ] * 2
+        assert (tmp_path / "ran.txt").read_text() == "one refunded 15\n"
+        tab.goto(edited)
+        tab.get_by_role("link", name="The edited call").click()
+        tab.get_by_text("The tool ran.", exact=True).wait_for()
+        tab.goto("/history")
+        assert tab.get_by_text("by ada").count() == 3  # the edit is also the approval of its call
+    finally:
+        serving.send_signal(signal.SIGINT)
+        serving.communicate(timeout=30)
+    audit = json.loads(run(*program, "inbox", "audit", "--json"))
+    answers = [entry for entry in audit if entry["event"] == "answer"]
+    assert [(entry["who"], entry["details"]["answer"]) for entry in answers] == [
+        ("ada", "edit"),
+        ("ada", "reject"),
+    ]
 
 
 def test_the_keyboard_alone_is_enough(chromium: Any, page: Page) -> None:

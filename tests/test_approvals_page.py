@@ -437,9 +437,9 @@ def test_the_proxy_signs_people_in_and_unknown_ones_are_viewers(journal: Journal
     page = Page(journal, proxy=PROXY, address="10.0.0.7")
     page.accounts.add("ada", {"approver"}, None, by="root")
     with page.browser() as browser:
-        browser.client.headers |= {SECRET_HEADER: SECRET, "X-Forwarded-User": "eve"}
+        browser.client.headers.update({SECRET_HEADER: SECRET, "X-Forwarded-User": "eve"})
         assert browser.answer(record, "approve").status_code == 403
-        browser.client.headers |= {"X-Forwarded-User": "ada"}
+        browser.client.headers.update({"X-Forwarded-User": "ada"})
         assert browser.send("/sign-in", page="/", name="ada", password="").status_code == 403
         assert browser.answer(record, "approve").status_code == 303
     approval = page.inbox.get(record.key).record.approval

@@ -2,6 +2,7 @@
 // The page works without this script; with it, it stays up to date and has keys.
 
 const PAUSE = 2000;
+const RELOAD = 15; // polls, after which all is read again: a change may become visible late
 const body = document.body;
 const byId = (id) => document.getElementById(id);
 
@@ -78,6 +79,8 @@ function replace(old, replacement) {
   showSelected();
 }
 
+let polls = 0;
+
 async function poll() {
   if (!document.hidden && body.dataset.livePage) {
     try {
@@ -87,7 +90,8 @@ async function poll() {
         return;
       }
       const { change } = await reply.json();
-      if (reply.ok && String(change) !== body.dataset.change && (await refresh())) {
+      const isDue = String(change) !== body.dataset.change || ++polls % RELOAD === 0;
+      if (reply.ok && isDue && (await refresh())) {
         body.dataset.change = change;
       }
       if (reply.ok && byId("notice").dataset.lost) {
