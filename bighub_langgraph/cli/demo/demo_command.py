@@ -15,7 +15,7 @@ from bighub_langgraph.cli.options import (
 )
 
 MODEL_FAILED = 1
-Approve = Literal["yes", "no", "ask"]
+Approve = Literal["yes", "no", "ask", "page"]
 
 
 def demo(
@@ -25,9 +25,12 @@ def demo(
         typer.Option(metavar="NAME", help="An OpenAI model; needs langchain-openai and a key."),
     ] = None,
     approve: Annotated[
-        Approve | None,
+        Literal["yes", "no", "ask"] | None,
         typer.Option(help="Who decides about reviews.", show_default="ask in a terminal, else yes"),
     ] = None,
+    inbox: Annotated[
+        bool, typer.Option("--inbox", help="Answer on the approval page, in a browser.")
+    ] = False,
     db: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Keep state in a SQLite file or a database's URL."),
@@ -44,8 +47,10 @@ def demo(
     wrong order) and are reported then. The last table compares the decisions before and after.
 
     No account, key or network is needed: a scripted model replaces the LLM. `--model` uses a real
-    one. With `--db` a second run starts with what the first one learned. The risk limit is looser
-    than an engine's default (0.25 at 0.7), so that some calls soon run without approval.
+    one. `--inbox` prints a link to the approval page, on this machine only; the agent goes on as
+    you answer there. With `--db` a second run starts with what the first one learned. The risk
+    limit is looser than an engine's default (0.25 at 0.7), so that some calls soon run without
+    approval.
 
     Exit codes: 0 done; 1 the model failed; 2 bad usage.
 
@@ -53,6 +58,7 @@ def demo(
 
     ```
     bighub-langgraph demo --approve yes --db demo.db
+    bighub-langgraph demo --inbox
     bighub-langgraph demo --model gpt-5-mini
     ```
     """
@@ -68,6 +74,11 @@ def demo(
     is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     engine_settings = read_settings(settings, max_bad_rate, confidence_level, default=LIMIT)
     answer: Approve = approve or ("ask" if is_terminal else "yes")
+    if inbox:
+        if approve is not None:
+            console.fail("pass --approve or --inbox, not both")
+        _check_extra()
+        answer = "page"
     try:
         run_demo(model, answer, is_default=approve is None, db=db, settings=engine_settings)
     except EOFError:
@@ -78,3 +89,12 @@ def demo(
         console.fail(mask_passwords(f"--db {db}: {error}"))
     except (OpenAIError, GraphRecursionError) as error:
         console.fail(f"the model failed: {error}", MODEL_FAILED)
+
+
+def _check_extra() -> None:
+    from bighub_langgraph.cli.inbox_commands import NEEDS_EXTRA
+
+    try:
+        import bighub_langgraph.approvals.web.app  # noqa: F401
+    except ImportError:
+        console.fail(NEEDS_EXTRA)

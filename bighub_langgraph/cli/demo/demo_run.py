@@ -3,21 +3,26 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 from langgraph.checkpoint.memory import InMemorySaver
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from bighub_langgraph import BighubGuard, create_guarded_agent
+from bighub_langgraph import BighubGuard, Journal, create_guarded_agent
 from bighub_langgraph.cli.console import create_table, stdout, to_visible
+from bighub_langgraph.cli.demo.approval_page import AGENT, serve_page, wait_for_answers
 from bighub_langgraph.cli.demo.demo_command import Approve
 from bighub_langgraph.cli.demo.scenario import REQUESTS, Request, create_shop
 from bighub_langgraph.cli.demo.scripted_model import scripted_model
 from bighub_langgraph.cli.demo.shop import POLICIES, create_tools
 from bighub_langgraph.cli.demo.support_desk import (
     DemoCall,
+    Responder,
     create_approver,
+    decide_each,
     report_late_outcomes,
     serve_request,
 )
@@ -64,21 +69,26 @@ def run_demo(
     """Serve all requests, print each call, and compare the first with the last ones."""
     console = stdout()
     calls: list[DemoCall] = []
-    with _open_guard(db, settings) as guard:
+    with (
+        _open_guard(db, settings, needs_file=approve == "page") as guard,
+        _open_page(guard, approve) as link,
+    ):
         chat_model = f"openai:{model}" if model else scripted_model
         tools, saver = create_tools(create_shop()), InMemorySaver()
         agent = create_guarded_agent(chat_model, tools, guard, prompt=PROMPT, checkpointer=saver)
-        approver, run_id = create_approver(approve, console), uuid4().hex
         introduction = format_introduction(
             model, approve, is_default=is_default, db=db, limit=settings.for_domain(DOMAIN)
         )
         console.print(introduction)
+        if link:
+            console.print(f"Sign in, once, and answer at {link}\n", soft_wrap=True)
+        respond, run_id = _create_responder(approve, guard, console), uuid4().hex
         print_line(console, Text(HEADER, "dim"))
         for number, request in enumerate(REQUESTS, start=1):
             console.print()
             print_line(console, format_request(number, request))
             thread = f"{run_id}-{number}"
-            for call in serve_request(agent, number, request, thread_id=thread, approve=approver):
+            for call in serve_request(agent, number, request, thread_id=thread, respond=respond):
                 calls.append(call)
                 print_line(console, format_call(call))
             due = [call for call in calls if number == _discovery_number(call)]
@@ -103,16 +113,40 @@ def _discovery_number(call: DemoCall) -> int | None:
 
 
 @contextmanager
-def _open_guard(db: str | None, settings: Settings) -> Iterator[BighubGuard]:
+def _open_guard(
+    db: str | None, settings: Settings, *, needs_file: bool = False
+) -> Iterator[BighubGuard]:
     """Open a guard over the embedded engine; they share the database if there is one."""
-    journal = None if db is None else database_url(db)
-    with (
-        open_local_bighub(db, settings) as client,
-        BighubGuard(
-            bighub=client, actor="support-agent", domain=DOMAIN, tools=POLICIES, journal=journal
-        ) as guard,
-    ):
-        yield guard
+    with TemporaryDirectory(prefix="bighub-demo-") as folder:
+        file = db or (f"{folder}/calls.db" if needs_file else None)
+        with (
+            open_local_bighub(db, settings) as client,
+            BighubGuard(
+                bighub=client,
+                actor="support-agent",
+                domain=DOMAIN,
+                tools=POLICIES,
+                journal=None if file is None else database_url(file),
+                name=AGENT,
+            ) as guard,
+        ):
+            yield guard
+
+
+@contextmanager
+def _open_page(guard: BighubGuard, approve: Approve) -> Iterator[str]:
+    """Serve the approval page where it is wanted; the value is the link to sign in."""
+    if approve == "page" and isinstance(guard.journal, Journal):
+        with serve_page(guard.journal) as link:
+            yield link
+    else:
+        yield ""
+
+
+def _create_responder(approve: Approve, guard: BighubGuard, console: Console) -> Responder:
+    if approve == "page":
+        return partial(wait_for_answers, guard.journal)
+    return partial(decide_each, create_approver(approve, console))
 
 
 def format_introduction(
@@ -126,6 +160,7 @@ def format_introduction(
     """Get the text that explains the run and its options."""
     approvals = {
         "ask": "you decide",
+        "page": "you decide, on the approval page",
         "yes": "all approved (--approve yes)",
         "no": "all rejected (--approve no)",
     }[approve]

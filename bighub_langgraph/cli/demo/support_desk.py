@@ -18,6 +18,8 @@ from bighub_langgraph.core.models import Verdict
 
 Agent = CompiledStateGraph[Any, Any, Any, Any]
 Approver = Callable[[Mapping[str, Any]], bool]
+# Returns what the agent is resumed with, from the action requests of an interrupt.
+Responder = Callable[[Sequence[Mapping[str, Any]]], Mapping[str, Any]]
 
 OUTCOMES = {"executed": "SUCCESS", "tool_error": "FAILURE", "blocked": "BLOCKED"}
 
@@ -60,12 +62,12 @@ class DemoCall:
             self.risk = event["risk_score"]
             self.request_id = event["request_id"]
         if "approval" in event:
-            self.approved = event["approval"]["answer"] == "approve"
+            self.approved = event["approval"]["answer"] in {"approve", "edit"}
         self.outcome = OUTCOMES.get(event["status"], "")
 
 
 def serve_request(
-    agent: Agent, number: int, request: Request, *, thread_id: str, approve: Approver
+    agent: Agent, number: int, request: Request, *, thread_id: str, respond: Responder
 ) -> Iterator[DemoCall]:
     """Run the agent on one request and yield each tool call when it has ended."""
     config: Any = {"configurable": {"thread_id": thread_id}}
@@ -82,7 +84,7 @@ def serve_request(
                 if call.outcome and not has_ended:
                     yield call
             elif "__interrupt__" in part:
-                graph_input = _answer(part["__interrupt__"], approve)
+                graph_input = _answer(part["__interrupt__"], respond)
             else:
                 yield from _apply_messages(part, calls, number, request)
 
@@ -107,11 +109,16 @@ def _apply_messages(
                 yield call
 
 
-def _answer(interrupts: Sequence[Any], approve: Approver) -> Command[Any]:
+def _answer(interrupts: Sequence[Any], respond: Responder) -> Command[Any]:
     requests = [item for interrupt in interrupts for item in interrupt.value["action_requests"]]
+    return Command(resume=respond(requests))
+
+
+def decide_each(approve: Approver, requests: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Approve or reject each of some calls."""
     rejection = {"type": "reject", "message": "A person at the support desk rejected it."}
     decisions = [{"type": "approve"} if approve(item) else rejection for item in requests]
-    return Command(resume={"decisions": decisions})
+    return {"decisions": decisions}
 
 
 def report_late_outcomes(calls: Sequence[DemoCall], guard: BighubGuard) -> None:
