@@ -155,3 +155,22 @@ def test_the_command_line_manages_users_and_prints_the_audit_log(tmp_path: Path)
     assert [entry["event"] for entry in log] == expected
     assert PASSWORD not in str(log)
     assert "user_removed" in run("audit")[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--host", "0.0.0.0"), "can be reached from other machines"),
+        (("--public-url", "http://approvals.example"), "must be https"),
+        (("--trusted-header", "X-User"), "belong together"),
+        (("--trusted-header", "X-User", "--proxy-secret-file", "secret"), "the proxy's address"),
+    ],
+)
+def test_the_page_is_not_served_where_people_could_not_use_it_safely(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("secret").write_text("a secret of the proxy's", encoding="utf-8")
+    Journal("calls.db").close()
+    result = CliRunner().invoke(app, ["inbox", "--port", "0", *options])
+    assert (result.exit_code, words in " ".join(result.output.split())) == (2, True)

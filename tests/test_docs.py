@@ -109,10 +109,10 @@ def test_every_public_name_and_method_has_a_docstring(name: str) -> None:
 
 
 def find_commands(command: Any, *path: str) -> Iterator[tuple[str, Any]]:
-    """Every command without subcommands, with its name."""
+    """Every command that does something by itself, with its name."""
     for name, inner in getattr(command, "commands", {}).items():
         yield from find_commands(inner, *path, name)
-    if not hasattr(command, "commands"):
+    if not hasattr(command, "commands") or (path and command.invoke_without_command):
         yield " ".join(path), command
 
 

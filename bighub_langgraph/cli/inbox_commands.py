@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 NEEDS_EXTRA = "the approval page needs the inbox extra: pip install 'bighub-langgraph[inbox]'"
 
-inbox = typer.Typer(help="Serve the page on which people answer about calls.")
+inbox = typer.Typer()
 users = typer.Typer(help="Add, list, change and remove users.", no_args_is_help=True)
 inbox.add_typer(users, name="users")
 NameArgument = Annotated[str, typer.Argument(help="The user's name.")]
