@@ -25,7 +25,16 @@ WORKERS = DOCS / "workers.md"
 SAMPLE = ROOT / "notebooks" / "support_desk_runs.jsonl"
 PROGRAM = "bighub-langgraph"
 # Not run here: they run until stopped, or need data that other commands create.
-ONLY_READ = ("serve", "keys revoke", "approvals", "calls", "inbox", "outbox", "doctor")
+ONLY_READ = (
+    "serve",
+    "demo --inbox",
+    "keys revoke",
+    "approvals",
+    "calls",
+    "inbox",
+    "outbox",
+    "doctor",
+)
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
