@@ -185,3 +185,14 @@ def test_an_engine_in_memory_replies_and_stores_like_one_on_a_file(steps: list[A
             histories.append((replies, bighub.actions.memory_context()["total_events"]))
             bighub.close()
     assert histories[0] == histories[1]
+
+
+def test_an_engine_in_memory_finds_calls_and_keys_from_long_before() -> None:
+    (bighub,) = open_clients("sqlite://", 1)
+    first = refund(bighub, idempotency_key="first", context=SESSION)
+    live(bighub, 400)
+    assert refund(bighub, idempotency_key="first", context=SESSION) == first
+    report = {"request_id": first["request_id"], "details": {"idempotency_key": "k"}}
+    replies = [bighub.outcomes.report(**report, status="SUCCESS") for _ in range(2)]
+    assert [reply["duplicate"] for reply in replies] == [False, True]
+    assert bighub.actions.status()["decisions"] == 401

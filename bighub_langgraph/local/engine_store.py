@@ -64,6 +64,8 @@ class Store(Database):
                     self._open.connection = tx
                     try:
                         yield cast("Connection", tx)
+                        if outer is None and self.rows.is_full:
+                            self.rows.write_pending(tx.connect())
                     finally:
                         self._open.connection = outer
             except BaseException:

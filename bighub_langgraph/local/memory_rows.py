@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Table
 Key = tuple[Any, Hashable]  # a table or a text, and a key
 WriteRow = Callable[[Connection, Any, Any], object]
 
+MAX_PENDING = 1_000  # rows; writing them takes about 10 ms
 MAX_KEYS = 25_000  # of a table, of rows in the database
 _ABSENT = object()
 _IN_DATABASE = None
@@ -45,6 +46,11 @@ class MemoryRows:
         rows[key] = row
         if not isinstance(table, str):
             self._pending[table, key] = row
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the rows that the database does not have are too many to wait for a query."""
+        return len(self._pending) >= MAX_PENDING
 
     def write_pending(self, connection: Connection) -> None:
         """Write the rows that the database does not have."""
