@@ -27,6 +27,7 @@ PROGRAM = "bighub-langgraph"
 # Not run here: they run until stopped, or need data that other commands create.
 ONLY_READ = (
     "serve",
+    "work",
     "demo --inbox",
     "keys revoke",
     "approvals",

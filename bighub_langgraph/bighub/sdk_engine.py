@@ -14,6 +14,9 @@ from bighub_langgraph.core.errors import EngineError, EngineRequestError
 from bighub_langgraph.core.models import EvaluationRequest, digest
 from bighub_langgraph.core.ports import EnginePort, EvaluationItem
 
+# The newest answers in BIGHUB's queue are read.
+MAX_APPROVALS = 1000
+
 CallMethod = Callable[..., Awaitable[Any]]
 Method = Callable[..., Any]
 
@@ -49,6 +52,7 @@ def build_engine(
         ingest_memory=methods.ingest_memory,
         in_process=bool(getattr(client, "in_process", False)),
         evaluate_batch=methods.evaluate_batch if methods.evaluate_together else None,
+        list_approvals=methods.list_approvals if methods.list else None,
     )
 
 
@@ -74,6 +78,7 @@ class _Methods:
         self._submit = _method(client, "actions", "submit")
         self._submit_payload = _method(client, "actions", "submit_payload")
         self._resolve = _method(client, "approvals", "resolve")
+        self.list = _method(client, "approvals", "list")
         self._review = _method(client, "reviews", "resolve")
         self._report = _method(client, "outcomes", "report")
         self.report_batch = _method(client, "outcomes", "report_batch")
@@ -164,6 +169,9 @@ class _Methods:
         except EngineRequestError as error:
             if getattr(error.__cause__, "status_code", None) not in _NOTHING_TO_RESOLVE:
                 raise
+
+    async def list_approvals(self, status: str) -> Any:
+        return await self._request(self.list, status_filter=status, limit=MAX_APPROVALS)
 
     async def report_outcome(self, body: Mapping[str, Any]) -> None:
         if self._report is None:

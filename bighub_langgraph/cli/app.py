@@ -13,6 +13,7 @@ from bighub_langgraph.cli.inbox_commands import inbox
 from bighub_langgraph.cli.outbox import outbox
 from bighub_langgraph.cli.replay.replay_command import replay
 from bighub_langgraph.cli.serve import keys, serve
+from bighub_langgraph.cli.work import work
 
 app = typer.Typer(
     name="bighub-langgraph",
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.command("demo")(demo)
 app.command("replay")(replay)
 app.command("serve")(serve)
+app.command("work")(work)
 app.add_typer(keys, name="keys")
 app.add_typer(calls, name="calls")
 app.add_typer(approvals, name="approvals")

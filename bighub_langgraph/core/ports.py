@@ -226,6 +226,8 @@ class EnginePort:
         in_process: Whether it answers in this process, so that a report costs no waiting.
         evaluate_batch: Returns one response per request, as `evaluate` would, with an
             `EngineError` in the place of a response that failed. None where the client cannot.
+        list_approvals: Returns the approvals in BIGHUB's queue with a status. None where the
+            client cannot.
     """
 
     evaluate: Callable[[EvaluationRequest, str], Awaitable[Any]]
@@ -235,6 +237,7 @@ class EnginePort:
     ingest_memory: Callable[[Sequence[Mapping[str, Any]], Mapping[str, Any]], Awaitable[None]]
     in_process: bool = False
     evaluate_batch: Callable[[Sequence[EvaluationItem]], Awaitable[list[Any]]] | None = None
+    list_approvals: Callable[[str], Awaitable[Any]] | None = None
 
 
 class NotificationWorkerPort(Protocol):

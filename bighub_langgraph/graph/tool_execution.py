@@ -12,7 +12,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import GraphBubbleUp, ParentCommand, is_invalid_resume
 from langgraph.prebuilt import ToolNode
 from langgraph.prebuilt.tool_node import ToolCallRequest
-from langgraph.types import Command
+from langgraph.types import Command, StateSnapshot
 
 from bighub_langgraph.concurrency import run_sync
 from bighub_langgraph.core.approval_answers import block_call
@@ -87,6 +87,11 @@ class GraphHost:
         """Load a checkpoint; None where it is not stored."""
         return saver.get_tuple(config)
 
+    async def get_state(self, graph: Any, config: RunnableConfig) -> StateSnapshot:
+        """Load the newest state of a thread of a graph, with that of its subgraphs."""
+        state: StateSnapshot = graph.get_state(config, subgraphs=True)
+        return state
+
     async def wait_for_delivery(self) -> None:
         """Wait at the end of a run for its reports to be delivered, for a short time."""
         self.runtime.delivery.wait(END_OF_RUN)
@@ -106,6 +111,10 @@ class AsyncGraphHost(GraphHost):
 
     async def get_checkpoint(self, saver: BaseCheckpointSaver[Any], config: RunnableConfig) -> Any:  # noqa: D102
         return await saver.aget_tuple(config)
+
+    async def get_state(self, graph: Any, config: RunnableConfig) -> StateSnapshot:  # noqa: D102
+        state: StateSnapshot = await graph.aget_state(config, subgraphs=True)
+        return state
 
     async def wait_for_delivery(self) -> None:  # noqa: D102
         await self.runtime.delivery.wait_async(END_OF_RUN)

@@ -203,8 +203,10 @@ SELECT_NEWEST_CHANGE = "SELECT max(id) AS change FROM bighub_history"
 UPSERT_QUESTION = f"""
     {_insert(approvals)} ON CONFLICT (key) DO UPDATE SET agent = excluded.agent,
         thread = excluded.thread, namespace = excluded.namespace, asked_at = excluded.asked_at,
-        runner = excluded.runner, resumed = 0, body = excluded.body"""
-UPDATE_RUNNER = "UPDATE bighub_approvals SET runner = :runner, resumed = 0 WHERE key = :key"
+        runner = excluded.runner, resumed = 0, tries = 0, body = excluded.body"""
+UPDATE_RUNNER = (
+    "UPDATE bighub_approvals SET runner = :runner, resumed = 0, tries = 0 WHERE key = :key"
+)
 DELETE_QUESTION = "DELETE FROM bighub_approvals WHERE key = :key"
 SELECT_NOTIFIED = """
     SELECT key, starts FROM bighub_notifications WHERE channel = :channel AND key IN :keys"""
@@ -251,6 +253,37 @@ DELETE_CLAIM = "DELETE FROM bighub_claims WHERE key = :key AND owner = :owner AN
 FINISH_CLAIM = """
     UPDATE bighub_claims SET result = :result, at = :at WHERE key = :key AND owner = :owner"""
 PRUNE_CLAIMS = "DELETE FROM bighub_claims WHERE result IS NOT NULL AND at < :before"
+
+# -- threads that can go on ------------------------------------------------------------------------
+
+_QUESTIONS = """
+    SELECT question.key, question.thread, question.runner, question.tries, question.due_at,
+        question.error, call.state, call.version
+    FROM bighub_approvals AS question JOIN bighub_calls AS call ON call.key = question.key
+    WHERE question.agent = :agent AND question.resumed = 0"""
+_DECIDED = f"call.state <> {State.AWAITING.value!r} AND question.due_at <= :at"
+SELECT_FAILING_THREADS = f"{_QUESTIONS} AND question.tries > 0 ORDER BY question.thread"
+SELECT_WAITING_REQUESTS = f"""
+    SELECT call.key, call.request_id
+    FROM bighub_approvals AS question JOIN bighub_calls AS call ON call.key = question.key
+    WHERE question.agent = :agent AND question.resumed = 0 AND call.request_id IS NOT NULL
+        AND call.state = {State.AWAITING.value!r}"""
+CLOSE_QUESTION = "UPDATE bighub_approvals SET resumed = 1, tries = 0, error = NULL WHERE key = :key"
+RETRY_RESUME = """
+    UPDATE bighub_approvals SET tries = :tries, due_at = :due_at, error = :error WHERE key = :key"""
+
+
+def select_decided_threads(*, of_one: bool) -> str:
+    """Return the query for the questions of threads with a decided call that is due."""
+    condition = "AND question.thread = :thread" if of_one else ""
+    return f"""
+        {_QUESTIONS} AND question.thread IN (
+            SELECT question.thread
+            FROM bighub_approvals AS question JOIN bighub_calls AS call ON call.key = question.key
+            WHERE question.agent = :agent AND question.resumed = 0 AND {_DECIDED} {condition}
+            GROUP BY question.thread ORDER BY min(call.updated_at) LIMIT :limit)
+        ORDER BY question.thread"""
+
 
 # -- owners ----------------------------------------------------------------------------------------
 

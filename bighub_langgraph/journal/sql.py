@@ -49,15 +49,10 @@ from bighub_langgraph.journal.row_mapping import (
 )
 from bighub_langgraph.journal.sql_claims import end_claim, take_claim
 from bighub_langgraph.journal.sql_outbox import Outbox
+from bighub_langgraph.journal.sql_resumes import ResumeQueue
 from bighub_langgraph.journal.write_behind import WriteBehind
 from bighub_langgraph.sql_engines import Location, parse_journal_location
-from bighub_langgraph.sqldb import (
-    Database,
-    call_after_fork,
-    execute,
-    execute_many,
-    fetch_rows,
-)
+from bighub_langgraph.sqldb import Database, call_after_fork, execute, execute_many, fetch_rows
 
 log = logging.getLogger("bighub_langgraph")
 
@@ -101,6 +96,7 @@ class Journal:
         self._lease = lease
         self._process = ProcessIdentity()
         self._outbox = Outbox(self._db, self._process)
+        self.resumes = ResumeQueue(self._db)  # for workers
         self._start()
         # When the journal is forgotten, and at interpreter exit.
         weakref.finalize(self, self._outbox.close)

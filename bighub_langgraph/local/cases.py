@@ -130,12 +130,14 @@ _HAS_APPROVAL = text("approval <> ''")  # the condition of the index
 def list_approvals(
     engine: Engine, *, status: ApprovalStatus = "pending", limit: Limit = 100
 ) -> list[dict[str, Any]]:
-    """Return the approvals with a status, or `all`, oldest first."""
+    """Return the approvals with a status, or `all`, oldest first; answered ones newest first."""
     query = select(decisions).where(_HAS_APPROVAL)
     if status != "all":
         query = query.where(decisions.c.approval == status)
     with engine.store.transaction() as tx:
-        rows = tx.execute(query.order_by(decisions.c.id).limit(limit))
+        is_answered = status in _RESOLUTIONS
+        order = decisions.c.resolved_at.desc() if is_answered else decisions.c.id
+        rows = tx.execute(query.order_by(order).limit(limit))
         return [_approval_view(row) for row in rows]
 
 

@@ -24,11 +24,13 @@ from langgraph.types import Command
 
 from bighub_langgraph import (
     AsyncBighubOpenAI,
+    BighubGuard,
     BighubMiddleware,
     BighubOpenAI,
     Journal,
     create_guarded_agent,
 )
+from bighub_langgraph.approvals.resume_worker import ApprovalWorker
 from bighub_langgraph.core.errors import InvalidTransition, RunInProgress
 from bighub_langgraph.core.lifecycle import OutcomeResolved, OwnerLost
 from bighub_langgraph.core.models import State, ToolSucceeded
@@ -114,8 +116,9 @@ class ScriptedClerk(BaseChatModel):
 class GraphHost:
     """A ready graph, or an agent with the middleware, over a real checkpointer."""
 
-    def __init__(self, office: Office, agent: Any, finish: Finish) -> None:
+    def __init__(self, office: Office, agent: Any, guard: BighubGuard, finish: Finish) -> None:
         self._office, self._finish = office, finish
+        self._agent, self._guard = agent, guard
         prefix = "a" if office.mode == "async" else ""
         self._invoke = getattr(agent, f"{prefix}invoke")
         self._get_state = getattr(agent, f"{prefix}get_state")
@@ -134,6 +137,28 @@ class GraphHost:
                 self._run(Command(resume=answers) if answers else None, thread)
             except RunInProgress:  # another worker goes on with this thread
                 time.sleep(0.02)
+
+    def bring_to_question(self, thread: str) -> None:
+        """Bring a thread to its first question from any state before it."""
+        while not (state := self._state(thread)).interrupts:
+            if not state.values.get("messages"):
+                self.begin(thread)
+            elif state.tasks:
+                self._run(None, thread)
+            else:
+                return
+
+    def resume_answered(self) -> None:
+        """Resume what is answered, as a worker does."""
+        worker = ApprovalWorker(self._agent, self._guard)
+        if self._office.mode == "async":
+            self._finish(worker.arun(once=True))
+        else:
+            worker.run(once=True)
+
+    def has_ended(self, thread: str) -> bool:
+        """Whether a thread came to its last message."""
+        return bool(self._state(thread).values["messages"][-1].content == LAST_MESSAGE)
 
     def check(self, thread: str, calls: int) -> None:
         messages = self._state(thread).values["messages"]
@@ -183,7 +208,7 @@ def _graph(office: Office, finish: Finish) -> Iterator[GraphHost]:
             else:
                 middleware = [BighubMiddleware(guard)]
                 agent = create_agent(model, tools, middleware=middleware, checkpointer=saver)
-            yield GraphHost(office, agent, finish)
+            yield GraphHost(office, agent, guard, finish)
     finally:
         finish(
             connection.__aexit__(None, None, None)

@@ -71,6 +71,7 @@ class Office:
         clock = self._clock()
         return BighubGuard(
             bighub=self.engine,
+            name="clerk",
             journal=Journal(self.database, clock=clock),
             tools=self.policies,
             clock=clock,

@@ -1,0 +1,283 @@
+"""The worker that resumes agents: a thread goes on once its calls are answered.
+
+It resumes threads of its own agent at the root, and only the questions of its own guard. The value
+it resumes with grants nothing: what a person answered, the guard reads in the journal. A thread
+whose process has died goes on where its checkpoint left it. One worker takes a thread at a time, by
+a claim that ends with its process.
+"""
+
+import hashlib
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from langgraph.pregel import Pregel
+from langgraph.types import Command
+
+from bighub_langgraph.approvals.thread_state import (
+    find_breakpoints,
+    is_left_behind,
+    own_questions,
+)
+from bighub_langgraph.concurrency import run_sync
+from bighub_langgraph.core.approval_answers import RECORDED, cancel_call, record_answer
+from bighub_langgraph.core.claims import new_owner_id
+from bighub_langgraph.core.delivery import expire_overdue_calls, retry_delay
+from bighub_langgraph.core.errors import (
+    CallStillRunning,
+    ConfigurationError,
+    EngineError,
+    RunInProgress,
+)
+from bighub_langgraph.core.jsonable import exception_text
+from bighub_langgraph.core.models import WAITING_STATES, Answer, Approval, State
+from bighub_langgraph.core.ports import Ports
+from bighub_langgraph.graph.tool_execution import GraphHost, open_hosts
+from bighub_langgraph.guard import BighubGuard
+from bighub_langgraph.journal.sql import Journal
+from bighub_langgraph.journal.sql_resumes import PausedThread
+
+log = logging.getLogger("bighub_langgraph")
+
+# How often a worker looks for answers in the journal, in seconds.
+POLL = 2.0
+# How often it looks for answers in BIGHUB's queue, in seconds.
+QUEUE_POLL = 10.0
+# A thread where nothing can be done yet is looked at after a change, or after so many seconds.
+RECHECK = 10.0
+# How soon a worker that waits sees that it shall stop, in seconds.
+PAUSE = 0.2
+# How many runs of a thread may follow each other at once: one may ask what is answered already.
+MAX_RUNS = 4
+# After so many tries, which take about 20 minutes, a thread without a checkpoint is given up.
+MAX_MISSING = 12
+MISSING = "the checkpointer does not know its thread"
+
+# What BIGHUB's queue says of a request that a person has answered.
+_RESOLUTIONS = {"approved": Answer.APPROVE, "denied": Answer.REJECT}
+_UNDECIDED = frozenset({State.AWAITING, State.UNKNOWN})
+
+
+class ApprovalWorker:
+    """Resumes the threads of one agent when their calls are answered, expired or cancelled.
+
+    Args:
+        graph: The compiled graph whose threads it resumes: the outermost one, with a checkpointer.
+        guard: The guard of this graph, with a name and a journal in a database.
+        config_for: Returns the configuration for a thread, from the thread's id.
+        context_for: Returns the context for a thread, from the thread's id.
+        poll: How many seconds it waits when there is nothing to do.
+        concurrency: How many threads it runs at a time.
+
+    Raises:
+        ConfigurationError: The agent cannot be resumed by a worker; the message says why.
+    """
+
+    def __init__(
+        self,
+        graph: Any,
+        guard: BighubGuard,
+        config_for: Callable[[str], Mapping[str, Any]] | None = None,
+        context_for: Callable[[str], Any] | None = None,
+        *,
+        poll: float = POLL,
+        concurrency: int = 4,
+    ) -> None:
+        if not isinstance(graph, Pregel) or not graph.checkpointer:
+            raise ConfigurationError(
+                "a worker resumes a compiled graph with a checkpointer, the one its threads are in"
+            )
+        if not guard.runtime.settings.name:
+            raise ConfigurationError(
+                "a worker resumes the threads of one agent: pass BighubGuard(name=...)"
+            )
+        if not isinstance(guard.journal, Journal):
+            raise ConfigurationError(
+                "a worker reads answers in a database: pass BighubGuard(journal=Journal(...))"
+            )
+        self._agent, self._queue = guard.runtime.settings.name, guard.journal.resumes
+        self._graph, self._breakpoints = graph, find_breakpoints(graph)
+        self._hosts = open_hosts(guard.runtime)
+        self._config_for, self._context_for = config_for, context_for
+        self._poll, self._concurrency = poll, concurrency
+        self._stopped = threading.Event()
+        # When each thread is to be looked at again though its calls have not changed.
+        self._looked_at: dict[str, tuple[tuple[int, ...], float]] = {}
+        self._queue_due_at = 0.0  # by the monotonic clock
+
+    def run(self, *, once: bool = False) -> None:
+        """Resume threads until `stop`; with `once` until no thread can go on."""
+        host, _ = self._hosts
+        run_sync(self._run(host, once=once))
+
+    async def arun(self, *, once: bool = False) -> None:
+        """Async variant of `run`, for a graph with an async checkpointer."""
+        _, host = self._hosts
+        await self._run(host, once=once)
+
+    def stop(self) -> None:
+        """Return from `run` once the threads that run have come to their end or to a question."""
+        self._stopped.set()
+
+    def failing(self) -> list[PausedThread]:
+        """Return the threads whose last run failed; each is tried again at its `due_at`."""
+        return self._queue.failing(self._agent)
+
+    async def _run(self, host: GraphHost, *, once: bool) -> None:
+        lanes = [self._work(host, once=once) for _ in range(self._concurrency)]
+        await host.ports.gather(lanes)
+
+    async def _work(self, host: GraphHost, *, once: bool) -> None:
+        while not self._stopped.is_set():
+            try:
+                if await self._resume_next(host):
+                    continue
+            except Exception:
+                if once:
+                    raise
+                log.exception("agent %r: its threads cannot be resumed at the moment", self._agent)
+            waited = 0.0
+            while waited < self._poll and not self._stopped.is_set() and not once:
+                await host.ports.sleep(PAUSE)
+                waited += PAUSE
+            if once:
+                return
+
+    async def _resume_next(self, host: GraphHost) -> bool:
+        """Resume one thread; return whether there was one."""
+        ports = host.ports
+        await expire_overdue_calls(ports)
+        if ports.monotonic() >= self._queue_due_at:
+            self._queue_due_at = ports.monotonic() + QUEUE_POLL
+            await self._take_answers_of_bighub(ports)
+        for paused in await ports.call(self._queue.decided, self._agent, ports.clock()):
+            changes, until = self._looked_at.get(paused.thread, ((), 0.0))
+            if changes == paused.changes and ports.monotonic() < until:
+                continue
+            name = f"resume\n{self._agent}\n{paused.thread}"
+            key, owner = hashlib.sha256(name.encode()).hexdigest(), new_owner_id(ports)
+            if (await ports.call(ports.journal.claim, key, owner)).owner != owner:
+                continue
+            try:
+                await self._resume(paused.thread, host)
+            finally:
+                ports.journal.end_claim(key, owner)
+            return True
+        return False
+
+    async def _take_answers_of_bighub(self, ports: Ports) -> None:
+        """Record the answers that people gave in BIGHUB's queue; each is one unverified vote."""
+        if (list_approvals := ports.engine.list_approvals) is None:
+            return
+        waiting = await ports.call(self._queue.waiting_requests, self._agent)
+        try:
+            rows = [
+                row for status in _RESOLUTIONS if waiting for row in await list_approvals(status)
+            ]
+        except EngineError as error:
+            log.warning("agent %r: BIGHUB's approvals cannot be read: %s", self._agent, error)
+            return
+        for row in rows:
+            key, answer = waiting.get(row["request_id"]), _RESOLUTIONS.get(row.get("status", ""))
+            if key and answer and not row.get("modified_action"):
+                text = str(row.get("comment") or "")
+                approval = Approval(answer, ports.clock(), text=text, comment=text)
+                await record_answer((await ports.find([key]))[key], approval, ports)
+
+    async def _resume(self, thread: str, host: GraphHost) -> None:
+        """Bring a thread to its end or to its next question; if that fails, try again later."""
+        ports = host.ports
+        paused = await self._find(thread, ports)
+        try:
+            resumed_questions: list[str] = []
+            for _ in range(MAX_RUNS):
+                # Another worker may have resumed it meanwhile.
+                if paused is None or not await self._go_on(paused, resumed_questions, host):
+                    break
+                paused = await self._find(thread, ports)
+        except (RunInProgress, CallStillRunning):
+            log.info("agent %r: somebody else runs thread %r", self._agent, thread)
+        except Exception as error:
+            log.exception("agent %r: thread %r failed and is tried again", self._agent, thread)
+            await self._retry_later(paused, exception_text(error), ports)
+            paused = None  # it is due later
+        if paused is None:
+            self._looked_at.pop(thread, None)
+        else:
+            self._looked_at[thread] = (paused.changes, ports.monotonic() + RECHECK)
+
+    async def _find(self, thread: str, ports: Ports) -> PausedThread | None:
+        matches = await ports.call(self._queue.decided, self._agent, ports.clock(), thread)
+        return next(iter(matches), None)
+
+    async def _go_on(
+        self, paused: PausedThread, resumed_questions: list[str], host: GraphHost
+    ) -> bool:
+        """Run a thread once, if it can go on; return whether it did."""
+        ports, config = host.ports, self._config(paused.thread)
+        state = await host.get_state(self._graph, config)
+        questions = own_questions(state, paused.calls)
+        shown = set().union(*questions.values())
+        passed = [
+            key
+            for key, call_state in paused.calls.items()
+            if call_state is not State.AWAITING and key not in shown
+        ]
+        is_missing, is_left = state.created_at is None, is_left_behind(state, self._breakpoints)
+        if not (is_missing or is_left):
+            await ports.call(self._queue.mark_resumed, passed)
+        answered = [
+            question
+            for question, keys in questions.items()
+            if not any(paused.calls[key] in _UNDECIDED for key in keys)
+        ]
+        if is_missing or not answered:
+            # Only a process that is known to be gone leaves its work to others.
+            if not (is_missing or is_left) or not await self._is_free(paused, passed, ports):
+                return False
+            if is_missing:
+                await self._give_up(paused, ports)
+                return False
+        elif answered == resumed_questions:
+            return False
+        resumed_questions[:] = answered
+        log.info("agent %r: thread %r goes on", self._agent, paused.thread)
+        value: Command[Any] | None = (
+            Command(resume=dict.fromkeys(answered, RECORDED)) if answered else None
+        )
+        context = {"context": self._context_for(paused.thread)} if self._context_for else {}
+        await host.invoke(self._graph, value, config, **context)
+        return True
+
+    def _config(self, thread: str) -> Any:
+        config = self._config_for(thread) if self._config_for else {}
+        configurable = {**config.get("configurable", {}), "thread_id": thread}
+        return {**config, "configurable": configurable}
+
+    async def _is_free(self, paused: PausedThread, keys: Iterable[str], ports: Ports) -> bool:
+        """Whether nobody runs a thread: its last run failed here, or its process is dead."""
+        if paused.tries:
+            return True
+        for record in (await ports.find(list(keys))).values():
+            runner = record._replace(owner=paused.runners[record.key])
+            if not await ports.call(ports.journal.is_owner_dead, runner):
+                return False
+        return True
+
+    async def _retry_later(self, paused: PausedThread | None, error: str, ports: Ports) -> None:
+        if paused is not None:
+            due_at = ports.clock() + retry_delay(paused.tries)
+            values = (list(paused.calls), paused.tries + 1, due_at, error)
+            await ports.call(self._queue.retry_later, *values)
+
+    async def _give_up(self, paused: PausedThread, ports: Ports) -> None:
+        """Cancel the calls of a thread that stays without a checkpoint."""
+        if paused.tries < MAX_MISSING:
+            log.warning("agent %r: thread %r has no checkpoint", self._agent, paused.thread)
+            await self._retry_later(paused, MISSING, ports)
+            return
+        for record in (await ports.find(list(paused.calls))).values():
+            if record.state in WAITING_STATES:
+                await cancel_call(record, MISSING, ports)
+        await ports.call(self._queue.mark_resumed, list(paused.calls))

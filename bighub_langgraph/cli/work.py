@@ -1,0 +1,123 @@
+"""The `work` command: resume an agent's threads when people have answered."""
+
+import asyncio
+import inspect
+import logging
+import pkgutil
+import signal
+import sys
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    ExitStack,
+)
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bighub_langgraph.cli import console
+
+if TYPE_CHECKING:
+    from bighub_langgraph.approvals.resume_worker import ApprovalWorker
+
+THREADS_FAILED = 1
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+
+
+def work(
+    agent: Annotated[
+        str,
+        typer.Argument(
+            help="MODULE:OBJECT of a graph, a worker, or a function that returns a worker."
+        ),
+    ],
+    guard: Annotated[
+        str | None,
+        typer.Option(help="Where a graph's guard is.", show_default="`guard` in its module"),
+    ] = None,
+    poll: Annotated[
+        float, typer.Option(min=0.01, help="Seconds to wait when there is nothing to do.")
+    ] = 2.0,
+    concurrency: Annotated[int, typer.Option(min=1, help="How many threads run at a time.")] = 4,
+    once: Annotated[bool, typer.Option("--once", help="End when no thread can go on.")] = False,
+) -> None:
+    """Resume an agent's threads when their calls are answered, until SIGTERM or Ctrl-C.
+
+    On a signal the threads that run come to their end or to a question first; a second signal ends
+    the process at once, and another worker goes on. A function that returns a worker may be a
+    coroutine function or a context manager, also an async one.
+
+    **Examples**
+
+    ```
+    bighub-langgraph work support.agent:graph
+    bighub-langgraph work support.agent:graph --guard support.guards:refunds --concurrency 8
+    bighub-langgraph work support.agent:create_worker --once
+    ```
+
+    Exit codes: 0 done, 1 with `--once` when a thread failed, 2 for bad usage.
+    """
+    from bighub_langgraph.core.errors import BighubGuardError
+
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+    sys.path.insert(0, str(Path.cwd()))  # as `python -m` does
+    target = _load(agent)
+    try:
+        if hasattr(target, "get_state"):
+            from bighub_langgraph.approvals.resume_worker import ApprovalWorker
+
+            own_guard = _load(guard or f"{agent.partition(':')[0]}:guard")
+            target = ApprovalWorker(target, own_guard, poll=poll, concurrency=concurrency)
+        source = target() if callable(target) else target
+        is_async = isinstance(source, AbstractAsyncContextManager) or inspect.isawaitable(source)
+        worker = asyncio.run(_arun(source, once=once)) if is_async else _run(source, once=once)
+        failing = worker.failing()
+    except BighubGuardError as error:
+        console.fail(f"{agent}: {error}")
+    for thread in failing:
+        console.print_line(f"{thread.thread} failed {thread.tries} times: {thread.error}")
+    raise typer.Exit(THREADS_FAILED if once and failing else 0)
+
+
+def _load(name: str) -> Any:
+    """Import an object by `module:object`; exit with code 2 if there is none."""
+    try:
+        return pkgutil.resolve_name(name)
+    except (ImportError, AttributeError, ValueError) as error:
+        console.fail(f"{name} is not the MODULE:OBJECT of something that exists: {error}")
+
+
+def _run(source: Any, *, once: bool) -> "ApprovalWorker":
+    with ExitStack() as stack:
+        is_context = isinstance(source, AbstractContextManager)
+        worker = _check_and_stop_on_signals(stack.enter_context(source) if is_context else source)
+        worker.run(once=once)
+    return worker
+
+
+async def _arun(source: Any, *, once: bool) -> "ApprovalWorker":
+    async with AsyncExitStack() as stack:
+        is_context = isinstance(source, AbstractAsyncContextManager)
+        target = await (stack.enter_async_context(source) if is_context else source)
+        worker = _check_and_stop_on_signals(target)
+        await worker.arun(once=once)
+    return worker
+
+
+def _check_and_stop_on_signals(worker: Any) -> "ApprovalWorker":
+    """Return a worker that the first signal stops; the second one ends the process."""
+    from bighub_langgraph.approvals.resume_worker import ApprovalWorker
+
+    if not isinstance(worker, ApprovalWorker):
+        console.fail(f"an ApprovalWorker is needed, not {type(worker).__name__}")
+
+    def stop(*_: object) -> None:
+        for number in STOPPING:
+            signal.signal(number, signal.SIG_DFL)
+        worker.stop()
+
+    for number in STOPPING:
+        signal.signal(number, stop)
+    return worker
