@@ -41,7 +41,7 @@ CALL = WaitingCall(
     key="a" * 64,
     tool="refund",
     agent="support-desk",
-    risk_score=0.82,
+    risk_score=0.72,
     asked_at=0.0,
     expires_at=1_800_000_000.0,
     outcome_unknown=False,
@@ -59,7 +59,7 @@ def waiting(*calls: WaitingCall) -> Notification:
 def test_a_message_names_tool_agent_risk_and_the_page() -> None:
     assert waiting().text == (
         "refund of support-desk waits for a person\n\n"
-        "refund of support-desk: high risk (0.82), until 2027-01-15 08:00 UTC\n\n"
+        "refund of support-desk: high risk (0.72), until 2027-01-15 08:00 UTC\n\n"
         f"Sign in to answer: {PAGE}/calls/{'a' * 64}"
     )
 
@@ -68,7 +68,7 @@ def test_one_message_about_many_calls_names_the_first_and_links_to_the_list() ->
     message = waiting(*(replace(CALL, tool=f"tool_{number}") for number in range(14)))
     assert message.subject == "14 calls wait for a person"
     assert message.lines[-2:] == [
-        "tool_9 of support-desk: high risk (0.82), until 2027-01-15 08:00 UTC",
+        "tool_9 of support-desk: high risk (0.72), until 2027-01-15 08:00 UTC",
         "and 4 more",
     ]
     assert message.url == f"{PAGE}/"
@@ -79,15 +79,15 @@ def test_one_message_about_many_calls_names_the_first_and_links_to_the_list() ->
     [
         ({"risk_score": None}, "refund of support-desk: unknown risk"),
         ({"risk_score": 0.1}, "refund of support-desk: low risk (0.10)"),
-        ({"agent": ""}, "refund: high risk (0.82)"),
+        ({"agent": ""}, "refund: high risk (0.72)"),
         (
             {"outcome_unknown": True},
             (
-                "refund of support-desk: high risk (0.82), "
+                "refund of support-desk: high risk (0.72), "
                 "it was started, and nobody knows whether it took effect"
             ),
         ),
-        ({"agent": "a\nb\x1b[2J\u202e<b>"}, r"refund of a b\x1b[2J\u202e\x3cb>: high risk (0.82)"),
+        ({"agent": "a\nb\x1b[2J\u202e<b>"}, r"refund of a b\x1b[2J\u202e\x3cb>: high risk (0.72)"),
     ],
 )
 def test_a_line_says_what_is_known_as_data(changes: dict[str, Any], line: str) -> None:

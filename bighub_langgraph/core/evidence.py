@@ -15,7 +15,7 @@ from bighub_langgraph.core.models import CallRecord, State
 MAX_ROWS = 3
 MAX_ARGUMENTS = 30
 LONGEST_ARGUMENT = 300
-MEDIUM_RISK, HIGH_RISK = 0.3, 0.6
+RISK_WORDS = ((0.25, "low risk"), (0.5, "some risk"), (0.75, "high risk"))
 ANOTHER_TARGET = "another target"
 
 
@@ -53,8 +53,12 @@ def describe_risk(score: float | None) -> str:
     """Return a risk score in words."""
     if score is None:
         return "unknown risk"
-    word = "low" if score < MEDIUM_RISK else "medium" if score < HIGH_RISK else "high"
-    return f"{word} risk ({score:.2f})"
+    return f"{risk_in_words(score)} ({score:.2f})"
+
+
+def risk_in_words(score: float) -> str:
+    """Return how large a risk is."""
+    return next((words for limit, words in RISK_WORDS if score < limit), "very high risk")
 
 
 def _format_name(name: str) -> str:

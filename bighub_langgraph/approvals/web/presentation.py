@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup, escape
 
+from bighub_langgraph.core.evidence import risk_in_words
 from bighub_langgraph.core.models import Answer, CallRecord, State
 
 LONGEST_SHOWN = 600  # characters of a text that is not folded
@@ -97,12 +98,9 @@ def risk_of(record: CallRecord) -> Risk:
     score = record.decision.risk_score if record.decision else None
     if score is None:
         return Risk("Risk not known", "none", 0, "")
-    limits = ((0.25, "Low risk", "low"), (0.5, "Some risk", "medium"), (0.75, "High risk", "high"))
-    words, tone = next(
-        ((words, tone) for limit, words, tone in limits if score < limit),
-        ("Very high risk", "high"),
-    )
-    return Risk(words, tone, round(100 * min(max(score, 0.0), 1.0)), f"{score:.2f}")
+    words = risk_in_words(score)
+    tone = {"low risk": "low", "some risk": "medium"}.get(words, "high")
+    return Risk(words.capitalize(), tone, round(100 * min(max(score, 0.0), 1.0)), f"{score:.2f}")
 
 
 RECOMMENDATIONS = {
