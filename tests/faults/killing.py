@@ -69,6 +69,8 @@ class Killer:
         stopped: list[BaseProcess] = []
         for process in processes:
             wanted = self.killed < self.kills
+            if not wanted:  # it may wait for one that is stopped
+                _signal_all(stopped, signal.SIGCONT)
             process.join(self.chance.uniform(0, self.life) if wanted else LONGEST)
             if not process.is_alive():
                 self._note_end(process, began)
@@ -80,8 +82,8 @@ class Killer:
                 process.kill()
                 process.join()
                 self.killed += 1
-        for process in stopped:  # the others have worked, or died, meanwhile
-            _signal(process, signal.SIGCONT)
+        _signal_all(stopped, signal.SIGCONT)  # the others have worked, or died, meanwhile
+        for process in stopped:
             self.paused += 1
             process.join(LONGEST)
             assert not process.is_alive(), "a process hangs after a pause"
@@ -91,6 +93,11 @@ class Killer:
         self.finished.append(process.exitcode)
         # Most kills shall hit a process at work, on a fast machine and on a slow one.
         self.life = 0.8 * self.life + 0.2 * (time.monotonic() - began)
+
+
+def _signal_all(processes: Sequence[BaseProcess], number: signal.Signals) -> None:
+    for process in processes:
+        _signal(process, number)
 
 
 def _signal(process: BaseProcess, number: signal.Signals) -> None:
