@@ -1,5 +1,6 @@
 """Recommendations change with outcomes: first review, then proceed, then stop."""
 
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -420,3 +421,26 @@ def test_the_bad_rate_of_calls_executed_without_approval_stays_below_its_limit()
             bighub.outcomes.report(request_id=reply["request_id"], status=status)
         assert len(executed) > 200
         assert sum(executed) <= 0.05 * len(executed)
+
+
+@pytest.mark.parametrize("matters_together", [False, True])
+def test_precedents_count_as_much_as_they_foretell(*, matters_together: bool) -> None:
+    """Similar calls decide where only they can, and chance among them does not move the risk."""
+    chance, risks = random.Random(0), dict[str, list[float]]()
+    with engine(label_delay=0.0) as bighub:
+        for number in range(600):
+            x, y = chance.choice("ab"), chance.choice("cd")
+            arguments = {"x": x, "y": y} if matters_together else {}
+            reply = bighub.actions.evaluate(
+                action="pay", value=chance.uniform(10, 100), context={"arguments": arguments}
+            )
+            if number >= 500:
+                risks.setdefault(x + y if matters_together else "", []).append(reply["risk_score"])
+            likely = (x == "a") != (y == "c") if matters_together else number % 5 == 0
+            status = "FAILURE" if likely and chance.random() < 0.5 else "SUCCESS"
+            bighub.outcomes.report(request_id=reply["request_id"], status=status)
+    if matters_together:
+        mean = {pair: sum(each) / len(each) for pair, each in risks.items()}
+        assert max(mean["ac"], mean["bd"]) < 0.25 < min(mean["ad"], mean["bc"])
+    else:
+        assert max(risks[""]) - min(risks[""]) < 0.1
