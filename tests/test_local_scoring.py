@@ -255,3 +255,20 @@ def test_a_model_is_restored_from_its_state() -> None:
         each.learn(evidence(550, Label.GOOD)._replace(replaces=Label.BAD))
     proposed = action(3, facts={"kind": "a", "n": 4.0})
     assert model.assess(proposed, 1.0) == again.assess(proposed, 1.0)
+
+
+def test_of_a_domain_the_last_128_actions_are_known() -> None:
+    model = Model(Settings(default=DomainSettings(label_delay=0.0)))
+
+    def learn(number: int, name: str) -> None:
+        model.learn(evidence(number, Label.BAD, name=name))
+
+    for number in range(300):
+        learn(2 * number, f"action {number}")
+        learn(2 * number + 1, "often used")
+    kept_actions = {
+        name
+        for name in ("often used", *(f"action {number}" for number in range(300)))
+        if model.assess(action(0, name=name), 1000.0).total
+    }
+    assert kept_actions == {"often used", *(f"action {number}" for number in range(173, 300))}

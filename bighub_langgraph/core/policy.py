@@ -22,6 +22,16 @@ from bighub_langgraph.core.redaction import redact, redact_exception
 DecisionMode = Literal["submit", "submit_payload"]
 
 
+def _check_texts(settings: object, *names: str) -> None:
+    for name in names:
+        text = getattr(settings, name)
+        if isinstance(text, str) and text != replace_surrogates(text):
+            raise ConfigurationError(
+                f"{name}={text!r} has half a surrogate pair, which no request can hold: "
+                "write the whole character"
+            )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolPolicy:
     """How one tool is guarded.
@@ -58,6 +68,7 @@ class ToolPolicy:
     probe: Callable[[dict[str, Any], str], Any] | None = None
 
     def __post_init__(self) -> None:
+        _check_texts(self, "action_name", "domain", "actor")
         if self.decision_mode is not None:
             check_choice("decision_mode", self.decision_mode, ("submit", "submit_payload"))
         if self.allowed_decisions is not None:
@@ -124,6 +135,9 @@ class GuardSettings:
     model_selection: str = "auto"
     approvals: ApprovalPolicy = field(default_factory=ApprovalPolicy)
     redact: Callable[[Any], Any] = redact
+
+    def __post_init__(self) -> None:
+        _check_texts(self, "name", "actor", "domain", "objective", "model_selection")
 
     def policy_for(self, tool: str) -> ToolPolicy:
         """Return the policy of a tool; the defaults for a tool that has none."""

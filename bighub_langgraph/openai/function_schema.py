@@ -22,13 +22,13 @@ from typing import (
 )
 
 from pydantic import BaseModel, Field, PydanticUserError, TypeAdapter, create_model
-from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerationError
+from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core import PydanticUndefined
+from pydantic_core import PydanticUndefined, SchemaError
 from typing_extensions import TypedDict, is_typeddict
 
-from bighub_langgraph.core.jsonable import replace_surrogates
+from bighub_langgraph.core.jsonable import replace_all_surrogates, replace_surrogates
 from bighub_langgraph.openai.arguments import SignatureParameters, has_plain_default, is_field
 from bighub_langgraph.openai.errors import AdapterConfigurationError
 from bighub_langgraph.openai.strict import StrictSchemaError, to_strict_schema
@@ -82,7 +82,7 @@ def parameters_from_signature(
             fields[field], default = _make_field(parameter, hint, descriptions.get(name))
             defaults |= default
     model = create_model(tool, __base__=base, **fields)
-    declared = model.model_json_schema(schema_generator=_ToolSchema)
+    declared = replace_all_surrogates(model.model_json_schema(schema_generator=_ToolSchema))
     for name, item in declared.get("properties", {}).items():
         item.pop("default", None)  # it may be missing, or not fit
         item.update({"default": defaults[name]} if name in defaults else {})
@@ -230,7 +230,7 @@ def _find_schema_fault(hint: Any) -> str:
         _make_adapter(hint).json_schema(schema_generator=_ToolSchema)
     except _UnfitTypeError as error:
         return str(error)
-    except (PydanticSchemaGenerationError, PydanticInvalidForJsonSchema, PydanticUserError):
+    except (PydanticInvalidForJsonSchema, PydanticUserError, SchemaError):
         return f"JSON cannot express {getattr(hint, '__name__', hint)}"
     return ""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from bighub_langgraph.core.decision import resolve_verdict
 from bighub_langgraph.core.errors import ConfigurationError, InvalidCall
 from bighub_langgraph.core.evaluation import evaluate_request
+from bighub_langgraph.core.jsonable import replace_surrogates
 from bighub_langgraph.core.models import ToolCall, Verdict, digest
 from bighub_langgraph.core.policy import (
     DecisionMode,
@@ -239,6 +240,7 @@ def make_tool(
         parameters = parameters_from_schema(parameters_schema, fn, name, strict=strict)
     description = description or read_docstring(fn).description or f"Execute {name}"
     is_async = inspect.iscoroutinefunction(function)
+    description = replace_surrogates(description)  # else no request that holds it can be sent
     return Tool(name, fn, description, parameters, _make_policy(name, policy), is_async)
 
 
