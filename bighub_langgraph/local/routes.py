@@ -25,6 +25,7 @@ from bighub_langgraph.local import evaluate as evaluation
 from bighub_langgraph.local.api_keys import APPROVE, CONTROL, DECIDE, IN_PROCESS, READ, Caller
 from bighub_langgraph.local.engine import Engine
 from bighub_langgraph.local.errors import ApiError, invalid_field, store_unavailable
+from bighub_langgraph.local.schemas import figures
 from bighub_langgraph.local.schemas.responses import (
     ApprovalResponse,
     CaseListResponse,
@@ -32,7 +33,6 @@ from bighub_langgraph.local.schemas.responses import (
     ConstraintResponse,
     EvaluationResponse,
     EventListResponse,
-    JsonResponse,
     KillSwitchResponse,
     KillSwitchStatusResponse,
     OutcomeBatchResponse,
@@ -54,9 +54,7 @@ class Route:
     keyword. `body` and `query` are the models that validate the latter, if it takes any.
     """
 
-    def __init__(
-        self, method: str, path: str, scope: str, handler: Handler, response: Any = JsonResponse
-    ) -> None:
+    def __init__(self, method: str, path: str, scope: str, handler: Handler, response: Any) -> None:
         self.method = method
         self.path = path
         self.scope = scope
@@ -139,18 +137,40 @@ ROUTES = (
     _post("/actions/evaluate", DECIDE, evaluation.evaluate, EvaluationResponse),
     _post("/actions/evaluate/batch", DECIDE, evaluation.evaluate_batch, list[EvaluationResponse]),
     _get("/actions/status", READ, outcomes.get_status, StatusResponse),
-    _get("/actions/validations/{validation_id}/verify", READ, outcomes.verify_validation),
-    _post("/actions/memory/ingest", DECIDE, decision_memory.ingest),
-    _get("/actions/memory/context", READ, decision_memory.summarize),
-    _post("/actions/memory/recommendations", READ, decision_memory.recommend),
-    _post("/actions/memory/refresh-aggregates", READ, decision_memory.refresh),
+    _get(
+        "/actions/validations/{validation_id}/verify",
+        READ,
+        outcomes.verify_validation,
+        figures.Verification,
+    ),
+    _post("/actions/memory/ingest", DECIDE, decision_memory.ingest, figures.MemoryIngested),
+    _get("/actions/memory/context", READ, decision_memory.summarize, figures.MemoryContext),
+    _post(
+        "/actions/memory/recommendations",
+        READ,
+        decision_memory.recommend,
+        figures.MemoryRecommendations,
+    ),
+    _post(
+        "/actions/memory/refresh-aggregates", READ, decision_memory.refresh, figures.MemoryRefreshed
+    ),
     _post("/outcomes/report", DECIDE, outcomes.report_outcome, OutcomeResponse),
     _post("/outcomes/report/batch", DECIDE, outcomes.report_outcomes, OutcomeBatchResponse),
-    _get("/outcomes/taxonomy", READ, outcomes.list_statuses),
+    _get("/outcomes/taxonomy", READ, outcomes.list_statuses, figures.Taxonomy),
     _get("/outcomes/pending/list", READ, outcomes.list_pending, PendingResponse),
-    _get("/outcomes/analytics/summary", READ, analytics.summarize),
-    _get("/outcomes/analytics/recommendation-quality", READ, analytics.recommendation_quality),
-    _get("/outcomes/analytics/partner-view/{domain}", READ, analytics.partner_view),
+    _get("/outcomes/analytics/summary", READ, analytics.summarize, figures.OutcomeSummary),
+    _get(
+        "/outcomes/analytics/recommendation-quality",
+        READ,
+        analytics.recommendation_quality,
+        figures.RecommendationQuality,
+    ),
+    _get(
+        "/outcomes/analytics/partner-view/{domain}",
+        READ,
+        analytics.partner_view,
+        figures.PartnerView,
+    ),
     _get("/outcomes/by-validation/{request_id}", READ, outcomes.get_outcome, OutcomeResponse),
     _get("/outcomes/by-case/{case_id}", READ, outcomes.get_outcome, OutcomeResponse),
     _get("/outcomes/{request_id}", READ, outcomes.get_outcome, OutcomeResponse),
@@ -158,23 +178,33 @@ ROUTES = (
     _get("/approvals", READ, cases.list_approvals, list[ApprovalResponse]),
     _post("/approvals/{request_id}/resolve", APPROVE, cases.resolve_approval, ApprovalResponse),
     _post("/precedents/query", READ, precedent_queries.query_precedents, PrecedentsResponse),
-    _post("/precedents/signals", READ, precedent_queries.get_signals),
-    _get("/precedents/stats", READ, precedent_queries.get_stats),
-    _get("/calibration/report", READ, calibration.get_report),
-    _get("/calibration/reliability", READ, calibration.get_reliability_curve),
-    _get("/calibration/drift", READ, calibration.get_drift),
-    _get("/calibration/quality-history", READ, calibration.get_quality_history, list[JsonResponse]),
-    _post("/calibration/observe", READ, calibration.compare_prediction),
-    _get("/calibration/breakdown", READ, calibration.get_breakdown),
-    _get("/calibration/feedback", READ, calibration.get_feedback),
+    _post("/precedents/signals", READ, precedent_queries.get_signals, figures.PrecedentSignals),
+    _get("/precedents/stats", READ, precedent_queries.get_stats, figures.PrecedentCount),
+    _get("/calibration/report", READ, calibration.get_report, figures.CalibrationReport),
+    _get(
+        "/calibration/reliability",
+        READ,
+        calibration.get_reliability_curve,
+        figures.ReliabilityCurve,
+    ),
+    _get("/calibration/drift", READ, calibration.get_drift, figures.Drift),
+    _get(
+        "/calibration/quality-history",
+        READ,
+        calibration.get_quality_history,
+        figures.QualityHistory,
+    ),
+    _post("/calibration/observe", READ, calibration.compare_prediction, figures.Comparison),
+    _get("/calibration/breakdown", READ, calibration.get_breakdown, figures.Breakdown),
+    _get("/calibration/feedback", READ, calibration.get_feedback, figures.Feedback),
     _get("/cases", READ, cases.list_cases, CaseListResponse),
     _post("/cases", DECIDE, cases.create, CaseResponse),
     _post("/cases/precedents", READ, precedent_queries.find_for_case, PrecedentsResponse),
-    _get("/cases/calibration", READ, calibration.get_report),
+    _get("/cases/calibration", READ, calibration.get_report, figures.CalibrationReport),
     _get("/cases/{case_id}", READ, cases.get, CaseResponse),
     _post("/cases/{case_id}/outcome", DECIDE, cases.report_case_outcome, OutcomeResponse),
     _get("/events", READ, analytics.list_events, EventListResponse),
-    _get("/events/stats", READ, analytics.count_events),
+    _get("/events/stats", READ, analytics.count_events, figures.EventCounts),
     _get("/kill-switch/status", READ, constraints.kill_switch_status, KillSwitchStatusResponse),
     _post("/kill-switch/activate", CONTROL, constraints.activate_kill_switch, KillSwitchResponse),
     _post(
@@ -185,15 +215,31 @@ ROUTES = (
     ),
     _get("/rules", READ, constraints.list_constraints, list[ConstraintResponse]),
     _post("/rules", CONTROL, constraints.create, ConstraintResponse),
-    _post("/rules/dry-run", READ, constraints.preview),
-    _post("/rules/validate", READ, constraints.check_action),
-    _post("/rules/validate/dry-run", READ, constraints.check_action),
-    _get("/rules/domains", READ, constraints.list_domains, list[JsonResponse]),
+    _post("/rules/dry-run", READ, constraints.preview, figures.ConstraintPreview),
+    _post("/rules/validate", READ, constraints.check_action, figures.ConstraintRuling),
+    _post("/rules/validate/dry-run", READ, constraints.check_action, figures.ConstraintRuling),
+    _get("/rules/domains", READ, constraints.list_domains, figures.DomainList),
     _get("/rules/{rule_id}", READ, constraints.get, ConstraintResponse),
     Route("PATCH", "/rules/{rule_id}", CONTROL, constraints.change, ConstraintResponse),
-    Route("DELETE", "/rules/{rule_id}", CONTROL, constraints.delete_constraint),
+    Route(
+        "DELETE",
+        "/rules/{rule_id}",
+        CONTROL,
+        constraints.delete_constraint,
+        figures.ConstraintDeleted,
+    ),
     _post("/rules/{rule_id}/pause", CONTROL, constraints.pause, ConstraintResponse),
     _post("/rules/{rule_id}/resume", CONTROL, constraints.resume, ConstraintResponse),
-    _post("/rules/admin/idempotency/purge", CONTROL, idempotency.purge_responses),
-    _get("/rules/{rule_id}/versions", READ, constraints.list_versions, list[JsonResponse]),
+    _post(
+        "/rules/admin/idempotency/purge",
+        CONTROL,
+        idempotency.purge_responses,
+        figures.ResponsesPurged,
+    ),
+    _get(
+        "/rules/{rule_id}/versions",
+        READ,
+        constraints.list_versions,
+        figures.ConstraintVersions,
+    ),
 )
