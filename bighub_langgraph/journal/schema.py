@@ -172,7 +172,7 @@ def _insert(table: sa.Table) -> str:
     return f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({values})"
 
 
-def _listing(states: Iterable[State]) -> str:
+def _quote_all(states: Iterable[State]) -> str:
     return ", ".join(repr(state.value) for state in sorted(states))
 
 
@@ -183,10 +183,10 @@ SELECT_CALLS_BY_REQUEST = """
 SELECT_CALLS_BY_PREFIX = """
     SELECT * FROM bighub_calls WHERE key >= :key AND key < :end ORDER BY key LIMIT 2"""
 SELECT_OVERDUE = f"""
-    SELECT * FROM bighub_calls WHERE state IN ({_listing(EXPIRING_STATES)}) AND expires_at <= :at
+    SELECT * FROM bighub_calls WHERE state IN ({_quote_all(EXPIRING_STATES)}) AND expires_at <= :at
     ORDER BY expires_at LIMIT :limit"""
 SELECT_WAITING = f"""
-    SELECT * FROM bighub_calls WHERE thread = :thread AND state IN ({_listing(WAITING_STATES)})"""
+    SELECT * FROM bighub_calls WHERE thread = :thread AND state IN ({_quote_all(WAITING_STATES)})"""
 COUNT_CALLS = "SELECT state, count(*) AS number FROM bighub_calls GROUP BY state"
 # Compare and set: the first transition from a version wins, the others read the record again.
 UPDATE_CALL = """
@@ -213,7 +213,7 @@ SELECT_NOTIFIED = """
 INSERT_NOTIFICATION = f"{_insert(notifications)} ON CONFLICT DO NOTHING"
 DELETE_NOTIFICATION = "DELETE FROM bighub_notifications WHERE key = :key"
 
-_FINAL = _listing(FINAL_STATES)
+_FINAL = _quote_all(FINAL_STATES)
 # Calls with undelivered reports are kept, and so are all calls of a thread with an open call.
 SELECT_PRUNABLE = f"""
     SELECT key FROM bighub_calls AS call WHERE state IN ({_FINAL}) AND updated_at < :before

@@ -81,7 +81,7 @@ class Store(Database):
 
     def _write_row(self, connection: Connection, table: Table, row: Any) -> None:
         values = row if isinstance(row, dict) else row.to_columns()
-        self.prepared(table, only=values, replace=_REPLACED_BY.get(table)).write(
+        self.prepare(table, only=values, replace=_REPLACED_BY.get(table)).write(
             connection, **values
         )
 
@@ -94,7 +94,7 @@ class Store(Database):
         """Return an INSERT with `on_conflict_do_nothing` and `on_conflict_do_update`."""
         return sqlite_insert(table) if self.sqlite else postgres_insert(table)
 
-    def prepared(
+    def prepare(
         self,
         table: Table,
         *,
@@ -123,7 +123,7 @@ class Store(Database):
     def insert_row(self, tx: Connection, table: Table, key: Hashable, row: dict[str, Any]) -> bool:
         """Insert a row; return False if its key exists."""
         if not self.in_memory:
-            return bool(self.prepared(table).write(tx, **row))
+            return bool(self.prepare(table).write(tx, **row))
         if is_new := not self.rows.has(table, key):
             self.rows.put(table, key, row)
         return is_new

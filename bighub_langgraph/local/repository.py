@@ -131,7 +131,7 @@ class DecisionRepository:
     def insert(self, tx: Connection, decision: DecisionRow) -> bool:
         """Insert a decision; return False if its idempotency key exists."""
         if not self._store.in_memory:
-            insert = self._store.prepared(decisions, only=DecisionRow._fields)
+            insert = self._store.prepare(decisions, only=DecisionRow._fields)
             return bool(insert.write(tx, **decision.to_columns()))
         rows, key = self._store.rows, decision.idempotency_key
         if key is not None:
@@ -182,7 +182,7 @@ class DecisionRepository:
         """Insert a report of an outcome and return its number; None if its key exists."""
         rows, key = self._store.rows, (report["request_id"], report["idempotency_key"])
         if not self._store.in_memory:
-            new = self._store.prepared(outcomes, returning="id").rows(tx, **report)
+            new = self._store.prepare(outcomes, returning="id").rows(tx, **report)
             return new[0][0] if new else None
         if key[1] is not None and rows.has(outcomes, key):
             return None
@@ -209,7 +209,7 @@ class SessionRepository:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._insert = store.prepared(sessions, replace="session_id")
+        self._insert = store.prepare(sessions, replace="session_id")
 
     def find(self, tx: Connection, session_id: str) -> Session:
         """Return a session's summary so far, locked until the end of the transaction."""

@@ -266,10 +266,10 @@ def _find_json_default(name: str, hint: Any, default: Any) -> Json:
 
 
 def _make_open_model(hint: Any) -> type[BaseModel]:
-    class Open(BaseModel, extra="allow", allow_inf_nan=False):
+    class OpenModel(BaseModel, extra="allow", allow_inf_nan=False):
         __pydantic_extra__: dict[str, hint]
 
-    return Open
+    return OpenModel
 
 
 def _normalize_hint(hint: Any) -> Any:  # noqa: PLR0911 - one for each form of a hint
