@@ -31,6 +31,7 @@ from bighub_langgraph import (
 )
 from bighub_langgraph.approvals.cards import Approver
 from bighub_langgraph.approvals.inbox import ApprovalInbox
+from bighub_langgraph.approvals.notifications import Notification, Notifications
 from bighub_langgraph.approvals.resume_worker import ApprovalWorker
 from bighub_langgraph.core.errors import ConfigurationError, RunInProgress
 from tests.agents import ScriptedModel, Shop, answers, asks_for, call
@@ -326,6 +327,28 @@ def test_each_worker_resumes_only_its_own_agent(any_desk: Desk) -> None:
     resume(ApprovalWorker(graphs["second"], guards["second"]))
     ended = [last_message(graph, f"thread of {name}") for name, graph in graphs.items()]
     assert ended == ["", "done", ""]
+
+
+class Sent:
+    """Keeps the agents that its messages name."""
+
+    channel = "test"
+
+    def __init__(self) -> None:
+        self.agents: list[str] = []
+
+    def send(self, notification: Notification) -> None:
+        self.agents += [call.agent for call in notification.calls]
+
+
+def test_a_worker_tells_people_of_the_calls_of_guards_that_tell_nobody(desk: Desk) -> None:
+    sent = Sent()
+    notifications = Notifications(sent, inbox_url="https://inbox.example.com", burst=0.0)
+    with desk.guard("other", notifications=notifications) as guard:
+        graph = desk.ready(guard)
+        ask(desk.ready(desk.guard()))
+        resume(ApprovalWorker(graph, guard))
+    assert sent.agents == ["desk", "desk"]
 
 
 def test_what_no_checkpoint_holds_is_supplied(desk: Desk) -> None:

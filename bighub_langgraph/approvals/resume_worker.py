@@ -148,6 +148,7 @@ class ApprovalWorker:
         """Resume one thread; return whether there was one."""
         ports = host.ports
         await expire_overdue_calls(ports)
+        ports.schedule_notification()  # also of calls whose own guard tells nobody
         if ports.monotonic() >= self._queue_due_at:
             self._queue_due_at = ports.monotonic() + QUEUE_POLL
             await self._take_answers_of_bighub(ports)
