@@ -476,7 +476,7 @@ def test_a_run_that_stopped_in_a_living_process_is_left_to_it(desk: Desk, error:
     assert graph.get_state(config("t")) == before
 
 
-def test_calls_of_a_thread_without_a_checkpoint_are_cancelled_after_a_while(desk: Desk) -> None:
+def test_calls_of_a_thread_without_a_checkpoint_stay_while_their_process_lives(desk: Desk) -> None:
     guard = desk.guard()
     graph = desk.ready(guard)
     ask(graph)
