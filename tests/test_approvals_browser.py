@@ -246,13 +246,13 @@ def test_the_keyboard_alone_is_enough(chromium: Any, page: Page) -> None:
     tab.wait_for_selector("#count")
     for key in ("j", "a"):  # the first call, and its button
         keys.press(key)
-    tab.wait_for_function("document.activeElement.id === 'approve'")
+    tab.wait_for_selector("#approve:focus")
     keys.press("Enter")
     wait_for_state(page, first.key, State.ALLOWED)
     tab.goto("/")
     for key in ("j", "j", "k", "r"):
         keys.press(key)
-    tab.wait_for_function("document.activeElement.name === 'text'")
+    tab.wait_for_selector("[name=text]:focus")
     keys.type("no")
     keys.press("Tab")
     keys.press("Enter")

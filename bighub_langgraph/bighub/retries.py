@@ -15,6 +15,7 @@ from bighub_langgraph.core.errors import (
 from bighub_langgraph.core.redaction import redact_exception
 
 _FIRST_DELAY = 0.25  # seconds; doubles with each retry
+_ROUNDING = 0.001  # seconds that a timer may end early
 
 
 async def retry(
@@ -39,7 +40,7 @@ async def retry(
         try:
             return await request(None if seconds is None else deadline - monotonic())
         except Exception as error:
-            if isinstance(error, TimeoutError) and monotonic() >= deadline:
+            if isinstance(error, TimeoutError) and monotonic() + _ROUNDING >= deadline:
                 raise EngineUnavailable(f"BIGHUB gave no answer in {seconds:g} seconds") from error
             engine_error, delay = classify_error(error), _FIRST_DELAY * 2**tried
             may_pass = isinstance(engine_error, EngineUnavailable)
