@@ -70,7 +70,7 @@ def serve_request(
     agent: Agent, number: int, request: Request, *, thread_id: str, respond: Responder
 ) -> Iterator[DemoCall]:
     """Run the agent on one request and yield each tool call when it has ended."""
-    # One call after the other, so that two runs are alike: LangGraph keeps one of the two for itself.
+    # One call after the other, so that two runs are alike. LangGraph keeps one of the two itself.
     config: Any = {"configurable": {"thread_id": thread_id}, "max_concurrency": 2}
     graph_input: Any = {"messages": [HumanMessage(f"{request.customer}: {request.text}")]}
     calls: dict[str, DemoCall] = {}
