@@ -12,7 +12,7 @@ from langgraph.types import Command
 from bighub_langgraph.concurrency import run_sync
 from bighub_langgraph.core.approval_answers import cancel_call
 from bighub_langgraph.core.errors import ConfigurationError
-from bighub_langgraph.core.models import State
+from bighub_langgraph.core.models import EXPIRING_STATES
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.graph.approval_requests import ask_person
 from bighub_langgraph.graph.plan import (
@@ -274,5 +274,5 @@ async def _cancel_open_calls(
     kept = {call["key"] for call in keep["calls"]} if keep else set[str | None]()
     keys = [key for call in plan["calls"] if (key := call["key"]) is not None and key not in kept]
     for record in (await ports.find(keys)).values() if keys else ():
-        if record.state in {State.AWAITING, State.ALLOWED}:
+        if record.state in EXPIRING_STATES or record.has_unapplied_edit:
             await cancel_call(record, reason, ports)

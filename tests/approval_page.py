@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from bighub_langgraph import Journal
 from bighub_langgraph.approvals.accounts import Accounts
 from bighub_langgraph.approvals.inbox import ApprovalInbox
-from bighub_langgraph.approvals.web.app import create_app
+from bighub_langgraph.approvals.web.pages import create_app
 from bighub_langgraph.approvals.web.visitors import TrustedProxy, Visitors
 from bighub_langgraph.core.evidence import build_evidence, describe_call
 from bighub_langgraph.core.lifecycle import DecisionMade, apply_event

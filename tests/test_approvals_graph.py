@@ -1,5 +1,7 @@
 """Answers that people give outside of the graph: every host reads them when it is resumed."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from bighub_langgraph import (
     ApprovalPolicy,
     BighubGuard,
     BighubMiddleware,
+    ToolPolicy,
     create_guarded_agent,
 )
 from bighub_langgraph.approvals.cards import ApprovalCard, Approver
@@ -42,10 +45,17 @@ class Desk:
         kind, _, mode = host.partition(": ")
         if mode:
             policy["interrupt_mode"] = mode
+        tools = policy.pop("tools", {})
         approvals = ApprovalPolicy(**policy)
         self.bighub = ScriptedBighub("review_recommended")
+        self.now = time.time()
         self.guard = BighubGuard(
-            bighub=self.bighub, journal=self.journal, approvals=approvals, name="desk"
+            bighub=self.bighub,
+            journal=self.journal,
+            approvals=approvals,
+            name="desk",
+            tools=tools,
+            clock=lambda: self.now,
         )
         self.graph = self._build(kind, asks_for(*(calls or (REFUND,))))
         self.inbox = ApprovalInbox(self.journal)
@@ -178,6 +188,55 @@ def test_an_edit_changes_its_fields_alone_and_is_evaluated_by_the_guard(
     assert (edited.state, edited.arguments["amount"]) == (State.EXECUTED, 20.0)
     desk.guard.close()
     assert SECRET.encode() not in desk.journal.read_bytes()
+
+
+def value_unless_13(arguments: dict[str, Any]) -> float:
+    if arguments["amount"] == 13:
+        raise ValueError("unlucky")
+    return float(arguments["amount"])
+
+
+def send_a_message(desk: Desk) -> None:
+    desk.state = desk.graph.invoke({"messages": [("user", "never mind")]}, CONFIG)
+
+
+def let_time_pass(desk: Desk) -> None:
+    desk.now += 7200
+    desk.guard.flush()
+
+
+def cancel_it(desk: Desk) -> None:
+    [card] = desk.inbox.list(states=[State.EDITED])
+    desk.inbox.cancel(card.key, "withdrawn", approver=ADA)
+
+
+# How an edit comes to no call, and in which state the call then is.
+NO_CALL: dict[str, tuple[Callable[[Desk], None], State]] = {
+    "the guard refuses it": (Desk.resume, State.BLOCKED),
+    "a new message": (send_a_message, State.CANCELLED),
+    "cancelled": (cancel_it, State.CANCELLED),
+    "expired": (let_time_pass, State.EXPIRED),
+}
+
+
+@pytest.mark.parametrize("ending", NO_CALL)
+def test_an_edit_that_comes_to_no_call_has_an_outcome(
+    host: str, tmp_path: Path, ending: str
+) -> None:
+    if ending == "a new message" and host not in BATCHES:
+        pytest.skip("these hosts do not see the messages of their graph")
+    end, state = NO_CALL[ending]
+    policy = ToolPolicy(value_from_args=value_unless_13)
+    desk = Desk(host, tmp_path, tools={"refund": policy}, expires_after=3600)
+    card = desk.card
+    desk.inbox.answer(card.key, "edit", approver=ADA, edit={"/amount": 13}, version=card.version)
+    end(desk)
+    desk.guard.flush()
+    assert desk.inbox.get(card.key).state is state
+    assert desk.bighub.statuses == ["BLOCKED"]
+    if ending != "a new message":
+        desk.resume()
+    assert desk.ran == []
 
 
 @pytest.mark.parametrize("host", BATCHES)

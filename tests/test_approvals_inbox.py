@@ -55,6 +55,7 @@ class Office:
     def ask(self, call_id: str = "call-1", *, risk: float = 0.2, **fields: Any) -> CallRecord:
         """A call that waits for a person."""
         arguments = {"order_id": call_id, "amount": 40, "token": "[redacted]", "items": [{"a": 1}]}
+        arguments |= fields.pop("more", {})
         record = proposed_record(replace(REFUND, call_id=call_id, arguments=arguments))
         made = DecisionMade(decision(risk_score=risk), Verdict.REVIEW, **fields)
         record = apply_event(record._replace(created_at=self.now), made)
@@ -255,6 +256,25 @@ def test_an_edit_that_does_not_fit_is_refused(
             record.key, "edit", approver=ADA, edit=edit, removed=removed, version=record.version
         )
     assert office.inbox.get(record.key).state is State.AWAITING
+
+
+@pytest.mark.parametrize(("shown", "new"), [(0, False), (1, True), (1, 1.0), (True, 1)])
+def test_what_python_takes_for_equal_is_a_change(tmp_path: Path, shown: Any, new: Any) -> None:
+    office = Office(str(tmp_path / "calls.db"))
+    record = office.ask(more={"flag": shown})
+    edit, version = {"/flag": new}, record.version
+    office.inbox.answer(record.key, "edit", approver=ADA, edit=edit, version=version)
+    approval = office.inbox.get(record.key).record.approval
+    assert approval is not None
+    assert approval.edit is not None
+    assert repr(dict(approval.edit.values)) == repr(edit)
+
+
+def test_a_name_in_capitals_is_no_second_person(office: Office) -> None:
+    record = office.ask(requirement=ApprovalRequirement(2))
+    office.inbox.answer(record.key, "approve", approver=ADA)
+    with pytest.raises(NotAllowedToAnswer, match="has approved it already"):
+        office.inbox.answer(record.key, "approve", approver=replace(ADA, name="ADA"))
 
 
 def test_the_history_shows_an_edit_without_its_secrets(office: Office) -> None:

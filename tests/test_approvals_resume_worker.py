@@ -202,7 +202,7 @@ def test_an_agent_goes_on_by_itself_once_its_calls_are_answered(
     resume(worker, worker, mode=mode)
     assert sorted(desk.shop.ran) == [("refund", 1.0), ("refund", 2.0)]
     assert last_message(graph) == "done"
-    assert desk.journal.resumes.decided("desk", desk.now) == []
+    assert desk.journal.resumes.find_decided("desk", desk.now) == []
 
 
 # -- what people answer ----------------------------------------------------------------------------
@@ -444,15 +444,15 @@ def test_a_thread_that_fails_is_listed_and_tried_again_later(any_desk: Desk) -> 
     ask(graph)
     desk.answer_all()
     resume(worker, worker)
-    [failing] = worker.failing()
+    [failing] = worker.failing_threads()
     assert (failing.thread, failing.tries, failing.error) == ("t", 1, "the model is away")
     desk.now = failing.due_at
     resume(worker)
-    assert [failing.tries for failing in worker.failing()] == [2]
+    assert [failing.tries for failing in worker.failing_threads()] == [2]
     model.broken = False
     desk.now += 10.0
     resume(worker)
-    assert (last_message(graph), worker.failing()) == ("done", [])
+    assert (last_message(graph), worker.failing_threads()) == ("done", [])
     assert sorted(desk.shop.ran) == [("refund", 1.0), ("refund", 2.0)]
 
 
@@ -507,6 +507,27 @@ def test_an_answer_in_bighubs_queue_resumes_the_agent(
         resume(ApprovalWorker(graph, guard))
     assert (len(desk.shop.ran), last_message(graph)) == (ran, "done")
     assert {record.approval.verified for record in cards(desk)} == {False}
+
+
+class OddQueue(ScriptedBighub):
+    """A BIGHUB whose queue also holds what is no approval."""
+
+    rows: Any = ()
+
+    def list(self, *, status_filter: str, limit: int) -> Any:
+        return self.rows if status_filter == "approved" else {"items": "of another shape"}
+
+
+def test_what_is_no_approval_in_bighubs_queue_holds_up_nothing(desk: Desk) -> None:
+    bighub = OddQueue("review_recommended")
+    guard = desk.guard(bighub=bighub)
+    graph = desk.ready(guard)
+    ask(graph)
+    ids = [card.record.request_id for card in desk.inbox.list()]
+    odd = [None, "approved", {}, {"status": "approved"}, {"request_id": [1], "status": 2}]
+    bighub.rows = [*odd, *({"request_id": item, "status": "approved"} for item in ids)]
+    resume(ApprovalWorker(graph, guard))
+    assert len(desk.shop.ran) == 2
 
 
 def test_an_answer_in_bighubs_queue_is_one_unverified_vote(desk: Desk) -> None:

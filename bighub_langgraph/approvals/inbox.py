@@ -14,7 +14,7 @@ from bighub_langgraph.approvals.cards import (
     Approver,
     build_card,
 )
-from bighub_langgraph.approvals.edits import check_edit
+from bighub_langgraph.approvals.edit_checks import check_edit
 from bighub_langgraph.core.approval_answers import InvalidApprovalResponse
 from bighub_langgraph.core.argument_patch import ArgumentPatch
 from bighub_langgraph.core.errors import BighubGuardError, InvalidTransition

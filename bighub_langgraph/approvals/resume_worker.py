@@ -9,7 +9,7 @@ a claim that ends with its process.
 import hashlib
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from langgraph.pregel import Pregel
@@ -31,7 +31,7 @@ from bighub_langgraph.core.errors import (
     RunInProgress,
 )
 from bighub_langgraph.core.jsonable import exception_text
-from bighub_langgraph.core.models import WAITING_STATES, Answer, Approval, State
+from bighub_langgraph.core.models import Answer, Approval, State
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.graph.tool_execution import GraphHost, open_hosts
 from bighub_langgraph.guard import BighubGuard
@@ -120,9 +120,9 @@ class ApprovalWorker:
         """Return from `run` once the threads that run have come to their end or to a question."""
         self._stopped.set()
 
-    def failing(self) -> list[PausedThread]:
+    def failing_threads(self) -> list[PausedThread]:
         """Return the threads whose last run failed; each is tried again at its `due_at`."""
-        return self._queue.failing(self._agent)
+        return self._queue.find_failing(self._agent)
 
     async def _run(self, host: GraphHost, *, once: bool) -> None:
         lanes = [self._work(host, once=once) for _ in range(self._concurrency)]
@@ -152,7 +152,7 @@ class ApprovalWorker:
         if ports.monotonic() >= self._queue_due_at:
             self._queue_due_at = ports.monotonic() + QUEUE_POLL
             await self._take_answers_of_bighub(ports)
-        for paused in await ports.call(self._queue.decided, self._agent, ports.clock()):
+        for paused in await ports.call(self._queue.find_decided, self._agent, ports.clock()):
             changes, until = self._looked_at.get(paused.thread, ((), 0.0))
             if changes == paused.changes and ports.monotonic() < until:
                 continue
@@ -173,14 +173,15 @@ class ApprovalWorker:
             return
         waiting = await ports.call(self._queue.waiting_requests, self._agent)
         try:
-            rows = [
-                row for status in _RESOLUTIONS if waiting for row in await list_approvals(status)
-            ]
+            replies = [await list_approvals(status) for status in _RESOLUTIONS if waiting]
         except EngineError as error:
             log.warning("agent %r: BIGHUB's approvals cannot be read: %s", self._agent, error)
             return
-        for row in rows:
-            key, answer = waiting.get(row["request_id"]), _RESOLUTIONS.get(row.get("status", ""))
+        # What is no approval answers nothing, and holds up no other.
+        lists = [reply for reply in replies if isinstance(reply, Sequence)]
+        for row in (row for rows in lists for row in rows if isinstance(row, Mapping)):
+            key = waiting.get(str(row.get("request_id")))
+            answer = _RESOLUTIONS.get(str(row.get("status")))
             if key and answer and not row.get("modified_action"):
                 text = str(row.get("comment") or "")
                 approval = Approval(answer, ports.clock(), text=text, comment=text)
@@ -209,7 +210,7 @@ class ApprovalWorker:
             self._looked_at[thread] = (paused.changes, ports.monotonic() + RECHECK)
 
     async def _find(self, thread: str, ports: Ports) -> PausedThread | None:
-        matches = await ports.call(self._queue.decided, self._agent, ports.clock(), thread)
+        matches = await ports.call(self._queue.find_decided, self._agent, ports.clock(), thread)
         return next(iter(matches), None)
 
     async def _go_on(
@@ -279,6 +280,5 @@ class ApprovalWorker:
             await self._retry_later(paused, MISSING, ports)
             return
         for record in (await ports.find(list(paused.calls))).values():
-            if record.state in WAITING_STATES:
-                await cancel_call(record, MISSING, ports)
+            await cancel_call(record, MISSING, ports)
         await ports.call(self._queue.mark_resumed, list(paused.calls))

@@ -214,7 +214,13 @@ _NOTHING_TO_RESOLVE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTP
 def _is_about_key(error: Exception) -> bool:
     """Whether BIGHUB refused a request for its idempotency key, which had another body before."""
     # The SDK's exception shows the details in its `repr` only.
-    return hasattr(error, "status_code") and "idempotency" in repr(error).lower()
+    is_refused = getattr(error, "status_code", None) in _REFUSED_KEY
+    return is_refused and "idempotency" in repr(error).lower()
+
+
+_REFUSED_KEY = frozenset(
+    {HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY}
+)
 
 
 def _fields(request: EvaluationRequest) -> dict[str, Any]:

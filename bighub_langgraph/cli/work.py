@@ -73,7 +73,7 @@ def work(
         source = target() if callable(target) else target
         is_async = isinstance(source, AbstractAsyncContextManager) or inspect.isawaitable(source)
         worker = asyncio.run(_arun(source, once=once)) if is_async else _run(source, once=once)
-        failing = worker.failing()
+        failing = worker.failing_threads()
     except BighubGuardError as error:
         console.fail(f"{agent}: {error}")
     for thread in failing:

@@ -14,7 +14,6 @@ from bighub_langgraph.core.models import (
     Mode,
     Recommendation,
     Verdict,
-    strictest,
 )
 from bighub_langgraph.core.redaction import redact_exception
 
@@ -167,6 +166,14 @@ def resolve_verdict(
 
 
 _BINDING = tuple(Mode)
+
+
+def strictest(*verdicts: Verdict) -> Verdict:
+    """Return the strictest of some verdicts."""
+    return max(verdicts, key=_STRICTNESS.__getitem__)
+
+
+_STRICTNESS = {verdict: rank for rank, verdict in enumerate(Verdict)}
 
 
 def minimum_verdict(decision: Decision) -> Verdict:

@@ -4,7 +4,10 @@ PROPOSED   --DecisionMade--> ALLOWED | AWAITING | BLOCKED
 AWAITING   --AnswerGiven--> ALLOWED (approve) | BLOCKED (reject) | ANSWERED (respond)
                             | EDITED (the edited call has a record of its own)
                             | AWAITING (more approvals are needed, or this one does not count)
-EDITED     --EditApplied--> EDITED (the guard knows the edited call)
+EDITED, by an edit that the guard has not applied:
+           --EditApplied--> EDITED (the guard knows the edited call)
+           --CallCancelled--> CANCELLED    --CallExpired--> EXPIRED
+           --NobodyToAsk--> BLOCKED (the edit does not fit)
 AWAITING, ALLOWED, PAUSED --CallCancelled--> CANCELLED (nobody waits for it any more)
 AWAITING, ALLOWED --CallExpired--> EXPIRED (also an answer or a start that comes too late)
 AWAITING   --NobodyToAsk--> BLOCKED
@@ -239,12 +242,13 @@ def _answer(record: CallRecord, event: AnswerGiven) -> Changes:
     votes = (*record.votes, approval)
     if approval.answer is Answer.APPROVE and len(votes) < record.requirement.approvals:
         return {"votes": votes}
+    is_applied_edit = approval.answer is Answer.EDIT and approval.edit is None
     return {
         "votes": votes,
         "state": _STATE_AFTER_ANSWER[approval.answer],
         "approval": approval,
         "reason": approval.text if approval.answer is Answer.REJECT else "",
-        "expires_at": approval.expires_at,
+        "expires_at": None if is_applied_edit else approval.expires_at,
     }
 
 
@@ -259,11 +263,22 @@ def _expire(record: CallRecord, event: CallExpired) -> Changes:
 
 
 def _apply_edit(record: CallRecord, event: EditApplied) -> Changes:
-    approval = record.approval
-    if approval is None or approval.edited_to:
-        why = "the edited call is known already"
-        raise InvalidTransition(record.key, record.state, "EditApplied", why)
-    return {"approval": replace(approval, edited_to=event.edited_to)}
+    assert record.approval is not None  # noqa: S101 - see `has_unapplied_edit`
+    return {"approval": replace(record.approval, edited_to=event.edited_to), "expires_at": None}
+
+
+def _while_unapplied(
+    transition: Callable[[CallRecord, Any], Changes],
+) -> Callable[[CallRecord, Any], Changes]:
+    """Return a transition that ends with the edit's application."""
+
+    def apply(record: CallRecord, event: Event) -> Changes:
+        if not record.has_unapplied_edit:
+            why = "the edited call is known already"
+            raise InvalidTransition(record.key, record.state, type(event).__name__, why)
+        return transition(record, event)
+
+    return apply
 
 
 def _cancel(_: CallRecord, event: CallCancelled) -> Changes:
@@ -324,7 +339,10 @@ def _complete(result: ToolOutcome) -> Changes:
 TRANSITIONS: dict[tuple[State, type], Callable[[CallRecord, Any], Changes]] = {
     (State.PROPOSED, DecisionMade): _decide,
     (State.AWAITING, AnswerGiven): _answer,
-    (State.EDITED, EditApplied): _apply_edit,
+    (State.EDITED, EditApplied): _while_unapplied(_apply_edit),
+    (State.EDITED, CallCancelled): _while_unapplied(_cancel),
+    (State.EDITED, CallExpired): _while_unapplied(_expire),
+    (State.EDITED, NobodyToAsk): _while_unapplied(_block),
     (State.AWAITING, NobodyToAsk): _block,
     (State.AWAITING, CallExpired): _expire,
     (State.ALLOWED, CallExpired): _expire,

@@ -96,14 +96,6 @@ class FailMode(StrEnum):
     OPEN = "open"
 
 
-def strictest(*verdicts: Verdict) -> Verdict:
-    """Return the strictest of some verdicts."""
-    return max(verdicts, key=_STRICTNESS.__getitem__)
-
-
-_STRICTNESS = {verdict: rank for rank, verdict in enumerate(Verdict)}
-
-
 @dataclass(frozen=True, slots=True)
 class ToolCall:
     """One tool call of one assistant message.
@@ -388,9 +380,15 @@ class CallRecord(NamedTuple):
         return cls(call.key, *call_fields, request, created_at=at, root_checkpoint=root_checkpoint)
 
     @property
+    def has_unapplied_edit(self) -> bool:
+        """Whether a person edited it outside of its graph, and the guard has not applied that."""
+        approval = self.approval if self.state is State.EDITED else None
+        return approval is not None and approval.edit is not None and not approval.edited_to
+
+    @property
     def is_final(self) -> bool:
         """Whether the state is final, so that the outcome can be reported."""
-        return self.state in FINAL_STATES
+        return self.state in FINAL_STATES and not self.has_unapplied_edit
 
     @property
     def request_id(self) -> str | None:

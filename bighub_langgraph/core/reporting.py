@@ -9,7 +9,6 @@ from typing import Any, Literal, NamedTuple
 
 from bighub_langgraph.core.jsonable import to_jsonable, truncate
 from bighub_langgraph.core.models import (
-    FINAL_STATES,
     Answer,
     CallRecord,
     Recommendation,
@@ -105,7 +104,7 @@ def report_kinds(
     # Only what a person said of this call: silence is no denial. The outcome tells of a response.
     answer = after.approval.answer if after.approval is not None else None
     is_answered = before.state is State.AWAITING and answer in _RESOLUTIONS
-    is_completed = after.state in FINAL_STATES and before.state not in FINAL_STATES
+    is_completed = after.is_final and not before.is_final
     kinds: list[ReportKind] = []
     if is_answered and after.request_id:
         kinds.append(ReportKind.APPROVAL)

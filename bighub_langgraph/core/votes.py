@@ -10,17 +10,22 @@ def find_objection(record: CallRecord, approval: Approval) -> str:
     Where several people, or certain people, have to approve, only verified names count.
     """
     requirement, name = record.requirement, approval.approver
+
+    def is_same(other: str) -> bool:
+        # Servers and proxies may write one person's name in capitals or not.
+        return other.strip().casefold() == name.strip().casefold()
+
     may_answer = {name, *approval.roles} & {*requirement.approvers} or not requirement.approvers
     if approval.verified and not may_answer:
         return f"only {' or '.join(requirement.approvers)} may answer, and {name} is not"
     if approval.answer is Answer.REJECT:
         return ""
-    own_names = {record.request.actor, requirement.requested_by if is_restricted(record) else ""}
-    if name and name in own_names:
+    own_names = [record.request.actor, requirement.requested_by if is_restricted(record) else ""]
+    if name and any(map(is_same, own_names)):
         return f"the call is {name}'s own, and nobody approves their own calls"
     if is_restricted(record) and not approval.verified:
         return "only people who are signed in may approve it, and nothing shows who this one is"
-    if any(vote.approver == name for vote in record.votes) and requirement.approvals > 1:
+    if any(is_same(vote.approver) for vote in record.votes) and requirement.approvals > 1:
         return f"{name} has approved it already, and another person has to"
     return ""
 

@@ -363,8 +363,9 @@ class ApprovalRequest:
                 )
                 check_edit(answer, self._tools, self._settings)
             except (InvalidCall, InvalidApprovalResponse) as error:
-                reject_call(planned, f"{call['name']} did not run: a person's edit failed: {error}")
-                return AnsweredCall(planned, record)
+                reason = f"a person's edit failed: {error}"
+                reject_call(planned, f"{call['name']} did not run: {reason}")
+                return AnsweredCall(planned, await block_call(record, reason, ports))
             record = await ports.transition_or_load(record.key, EditApplied(edited.key))
             approval = record.approval
         if edited is not None and approval is not None and approval.edited_to == edited.key:

@@ -11,7 +11,7 @@ from langchain_core.messages import BaseMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 
 from bighub_langgraph.core.approval_answers import cancel_call
-from bighub_langgraph.core.models import CallRecord, State, ToolCall
+from bighub_langgraph.core.models import WAITING_STATES, CallRecord, State, ToolCall
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.core.recovery import wait_for_owner
 from bighub_langgraph.graph.plan import (
@@ -38,8 +38,6 @@ from bighub_langgraph.graph.validation import did_not_run
 
 NEW_MESSAGE = "a new message came before it was approved"
 CHANGED = "it was changed in the history or removed from it"
-
-_CANCELLABLE = frozenset({State.AWAITING, State.ALLOWED, State.PAUSED})
 
 
 async def close_stale_calls(
@@ -109,7 +107,7 @@ async def _close_call(call: ToolCall, reason: str, ports: Ports) -> ToolMessage:
         return error_message(call.tool, call.call_id, did_not_run(call.tool, reason))
     if record.state is State.RUNNING:
         record = await wait_for_owner(record, ports)
-    if record.state in _CANCELLABLE:
+    if _is_cancellable(record):
         record = await cancel_call(record, reason, ports)
     output = record.result.output if record.result is not None else None
     for message in find_tool_messages(output, record.turn):
@@ -146,8 +144,12 @@ async def cancel_removed_calls(plan: Plan, messages: Sequence[BaseMessage], port
 async def _cancel(keys: Sequence[str | None], ports: Ports) -> None:
     for key in filter(None, keys):
         record = await _find_latest_record(key, ports)
-        if record is not None and record.state in _CANCELLABLE:
+        if record is not None and _is_cancellable(record):
             await cancel_call(record, CHANGED, ports)
+
+
+def _is_cancellable(record: CallRecord) -> bool:
+    return record.state in WAITING_STATES or record.has_unapplied_edit
 
 
 async def _find_latest_record(key: str | None, ports: Ports) -> CallRecord | None:

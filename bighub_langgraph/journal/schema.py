@@ -176,6 +176,8 @@ def _quote_all(states: Iterable[State]) -> str:
     return ", ".join(repr(state.value) for state in sorted(states))
 
 
+# An edit that the guard has not applied waits too; only such a record of this state can expire.
+_EDITED = frozenset({State.EDITED})
 INSERT_CALL = f"{_insert(calls)} ON CONFLICT DO NOTHING"
 SELECT_CALL = "SELECT * FROM bighub_calls WHERE key = :key"
 SELECT_CALLS_BY_REQUEST = """
@@ -183,10 +185,12 @@ SELECT_CALLS_BY_REQUEST = """
 SELECT_CALLS_BY_PREFIX = """
     SELECT * FROM bighub_calls WHERE key >= :key AND key < :end ORDER BY key LIMIT 2"""
 SELECT_OVERDUE = f"""
-    SELECT * FROM bighub_calls WHERE state IN ({_quote_all(EXPIRING_STATES)}) AND expires_at <= :at
+    SELECT * FROM bighub_calls
+    WHERE state IN ({_quote_all(EXPIRING_STATES | _EDITED)}) AND expires_at <= :at
     ORDER BY expires_at LIMIT :limit"""
 SELECT_WAITING = f"""
-    SELECT * FROM bighub_calls WHERE thread = :thread AND state IN ({_quote_all(WAITING_STATES)})"""
+    SELECT * FROM bighub_calls
+    WHERE thread = :thread AND state IN ({_quote_all(WAITING_STATES | _EDITED)})"""
 COUNT_CALLS = "SELECT state, count(*) AS number FROM bighub_calls GROUP BY state"
 # Compare and set: the first transition from a version wins, the others read the record again.
 UPDATE_CALL = """

@@ -154,7 +154,8 @@ class Journal:
 
     def find_waiting(self, thread: str) -> list[CallRecord]:
         """Return the calls of a thread that wait for a person or for the thread."""
-        return self._read(schema.SELECT_WAITING, thread=to_storable(thread))
+        records = self._read(schema.SELECT_WAITING, thread=to_storable(thread))
+        return [record for record in records if not record.is_final]
 
     def insert(self, records: Sequence[CallRecord], reporting: ReportingConfig) -> list[CallRecord]:
         """Store new records. Where a key exists, the stored record is kept and returned."""

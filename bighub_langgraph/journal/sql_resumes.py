@@ -40,7 +40,7 @@ class ResumeQueue:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def decided(self, agent: str, at: float, thread: str | None = None) -> list[PausedThread]:
+    def find_decided(self, agent: str, at: float, thread: str | None = None) -> list[PausedThread]:
         """Return threads with a call that is decided, those that are due at a time."""
         values = {"agent": agent, "at": at, "limit": MAX_THREADS}
         if thread is not None:
@@ -49,7 +49,7 @@ class ResumeQueue:
             self._db.fetch_rows(schema.select_decided_threads(of_one=thread is not None), **values)
         )
 
-    def failing(self, agent: str) -> list[PausedThread]:
+    def find_failing(self, agent: str) -> list[PausedThread]:
         """Return the threads whose last run failed."""
         return _group(self._db.fetch_rows(schema.SELECT_FAILING_THREADS, agent=agent))
 

@@ -112,7 +112,7 @@ RECOMMENDATIONS = {
 CONFIDENCES = {"high": "sure", "medium": "fairly sure", "low": "not sure yet"}
 
 
-class Status(NamedTuple):
+class StatusText(NamedTuple):
     """The state of a call in words; `tone` is one of wait, good, bad, calm."""
 
     words: str
@@ -120,24 +120,24 @@ class Status(NamedTuple):
     sentence: str
 
 
-STATUSES: dict[State, Status] = {
-    State.PROPOSED: Status("Not evaluated", "calm", "BIGHUB has not evaluated it yet."),
-    State.AWAITING: Status("Waits", "wait", "It waits for a person's answer."),
-    State.ALLOWED: Status("Approved", "good", "It may run, and does when its agent goes on."),
-    State.RUNNING: Status("Running", "good", "The tool is running."),
-    State.PAUSED: Status("Paused", "calm", "The tool itself waits for something."),
-    State.UNKNOWN: Status(
+STATUSES: dict[State, StatusText] = {
+    State.PROPOSED: StatusText("Not evaluated", "calm", "BIGHUB has not evaluated it yet."),
+    State.AWAITING: StatusText("Waits", "wait", "It waits for a person's answer."),
+    State.ALLOWED: StatusText("Allowed", "good", "It may run, and does when its agent goes on."),
+    State.RUNNING: StatusText("Running", "good", "The tool is running."),
+    State.PAUSED: StatusText("Paused", "calm", "The tool itself waits for something."),
+    State.UNKNOWN: StatusText(
         "Outcome unknown", "wait", "It was started; nobody knows if it took effect."
     ),
-    State.EXECUTED: Status("Executed", "good", "The tool ran."),
-    State.TOOL_ERROR: Status("Failed", "bad", "The tool ran and raised an error."),
-    State.BLOCKED: Status("Rejected", "bad", "It did not run."),
-    State.ANSWERED: Status(
+    State.EXECUTED: StatusText("Executed", "good", "The tool ran."),
+    State.TOOL_ERROR: StatusText("Failed", "bad", "The tool ran and raised an error."),
+    State.BLOCKED: StatusText("Rejected", "bad", "It did not run."),
+    State.ANSWERED: StatusText(
         "Answered", "good", "A person's response stands in for the tool's output."
     ),
-    State.EDITED: Status("Edited", "good", "A person changed its arguments."),
-    State.EXPIRED: Status("Expired", "calm", "Nobody answered in time, and it did not run."),
-    State.CANCELLED: Status(
+    State.EDITED: StatusText("Edited", "good", "A person changed its arguments."),
+    State.EXPIRED: StatusText("Expired", "calm", "Nobody answered in time, and it did not run."),
+    State.CANCELLED: StatusText(
         "Cancelled", "calm", "Nobody waits for it any more, and it did not run."
     ),
 }

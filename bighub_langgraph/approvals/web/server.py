@@ -2,7 +2,7 @@
 
 from bighub_langgraph.approvals.accounts import Accounts
 from bighub_langgraph.approvals.inbox import ApprovalInbox
-from bighub_langgraph.approvals.web.app import create_app
+from bighub_langgraph.approvals.web.pages import create_app
 from bighub_langgraph.approvals.web.visitors import Visitors
 from bighub_langgraph.core.errors import ConfigurationError
 from bighub_langgraph.local.server import ServerLimits, is_loopback

@@ -25,7 +25,7 @@ def serve_page(journal: Journal) -> Iterator[str]:
 
     from bighub_langgraph.approvals.accounts import Accounts
     from bighub_langgraph.approvals.inbox import ApprovalInbox
-    from bighub_langgraph.approvals.web.app import create_app
+    from bighub_langgraph.approvals.web.pages import create_app
     from bighub_langgraph.approvals.web.visitors import Visitors
 
     accounts = Accounts(journal)

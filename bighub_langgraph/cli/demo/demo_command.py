@@ -95,6 +95,6 @@ def _check_extra() -> None:
     from bighub_langgraph.cli.inbox_commands import NEEDS_EXTRA
 
     try:
-        import bighub_langgraph.approvals.web.app  # noqa: F401
+        import bighub_langgraph.approvals.web.pages  # noqa: F401
     except ImportError:
         console.fail(NEEDS_EXTRA)

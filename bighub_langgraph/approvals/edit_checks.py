@@ -8,6 +8,7 @@ from bighub_langgraph.core.approval_answers import InvalidApprovalResponse
 from bighub_langgraph.core.argument_patch import ArgumentPatch, find_value, parse_pointer
 from bighub_langgraph.core.errors import InvalidCall
 from bighub_langgraph.core.json_schema import list_schema_errors
+from bighub_langgraph.core.models import digest
 
 
 def check_edit(
@@ -24,7 +25,7 @@ def check_edit(
         changes = {
             pointer: value
             for pointer, value in edit.items()
-            if find_value(dict(card.arguments), pointer, missing=_MISSING) != value
+            if not _is_equal(find_value(dict(card.arguments), pointer, missing=_MISSING), value)
         }
         for pointer in (*changes, *removed):
             _check_place(card, pointer)
@@ -43,6 +44,11 @@ def check_edit(
 
 
 _MISSING = object()
+
+
+def _is_equal(shown: object, value: object) -> bool:
+    """Whether two values are the same in JSON; in Python 1 equals 1.0 and True."""
+    return digest(value, of="an edit") == digest(shown) if shown is not _MISSING else False
 
 
 def _check_place(card: ApprovalCard, pointer: str) -> None:

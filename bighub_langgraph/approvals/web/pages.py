@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from bighub_langgraph import __version__
 from bighub_langgraph.approvals.accounts import LINK, Accounts, User
 from bighub_langgraph.approvals.cards import ApprovalCard, Approver
-from bighub_langgraph.approvals.edits import check_edit
+from bighub_langgraph.approvals.edit_checks import check_edit
 from bighub_langgraph.approvals.inbox import (
     AlreadyAnswered,
     ApprovalError,
@@ -24,8 +24,7 @@ from bighub_langgraph.approvals.inbox import (
     NotAllowedToAnswer,
 )
 from bighub_langgraph.approvals.web import presentation
-from bighub_langgraph.approvals.web.edit_form import InvalidField, build_fields, read_patch
-from bighub_langgraph.approvals.web.requests import (
+from bighub_langgraph.approvals.web.dependencies import (
     AnyVisitor,
     Fields,
     HeadersMiddleware,
@@ -33,6 +32,7 @@ from bighub_langgraph.approvals.web.requests import (
     SignedIn,
     SignedOut,
 )
+from bighub_langgraph.approvals.web.edit_form import InvalidField, build_fields, read_patch
 from bighub_langgraph.approvals.web.visitors import (
     SESSION_COOKIE,
     PageError,
@@ -207,13 +207,13 @@ class _Page:
 
     def answer_several(self, request: Request, sent: SentForm) -> Response:
         """Record the same answer about several calls that are alike."""
-        selected = [value.split(":") for name, value in sent.fields if name == "call"]
+        selected = [value.partition(":") for name, value in sent.fields if name == "call"]
         cards = [self._inbox.get(key) for key, *_ in selected]
         if len({(card.agent, card.tool, card.outcome_unknown) for card in cards}) != 1:
             message = "Select calls of one agent and one tool to answer them at once."
             return self._inbox_page(request, sent.user, 422, message=message)
         results = []
-        for card, (_, version) in zip(cards, selected, strict=True):
+        for card, (*_, version) in zip(cards, selected, strict=True):
             try:
                 self._answer(card.key, {**sent.form, "version": version}, sent.user)
                 results.append((card, ""))
