@@ -11,7 +11,7 @@ import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -88,9 +88,22 @@ class CountingModel(ScriptedModel):
 
 
 class MortalSaver(SqliteSaver):
-    """A checkpointer whose process may die before the tools' writes are kept."""
+    """A checkpointer whose process may die before the tools' writes are kept, or be slow."""
 
     trace: Any = None
+    before_put: Callable[[], None] | None = None
+    after_load: Callable[[], None] | None = None
+
+    def put(self, *arguments: Any) -> Any:
+        if self.before_put:
+            self.before_put()
+        return super().put(*arguments)
+
+    def get_tuple(self, config: Any) -> Any:
+        found = super().get_tuple(config)
+        if self.after_load:
+            self.after_load()
+        return found
 
     def put_writes(
         self,
@@ -147,10 +160,10 @@ class Files:
         self._db = sqlite3.connect(
             directory / "checkpoints.db", check_same_thread=False, timeout=30
         )
-        saver = MortalSaver(self._db)
-        saver.trace = self.trace
+        self.saver = MortalSaver(self._db)
+        self.saver.trace = self.trace
         model = CountingModel(script=[], trace=self.trace, calls=calls or [REFUND])
-        self.graph: Any = _agent(host, model, self)(checkpointer=saver)
+        self.graph: Any = _agent(host, model, self)(checkpointer=self.saver)
 
     def start(self) -> dict[str, Any]:
         """Ask the agent for something."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Event
 from typing import Any
 
 import pytest
@@ -274,3 +274,39 @@ def test_every_outcome_arrives_once(make: Make) -> None:
     assert sorted(files.bighub.statuses) == ["SUCCESS", "SUCCESS"]
     keys = [outcome["details"]["idempotency_key"] for outcome in files.bighub.reported_outcomes]
     assert len(set(keys)) == 2
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_a_run_that_starts_before_a_checkpoint_is_stored_does_not_go_on_too(
+    make: Make, step: int
+) -> None:
+    """The first run has finished a step, and the next checkpoint is on its way to the disk."""
+    first, second = make(), make()
+    first.start()
+    held_up, loaded = Event(), Event()
+    checkpoints = iter(range(1, 100))
+
+    def hold_up() -> None:
+        if next(checkpoints) == step:
+            held_up.set()
+            loaded.wait(10)
+
+    first.saver.before_put = hold_up
+    second.saver.after_load = loaded.set
+
+    def resume(files: Files) -> str:
+        try:
+            return answers(files.answer(YES))["call-1"]
+        except RunInProgress:
+            return "in progress"
+
+    with ThreadPoolExecutor(2) as pool:
+        early = pool.submit(resume, first)
+        assert held_up.wait(10)
+        late = pool.submit(resume, second)
+        texts = {early.result(), late.result()}
+    assert "refunded 40" in texts
+    assert texts <= {"refunded 40", "in progress"}
+    assert first.trace.count("refund 40") == 1
+    assert first.trace.count("model") == 2
+    assert second.start()["messages"][-1].text == "Done."  # the thread can be used on

@@ -122,6 +122,17 @@ def checkpoint_config(config: RunnableConfig, info: ExecutionInfo) -> RunnableCo
     return {"configurable": {**place, "checkpoint_id": info.checkpoint_id}}
 
 
+def surrounding_checkpoints(config: RunnableConfig, info: ExecutionInfo) -> list[RunnableConfig]:
+    """Return how a checkpointer finds a task's checkpoint, and those of the graphs around it."""
+    checkpoints: Mapping[str, str] = config.get("configurable", {}).get("checkpoint_map", {})
+    around: list[RunnableConfig] = [
+        {"configurable": {"thread_id": info.thread_id, "checkpoint_ns": name, "checkpoint_id": id_}}
+        for name, id_ in checkpoints.items()
+        if id_ != info.checkpoint_id
+    ]
+    return [checkpoint_config(config, info), *around]
+
+
 def root_checkpoint_of(config: RunnableConfig) -> str | None:
     """Return the root checkpoint of a task in a subgraph that ends with the task around it.
 
@@ -186,15 +197,26 @@ async def wait_until_stored(
     if stores_only_at_the_end(config):
         return
     wanted = checkpoint_config(config, info)
-    deadline, pause = ports.clock() + CHECKPOINT_TIMEOUT, FIRST_POLL
-    while not await get_checkpoint(saver, wanted):
-        if ports.clock() >= deadline:
-            raise JournalError(
-                f"{type(saver).__name__} has not stored checkpoint {info.checkpoint_id} within "
-                f"{CHECKPOINT_TIMEOUT:g} seconds, so no tool was started; see what holds it up"
-            )
+    if not await load_when_stored(saver, wanted, CHECKPOINT_TIMEOUT, ports, get_checkpoint):
+        raise JournalError(
+            f"{type(saver).__name__} has not stored checkpoint {info.checkpoint_id} within "
+            f"{CHECKPOINT_TIMEOUT:g} seconds, so no tool was started; see what holds it up"
+        )
+
+
+async def load_when_stored(
+    saver: BaseCheckpointSaver[Any],
+    config: RunnableConfig,
+    seconds: float,
+    ports: Ports,
+    get_checkpoint: Callable[..., Awaitable[Any]],
+) -> Any:
+    """Load a checkpoint as soon as it is stored; None if it is not within some seconds."""
+    deadline, pause = ports.monotonic() + seconds, FIRST_POLL
+    while not (stored := await get_checkpoint(saver, config)) and ports.monotonic() < deadline:
         await ports.sleep(pause)
         pause = min(2 * pause, LONGEST_POLL)
+    return stored
 
 
 def stores_only_at_the_end(config: RunnableConfig) -> bool:

@@ -6,36 +6,48 @@ runs, and another one after a fork or an `update_state`. A task is claimed in th
 writes anything. The claim ends with an interrupt, an exception or its process, so that the task can
 be run again; it stays when the task is done, for a runner that is late. It need not outlive a power
 cut, which ends all runs.
+
+A runner that loads a checkpoint when the tasks of its step are done, and the next checkpoint is not
+stored yet, runs none of these tasks: it makes a next checkpoint of its own. So the step from a
+checkpoint to the next one is claimed as well, by each task that runs from the next one.
 """
 
 import contextlib
 import hashlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
+from typing import Any
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import GraphBubbleUp, ParentCommand
+from langgraph.runtime import ExecutionInfo
 
 from bighub_langgraph.core.errors import BighubGuardError, RunInProgress
-from bighub_langgraph.core.ports import Claim, Ports
+from bighub_langgraph.core.ports import Claim
 from bighub_langgraph.graph.langgraph_internals import (
     checkpoint_config,
     checkpointer_of,
     execution_info,
+    load_when_stored,
     names_checkpoint,
+    stores_only_at_the_end,
+    surrounding_checkpoints,
 )
 from bighub_langgraph.graph.orphaned_calls import cancel_orphaned_calls
 from bighub_langgraph.graph.tool_execution import GraphHost
 
 log = logging.getLogger("bighub_langgraph")
 
-DONE = {"done": True}
-
 # How long a done task may take to be stored, and how often we look, in seconds. If it is not stored
 # by then, its result was lost, and the task runs again.
 STORE_TIMEOUT = 5.0
 POLL = 0.05
+
+
+class GraphRunInProgress(RunInProgress, GraphBubbleUp):
+    """As LangGraph and a ToolNode pass it on: it is not retried, handled or stored."""
 
 
 @contextlib.asynccontextmanager
@@ -52,60 +64,137 @@ async def fence_run(
         yield
         return
     await cancel_orphaned_calls(config, saver, host)
-    parts = (info.thread_id, info.checkpoint_ns, info.task_id, call_id)
-    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
-    ports = host.ports
-    owner = f"{ports.journal.owner}/{info.node_first_attempt_time}"
-
-    def release() -> None:
-        with contextlib.suppress(BighubGuardError):  # a claim ends with its process at the latest
-            ports.journal.end_claim(key, owner, durable=False)
-
+    fence = _Fence(config, saver, info, info.thread_id, host)
     try:
-        claim = await ports.call(partial(ports.journal.claim, durable=False), key, owner)
-    except BaseException:  # perhaps cancelled when the claim was made
-        release()
-        raise
-    is_others = claim.owner != owner
-    if is_others and (claim.result is None or await _is_left_behind(config, host)):
-        raise GraphRunInProgress(info.thread_id)
-    try:
+        await fence.claim_steps()
+        await fence.claim_task(call_id)
         yield
     except ParentCommand:  # the task is done, and another graph goes on
-        await _keep(key, owner, ports)
+        await fence.keep()
         raise
     except Exception:
-        await ports.call(release)
+        await host.ports.call(fence.release)
         raise
     except BaseException:  # a cancelled coroutine may not be able to wait
-        release()
+        fence.release()
         raise
-    if claim == Claim(owner):
-        await _keep(key, owner, ports)
+    await fence.keep()
 
 
-async def _keep(key: str, owner: str, ports: Ports) -> None:
-    """Keep the claim of a done task. The task's tool may have run, so nothing may raise here."""
-    try:
-        await ports.call(partial(ports.journal.end_claim, durable=False), key, owner, DONE)
-    except Exception:
-        log.exception("the journal could not store that a task is done; its claim stays with us")
+class _Fence:
+    """The claims that a task holds while it runs."""
 
+    def __init__(
+        self,
+        config: RunnableConfig,
+        saver: BaseCheckpointSaver[Any],
+        info: ExecutionInfo,
+        thread: str,
+        host: GraphHost,
+    ) -> None:
+        self._config, self._saver, self._info, self._host = config, saver, info, host
+        self._thread = thread
+        self._ports, self._journal = host.ports, host.ports.journal
+        self._went_back = names_checkpoint(config)
+        self._held: dict[str, tuple[str, Mapping[str, Any]]] = {}
 
-class GraphRunInProgress(RunInProgress, GraphBubbleUp):
-    """As LangGraph and a ToolNode pass it on: it is not retried, handled or stored."""
+    async def claim_task(self, call_id: str) -> None:
+        """Claim the task, or one call of it.
 
+        Raises:
+            RunInProgress: Another run has the task, or has done it and gone on.
+        """
+        info, attempt = self._info, str(self._info.node_first_attempt_time)
+        key = _key(self._thread, info.checkpoint_ns, info.task_id, call_id)
+        other = await self._take(key, attempt, {"done": True})
+        if other is None or other.owner == self._owner(attempt):
+            return
+        if other.result is None or await self._is_left_behind():
+            raise GraphRunInProgress(self._thread)
 
-async def _is_left_behind(config: RunnableConfig, host: GraphHost) -> bool:
-    """Whether the thread is past the checkpoint of a done task, and nobody went back on purpose."""
-    saver, info = checkpointer_of(config), execution_info(config)
-    if saver is None or info is None or names_checkpoint(config):
+    async def claim_steps(self) -> None:
+        """Claim the steps to the checkpoint of the task, and to those of the graphs around it.
+
+        What an input, a fork or an `update_state` made follows its parent on purpose.
+
+        Raises:
+            RunInProgress: Another run made another step from the same checkpoint, and goes on.
+        """
+        if stores_only_at_the_end(self._config):
+            return
+        get_checkpoint = self._host.get_checkpoint
+        for place in surrounding_checkpoints(self._config, self._info):
+            stored = await load_when_stored(
+                self._saver, place, STORE_TIMEOUT, self._ports, get_checkpoint
+            )
+            if stored and stored.parent_config and stored.metadata.get("source") == "loop":
+                await self._claim_step(stored.parent_config, place)
+
+    async def _claim_step(self, parent: RunnableConfig, place: RunnableConfig) -> None:
+        _, namespace, checkpoint = place["configurable"].values()
+        key = _key(self._thread, namespace, parent["configurable"]["checkpoint_id"])
+        result = {"next": checkpoint}
+        deadline = self._ports.monotonic() + STORE_TIMEOUT
+        while other := await self._take(key, checkpoint, result):
+            if checkpoint == (other.result or {}).get("next", other.owner.rpartition("/")[2]):
+                return
+            is_late = self._ports.monotonic() >= deadline
+            # Somebody went back on purpose, or the other run stored nothing after its step.
+            if self._went_back or (is_late and other.result):
+                await self._replace(key, other.owner, result)
+                return
+            if is_late or not await self._is_newest(place):
+                raise GraphRunInProgress(self._thread)
+            await self._ports.sleep(POLL)
+
+    def _owner(self, suffix: str) -> str:
+        return f"{self._journal.owner}/{suffix}"
+
+    async def _take(self, key: str, suffix: str, result: Mapping[str, Any]) -> Claim | None:
+        """Take a claim, to keep `result` when the task is done; return that of another."""
+        owner = self._owner(suffix)
+        self._held[key] = (owner, result)  # before, since the task may be cancelled meanwhile
+        take = partial(self._journal.claim, durable=False)
+        claim: Claim = await self._ports.call(take, key, owner)
+        if claim == Claim(owner):
+            return None
+        del self._held[key]
+        return claim
+
+    async def _replace(self, key: str, owner: str, result: Mapping[str, Any]) -> None:
+        await self._ports.call(partial(self._journal.end_claim, durable=False), key, owner, result)
+
+    def release(self) -> None:
+        """End the claims of a task that is not done."""
+        for key, (owner, _) in self._held.items():
+            with contextlib.suppress(BighubGuardError):  # it ends with its process at the latest
+                self._journal.end_claim(key, owner, durable=False)
+
+    async def keep(self) -> None:
+        """Keep the results of a done task. Its tool may have run, so nothing may raise here."""
+        try:
+            for key, (owner, result) in self._held.items():
+                await self._replace(key, owner, result)
+        except Exception:
+            log.exception(
+                "the journal could not store that a task is done; its claim stays with us"
+            )
+
+    async def _is_left_behind(self) -> bool:
+        """Whether the thread is past the checkpoint of a task that another run has done."""
+        place = checkpoint_config(self._config, self._info)
+        for _ in range(0 if self._went_back else int(STORE_TIMEOUT / POLL)):
+            if not await self._is_newest(place):
+                return True
+            await self._ports.sleep(POLL)
         return False
-    newest = checkpoint_config(config, info)
-    del newest["configurable"]["checkpoint_id"]
-    for _ in range(int(STORE_TIMEOUT / POLL)):
-        stored = await host.get_checkpoint(saver, newest)
-        if stored is None or stored.config["configurable"]["checkpoint_id"] != info.checkpoint_id:
-            return True
-        await host.ports.sleep(POLL)
-    return False
+
+    async def _is_newest(self, place: RunnableConfig) -> bool:
+        keys = {key: place["configurable"][key] for key in ("thread_id", "checkpoint_ns")}
+        stored = await self._host.get_checkpoint(self._saver, {"configurable": keys})
+        checkpoint: str = place["configurable"]["checkpoint_id"]
+        return stored is not None and stored.config["configurable"]["checkpoint_id"] == checkpoint
+
+
+def _key(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -171,7 +171,8 @@ class MemoryJournal:
     ) -> None:
         """Release an owner's claim, or keep its result; of these, as many as of final calls."""
         with self._lock:
-            if self._claims.get(key) != Claim(owner):
+            held = self._claims.get(key)
+            if held is None or held.owner != owner or (result is None and held.result is not None):
                 return
             del self._claims[key]
             if result is not None:
