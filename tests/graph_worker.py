@@ -100,10 +100,10 @@ class MortalSaver(SqliteSaver):
         return super().put(*arguments)
 
     def get_tuple(self, config: Any) -> Any:
-        found = super().get_tuple(config)
+        checkpoint = super().get_tuple(config)
         if self.after_load:
             self.after_load()
-        return found
+        return checkpoint
 
     def put_writes(
         self,

@@ -10,7 +10,7 @@ from langchain.agents import create_agent
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from bighub_langgraph import BighubGuard, BighubMiddleware, Journal, create_guarded_agent
-from bighub_langgraph.graph import langgraph_internals
+from bighub_langgraph.graph import tool_execution
 from tests.agents import ScriptedModel, asks_for, call
 from tests.engines import ScriptedBighub
 
@@ -89,7 +89,7 @@ def test_no_tool_starts_before_its_message_is_stored(
 def test_a_checkpointer_that_hangs_starts_no_tool_and_says_so(
     saver: LateSaver, tmp_path: Path, host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(langgraph_internals, "CHECKPOINT_TIMEOUT", 0.0)
+    monkeypatch.setattr(tool_execution, "CHECKPOINT_TIMEOUT", 0.0)
     monkeypatch.setattr(saver, "get_tuple", lambda config: saver.missed.set())
     ran: list[str] = []
 

@@ -16,22 +16,13 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import set_config_context
 from langchain_core.tools import BaseTool, StructuredTool, Tool
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.types import INTERRUPT, RESUME
 from langgraph.prebuilt import ToolNode
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.runtime import ExecutionInfo, Runtime, get_runtime
 from langgraph.types import Interrupt, interrupt
 
-from bighub_langgraph.core.errors import JournalError
-from bighub_langgraph.core.ports import Ports
-
 log = logging.getLogger("bighub_langgraph")
-
-# How long a tool waits for the checkpoint of its task, and how often it looks, in seconds.
-CHECKPOINT_TIMEOUT = 30.0
-FIRST_POLL = 0.001
-LONGEST_POLL = 0.1
 
 CANNOT_ASK = (
     "a person has to approve it, and here nobody can be asked: put the guard into the graph with "
@@ -179,44 +170,6 @@ def unreadable_run(config: RunnableConfig) -> str | None:
         installed_versions(),
     )
     return f"the guard cannot see whether this run has a checkpointer ({installed_versions()})"
-
-
-async def wait_until_stored(
-    config: RunnableConfig, ports: Ports, get_checkpoint: Callable[..., Awaitable[Any]]
-) -> None:
-    """Wait until the checkpoint that a task runs from is stored.
-
-    By default LangGraph stores a checkpoint while the next step already runs. A tool that started
-    before its AI message was stored would start again after a crash: the model is called again, and
-    its new calls have new ids. With `durability="sync"` the checkpoint is already there, and with
-    "exit" nothing is stored before the run ends.
-    """
-    saver, info = checkpointer_of(config), execution_info(config)
-    if saver is None or info is None or isinstance(saver, InMemorySaver):
-        return
-    if stores_only_at_the_end(config):
-        return
-    wanted = checkpoint_config(config, info)
-    if not await load_when_stored(saver, wanted, CHECKPOINT_TIMEOUT, ports, get_checkpoint):
-        raise JournalError(
-            f"{type(saver).__name__} has not stored checkpoint {info.checkpoint_id} within "
-            f"{CHECKPOINT_TIMEOUT:g} seconds, so no tool was started; see what holds it up"
-        )
-
-
-async def load_when_stored(
-    saver: BaseCheckpointSaver[Any],
-    config: RunnableConfig,
-    seconds: float,
-    ports: Ports,
-    get_checkpoint: Callable[..., Awaitable[Any]],
-) -> Any:
-    """Load a checkpoint as soon as it is stored; None if it is not within some seconds."""
-    deadline, pause = ports.monotonic() + seconds, FIRST_POLL
-    while not (stored := await get_checkpoint(saver, config)) and ports.monotonic() < deadline:
-        await ports.sleep(pause)
-        pause = min(2 * pause, LONGEST_POLL)
-    return stored
 
 
 def stores_only_at_the_end(config: RunnableConfig) -> bool:

@@ -30,7 +30,6 @@ from bighub_langgraph.graph.langgraph_internals import (
     checkpoint_config,
     checkpointer_of,
     execution_info,
-    load_when_stored,
     names_checkpoint,
     stores_only_at_the_end,
     surrounding_checkpoints,
@@ -122,11 +121,8 @@ class _Fence:
         """
         if stores_only_at_the_end(self._config):
             return
-        get_checkpoint = self._host.get_checkpoint
         for place in surrounding_checkpoints(self._config, self._info):
-            stored = await load_when_stored(
-                self._saver, place, STORE_TIMEOUT, self._ports, get_checkpoint
-            )
+            stored = await self._host.load_when_stored(self._saver, place, STORE_TIMEOUT)
             if stored and stored.parent_config and stored.metadata.get("source") == "loop":
                 await self._claim_step(stored.parent_config, place)
 

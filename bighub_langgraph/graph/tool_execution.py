@@ -9,6 +9,7 @@ from langchain_core.messages import BaseMessage, ToolMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import GraphBubbleUp, ParentCommand, is_invalid_resume
 from langgraph.prebuilt import ToolNode
 from langgraph.prebuilt.tool_node import ToolCallRequest
@@ -18,6 +19,7 @@ from bighub_langgraph.concurrency import run_sync
 from bighub_langgraph.core.approval_answers import block_call
 from bighub_langgraph.core.claims import ExecutionResult, ToolFinished, ToolPaused
 from bighub_langgraph.core.context import enter_call
+from bighub_langgraph.core.errors import JournalError
 from bighub_langgraph.core.evaluation import EditedCall, RefusedCall, evaluate_calls
 from bighub_langgraph.core.jsonable import exception_text
 from bighub_langgraph.core.model_messages import edit_note, invalid_call_message
@@ -34,11 +36,12 @@ from bighub_langgraph.core.recovery import execute_or_recover
 from bighub_langgraph.core.reporting import build_event
 from bighub_langgraph.graph.langgraph_internals import (
     authenticated_user,
+    checkpoint_config,
     checkpointer_of,
     execution_info,
     root_checkpoint_of,
+    stores_only_at_the_end,
     surrounding_state,
-    wait_until_stored,
 )
 from bighub_langgraph.graph.plan import (
     Plan,
@@ -66,6 +69,11 @@ NO_CHECKPOINTER = (
     "compile it with checkpointer=..."
 )
 
+# How long a tool waits for the checkpoint of its task, and how often a host looks, in seconds.
+CHECKPOINT_TIMEOUT = 30.0
+FIRST_POLL = 0.001
+LONGEST_POLL = 0.1
+
 # A ToolNode's output: an update of the state, or a list of updates and commands.
 Update = Any
 Invoke = Callable[[], Awaitable[Update]]
@@ -86,6 +94,20 @@ class GraphHost:
     async def get_checkpoint(self, saver: BaseCheckpointSaver[Any], config: RunnableConfig) -> Any:
         """Load a checkpoint; None where it is not stored."""
         return saver.get_tuple(config)
+
+    async def load_when_stored(
+        self, saver: BaseCheckpointSaver[Any], config: RunnableConfig, seconds: float
+    ) -> Any:
+        """Load a checkpoint as soon as it is stored; None if it is not within some seconds.
+
+        By default LangGraph stores a checkpoint while the next step already runs.
+        """
+        now, pause = self.ports.monotonic, FIRST_POLL
+        deadline = now() + seconds
+        while not (stored := await self.get_checkpoint(saver, config)) and now() < deadline:
+            await self.ports.sleep(pause)
+            pause = min(2 * pause, LONGEST_POLL)
+        return stored
 
     async def get_state(self, graph: Any, config: RunnableConfig) -> StateSnapshot:
         """Load the newest state of a thread of a graph, with that of its subgraphs."""
@@ -156,9 +178,24 @@ _READ_STATE = {"name": "read_state", "args": {}, "id": "read_state", "type": "to
 
 
 async def check_run(config: RunnableConfig, host: GraphHost) -> None:
-    """Check that a tool may start: the journal is durable enough, and the checkpoint is stored."""
-    check_journal(host.ports.journal, checkpointer_of(config))
-    await wait_until_stored(config, host.ports, host.get_checkpoint)
+    """Check that a tool may start: the journal is durable enough, and the checkpoint is stored.
+
+    A tool that started before its AI message was stored would start again after a crash: the model
+    is called again, and its new calls have new ids. With `durability="exit"` nothing is stored
+    before the run ends.
+    """
+    saver, info = checkpointer_of(config), execution_info(config)
+    check_journal(host.ports.journal, saver)
+    if saver is None or info is None or isinstance(saver, InMemorySaver):
+        return
+    if stores_only_at_the_end(config):
+        return
+    place = checkpoint_config(config, info)
+    if not await host.load_when_stored(saver, place, CHECKPOINT_TIMEOUT):
+        raise JournalError(
+            f"{type(saver).__name__} has not stored checkpoint {info.checkpoint_id} within "
+            f"{CHECKPOINT_TIMEOUT:g} seconds, so no tool was started; see what holds it up"
+        )
 
 
 async def evaluate(
