@@ -65,6 +65,7 @@ def test_the_page_on_workers_runs_on_a_real_postgresql(
 @pages
 def test_every_block_has_a_known_language(page: Path) -> None:
     languages = {"python", "diff", "text", "console", "json", "mermaid", "sql", "toml", "yaml"}
+    languages |= {"ini", "nginx"}  # checked by test_docs_deploy.py
     assert {block.language for block in blocks(page)} <= languages
 
 
