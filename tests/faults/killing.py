@@ -21,7 +21,7 @@ from tests.faults.office import Office
 
 # A server that has imported everything forks each process: hundreds are killed in a minute.
 forkserver = multiprocessing.get_context("forkserver")
-forkserver.set_forkserver_preload(["tests.faults.hosts"])
+forkserver.set_forkserver_preload(["tests.faults.hosts", "tests.faults.page"])
 
 LONGEST = 60.0
 
@@ -56,6 +56,17 @@ class Killer:
         process.start()
         self._kill_or_wait([process])
         return process.exitcode == 0
+
+    @contextmanager
+    def running(self, work: Callable[..., Any], *arguments: Any) -> Iterator[None]:
+        """The same for a process that works while the block does something else."""
+        process = forkserver.Process(target=work, args=arguments)
+        process.start()
+        yield
+        if process.is_alive():
+            self._kill_or_wait([process])
+        else:
+            self.finished.append(process.exitcode)
 
     def run_several(self, number: int, work: Callable[..., Any], *arguments: Any) -> None:
         """The same for some processes at once, until each has ended or is killed."""

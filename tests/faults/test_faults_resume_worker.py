@@ -1,18 +1,18 @@
-"""SIGKILL of agents, of workers and of people's own runs: every answered thread finishes."""
+"""SIGKILL of agents, workers, people's own runs and the page: every answered thread finishes."""
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bighub_langgraph.approvals.cards import Approver
-from bighub_langgraph.approvals.inbox import ApprovalInbox
 from bighub_langgraph.core.models import State
 from tests.faults.hosts import GraphHost, open_host, prepare, work
-from tests.faults.killing import Killer, call_views, journal_of
+from tests.faults.killing import Killer, call_views
 from tests.faults.office import Office
+from tests.faults.page import PERSON, PageProcess, Person, answers_of
 from tests.faults.test_faults_kills import (
     SEED,
     check_ends,
@@ -22,7 +22,6 @@ from tests.faults.test_faults_kills import (
 )
 
 HOST_KINDS = [("graph", "sync"), ("middleware", "async")]
-ADA = Approver("ada", verified=True, roles=frozenset({"approver"}))
 MANY_ROUNDS = 30
 
 
@@ -46,19 +45,6 @@ def resume_answered(office: Office) -> None:
         host.resume_answered()
 
 
-def answer_all(office: Office) -> None:
-    """A person says yes to what waits, and the truth about unknown outcomes."""
-    with journal_of(office) as journal:
-        inbox = ApprovalInbox(journal)
-        for card in inbox.list(states=tuple(State)):
-            if card.state is State.AWAITING:
-                inbox.answer(card.key, "approve", approver=ADA)
-            elif card.outcome_unknown:
-                took_effect = office.count("effect", card.key)
-                answer = "respond" if took_effect else "reject"
-                inbox.answer(card.key, answer, approver=ADA, text="see the records")
-
-
 @pytest.mark.parametrize(("host", "mode"), HOST_KINDS)
 def test_answered_threads_finish_whatever_is_killed(
     tmp_path: Path, database: str, killer: Killer, host: str, mode: str
@@ -66,26 +52,40 @@ def test_answered_threads_finish_whatever_is_killed(
     office = Office(tmp_path, database, host, mode)
     prepare(office)
     threads: list[str] = []
-    while killer.killed < killer.kills:
-        threads.append(f"thread-{len(threads)}")
-        while not killer.run(bring_to_question, office, threads[-1]):
+    killer.kills, page_kills = 2 * killer.kills // 3, killer.kills // 3
+    with PageProcess(database, page_kills, killer.chance) as page:
+        person = Person(office, page, killer.chance)
+        while killer.killed < killer.kills or page.killed < page.kills:
+            threads.append(f"thread-{len(threads)}")
+            while not killer.run(bring_to_question, office, threads[-1]):
+                check_starts(office)
+            with killer.running(resume_answered, office):
+                person.answer_all()
+            by_hand: Callable[..., Any] = work
+            if killer.chance.random() < 0.3:
+                killer.run(by_hand, office, threads[-1:])
+            killer.run(resume_answered, office)
             check_starts(office)
-        answer_all(office)
-        by_hand: Callable[..., Any] = work
-        if killer.chance.random() < 0.3:
-            killer.run(by_hand, office, threads[-1:])
-        killer.run(resume_answered, office)
-        check_starts(office)
-    for _ in range(MANY_ROUNDS):
-        answer_all(office)
-        assert killer.run(resume_answered, office)
-        with open_host(office) as agent:
-            assert isinstance(agent, GraphHost)
-            if all(map(agent.has_ended, threads)):
-                break
+        for _ in range(MANY_ROUNDS):
+            person.answer_all()
+            assert killer.run(resume_answered, office)
+            with open_host(office) as agent:
+                assert isinstance(agent, GraphHost)
+                if all(map(agent.has_ended, threads)):
+                    break
     assert set(killer.finished) == {0}
     check_ends(office)
     check_threads(office, threads)
     check_history(office)
-    answered = [view.record for view in call_views(office) if view.record.votes]
-    assert {record.approval is None for record in answered} == {False}
+    check_answers(office, person.confirmed)
+
+
+def check_answers(office: Office, confirmed: list[tuple[str, str]]) -> None:
+    """What the page confirmed is recorded, nothing is answered twice, and no rejected call ran."""
+    recorded = Counter(answers_of(office, PERSON))
+    assert Counter(confirmed) <= recorded
+    assert set(recorded.values()) == {1}
+    records = {view.record.key: view.record for view in call_views(office)}
+    assert [key for key, _ in recorded if records[key].approval is None] == []
+    blocked = [key for key, record in records.items() if record.state is State.BLOCKED]
+    assert [key for key in blocked if office.count("started", key)] == []
