@@ -28,6 +28,7 @@ _HOMES = {
     "RunResult": "openai.run",
     "RunState": "openai.run_state",
     "SlackNotifier": "approvals.notifiers",
+    "Telemetry": "telemetry",
     "ToolExecutionEvent": "openai.events",
     "ToolPolicy": "core.policy",
     "ToolResult": "openai.events",
@@ -62,6 +63,7 @@ __all__ = [
     "RunResult",
     "RunState",
     "SlackNotifier",
+    "Telemetry",
     "ToolExecutionEvent",
     "ToolPolicy",
     "ToolResult",
@@ -111,6 +113,7 @@ if TYPE_CHECKING:
     from bighub_langgraph.openai.events import ToolResult as ToolResult
     from bighub_langgraph.openai.run import RunResult as RunResult
     from bighub_langgraph.openai.run_state import RunState as RunState
+    from bighub_langgraph.telemetry import Telemetry as Telemetry
 
 
 # Public names that need an extra, and what to say where it is missing.

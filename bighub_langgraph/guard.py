@@ -25,6 +25,7 @@ from bighub_langgraph.core.ports import JournalPort, NotificationsPort, Ports, s
 from bighub_langgraph.core.redaction import redact as redact_secrets
 from bighub_langgraph.core.reporting import ReportingConfig
 from bighub_langgraph.guard_runtime import DecisionCallback, GuardRuntime, open_journal
+from bighub_langgraph.telemetry import Telemetry
 
 
 class BighubGuard:
@@ -49,6 +50,7 @@ class BighubGuard:
         outcome_reporting: Whether outcomes are reported.
         memory_enabled: Whether the calls of each turn are sent to BIGHUB's memory.
         on_decision: Called with the event of each decision, see `bighub_langgraph.core.reporting`.
+        telemetry: What OpenTelemetry is shown, where the application has set a provider.
         decision_mode: "submit" or "submit_payload", for tools whose policy names neither.
         retries: Further tries of an evaluation after a fault that may pass.
         evaluate_timeout: How many seconds an evaluation may take, with all its tries; the embedded
@@ -76,6 +78,7 @@ class BighubGuard:
         outcome_reporting: bool = True,
         memory_enabled: bool = True,
         on_decision: DecisionCallback | None = None,
+        telemetry: Telemetry | None = None,
         decision_mode: DecisionMode = "submit",
         retries: int = 2,
         evaluate_timeout: float = EVALUATE_TIMEOUT,
@@ -99,6 +102,7 @@ class BighubGuard:
         clients = open_clients(bighub, retries=retries, evaluate_timeout=evaluate_timeout)
         self.journal, self._owns_journal = open_journal(journal)
         self.notifications = notifications.start(self.journal) if notifications else None
+        self.telemetry = telemetry or Telemetry()
         self.runtime = GuardRuntime.build(
             settings,
             clients,
@@ -110,6 +114,7 @@ class BighubGuard:
             schedule_notification=(
                 self.notifications.schedule if self.notifications else schedule_nothing
             ),
+            telemetry=self.telemetry,
         )
 
     @property
@@ -187,6 +192,7 @@ class BighubGuard:
         """Deliver pending reports for a few seconds, and close what this guard opened."""
         self.runtime.delivery.close()
         self.runtime.clients.close()
+        self.telemetry.close()
         if self.notifications:
             self.notifications.close()
         if self._owns_journal:

@@ -17,7 +17,7 @@ from bighub_langgraph.concurrency import (
 )
 from bighub_langgraph.core.models import CallRecord, State
 from bighub_langgraph.core.policy import GuardSettings
-from bighub_langgraph.core.ports import JournalPort, Ports, schedule_nothing
+from bighub_langgraph.core.ports import JournalPort, Ports, TelemetryPort, schedule_nothing
 from bighub_langgraph.core.reporting import ReportingConfig, build_event
 from bighub_langgraph.delivery_worker import DeliveryWorker
 from bighub_langgraph.thread_pool import gather_in_threads
@@ -60,6 +60,7 @@ class GuardRuntime:
         clock: Callable[[], float],
         on_decision: DecisionCallback | None = None,
         schedule_notification: Callable[[], None] = schedule_nothing,
+        telemetry: TelemetryPort | None = None,
     ) -> Self:
         """Build the ports over clients and a journal."""
         ports = Ports(
@@ -73,6 +74,7 @@ class GuardRuntime:
             monotonic=time.monotonic,
             sleep=_sleep,
             schedule_notification=schedule_notification,
+            telemetry=telemetry,
         )
         async_ports = Ports(
             engine=clients.build_async_engine(retries),
@@ -85,6 +87,7 @@ class GuardRuntime:
             monotonic=time.monotonic,
             sleep=asyncio.sleep,
             schedule_notification=schedule_notification,
+            telemetry=telemetry,
         )
         return cls._with_delivery(settings, clients, ports, async_ports, on_decision)
 

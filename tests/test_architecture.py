@@ -19,6 +19,7 @@ NAME = "bighub_langgraph"
 # From the lowest to the highest; a module may import from its own layer and from lower ones.
 LAYERS = (
     ("core", "circuit_breaker", "concurrency", "testing", "thread_pool"),
+    ("telemetry", "telemetry_attributes"),
     ("sql_engines", "sqldb"),
     ("journal", "bighub", "local"),
     ("delivery_schedule", "delivery_worker"),

@@ -331,7 +331,10 @@ def build_answer_schema(call: PendingApproval) -> dict[str, Any]:
 
 async def record_answer(record: CallRecord, approval: Approval, ports: Ports) -> CallRecord:
     """Record a person's answer. The first one wins; returns the journal's record."""
-    return await ports.transition_or_load(record.key, AnswerGiven(approval))
+    answered = await ports.transition_or_load(record.key, AnswerGiven(approval))
+    if (telemetry := ports.active_telemetry) is not None and answered.approval == approval:
+        telemetry.add_answer(answered)
+    return answered
 
 
 async def cancel_call(record: CallRecord, reason: str, ports: Ports) -> CallRecord:

@@ -93,7 +93,12 @@ async def _run_claimed(
 ) -> ExecutionResult:
     ending: ToolFinished | ToolPaused | None = None
     try:
-        ending = await run(claimed)
+        if (telemetry := ports.active_telemetry) is None:
+            ending = await run(claimed)
+        else:
+            with telemetry.execution(claimed) as add_outcome:
+                ending = await run(claimed)
+                add_outcome(ending.result if isinstance(ending, ToolFinished) else None)
         return await _record_ending(claimed, ending, owner, ports)
     except BaseException as error:
         # Cancelled or interrupted. Inside the tool: whether it took effect is unknown. After the

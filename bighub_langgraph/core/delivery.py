@@ -134,7 +134,7 @@ class _Batch:
         if not reports:
             return
         try:
-            await _SENDERS[ReportKind(reports[0].kind)](reports, self._ports)
+            await _send_traced(ReportKind(reports[0].kind), reports, self._ports)
         except Exception as error:
             if isinstance(error, BighubGuardError) and not isinstance(error, EngineError):
                 raise  # the journal's
@@ -251,6 +251,15 @@ _SENDERS = {
     ReportKind.OUTCOME: _send_outcomes,
     ReportKind.MEMORY: _send_memory,
 }
+
+
+async def _send_traced(kind: ReportKind, reports: Sequence[QueuedReport], ports: Ports) -> None:
+    if (telemetry := ports.active_telemetry) is None:
+        await _SENDERS[kind](reports, ports)
+        return
+    records = await ports.find([report.key for report in reports])
+    with telemetry.report(kind.value, list(records.values())):
+        await _SENDERS[kind](reports, ports)
 
 
 async def _outcome_body(leased: QueuedReport, ports: Ports) -> Mapping[str, Any]:

@@ -5,6 +5,7 @@ The flow is written once, for sync and async callers; see `bighub_langgraph.core
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 from bighub_langgraph.core.decision import fallback_decision, parse_decision, resolve_verdict
@@ -23,7 +24,7 @@ from bighub_langgraph.core.policy import (
     build_evaluation_request,
     build_requirement,
 )
-from bighub_langgraph.core.ports import Ports
+from bighub_langgraph.core.ports import EvaluationItem, Ports, TelemetryPort
 
 log = logging.getLogger("bighub_langgraph")
 
@@ -43,6 +44,10 @@ class EditedCall:
     call: ToolCall
     approval: Approval
     edited_from: str
+
+
+# A new record, and the call it is about.
+Undecided = tuple[CallRecord, ToolCall | EditedCall]
 
 
 async def evaluate_calls(
@@ -71,10 +76,15 @@ async def evaluate_calls(
         for record, call in zip(proposed, calls, strict=True)
         if isinstance(record, CallRecord) and record.key not in records
     ]
+    telemetry = ports.active_telemetry if undecided else None
+    if telemetry is not None:
+        undecided = await _start_traces(undecided, telemetry, ports)
     decided = await _decide_all(undecided, settings, ports, requested_by)
     stored = await ports.insert(decided) if decided else []
     for new_record, record in zip(decided, stored, strict=True):
         records[record.key] = record
+        if telemetry is not None:
+            telemetry.end_evaluation(record)
         if record is new_record:
             on_new(record)
     return [records[item.key] if isinstance(item, CallRecord) else item for item in proposed]
@@ -84,11 +94,26 @@ async def evaluate_request(
     request: EvaluationRequest, key: str, settings: GuardSettings, ports: Ports
 ) -> Decision:
     """Evaluate one request. Every failure becomes a decision that gives it as its reason."""
-    try:
-        response = await ports.engine.evaluate(request, key)
-    except EngineError as error:
-        response = error
-    return _decision_from(response, request, settings)
+    with _trace_evaluation([(request, key)], ports) as add_decisions:
+        try:
+            response = await ports.engine.evaluate(request, key)
+        except EngineError as error:
+            response = error
+        decision = _decision_from(response, request, settings)
+        add_decisions([decision])
+        return decision
+
+
+def _trace_evaluation(
+    items: Sequence[EvaluationItem], ports: Ports
+) -> AbstractContextManager[Callable[[Sequence[Decision]], object]]:
+    telemetry = ports.active_telemetry
+    if telemetry is None:
+        return _NOT_TRACED
+    return telemetry.evaluation([(key, request.action) for request, key in items])
+
+
+_NOT_TRACED = nullcontext[Callable[[Sequence[Decision]], object]](len)
 
 
 def _decision_from(
@@ -120,8 +145,22 @@ def _propose(
         return RefusedCall(call, error)
 
 
+async def _start_traces(
+    undecided: Sequence[Undecided], telemetry: TelemetryPort, ports: Ports
+) -> list[Undecided]:
+    """Start the traces of calls; that of an edited call belongs to the call that was edited."""
+    edited = [item.edited_from for _, item in undecided if isinstance(item, EditedCall)]
+    originals = await ports.find(edited) if edited else {}
+    traced: list[Undecided] = []
+    for record, item in undecided:
+        original = originals.get(item.edited_from) if isinstance(item, EditedCall) else None
+        origin = original.trace_context if original is not None else None
+        traced.append((telemetry.start_call(record, origin), item))
+    return traced
+
+
 async def _decide_all(
-    undecided: Sequence[tuple[CallRecord, ToolCall | EditedCall]],
+    undecided: Sequence[Undecided],
     settings: GuardSettings,
     ports: Ports,
     requested_by: str,
@@ -134,11 +173,13 @@ async def _decide_all(
             [evaluate_request(*request, settings, ports) for request in requests]
         )
     else:
-        responses = await evaluate_batch(requests)
-        decisions = [
-            _decision_from(response, request, settings)
-            for response, (request, _) in zip(responses, requests, strict=True)
-        ]
+        with _trace_evaluation(requests, ports) as add_decisions:
+            responses = await evaluate_batch(requests)
+            decisions = [
+                _decision_from(response, request, settings)
+                for response, (request, _) in zip(responses, requests, strict=True)
+            ]
+            add_decisions(decisions)
     return [
         _with_decision(record, item, decision, settings, ports.clock(), requested_by)
         for (record, item), decision in zip(undecided, decisions, strict=True)

@@ -344,6 +344,7 @@ class CallRecord(NamedTuple):
         version: Grows with every transition; the journal compares it before it writes.
         root_checkpoint: The checkpoint of the thread's own graph whose task made the call in a
             subgraph; None for other calls. A new message that follows it ends that task.
+        trace_context: The W3C trace context of the call's span; None where calls are not traced.
     """
 
     key: str
@@ -366,6 +367,7 @@ class CallRecord(NamedTuple):
     requirement: ApprovalRequirement = ApprovalRequirement()
     votes: tuple[Approval, ...] = ()
     root_checkpoint: str | None = None
+    trace_context: Mapping[str, str] | None = None
 
     @classmethod
     def of(

@@ -1,12 +1,13 @@
 """The ports of the flows: an engine, a journal, delivery, and ways to run work concurrently."""
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from bighub_langgraph.core.errors import InvalidTransition
 from bighub_langgraph.core.lifecycle import Event
-from bighub_langgraph.core.models import CallRecord, EvaluationRequest
+from bighub_langgraph.core.models import CallRecord, Decision, EvaluationRequest, ToolOutcome
 from bighub_langgraph.core.reporting import ReportingConfig
 
 # How long memory events wait for the other calls of their turn, in seconds.
@@ -260,6 +261,43 @@ class NotificationsPort(Protocol):
         ...
 
 
+class TelemetryPort(Protocol):
+    """Traces and counts what happens to calls. It is used while it `is_on`, and never raises."""
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is traced or counted."""
+        ...
+
+    def start_call(self, record: CallRecord, origin: Mapping[str, str] | None = None) -> CallRecord:
+        """Return a new record with its trace context; `origin` is that of the call it edits."""
+        ...
+
+    def evaluation(
+        self, calls: Sequence[tuple[str, str]]
+    ) -> AbstractContextManager[Callable[[Sequence[Decision]], object]]:
+        """Trace the evaluation of calls, given by key and tool; takes the decisions."""
+        ...
+
+    def end_evaluation(self, record: CallRecord) -> None:
+        """Trace what was decided about a call."""
+        ...
+
+    def execution(
+        self, record: CallRecord
+    ) -> AbstractContextManager[Callable[[ToolOutcome | None], object]]:
+        """Trace the run of a tool; takes its outcome, None where it paused."""
+        ...
+
+    def report(self, kind: str, records: Sequence[CallRecord]) -> AbstractContextManager[None]:
+        """Trace the delivery of a report of each of these calls."""
+        ...
+
+    def add_answer(self, record: CallRecord) -> None:
+        """Trace that a person has answered."""
+        ...
+
+
 async def _deliver_nothing(_: str | None) -> None:
     """Leave the reports in the outbox."""
 
@@ -282,6 +320,7 @@ class Ports:
         deliver: Starts the delivery of a turn's reports, or of all with None; never raises.
         schedule_delivery: Schedules a fallback delivery in case no later step starts one.
         schedule_notification: Schedules a message to the people that a call waits for.
+        telemetry: Traces and counts; see `active_telemetry`.
     """
 
     engine: EnginePort
@@ -296,6 +335,13 @@ class Ports:
     deliver: Callable[[str | None], Awaitable[None]] = _deliver_nothing
     schedule_delivery: Callable[[], None] = schedule_nothing
     schedule_notification: Callable[[], None] = schedule_nothing
+    telemetry: TelemetryPort | None = None
+
+    @property
+    def active_telemetry(self) -> TelemetryPort | None:
+        """What traces and counts; None while nothing is."""
+        telemetry = self.telemetry
+        return telemetry if telemetry is not None and telemetry.is_on else None
 
     def find(self, keys: Sequence[str]) -> Awaitable[dict[str, CallRecord]]:
         """Return the records that exist, by key."""

@@ -203,6 +203,7 @@ def _parse_record(row: Mapping[str, Any]) -> CallRecord:
         expires_at=row["expires_at"],
         version=row["version"],
         root_checkpoint=body["root_checkpoint"],
+        trace_context=body.get("trace_context"),
     )
 
 
@@ -226,8 +227,9 @@ def to_storable(text: str) -> str:
 
 def _body(record: CallRecord) -> dict[str, Any]:
     names = {name: getattr(record, name) for name in _NAMES}
-    decision = record.decision
+    decision, trace_context = record.decision, record.trace_context
     return {
+        **({"trace_context": dict(trace_context)} if trace_context else {}),
         "request": vars(record.request),
         "decision": decision and {"reply": decision.reply, "fault": decision.fault},
         "edited_from": record.edited_from,

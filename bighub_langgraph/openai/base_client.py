@@ -45,6 +45,7 @@ from bighub_langgraph.openai.run_verification import (
 from bighub_langgraph.openai.settings import ClientSettings
 from bighub_langgraph.openai.tool_runner import ToolRunner
 from bighub_langgraph.openai.tools import Tool, ToolRegistration, check_tool_call
+from bighub_langgraph.telemetry import Telemetry
 
 log = logging.getLogger("bighub_langgraph")
 Json = dict[str, Any]
@@ -280,10 +281,17 @@ def _open_runtime(client: ClientSettings) -> tuple[GuardRuntime, list[Any]]:
         decision_mode=client.decision_mode,  # type: ignore[arg-type]  # checked by the settings
     )
     settings, reporting = _merge_settings(client, settings, ReportingConfig())
+    telemetry = client.telemetry or Telemetry()
     runtime = GuardRuntime.build(
-        settings, clients, journal, reporting, retries=retries, clock=time.time
+        settings,
+        clients,
+        journal,
+        reporting,
+        retries=retries,
+        clock=time.time,
+        telemetry=telemetry,
     )
-    return runtime, [clients, journal] if is_opened else [clients]
+    return runtime, [clients, telemetry, *([journal] if is_opened else [])]
 
 
 def _merge_settings(

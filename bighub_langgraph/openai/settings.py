@@ -9,6 +9,7 @@ from bighub_langgraph import __version__
 from bighub_langgraph.bighub.limits import EVALUATE_TIMEOUT
 from bighub_langgraph.core.ports import JournalPort
 from bighub_langgraph.openai.errors import AdapterConfigurationError
+from bighub_langgraph.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from bighub_langgraph.guard import BighubGuard
@@ -58,6 +59,7 @@ class ClientSettings:
         provider_circuit_breaker_reset_seconds: How long no request is sent.
         evaluate_retries: How often an evaluation is retried.
         evaluate_timeout: How many seconds an evaluation may take, with all its tries.
+        telemetry: What OpenTelemetry is shown, where the application has set a provider.
         guard: A `BighubGuard` to share: its engine, journal, policies and settings.
         journal: A `Journal`, its path or URL. With a durable one, stopped runs are resumed in other
             processes, once.
@@ -96,6 +98,7 @@ class ClientSettings:
     provider_circuit_breaker_reset_seconds: float = 30.0
     evaluate_retries: int = 2
     evaluate_timeout: float = EVALUATE_TIMEOUT
+    telemetry: Telemetry | None = None
     guard: "BighubGuard | None" = None
     journal: JournalPort | str | PathLike[str] | None = None
     signing_key: str | bytes | None = None
@@ -121,9 +124,10 @@ class ClientSettings:
                 "pass bighub_client= or bighub=, which mean the same, not both"
             )
         engine = (self.bighub_client, self.bighub, self.bighub_api_key or None, self.journal)
-        if self.guard is not None and any(value is not None for value in engine):
+        own = (*engine, self.telemetry)
+        if self.guard is not None and any(value is not None for value in own):
             raise AdapterConfigurationError(
-                "guard= brings its own BIGHUB and journal: pass only the guard"
+                "guard= brings its own BIGHUB, journal and telemetry: pass only the guard"
             )
 
 

@@ -58,7 +58,16 @@ class ToolRunner:
 
     async def run_read_only(self, tool: Tool, record: CallRecord, bind: Bind) -> ToolOutcome:
         """Run a tool that changes nothing, so that the journal need not know the call."""
-        return (await self._run(tool, bind, lambda _, run_tool: run_tool(record))).result
+
+        async def run(ports: Ports, run_tool: RunTool) -> ToolOutcome:
+            if (telemetry := ports.active_telemetry) is None:
+                return (await run_tool(record)).result
+            with telemetry.execution(record) as add_outcome:
+                outcome = (await run_tool(record)).result
+                add_outcome(outcome)
+                return outcome
+
+        return await self._run(tool, bind, run)
 
     async def _run(self, tool: Tool, bind: Bind, flow: Flow[T]) -> T:
         """Call a flow with the ports to use and a function that runs the tool for a record."""
