@@ -3,10 +3,10 @@
     python docs/pictures/inbox.py docs/pictures
 
 A support desk's agent with a scripted model and the embedded engine asks about four calls, and
-`bighub-langgraph inbox` serves them. Needs the extra `inbox`, playwright, and a chromium, whose path
-is in BIGHUB_CHROMIUM or found by its name.
+`bighub-langgraph inbox` serves them. Needs the extra `inbox`, playwright, and chromium, which is
+installed or named by BIGHUB_CHROMIUM.
 """
-# ruff: noqa: INP001, T201 - a script, which prints
+# ruff: noqa: ARG002, INP001, S101, S603, T201 - a script, which prints and starts our own program
 
 import os
 import re
