@@ -7,15 +7,14 @@ Names follow OpenTelemetry's semantic conventions for generative AI; BIGHUB's ow
 
 import atexit
 import json
-import logging
 import sys
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from bighub_langgraph import __version__
 from bighub_langgraph.core.models import CallRecord, Decision, State, ToolFailed, ToolOutcome
@@ -26,16 +25,19 @@ from bighub_langgraph.telemetry_attributes import (
     error_type,
     verdict_attributes,
 )
+from bighub_langgraph.telemetry_spans import (
+    SCOPE,
+    has_provider,
+    never_raise,
+    set_error,
+    to_carrier,
+    to_context,
+    use_span,
+)
 
 if TYPE_CHECKING:
-    from opentelemetry.context import Context
     from opentelemetry.trace import Span
 
-log = logging.getLogger("bighub_langgraph")
-P = ParamSpec("P")
-T = TypeVar("T")
-
-SCOPE = "bighub_langgraph"
 # The span of a call whose tool has not started is ended after so many seconds: the tool may start
 # much later, after the approval of another call, or in another process.
 LONGEST_OPEN = 60.0
@@ -46,20 +48,6 @@ TOOL_MARKS = {
     "openinference.span.kind": "TOOL",
     "traceloop.span.kind": "tool",
 }
-
-
-def _never_raise(function: Callable[P, T]) -> Callable[P, T | None]:
-    """Return a function that logs what it would raise: no call fails because of its trace."""
-
-    @wraps(function)
-    def run(*args: P.args, **kwargs: P.kwargs) -> T | None:
-        try:
-            return function(*args, **kwargs)
-        except Exception:
-            log.exception("telemetry raised; the call goes on without it")
-            return None
-
-    return run
 
 
 class Telemetry:
@@ -84,7 +72,7 @@ class Telemetry:
     def is_on(self) -> bool:
         """Whether there is a provider."""
         if not self._is_on and "opentelemetry.trace" in sys.modules:
-            self._is_on = bool(_has_provider())
+            self._is_on = bool(has_provider())
         return self._is_on
 
     # -- what happens to a call --------------------------------------------------------------------
@@ -104,10 +92,10 @@ class Telemetry:
         spans = [self._start_evaluation(*call) for call in calls]
         with ExitStack() as stack:
             for span in reversed(spans):  # the first one is the current one
-                stack.enter_context(_use_span(span))
+                stack.enter_context(use_span(span))
             yield partial(_add_decisions, spans)
 
-    @_never_raise
+    @never_raise
     def end_evaluation(self, record: CallRecord) -> None:
         """Add the decision to the span of a call, and end it unless the tool starts next."""
         span = _find_foreign_span(record) or self._find_open(record.key)
@@ -122,7 +110,7 @@ class Telemetry:
         """Trace the run of a tool; yields what takes its outcome, None where it paused."""
         foreign = _find_foreign_span(record)
         span = self._start_execution(record, foreign)
-        with _use_span(span, ends=foreign is None):
+        with use_span(span, ends=foreign is None):
             yield partial(_add_outcome, span)
 
     @contextmanager
@@ -130,10 +118,10 @@ class Telemetry:
         """Trace the delivery of a report of each of these calls."""
         with ExitStack() as stack:
             for record in records:
-                stack.enter_context(_use_span(self._start_report(kind, record)))
+                stack.enter_context(use_span(self._start_report(kind, record)))
             yield
 
-    @_never_raise
+    @never_raise
     def add_answer(self, record: CallRecord) -> None:
         """Trace how long a call has waited for the person who answered, in the call's own trace."""
         from opentelemetry import trace
@@ -144,7 +132,7 @@ class Telemetry:
         current, origin = trace.get_current_span().get_span_context(), record.trace_context
         span = self._tracer().start_span(
             "bighub.approval",
-            context=_to_context(origin) if origin else None,
+            context=to_context(origin) if origin else None,
             links=[trace.Link(current)] if current.is_valid and origin else None,
             start_time=_nanoseconds(record.created_at),
             attributes={**self._call_attributes(record), **approval_attributes(record)},
@@ -164,7 +152,7 @@ class Telemetry:
 
         return trace.get_tracer(SCOPE, __version__, self._tracer_provider)
 
-    @_never_raise
+    @never_raise
     def _start_call(self, record: CallRecord, origin: Mapping[str, str] | None) -> CallRecord:
         span = _find_foreign_span(record)
         if span is None:
@@ -172,9 +160,9 @@ class Telemetry:
             self._keep_open(record.key, span)
         else:
             span.set_attributes(self._call_attributes(record))
-        return record._replace(trace_context=_to_carrier(span))
+        return record._replace(trace_context=to_carrier(span))
 
-    @_never_raise
+    @never_raise
     def _start_evaluation(self, key: str, tool: str) -> "Span":
         from opentelemetry import trace
 
@@ -188,7 +176,7 @@ class Telemetry:
         )
         return span
 
-    @_never_raise
+    @never_raise
     def _start_execution(self, record: CallRecord, foreign: "Span | None") -> "Span":
         """Return the span in which a tool runs, with what is known when it starts."""
         own = self._take(record.key)
@@ -207,7 +195,7 @@ class Telemetry:
         )
         return span
 
-    @_never_raise
+    @never_raise
     def _start_report(self, kind: str, record: CallRecord) -> "Span":
         from opentelemetry import trace
 
@@ -221,7 +209,7 @@ class Telemetry:
         origin = record.trace_context
         span: Span = self._tracer().start_span(
             "bighub.report",
-            context=_to_context(origin) if origin else None,
+            context=to_context(origin) if origin else None,
             kind=trace.SpanKind.CLIENT,
             attributes=attributes,
         )
@@ -231,7 +219,7 @@ class Telemetry:
         """Start the span of a call under the current span, linked to its origin, or under that."""
         from opentelemetry import trace
 
-        stored = _to_context(origin) if origin else None
+        stored = to_context(origin) if origin else None
         has_parent = trace.get_current_span().get_span_context().is_valid
         links = None
         if stored is not None and has_parent:
@@ -287,74 +275,34 @@ class Telemetry:
                 atexit.unregister(self.close)
             return span
 
-    @_never_raise
+    @never_raise
     def _end(self, key: str) -> None:
         if (span := self._take(key)) is not None:
             span.end()
 
 
-@contextmanager
-def _use_span(span: "Span | None", *, ends: bool = True) -> Iterator[None]:
-    """Make a span the current one within a block, and end it with the block."""
-    token = None if span is None else _attach(span)
-    try:
-        yield
-    except BaseException as error:
-        if span is not None:
-            _set_error(span, type(error).__qualname__)
-        raise
-    finally:
-        if span is not None:
-            _leave(span, token, ends=ends)
-
-
-@_never_raise
-def _attach(span: "Span") -> Any:
-    from opentelemetry import context, trace
-
-    return context.attach(trace.set_span_in_context(span))
-
-
-@_never_raise
-def _leave(span: "Span", token: Any, *, ends: bool) -> None:
-    from opentelemetry import context
-
-    if token is not None:
-        context.detach(token)
-    if ends:
-        span.end()
-
-
-@_never_raise
-def _set_error(span: "Span", kind: str) -> None:
-    from opentelemetry.trace import StatusCode
-
-    span.set_attribute("error.type", kind)
-    span.set_status(StatusCode.ERROR)
-
-
-@_never_raise
+@never_raise
 def _add_decisions(spans: Sequence["Span | None"], decisions: Sequence[Decision]) -> None:
     for span, decision in zip(spans, decisions, strict=True):
         if span is None:
             continue
         span.set_attributes(decision_attributes(decision))
         if decision.fault:
-            _set_error(span, decision.fault)
+            set_error(span, decision.fault)
 
 
-@_never_raise
+@never_raise
 def _add_outcome(span: "Span | None", outcome: ToolOutcome | None) -> None:
     if span is None:
         return
     status = "paused" if outcome is None else "executed"
     if isinstance(outcome, ToolFailed):
         status = "tool_error"
-        _set_error(span, error_type(outcome))
+        set_error(span, error_type(outcome))
     span.set_attribute("bighub.status", status)
 
 
-@_never_raise
+@never_raise
 def _find_foreign_span(record: CallRecord) -> "Span | None":
     """Return the current span, if another instrumentation made it for this very call."""
     from opentelemetry import trace
@@ -368,31 +316,6 @@ def _find_foreign_span(record: CallRecord) -> "Span | None":
 
 
 _MARKS = tuple(TOOL_MARKS.items())
-
-
-@_never_raise
-def _has_provider() -> bool:
-    """Whether the application has set a provider; those of the API itself do nothing."""
-    from opentelemetry import trace
-
-    return not type(trace.get_tracer_provider()).__module__.startswith("opentelemetry.trace")
-
-
-def _to_carrier(span: "Span") -> dict[str, str]:
-    from opentelemetry import trace
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
-    carrier: dict[str, str] = {}
-    # Not the application's propagators: baggage may hold secrets, and the carrier is stored.
-    TraceContextTextMapPropagator().inject(carrier, trace.set_span_in_context(span))
-    return carrier
-
-
-def _to_context(carrier: Mapping[str, str]) -> "Context":
-    from opentelemetry.context import Context
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
-    return TraceContextTextMapPropagator().extract(carrier, Context())
 
 
 def _nanoseconds(seconds: float) -> int:

@@ -19,8 +19,11 @@ from bighub_langgraph import (
     Telemetry,
     create_guarded_agent,
 )
+from bighub_langgraph.approvals.cards import Approver
+from bighub_langgraph.approvals.inbox import ApprovalInbox
 from bighub_langgraph.testing import ScriptedBighub, recommends
 from tests.agents import Runner, ScriptedModel, Shop, asks_for, call
+from tests.engines import Answer, service
 from tests.openai_answers import calls, says
 from tests.openai_runtime import CLIENT_KINDS, runtime
 from tests.openai_server import ResponsesServer
@@ -63,6 +66,12 @@ def agent(
     middleware: Any = [BighubMiddleware(guard)]
     graph = create_agent(model, shop.tools(), middleware=middleware, checkpointer=saver)
     return graph, guard, shop
+
+
+def run_python(code: str) -> str:
+    """What a program prints in a process of its own."""
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def test_a_call_is_a_span_with_its_evaluation_and_its_reports(
@@ -340,6 +349,72 @@ def test_a_tool_that_only_reads_is_a_span_too(
     assert attributes(spans.single("execute_tool look"))["bighub.status"] == "executed"
 
 
+# -- other services --------------------------------------------------------------------------------
+
+
+def test_the_trace_of_an_evaluation_is_passed_on_to_bighub(runner: Runner, spans: Spans) -> None:
+    with service(Answer()) as bighub:
+        graph, guard, _ = agent("graph", spans, bighub.url, REFUND)
+        runner.run(graph, PLEASE)
+        guard.close()
+    context = spans.single("bighub.evaluate").get_span_context()
+    assert context is not None
+    _, headers, _ = bighub.requests[0]
+    _, trace, parent, _ = headers["traceparent"].split("-")
+    assert (int(trace, 16), int(parent, 16)) == (context.trace_id, context.span_id)
+
+
+def test_an_answer_in_the_inbox_belongs_to_the_trace_of_the_call(
+    runner: Runner, spans: Spans, tmp_path: Path
+) -> None:
+    journal = Journal(tmp_path / "calls.db")
+    bighub = ScriptedBighub("review_recommended")
+    graph, guard, _ = agent("graph", spans, bighub, REFUND, journal=journal)
+    runner.run(graph, PLEASE)
+    inbox = ApprovalInbox(journal, telemetry=spans.telemetry())
+    [card] = inbox.list()
+    with spans.tracer.start_as_current_span("POST /answers"):
+        inbox.answer(
+            card.key,
+            "reject",
+            approver=Approver("ann", verified=True, roles=frozenset({"approver"})),
+        )
+    guard.close()
+    journal.close()
+    answer = spans.single("bighub.approval")
+    assert is_child(answer, spans.single("execute_tool refund"))
+    assert is_linked(answer, spans.single("POST /answers"))
+    assert attributes(answer)["bighub.approval.state"] == "rejected"
+    assert attributes(answer)["bighub.approval.verified"] is True
+
+
+SERVED = """
+import asyncio, httpx
+from opentelemetry import trace
+from bighub_langgraph.local.engine import Engine
+from bighub_langgraph.local.server.http_app import create_app
+from tests.traces import Spans
+
+async def main():
+    with Engine("sqlite://") as engine:
+        transport = httpx.ASGITransport(create_app(engine))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            header = f"00-{'a' * 32}-{'b' * 16}-01"
+            body = {"action": "refund", "actor": "AI_AGENT"}
+            await client.post("/actions/evaluate", json=body, headers={"traceparent": header})
+
+spans = Spans()
+trace.set_tracer_provider(spans.provider)
+asyncio.run(main())
+[span] = spans.ended
+print(span.name, f"{span.parent.trace_id:x}", f"{span.parent.span_id:x}", span.kind.name)
+"""
+
+
+def test_a_request_to_the_server_belongs_to_the_trace_of_its_caller() -> None:
+    assert run_python(SERVED).split() == ["POST", "/actions/evaluate", "a" * 32, "b" * 16, "SERVER"]
+
+
 # -- off -------------------------------------------------------------------------------------------
 
 OFF = """
@@ -365,8 +440,7 @@ with BighubGuard(bighub=ScriptedBighub()) as guard:
 
 
 def test_calls_run_without_the_package() -> None:
-    done = subprocess.run([sys.executable, "-c", OFF], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["refunded False"]
+    assert run_python(OFF).splitlines() == ["refunded False"]
 
 
 def test_a_guard_does_not_import_the_package() -> None:
@@ -376,14 +450,12 @@ def test_a_guard_does_not_import_the_package() -> None:
         "BighubGuard(bighub=ScriptedBighub()).evaluate('refund', {});"
         "print('opentelemetry' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
+    assert run_python(code).strip() == "False"
 
 
 def test_the_api_alone_is_no_provider() -> None:
     code = "import opentelemetry.trace, bighub_langgraph as b; print(b.Telemetry().is_on)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
+    assert run_python(code).strip() == "False"
 
 
 def test_the_providers_of_the_application_are_used() -> None:
@@ -392,5 +464,4 @@ def test_the_providers_of_the_application_are_used() -> None:
         "from opentelemetry.sdk.trace import TracerProvider;"
         "trace.set_tracer_provider(TracerProvider()); print(t.is_on)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "True"
+    assert run_python(code).strip() == "True"

@@ -25,6 +25,7 @@ from bighub_langgraph.core.reporting import ReportingConfig
 from bighub_langgraph.core.votes import find_objection, missing_approvals
 from bighub_langgraph.journal.admin import ApprovalView, HistoryEntry
 from bighub_langgraph.journal.sql import Journal
+from bighub_langgraph.telemetry import Telemetry
 
 # How many calls are read to filter and sort them.
 MAX_CARDS = 10_000
@@ -78,14 +79,20 @@ class ApprovalInbox:
     Args:
         journal: A journal on SQL, its path or its URL.
         clock: Returns seconds since the epoch.
+        telemetry: What OpenTelemetry is shown of the answers.
     """
 
     def __init__(
-        self, journal: Journal | str | PathLike[str], *, clock: Callable[[], float] = time.time
+        self,
+        journal: Journal | str | PathLike[str],
+        *,
+        clock: Callable[[], float] = time.time,
+        telemetry: Telemetry | None = None,
     ) -> None:
         self._owns_journal = not isinstance(journal, Journal)
         self.journal = journal if isinstance(journal, Journal) else Journal(journal)
         self._clock = clock
+        self._telemetry = telemetry or Telemetry()
 
     def list(
         self,
@@ -284,10 +291,12 @@ class ApprovalInbox:
             if card.outcome_unknown and record.state is State.RUNNING:
                 lost = OwnerLost(record.owner or "", "the process that ran it is gone")
                 self.journal.transition(card.key, lost, reporting)
-            self.journal.transition(card.key, event, reporting)
+            answered = self.journal.transition(card.key, event, reporting)
         except InvalidTransition as error:
             _check_waiting(self.get(card.key), self._clock())
             raise StaleVersion(_STALE) from error
+        if not card.outcome_unknown and answered.approval == approval and self._telemetry.is_on:
+            self._telemetry.add_answer(answered)
 
 
 _STALE = "the call has changed since it was shown; look at it again"

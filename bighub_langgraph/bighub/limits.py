@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from bighub_langgraph.circuit_breaker import CircuitBreaker
 from bighub_langgraph.core.errors import EngineRequestError, EngineUnavailable
 from bighub_langgraph.core.jsonable import MAPPING, truncate
+from bighub_langgraph.telemetry_spans import trace_headers
 
 T = TypeVar("T")
 Json = dict[str, Any]
@@ -119,6 +120,7 @@ def limited_clients() -> tuple[Any, Any]:
 
     class Client(httpx.Client):
         def send(self, request: Any, **options: Any) -> Any:
+            request.headers.update(trace_headers())
             deadline, content = monotonic() + REQUEST_TIMEOUT, bytearray()
             response = super().send(request, **{**options, "stream": True})
             with closing(response):
@@ -129,6 +131,7 @@ def limited_clients() -> tuple[Any, Any]:
 
     class AsyncClient(httpx.AsyncClient):
         async def send(self, request: Any, **options: Any) -> Any:
+            request.headers.update(trace_headers())
             deadline, content = monotonic() + REQUEST_TIMEOUT, bytearray()
             response = await super().send(request, **{**options, "stream": True})
             async with aclosing(response):

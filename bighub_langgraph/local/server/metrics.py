@@ -12,6 +12,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from bighub_langgraph.telemetry_spans import server_span
+
 log = logging.getLogger("bighub_langgraph.server")
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 
@@ -75,23 +77,28 @@ class RequestLogMiddleware:
                 status = message["status"]
             await send(message)
 
-        try:
-            await self._app(scope, receive, send_and_note_status)
-        finally:
-            seconds = perf_counter() - start
-            method, route = scope["method"], str(getattr(scope.get("route"), "path", "none"))
-            if method not in list(HTTPMethod):  # a client may invent any number of them
-                method = "other"
-            self._metrics.requests.labels(method, route, str(status)).inc()
-            self._metrics.seconds.observe(seconds)
-            client = scope.get("client")
-            line = {
-                "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
-                "client": client and client[0],
-                "method": method,
-                "route": route,
-                "status": status,
-                "ms": round(seconds * 1e3, 2),
-                "key_id": scope.get("state", {}).get("key_id"),
-            }
-            log.info(json.dumps(line))
+        with server_span(scope["headers"]) as add_response:
+            try:
+                await self._app(scope, receive, send_and_note_status)
+            finally:
+                seconds = perf_counter() - start
+                method, route = scope["method"], str(getattr(scope.get("route"), "path", "none"))
+                if method not in list(HTTPMethod):  # a client may invent any number of them
+                    method = "other"
+                add_response(method, route, status)
+                self._record(scope, method, route, status, seconds)
+
+    def _record(self, scope: Scope, method: str, route: str, status: int, seconds: float) -> None:
+        self._metrics.requests.labels(method, route, str(status)).inc()
+        self._metrics.seconds.observe(seconds)
+        client = scope.get("client")
+        line = {
+            "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "client": client and client[0],
+            "method": method,
+            "route": route,
+            "status": status,
+            "ms": round(seconds * 1e3, 2),
+            "key_id": scope.get("state", {}).get("key_id"),
+        }
+        log.info(json.dumps(line))
