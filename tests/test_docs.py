@@ -87,6 +87,14 @@ def test_every_link_between_pages_has_a_target() -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_every_module_on_the_page_about_the_architecture_exists() -> None:
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    names = re.findall(r"`((?:\w+/)*\w+(?:\.py|/))`", text)
+    places = (Path(bighub_langgraph.__file__).parent, ROOT)
+    assert len(names) > 30
+    assert [name for name in names if not any((place / name).exists() for place in places)] == []
+
+
 # The reference
 
 
