@@ -127,3 +127,19 @@ def test_a_notebook_starts_with_a_title(path: Path) -> None:
     first = json.loads(path.read_text(encoding="utf-8"))["cells"][0]
     assert first["cell_type"] == "markdown"
     assert "".join(first["source"]).startswith("# ")
+
+
+@notebooks
+def test_the_first_cell_of_a_notebook_says_what_is_needed(path: Path) -> None:
+    first = json.loads(path.read_text(encoding="utf-8"))["cells"][0]
+    assert "**What you need**" in "".join(first["source"])
+    assert "pip install '.[notebooks]'" in "".join(first["source"])
+
+
+@notebooks
+def test_a_notebook_shows_pictures_that_need_no_network(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    text = "\n".join(cell.source for cell in notebook.cells)
+    assert "draw_mermaid" not in text
+    for target in re.findall(r"!\[.*?\]\((\S+?)\)", text):
+        assert (path.parent / target).exists(), target
