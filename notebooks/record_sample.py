@@ -1,4 +1,4 @@
-"""Records one run of `bighub-langgraph demo` in the compact form that `replay` reads.
+"""Records requests of `bighub-langgraph demo` in the compact form that `replay` reads.
 
     python notebooks/record_sample.py notebooks/support_desk_runs.jsonl
 
@@ -8,32 +8,38 @@ how recordings look and lets the notebook run; it measures nothing.
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from langgraph.checkpoint.memory import InMemorySaver
 
 from bighub_langgraph import BighubGuard, create_guarded_agent
-from bighub_langgraph.cli.demo.scenario import REQUESTS, create_shop
 from bighub_langgraph.cli.demo.scripted_model import scripted_model
-from bighub_langgraph.cli.demo.shop import POLICIES, create_tools
-from bighub_langgraph.cli.demo.support_desk import DemoCall, serve_request
+from bighub_langgraph.cli.demo.shop import create_policies, create_tools
+from bighub_langgraph.cli.demo.support_desk import (
+    DemoCall,
+    SimulatedPerson,
+    decide_each,
+    serve_request,
+)
+from bighub_langgraph.cli.demo.world import create_world
+
+DAYS = 2
 
 
 def record_runs() -> list[dict[str, Any]]:
-    """Every request of the demo with the calls it led to and their outcomes."""
+    """The first requests of the demo's world with the calls they led to and their outcomes."""
     runs: list[dict[str, Any]] = []
-    with BighubGuard(bighub="local", domain="shop", tools=POLICIES) as guard:
-        agent = create_guarded_agent(
-            scripted_model, create_tools(create_shop()), guard, checkpointer=InMemorySaver()
-        )
-        for number, request in enumerate(REQUESTS, start=1):
-            name = f"desk-{number}"
-            served = serve_request(agent, number, request, thread_id=name, approve=lambda _: True)
-            # Calls of one turn end in any order: reads first, then by their fields.
-            calls = sorted(
-                served, key=lambda call: (call.verdict is not None, call.tool, str(call.arguments))
-            )
+    world = create_world(seed=0, days=DAYS)
+    policies, tools = create_policies(world.shop), create_tools(world.shop)
+    respond = partial(decide_each, SimulatedPerson(None, approves_all=True))
+    with BighubGuard(bighub="local", domain="shop", tools=policies) as guard:
+        agent = create_guarded_agent(scripted_model, tools, guard, checkpointer=InMemorySaver())
+        for request in world.requests:
+            world.shop.now = request.at
+            name = f"desk-{request.number}"
+            calls = serve_request(agent, request, thread_id=name, respond=respond)
             compact = [to_compact(call) for call in calls]
             runs.append({"trajectory_id": name, "request": request.text, "calls": compact})
     return runs
@@ -46,7 +52,7 @@ def to_compact(call: DemoCall) -> dict[str, Any]:
         "tool": call.tool,
         "arguments": dict(call.arguments),
         "state_changing": state_changing,
-        "error": call.outcome == "FAILURE",
+        "error": call.status == "tool_error",
         "as_intended": not call.is_bad if state_changing else None,
     }
 

@@ -53,12 +53,11 @@ def test_the_demo_goes_on_as_one_answers(tmp_path: Path) -> None:
                     demo.wait(0.05)
         output = demo.stdout.read()
     assert demo.returncode == 0
-    assert "refund_payment" in answered
-    assert "24/24" in output
-    assert "What the outcomes changed" in output
+    assert {"refund_payment", "cancel_order"} <= set(answered)
+    assert "Week by week" in output
 
 
 def test_one_way_to_answer_at_a_time() -> None:
     result = CliRunner().invoke(app, ["demo", "--inbox", "--approve", "yes"])
     assert result.exit_code == 2
-    assert "--approve or --inbox, not both" in result.stderr
+    assert "only one of --approve, --ask and --inbox" in result.stderr

@@ -1,19 +1,26 @@
-"""The demo's scripted model answers from the conversation alone and fits the scenario."""
+"""The demo's scripted model answers from the conversation alone and fits the world."""
 
 import json
-from itertools import chain
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
-from bighub_langgraph.cli.demo.scenario import REQUESTS, Request, create_shop
 from bighub_langgraph.cli.demo.scripted_model import plan_calls, scripted_model
-from bighub_langgraph.cli.demo.shop import Shop, ShopError
+from bighub_langgraph.cli.demo.shop import Customer, Order, Shop, ShopError, create_policies
+from bighub_langgraph.cli.demo.world import create_world
 
 
-def run_model(shop: Shop, request: Request) -> list[AIMessage]:
+def create_shop() -> Shop:
+    orders = {
+        "O-1001": Order("C-1", "mug", 24.90, "delivered", "1 Main Street"),
+        "O-1002": Order("C-1", "lamp", 59.00, "shipped", "1 Main Street"),
+    }
+    return Shop({"C-1": Customer("Ada", days_known=90)}, orders)
+
+
+def run_model(shop: Shop, text: str) -> list[AIMessage]:
     """Let the scripted model and the shop talk until the model calls no more tools."""
-    messages: list[BaseMessage] = [HumanMessage(f"{request.customer}: {request.text}")]
+    messages: list[BaseMessage] = [HumanMessage(text)]
     while not (isinstance(messages[-1], AIMessage) and not messages[-1].tool_calls):
         if isinstance(messages[-1], AIMessage):
             messages += [answer(shop, call) for call in messages[-1].tool_calls]
@@ -35,49 +42,40 @@ def calls_of(messages: list[AIMessage]) -> list[list[str]]:
 
 
 def test_a_request_is_looked_up_acted_on_and_closed() -> None:
-    messages = run_model(
-        create_shop(), Request("C-101 Ada Byron", "O-1001 broke, please refund 24.90.")
-    )
-    assert calls_of(messages) == [["look_up_order"], ["refund_payment", "send_mail"], []]
-    assert messages[1].tool_calls[0]["args"]["amount"] == 24.90
+    messages = run_model(create_shop(), "C-1 Ada: O-1001 came broken. Please refund 14.90.")
+    assert calls_of(messages) == [["look_up_order"], ["refund_payment"], []]
+    assert messages[1].tool_calls[0]["args"]["amount"] == 14.90
     assert messages[-1].text == "Done. Is there anything else?"
 
 
 def test_an_amount_that_the_request_omits_is_taken_from_the_order() -> None:
     shop = create_shop()
-    run_model(shop, Request("C-104 Dora Maar", "refund O-1006 and O-1007, all of it"))
-    assert [shop.orders[order].refunded for order in ("O-1006", "O-1007")] == [19.90, 35.00]
+    run_model(shop, "C-1 Ada: refund O-1001 and O-1002, all of it")
+    assert [order.refunded for order in shop.orders.values()] == [24.90, 59.00]
 
 
 def test_the_same_conversation_gets_the_same_answer() -> None:
-    messages = [HumanMessage("C-103: cancel O-1004")]
+    messages = [HumanMessage("C-1: cancel O-1001")]
     first, second = (scripted_model.invoke(messages) for _ in range(2))
     assert first.tool_calls == second.tool_calls
 
 
 def test_the_closing_text_names_what_failed() -> None:
-    messages = run_model(create_shop(), Request("C-108 Hedy Kiesler", "cancel O-1011"))
+    messages = run_model(create_shop(), "C-1 Ada: cancel O-1002")
     assert "cancel_order" in messages[-1].text
 
 
-def test_there_are_two_dozen_requests_and_some_ask_for_several_things_at_once() -> None:
-    shop = create_shop()
-    conversations = [run_model(shop, request) for request in REQUESTS]
-    assert len(REQUESTS) == 24
-    assert sum(max(map(len, calls_of(messages))) > 1 for messages in conversations) >= 12
-
-
-def test_every_late_outcome_is_about_a_call_that_the_script_makes() -> None:
-    shop = create_shop()
-    for request in REQUESTS:
-        tools = chain(*calls_of(run_model(shop, request)))
-        assert request.late_outcome is None or request.late_outcome.tool in tools
-
-
-def test_first_and_last_third_call_the_same_tools() -> None:
-    shop = create_shop()
-    tools = [list(chain(*calls_of(run_model(shop, request)))) for request in REQUESTS]
-    assert sorted(chain(*tools[:8])) == sorted(chain(*tools[-8:]))
+def test_each_request_leads_to_one_call_at_most_and_its_outcome_is_about_that_call() -> None:
+    # One at a time: the order in which calls are evaluated and reported is the same in each run.
+    world = create_world(0)
+    read_only = {name for name, policy in create_policies(world.shop).items() if policy.read_only}
+    for request in world.requests:
+        world.shop.now = request.at
+        messages = run_model(world.shop, f"{request.customer}: {request.text}")
+        tools = [name for names in calls_of(messages) for name in names if name not in read_only]
+        assert len(tools) <= 1
+        assert request.late_outcome is None or tools == [request.late_outcome.tool]
+        assert request.fails == ("I could not" in messages[-1].text)
 
 
 def test_a_request_without_known_words_leads_to_no_calls() -> None:

@@ -14,7 +14,7 @@ from tests.cli_journal import invoke
 COMMANDS = {
     "serve": ("--db", "bighub.db", "--host", "0.0.0.0"),
     "replay": ("runs.json",),
-    "demo": ("--approve", "yes"),
+    "demo": ("--days", "1"),
 }
 TOML = """
 human_label_weight = 0.5
@@ -93,5 +93,5 @@ def test_a_looser_limit_lets_a_replay_execute_more() -> None:
 
 def test_the_demo_says_its_risk_limit() -> None:
     options = ("--max-bad-rate", 0.125, "--confidence-level", 0.9)
-    output = invoke("demo", "--approve", "yes", *options).stdout
-    assert "90% confident that at most\n12% of them go wrong" in output
+    output = invoke("demo", "--days", 1, *options).stdout
+    assert "90% confident that at most 12% of them go wrong" in output

@@ -24,10 +24,11 @@ DOCS = ROOT / "docs"
 WORKERS = DOCS / "workers.md"
 SAMPLE = ROOT / "notebooks" / "support_desk_runs.jsonl"
 PROGRAM = "bighub-langgraph"
-# Not run here: they run until stopped, or need data that other commands create.
+# Not run here: they run until stopped, ask, or need data that other commands create.
 ONLY_READ = (
     "serve",
     "work",
+    "demo --ask",
     "demo --inbox",
     "keys revoke",
     "approvals",

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from bighub_langgraph import Journal
+from bighub_langgraph.cli.demo.demo_run import Stop
+from bighub_langgraph.cli.demo.world import Request
 from bighub_langgraph.core.approval_answers import RECORDED
 from bighub_langgraph.core.models import State
 from bighub_langgraph.core.ports import JournalPort
 
-AGENT = "support-desk"
 USER = "demo"
 # How often it is looked whether a person has answered, in seconds.
 POLL = 0.2
@@ -46,10 +47,14 @@ def serve_page(journal: Journal) -> Iterator[str]:
 
 
 def wait_for_answers(
-    journal: JournalPort, requests: Sequence[Mapping[str, Any]]
+    journal: JournalPort,
+    stop: Stop,
+    _request: Request,
+    action_requests: Sequence[Mapping[str, Any]],
 ) -> Mapping[str, Any]:
     """Return what an agent is resumed with, once its calls are answered on the page."""
-    keys = [request["bighub"]["key"] for request in requests]
-    while any(record.state is State.AWAITING for record in journal.find(keys).values()):
-        time.sleep(POLL)
+    keys = [request["bighub"]["key"] for request in action_requests]
+    with stop.interrupt():
+        while any(record.state is State.AWAITING for record in journal.find(keys).values()):
+            time.sleep(POLL)
     return RECORDED

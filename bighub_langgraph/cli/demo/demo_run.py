@@ -1,280 +1,213 @@
-"""Run the demo, and print it and what its outcomes changed, in at most 80 columns."""
+"""Run the demo: the month's requests, one after the other, by a clock that the run sets."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
-from functools import partial
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from tempfile import TemporaryDirectory
+from types import FrameType
+from typing import Any
 from uuid import uuid4
 
 from langgraph.checkpoint.memory import InMemorySaver
-from rich.console import Console, Group, RenderableType
-from rich.text import Text
 
-from bighub_langgraph import BighubGuard, Journal, create_guarded_agent
-from bighub_langgraph.cli.console import create_table, stdout, to_visible
-from bighub_langgraph.cli.demo.approval_page import AGENT, serve_page, wait_for_answers
-from bighub_langgraph.cli.demo.demo_command import Approve
-from bighub_langgraph.cli.demo.scenario import REQUESTS, Request, create_shop
+from bighub_langgraph import BighubGuard, Journal, LocalBighub, create_guarded_agent
 from bighub_langgraph.cli.demo.scripted_model import scripted_model
-from bighub_langgraph.cli.demo.shop import POLICIES, create_tools
+from bighub_langgraph.cli.demo.shop import create_policies, create_tools
 from bighub_langgraph.cli.demo.support_desk import (
+    Agent,
     DemoCall,
     Responder,
-    create_approver,
-    decide_each,
-    report_late_outcomes,
     serve_request,
 )
-from bighub_langgraph.cli.options import database_url, open_local_bighub
-from bighub_langgraph.core.decision import resolve_verdict
-from bighub_langgraph.core.models import Verdict
-from bighub_langgraph.core.redaction import mask_passwords
+from bighub_langgraph.cli.demo.world import DAY, FIRST_DAY, World
+from bighub_langgraph.cli.options import database_url, exit_on_database_error
+from bighub_langgraph.journal.memory_journal import MemoryJournal
 from bighub_langgraph.local import DomainSettings, Settings
 
-# Looser than the default, so that two dozen requests are enough for some calls to run without
-# approval. All requests take only seconds, so the age of a success says nothing.
-LIMIT = DomainSettings(max_bad_rate=0.35, confidence_level=0.6, label_delay=0.0)
-
-DOMAIN = "shop"
+AGENT, DOMAIN = "support-desk", "shop"
+# The default limit. The shop learns of a fraud within three days: until then a success is open.
+LABEL_DELAY = 3 * DAY
+DEFAULTS = DomainSettings(label_delay=LABEL_DELAY)
 
 PROMPT = (
     "You are the support desk of a small shop. The customer's number stands before each message. "
-    "Look the order or the customer up first, then do what is asked with your tools, then write to "
-    "the customer by send_mail. Ask nothing back. When a tool is refused, say so and stop."
-)
-
-HEADER = (
-    f" {'tool':<14} {'on':<6} {'value':>7} {'recommendation':<20} {'conf.':<6} {'risk':>4} "
-    f"{'verdict':<8} outcome"
-)
-STYLES = {
-    **dict.fromkeys(("proceed", "execute", "SUCCESS"), "green"),
-    **dict.fromkeys(("proceed_with_caution", "BLOCKED"), "yellow"),
-    **dict.fromkeys(("review_recommended", "review"), "dark_orange"),
-    **dict.fromkeys(("do_not_proceed", "block", "FAILURE"), "red"),
-}
-
-Calls = Sequence[DemoCall]
-
-LEGEND = (
-    "No outcomes: the same calls, evaluated by an engine that received no outcomes. Bad: the call"
-    " failed, or was fraud or a mistake, or would have been if it had been executed."
+    "Look the order or the customer up first, then do what is asked with one call of a tool. "
+    "Ask nothing back. When a tool is refused, say so and stop."
 )
 
 
-def run_demo(
-    model: str | None, approve: Approve, *, is_default: bool, db: str | None, settings: Settings
-) -> None:
-    """Serve all requests, print each call, and compare the first with the last ones."""
-    console = stdout()
-    calls: list[DemoCall] = []
-    with (
-        _open_guard(db, settings, needs_file=approve == "page") as guard,
-        _open_page(guard, approve) as link,
-    ):
-        chat_model = f"openai:{model}" if model else scripted_model
-        tools, saver = create_tools(create_shop()), InMemorySaver()
-        agent = create_guarded_agent(chat_model, tools, guard, prompt=PROMPT, checkpointer=saver)
-        introduction = format_introduction(
-            model, approve, is_default=is_default, db=db, limit=settings.for_domain(DOMAIN)
+@dataclass(slots=True)
+class Clock:
+    """The time of the simulation: seconds since the epoch, set by the run."""
+
+    start: float = FIRST_DAY
+    elapsed: float = 0.0
+
+    def now(self) -> float:
+        """Return the simulated time."""
+        return self.start + self.elapsed
+
+
+@dataclass(slots=True)
+class Stop:
+    """Whether the run is to end early, set by Ctrl-C.
+
+    While a person is asked it interrupts at once; otherwise the current request ends first.
+    """
+
+    is_set: bool = False
+    may_interrupt: bool = False
+
+    def handle(self, _number: int, _frame: FrameType | None) -> None:
+        """Handle a signal."""
+        again, self.is_set = self.is_set, True
+        if again or self.may_interrupt:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def listen(self) -> Iterator[None]:
+        """Handle Ctrl-C meanwhile."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(signal.SIGINT, self.handle)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    @contextmanager
+    def interrupt(self) -> Iterator[None]:
+        """Let Ctrl-C interrupt at once meanwhile."""
+        self.may_interrupt = True
+        try:
+            yield
+        finally:
+            self.may_interrupt = False
+
+
+@dataclass(slots=True)
+class DemoRun:
+    """The support desk at work.
+
+    Attributes:
+        served: How many requests were served so far.
+        calls: The calls so far, also those that are not evaluated.
+        due: Executed calls of which something will be discovered.
+        losses: What was lost by what was discovered so far.
+    """
+
+    world: World
+    guard: BighubGuard
+    clock: Clock
+    agent: Agent
+    respond: Responder
+    stop: Stop = field(default_factory=Stop)
+    served: int = 0
+    calls: list[DemoCall] = field(default_factory=list)
+    due: list[DemoCall] = field(default_factory=list)
+    losses: float = 0.0
+
+    def serve_all(self) -> Iterator[None]:
+        """Serve the requests; yields after each one. Ctrl-C ends it."""
+        run_id = uuid4().hex
+        with self.stop.listen(), suppress(KeyboardInterrupt):
+            for request in self.world.requests:
+                if self.stop.is_set:
+                    return
+                self._report_until(request.at)
+                self._set_time(request.at)
+                thread_id = f"{run_id}-{request.number}"
+                served = serve_request(
+                    self.agent, request, thread_id=thread_id, respond=self.respond
+                )
+                for call in served:
+                    call.stake = self.world.shop.find_stake(call.arguments)
+                    self.calls.append(call)
+                    if call.late_outcome is not None and call.status == "executed":
+                        self.due.append(call)
+                self.guard.flush()  # the next request is evaluated with what this one showed
+                self.served += 1
+                yield
+
+    @property
+    def at_risk(self) -> float:
+        """The money in the calls without approval whose frauds may not be known yet."""
+        since = self.clock.elapsed - LABEL_DELAY
+        return sum(
+            call.stake for call in self.calls if call.is_automatic and call.request.at > since
         )
-        console.print(introduction)
-        if link:
-            console.print(f"Sign in, once, and answer at {link}\n", soft_wrap=True)
-        respond, run_id = _create_responder(approve, guard, console), uuid4().hex
-        print_line(console, Text(HEADER, "dim"))
-        for number, request in enumerate(REQUESTS, start=1):
-            console.print()
-            print_line(console, format_request(number, request))
-            thread = f"{run_id}-{number}"
-            for call in serve_request(agent, number, request, thread_id=thread, respond=respond):
-                calls.append(call)
-                print_line(console, format_call(call))
-            due = [call for call in calls if number == _discovery_number(call)]
-            report_late_outcomes(due, guard)
-            for call in due:
-                print_line(console, format_late_outcome(call))
-    with _open_guard(None, settings) as new_guard:
-        console.print("", compare_thirds(calls, len(REQUESTS), new_guard), sep="\n")
-    if db is not None:
-        console.print()
-        print_line(
-            console,
-            Text(f"The engine keeps what it learned in {mask_passwords(db)} for the next run."),
-        )
+
+    def _set_time(self, elapsed: float) -> None:
+        self.clock.elapsed = self.world.shop.now = elapsed
+
+    def _report_until(self, elapsed: float) -> None:
+        """Report, each at its time, what was discovered of executed calls."""
+        self.due.sort(key=_discovered_at)
+        while self.due and _discovered_at(self.due[0]) <= elapsed:
+            call = self.due.pop(0)
+            if call.late_outcome is None:
+                continue
+            self._set_time(_discovered_at(call))
+            self.losses += call.loss
+            self.guard.client.outcomes.report(
+                request_id=call.request_id,
+                status=call.late_outcome.status,
+                description=call.late_outcome.reason,
+                production_action=call.tool,
+                reported_by="bighub-langgraph demo",
+            )
 
 
-def _discovery_number(call: DemoCall) -> int | None:
-    """Get the number of the request after which an executed call's late outcome is discovered."""
-    if call.late_outcome is None or call.outcome != "SUCCESS":
-        return None
-    return min(call.request + call.late_outcome.delay, len(REQUESTS))
+def _discovered_at(call: DemoCall) -> float:
+    return call.request.at + (call.late_outcome.delay if call.late_outcome else 0.0)
 
 
 @contextmanager
-def _open_guard(
-    db: str | None, settings: Settings, *, needs_file: bool = False
+def open_guard(
+    world: World, clock: Clock, db: str | None, settings: Settings, *, has_page: bool
 ) -> Iterator[BighubGuard]:
-    """Open a guard over the embedded engine; they share the database if there is one."""
-    with TemporaryDirectory(prefix="bighub-demo-") as folder:
-        file = db or (f"{folder}/calls.db" if needs_file else None)
+    """Open a guard over the embedded engine; they share the database if there is one.
+
+    A second run over a database starts after the first one, by the simulated clock.
+    """
+    with TemporaryDirectory(prefix="bighub-demo-") as folder, exit_on_database_error(db):
+        location = db or (f"{folder}/calls.db" if has_page else None)
+        journal: Any = MemoryJournal(clock=clock.now)
+        if location is not None:
+            # People who answer on the page live by the real time.
+            options: dict[str, Any] = {} if has_page else {"clock": clock.now}
+            journal = Journal(database_url(location), **options)
+            latest = [view.updated_at for view in journal.admin.calls(limit=1)]
+            clock.start = max([FIRST_DAY, *(at + DAY for at in latest)])
         with (
-            open_local_bighub(db, settings) as client,
+            LocalBighub(database_url(db), settings=settings, clock=clock.now) as client,
             BighubGuard(
                 bighub=client,
                 actor="support-agent",
                 domain=DOMAIN,
-                tools=POLICIES,
-                journal=None if file is None else database_url(file),
+                tools=create_policies(world.shop),
+                journal=journal,
                 name=AGENT,
+                clock=clock.now,
             ) as guard,
         ):
-            yield guard
+            try:
+                yield guard
+            finally:
+                guard.flush()
+        journal.close()
 
 
-@contextmanager
-def _open_page(guard: BighubGuard, approve: Approve) -> Iterator[str]:
-    """Serve the approval page where it is wanted; the value is the link to sign in."""
-    if approve == "page" and isinstance(guard.journal, Journal):
-        with serve_page(guard.journal) as link:
-            yield link
-    else:
-        yield ""
-
-
-def _create_responder(approve: Approve, guard: BighubGuard, console: Console) -> Responder:
-    if approve == "page":
-        return partial(wait_for_answers, guard.journal)
-    return partial(decide_each, create_approver(approve, console))
-
-
-def format_introduction(
-    model: str | None,
-    approve: Approve,
-    *,
-    is_default: bool,
-    db: str | None,
-    limit: DomainSettings = LIMIT,
-) -> Text:
-    """Get the text that explains the run and its options."""
-    approvals = {
-        "ask": "you decide",
-        "page": "you decide, on the approval page",
-        "yes": "all approved (--approve yes)",
-        "no": "all rejected (--approve no)",
-    }[approve]
-    if is_default and approve == "yes":
-        approvals += ", because there is no terminal"
-    return Text.assemble(
-        ("A support desk that learns\n\n", "bold"),
-        f"{len(REQUESTS)} customers write to a small shop. The embedded BIGHUB evaluates each\n"
-        "call that changes something, and receives its outcome afterwards. It lets\n"
-        f"calls run without approval while it is {limit.confidence_level:.0%} confident "
-        f"that at most\n{limit.max_bad_rate or 1:.0%} of them go wrong.\n\n",
-        (f"{'model':<15}", "dim"),
-        f"{model}, a real one\n" if model else "scripted, no LLM; --model NAME uses one\n",
-        (f"{'approvals':<15}", "dim"),
-        f"{approvals}\n",
-        (f"{'learning':<15}", "dim"),
-        f"kept in {mask_passwords(db)}\n" if db else "discarded at the end; --db FILE keeps it\n",
+def create_agent(model: str | None, world: World, guard: BighubGuard) -> Agent:
+    """Create the desk's agent, with a scripted model or one of OpenAI's."""
+    chat_model = f"openai:{model}" if model else scripted_model
+    return create_guarded_agent(
+        chat_model,
+        create_tools(world.shop),
+        guard,
+        prompt=PROMPT,
+        checkpointer=InMemorySaver(),
     )
-
-
-def print_line(console: Console, line: Text) -> None:
-    """Print one line, cut at the width of the terminal."""
-    console.print(line, no_wrap=True, overflow="ellipsis")
-
-
-def format_request(number: int, request: Request) -> Text:
-    """Format a customer's request."""
-    progress = (f"{number:>2}/{len(REQUESTS)} ", "dim")
-    return Text.assemble(progress, (f"{request.customer}: ", "bold cyan"), request.text)
-
-
-def format_call(call: DemoCall) -> Text:
-    """Format a call: BIGHUB's recommendation, the verdict and the outcome."""
-    ids = (str(value) for key, value in call.arguments.items() if key.endswith("_id"))
-    tool, target = to_visible(call.tool), to_visible(next(ids, ""))
-    outcome = (call.outcome, STYLES.get(call.outcome, ""))
-    if call.verdict is None:
-        if call.outcome == "FAILURE":
-            return Text.assemble((f" {tool} {target}  not evaluated  ", "dim"), outcome)
-        return Text(f" {tool} {target}  read-only, not evaluated", "dim")
-    value = call.arguments.get("amount")
-    amount = f"{value:.2f}" if isinstance(value, int | float) else ""
-    risk = "" if call.risk is None else f"{call.risk:.2f}"
-    answer = {None: "", True: " ✓", False: " ✗"}[call.approved]
-    return Text.assemble(
-        f" {tool:<14.14} ",
-        (f"{target:<6.6} ", "cyan"),
-        f"{amount:>7} ",
-        (f"{call.recommendation:<20.20} ", STYLES.get(call.recommendation, "")),
-        f"{call.confidence:<6.6} {risk:>4} ",
-        (f"{call.verdict + answer:<8} ", STYLES.get(call.verdict, "")),
-        outcome,
-    )
-
-
-def format_late_outcome(call: DemoCall) -> Text:
-    """Format what was discovered about an earlier call."""
-    if call.late_outcome is None:
-        return Text()
-    line = Text.assemble(("  ↯ ", "red"), (call.late_outcome.status, "bold red"))
-    return line.append(f" {call.tool} of request {call.request}: {call.late_outcome.reason}")
-
-
-# -- what the outcomes changed ---------------------------------------------------------------------
-
-
-def compare_thirds(calls: Calls, requests: int, new_guard: BighubGuard) -> RenderableType:
-    """Get a table of the requests' first third, their last, and the last without outcomes."""
-    size = requests // 3
-    evaluated = [call for call in calls if call.verdict is not None]
-    first = [call for call in evaluated if call.request <= size]
-    last = [call for call in evaluated if call.request > requests - size]
-    groups = {
-        f"first third,\nrequests 1-{size}": first,
-        f"last third,\nrequests {requests - size + 1}-{requests}": last,
-        "last third,\nno outcomes": [_evaluate_again(call, new_guard) for call in last],
-    }
-    table = create_table("What the outcomes changed")
-    table.add_column("", ratio=1)
-    for title in groups:
-        table.add_column(title, justify="right", min_width=14)
-    for name, summarize in ROWS.items():
-        table.add_row(name, *map(summarize, groups.values()))
-    return Group(table, "", Text(LEGEND, "dim"))
-
-
-def _evaluate_again(call: DemoCall, guard: BighubGuard) -> DemoCall:
-    decision = guard.evaluate(call.tool, call.arguments, session=f"no-outcomes-{call.request}")
-    return replace(call, verdict=resolve_verdict(decision), risk=decision.risk_score)
-
-
-def _count(verdict: Verdict) -> Callable[[Calls], str]:
-    return lambda calls: str(sum(call.verdict is verdict for call in calls))
-
-
-def _bad_without_approval(calls: Calls) -> str:
-    bad = [call for call in calls if call.is_bad]
-    return f"{sum(call.verdict is Verdict.EXECUTE for call in bad)} of {len(bad)}"
-
-
-def _mean_risk(*, is_bad: bool) -> Callable[[Calls], str]:
-    def mean(calls: Calls) -> str:
-        risks = [call.risk for call in calls if call.risk is not None and call.is_bad is is_bad]
-        return f"{sum(risks) / len(risks):.2f}" if risks else "."
-
-    return mean
-
-
-ROWS: dict[str, Callable[[Calls], str]] = {
-    "calls evaluated": lambda calls: str(len(calls)),
-    "executed without approval": _count(Verdict.EXECUTE),
-    "reviewed by a person": _count(Verdict.REVIEW),
-    "blocked": _count(Verdict.BLOCK),
-    "bad calls executed without approval": _bad_without_approval,
-    "mean risk of good calls": _mean_risk(is_bad=False),
-    "mean risk of bad calls": _mean_risk(is_bad=True),
-}

@@ -11,12 +11,14 @@ from langchain_core.runnables import Runnable, RunnableLambda
 PlannedCall = tuple[str, dict[str, Any]]
 Results = Sequence[Mapping[str, Any]]
 
-# The word in the request, the tool that it leads to, and the subject of the mail about it.
+# The word in the request, and the tool that it leads to.
 ACTIONS = {
-    "refund": ("refund_payment", "refund"),
-    "cancel": ("cancel_order", "cancellation"),
-    "address": ("change_address", "new address"),
+    "refund": "refund_payment",
+    "voucher": "issue_voucher",
+    "cancel": "cancel_order",
+    "address": "change_address",
 }
+VOUCHER = 10.0
 
 
 def respond(messages: Sequence[BaseMessage]) -> AIMessage:
@@ -60,7 +62,6 @@ def _plan_actions(
         return [("delete_account", {"customer_id": customer})]
     if keyword not in ACTIONS:
         return []
-    tool, subject = ACTIONS[keyword]
     details = {result["order_id"]: result for result in results if "paid" in result}
     calls: list[PlannedCall] = []
     for order in details if keyword == "refund" else orders:
@@ -68,13 +69,14 @@ def _plan_actions(
         if keyword == "refund":
             amount = float(_search(r"refund (\d+\.\d\d)", request) or 0)
             remaining = details[order]["paid"] - details[order]["refunded"]
-            arguments |= {"amount": amount or remaining, "reason": "customer request"}
+            arguments["amount"] = amount or remaining
+            arguments["reason"] = "broken" if "broken" in request else "never arrived"
+        elif keyword == "voucher":
+            arguments["amount"] = VOUCHER
         elif keyword == "address":
             arguments["address"] = _search(r"address[^:]*: *(.+?)\.?$", request)
-        calls.append((tool, arguments))
-    text = f"We are on it: {', '.join(orders)}."
-    mail = {"customer_id": customer, "subject": f"Your {subject}", "text": text}
-    return [*calls, ("send_mail", mail)]
+        calls.append((ACTIONS[keyword], arguments))
+    return calls
 
 
 def _parse(result: ToolMessage) -> Mapping[str, Any]:

@@ -1,7 +1,8 @@
 """A small shop in memory, its methods as an agent's tools, and their policies."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
 
@@ -19,7 +20,15 @@ class Customer:
     """A customer, until the account is deleted."""
 
     name: str
+    days_known: int
     is_deleted: bool = False
+
+
+class Outage(NamedTuple):
+    """When a partner's service does not work, in seconds since the shop opened."""
+
+    start: float
+    end: float
 
 
 @dataclass(slots=True)
@@ -36,10 +45,17 @@ class Order:
 
 @dataclass(slots=True)
 class Shop:
-    """The shop's state. Its methods are the agent's tools: plain functions with docstrings."""
+    """The shop's state. Its methods are the agent's tools: plain functions with docstrings.
+
+    Attributes:
+        voucher_outage: When vouchers cannot be issued, if ever.
+        now: Seconds since the shop opened.
+    """
 
     customers: dict[str, Customer]
     orders: dict[str, Order]
+    voucher_outage: Outage | None = None
+    now: float = 0.0
 
     def look_up_order(self, order_id: str) -> dict[str, Any]:
         """Look up an order: item, status, address, what was paid and what was refunded."""
@@ -77,15 +93,32 @@ class Shop:
         order.address = address
         return {"order_id": order_id, "address": address}
 
-    def send_mail(self, customer_id: str, subject: str, text: str) -> dict[str, Any]:
-        """Write to a customer."""
-        self._find_customer(customer_id)
-        return {"customer_id": customer_id, "subject": subject, "sent": text}
+    def issue_voucher(self, order_id: str, amount: float) -> dict[str, Any]:
+        """Give the customer of an order a voucher, issued by a partner."""
+        self._find_order(order_id)
+        outage = self.voucher_outage
+        if outage is not None and outage.start <= self.now < outage.end:
+            raise ShopError("the partner for vouchers answers 503: try again later")
+        return {"order_id": order_id, "voucher": amount}
 
     def delete_account(self, customer_id: str) -> dict[str, Any]:
         """Delete a customer's account for good."""
         self._find_customer(customer_id).is_deleted = True
         return {"customer_id": customer_id, "deleted": True}
+
+    def describe_order(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Describe the order in a call's arguments: what BIGHUB learns from besides these."""
+        order = self.orders.get(str(arguments.get("order_id")))
+        if order is None or order.customer_id not in self.customers:
+            return {}
+        days_known = self.customers[order.customer_id].days_known
+        return {"item": order.item, "price": order.paid, "days_known": days_known}
+
+    def find_stake(self, arguments: Mapping[str, Any]) -> float:
+        """Return the money that a call is about: its amount, or what the order costs."""
+        order = self.orders.get(str(arguments.get("order_id")))
+        amount = arguments.get("amount", order.paid if order else 0.0)
+        return float(amount) if isinstance(amount, int | float) else 0.0
 
     def _find_order(self, order_id: str) -> Order:
         if order_id not in self.orders:
@@ -101,22 +134,26 @@ class Shop:
 
 def create_tools(shop: Shop) -> list[BaseTool]:
     """Create the agent's tools; the model reads a `ShopError` as the tool's result."""
-    methods = [getattr(shop, name) for name in POLICIES]
+    methods: list[Callable[..., Any]] = [getattr(shop, name) for name in create_policies(shop)]
     return [StructuredTool.from_function(method, handle_tool_error=True) for method in methods]
 
 
-_ORDER_POLICY = ToolPolicy(target_from_args=lambda arguments: arguments["order_id"])
-_CUSTOMER_POLICY = ToolPolicy(target_from_args=lambda arguments: arguments["customer_id"])
+def create_policies(shop: Shop) -> dict[str, ToolPolicy]:
+    """Create the policies of the agent's tools."""
 
-POLICIES = {
-    "look_up_order": ToolPolicy(read_only=True),
-    "look_up_customer": ToolPolicy(read_only=True),
-    "refund_payment": ToolPolicy(
-        target_from_args=lambda arguments: arguments["order_id"],
-        value_from_args=lambda arguments: arguments["amount"],
-    ),
-    "cancel_order": _ORDER_POLICY,
-    "change_address": _ORDER_POLICY,
-    "send_mail": _CUSTOMER_POLICY,
-    "delete_account": _CUSTOMER_POLICY,
-}
+    def policy_of_order(value: str | None = None) -> ToolPolicy:
+        return ToolPolicy(
+            target_from_args=lambda arguments: arguments["order_id"],
+            value_from_args=(lambda arguments: arguments[value]) if value else None,
+            metadata_from_args=shop.describe_order,
+        )
+
+    return {
+        "look_up_order": ToolPolicy(read_only=True),
+        "look_up_customer": ToolPolicy(read_only=True),
+        "refund_payment": policy_of_order("amount"),
+        "issue_voucher": policy_of_order("amount"),
+        "cancel_order": policy_of_order(),
+        "change_address": policy_of_order(),
+        "delete_account": ToolPolicy(target_from_args=lambda arguments: arguments["customer_id"]),
+    }

@@ -1,7 +1,8 @@
-"""The support desk: its agent serves requests, a person approves, late outcomes are reported."""
+"""The support desk: its agent serves a request, and people approve what needs an approval."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
@@ -10,18 +11,17 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
 from rich.console import Console
 
-from bighub_langgraph import BighubGuard
 from bighub_langgraph.cli.console import print_line
-from bighub_langgraph.cli.demo.demo_command import Approve
-from bighub_langgraph.cli.demo.scenario import LateOutcome, Request
+from bighub_langgraph.cli.demo.world import LateOutcome, Request
 from bighub_langgraph.core.models import Verdict
 
 Agent = CompiledStateGraph[Any, Any, Any, Any]
-Approver = Callable[[Mapping[str, Any]], bool]
+# Whether a call is approved, by its request and its action request.
+Approver = Callable[[Request, Mapping[str, Any]], bool]
 # Returns what the agent is resumed with, from the action requests of an interrupt.
-Responder = Callable[[Sequence[Mapping[str, Any]]], Mapping[str, Any]]
+Responder = Callable[[Request, Sequence[Mapping[str, Any]]], Mapping[str, Any]]
 
-OUTCOMES = {"executed": "SUCCESS", "tool_error": "FAILURE", "blocked": "BLOCKED"}
+ASKED_IN_TERMINAL = 3
 
 
 @dataclass(slots=True)
@@ -29,29 +29,54 @@ class DemoCall:
     """One tool call of the agent, from BIGHUB's decision to its outcome.
 
     Attributes:
-        request: The number of the customer's request, from 1.
-        late_outcome: The outcome that is discovered later if the call is executed.
         verdict: What the guard did; None if the call was not evaluated.
         approved: The person's answer, if there was a review.
-        outcome: The outcome that showed at once: SUCCESS, FAILURE or BLOCKED.
+        statuses: BIGHUB's statuses of the call so far, in order.
+        stake: The money it is about.
     """
 
-    request: int
+    request: Request
     tool: str
     arguments: Mapping[str, Any]
-    late_outcome: LateOutcome | None = None
+    stake: float = 0.0
     verdict: Verdict | None = None
     recommendation: str = ""
     confidence: str = ""
     risk: float | None = None
     request_id: str | None = None
     approved: bool | None = None
-    outcome: str = ""
+    statuses: list[str] = field(default_factory=list)
+
+    @property
+    def status(self) -> str:
+        """BIGHUB's latest status of the call."""
+        return self.statuses[-1] if self.statuses else ""
+
+    @property
+    def late_outcome(self) -> LateOutcome | None:
+        """What is discovered later if the call is executed."""
+        late = self.request.late_outcome
+        return late if late is not None and late.tool == self.tool else None
 
     @property
     def is_bad(self) -> bool:
         """Whether the call went wrong, or would have if it had been executed."""
-        return self.late_outcome is not None or self.outcome == "FAILURE"
+        return self.request.is_bad or self.status == "tool_error"
+
+    @property
+    def is_automatic(self) -> bool:
+        """Whether it was executed without approval."""
+        return self.verdict is Verdict.EXECUTE
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it was executed, failed or was blocked."""
+        return self.status in {"executed", "tool_error", "blocked"}
+
+    @property
+    def loss(self) -> float:
+        """What the call costs the shop later if it is executed."""
+        return 0.0 if self.late_outcome is None else self.late_outcome.loss
 
     def apply_event(self, event: Mapping[str, Any]) -> None:
         """Apply an event that the guard emits about this call."""
@@ -63,11 +88,12 @@ class DemoCall:
             self.request_id = event["request_id"]
         if "approval" in event:
             self.approved = event["approval"]["answer"] in {"approve", "edit"}
-        self.outcome = OUTCOMES.get(event["status"], "")
+        if event["status"] and event["status"] != self.status:
+            self.statuses.append(event["status"])
 
 
 def serve_request(
-    agent: Agent, number: int, request: Request, *, thread_id: str, respond: Responder
+    agent: Agent, request: Request, *, thread_id: str, respond: Responder
 ) -> Iterator[DemoCall]:
     """Run the agent on one request and yield each tool call when it has ended."""
     # One call after the other, so that two runs are alike. LangGraph keeps one of the two itself.
@@ -80,79 +106,111 @@ def serve_request(
         for mode, part in stream:
             if mode == "custom":
                 call = calls[part["call_id"]]
-                has_ended = bool(call.outcome)
+                had_ended = call.has_ended
                 call.apply_event(part)
-                if call.outcome and not has_ended:
+                if call.has_ended and not had_ended:
                     yield call
             elif "__interrupt__" in part:
-                graph_input = _answer(part["__interrupt__"], respond)
+                graph_input = _answer(part["__interrupt__"], request, respond)
             else:
-                yield from _apply_messages(part, calls, number, request)
+                yield from _apply_messages(part, calls, request)
 
 
 def _apply_messages(
-    updates: Mapping[str, Any], calls: dict[str, DemoCall], number: int, request: Request
+    updates: Mapping[str, Any], calls: dict[str, DemoCall], request: Request
 ) -> Iterator[DemoCall]:
     """Add the calls that the model proposes; yield the read-only and invalid ones that ended."""
     messages = [(update or {}).get("messages", ()) for update in updates.values()]
     for message in chain.from_iterable(messages):
         if isinstance(message, AIMessage):
-            late_outcome = request.late_outcome
             for tool_call in message.tool_calls:
-                call = DemoCall(number, tool_call["name"], tool_call["args"])
-                if late_outcome is not None and late_outcome.tool == call.tool:
-                    call.late_outcome = late_outcome
+                call = DemoCall(request, tool_call["name"], tool_call["args"])
                 calls[str(tool_call["id"])] = call
         elif isinstance(message, ToolMessage):
             call = calls[message.tool_call_id]
-            if call.verdict is None and not call.outcome:
-                call.outcome = "FAILURE" if message.status == "error" else "SUCCESS"
+            if call.verdict is None and not call.has_ended:
+                call.statuses.append("tool_error" if message.status == "error" else "executed")
                 yield call
 
 
-def _answer(interrupts: Sequence[Any], respond: Responder) -> Command[Any]:
+def _answer(interrupts: Sequence[Any], request: Request, respond: Responder) -> Command[Any]:
     requests = [item for interrupt in interrupts for item in interrupt.value["action_requests"]]
-    return Command(resume=respond(requests))
+    return Command(resume=respond(request, requests))
 
 
-def decide_each(approve: Approver, requests: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+def decide_each(
+    approve: Approver, request: Request, action_requests: Sequence[Mapping[str, Any]]
+) -> Mapping[str, Any]:
     """Approve or reject each of some calls."""
     rejection = {"type": "reject", "message": "A person at the support desk rejected it."}
-    decisions = [{"type": "approve"} if approve(item) else rejection for item in requests]
+    decisions = [
+        {"type": "approve"} if approve(request, item) else rejection for item in action_requests
+    ]
     return {"decisions": decisions}
 
 
-def report_late_outcomes(calls: Sequence[DemoCall], guard: BighubGuard) -> None:
-    """Report to BIGHUB what was discovered about executed calls."""
-    guard.flush()  # BIGHUB must know the outcomes that these correct
-    for call in calls:
-        if call.late_outcome is not None:
-            guard.client.outcomes.report(
-                request_id=call.request_id,
-                status=call.late_outcome.status,
-                description=call.late_outcome.reason,
-                production_action=call.tool,
-                reported_by="bighub-langgraph demo",
-            )
+@dataclass(slots=True)
+class SimulatedPerson:
+    """Approves what will turn out well and rejects fraud and mistakes, mostly.
 
+    That a tool will fail is not to be seen in advance.
 
-def create_approver(approve: Approve, console: Console) -> Approver:
-    """Create a function that approves or rejects the action requests of an interrupt.
-
-    With "ask" it asks at the terminal and raises `EOFError` if there is no answer.
+    Attributes:
+        accuracy: The share of the answers that are right; None approves or rejects everything.
+        approves_all: The answer where there is no accuracy.
     """
-    approve_rest = approve == "yes"
 
-    def approve_call(action_request: Mapping[str, Any]) -> bool:
-        nonlocal approve_rest
-        if approve_rest or approve == "no":
-            return approve_rest
-        for line in action_request["description"].split("\n"):
-            print_line(line, to=console)
+    accuracy: float | None
+    approves_all: bool = False
+
+    def approves(self, request: Request) -> bool:
+        """Return the answer about a request; it is always the same."""
+        if self.accuracy is None:
+            return self.approves_all
+        return (request.late_outcome is None) == (request.draw < self.accuracy)
+
+    def __call__(self, request: Request, action_request: Mapping[str, Any]) -> bool:
+        """Answer an action request."""
+        del action_request
+        return self.approves(request)
+
+
+@dataclass(slots=True)
+class TerminalPerson:
+    """Asks at the terminal about a few calls, of different tools, and leaves the rest.
+
+    Attributes:
+        pause: Holds up what else is printed meanwhile.
+    """
+
+    console: Console
+    rest: SimulatedPerson
+    pause: Callable[[], AbstractContextManager[Any]]
+    tools: set[str] = field(default_factory=set)
+    is_over: bool = False
+
+    def __call__(self, request: Request, action_request: Mapping[str, Any]) -> bool:
+        """Answer an action request.
+
+        Raises:
+            EOFError: There is no answer.
+        """
+        name = str(action_request["name"])
+        if self.is_over or name in self.tools or len(self.tools) == ASKED_IN_TERMINAL:
+            return self.rest.approves(request)
+        self.tools.add(name)
+        with self.pause():
+            print_line(f"{request.customer}: {request.text}", to=self.console)
+            for line in action_request["description"].split("\n"):
+                print_line(f"  {line}", to=self.console)
+            answer = self._read_answer()
+        self.is_over = answer == "s"
+        return self.rest.approves(request) if self.is_over else answer == "y"
+
+    def _read_answer(self) -> str:
+        number = f"{len(self.tools)} of {ASKED_IN_TERMINAL}"
+        question = f"  question {number}, run it? \\[y]es, \\[n]o, \\[s]top asking: "
         answer = ""
-        while answer not in {"y", "n", "a"}:
-            answer = console.input("   run it? \\[y]es, \\[n]o, \\[a]ll yes: ").strip().lower()[:1]
-        approve_rest = answer == "a"
-        return answer != "n"
-
-    return approve_call
+        while answer not in {"y", "n", "s"}:
+            answer = self.console.input(question).strip().lower()[:1]
+        return answer
