@@ -39,6 +39,11 @@ class CircuitBreaker(ABC):
         self._lock = threading.Lock()
         self._circuit: Closed | Open = Closed()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether no request is sent, but for one that tests the service."""
+        return isinstance(self._circuit, Open)
+
     @abstractmethod
     def counts(self, error: BaseException) -> bool:
         """Whether an error is the service's and not the caller's."""

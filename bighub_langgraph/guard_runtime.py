@@ -17,9 +17,10 @@ from bighub_langgraph.concurrency import (
 )
 from bighub_langgraph.core.models import CallRecord, State
 from bighub_langgraph.core.policy import GuardSettings
-from bighub_langgraph.core.ports import JournalPort, Ports, TelemetryPort, schedule_nothing
+from bighub_langgraph.core.ports import JournalPort, Ports, schedule_nothing
 from bighub_langgraph.core.reporting import ReportingConfig, build_event
 from bighub_langgraph.delivery_worker import DeliveryWorker
+from bighub_langgraph.telemetry import Telemetry
 from bighub_langgraph.thread_pool import gather_in_threads
 
 log = logging.getLogger("bighub_langgraph")
@@ -60,9 +61,11 @@ class GuardRuntime:
         clock: Callable[[], float],
         on_decision: DecisionCallback | None = None,
         schedule_notification: Callable[[], None] = schedule_nothing,
-        telemetry: TelemetryPort | None = None,
+        telemetry: Telemetry | None = None,
     ) -> Self:
         """Build the ports over clients and a journal."""
+        if telemetry is not None:
+            telemetry.watch(settings.name, journal, clients.breaker)
         ports = Ports(
             engine=clients.build_engine(retries),
             journal=journal,

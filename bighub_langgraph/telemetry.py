@@ -10,6 +10,7 @@ import json
 import sys
 import threading
 import time
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,7 +18,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bighub_langgraph import __version__
+from bighub_langgraph.circuit_breaker import CircuitBreaker
 from bighub_langgraph.core.models import CallRecord, Decision, State, ToolFailed, ToolOutcome
+from bighub_langgraph.core.ports import JournalPort
 from bighub_langgraph.core.redaction import redact_text
 from bighub_langgraph.telemetry_attributes import (
     approval_attributes,
@@ -25,6 +28,7 @@ from bighub_langgraph.telemetry_attributes import (
     error_type,
     verdict_attributes,
 )
+from bighub_langgraph.telemetry_metrics import Metrics, WatchedGuard, metrics_of
 from bighub_langgraph.telemetry_spans import (
     SCOPE,
     has_provider,
@@ -58,12 +62,21 @@ class Telemetry:
     Args:
         capture_arguments: Whether spans show the arguments of calls, redacted.
         tracer_provider: Makes the spans; by default the application's provider.
+        meter_provider: Makes the metrics; by default the application's provider.
     """
 
-    def __init__(self, *, capture_arguments: bool = False, tracer_provider: Any = None) -> None:
+    def __init__(
+        self,
+        *,
+        capture_arguments: bool = False,
+        tracer_provider: Any = None,
+        meter_provider: Any = None,
+    ) -> None:
         self.capture_arguments = capture_arguments
-        self._tracer_provider = tracer_provider
-        self._is_on = tracer_provider is not None
+        self._tracer_provider, self._meter_provider = tracer_provider, meter_provider
+        self._is_on = False
+        self._metrics: Metrics | None = None
+        self._watched: list[WatchedGuard] = []
         self._lock = threading.Lock()
         # The spans of calls whose tools have not started, by key, and since when they are open.
         self._open: OrderedDict[str, tuple[float, Span]] = OrderedDict()
@@ -72,8 +85,27 @@ class Telemetry:
     def is_on(self) -> bool:
         """Whether there is a provider."""
         if not self._is_on and "opentelemetry.trace" in sys.modules:
-            self._is_on = bool(has_provider())
+            own = self._tracer_provider is not None or self._meter_provider is not None
+            self._is_on = own or bool(has_provider())
+            if self._is_on:
+                self._start_metrics()
         return self._is_on
+
+    @never_raise
+    def watch(self, agent: str, journal: JournalPort, breaker: CircuitBreaker) -> None:
+        """Measure the journal and the circuit breaker of a guard while it exists."""
+        self._watched.append(WatchedGuard(agent, weakref.ref(journal), weakref.ref(breaker)))
+        if self.is_on:
+            self._watch_all()
+
+    @never_raise
+    def _start_metrics(self) -> None:
+        self._metrics = metrics_of(self._meter_provider)
+        self._watch_all()
+
+    def _watch_all(self) -> None:
+        while self._watched and self._metrics is not None:
+            self._metrics.watch(self._watched.pop())
 
     # -- what happens to a call --------------------------------------------------------------------
 
@@ -98,6 +130,8 @@ class Telemetry:
     @never_raise
     def end_evaluation(self, record: CallRecord) -> None:
         """Add the decision to the span of a call, and end it unless the tool starts next."""
+        if self._metrics is not None:
+            self._metrics.add_decision(record)
         span = _find_foreign_span(record) or self._find_open(record.key)
         if span is None:
             return
@@ -109,9 +143,24 @@ class Telemetry:
     def execution(self, record: CallRecord) -> Iterator[Callable[[ToolOutcome | None], object]]:
         """Trace the run of a tool; yields what takes its outcome, None where it paused."""
         foreign = _find_foreign_span(record)
-        span = self._start_execution(record, foreign)
-        with use_span(span, ends=foreign is None):
-            yield partial(_add_outcome, span)
+        span, start = self._start_execution(record, foreign), time.perf_counter()
+        errors: list[str] = []
+
+        def add_outcome(outcome: ToolOutcome | None) -> None:
+            _add_outcome(span, outcome)
+            if isinstance(outcome, ToolFailed):
+                errors.append(error_type(outcome))
+
+        try:
+            with use_span(span, ends=foreign is None):
+                yield add_outcome
+        except BaseException as error:
+            errors.append(type(error).__qualname__)
+            raise
+        finally:
+            if self._metrics is not None:
+                seconds = time.perf_counter() - start
+                self._metrics.add_duration(record.tool, seconds, errors[0] if errors else None)
 
     @contextmanager
     def report(self, kind: str, records: Sequence[CallRecord]) -> Iterator[None]:

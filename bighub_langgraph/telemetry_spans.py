@@ -135,9 +135,13 @@ def set_error(span: "Span", kind: str) -> None:
 @never_raise
 def has_provider() -> bool:
     """Whether the application has set a provider; those of the API itself do nothing."""
-    from opentelemetry import trace
+    from opentelemetry import metrics, trace
 
-    return not type(trace.get_tracer_provider()).__module__.startswith("opentelemetry.trace")
+    providers = trace.get_tracer_provider(), metrics.get_meter_provider()
+    modules = [type(provider).__module__ for provider in providers]
+    return not all(
+        name.startswith(("opentelemetry.trace", "opentelemetry.metrics")) for name in modules
+    )
 
 
 def to_carrier(span: "Span") -> dict[str, str]:

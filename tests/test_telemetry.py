@@ -27,7 +27,7 @@ from tests.engines import Answer, service
 from tests.openai_answers import calls, says
 from tests.openai_runtime import CLIENT_KINDS, runtime
 from tests.openai_server import ResponsesServer
-from tests.traces import Spans, attributes, is_child, is_linked, trace_id
+from tests.traces import Metrics, Spans, attributes, is_child, is_linked, trace_id
 
 PLEASE: dict[str, Any] = {"messages": [HumanMessage("please")]}
 REFUND = call("refund", order_id="o-1", amount=40.0)
@@ -347,6 +347,71 @@ def test_a_tool_that_only_reads_is_a_span_too(
         client.tool("look", pay_back, read_only=True)
         client.run()
     assert attributes(spans.single("execute_tool look"))["bighub.status"] == "executed"
+
+
+# -- metrics ---------------------------------------------------------------------------------------
+
+
+def test_decisions_durations_and_what_waits_are_counted(host: str, runner: Runner) -> None:
+    metrics = Metrics()
+    bighub = ScriptedBighub("review_recommended", look_up="proceed")
+    look_up = call("look_up", "call-2", order_id="o-1")
+    shop, model = Shop(), ScriptedModel(script=[asks_for(look_up), asks_for(REFUND), "done"])
+    guard = BighubGuard(bighub=bighub, telemetry=metrics.telemetry(), name=host)
+    saver = InMemorySaver()
+    middleware: Any = [BighubMiddleware(guard)]
+    graph: Any = (
+        create_guarded_agent(model, shop.tools(), guard, checkpointer=saver)
+        if host == "graph"
+        else create_agent(model, shop.tools(), middleware=middleware, checkpointer=saver)
+    )
+    runner.run(graph, PLEASE)
+    shown = metrics.read()
+    decided = {
+        (point["gen_ai.tool.name"], point["bighub.recommendation"], point["bighub.verdict"])
+        for point, _ in shown["bighub.decisions"]
+    }
+    assert decided == {
+        ("look_up", "proceed", "execute"),
+        ("refund", "review_recommended", "review"),
+    }
+    [(point, runs)] = shown["gen_ai.execute_tool.duration"]
+    assert (point["gen_ai.tool.name"], runs.count) == ("look_up", 1)
+    agent_of = {"bighub.agent": host}
+    [(point, waiting)] = shown["bighub.approvals.waiting"]
+    assert (point, waiting.value) == (agent_of, 1)
+    [(_, age)] = shown["bighub.approvals.oldest_age"]
+    assert age.value >= 0
+    assert [value.value for _, value in shown["bighub.breaker.open"]] == [0]
+    runner.run(graph, APPROVE)
+    guard.flush()
+    shown = metrics.read()
+    assert [value.value for _, value in shown["bighub.approvals.waiting"]] == [0]
+    assert [value.value for _, value in shown["bighub.outbox.pending"]] == [0]
+    guard.close()
+
+
+def test_the_metrics_of_a_journal_in_a_database(spans: Spans, tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "calls.db")
+    bighub = ScriptedBighub("review_recommended")
+    graph, guard, _ = agent("graph", spans, bighub, REFUND, journal=journal)
+    assert journal.count_waiting() == (0, None)
+    Runner("blocking").run(graph, PLEASE)
+    [view] = journal.admin.calls()
+    assert journal.count_waiting() == (1, view.record.created_at)
+    guard.close()
+    journal.close()
+
+
+def test_an_open_circuit_shows() -> None:
+    metrics = Metrics()
+    with service(Answer(status=503, body={"detail": "down"})) as bighub:
+        guard = BighubGuard(bighub=bighub.url, telemetry=metrics.telemetry(), retries=0)
+        for _ in range(3):
+            guard.evaluate("refund", {})
+        [(_, is_open)] = metrics.read()["bighub.breaker.open"]
+        guard.close()
+    assert is_open.value == 1
 
 
 # -- other services --------------------------------------------------------------------------------

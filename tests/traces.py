@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -40,6 +42,31 @@ class Spans:
     def text(self) -> str:
         """Everything that the spans show."""
         return "\n".join(str(span.to_json()) for span in self.ended)
+
+
+class Metrics:
+    """Measures one guard of one process."""
+
+    def __init__(self) -> None:
+        self._reader = InMemoryMetricReader()
+        self._provider = MeterProvider([self._reader], shutdown_on_exit=False)
+
+    def telemetry(self) -> Telemetry:
+        """What a guard is given."""
+        return Telemetry(meter_provider=self._provider)
+
+    def read(self) -> dict[str, list[tuple[dict[str, Any], Any]]]:
+        """Each metric's points with their attributes."""
+        data = self._reader.get_metrics_data()
+        assert data is not None
+        return {
+            metric.name: [
+                (dict(point.attributes or {}), point) for point in metric.data.data_points
+            ]
+            for resource in data.resource_metrics
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+        }
 
 
 def attributes(span: ReadableSpan) -> dict[str, Any]:

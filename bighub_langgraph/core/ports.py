@@ -201,6 +201,10 @@ class JournalPort(Protocol):
         """Retry entries later; as dead letters they wait until someone requeues them."""
         ...
 
+    def count_waiting(self) -> tuple[int, float | None]:
+        """Count the calls that wait for a person, and return when the oldest was made."""
+        ...
+
     def pending_count(self, *, include_dead_letters: bool = False) -> int:
         """Count the entries that are not delivered."""
         ...

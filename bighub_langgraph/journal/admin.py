@@ -195,6 +195,11 @@ class JournalAdmin:
         rows = self._db.fetch_rows(schema.COUNT_CALLS)
         return {row["state"]: row["number"] for row in rows}
 
+    def count_waiting(self) -> tuple[int, float | None]:
+        """Count the calls that wait for a person, and return when the oldest was made."""
+        [row] = self._db.fetch_rows(schema.COUNT_WAITING)
+        return row["number"], row["oldest"]
+
     def unknown_outcomes(
         self, *, thread: str | None = None, tool: str | None = None
     ) -> list[CallView]:

@@ -246,6 +246,13 @@ class MemoryJournal:
                     report.dead_letter = True
                     self._dead_letters += 1
 
+    def count_waiting(self) -> tuple[int, float | None]:
+        """Count the calls that wait for a person, and return when the oldest was made."""
+        with self._lock:
+            records = self._records.values()
+            made_at = [item.created_at for item in records if item.state is State.AWAITING]
+        return len(made_at), min(made_at, default=None)
+
     def pending_count(self, *, include_dead_letters: bool = False) -> int:
         """Count the reports that are not delivered."""
         return len(self._reports) - (0 if include_dead_letters else self._dead_letters)

@@ -191,6 +191,9 @@ SELECT_OVERDUE = f"""
 SELECT_WAITING = f"""
     SELECT * FROM bighub_calls
     WHERE thread = :thread AND state IN ({_quote_all(WAITING_STATES | _EDITED)})"""
+COUNT_WAITING = f"""
+    SELECT count(*) AS number, min(created_at) AS oldest FROM bighub_calls
+    WHERE state = '{State.AWAITING.value}'"""
 COUNT_CALLS = "SELECT state, count(*) AS number FROM bighub_calls GROUP BY state"
 # Compare and set: the first transition from a version wins, the others read the record again.
 UPDATE_CALL = """

@@ -273,6 +273,10 @@ class Journal:
         """Retry reports later, or make them dead letters."""
         self._outbox.nack(ids, until, error, refused=refused, dead_letter=dead_letter)
 
+    def count_waiting(self) -> tuple[int, float | None]:
+        """Count the calls that wait for a person, and return when the oldest was made."""
+        return self.admin.count_waiting()
+
     def pending_count(self, *, include_dead_letters: bool = False) -> int:
         """Count the reports that are not delivered."""
         return self._outbox.pending_count(include_dead_letters=include_dead_letters)
