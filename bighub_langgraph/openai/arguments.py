@@ -263,8 +263,7 @@ _decode = json.JSONDecoder(parse_float=_parse_float, parse_constant=_parse_float
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
-def _is_deeper(value: Any, levels: int) -> bool:
-    if not isinstance(value, dict | list):
-        return False
-    parts = value.values() if isinstance(value, dict) else value
-    return levels == 0 or any(_is_deeper(part, levels - 1) for part in parts)
+def _is_deeper(container: Json | list[Any], levels: int) -> bool:
+    members = container.values() if isinstance(container, dict) else container
+    inner = [member for member in members if isinstance(member, dict | list)]
+    return levels == 0 or any(_is_deeper(member, levels - 1) for member in inner)
