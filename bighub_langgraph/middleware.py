@@ -179,7 +179,7 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         update: dict[str, Any] = {}
         if messages is not None:
             update["messages"] = [RemoveMessage(REMOVE_ALL_MESSAGES), *messages, *result]
-        message, answered = last_turn(result)
+        message, answered_ids = last_turn(result)
         if message is not None and open_calls(message):
             if message.id is None:  # from a stand-in for the model; keys need an id that stays
                 message.id = new_id()
@@ -190,19 +190,19 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
                 warn_about_policies(self.guard.runtime.settings.tools.keys(), tools.keys())
             if len(self._tools_by_turn) > MAX_TURNS:
                 del self._tools_by_turn[next(iter(self._tools_by_turn))]
-            update[CHANNEL] = await self._plan_turn(message, answered, tools, host)
+            update[CHANNEL] = await self._plan_turn(message, answered_ids, tools, host)
         return ExtendedModelResponse(response, Command(update=update) if update else None)
 
     async def _plan_turn(
         self,
         message: AIMessage,
-        answered: set[str],
+        answered_ids: set[str],
         tools: dict[str, BaseTool] | None,
         host: GraphHost,
     ) -> Plan:
         config = get_config()
         turn_id = TurnId.of(config, message)
-        calls = open_calls(message, answered, turn_id)
+        calls = open_calls(message, answered_ids, turn_id)
         # A tool that the model was not shown may come from a wrapper; it is evaluated there.
         unknown = set() if tools is None else {call.tool for call in calls} - tools.keys()
         return await plan_turn(
@@ -222,15 +222,15 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
             return await self._decide_once(state, host)
 
     async def _decide_once(self, state: Any, host: GraphHost) -> Any:
-        message, answered = read_turn(state, "messages")
-        calls = open_calls(message, answered)
+        message, answered_ids = read_turn(state, "messages")
+        calls = open_calls(message, answered_ids)
         if message is None or not calls:
             await host.wait_for_delivery()
             return None
         plan = stored = read_plan(state)
         if not plan or not covers(plan, message, calls):
             # Another middleware changed the model's calls: they are evaluated again.
-            plan = await self._plan_turn(message, answered, None, host)
+            plan = await self._plan_turn(message, answered_ids, None, host)
             if stored:
                 reason = CHANGED if stored["turn"] == message.id else ANSWERED_ELSEWHERE
                 await _cancel_open_calls(stored, reason, host.ports, keep=plan)
@@ -256,9 +256,9 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         """
         only = self._tool_sets[0] if len(self._tool_sets) == 1 else None
         question, tools = subplan(plan, pending), self._tools_by_turn.get(plan["turn"], only)
-        answered = await ask_person(question, tools, get_config(), host, twice=True)
+        answered_plan = await ask_person(question, tools, get_config(), host, twice=True)
         await host.ports.deliver(None)
-        calls = {call["id"]: call for call in answered["calls"]}
+        calls = {call["id"]: call for call in answered_plan["calls"]}
         return subplan(plan, [calls.get(call["id"], call) for call in plan["calls"]])
 
 
@@ -271,8 +271,10 @@ async def _cancel_open_calls(
     plan: Plan, reason: str, ports: Ports, *, keep: Plan | None = None
 ) -> None:
     """Cancel the open calls of a plan, except those that another plan has too."""
-    kept = {call["key"] for call in keep["calls"]} if keep else set[str | None]()
-    keys = [key for call in plan["calls"] if (key := call["key"]) is not None and key not in kept]
+    kept_keys = {call["key"] for call in keep["calls"]} if keep else set[str | None]()
+    keys = [
+        key for call in plan["calls"] if (key := call["key"]) is not None and key not in kept_keys
+    ]
     for record in (await ports.find(keys)).values() if keys else ():
         if record.state in EXPIRING_STATES or record.has_unapplied_edit:
             await cancel_call(record, reason, ports)

@@ -105,9 +105,9 @@ def parse_answers(
 
 def _parse_decisions(response: object) -> list[Mapping[str, Any]]:
     response = _from_json(response)
-    shared: Mapping[str, Any] = {}
+    shared_fields: Mapping[str, Any] = {}
     if isinstance(response, Mapping):
-        shared = {name: response[name] for name in ("interrupt_id",) if name in response}
+        shared_fields = {name: response[name] for name in ("interrupt_id",) if name in response}
         decisions = _from_json(response.get("decisions", response))
         response = decisions if isinstance(decisions, list | tuple) else [decisions]
     if not isinstance(response, list | tuple):
@@ -118,7 +118,7 @@ def _parse_decisions(response: object) -> list[Mapping[str, Any]]:
         raise InvalidApprovalResponse(
             f"each decision is an object, but the answer is {short_repr(response)}"
         )
-    return [{**shared, **item} for item in matches]
+    return [{**shared_fields, **item} for item in matches]
 
 
 def _from_json(value: object) -> object:
@@ -139,12 +139,12 @@ def _find_reference(decision: Mapping[str, Any], call: PendingApproval) -> dict[
 def _check_reference(
     reference: Mapping[str, Any], call: PendingApproval, interrupt_id: str | None
 ) -> None:
-    shown = {"interrupt_id": interrupt_id, "key": call.key, "arguments": call.arguments}
+    shown_fields = {"interrupt_id": interrupt_id, "key": call.key, "arguments": call.arguments}
     for name, value in reference.items():
-        if shown[name] not in (None, "") and value != shown[name]:
+        if shown_fields[name] not in (None, "") and value != shown_fields[name]:
             raise InvalidApprovalResponse(
                 f"the answer is for another question: its {name} is {short_repr(value)}, and "
-                f"{call.tool} waits with {short_repr(shown[name])}"
+                f"{call.tool} waits with {short_repr(shown_fields[name])}"
             )
 
 
@@ -180,24 +180,24 @@ def _parse_answer(decision: Mapping[str, Any], call: PendingApproval) -> Approva
     answer = _parse_type(decision, call)
     _check_allowed(answer, call)
     comment = _first_text(decision, "comment", "message", "reason")
-    parsed = ApprovalAnswer(
+    approval_answer = ApprovalAnswer(
         call.call_id, answer, comment=comment, approver=_first_text(decision, "approver")
     )
     if answer is Answer.REJECT:
-        return replace(parsed, text=_first_text(decision, "message", "comment", "reason"))
+        return replace(approval_answer, text=_first_text(decision, "message", "comment", "reason"))
     if answer is Answer.RESPOND:
         if not (text := _first_text(decision, "message", "args", "comment")):
             raise InvalidApprovalResponse(f"a response to {call.tool} needs a message")
-        return replace(parsed, text=text)
+        return replace(approval_answer, text=text)
     if answer is Answer.APPROVE and all(decision.get(name) is None for name in _EDIT_FIELDS):
-        return parsed
+        return approval_answer
     tool, arguments = _parse_edit(decision, call)
     if tool == call.tool and digest(arguments) == digest(call.arguments):
-        return replace(parsed, answer=Answer.APPROVE)
+        return replace(approval_answer, answer=Answer.APPROVE)
     if answer is Answer.APPROVE and "arguments" not in decision:
         raise InvalidApprovalResponse(f"an approval of {call.tool} names other arguments: edit it")
     _check_allowed(Answer.EDIT, call)
-    return replace(parsed, answer=Answer.EDIT, tool=tool, arguments=arguments)
+    return replace(approval_answer, answer=Answer.EDIT, tool=tool, arguments=arguments)
 
 
 # What a person may say of a call whose outcome is unknown: it is run again, it did not take effect,
@@ -256,15 +256,15 @@ def _parse_type(decision: Mapping[str, Any], call: PendingApproval) -> Answer:
         raise InvalidApprovalResponse(
             f"a decision about {call.tool} has no type: {short_repr(decision)}"
         )
-    listed = " and ".join(map(short_repr, words))
-    raise InvalidApprovalResponse(f"{listed} for {call.tool} is not one of {', '.join(ANSWERS)}")
+    word_list = " and ".join(map(short_repr, words))
+    raise InvalidApprovalResponse(f"{word_list} for {call.tool} is not one of {', '.join(ANSWERS)}")
 
 
 def _check_allowed(answer: Answer, call: PendingApproval) -> None:
     if answer not in call.allowed:
-        allowed = ", ".join(dict.fromkeys(call.allowed))
+        answer_list = ", ".join(dict.fromkeys(call.allowed))
         raise InvalidApprovalResponse(
-            f"{answer.value} is not allowed for {call.tool}; allowed: {allowed}"
+            f"{answer.value} is not allowed for {call.tool}; allowed: {answer_list}"
         )
 
 

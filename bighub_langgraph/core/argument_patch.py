@@ -30,20 +30,20 @@ class ArgumentPatch:
         Raises:
             InvalidCall: A pointer leads to no field of them.
         """
-        changed: dict[str, Any] = copy.deepcopy(dict(arguments))
+        changed_arguments: dict[str, Any] = copy.deepcopy(dict(arguments))
         for pointer, value in self.values.items():
-            parent, name = _find(changed, pointer)
+            parent, name = _find(changed_arguments, pointer)
             if isinstance(parent, list) and name == len(parent):
                 parent.append(copy.deepcopy(value))
             else:
                 parent[name] = copy.deepcopy(value)
         # The last first, so that positions in lists stay right.
-        places = [_find(changed, pointer) for pointer in self.removed]
+        places = [_find(changed_arguments, pointer) for pointer in self.removed]
         for parent, name in sorted(places, key=lambda place: str(place[1]).zfill(9), reverse=True):
             if not _has(parent, name):
                 raise InvalidCall(f"the arguments have no field {name!r:.80}")
             del parent[name]
-        return changed
+        return changed_arguments
 
 
 def parse_pointer(pointer: str) -> list[str]:

@@ -35,10 +35,10 @@ def format_call(
         for name, value in arguments.items()
     }
     own = [text for name, text in texts.items() if parameters is None or name in parameters]
-    others = [text for text in texts.values() if text not in own]
-    members = [*own, *others]
-    if others:
-        members[len(own)] = f"further arguments: {others[0]}"
+    other_texts = [text for text in texts.values() if text not in own]
+    members = [*own, *other_texts]
+    if other_texts:
+        members[len(own)] = f"further arguments: {other_texts[0]}"
     if len(members) > MAX_ARGUMENTS:
         members[MAX_ARGUMENTS:] = [f"[... {len(members)} arguments in all]"]
     return f"{_format_name(tool)}({', '.join(members)})"
@@ -88,9 +88,11 @@ def visible_text(text: str, record: CallRecord) -> str:
     """
     own = _own_names(record)
     calls = re.finditer(rf"(?<!\w)(?P<call>{re.escape(record.request.action)}{_DETAILS}", text)
-    others = {*_other_targets(record), *_ADDRESS.findall(text)}
-    others |= {match["target"].split()[0].strip(".,;:") for match in calls if match["target"]}
-    for target in sorted(others - own, key=len, reverse=True):
+    other_targets = {*_other_targets(record), *_ADDRESS.findall(text)}
+    other_targets |= {
+        match["target"].split()[0].strip(".,;:") for match in calls if match["target"]
+    }
+    for target in sorted(other_targets - own, key=len, reverse=True):
         text = re.sub(rf"(?<!\w){re.escape(target)}(?!\w)", ANOTHER_TARGET, text)
     return text
 
@@ -122,8 +124,8 @@ def visible_precedents(record: CallRecord) -> list[dict[str, Any]]:
         texts = {name: str(row[name]) for name in _TEXTS if row.get(name)}
         if _has_other_target(row, own) or any(_names_other(text, own) for text in texts.values()):
             texts = {name: _without_target(text) for name, text in texts.items()}
-        kept = {name: value for name, value in row.items() if _is_kept(name, value)}
-        visible.append({**kept, **texts})
+        kept_fields = {name: value for name, value in row.items() if _is_kept(name, value)}
+        visible.append({**kept_fields, **texts})
     return visible
 
 

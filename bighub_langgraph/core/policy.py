@@ -156,8 +156,8 @@ _DEFAULTS = ToolPolicy()
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
     """Raise `ConfigurationError` for a setting that is none of the choices."""
     if value not in choices:
-        listed = ", ".join(repr(str(choice)) for choice in choices)
-        raise ConfigurationError(f"{name} is one of {listed}, not {value!r}")
+        choice_list = ", ".join(repr(str(choice)) for choice in choices)
+        raise ConfigurationError(f"{name} is one of {choice_list}, not {value!r}")
 
 
 def check_allowed_decisions(answers: Sequence[Answer | str]) -> tuple[Answer, ...]:
@@ -186,8 +186,8 @@ def build_requirement(
     policy = settings.approvals
     number = policy.required_approvals
     if callable(number):
-        count, copied = number, replace(request, context=to_jsonable(request.context))
-        number = _call(call, "required_approvals", lambda _: count(copied), {})
+        count, request_copy = number, replace(request, context=to_jsonable(request.context))
+        number = _call(call, "required_approvals", lambda _: count(request_copy), {})
         if not _is_count(number):
             raise InvalidCall(
                 f"required_approvals of {call.tool!r} gave {number!r:.80}, not a number from 1 on"

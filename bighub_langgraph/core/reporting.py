@@ -71,17 +71,17 @@ class ReportingConfig:
         """
         try:
             is_ascii = type(value) is str and value.isascii()
-            redacted = self.redact(value if is_ascii else to_jsonable(value))
-            is_jsonable = self.redact is redact or type(redacted) is str
-            return redacted if is_jsonable else to_jsonable(redacted)
+            redacted_value = self.redact(value if is_ascii else to_jsonable(value))
+            is_jsonable = self.redact is redact or type(redacted_value) is str
+            return redacted_value if is_jsonable else to_jsonable(redacted_value)
         except Exception:
             log.exception("redact raised; the whole value is redacted")
             return REDACTED
 
     def redact_text(self, text: str) -> str:
         """Return a redacted, truncated text."""
-        redacted = str(self.redact_value(text)).replace("\x00", "\\x00")
-        return truncate(redacted, LONGEST_OUTPUT)
+        redacted_text = str(self.redact_value(text)).replace("\x00", "\\x00")
+        return truncate(redacted_text, LONGEST_OUTPUT)
 
 
 # -- reports for BIGHUB ----------------------------------------------------------------------------
@@ -340,10 +340,10 @@ def to_loggable(output: object, redact: Callable[[object], Any] = _redact_jsonab
 
     One that is large, or that not every database can store, becomes its truncated `repr`.
     """
-    redacted = redact(output)
-    text = redacted if isinstance(redacted, str) else repr(redacted)
-    if len(text) <= LONGEST_OUTPUT and _is_storable(redacted, _MAX_DEPTH):
-        return redacted
+    redacted_output = redact(output)
+    text = redacted_output if isinstance(redacted_output, str) else repr(redacted_output)
+    if len(text) <= LONGEST_OUTPUT and _is_storable(redacted_output, _MAX_DEPTH):
+        return redacted_output
     return truncate(text.replace("\x00", "\\x00"), LONGEST_OUTPUT)
 
 

@@ -37,8 +37,8 @@ def build_question(
 ) -> ApprovalQuestion:
     """Build what people are shown of a call, without what is redacted."""
     info, tool = execution_info(config), tools.get(record.tool)
-    shown = record.request.context.get("arguments")
-    arguments = shown if isinstance(shown, Mapping) else {}
+    shown_arguments = record.request.context.get("arguments")
+    arguments = shown_arguments if isinstance(shown_arguments, Mapping) else {}
     own_text = settings.approvals.describe is not None
     text = describe_question(record, pending.arguments if own_text else arguments, settings, tools)
     return ApprovalQuestion(
@@ -51,7 +51,7 @@ def build_question(
         description=str(ReportingConfig(redact=settings.redact).redact_value(text)),
         evidence=to_jsonable(build_evidence(record)),
         arguments=arguments,
-        locked=tuple(_find_redacted(pending.arguments, shown)),
+        locked=tuple(_find_redacted(pending.arguments, shown_arguments)),
         allowed=tuple(answer.value for answer in pending.allowed),
         allow_tool_change=pending.allow_tool_change,
     )
@@ -102,10 +102,10 @@ def states_shown(value: object) -> dict[str, tuple[str, int]]:
     Of any other interrupt it returns nothing.
     """
     requests = value.get("action_requests", [value]) if isinstance(value, Mapping) else ()
-    shown = [item.get(CHANNEL) for item in requests if isinstance(item, Mapping)]
+    evidence = [item.get(CHANNEL) for item in requests if isinstance(item, Mapping)]
     return {
         item["key"]: (item["state"], item["starts"])
-        for item in shown
+        for item in evidence
         if isinstance(item, Mapping) and item.keys() >= {"key", "state", "starts"}
     }
 
@@ -123,16 +123,20 @@ def _schema_of(tool: BaseTool | None) -> dict[str, Any]:
 
 
 def _find_redacted(
-    original: object, shown: object, path: tuple[str | int, ...] = ()
+    original: object, shown_arguments: object, path: tuple[str | int, ...] = ()
 ) -> Iterator[str]:
     """Yield the JSON pointers of the parts that are shown otherwise than they are."""
-    if isinstance(original, Mapping) and isinstance(shown, Mapping):
-        for name, member in shown.items():
+    if isinstance(original, Mapping) and isinstance(shown_arguments, Mapping):
+        for name, member in shown_arguments.items():
             yield from _find_redacted(original.get(name, _MISSING), member, (*path, name))
-    elif isinstance(original, list) and isinstance(shown, list) and len(original) == len(shown):
-        for index, pair in enumerate(zip(original, shown, strict=True)):
+    elif (
+        isinstance(original, list)
+        and isinstance(shown_arguments, list)
+        and len(original) == len(shown_arguments)
+    ):
+        for index, pair in enumerate(zip(original, shown_arguments, strict=True)):
             yield from _find_redacted(*pair, (*path, index))
-    elif original != shown:
+    elif original != shown_arguments:
         yield build_pointer(path)
 
 

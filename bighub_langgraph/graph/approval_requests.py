@@ -80,10 +80,10 @@ async def ask_person(
     records = await host.ports.find([call["key"] or "" for call in plan["calls"]])
     if len(records) < len(plan["calls"]):
         # The journal was in memory and lost a record: its old decision permits nothing.
-        lost: list[PlannedCall] = [
+        lost_calls: list[PlannedCall] = [
             {**call, "key": None, "next": "evaluate"} for call in plan["calls"]
         ]
-        return subplan(plan, lost)
+        return subplan(plan, lost_calls)
     if problem := unreadable_interrupts(config):
         reason = f"a person has to approve it, and {problem}"
         return await _end_calls(plan, records, reason, host)
@@ -171,28 +171,31 @@ class ApprovalRequest:
         Raises:
             InvalidApprovalResponse: The response is invalid; the message says why.
         """
-        resumed = was_resumed(config)
-        stored = (
-            await stored_questions(config, host.get_checkpoint) if resumed else StoredQuestions()
+        is_resumed = was_resumed(config)
+        questions = (
+            await stored_questions(config, host.get_checkpoint) if is_resumed else StoredQuestions()
         )
-        shown = next((item for item in stored.interrupts if self._is_shown(item.value)), None)
-        answers, read = stored.answers[len(earlier) :], shown is not None
-        is_asked, waits = read, all(item[1].state in _ASKABLE for item in self._calls.values())
-        if shown is not None:
-            self._pending = self._pending_approvals(states_shown(shown.value))
-            read = not (
+        own_question = next(
+            (item for item in questions.interrupts if self._is_shown(item.value)), None
+        )
+        answers, takes_answer = questions.answers[len(earlier) :], own_question is not None
+        is_asked = takes_answer
+        waits = all(record.state in _ASKABLE for _, record in self._calls.values())
+        if own_question is not None:
+            self._pending = self._pending_approvals(states_shown(own_question.value))
+            takes_answer = not (
                 (waits and leave_open) and is_recorded(waiting_answer(config, [*earlier, *answers]))
             )
         elif not any(record.state in _ASKABLE for _, record in self._calls.values()):
             if not answers:  # answered in the journal before the question was stored
                 return []
             # Answered in this task, before the tool interrupted it.
-            answers, read = self._own_answers(answers)[:-1], True
+            answers, takes_answer = self._own_answers(answers)[:-1], True
         reference = {
-            "interrupt_id": shown.id if shown else None,
-            "is_addressed": shown is None or is_addressed(config, stored),
+            "interrupt_id": own_question.id if own_question else None,
+            "is_addressed": own_question is None or is_addressed(config, questions),
         }
-        if read or is_asked:
+        if takes_answer or is_asked:
             keys = [record.key for _, record in self._calls.values()]
             await host.ports.take_questions(keys)
         else:
@@ -202,8 +205,8 @@ class ApprovalRequest:
             (lambda response: self._parse(response, **reference)) if checked else None,
             per_call=self._plan["per_call"],
         )
-        payload = shown.value if shown and read else self._payload()
-        response = ask(payload, config, schema, answers, read=read, earlier=earlier)
+        payload = own_question.value if own_question and takes_answer else self._payload()
+        response = ask(payload, config, schema, answers, read=takes_answer, earlier=earlier)
         self._earlier, self.taken = earlier, [*answers, response]
         return self._parse(response, **reference)
 
@@ -272,10 +275,10 @@ class ApprovalRequest:
         if self._plan["per_call"]:
             call_id = self._pending[0].call_id
             return {"type": "tool_approval", "tool_call_id": call_id, **requests[0]}
-        allowed = {pending.tool: pending.allowed for pending in self._pending}
+        allowed_answers = {pending.tool: pending.allowed for pending in self._pending}
         configs = [
             {"action_name": name, "allowed_decisions": [answer.value for answer in answers]}
-            for name, answers in allowed.items()
+            for name, answers in allowed_answers.items()
         ]
         return {"action_requests": requests, "review_configs": configs}
 
@@ -293,36 +296,42 @@ class ApprovalRequest:
     def _parse(self, response: object, **reference: Any) -> list[ApprovalAnswer]:
         if is_recorded(response):
             return []
-        needed = self._settings.approvals.require_reference
-        answers = parse_answers(response, self._pending, require_reference=needed, **reference)
+        require_reference = self._settings.approvals.require_reference
+        answers = parse_answers(
+            response, self._pending, require_reference=require_reference, **reference
+        )
         for answer in answers:
             check_edit(answer, self._tools, self._settings)
         return answers
 
     def _is_shown(self, value: object) -> bool:
         """Whether an interrupt asks what this request asks, about the same calls."""
-        shown = states_shown(value)
-        return shown.keys() == {record.key for _, record in self._calls.values()} and all(
-            shown[record.key] == (record.state, record.starts)
+        shown_states = states_shown(value)
+        return shown_states.keys() == {record.key for _, record in self._calls.values()} and all(
+            shown_states[record.key] == (record.state, record.starts)
             for _, record in self._calls.values()
             if record.state in _ASKABLE
         )
 
-    def _pending_approvals(self, shown: Mapping[str, tuple[str, int]]) -> list[PendingApproval]:
+    def _pending_approvals(
+        self, shown_states: Mapping[str, tuple[str, int]]
+    ) -> list[PendingApproval]:
         settings = self._settings
         pending = []
         for call, record in self._calls.values():
-            state, _ = shown.get(record.key, (record.state, 0))
+            state, _ = shown_states.get(record.key, (record.state, 0))
             is_unknown = state == State.UNKNOWN
-            allowed = settings.allowed_decisions(call["name"])
+            allowed_answers = settings.allowed_decisions(call["name"])
             if not self._allow_edits:
-                allowed = [item for item in allowed if item is not Answer.EDIT] or [Answer.REJECT]
+                allowed_answers = [item for item in allowed_answers if item is not Answer.EDIT] or [
+                    Answer.REJECT
+                ]
             pending.append(
                 PendingApproval(
                     call["id"],
                     call["name"],
                     call["args"],
-                    UNKNOWN_ANSWERS if is_unknown else allowed,
+                    UNKNOWN_ANSWERS if is_unknown else allowed_answers,
                     settings.approvals.allow_tool_change,
                     key=record.key,
                     outcome_unknown=is_unknown,
@@ -335,8 +344,8 @@ class ApprovalRequest:
     ) -> ToolCall | None:
         """Record one answer; return the call as it edits it."""
         call, record = self._calls[answer.call_id]
-        edited = self._edited_call(answer, call)
-        approval = self._approval(answer, edited, authenticated_user(config), ports.clock())
+        edited_call = self._edited_call(answer, call)
+        approval = self._approval(answer, edited_call, authenticated_user(config), ports.clock())
         pending = next(item for item in self._pending if item.call_id == answer.call_id)
         if objection := find_objection(record, approval):
             self.note = f"The last answer about {call['name']} does not count: {objection}."
@@ -344,34 +353,38 @@ class ApprovalRequest:
             await record_answer(record, approval, ports)
         elif not objection:
             await resolve_unknown(record, approval, ports)
-        return edited
+        return edited_call
 
     async def _plan_next(
-        self, call: PlannedCall, record: CallRecord, edited: ToolCall | None, ports: Ports
+        self, call: PlannedCall, record: CallRecord, edited_call: ToolCall | None, ports: Ports
     ) -> AnsweredCall:
         """Return what comes next for a call, by the answer that came first."""
-        planned = call.copy()
-        planned["next"] = next_action(record, self._settings)
+        planned_call = call.copy()
+        planned_call["next"] = next_action(record, self._settings)
         approval = record.approval
         if record.state is not State.EDITED or approval is None:
-            return AnsweredCall(planned, record)
+            return AnsweredCall(planned_call, record)
         if approval.edit is not None:
             try:
-                edited = apply_edit(call, self._plan, record, approval.edit)
+                edited_call = apply_edit(call, self._plan, record, approval.edit)
                 answer = ApprovalAnswer(
-                    call["id"], Answer.EDIT, tool=call["name"], arguments=edited.arguments
+                    call["id"], Answer.EDIT, tool=call["name"], arguments=edited_call.arguments
                 )
                 check_edit(answer, self._tools, self._settings)
             except (InvalidCall, InvalidApprovalResponse) as error:
                 reason = f"a person's edit failed: {error}"
-                reject_call(planned, f"{call['name']} did not run: {reason}")
-                return AnsweredCall(planned, await block_call(record, reason, ports))
-            record = await ports.transition_or_load(record.key, EditApplied(edited.key))
+                reject_call(planned_call, f"{call['name']} did not run: {reason}")
+                return AnsweredCall(planned_call, await block_call(record, reason, ports))
+            record = await ports.transition_or_load(record.key, EditApplied(edited_call.key))
             approval = record.approval
-        if edited is not None and approval is not None and approval.edited_to == edited.key:
-            planned = plan_call(edited, None, "evaluate")
-            planned["edited_from"] = record.key
-        return AnsweredCall(planned, record)
+        if (
+            edited_call is not None
+            and approval is not None
+            and approval.edited_to == edited_call.key
+        ):
+            planned_call = plan_call(edited_call, None, "evaluate")
+            planned_call["edited_from"] = record.key
+        return AnsweredCall(planned_call, record)
 
     def _edited_call(self, answer: ApprovalAnswer, call: PlannedCall) -> ToolCall | None:
         """Return the call as a person edited it; None where it was not edited."""
@@ -381,7 +394,11 @@ class ApprovalRequest:
         return ToolCall(plan["thread"], plan["turn"], call["id"], answer.tool, arguments)
 
     def _approval(
-        self, answer: ApprovalAnswer, edited: ToolCall | None, user: ServerUser | None, at: float
+        self,
+        answer: ApprovalAnswer,
+        edited_call: ToolCall | None,
+        user: ServerUser | None,
+        at: float,
     ) -> Approval:
         lifetime = self._settings.approvals.expires_after
         return Approval(
@@ -393,5 +410,5 @@ class ApprovalRequest:
             verified=user is not None,
             roles=user.roles if user else (),
             expires_at=None if lifetime is None else at + lifetime,
-            edited_to=edited.key if edited else "",
+            edited_to=edited_call.key if edited_call else "",
         )

@@ -139,16 +139,16 @@ def add_guard(
     """
     then = then or after
     _check_graph(builder, after, then, end, messages_key)
-    guarded = tools_node(guard, tools, messages_key=messages_key)
-    guarded.then = then
+    guarded_node = tools_node(guard, tools, messages_key=messages_key)
+    guarded_node.then = then
     evaluate = evaluate_node(
         guard,
         messages_key=messages_key,
-        tools=guarded.tools_by_name,
-        all_tools_known=guarded.all_tools_known,
+        tools=guarded_node.tools_by_name,
+        all_tools_known=guarded_node.all_tools_known,
     )
-    approve = approval_node(guard, messages_key=messages_key, tools=guarded.tools_by_name)
-    by_name = guarded.tools_by_name
+    approve = approval_node(guard, messages_key=messages_key, tools=guarded_node.tools_by_name)
+    by_name = guarded_node.tools_by_name
     ends = [end] if any(tool.return_direct for tool in by_name.values()) else []
     report = outcome_node(guard, messages_key=messages_key, then=then, end=end, tools=by_name)
     add = partial(builder.add_node, input_schema=input_schema(messages_key))
@@ -156,7 +156,7 @@ def add_guard(
     add(EVALUATE, evaluate)
     add(APPROVE, approve, destinations=(TOOLS, EVALUATE, REPORT))
     # Tools may ask for any part of the state: this node has the graph's own schema.
-    builder.add_node(TOOLS, guarded, destinations=(APPROVE, EVALUATE))
+    builder.add_node(TOOLS, guarded_node, destinations=(APPROVE, EVALUATE))
     add(REPORT, report, destinations=(then, *ends))
     redirect_edges(builder, after, CLOSE_STALE_CALLS)
     builder.add_edge(CLOSE_STALE_CALLS, after)

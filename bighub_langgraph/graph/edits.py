@@ -29,8 +29,8 @@ def check_edit(
     if error := find_argument_errors(tools[answer.tool], answer.arguments):
         raise InvalidApprovalResponse(error)
     try:  # the policy's own functions may raise for these arguments
-        edited = ToolCall("", "", answer.call_id, answer.tool, answer.arguments)
-        build_evaluation_request(edited, settings)
+        edited_call = ToolCall("", "", answer.call_id, answer.tool, answer.arguments)
+        build_evaluation_request(edited_call, settings)
     except InvalidCall as invalid:
         raise InvalidApprovalResponse(str(invalid)) from invalid
 

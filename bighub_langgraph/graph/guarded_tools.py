@@ -127,36 +127,38 @@ class GuardedTool(StandInTool):
         function = getattr(self.tool, "func", None) or getattr(self.tool, "coroutine", None)
         hints = get_type_hints(function, include_extras=True) if function else {}
         parameters = inspect.signature(function).parameters.values() if function else ()
-        named = {
+        annotations = {
             item.name: hints.get(item.name) for item in parameters if item.kind not in _VARIADIC
         }
         if isinstance(self.tool.args_schema, dict):
-            return named
+            return annotations
         fields = getattr(self.tool.get_input_schema(), "model_fields", {})
-        return {name: item.annotation for name, item in fields.items()} | named
+        return {name: item.annotation for name, item in fields.items()} | annotations
 
     async def _run_guarded(
         self, value: Any, config: RunnableConfig, options: dict[str, Any], host: GraphHost
     ) -> Any:
         is_call = isinstance(value, Mapping) and value.get("type") == "tool_call"
-        received = value["args"] if is_call else value
+        raw_arguments = value["args"] if is_call else value
         schema = self.tool.tool_call_schema
         visible = (
             schema["properties"]
             if isinstance(schema, dict)
             else getattr(schema, "model_fields", {})
         )
-        if not isinstance(received, Mapping):  # the only argument of the tool
-            received = {next(iter(visible), "input"): received}
-        injected = {
+        if not isinstance(raw_arguments, Mapping):  # the only argument of the tool
+            raw_arguments = {next(iter(visible), "input"): raw_arguments}
+        injected_names = {
             name
             for name, kind in self._parameters.items()
             if name not in visible or _is_runtime(kind)
         }
-        filled_in = {name: item for name, item in received.items() if name in injected}
-        runtime = next((item for item in received.values() if isinstance(item, ToolRuntime)), None)
+        filled_in = {name: item for name, item in raw_arguments.items() if name in injected_names}
+        runtime = next(
+            (item for item in raw_arguments.values() if isinstance(item, ToolRuntime)), None
+        )
         arguments = {
-            name: item for name, item in received.items() if name not in {RUNTIME, *filled_in}
+            name: item for name, item in raw_arguments.items() if name not in {RUNTIME, *filled_in}
         }
         call_id = value.get("id") if is_call else None
 

@@ -114,13 +114,13 @@ def evaluate_node(
             plan = subplan(plan, [call.copy() for call in plan["calls"]])
         else:
             messages = read_messages(state, messages_key)
-            message, answered = last_turn(messages)
+            message, answered_ids = last_turn(messages)
             if plan and message is not None and plan["turn"] == message.id:  # it is evaluated again
                 await refresh_plan(plan, messages, host.ports)
             elif plan:
                 await cancel_removed_calls(plan, messages, host.ports)
             turn_id = TurnId.of(config, message)
-            calls = open_calls(message, answered, turn_id)
+            calls = open_calls(message, answered_ids, turn_id)
             plan = new_plan(
                 turn_id, settings, [plan_call(call, None, "evaluate") for call in calls]
             )
@@ -164,8 +164,8 @@ def send_plan(plan: Plan) -> list[Send | str]:
         groups = [[call] for call in pending] if plan["per_call"] else [pending]
         parts = [subplan(plan, group, unclear=plan["unclear"]) for group in groups]
         goto += [Send(APPROVE, {CHANNEL: part}) for part in parts]
-    if edited := [call for call in plan["calls"] if call["next"] == "evaluate"]:
-        goto.append(Send(EVALUATE, {CHANNEL: subplan(plan, edited)}))
+    if edited_calls := [call for call in plan["calls"] if call["next"] == "evaluate"]:
+        goto.append(Send(EVALUATE, {CHANNEL: subplan(plan, edited_calls)}))
     return goto or [REPORT]
 
 
@@ -219,8 +219,8 @@ def outcome_node(
 
     async def report_turn(state: Any, _: RunnableConfig, host: GraphHost) -> Command[Any] | None:
         messages = read_messages(state, messages_key)
-        message, answered = last_turn(messages)
-        is_complete = message is not None and not open_calls(message, answered)
+        message, answered_ids = last_turn(messages)
+        is_complete = message is not None and not open_calls(message, answered_ids)
         plan = read_plan(state)
         await host.ports.deliver(plan["turn"] if plan and is_complete else None)
         if not is_complete or then is None:
@@ -248,8 +248,8 @@ def tools_edge(
 
     async def route(state: Any, _: RunnableConfig, host: GraphHost) -> str:
         messages = read_messages(state, messages_key)
-        message, answered = last_turn(messages)
-        if message is None or len(message.tool_calls) != 1 or open_calls(message, answered):
+        message, answered_ids = last_turn(messages)
+        if message is None or len(message.tool_calls) != 1 or open_calls(message, answered_ids):
             return REPORT
         await host.ports.deliver(message.id)
         if not ends_run(messages, tools):
@@ -281,8 +281,8 @@ def model_edge(guard: "BighubGuard", *, messages_key: str, end: str) -> GuardNod
     """Return the edge out of the model: to `evaluate` with tool calls, else to `end`."""
 
     async def route(state: Any, _: RunnableConfig, host: GraphHost) -> str:
-        message, answered = read_turn(state, messages_key)
-        if open_calls(message, answered):
+        message, answered_ids = read_turn(state, messages_key)
+        if open_calls(message, answered_ids):
             return EVALUATE
         await host.wait_for_delivery()
         return end

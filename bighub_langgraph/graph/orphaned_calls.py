@@ -83,11 +83,11 @@ async def _cancel(
     if not waiting:
         return False
     oldest = min(checkpoint for _, checkpoint in waiting)
-    followed = await _followed_checkpoints(thread, get_checkpoint, oldest)
-    cancelled = [record for record, checkpoint in waiting if checkpoint in followed]
-    for record in cancelled:
+    followed_ids = await _followed_checkpoints(thread, get_checkpoint, oldest)
+    cancelled_records = [record for record, checkpoint in waiting if checkpoint in followed_ids]
+    for record in cancelled_records:
         await cancel_call(record, NEW_MESSAGE, ports)
-    return bool(cancelled)
+    return bool(cancelled_records)
 
 
 async def _followed_checkpoints(
@@ -97,16 +97,16 @@ async def _followed_checkpoints(
 
     Only those that led to the newest one count. LangGraph's ids of checkpoints grow with time.
     """
-    followed: set[str] = set()
+    followed_ids: set[str] = set()
     config: RunnableConfig = {"configurable": {"thread_id": thread, "checkpoint_ns": ""}}
     for _ in range(MAX_STEPS):
-        stored = await get_checkpoint(config)
-        if stored is None or stored.parent_config is None:
+        checkpoint_tuple = await get_checkpoint(config)
+        if checkpoint_tuple is None or checkpoint_tuple.parent_config is None:
             break
-        config = stored.parent_config
+        config = checkpoint_tuple.parent_config
         before = config["configurable"]["checkpoint_id"]
-        if stored.metadata.get("source") == "input":
-            followed.add(before)
+        if checkpoint_tuple.metadata.get("source") == "input":
+            followed_ids.add(before)
         if before <= oldest:
             break
-    return followed
+    return followed_ids

@@ -136,23 +136,21 @@ def question_plan(call: ToolCall, key: str, settings: GuardSettings) -> Plan:
 
 def covers(plan: Plan, message: AIMessage, calls: Sequence[ToolCall]) -> bool:
     """Whether a plan is about exactly these calls of a message."""
-    planned_calls = {planned["id"]: planned for planned in plan["calls"]}
-
-    def is_planned(call: ToolCall) -> bool:
-        planned = planned_calls.get(call.call_id)
-        if planned is None or "error" in planned or "edited_from" in planned:
-            return planned is not None
-        return (planned["name"], planned["args"]) == (call.tool, call.arguments)
-
-    return plan["turn"] == message.id and all(map(is_planned, calls))
+    current = {call.call_id: call for call in calls}
+    covered_ids = {
+        call["id"]
+        for call in plan["calls"]
+        if call["id"] in current and ("error" in call or is_current(call, current))
+    }
+    return plan["turn"] == message.id and covered_ids == current.keys()
 
 
 def is_stale(plan: Plan, messages: Sequence[BaseMessage]) -> bool:
     """Whether the history no longer holds the open calls of a turn as they are planned."""
     current = current_calls(plan, messages)
-    planned = {call["id"]: call for call in plan["calls"] if call["next"] != "done"}
-    is_added = not plan["is_part"] and not current.keys() <= planned.keys()
-    return is_added or not all(is_current(call, current) for call in planned.values())
+    planned_calls = {call["id"]: call for call in plan["calls"] if call["next"] != "done"}
+    is_added = not plan["is_part"] and not current.keys() <= planned_calls.keys()
+    return is_added or not all(is_current(call, current) for call in planned_calls.values())
 
 
 def current_calls(plan: Plan, messages: Sequence[BaseMessage]) -> dict[str, ToolCall]:
@@ -160,21 +158,21 @@ def current_calls(plan: Plan, messages: Sequence[BaseMessage]) -> dict[str, Tool
 
     Somebody may have changed them with `update_state`, or another node.
     """
-    message, answered = last_turn(messages)
+    message, answered_ids = last_turn(messages)
     if message is None or message.id not in {None, plan["turn"]}:
         return {}
-    calls = open_calls(message, answered, TurnId(plan["thread"], plan["turn"]))
+    calls = open_calls(message, answered_ids, TurnId(plan["thread"], plan["turn"]))
     return {call.call_id: call for call in calls}
 
 
-def is_current(planned: PlannedCall, current: Mapping[str, ToolCall]) -> bool:
+def is_current(planned_call: PlannedCall, current: Mapping[str, ToolCall]) -> bool:
     """Whether a planned call is still open, and as it was planned or as a person edited it."""
-    call = current.get(planned["id"])
+    call = current.get(planned_call["id"])
     if call is None:
         return False
-    if (call.tool, call.arguments) == (planned["name"], planned["args"]):
+    if (call.tool, call.arguments) == (planned_call["name"], planned_call["args"]):
         return True
-    return key_of(call) in {planned["key"], planned.get("edited_from")} - {None}
+    return key_of(call) in {planned_call["key"], planned_call.get("edited_from")} - {None}
 
 
 def key_of(call: ToolCall) -> str | None:
@@ -196,14 +194,14 @@ def message_tool_call(call: PlannedCall) -> MessageToolCall:
 
 
 async def evaluation_items(
-    plan: Plan, planned: Sequence[PlannedCall], ports: Ports
+    plan: Plan, planned_calls: Sequence[PlannedCall], ports: Ports
 ) -> list[ToolCall | EditedCall]:
     """Return planned calls as they are evaluated: an edited one with the person's approval.
 
     The approval is the journal's. A plan is state, which others may write.
     """
-    calls = [to_tool_call(TurnId(plan["thread"], plan["turn"]), call) for call in planned]
-    originals = [call.get("edited_from", "") for call in planned]
+    calls = [to_tool_call(TurnId(plan["thread"], plan["turn"]), call) for call in planned_calls]
+    originals = [call.get("edited_from", "") for call in planned_calls]
     records = await ports.find([key for key in originals if key]) if any(originals) else {}
     return [
         _with_approval(call, records.get(key)) for call, key in zip(calls, originals, strict=True)
@@ -253,17 +251,17 @@ def read_turn(state: Any, messages_key: str) -> tuple[AIMessage | None, set[str]
 
 def last_turn(messages: Sequence[BaseMessage]) -> tuple[AIMessage | None, set[str]]:
     """Return the last AI message, and the ids of its calls that are answered."""
-    answered: set[str] = set()
+    answered_ids: set[str] = set()
     for message in reversed(messages):
         if isinstance(message, AIMessage):
-            return message, answered
+            return message, answered_ids
         if isinstance(message, ToolMessage):
-            answered.add(message.tool_call_id)
-    return None, answered
+            answered_ids.add(message.tool_call_id)
+    return None, answered_ids
 
 
 def open_calls(
-    message: BaseMessage | None, answered: Collection[str] = (), turn_id: TurnId = NO_TURN
+    message: BaseMessage | None, answered_ids: Collection[str] = (), turn_id: TurnId = NO_TURN
 ) -> list[ToolCall]:
     """Return the calls of a message that have no answer.
 
@@ -275,7 +273,7 @@ def open_calls(
     calls = (
         to_tool_call(turn_id, call) for call in (*message.tool_calls, *message.invalid_tool_calls)
     )
-    return [call for call in calls if call.call_id not in answered]
+    return [call for call in calls if call.call_id not in answered_ids]
 
 
 def call_ids(message: BaseMessage) -> list[str]:

@@ -49,33 +49,33 @@ async def close_stale_calls(
     if plan:
         await cancel_removed_calls(plan, messages, ports)
     answers = _answers_by_call(messages)
-    closed: list[BaseMessage] = []
+    closed_messages: list[BaseMessage] = []
     for index, message in enumerate(messages):
         # Of messages without an id at most one still has open calls: the plan's.
         turn = message.id or (plan["turn"] if plan else "")
         turn_id = TurnId(thread_id_of(config) or (plan["thread"] if plan else ""), turn)
-        answered = {call_id for position, call_id in answers if position == index}
-        calls = open_calls(message, answered, turn_id)
-        closed += [message, *await close_calls(calls, NEW_MESSAGE, ports)]
-    return closed if len(closed) > len(messages) else None
+        answered_ids = {call_id for position, call_id in answers if position == index}
+        calls = open_calls(message, answered_ids, turn_id)
+        closed_messages += [message, *await close_calls(calls, NEW_MESSAGE, ports)]
+    return closed_messages if len(closed_messages) > len(messages) else None
 
 
 def insert_answers(
-    messages: Sequence[BaseMessage], closed: Sequence[BaseMessage]
+    messages: Sequence[BaseMessage], closed_messages: Sequence[BaseMessage]
 ) -> list[BaseMessage]:
     """Return messages with the answers to their open calls, which are among `closed`."""
     answers = {
-        (closed[index].id, call_id): answer
-        for (index, call_id), answer in _answers_by_call(closed).items()
+        (closed_messages[index].id, call_id): answer
+        for (index, call_id), answer in _answers_by_call(closed_messages).items()
     }
     own = _answers_by_call(messages)
-    completed: list[BaseMessage] = []
+    completed_messages: list[BaseMessage] = []
     for index, message in enumerate(messages):
         keys = [
             (message.id, call_id) for call_id in call_ids(message) if (index, call_id) not in own
         ]
-        completed += [message, *(answers[key] for key in keys if key in answers)]
-    return completed
+        completed_messages += [message, *(answers[key] for key in keys if key in answers)]
+    return completed_messages
 
 
 def _answers_by_call(messages: Sequence[BaseMessage]) -> dict[tuple[int, str], ToolMessage]:
@@ -124,21 +124,21 @@ async def refresh_plan(plan: Plan, messages: Sequence[BaseMessage], ports: Ports
     current = current_calls(plan, messages)
     stale = [call for call in plan["calls"] if not is_current(call, current)]
     await _cancel([call["key"] for call in stale], ports)
-    changed = [
+    changed_calls = [
         plan_call(current[call["id"]], None, "evaluate") for call in stale if call["id"] in current
     ]
-    return subplan(plan, [call for call in plan["calls"] if call not in stale] + changed)
+    return subplan(plan, [call for call in plan["calls"] if call not in stale] + changed_calls)
 
 
 async def cancel_removed_calls(plan: Plan, messages: Sequence[BaseMessage], ports: Ports) -> None:
     """Cancel the calls of a plan that the history does not hold any more as they were planned."""
     turn_id = TurnId(plan["thread"], plan["turn"])
-    held: dict[str, ToolCall] = {}
+    held_calls: dict[str, ToolCall] = {}
     for message in messages:
         if message.id in {None, turn_id.turn}:
-            held |= {call.call_id: call for call in open_calls(message, (), turn_id)}
+            held_calls |= {call.call_id: call for call in open_calls(message, (), turn_id)}
     active = [call for call in plan["calls"] if call["next"] != "done"]
-    await _cancel([call["key"] for call in active if not is_current(call, held)], ports)
+    await _cancel([call["key"] for call in active if not is_current(call, held_calls)], ports)
 
 
 async def _cancel(keys: Sequence[str | None], ports: Ports) -> None:

@@ -36,14 +36,14 @@ def error_message(name: str, call_id: str | None, error: str) -> ToolMessage:
 
 async def answer_finished_calls(plan: Plan, ports: Ports) -> list[ToolMessage]:
     """Return the tool messages of the planned calls that go no further."""
-    finished = [call for call in plan["calls"] if call["next"] == "done"]
-    keys = [call["key"] for call in finished if call["key"] is not None]
+    finished_calls = [call for call in plan["calls"] if call["next"] == "done"]
+    keys = [call["key"] for call in finished_calls if call["key"] is not None]
     records = await ports.find(keys) if keys else {}
     return [
         record_message(record)
         if (record := records.get(call["key"] or "")) is not None
         else error_message(call["name"], call["id"], call.get("error", NOT_IN_JOURNAL))
-        for call in finished
+        for call in finished_calls
     ]
 
 
@@ -123,8 +123,8 @@ def join_parent_sends(parts: Sequence[Any]) -> list[Any]:
     ]
     if not sending:
         return list(parts)
-    joined = replace(sending[0], goto=[send for part in sending for send in _targets(part)])
-    return [*(part for part in parts if part not in sending), joined]
+    joined_command = replace(sending[0], goto=[send for part in sending for send in _targets(part)])
+    return [*(part for part in parts if part not in sending), joined_command]
 
 
 def remove_goto(part: Any, node: str) -> Any:

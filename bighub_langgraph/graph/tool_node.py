@@ -250,10 +250,12 @@ class _Invocation:
         if messages is None:
             messages = await read_surrounding_messages(self.config, self.node.messages_key, host)
         turn = self.input.turn_id.turn
-        sent = [message for command in commands for message in sent_tool_messages(command, turn)]
-        message, answered = last_turn(messages)
-        answered |= {message.tool_call_id for message in sent}
-        calls = open_calls(message, answered, self.input.turn_id)
+        sent_messages = [
+            message for command in commands for message in sent_tool_messages(command, turn)
+        ]
+        message, answered_ids = last_turn(messages)
+        answered_ids |= {message.tool_call_id for message in sent_messages}
+        calls = open_calls(message, answered_ids, self.input.turn_id)
         answers = await close_calls(calls, HANDED_OVER, host.ports)
         carrier = next((part for part in commands if find_tool_messages(part.update, turn)), None)
         if carrier is None:
@@ -323,12 +325,12 @@ async def _read_input(
     else:
         form, state = "messages" if isinstance(value, list) else "state", value
         messages = read_messages(value, messages_key)
-    message, answered = last_turn(messages)
+    message, answered_ids = last_turn(messages)
     if values is None and message is None:
         raise ValueError("there is no AI message in the input, so there is no tool call to run")
     turn_id = TurnId.of(config, message)
     if values is None:
-        calls = open_calls(message, answered, turn_id)
+        calls = open_calls(message, answered_ids, turn_id)
     else:
         calls = [to_tool_call(turn_id, call) for call in values]
     return _ToolNodeInput(form, calls, turn_id, state=state, messages=messages)

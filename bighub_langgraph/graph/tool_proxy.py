@@ -183,10 +183,16 @@ class ToolProxy(StandInTool):
         They are those of the call that the proxy was made for, unless a wrapper that builds its own
         request read the tool first and changed the call then.
         """
-        expected: dict[str, Any] = self.call["args"]
-        arriving = value.get("args", {}) if isinstance(value, Mapping) else {}
-        changed = [
-            name for name in expected if name in arriving and arriving[name] is not expected[name]
+        expected_arguments: dict[str, Any] = self.call["args"]
+        received_arguments = value.get("args", {}) if isinstance(value, Mapping) else {}
+        changed_names = [
+            name
+            for name in expected_arguments
+            if name in received_arguments
+            and received_arguments[name] is not expected_arguments[name]
         ]
-        visible = self.tool.args if changed else {}
-        return {**expected, **{name: arriving[name] for name in changed if name in visible}}
+        visible = self.tool.args if changed_names else {}
+        return {
+            **expected_arguments,
+            **{name: received_arguments[name] for name in changed_names if name in visible},
+        }

@@ -134,8 +134,8 @@ async def _guard_call(
     plan = read_plan(request.state)
     if turn_id or not plan or message is None or plan["turn"] != message.id:
         plan = new_plan(turn_id or TurnId.of(config, message), host.runtime.settings)
-    wrapped = _WrappedCall(request, message, handler, host, plan, reported_later)
-    return unwrap_single(await wrapped.run())
+    wrapped_call = _WrappedCall(request, message, handler, host, plan, reported_later)
+    return unwrap_single(await wrapped_call.run())
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,29 +159,29 @@ class _WrappedCall:
         """Evaluate, ask, claim and run; what the inner wrappers change is evaluated again."""
         call = self.request.tool_call
         original = self._make_call(call["name"], call["args"])
-        for planned in self.plan["calls"]:
-            if planned.get("edited_from") == original.key:
-                return await self._run_edited(planned, original)
+        for planned_call in self.plan["calls"]:
+            if planned_call.get("edited_from") == original.key:
+                return await self._run_edited(planned_call, original)
         return await self._run(self.request, original)
 
     async def _run_edited(
-        self, planned: PlannedCall, original: ToolCall, earlier: Sequence[Any] = ()
+        self, planned_call: PlannedCall, original: ToolCall, earlier: Sequence[Any] = ()
     ) -> Update:
         """Run what a person made of the call, if the journal has the edit.
 
         `earlier` are the answers that this task took about the original call.
         """
-        if error := planned.get("error"):
-            return [error_message(planned["name"], planned["id"], error)]
-        [item] = await evaluation_items(self.plan, [planned], self.host.ports)
+        if error := planned_call.get("error"):
+            return [error_message(planned_call["name"], planned_call["id"], error)]
+        [item] = await evaluation_items(self.plan, [planned_call], self.host.ports)
         if not isinstance(item, EditedCall):
             return await self._run(self.request, original)
         tools = [self.request.tool, *self.request.runtime.tools]
-        tool = next((tool for tool in tools if tool and tool.name == planned["name"]), None)
+        tool = next((tool for tool in tools if tool and tool.name == planned_call["name"]), None)
         # Where the question was answered, perhaps in another process, the tool was not known.
-        if error := find_argument_errors(tool, planned["args"]):
-            return [error_message(planned["name"], planned["id"], error)]
-        request = replace(self.request, tool_call=message_tool_call(planned), tool=tool)
+        if error := find_argument_errors(tool, planned_call["args"]):
+            return [error_message(planned_call["name"], planned_call["id"], error)]
+        request = replace(self.request, tool_call=message_tool_call(planned_call), tool=tool)
         return await self._run(request, item, earlier)
 
     async def _run(
@@ -229,8 +229,8 @@ class _WrappedCall:
         if key is not None and (record := (await self.host.ports.find([key])).get(key)):
             return record
         config = self.request.runtime.config
-        [evaluated] = await evaluate([item], self.plan["turn"], config, self.host)
-        return evaluated
+        [evaluated_call] = await evaluate([item], self.plan["turn"], config, self.host)
+        return evaluated_call
 
     async def _answer(self, record: CallRecord) -> Update:
         """Answer a call that has ended without its tool, and report it."""
@@ -340,9 +340,11 @@ class _WrappedCall:
         return ToolCall(self.plan["thread"], self.plan["turn"], call_id, name, dict(arguments))
 
 
-def _error_update(refused: RefusedCall) -> Update:
-    call = refused.call
-    return [error_message(call.tool, call.call_id, invalid_call_message(call.tool, refused.error))]
+def _error_update(refused_call: RefusedCall) -> Update:
+    call = refused_call.call
+    return [
+        error_message(call.tool, call.call_id, invalid_call_message(call.tool, refused_call.error))
+    ]
 
 
 async def finish(flow: Coroutine[Any, Any, Any]) -> Any:

@@ -90,8 +90,8 @@ def _find_unknown_arguments(tool: BaseTool, arguments: Mapping[str, Any]) -> lis
     names = parameter_names(tool)
     if names is None or not (unknown := [name for name in arguments if name not in names]):
         return []
-    listed = ", ".join(map(short_repr, unknown[:5]))
-    return [f"it has no argument {listed}, only {', '.join(sorted(names)) or 'none'}"]
+    name_list = ", ".join(map(short_repr, unknown[:5]))
+    return [f"it has no argument {name_list}, only {', '.join(sorted(names)) or 'none'}"]
 
 
 def _find_model_errors(schema: type[BaseModel], arguments: Mapping[str, Any]) -> list[str]:

@@ -143,16 +143,18 @@ class JournalAdmin:
         """Return those of some calls that people were not notified of through a channel."""
         keys = [view.call.record.key for view in views]
         rows = self._db.fetch_rows(schema.SELECT_NOTIFIED, channel=channel, keys=keys)
-        sent = {(row["key"], row["starts"]) for row in rows}
+        notified_calls = {(row["key"], row["starts"]) for row in rows}
         return [
-            view for view in views if (view.call.record.key, view.call.record.starts) not in sent
+            view
+            for view in views
+            if (view.call.record.key, view.call.record.starts) not in notified_calls
         ]
 
     def record_notifications(self, channel: str, views: Sequence[ApprovalView]) -> None:
         """Store that people were notified of some calls."""
         records = [view.call.record for view in views]
-        sent = {"channel": channel, "at": self._db.now()}
-        rows = [{"key": record.key, "starts": record.starts, **sent} for record in records]
+        fields = {"channel": channel, "at": self._db.now()}
+        rows = [{"key": record.key, "starts": record.starts, **fields} for record in records]
         with self._db.transaction() as db:
             execute_many(db, schema.INSERT_NOTIFICATION, rows)
 
@@ -210,7 +212,7 @@ class JournalAdmin:
     def prune(self, older_than: float) -> int:
         """Delete final and delivered calls of threads without open calls; return how many."""
         before = self._db.now() - older_than
-        deleted = 0
+        deleted_count = 0
         keys = None
         # In batches, so that a process that claims a call does not wait long.
         while keys is None or len(keys) == PRUNE_BATCH:
@@ -220,11 +222,11 @@ class JournalAdmin:
                 execute_many(db, schema.DELETE_QUESTION, keys)
                 execute_many(db, schema.DELETE_NOTIFICATION, keys)
                 execute_many(db, schema.DELETE_CALL, keys)
-            deleted += len(keys)
+            deleted_count += len(keys)
         with self._db.transaction() as db:
             execute(db, schema.PRUNE_CLAIMS, before=before)
             execute(db, schema.DELETE_OWNERS, age=max(older_than, DAY))
-        return deleted
+        return deleted_count
 
     def _view(self, row: Mapping[str, Any]) -> CallView:
         record = record_from_row(row)

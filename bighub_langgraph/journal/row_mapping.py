@@ -169,13 +169,13 @@ def _unreadable(row: Mapping[str, Any], error: Exception) -> JournalError:
 
 
 def read_rows(
-    rows: Iterable[Mapping[str, Any]], read: Callable[[Mapping[str, Any]], View]
+    rows: Iterable[Mapping[str, Any]], build_view: Callable[[Mapping[str, Any]], View]
 ) -> list[View]:
     """Return what is read from rows; one that cannot be read is logged and hides no other."""
     views = []
     for row in rows:
         try:
-            views.append(read(row))
+            views.append(build_view(row))
         except Exception as error:  # noqa: BLE001 - of any part of the row
             log.error("%s", _unreadable(row, error))  # noqa: TRY400 - it says it all
     return views

@@ -161,21 +161,25 @@ class Journal:
         """Store new records. Where a key exists, the stored record is kept and returned."""
         now, event = self._db.now(), DecisionMade.__name__
         # In the order of their keys, so that two workers with the same ones never deadlock.
-        ordered = sorted(records, key=lambda record: record.key)
-        calls = [record_to_row(record, now) for record in ordered]
-        added = [build_transition_rows(None, new, event, reporting, now) for new in ordered]
-        stored = {}
+        ordered_records = sorted(records, key=lambda record: record.key)
+        calls = [record_to_row(record, now) for record in ordered_records]
+        transition_rows = [
+            build_transition_rows(None, new, event, reporting, now) for new in ordered_records
+        ]
+        stored_records = {}
         with self._outbox.transaction() as db:
-            for record, call, (entry, reports) in zip(ordered, calls, added, strict=True):
+            for record, call, (entry, reports) in zip(
+                ordered_records, calls, transition_rows, strict=True
+            ):
                 if execute(db, schema.INSERT_CALL, **call):
                     execute(db, schema.INSERT_HISTORY, **entry)
                     execute_many(db, schema.INSERT_REPORT, reports)
-                    stored[record.key] = record
+                    stored_records[record.key] = record
                 else:
-                    stored[record.key] = _select(db, record.key)
-        for record in stored.values():
+                    stored_records[record.key] = _select(db, record.key)
+        for record in stored_records.values():
             self._remember(record)
-        return [stored[record.key] for record in records]
+        return [stored_records[record.key] for record in records]
 
     def transition(self, key: str, event: Event, reporting: ReportingConfig) -> CallRecord:
         """Apply an event to a record and queue its reports."""

@@ -129,9 +129,11 @@ async def run_with_approvals(
         asked_calls = [*earlier_calls, *calls]
         if not any(call.approval for call in calls):
             break
-        answered = [answers.get(call.call_id, call) for call in ending.run.calls]
-        resumed = ending.run._replace(calls=answered)
-        parts = run_agent(resumed, context, streaming=False, response=ending.response, once=True)
+        answered_calls = [answers.get(call.call_id, call) for call in ending.run.calls]
+        resumed_run = ending.run._replace(calls=answered_calls)
+        parts = run_agent(
+            resumed_run, context, streaming=False, response=ending.response, once=True
+        )
         ending = await run_to_end(parts)
     return ending, summarize_approvals(asked_calls, ending)
 
@@ -208,8 +210,8 @@ def build_request_settings(
         raise AdapterConfigurationError(
             f"extra_create_args cannot hold {name!r}: {_RESERVED_ARGUMENTS[name]}"
         )
-    named = {"model": model, "instructions": instructions, "temperature": temperature}
-    settings = {**{name: value for name, value in named.items() if value is not None}, **extra}
+    arguments = {"model": model, "instructions": instructions, "temperature": temperature}
+    settings = {**{name: value for name, value in arguments.items() if value is not None}, **extra}
     if "conversation" not in settings:
         settings.setdefault("store", False)
     return dict(replace_all_surrogates(settings))  # a request that holds one cannot be sent

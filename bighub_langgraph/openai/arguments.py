@@ -110,9 +110,11 @@ class Parameters(ABC):
         """Validate arguments. An exception of any kind means that they do not fit."""
 
     def _invalid_call(self, faults: Sequence[str]) -> InvalidCall:
-        shown = "; ".join(truncate(fault, _MAX_FAULT_LENGTH) for fault in faults[:_MAX_FAULTS])
+        shown_faults = "; ".join(
+            truncate(fault, _MAX_FAULT_LENGTH) for fault in faults[:_MAX_FAULTS]
+        )
         more = f"; and {len(faults) - _MAX_FAULTS} more" if len(faults) > _MAX_FAULTS else ""
-        return InvalidCall(f"the arguments of {self.tool!r} do not fit: {shown}{more}")
+        return InvalidCall(f"the arguments of {self.tool!r} do not fit: {shown_faults}{more}")
 
 
 @dataclass(frozen=True)
@@ -148,17 +150,17 @@ class SignatureParameters(Parameters):
 
     def _bind_values(self, values: "BaseModel") -> BoundArguments:
         """Split the values for a call; the function itself knows its plain defaults."""
-        named = {
+        named_values = {
             parameter.name: getattr(values, field)
             for field, parameter in self.parameters.items()
             if field in values.model_fields_set or not has_plain_default(parameter)
         }
-        named |= values.model_extra or {}
+        named_values |= values.model_extra or {}
         positional: list[Any] = []
         for parameter in self._by_position:
-            value = named.pop(parameter.name, parameter.default)
+            value = named_values.pop(parameter.name, parameter.default)
             positional += value if parameter.kind is parameter.VAR_POSITIONAL else [value]
-        return positional, named
+        return positional, named_values
 
     @cached_property
     def _by_position(self) -> list[inspect.Parameter]:

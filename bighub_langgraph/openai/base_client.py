@@ -189,8 +189,10 @@ class BaseClient(ClientSettings, ToolRegistration):
         resolution: str,
         comment: str | None,
     ) -> Json:
-        validated = self._get_tool(tool_name).parameters.check(arguments)
-        request = PendingRequest(tool_name, validated, request_id, resolution, comment or "")
+        validated_arguments = self._get_tool(tool_name).parameters.check(arguments)
+        request = PendingRequest(
+            tool_name, validated_arguments, request_id, resolution, comment or ""
+        )
         resolve = partial(
             self._call,
             self._runtime.clients.primary.approvals.resolve,
@@ -260,9 +262,11 @@ class BaseClient(ClientSettings, ToolRegistration):
 def _open_runtime(client: ClientSettings) -> tuple[GuardRuntime, list[Any]]:
     """Return a runtime with the client's settings, and what was opened for it, to be closed."""
     if client.guard is not None:
-        shared = client.guard.runtime
-        _refuse_contradictions(client, shared.settings)
-        return shared.derive(*_merge_settings(client, shared.settings, shared.ports.reporting)), []
+        shared_runtime = client.guard.runtime
+        _refuse_contradictions(client, shared_runtime.settings)
+        return shared_runtime.derive(
+            *_merge_settings(client, shared_runtime.settings, shared_runtime.ports.reporting)
+        ), []
     engine = client.bighub if client.bighub_client is None else client.bighub_client
     retries = client.evaluate_retries
     try:
@@ -314,9 +318,9 @@ def _merge_settings(
     return settings, reporting
 
 
-def _refuse_contradictions(client: ClientSettings, shared: GuardSettings) -> None:
+def _refuse_contradictions(client: ClientSettings, shared_settings: GuardSettings) -> None:
     for name, default in (("fail_mode", "closed"), ("decision_mode", "submit")):
-        value, guards = getattr(client, name), str(getattr(shared, name))
+        value, guards = getattr(client, name), str(getattr(shared_settings, name))
         if value not in {default, guards}:
             raise AdapterConfigurationError(
                 f"guard= has {name}={guards!r}: set {name} there, and not {value!r} here"

@@ -108,13 +108,13 @@ def read_docstring(fn: Callable[..., Any]) -> Documentation:
     styles = (docstring.parse(style, warnings=False) for style in ("sphinx", "google", "numpy"))
     sections = max(styles, key=lambda parsed: sum(section.kind not in prose for section in parsed))
     description, parameters = list[str](), dict[str, str]()
-    structured = False
+    is_structured = False
     for section in sections:
-        structured |= section.kind not in prose
+        is_structured |= section.kind not in prose
         if section.kind is DocstringSectionKind.parameters:
             for item in section.value:
                 parameters[item.name.lstrip("*")] = " ".join(item.description.split())
-        elif not structured:
+        elif not is_structured:
             is_text = section.kind is DocstringSectionKind.text
             description.append(
                 section.value if is_text else f"{section.title}:\n{section.value.contents}"
@@ -286,16 +286,16 @@ def _normalize_hint(hint: Any) -> Any:  # noqa: PLR0911 - one for each form of a
     if origin is Annotated:
         metadata = hint.__metadata__
         texts = [getattr(item, "documentation", item) for item in metadata]
-        described = [Field(description=text) for text in texts if isinstance(text, str)][:1]
-        return Annotated[(_normalize_hint(parts[0]), *described, *metadata)]
-    replaced = tuple(_normalize_hint(part) for part in parts)
-    if replaced == parts and origin is not Iterable:
+        descriptions = [Field(description=text) for text in texts if isinstance(text, str)][:1]
+        return Annotated[(_normalize_hint(parts[0]), *descriptions, *metadata)]
+    normalized_parts = tuple(_normalize_hint(part) for part in parts)
+    if normalized_parts == parts and origin is not Iterable:
         return hint
     if isinstance(hint, types.UnionType):
-        return functools.reduce(operator.or_, replaced)
+        return functools.reduce(operator.or_, normalized_parts)
     if origin is Iterable or isinstance(hint, types.GenericAlias):
-        return (list if origin is Iterable else origin)[replaced]
-    return hint.copy_with(replaced)
+        return (list if origin is Iterable else origin)[normalized_parts]
+    return hint.copy_with(normalized_parts)
 
 
 @functools.cache

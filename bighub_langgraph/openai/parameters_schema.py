@@ -84,13 +84,13 @@ def _find_faults(schema: Json, validator: Any) -> Iterator[str]:
         SchemaError: A part is not a valid schema.
     """
     root = DRAFT202012.create_resource(schema)
-    parts, visited = [(schema, Registry().resolver_with_root(root))], set[int]()
+    parts, visited_ids = [(schema, Registry().resolver_with_root(root))], set[int]()
     _Validator.check_schema(schema)
     while parts:
         part, resolver = parts.pop()
-        if id(part) in visited or not isinstance(part, Mapping):
+        if id(part) in visited_ids or not isinstance(part, Mapping):
             continue
-        visited.add(id(part))
+        visited_ids.add(id(part))
         resolver = resolver.in_subresource(DRAFT202012.create_resource(part))
         yield from map(str, part.keys() - _Validator.VALIDATORS.keys() - _OTHER_KEYWORDS)
         for keyword in part.keys() & {"$ref", "$dynamicRef"}:

@@ -100,18 +100,18 @@ class ToolCallState(NamedTuple):
 
     def to_json(self) -> Json:
         """Return what is stored with a run."""
-        stored: Json = {name: getattr(self, name) for name in STORED_FIELDS}
-        stored["event"] = self.event if self.is_pending else {}
-        stored["approval"] = None if self.approval is None else asdict(self.approval)
-        return stored
+        fields: Json = {name: getattr(self, name) for name in STORED_FIELDS}
+        fields["event"] = self.event if self.is_pending else {}
+        fields["approval"] = None if self.approval is None else asdict(self.approval)
+        return fields
 
     @classmethod
-    def from_json(cls, stored: Json) -> "ToolCallState":
+    def from_json(cls, fields: Json) -> "ToolCallState":
         """Return what `to_json` stored."""
-        if (approval := stored["approval"]) is not None:
+        if (approval := fields["approval"]) is not None:
             answer = Answer(approval["answer"])
-            stored = {**stored, "approval": Approval(**{**approval, "answer": answer})}
-        return cls(**stored)
+            fields = {**fields, "approval": Approval(**{**approval, "answer": answer})}
+        return cls(**fields)
 
 
 STORED_FIELDS = (
@@ -174,13 +174,13 @@ class Run(NamedTuple):
     def with_calls(self, calls: Sequence[ToolCallState], events: Sequence[Json]) -> "Run":
         """Return the run after a step of its calls. Once all are complete, the model is next."""
         first = len(self.events)
-        numbered = [{**event, "seq": seq} for seq, event in enumerate(events, first)]
+        numbered_events = [{**event, "seq": seq} for seq, event in enumerate(events, first)]
         if any(call.is_pending for call in calls):
-            return self._replace(calls=list(calls), events=[*self.events, *numbered])
+            return self._replace(calls=list(calls), events=[*self.events, *numbered_events])
         outputs = [call.to_input_item() for call in calls]
         return self._replace(
             calls=(),
-            events=[*self.events, *numbered],
+            events=[*self.events, *numbered_events],
             rounds=self.rounds + 1,
             items=[*self.items, *outputs],
             new_items=[*self.new_items, *outputs],
@@ -193,8 +193,8 @@ class Run(NamedTuple):
             InvalidRunState: Something else is passed, or the tools differ in more than their keys.
         """
         settings = {name: value for name, value in credentials.items() if value is not None}
-        if others := ", ".join(settings.keys() - {*_PRIVATE_SETTINGS, "tools"}):
-            raise InvalidRunState(f"{others} cannot change in a run: start another with it")
+        if other_names := ", ".join(settings.keys() - {*_PRIVATE_SETTINGS, "tools"}):
+            raise InvalidRunState(f"{other_names} cannot change in a run: start another with it")
         tools, own_tools = settings.get("tools"), self.settings.get("tools")
         if tools is not None and _without_keys(tools) != _without_keys(own_tools):
             raise InvalidRunState(
@@ -212,14 +212,14 @@ class Run(NamedTuple):
         }
         if settings.get("tools"):
             settings["tools"] = _without_keys(settings["tools"])
-        stored = self._replace(settings=settings, calls=())._asdict()
-        return {**copy_jsonable(stored), "calls": [call.to_json() for call in self.calls]}
+        fields = self._replace(settings=settings, calls=())._asdict()
+        return {**copy_jsonable(fields), "calls": [call.to_json() for call in self.calls]}
 
     @classmethod
-    def from_json(cls, stored: Json) -> "Run":
+    def from_json(cls, fields: Json) -> "Run":
         """Return what `to_json` stored."""
-        calls = [ToolCallState.from_json(call) for call in stored["calls"]]
-        return cls(**{**stored, "calls": calls})
+        calls = [ToolCallState.from_json(call) for call in fields["calls"]]
+        return cls(**{**fields, "calls": calls})
 
 
 # These may hold keys, or mean something only in the process that passed them.
@@ -312,10 +312,10 @@ class RunEnding(NamedTuple):
         }
 
     @classmethod
-    def from_json(cls, stored: Json) -> "RunEnding":
+    def from_json(cls, fields: Json) -> "RunEnding":
         """Return what `to_json` stored, as a replayed ending."""
-        response = ModelResponse(**stored["response"])
-        return cls(Run.from_json(stored["run"]), response, stored["status"], replayed=True)
+        response = ModelResponse(**fields["response"])
+        return cls(Run.from_json(fields["run"]), response, fields["status"], replayed=True)
 
 
 _KINDS = {"function_call": "function", "custom_tool_call": "custom"}
@@ -361,12 +361,14 @@ class RunResult(dict[str, Any]):
             names = ", ".join(f"{call.call_id} ({call.tool})" for call in run.pending_calls)
             raise InvalidRunState(f"{names} waits for a person; answer it and resume the run first")
         outputs = {item.get("call_id") for item in run.items if "output" in item}
-        stopped = [
+        stopped_calls = [
             ToolCallState(call_id_of(item), "", {}, kind, output=error_for_model(_NOT_RUN))
             for item in run.items
             if (kind := _KINDS.get(str(item.get("type")))) and call_id_of(item) not in outputs
         ]
-        items: list[Json] = copy_jsonable([*run.items, *(call.to_input_item() for call in stopped)])
+        items: list[Json] = copy_jsonable(
+            [*run.items, *(call.to_input_item() for call in stopped_calls)]
+        )
         return items
 
     def to_state(self) -> "RunState":

@@ -63,14 +63,14 @@ async def ask_for_approvals(
             "response": build_response(ending),
         }
         try:
-            answered = _parse_answer(await ask(question), call, context)
+            answered_call = _parse_answer(await ask(question), call, context)
         except (InvalidApprovalResponse, InvalidCall, InvalidRunState) as error:
             reason = f"the approval callback's answer cannot be used: {error}"
-            answered = await _block(call, reason, context)
+            answered_call = await _block(call, reason, context)
         except Exception as error:  # noqa: BLE001 - a callback that fails is no permission
             reason = f"the approval callback raised {error!r:.200}"
-            answered = await _block(call, reason, context)
-        calls.append(answered)
+            answered_call = await _block(call, reason, context)
+        calls.append(answered_call)
     return calls
 
 
@@ -87,8 +87,12 @@ def _parse_answer(response: Any, call: ToolCallState, context: RunContext) -> To
     if response is None:
         return call
     is_hosted = call.kind == "mcp"
-    allowed = [Answer.APPROVE] if is_hosted else context.settings.allowed_decisions(call.tool)
-    pending = PendingApproval(call.call_id, call.tool, call.arguments, [*allowed, Answer.REJECT])
+    allowed_answers = (
+        [Answer.APPROVE] if is_hosted else context.settings.allowed_decisions(call.tool)
+    )
+    pending = PendingApproval(
+        call.call_id, call.tool, call.arguments, [*allowed_answers, Answer.REJECT]
+    )
     [answer] = parse_answers(response, [pending])
     approval = Approval(
         answer.answer,
@@ -155,8 +159,8 @@ def answer_with_arguments(
         )
     if call.kind == "mcp":
         raise InvalidCall("a request of a hosted server can be approved or rejected, not edited")
-    validated = tools[call.tool].parameters.check(arguments)
-    if validated == call.arguments:
+    validated_arguments = tools[call.tool].parameters.check(arguments)
+    if validated_arguments == call.arguments:
         return call._replace(approval=approval)
     if call.event.get("outcome_unknown"):
         raise InvalidCall(
@@ -164,9 +168,11 @@ def answer_with_arguments(
             "or reject it; it cannot be edited"
         )
     # The policy's own functions may raise for these arguments.
-    edited = ToolCall("", "", call.call_id, call.tool, validated)
-    build_evaluation_request(edited, tools.settings)
-    return call._replace(approval=replace(approval, answer=Answer.EDIT), edited_arguments=validated)
+    edited_call = ToolCall("", "", call.call_id, call.tool, validated_arguments)
+    build_evaluation_request(edited_call, tools.settings)
+    return call._replace(
+        approval=replace(approval, answer=Answer.EDIT), edited_arguments=validated_arguments
+    )
 
 
 async def record_answers(run: Run, context: RunContext) -> Run:
@@ -179,19 +185,23 @@ async def record_answers(run: Run, context: RunContext) -> Run:
     for call in run.pending_calls:
         _refuse_forbidden(call, context)
     functions = [call for call in run.pending_calls if call.kind == "function"]
-    recorded = [await _record_answer(call, run, context) for call in functions]
-    continued = [call for call in recorded if call.approval is not None or _goes_on(call)]
-    completed = await execute_calls(continued, run, context)
+    recorded_calls = [await _record_answer(call, run, context) for call in functions]
+    continued_calls = [
+        call for call in recorded_calls if call.approval is not None or _goes_on(call)
+    ]
+    completed_calls = await execute_calls(continued_calls, run, context)
     requests = [
         _answer_request(call)
         for call in run.pending_calls
         if call.kind == "mcp" and call.approval is not None
     ]
-    shown = [call.event for call in run.calls]
-    changed = [call.event for call in completed if call.event not in shown]
-    changed += [call.event for call in requests if call.output]
-    updated = {call.call_id: call for call in (*completed, *requests)}
-    return run.with_calls([updated.get(call.call_id, call) for call in run.calls], changed)
+    shown_events = [call.event for call in run.calls]
+    changed_events = [call.event for call in completed_calls if call.event not in shown_events]
+    changed_events += [call.event for call in requests if call.output]
+    updated_calls = {call.call_id: call for call in (*completed_calls, *requests)}
+    return run.with_calls(
+        [updated_calls.get(call.call_id, call) for call in run.calls], changed_events
+    )
 
 
 def _goes_on(call: ToolCallState) -> bool:
@@ -205,9 +215,9 @@ _WAITS_ON = frozenset({State.AWAITING, State.RUNNING, State.EDITED})
 def _refuse_forbidden(call: ToolCallState, context: RunContext) -> None:
     if call.kind != "function" or call.approval is None:
         return
-    allowed = context.settings.allowed_decisions(call.tool)
-    if call.approval.answer not in {*allowed, Answer.REJECT}:
-        names = ", ".join(answer.value for answer in allowed)
+    allowed_answers = context.settings.allowed_decisions(call.tool)
+    if call.approval.answer not in {*allowed_answers, Answer.REJECT}:
+        names = ", ".join(answer.value for answer in allowed_answers)
         raise InvalidRunState(f"a call of {call.tool!r} may be answered with: {names}")
 
 
@@ -243,8 +253,8 @@ async def _record_answer(call: ToolCallState, run: Run, context: RunContext) -> 
         )
     # The edit is already the person's approval of the new arguments.
     edit = EditedCall(edited_call, replace(approval, answer=Answer.APPROVE), record.key)
-    [evaluated] = await evaluate_pending_calls([edited], run, context, edit)
-    return evaluated
+    [evaluated_calls] = await evaluate_pending_calls([edited], run, context, edit)
+    return evaluated_calls
 
 
 def _answer_request(call: ToolCallState) -> ToolCallState:

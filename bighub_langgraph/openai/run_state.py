@@ -143,10 +143,12 @@ class RunState:
         pending = ", ".join(call.call_id for call in self.run.pending_calls) or "nothing"
         raise InvalidRunState(f"{item!r:.80} is not waiting for an answer; waiting: {pending}")
 
-    def _keep(self, before: ToolCallState, answered: ToolCallState) -> None:
-        calls = [answered if call is before else call for call in self.run.calls]
+    def _keep(self, before: ToolCallState, answered_call: ToolCallState) -> None:
+        calls = [answered_call if call is before else call for call in self.run.calls]
         standing = dict(self.run.standing_approvals)
-        is_approved = answered.approval is not None and answered.approval.answer is Answer.APPROVE
+        is_approved = (
+            answered_call.approval is not None and answered_call.approval.answer is Answer.APPROVE
+        )
         if before.approval is not None or not is_approved:
             standing.pop(before.approval_scope, None)
         self.run = self.run._replace(calls=calls, standing_approvals=standing)

@@ -45,32 +45,32 @@ def parse_state(
     """
     try:
         text = blob if isinstance(blob, str | bytes | bytearray) else json.dumps(blob)
-        stored = json.loads(text)
+        fields = json.loads(text)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidRunState(f"the stored run is not JSON: {error}") from error
-    if not isinstance(stored, Mapping):
+    if not isinstance(fields, Mapping):
         raise InvalidRunState("the stored run is not a JSON object")
-    if stored.get("format") != FORMAT or not isinstance(stored.get("version"), int):
+    if fields.get("format") != FORMAT or not isinstance(fields.get("version"), int):
         raise InvalidRunState("this is not a run stored by `to_json`")
-    if stored["version"] > VERSION:
+    if fields["version"] > VERSION:
         raise InvalidRunState(
-            f"the run was stored by a newer version, {stored['version']}; "
+            f"the run was stored by a newer version, {fields['version']}; "
             f"this one reads up to {VERSION}"
         )
     if signing_key is not None:
-        unsigned = {name: value for name, value in stored.items() if name != "signature"}
-        signature = str(stored.get("signature", "")).encode(errors="replace")
-        if not hmac.compare_digest(sign_blob(unsigned, signing_key).encode(), signature):
+        unsigned_fields = {name: value for name, value in fields.items() if name != "signature"}
+        signature = str(fields.get("signature", "")).encode(errors="replace")
+        if not hmac.compare_digest(sign_blob(unsigned_fields, signing_key).encode(), signature):
             raise InvalidRunState(
                 "the run's signature is missing or wrong; it was changed, or signed with another "
                 "key"
             )
     try:
-        _stored_shape().model_validate_json(json.dumps(stored), strict=True)
+        _stored_shape().model_validate_json(json.dumps(fields), strict=True)
     except (ValueError, RecursionError) as error:  # also pydantic's
         raise InvalidRunState(f"the stored run cannot be read: {str(error)[:500]}") from error
-    run, response = Run.from_json(stored["run"]), ModelResponse(**stored["response"])
-    check_tools_unchanged(run, stored["fingerprints"], tools)
+    run, response = Run.from_json(fields["run"]), ModelResponse(**fields["response"])
+    check_tools_unchanged(run, fields["fingerprints"], tools)
     return run, response
 
 
@@ -103,16 +103,16 @@ def _stored_shape() -> Any:
 
 def _check_shown(call: ToolCallState, run: Run) -> None:
     """Check that the event which a person reads is about the call that would run."""
-    shown = {name: call.event.get(name) for name in ("tool", "call_id", "arguments")}
+    shown_fields = {name: call.event.get(name) for name in ("tool", "call_id", "arguments")}
     runs: Json = {"tool": call.tool, "call_id": call.call_id, "arguments": call.arguments}
     if call.kind == "mcp":
         item: Json = next((item for item in run.items if item.get("id") == call.call_id), {})
-        shown["server_label"] = call.event.get("server_label")
+        shown_fields["server_label"] = call.event.get("server_label")
         runs |= {"tool": item.get("name"), "server_label": item.get("server_label")}
         with suppress(InvalidCall):
             runs["arguments"] = parse_arguments(item.get("arguments"), call.tool)
-    is_readable = isinstance(call.event.get("decision"), dict) and shown["tool"] == call.tool
-    is_same = shown == runs and shown["arguments"] == call.arguments
+    is_readable = isinstance(call.event.get("decision"), dict) and shown_fields["tool"] == call.tool
+    is_same = shown_fields == runs and shown_fields["arguments"] == call.arguments
     if not (is_same and is_readable) or (call.kind == "function" and not call.key):
         raise InvalidRunState(
             f"what is shown of call {call.call_id} ({call.tool}) is not what would run; "
@@ -132,12 +132,12 @@ def check_tools_unchanged(run: Run, fingerprints: Any, tools: ToolRegistry) -> N
     Raises:
         InvalidRunState: A tool is missing, or was registered with another schema.
     """
-    registered = fingerprint_tools(run.pending_calls, tools)
-    stored = fingerprints if isinstance(fingerprints, Mapping) else {}
+    registered_fingerprints = fingerprint_tools(run.pending_calls, tools)
+    stored_fingerprints = fingerprints if isinstance(fingerprints, Mapping) else {}
     for call in run.pending_calls:
-        fingerprint = registered.get(call.tool)
+        fingerprint = registered_fingerprints.get(call.tool)
         if call.kind == "function" and (
-            fingerprint is None or stored.get(call.tool) != fingerprint
+            fingerprint is None or stored_fingerprints.get(call.tool) != fingerprint
         ):
             raise InvalidRunState(
                 f"tool {call.tool!r} is not the one that was asked about: "
@@ -163,14 +163,14 @@ async def check_against_journal(run: Run, context: RunContext, *, is_signed: boo
         InvalidRunState: A call was changed, or is not in the journal.
     """
     ports = context.ports
-    recorded = {call.key: call for call in run.calls if call.kind == "function" and call.key}
-    for key, call in recorded.items():
+    calls_by_key = {call.key: call for call in run.calls if call.kind == "function" and call.key}
+    for key, call in calls_by_key.items():
         if run.to_tool_call(call).key != key:
             raise InvalidRunState(
                 f"call {call.call_id} ({call.tool}) was changed after it was asked about"
             )
-    records = await ports.find(list(recorded))
-    missing = [call for key, call in recorded.items() if key not in records and call.is_pending]
+    records = await ports.find(list(calls_by_key))
+    missing = [call for key, call in calls_by_key.items() if key not in records and call.is_pending]
     if missing and ports.journal.durable and not is_signed:
         names = ", ".join(f"{call.call_id} ({call.tool})" for call in missing)
         raise InvalidRunState(

@@ -50,12 +50,12 @@ def to_strict_schema(schema: Mapping[str, Any]) -> Schema:
             _check_size(parts, levels=1 + _count_levels(item, schema, {}))
         except StrictSchemaError as error:
             raise StrictSchemaError(f"parameter {name!r}: {error}") from error
-    converted = _convert(schema)
+    strict_schema = _convert(schema)
     try:
-        _check_size([converted])
+        _check_size([strict_schema])
     except StrictSchemaError as error:
         raise StrictSchemaError(f"the schema: {error}") from error
-    return converted
+    return strict_schema
 
 
 def _check_size(parts: Sequence[Schema], levels: int = 1) -> None:
@@ -99,22 +99,22 @@ def _convert(schema: Any) -> Schema:
     if branches := schema.get("anyOf") or schema.get("oneOf"):
         branches = [_convert(branch) for branch in branches]
         return {**_copy_description(schema), "anyOf": branches}
-    if len(merged := schema.get("allOf", ())) == 1:
-        return _convert({**merged[0], **{k: v for k, v in schema.items() if k != "allOf"}})
+    if len(parts := schema.get("allOf", ())) == 1:
+        return _convert({**parts[0], **{k: v for k, v in schema.items() if k != "allOf"}})
     types = _types_of(schema)
     keywords = {*_KEYWORDS_OF_ANY_TYPE}.union(*(_KEYWORDS.get(name, ()) for name in types))
-    converted = {keyword: value for keyword, value in schema.items() if keyword in keywords}
+    strict_schema = {keyword: value for keyword, value in schema.items() if keyword in keywords}
     if "object" in types:
-        converted |= _convert_object(schema)
+        strict_schema |= _convert_object(schema)
     if "array" in types:
-        converted |= _convert_array(schema)
-    if not converted.keys() & {"type", "enum", "const"} or merged:
+        strict_schema |= _convert_array(schema)
+    if not strict_schema.keys() & {"type", "enum", "const"} or parts:
         raise StrictSchemaError("it may be anything")
-    if converted.get("format") not in _FORMATS:
-        converted.pop("format", None)
-    if "(?" in converted.get("pattern", ""):  # their regular expressions have no look-around
-        del converted["pattern"]
-    return converted
+    if strict_schema.get("format") not in _FORMATS:
+        strict_schema.pop("format", None)
+    if "(?" in strict_schema.get("pattern", ""):  # their regular expressions have no look-around
+        del strict_schema["pattern"]
+    return strict_schema
 
 
 def find_strict_violation(schema: Mapping[str, Any]) -> str | None:
@@ -151,8 +151,10 @@ def normalize(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) ->
     if scalar:
         return _normalize_scalar(value, [_resolve(part, root) for part in branches or [schema]])
     if branches:
-        resolved = (_resolve(branch, root) for branch in branches)
-        branch_of_value = next((branch for branch in resolved if _has_shape(value, branch)), None)
+        resolved_branches = (_resolve(branch, root) for branch in branches)
+        branch_of_value = next(
+            (branch for branch in resolved_branches if _has_shape(value, branch)), None
+        )
         return value if branch_of_value is None else normalize(value, branch_of_value, root)
     if isinstance(value, dict) and "properties" in schema:
         properties: Mapping[str, Any] = schema["properties"]
@@ -232,16 +234,16 @@ def _convert_array(schema: Mapping[str, Any]) -> Schema:
 
 def _make_nullable(schema: Schema) -> Schema:
     """Return the schema of an optional property, whose description says its default."""
-    converted, admits_null = _convert(schema), _admits_null(schema)
+    strict_schema, admits_null = _convert(schema), _admits_null(schema)
     hint = ""
     if (default := schema.get("default")) is not None:
         text = json.dumps(default, ensure_ascii=False)
         hint = f"(default: {text})" if admits_null else f"(null: the default, {text})"
-    text = " ".join(filter(None, (converted.pop("description", ""), hint)))
+    text = " ".join(filter(None, (strict_schema.pop("description", ""), hint)))
     description = {"description": text} if text else {}
     if admits_null:
-        return {**converted, **description}
-    branches = converted["anyOf"] if converted.keys() == {"anyOf"} else [converted]
+        return {**strict_schema, **description}
+    branches = strict_schema["anyOf"] if strict_schema.keys() == {"anyOf"} else [strict_schema]
     return {**description, "anyOf": [*branches, {"type": "null"}]}
 
 
@@ -295,14 +297,14 @@ def _find_mappings(part: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def _resolve(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
-    visited = list[str]()
+    visited_references = list[str]()
     while "$ref" in schema:
         reference = schema["$ref"]
         target: Any = root
         for step in reference.removeprefix("#").strip("/").split("/"):
             target = target.get(step) if step and isinstance(target, Mapping) else target
-        if not isinstance(target, Mapping) or reference in visited:
+        if not isinstance(target, Mapping) or reference in visited_references:
             raise StrictSchemaError(f"it refers to {reference!r}")
-        visited.append(reference)
+        visited_references.append(reference)
         schema = target
     return schema

@@ -41,8 +41,8 @@ async def run_turn(run: Run, response: ModelResponse, context: RunContext) -> Ru
     calls = await evaluate_pending_calls(calls, run, context)
     calls = await execute_calls(calls, run, context)
     requests = [_parse_approval_request(item, run, context) for item in response.approval_requests]
-    shown = [*calls, *(request for request in requests if request.is_pending)]
-    return run.with_calls([*calls, *requests], [call.event for call in shown])
+    shown_calls = [*calls, *(request for request in requests if request.is_pending)]
+    return run.with_calls([*calls, *requests], [call.event for call in shown_calls])
 
 
 async def execute_calls(
@@ -50,12 +50,12 @@ async def execute_calls(
 ) -> list[ToolCallState]:
     """Run the tools that may run, concurrently; return the calls with their events and outputs."""
     flows = [_complete_call(call, run, context) for call in calls]
-    completed: list[ToolCallState] = await context.ports.gather(flows)
+    completed_calls: list[ToolCallState] = await context.ports.gather(flows)
     if context.emit_decision is not None:
-        for call in completed:
+        for call in completed_calls:
             if call.is_new and call.record is not None:
                 await context.emit_decision(call.event, call.record)
-    return completed
+    return completed_calls
 
 
 def refuse_call(call: ToolCallState, error: str, run: Run, context: RunContext) -> ToolCallState:
@@ -96,15 +96,15 @@ def _parse_calls(items: Sequence[Json], run: Run, context: RunContext) -> list[T
 
 def _mark_repeats(calls: Sequence[ToolCallState]) -> list[ToolCallState]:
     """Return the calls, where one is the same as an earlier one with that one's id."""
-    marked: list[ToolCallState] = []
+    marked_calls: list[ToolCallState] = []
     first_ids: dict[str, str] = {}
     for call in calls:
         if call.is_pending:
             name = json.dumps([call.tool, call.arguments], sort_keys=True)
             first_id = first_ids.setdefault(name, call.call_id)
             call = call if first_id == call.call_id else call._replace(repeats=first_id)  # noqa: PLW2901
-        marked.append(call)
-    return marked
+        marked_calls.append(call)
+    return marked_calls
 
 
 def _parse_call(
@@ -122,10 +122,12 @@ def _parse_call(
     try:
         tool = context.tools[name]
         arguments = parse_arguments(item.get("arguments"), name)
-        validated = tool.parameters.validate(arguments)
+        validated_arguments = tool.parameters.validate(arguments)
     except InvalidCall as invalid:
         return refuse_call(ToolCallState(call_id, name, arguments), str(invalid), run, context)
-    return ToolCallState(call_id, name, validated.arguments, bind=validated.bind)
+    return ToolCallState(
+        call_id, name, validated_arguments.arguments, bind=validated_arguments.bind
+    )
 
 
 def _parse_approval_request(item: Json, run: Run, context: RunContext) -> ToolCallState:
@@ -170,15 +172,15 @@ async def evaluate_pending_calls(
         model=str(run.settings["model"]),
         on_new=lambda record: new_keys.add(record.key),
     )
-    evaluated: dict[str, ToolCallState] = {}
+    evaluated_calls: dict[str, ToolCallState] = {}
     for call, record in zip(pending, records, strict=True):
         if isinstance(record, RefusedCall):
-            evaluated[call.call_id] = refuse_call(call, str(record.error), run, context)
+            evaluated_calls[call.call_id] = refuse_call(call, str(record.error), run, context)
             continue
         is_new = record.key in new_keys
         record = await _apply_standing_approval(call, record, run, context)  # noqa: PLW2901
-        evaluated[call.call_id] = call._replace(key=record.key, record=record, is_new=is_new)
-    return [evaluated.get(call.call_id, call) for call in calls]
+        evaluated_calls[call.call_id] = call._replace(key=record.key, record=record, is_new=is_new)
+    return [evaluated_calls.get(call.call_id, call) for call in calls]
 
 
 def _is_read_only(call: ToolCallState, context: RunContext) -> bool:
@@ -234,8 +236,8 @@ async def _run_read_only(call: ToolCallState, run: Run, context: RunContext) -> 
     outcome = await context.tool_runner.run_read_only(tool, record, bind)
     state = State.EXECUTED if isinstance(outcome, ToolSucceeded) else State.TOOL_ERROR
     record = record._replace(state=state, result=outcome)
-    completed = _with_record(call, record, run, context, replayed=False)
-    return completed._replace(key=None, record=None)
+    completed_call = _with_record(call, record, run, context, replayed=False)
+    return completed_call._replace(key=None, record=None)
 
 
 def _with_record(

@@ -115,8 +115,8 @@ class AsyncToolRunner(ToolRunner):
 async def _call_tool(tool: Tool, bind: Bind, wait_for: WaitFor, record: CallRecord) -> ToolFinished:
     try:
         with enter_call(record):
-            positional, named = bind()
-            output = tool.fn(*positional, **named)
+            positional, named_values = bind()
+            output = tool.fn(*positional, **named_values)
             if _is_awaitable(output):
                 output = await wait_for(output)
     except asyncio.CancelledError as error:

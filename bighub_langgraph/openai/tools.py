@@ -188,8 +188,8 @@ class ToolRegistration:
 
         def register(fn: Function) -> Function:
             domain = options.get("domain") or system
-            changed = {**options, "domain": domain, "metadata_from_args": metadata}
-            self.register_tool(name or fn.__name__, fn, **changed)
+            changed_options = {**options, "domain": domain, "metadata_from_args": metadata}
+            self.register_tool(name or fn.__name__, fn, **changed_options)
             return fn
 
         return register
