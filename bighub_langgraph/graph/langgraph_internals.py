@@ -97,8 +97,8 @@ def surrounding_state(config: RunnableConfig) -> Any:
 
     A ToolNode shows it to its wrapper: that is the public way, and needs a thread of its own.
     """
-    read = config.get("configurable", {}).get(_READ_STATE)
-    return read() if callable(read) else None
+    read_state = config.get("configurable", {}).get(_READ_STATE)
+    return read_state() if callable(read_state) else None
 
 
 def checkpoint_config(config: RunnableConfig, info: ExecutionInfo) -> RunnableConfig:
@@ -199,17 +199,19 @@ async def stored_questions(
     saver, info = checkpointer_of(config), execution_info(config)
     if saver is None or info is None:
         return StoredQuestions()
-    stored = await get_checkpoint(saver, checkpoint_config(config, info))
-    if stored is not None:
+    checkpoint = await get_checkpoint(saver, checkpoint_config(config, info))
+    if checkpoint is not None:
         writes = {
-            name: value for task, name, value in stored.pending_writes or () if task == info.task_id
+            name: value
+            for task, name, value in checkpoint.pending_writes or ()
+            if task == info.task_id
         }
         return StoredQuestions(writes.get(INTERRUPT, ()), writes.get(RESUME, ()))
     # A subgraph that stores nothing asks anew in each attempt. The root keeps what it asked.
     checkpoint_id = config.get("configurable", {}).get("checkpoint_map", {}).get("")
     place = {"thread_id": info.thread_id, "checkpoint_ns": "", "checkpoint_id": checkpoint_id}
-    stored = checkpoint_id and await get_checkpoint(saver, {"configurable": place})
-    pending = stored.pending_writes if stored else None
+    checkpoint = checkpoint_id and await get_checkpoint(saver, {"configurable": place})
+    pending = checkpoint.pending_writes if checkpoint else None
     return StoredQuestions(
         [item for _, name, items in pending or () if name == INTERRUPT for item in items]
     )

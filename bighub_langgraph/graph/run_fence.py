@@ -122,9 +122,13 @@ class _Fence:
         if stores_only_at_the_end(self._config):
             return
         for place in surrounding_checkpoints(self._config, self._info):
-            stored = await self._host.load_when_stored(self._saver, place, STORE_TIMEOUT)
-            if stored and stored.parent_config and stored.metadata.get("source") == "loop":
-                await self._claim_step(stored.parent_config, place)
+            checkpoint = await self._host.load_when_stored(self._saver, place, STORE_TIMEOUT)
+            if (
+                checkpoint
+                and checkpoint.parent_config
+                and checkpoint.metadata.get("source") == "loop"
+            ):
+                await self._claim_step(checkpoint.parent_config, place)
 
     async def _claim_step(self, parent: RunnableConfig, place: RunnableConfig) -> None:
         _, namespace, checkpoint = place["configurable"].values()

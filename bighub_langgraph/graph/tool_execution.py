@@ -345,9 +345,9 @@ def _mention_edit(message: ToolMessage, call: ToolCall) -> ToolMessage:
         return message
     note, content = edit_note(call.tool, call.arguments), message.content
     blocks = content if isinstance(content, list) else [content]
-    changed = (
+    new_content = (
         f"{note}\n{content}"
         if isinstance(content, str)
         else [{"type": "text", "text": note}, *blocks]
     )
-    return message.model_copy(update={"content": changed})
+    return message.model_copy(update={"content": new_content})

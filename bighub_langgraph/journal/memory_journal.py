@@ -268,8 +268,8 @@ class MemoryJournal:
         """Do nothing: there is nothing to release."""
 
     def _insert(self, record: CallRecord, reporting: ReportingConfig) -> CallRecord:
-        stored = self._records.setdefault(record.key, record)
-        if stored is record:
+        stored_record = self._records.setdefault(record.key, record)
+        if stored_record is record:
             self._updated_at[record.key] = now = self._clock()
             self._open_calls[record.thread] += 1
             if record.is_final:
@@ -277,7 +277,7 @@ class MemoryJournal:
                 if kinds := report_kinds(before, record, reporting):
                     self._queue(kinds, record, reporting, now)
                 self._finish(record)
-        return stored
+        return stored_record
 
     def _finish(self, record: CallRecord) -> None:
         """Count a call as final, and delete the oldest beyond the limit."""

@@ -83,38 +83,17 @@ def load_response(row: Any) -> dict[str, Any]:
 
 def build_response(result: EvaluationResult, *, dry_run: bool = False) -> dict[str, Any]:
     """Return the body of the response to `POST /actions/evaluate`."""
-    rationale = _build_rationale(result)
-    proposed = describe_call(result.action, result.value, result.target)
-    recommendation, risk = result.recommendation, round(result.risk, 6)
-    score = _CONFIDENCE_SCORES[result.confidence]
-    verdict, execution_mode, gate_mode = _VERDICTS[recommendation]
+    rationale, alternatives = _build_rationale(result), _find_alternatives(result)
+    verdict, execution_mode, gate_mode = _VERDICTS[result.recommendation]
     is_allowed, needs_review = verdict == "allowed", execution_mode == "review"
-    novelty = result.novelties[0] if result.novelties else None
-    warnings = [*result.novelties]
-    if result.drifting:
-        warnings.append("outcomes have become worse lately")
-    if result.needs_label_delay:
-        warnings.append("label_delay is not set: losses that are reported late are not foreseen")
-    alternatives = _find_alternatives(result)
-    statuses = (name for least, name in _EVIDENCE_STATUSES if result.evidence >= least)
+    warnings = _build_warnings(result)
     return {
-        "recommendation": recommendation,
+        "recommendation": result.recommendation,
         "recommendation_confidence": result.confidence,
-        "risk_score": risk,
+        "risk_score": _round_risk(result),
         "enforcement_mode": result.mode,
         "enforced_verdict": verdict if result.mode == Mode.ENFORCED else None,
-        "decision_intelligence": {
-            "rationale": rationale,
-            "evidence_status": next(statuses, "none"),
-            "trajectory_health": result.health,
-            "projected_regret": result.regret,
-            "alternatives": alternatives,
-            "rule_basis": result.blocked_by,
-            "precedents": [show_precedent(precedent) for precedent in result.precedents],
-            "evidence_count": result.evidence,
-            "drift": result.drifting,
-            "model_parts": {name: round(part, 6) for name, part in result.parts.items()},
-        },
+        "decision_intelligence": _build_decision_intelligence(result, rationale, alternatives),
         "allowed": is_allowed,
         "result": verdict,
         "reason": rationale,
@@ -124,20 +103,20 @@ def build_response(result: EvaluationResult, *, dry_run: bool = False) -> dict[s
         "mode": gate_mode,
         "gate_version": "embedded-1",
         "better_decision_contract_version": CONTRACT_VERSION,
-        "proposed_action": proposed,
+        "proposed_action": describe_call(result.action, result.value, result.target),
         "better_action": alternatives[0]["action"] if alternatives else None,
         "execution_mode": execution_mode,
-        "risk": risk,
-        "confidence": score,
+        "risk": _round_risk(result),
+        "confidence": _CONFIDENCE_SCORES[result.confidence],
         "expected_regret": result.regret,
         "can_run": is_allowed,
         "needs_review": needs_review,
         "needs_more_context": False,
         "should_not_run": execution_mode == "blocked",
         "decision_brain": {
-            "recommendation": recommendation,
+            "recommendation": result.recommendation,
             "reasoning_summary": rationale,
-            "confidence": score,
+            "confidence": _CONFIDENCE_SCORES[result.confidence],
             "expected_regret": result.regret,
             "precedent_count": len(result.precedents),
             "review_reason": result.reason if needs_review else None,
@@ -150,29 +129,72 @@ def build_response(result: EvaluationResult, *, dry_run: bool = False) -> dict[s
         "warnings": warnings,
         "usage": {},
         "learning_influenced": result.evidence > 0,
-        "intelligence": {
-            "confidence": {
-                "score": score,
-                "level": result.confidence,
-                "novel_situation": novelty is not None,
-                "reason": novelty or result.reason,
-            },
-            "precedents": count_precedents(result.precedents),
-            "trajectory_id": result.trajectory_id,
-        },
-        "decision_packet": {
-            "version": 1,
-            "signal": {
-                "recommendation": recommendation,
-                "risk_score": risk,
-                "confidence_zone": "novel" if novelty else "known",
-            },
-            "intent": result.objective,
-            "action_type": result.action,
-            "candidate_actions": [proposed, *[option["action"] for option in alternatives]],
-            "risk_factors": warnings,
-        },
+        "intelligence": _build_intelligence(result),
+        "decision_packet": _build_decision_packet(result, warnings, alternatives),
     }
+
+
+def _build_decision_intelligence(
+    result: EvaluationResult, rationale: str, alternatives: list[dict[str, Any]]
+) -> dict[str, Any]:
+    statuses = (name for least, name in _EVIDENCE_STATUSES if result.evidence >= least)
+    return {
+        "rationale": rationale,
+        "evidence_status": next(statuses, "none"),
+        "trajectory_health": result.health,
+        "projected_regret": result.regret,
+        "alternatives": alternatives,
+        "rule_basis": result.blocked_by,
+        "precedents": [show_precedent(precedent) for precedent in result.precedents],
+        "evidence_count": result.evidence,
+        "drift": result.drifting,
+        "model_parts": {name: round(part, 6) for name, part in result.parts.items()},
+    }
+
+
+def _build_intelligence(result: EvaluationResult) -> dict[str, Any]:
+    novelty = result.novelties[0] if result.novelties else None
+    return {
+        "confidence": {
+            "score": _CONFIDENCE_SCORES[result.confidence],
+            "level": result.confidence,
+            "novel_situation": novelty is not None,
+            "reason": novelty or result.reason,
+        },
+        "precedents": count_precedents(result.precedents),
+        "trajectory_id": result.trajectory_id,
+    }
+
+
+def _build_decision_packet(
+    result: EvaluationResult, warnings: list[str], alternatives: list[dict[str, Any]]
+) -> dict[str, Any]:
+    proposal = describe_call(result.action, result.value, result.target)
+    return {
+        "version": 1,
+        "signal": {
+            "recommendation": result.recommendation,
+            "risk_score": _round_risk(result),
+            "confidence_zone": "novel" if result.novelties else "known",
+        },
+        "intent": result.objective,
+        "action_type": result.action,
+        "candidate_actions": [proposal, *[option["action"] for option in alternatives]],
+        "risk_factors": warnings,
+    }
+
+
+def _build_warnings(result: EvaluationResult) -> list[str]:
+    warnings = [*result.novelties]
+    if result.drifting:
+        warnings.append("outcomes have become worse lately")
+    if result.needs_label_delay:
+        warnings.append("label_delay is not set: losses that are reported late are not foreseen")
+    return warnings
+
+
+def _round_risk(result: EvaluationResult) -> float:
+    return round(result.risk, 6)
 
 
 def show_precedent(precedent: Precedent) -> dict[str, Any]:

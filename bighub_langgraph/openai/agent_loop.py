@@ -66,9 +66,7 @@ async def run_agent(  # noqa: C901, PLR0912 - one loop; a generator within it co
             run = after
         claim = await claim_continuation(run.run_id, run.turn_id, context.ports) if once else None
         if isinstance(claim, dict):
-            ending = RunEnding.from_json(claim)
-            # The journal holds no keys.
-            ending = ending._replace(run=ending.run._replace(settings=run.settings))
+            ending = _load_ending(claim, run)
         else:
             with claim or nullcontext():
                 request = _build_request(run, [tool.definition for tool in context.tools])
@@ -83,10 +81,7 @@ async def run_agent(  # noqa: C901, PLR0912 - one loop; a generator within it co
                     else:
                         response = await context.api.respond(request)
                 except ProviderResponseError as error:
-                    # Users receive what happened in the run so far.
-                    error.events = deepcopy(list(run.events))
-                    error.state = context.create_state(run)
-                    error.response = serialize_response(response) if response.id else None
+                    _attach_run(error, run, response, context)
                     raise
                 run = run.with_response(response, _make_turn_id(response, run))
                 ending = RunEnding(run, response, _status_after(response, run, context))
@@ -97,6 +92,21 @@ async def run_agent(  # noqa: C901, PLR0912 - one loop; a generator within it co
             return
         run, response = ending.run, ending.response
         step = run_turn(run, response, context)
+
+
+def _load_ending(stored: Json, run: Run) -> RunEnding:
+    """Return a stored ending of a run, with the run's settings: the journal holds no keys."""
+    ending = RunEnding.from_json(stored)
+    return ending._replace(run=ending.run._replace(settings=run.settings))
+
+
+def _attach_run(
+    error: ProviderResponseError, run: Run, response: ModelResponse, context: RunContext
+) -> None:
+    """Give users what happened in the run until the error."""
+    error.events = deepcopy(list(run.events))
+    error.state = context.create_state(run)
+    error.response = serialize_response(response) if response.id else None
 
 
 async def run_to_end(parts: Parts) -> RunEnding:
