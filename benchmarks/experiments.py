@@ -40,7 +40,7 @@ class Experiment:
     rounds: int = 5
 
 
-def _timed(
+def _time_runs(
     worker: str, runs: int, environment: Environment | None = None, **options: Any
 ) -> Program:
     return Program(worker, {"runs": runs, **options}, {"runs": max(3, runs // 10)}, environment)
@@ -49,7 +49,7 @@ def _timed(
 def _facade(api: str, calls: int, adapter: str, runs: int, **options: Any) -> Program:
     also: Sequence[str] = options.pop("also", ())
     arguments = {"api": api, "calls": calls, "adapter": adapter, "also": also}
-    return _timed("facade", runs, ADAPTERS[adapter], **arguments, **options)
+    return _time_runs("facade", runs, ADAPTERS[adapter], **arguments, **options)
 
 
 def _without_waits(api: str, calls: int) -> Experiment:
@@ -68,7 +68,7 @@ def _agent(api: str, calls: int) -> Experiment:
     # Each agent has its own interpreter, so that background work of a guard affects no other agent.
     return Experiment(
         tuple(
-            _timed("graph", 300 // (1 + calls // 2), api=api, calls=calls, agent=agent)
+            _time_runs("graph", 300 // (1 + calls // 2), api=api, calls=calls, agent=agent)
             for agent in AGENTS
         )
     )
@@ -84,18 +84,18 @@ EXPERIMENTS = {
     "crowd": Experiment((_CROWD,)),
     **{f"agent-{api}-{calls}": _agent(api, calls) for api, calls in APIS_AND_CALLS},
     **{
-        f"journal-{on}": Experiment((_timed("journal", runs, on=on),))
+        f"journal-{on}": Experiment((_time_runs("journal", runs, on=on),))
         for on, runs in {"memory": 5_000, "sqlite": 500, "postgres": 500}.items()
     },
     "engine": Experiment(
         (Program("engine", {"cases": _HISTORIES, "turns": 60}, {"cases": _SHORT, "turns": 10}),),
         rounds=1,
     ),
-    "engine-memory": Experiment((_timed("engine_memory", 2_000),)),
+    "engine-memory": Experiment((_time_runs("engine_memory", 2_000),)),
     "server": Experiment(
         (Program("server", {"connections": 32, "seconds": 8}, {"seconds": 2}),), rounds=3
     ),
-    "import": Experiment((_timed("imports", 5),)),
+    "import": Experiment((_time_runs("imports", 5),)),
     "pending": Experiment((Program("pending", {"calls": 10_000}, {"calls": 1_000}),), rounds=1),
     **{
         f"growth-{of}": Experiment(

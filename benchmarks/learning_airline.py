@@ -59,14 +59,14 @@ def leave_task_out(runs: list[Run], *, blind: bool = False) -> list[Judged]:
     for fold in range(FOLDS):
         held = [run for run in runs if run["task_id"] % FOLDS == fold]
         rest = [run for run in runs if run["task_id"] % FOLDS != fold]
-        judged += _trained(rest, held, _no_status if blind else _system_status)
+        judged += _judge_after_training(rest, held, _no_status if blind else _system_status)
     return judged
 
 
 def seen_tasks(runs: list[Run], *, blind: bool = False) -> list[Judged]:
     """Risks of the later trials' calls from an engine that has seen the first trial."""
     first = min(run["trial"] for run in runs)
-    return _trained(
+    return _judge_after_training(
         [run for run in runs if run["trial"] == first],
         [run for run in runs if run["trial"] != first],
         _no_status if blind else _system_status,
@@ -101,7 +101,7 @@ def _engine() -> LocalBighub:
     return LocalBighub(settings=settings, clock=lambda: float(next(ticks)))
 
 
-def _trained(seen: list[Run], new: list[Run], status_of: "StatusRule") -> list[Judged]:
+def _judge_after_training(seen: list[Run], new: list[Run], status_of: "StatusRule") -> list[Judged]:
     with _engine() as bighub:
         for run in seen:
             list(_live(bighub, run))

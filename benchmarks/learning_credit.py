@@ -65,12 +65,12 @@ def measure(sets: Path, rows: int | None, out: Path | None) -> dict[str, Any]:
     for name in VALUES:
         path = sets / f"{name}.csv"
         if path.exists():
-            figures[name] = _set(name, read(path, VALUES[name])[:rows], out)
+            figures[name] = _set(name, read_rows(path, VALUES[name])[:rows], out)
             print(name, figures[name], flush=True)
     return figures
 
 
-def read(path: Path, value: str) -> list[Row]:
+def read_rows(path: Path, value: str) -> list[Row]:
     """The rows of a set in a shuffled order that is always the same; the label is `bad`."""
     with path.open(newline="") as file:
         rows = [_row(line, value) for line in csv.DictReader(file)]

@@ -87,7 +87,7 @@ def _rare(chance: random.Random) -> Iterator[Call]:
         yield _call(chance, risk, facts=facts, value=value, target=target)
 
 
-def _correlated(chance: random.Random) -> Iterator[Call]:
+def _correlated_arguments(chance: random.Random) -> Iterator[Call]:
     """Ten arguments say the same."""
     while True:
         same, other = chance.choice("ab"), chance.choice("cd")
@@ -96,7 +96,7 @@ def _correlated(chance: random.Random) -> Iterator[Call]:
         yield _call(chance, risk, facts={**copies, "other": other})
 
 
-def _misreported(calls: Iterator[Call], report: Callable[[bool], bool]) -> Iterator[Call]:
+def _misreport(calls: Iterator[Call], report: Callable[[bool], bool]) -> Iterator[Call]:
     return (call._replace(bad=report(call.bad)) for call in calls)
 
 
@@ -111,13 +111,13 @@ WORLDS: dict[str, Callable[[random.Random], Iterator[Call]]] = {
     "seasonal": lambda chance: _over_time(chance, lambda at: 0.12 + 0.1 * math.sin(at / 64)),
     "xor": _xor,
     "rare": _rare,
-    "noise": lambda chance: _misreported(
+    "noise": lambda chance: _misreport(
         _people(chance), lambda bad: bad != (chance.random() < WRONG_REPORTS)
     ),
-    "poisoned": lambda chance: _misreported(
+    "poisoned": lambda chance: _misreport(
         _people(chance), lambda bad: bad or chance.random() < FALSE_FRAUDS
     ),
-    "correlated": _correlated,
+    "correlated": _correlated_arguments,
     "1,000 domains": lambda chance: _many(chance, 1_000, "domain"),
 }
 
@@ -139,7 +139,7 @@ def _error(risks: Sequence[float], stream: Sequence[Call]) -> float:
     return math.sqrt(sum((risk - call.risk) ** 2 for risk, call in pairs) / len(pairs))
 
 
-def _reported(stream: Sequence[Call], at: int, past: int) -> bool:
+def _is_known_bad(stream: Sequence[Call], at: int, past: int) -> bool:
     """Whether a call is known to be bad at a moment: a late report is a success until then."""
     return stream[past].bad and past + stream[past].delay < at
 
@@ -168,7 +168,9 @@ def _counts(stream: Sequence[Call]) -> list[float]:
     """Beta counts of each action."""
     risks = []
     for at, call in enumerate(stream):
-        same = [_reported(stream, at, past) for past in range(at) if stream[past][:2] == call[:2]]
+        same = [
+            _is_known_bad(stream, at, past) for past in range(at) if stream[past][:2] == call[:2]
+        ]
         risks.append((sum(same) + 0.6) / (len(same) + 2))
     return risks
 
@@ -187,7 +189,7 @@ def _refit(make: Callable[[], Any]) -> Callable[[Sequence[Call]], list[float]]:
         inputs = DictVectorizer(sparse=False).fit_transform([_features(call) for call in stream])
         risks = [0.3] * min(REFIT_EVERY, len(stream))
         for at in range(REFIT_EVERY, len(stream), REFIT_EVERY):
-            bad = [_reported(stream, at, past) for past in range(at)]
+            bad = [_is_known_bad(stream, at, past) for past in range(at)]
             block = inputs[at : at + REFIT_EVERY]
             if len(set(bad)) == 1:
                 risks += [float(bad[0])] * len(block)

@@ -119,7 +119,7 @@ class Runner:
             yield from graph.stream(value, config, **options)
             return
 
-        async def collected() -> list[Any]:
+        async def collect() -> list[Any]:
             return [item async for item in graph.astream(value, config, **options)]
 
-        yield from asyncio.run(collected())
+        yield from asyncio.run(collect())

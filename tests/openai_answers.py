@@ -110,7 +110,11 @@ def _events(response_: Json, answer: Answer) -> Iterator[Json]:
     yield {"type": "response.in_progress", "response": begun}
     for index, item in enumerate(response_["output"]):
         place = {"output_index": index, "item_id": item["id"]}
-        yield {"type": "response.output_item.added", "output_index": index, "item": _begun(item)}
+        yield {
+            "type": "response.output_item.added",
+            "output_index": index,
+            "item": _started_item(item),
+        }
         if item["type"] == "function_call":
             yield from _call_events(item, place)
         for number_, block in enumerate(item.get("content") or ()):
@@ -128,7 +132,7 @@ def final_response(response_: Json, answer: Answer) -> Json:
     return {name: value for name, value in final.items() if value is not ABSENT}
 
 
-def _begun(item: Json) -> Json:
+def _started_item(item: Json) -> Json:
     empty: Json = {"function_call": {"arguments": ""}, "message": {"content": []}}
     return {**item, "status": "in_progress", **empty.get(item["type"], {})}
 

@@ -90,11 +90,11 @@ class _Async:
         return self._loop.run(self.client.run(messages=messages, model=model, **options))
 
     def stream(self, messages: Any = "Go.", model: str = "gpt-5", **options: Any) -> list[Json]:
-        async def gathered() -> list[Json]:
+        async def collect_events() -> list[Json]:
             events = self.client.run_stream(messages=messages, model=model, **options)
             return [event async for event in events]
 
-        return self._loop.run(gathered())
+        return self._loop.run(collect_events())
 
     def run_with_approval(self, callback: Any, **options: Any) -> RunResult:
         return self._loop.run(

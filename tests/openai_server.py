@@ -69,12 +69,12 @@ class ResponsesServer:
         """Check a request and give the next answer."""
         with self._lock:
             try:
-                return self._answered(body, headers)
+                return self._answer(body, headers)
             except Refused as refusal:
                 self.refusals.append(str(refusal))
                 raise
 
-    def _answered(self, body: Json, headers: dict[str, str]) -> tuple[Answer, Json]:
+    def _answer(self, body: Json, headers: dict[str, str]) -> tuple[Answer, Json]:
         for fault in faults(body):
             raise Refused(fault)
         items = conversation_items(body, self._memory)

@@ -56,15 +56,15 @@ def _validator(schema: str) -> Draft202012Validator:
     # The document says `oneOf` of forms that overlap, and means that one of them must fit; it
     # requires a `request_id` of MCP approvals that is none of their properties; and it requires the
     # ids of output items, which the service takes without one (OpenAI's agents SDK drops them too).
-    schemas = _loosened(_document()["components"]["schemas"])
+    schemas = _loosen(_document()["components"]["schemas"])
     return Draft202012Validator(
         {"$ref": f"#/components/schemas/{schema}", "components": {"schemas": schemas}}
     )
 
 
-def _loosened(node: Any) -> Any:
+def _loosen(node: Any) -> Any:
     if isinstance(node, dict):
-        loosened = {("anyOf" if k == "oneOf" else k): _loosened(v) for k, v in node.items()}
+        loosened = {("anyOf" if k == "oneOf" else k): _loosen(v) for k, v in node.items()}
         if isinstance(loosened.get("required"), list) and isinstance(
             loosened.get("properties"), dict
         ):
@@ -74,20 +74,20 @@ def _loosened(node: Any) -> Any:
                 if name in loosened["properties"] and name != "id"
             ]
         return loosened
-    return [_loosened(part) for part in node] if isinstance(node, list) else node
+    return [_loosen(part) for part in node] if isinstance(node, list) else node
 
 
 @functools.cache
 def _properties(schema: str) -> frozenset[str]:
-    return frozenset(_collected(_document()["components"]["schemas"][schema]))
+    return frozenset(_collect_names(_document()["components"]["schemas"][schema]))
 
 
-def _collected(schema: Json) -> Iterator[str]:
+def _collect_names(schema: Json) -> Iterator[str]:
     if "$ref" in schema:
         schema = _document()["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
     yield from schema.get("properties", ())
     for part in schema.get("allOf", ()):
-        yield from _collected(part)
+        yield from _collect_names(part)
 
 
 @functools.cache

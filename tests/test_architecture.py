@@ -51,7 +51,7 @@ def modules() -> list[Path]:
     return sorted(PACKAGE.rglob("*.py"))
 
 
-def dotted(path: Path) -> str:
+def module_name(path: Path) -> str:
     parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -61,7 +61,7 @@ CORE_MODULES = [path for path in modules() if path.is_relative_to(PACKAGE / "cor
 
 @cache
 def module_names() -> frozenset[str]:
-    return frozenset(map(dotted, modules()))
+    return frozenset(map(module_name, modules()))
 
 
 # -- imports ---------------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ def imports_of(source: str, module: str, *, is_package: bool = False) -> list[Im
 
 def imports(path: Path) -> list[Import]:
     is_package = path.name == "__init__.py"
-    return imports_of(path.read_text(encoding="utf-8"), dotted(path), is_package=is_package)
+    return imports_of(path.read_text(encoding="utf-8"), module_name(path), is_package=is_package)
 
 
 def own_imports(path: Path) -> list[Import]:
@@ -170,42 +170,42 @@ def top_level(module: str) -> str:
     return module.removeprefix(f"{NAME}.").split(".", maxsplit=1)[0]
 
 
-@pytest.mark.parametrize("path", modules(), ids=dotted)
+@pytest.mark.parametrize("path", modules(), ids=module_name)
 def test_imports_run_downwards(path: Path) -> None:
-    own = layer(dotted(path))
+    own = layer(module_name(path))
     if own is None:  # the package itself exports the public names, and imports none at its top
         return
     upwards = {item for item in own_imports(path) if (layer(item.module) or 0) > own}
-    module = dotted(path).removeprefix(f"{NAME}.")
+    module = module_name(path).removeprefix(f"{NAME}.")
     allowed = {
         item
         for item in upwards
-        if (item.for_types and item.module == TYPE_ONLY.get(top_level(dotted(path))))
+        if (item.for_types and item.module == TYPE_ONLY.get(top_level(module_name(path))))
         or item.module == LATE_IMPORTS.get((module, item.function))
     }
     assert upwards - allowed == set()
 
 
-@pytest.mark.parametrize("path", modules(), ids=dotted)
+@pytest.mark.parametrize("path", modules(), ids=module_name)
 def test_every_module_belongs_to_a_layer(path: Path) -> None:
-    assert dotted(path) in {NAME, f"{NAME}.__main__"} or layer(dotted(path)) is not None
+    assert module_name(path) in {NAME, f"{NAME}.__main__"} or layer(module_name(path)) is not None
 
 
 def test_every_name_of_a_layer_is_a_module() -> None:
     assert {f"{NAME}.{name}" for names in LAYERS for name in names} - module_names() == set()
 
 
-@pytest.mark.parametrize("path", CORE_MODULES, ids=dotted)
+@pytest.mark.parametrize("path", CORE_MODULES, ids=module_name)
 def test_the_core_imports_nothing_else_of_the_package(path: Path) -> None:
     own = {item.module for item in imports(path) if top_level(item.module) == NAME}
     own |= {item.module for item in own_imports(path)}
     assert {module for module in own if not module.startswith(f"{NAME}.core")} == set()
 
 
-@pytest.mark.parametrize("path", CORE_MODULES, ids=dotted)
+@pytest.mark.parametrize("path", CORE_MODULES, ids=module_name)
 def test_the_core_imports_no_clock_client_thread_database_or_framework(path: Path) -> None:
     impure = {item.module.split(".", maxsplit=1)[0] for item in imports(path)} & IMPURE
-    assert impure == IMPURE_IMPORTS.get(dotted(path), set())
+    assert impure == IMPURE_IMPORTS.get(module_name(path), set())
 
 
 def test_concurrency_imports_only_the_exceptions_of_the_core() -> None:
@@ -230,11 +230,11 @@ def test_the_guard_imports_graphs_only_to_wrap_tools_and_calls() -> None:
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
     graph = {
-        dotted(path): {
+        module_name(path): {
             item.module
             for item in imports(path)
             if item.module in module_names()
-            and item.module != dotted(path)
+            and item.module != module_name(path)
             and not item.function
             and not item.for_types
         }
@@ -246,12 +246,12 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     assert set(graph) - done == set()
 
 
-@pytest.mark.parametrize("path", modules(), ids=dotted)
+@pytest.mark.parametrize("path", modules(), ids=module_name)
 def test_every_import_names_its_module(path: Path) -> None:
     assert "?" not in {item.module for item in imports(path)}
 
 
-@pytest.mark.parametrize("path", modules(), ids=dotted)
+@pytest.mark.parametrize("path", modules(), ids=module_name)
 def test_a_module_can_be_read_in_one_sitting(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_MODULE
 
@@ -392,12 +392,12 @@ def accessed_name(access: str) -> str:
     return re.split(r"[ .]", access)[-1]
 
 
-@pytest.mark.parametrize("path", modules(), ids=dotted)
+@pytest.mark.parametrize("path", modules(), ids=module_name)
 def test_no_module_uses_private_parts_of_a_framework(path: Path) -> None:
-    allowed = ALLOWED.get(dotted(path), set())
+    allowed = ALLOWED.get(module_name(path), set())
     accesses = private_accesses(path.read_text("utf-8"), our_names())
     foreign = [access for access in accesses if accessed_name(access) not in allowed]
-    assert dotted(path) in INTERNALS or foreign == []
+    assert module_name(path) in INTERNALS or foreign == []
 
 
 def test_every_exception_is_needed() -> None:

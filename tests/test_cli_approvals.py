@@ -73,7 +73,7 @@ def record_of(journal: Journal, key: str) -> Any:
     return journal.find([key])[key]
 
 
-def listed(path: Path, *filters: object) -> list[str]:
+def list_tools(path: Path, *filters: object) -> list[str]:
     result = invoke("approvals", "list", "--journal", path, "--json", *filters)
     return [call["tool"] for call in json.loads(result.stdout)]
 
@@ -83,7 +83,7 @@ def test_what_waits_is_listed_the_riskiest_first(path: Path) -> None:
     assert result.exit_code == 0
     for text in ("4 calls wait", "pay", "desk", "high risk (0.70)", "low risk (0.10)"):
         assert text in result.stdout
-    assert listed(path)[0] == "pay"
+    assert list_tools(path)[0] == "pay"
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_what_waits_is_listed_the_riskiest_first(path: Path) -> None:
     ],
 )
 def test_what_waits_is_filtered(path: Path, filters: list[str], tools: list[str]) -> None:
-    assert listed(path, *filters) == tools
+    assert list_tools(path, *filters) == tools
 
 
 @pytest.mark.parametrize("command", [("show", NOTE[:8]), ("list",)])

@@ -81,14 +81,14 @@ def test_a_command_refuses_invalid_settings_before_it_starts(command: str, probl
 
 
 def test_a_looser_limit_lets_a_replay_execute_more() -> None:
-    def executed(*options: Any) -> int:
+    def count_executed(*options: Any) -> int:
         document = json.loads(invoke("replay", "runs.json", "--json", *options).stdout)
         return sum(decision["verdict"] == "execute" for decision in document["decisions"])
 
-    assert executed() == 0
+    assert count_executed() == 0
     options = ("--max-bad-rate", 0.5, "--confidence-level", 0.5)
     Path("engine.toml").write_text("[default]\nlabel_delay = 0.0\nreview_cost = 0.9")
-    assert executed("--settings", "engine.toml", *options) > 0
+    assert count_executed("--settings", "engine.toml", *options) > 0
 
 
 def test_the_demo_says_its_risk_limit() -> None:

@@ -86,16 +86,16 @@ def run(journal: Any, record: CallRecord) -> None:
 
 
 @pytest.fixture
-def received() -> list[tuple[str, str]]:
+def deliveries() -> list[tuple[str, str]]:
     return []
 
 
 class RecordingBighub(ScriptedBighub):
     """Records the reports in the order of their arrival; refuses those that a test chooses."""
 
-    def __init__(self, received: list[tuple[str, str]]) -> None:
+    def __init__(self, deliveries: list[tuple[str, str]]) -> None:
         super().__init__()
-        self._received = received
+        self._received = deliveries
         self.refuses: Callable[[str, dict[str, Any]], Any] = lambda kind, body: None
 
     def _receive(self, kind: str, body: dict[str, Any], key: str) -> None:
@@ -127,8 +127,8 @@ class RecordingBighub(ScriptedBighub):
 
 
 @pytest.fixture
-def bighub(received: list[tuple[str, str]]) -> RecordingBighub:
-    return RecordingBighub(received)
+def bighub(deliveries: list[tuple[str, str]]) -> RecordingBighub:
+    return RecordingBighub(deliveries)
 
 
 @pytest.fixture
@@ -143,26 +143,26 @@ def guard(
 
 
 def test_reports_of_a_call_arrive_in_order_and_memory_events_of_a_turn_together(
-    guard: BighubGuard, journal: Any, received: list[tuple[str, str]]
+    guard: BighubGuard, journal: Any, deliveries: list[tuple[str, str]]
 ) -> None:
     run(journal, call(1))
     run(journal, call(2))
     run_sync(deliver_reports(guard.runtime.ports, "message-1"))
-    kinds = [kind for kind, _ in received]
+    kinds = [kind for kind, _ in deliveries]
     assert kinds == ["approval", "approval", "outcome", "outcome", "memory"]
-    assert received[-1] == ("memory", "2")
+    assert deliveries[-1] == ("memory", "2")
     assert journal.pending_count() == 0
 
 
 def test_a_memory_event_waits_for_the_rest_of_its_turn_and_then_goes_alone(
-    guard: BighubGuard, journal: Any, received: list[tuple[str, str]], clock: Clock
+    guard: BighubGuard, journal: Any, deliveries: list[tuple[str, str]], clock: Clock
 ) -> None:
     run(journal, call(1))
     run_sync(deliver_reports(guard.runtime.ports))
-    assert [kind for kind, _ in received] == ["approval", "outcome"]
+    assert [kind for kind, _ in deliveries] == ["approval", "outcome"]
     clock.now += 6.0
     run_sync(deliver_reports(guard.runtime.ports))
-    assert received[-1] == ("memory", "1")
+    assert deliveries[-1] == ("memory", "1")
 
 
 def test_outcomes_go_in_batches_of_a_hundred(
@@ -261,7 +261,7 @@ def test_a_report_refused_eight_times_becomes_a_dead_letter_and_blocks_no_other_
     journal: Any,
     bighub: RecordingBighub,
     clock: Clock,
-    received: list[tuple[str, str]],
+    deliveries: list[tuple[str, str]],
 ) -> None:
     poison = call(1).key
     bighub.refuses = lambda kind, body: (
@@ -275,10 +275,10 @@ def test_a_report_refused_eight_times_becomes_a_dead_letter_and_blocks_no_other_
         clock.now += 400.0
         run_sync(deliver_reports(guard.runtime.ports))
         # The other call is not held up; later reports of the poison wait until it is a dead letter.
-        assert ("outcome", call(2).key) in received
+        assert ("outcome", call(2).key) in deliveries
         assert journal.pending_count() == (2 if tries < MAX_REFUSALS else 0)
     assert journal.pending_count(include_dead_letters=True) == 1
-    assert [kind for kind, _ in received].count("memory") == 2
+    assert [kind for kind, _ in deliveries].count("memory") == 2
 
 
 def test_a_refused_entry_waits_longer_each_time_also_when_everything_is_flushed(
@@ -310,7 +310,7 @@ def test_a_refused_resolution_never_holds_back_the_outcome_of_its_call(  # noqa:
     journal: Any,
     bighub: RecordingBighub,
     clock: Clock,
-    received: list[tuple[str, str]],
+    deliveries: list[tuple[str, str]],
     refusal: Callable[[], Exception],
     queued: str,
 ) -> None:
@@ -320,11 +320,11 @@ def test_a_refused_resolution_never_holds_back_the_outcome_of_its_call(  # noqa:
     journal.transition(record.key, AnswerGiven(approval(at=0.0)), REPORTING)
     if queued == "later":
         run_sync(deliver_reports(guard.runtime.ports))
-        assert received == []
+        assert deliveries == []
     journal.transition(record.key, ExecutionStarted("me", 0.0), REPORTING)
     journal.transition(record.key, ExecutionFinished("me", ToolSucceeded("ok")), REPORTING)
     run_sync(deliver_reports(guard.runtime.ports, "message-1"))
-    assert [kind for kind, _ in received] == ["outcome", "memory"]
+    assert [kind for kind, _ in deliveries] == ["outcome", "memory"]
     for number in range(2, 2 + MAX_REFUSALS):  # it is listed in the end
         clock.now += 400.0
         run(journal, call(number, "message-2"))
@@ -337,10 +337,10 @@ def test_a_cancelled_delivery_releases_the_reports_it_has_not_sent(
 ) -> None:
     run(journal, call(1))
 
-    async def cancelled(body: Any) -> None:
+    async def raise_cancelled(body: Any) -> None:
         raise asyncio.CancelledError
 
-    engine = replace(guard.runtime.ports.engine, resolve_approval=cancelled)
+    engine = replace(guard.runtime.ports.engine, resolve_approval=raise_cancelled)
     with pytest.raises(asyncio.CancelledError):
         run_sync(deliver_reports(replace(guard.runtime.ports, engine=engine)))
     assert [leased.kind for leased in journal.lease_batch(2e6, 10)] == list(ReportKind)
@@ -393,7 +393,7 @@ def test_an_interrupt_anywhere_after_a_tool_does_not_lose_its_outcome() -> None:
         bighub = ScriptedBighub()
         bighub.in_process = True  # type: ignore[attr-defined]  # answers in process
         with BighubGuard(bighub=bighub) as guard:
-            interrupted = _interrupted(guard, number)
+            interrupted = _interrupts_delivery(guard, number)
             assert guard.journal.find([call(1).key])[call(1).key].state is State.EXECUTED
             assert guard.flush() == 0, f"a report is pending after call {number}"
         assert set(bighub.statuses) == {"SUCCESS"}
@@ -402,7 +402,7 @@ def test_an_interrupt_anywhere_after_a_tool_does_not_lose_its_outcome() -> None:
     assert 50 < number < 999
 
 
-def _interrupted(guard: BighubGuard, number: int) -> bool:
+def _interrupts_delivery(guard: BighubGuard, number: int) -> bool:
     """Whether an interrupt hits the `number`th Python call after the tool, if there is one."""
     before = sys.getprofile()
 
@@ -423,7 +423,7 @@ def _interrupted(guard: BighubGuard, number: int) -> bool:
 
 
 def test_two_workers_share_an_outbox_and_deliver_each_report_once(
-    guard: BighubGuard, journal: Any, received: list[tuple[str, str]]
+    guard: BighubGuard, journal: Any, deliveries: list[tuple[str, str]]
 ) -> None:
     for number in range(150):
         run(journal, call(number))
@@ -433,7 +433,7 @@ def test_two_workers_share_an_outbox_and_deliver_each_report_once(
     for worker in workers:
         worker.join()
     assert guard.flush() == 0
-    kinds = [kind for kind, _ in received]
+    kinds = [kind for kind, _ in deliveries]
     assert (kinds.count("approval"), kinds.count("outcome")) == (150, 150)
 
 
@@ -589,7 +589,7 @@ UNREADABLE = ["body = 'oops'", "body = '[]'", "body = 'null'", "body = '{}'", "k
 
 @pytest.mark.parametrize("change", UNREADABLE)
 def test_an_entry_that_cannot_be_read_becomes_a_dead_letter_and_the_rest_is_delivered(
-    database: str, bighub: RecordingBighub, received: list[tuple[str, str]], change: str
+    database: str, bighub: RecordingBighub, deliveries: list[tuple[str, str]], change: str
 ) -> None:
     with closing(Journal(database)) as journal:
         for number in range(3):
@@ -601,11 +601,11 @@ def test_an_entry_that_cannot_be_read_becomes_a_dead_letter_and_the_rest_is_deli
         with BighubGuard(bighub=bighub, journal=journal) as guard:
             guard.runtime.delivery.deliver("message-1")
             assert guard.runtime.delivery.wait(10)
-            kinds = [kind for kind, _ in received]
+            kinds = [kind for kind, _ in deliveries]
             # A body without fields may still be refused by BIGHUB first, and is tried again.
             assert guard.flush() == 0 or change == "body = '{}'"
         assert kinds.count("approval") == kinds.count("outcome") == 2
-        assert sum(int(number) for kind, number in received if kind == "memory") == 2
+        assert sum(int(number) for kind, number in deliveries if kind == "memory") == 2
         entries = journal.admin.outbox()
         assert {entry.queued.id for entry in entries} == set(bad.values())
         for entry in entries:
@@ -665,12 +665,14 @@ def test_a_service_that_hangs_does_not_delay_a_run_beyond_its_timeout(tmp_path: 
 def test_an_unavailable_journal_does_not_fail_a_run_that_has_ended(
     guard: BighubGuard, journal: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def gone(*_: Any, **__: Any) -> Any:
+    def raise_away(*_: Any, **__: Any) -> Any:
         raise JournalError("away")
 
     run(journal, call(1))
     immediate = replace(guard.runtime.ports.engine, in_process=True)
-    away = type("Away", (), {"lease_batch": gone, "pending_count": gone, "durable": True})()
+    away = type(
+        "Away", (), {"lease_batch": raise_away, "pending_count": raise_away, "durable": True}
+    )()
     ports = replace(guard.runtime.ports, engine=immediate, journal=away)
     worker = type(guard.runtime.delivery)(ports, guard.runtime.async_ports, on_loop=False)
     with caplog.at_level(logging.ERROR):
@@ -680,13 +682,13 @@ def test_an_unavailable_journal_does_not_fail_a_run_that_has_ended(
 
 
 def test_a_call_that_ends_after_its_guard_is_closed_is_reported(
-    guard: BighubGuard, journal: Any, received: list[tuple[str, str]]
+    guard: BighubGuard, journal: Any, deliveries: list[tuple[str, str]]
 ) -> None:
     guard.close()
     run(journal, call(1))
     guard.runtime.delivery.schedule()
     assert guard.runtime.delivery.wait(10)
-    assert [kind for kind, _ in received] == ["approval", "outcome"]
+    assert [kind for kind, _ in deliveries] == ["approval", "outcome"]
 
 
 async def test_an_async_client_receives_reports_on_its_own_loop(tmp_path: Path) -> None:

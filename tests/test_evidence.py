@@ -19,7 +19,7 @@ CALL = ToolCall("thread-1", "message-1", "call-1", "refund", ARGUMENTS)
 POLICY = ToolPolicy(target_from_args=lambda arguments: arguments["customer"])
 
 
-def decided(verdict: Verdict, **intelligence: Any) -> CallRecord:
+def decide(verdict: Verdict, **intelligence: Any) -> CallRecord:
     request = build_evaluation_request(CALL, GuardSettings(tools={"refund": POLICY}))
     made = DecisionMade(decision("do_not_proceed", decision_intelligence=intelligence), verdict)
     return apply_event(CallRecord.of(CALL, request, 0.0), made)
@@ -27,8 +27,8 @@ def decided(verdict: Verdict, **intelligence: Any) -> CallRecord:
 
 def texts(**intelligence: Any) -> str:
     """All that a model and an approver are shown."""
-    pending = decided(Verdict.REVIEW, **intelligence)
-    blocked = message_for_model(decided(Verdict.BLOCK, **intelligence))
+    pending = decide(Verdict.REVIEW, **intelligence)
+    blocked = message_for_model(decide(Verdict.BLOCK, **intelligence))
     return "\n".join(
         [blocked, describe_call(pending, ARGUMENTS), json.dumps(build_evidence(pending))]
     )
@@ -105,7 +105,7 @@ def test_what_names_nobody_else_is_suggested(text: str) -> None:
 
 
 def test_an_approver_reads_which_earlier_call_ended_how_and_each_number_once() -> None:
-    record = decided(
+    record = decide(
         Verdict.REVIEW,
         rationale="risk 0.20: two went wrong",
         precedents=[
@@ -132,7 +132,7 @@ def test_names_and_values_are_shown_as_data_on_one_line(
     arguments: dict[str, Any], text: str
 ) -> None:
     forged = {"precedents": [{"summary": text, "outcome": text}], "rationale": text}
-    lines = describe_call(decided(Verdict.REVIEW, **forged), arguments).split("\n")
+    lines = describe_call(decide(Verdict.REVIEW, **forged), arguments).split("\n")
     assert all(line.isprintable() for line in lines)
     assert sum(line.startswith("BIGHUB says") for line in lines[:2]) == 1
     assert len(lines) <= 4

@@ -91,7 +91,7 @@ def ready(desk: Desk, model: ScriptedModel) -> Any:
     return create_guarded_agent(model, desk.tools, desk.guard, checkpointer=InMemorySaver())
 
 
-def embedded(desk: Desk, model: ScriptedModel) -> Any:
+def embed_guard(desk: Desk, model: ScriptedModel) -> Any:
     builder = StateGraph(MessagesState)
     builder.add_node("model", model_node(model, desk.tools))
     builder.add_edge(START, "model")
@@ -114,7 +114,7 @@ def with_wrapper(desk: Desk, model: ScriptedModel) -> Any:
 
 
 @pytest.mark.parametrize("says", ["proceed", "review_recommended"])
-@pytest.mark.parametrize("outer", [with_middleware, ready, embedded, with_wrapper])
+@pytest.mark.parametrize("outer", [with_middleware, ready, embed_guard, with_wrapper])
 def test_under_another_guard_a_call_is_evaluated_once(
     runner: Runner, outer: Callable[..., Any], says: str
 ) -> None:

@@ -350,7 +350,7 @@ def test_every_kind_of_edge_can_be_led_elsewhere() -> None:
 # -- what a user meets where a shape is unknown ----------------------------------------------------
 
 
-def hidden(config: RunnableConfig) -> RunnableConfig:
+def hide_checkpointer(config: RunnableConfig) -> RunnableConfig:
     """A task's configuration as a release would give it that keeps its checkpointer elsewhere."""
     configurable = config["configurable"]
     return {
@@ -371,10 +371,10 @@ def test_an_unknown_run_blocks_the_calls_of_a_tools_node(
     guarded = tools_node(BighubGuard(bighub=bighub), shop.tools())
 
     def blocking(state: MessagesState, config: RunnableConfig) -> Any:
-        return guarded.invoke(state, hidden(config))
+        return guarded.invoke(state, hide_checkpointer(config))
 
     async def waiting(state: MessagesState, config: RunnableConfig) -> Any:
-        return await guarded.ainvoke(state, hidden(config))
+        return await guarded.ainvoke(state, hide_checkpointer(config))
 
     states = [
         one_node(blocking, MessagesState, checkpointer=InMemorySaver()).invoke(INPUT, THREAD),
@@ -391,7 +391,7 @@ def test_an_unknown_run_blocks_the_calls_that_a_graph_would_evaluate() -> None:
     evaluate = evaluate_node(BighubGuard(bighub=bighub), tools={})
 
     def node(state: MessagesState, config: RunnableConfig) -> Any:
-        update = evaluate.invoke(state, hidden(config))
+        update = evaluate.invoke(state, hide_checkpointer(config))
         assert [tool_call["next"] for tool_call in update["bighub"]["calls"]] == ["done"]
         return {"messages": update["messages"]}
 
@@ -406,7 +406,7 @@ def test_an_unknown_run_blocks_a_call_that_was_evaluated_before() -> None:
     guarded = tools_node(guard, shop.tools())
 
     def tools(sent: Any, config: RunnableConfig) -> Any:
-        return guarded.invoke(sent, hidden(config))
+        return guarded.invoke(sent, hide_checkpointer(config))
 
     builder: Any = StateGraph(MessagesState)
     builder.add_node("evaluate", evaluate_node(guard))
@@ -428,7 +428,7 @@ def test_an_unknown_run_blocks_a_call_that_is_evaluated_again() -> None:
     plan |= {"per_call": False, "unclear": ""}
 
     def node(_: Any, config: RunnableConfig) -> Any:
-        update = evaluate.invoke({"messages": [], "bighub": plan}, hidden(config))
+        update = evaluate.invoke({"messages": [], "bighub": plan}, hide_checkpointer(config))
         assert [tool_call["next"] for tool_call in update["bighub"]["calls"]] == ["done"]
         return {"messages": update["messages"]}
 
@@ -443,7 +443,7 @@ def test_an_unknown_run_blocks_a_wrapped_call(says: str) -> None:
     guard = BighubGuard(bighub=bighub)
 
     def wrap(request: Any, handler: Any) -> Any:
-        runtime = replace(request.runtime, config=hidden(request.runtime.config))
+        runtime = replace(request.runtime, config=hide_checkpointer(request.runtime.config))
         return guard.wrap_tool_call(replace(request, runtime=runtime), handler)
 
     node = ToolNode(shop.tools(), wrap_tool_call=wrap)
@@ -463,7 +463,7 @@ def test_an_unknown_run_blocks_the_calls_of_an_agent() -> None:
 
         def wrap_model_call(self, request: Any, handler: Any) -> Any:
             def call_model() -> Any:
-                var_child_runnable_config.set(hidden(get_config()))
+                var_child_runnable_config.set(hide_checkpointer(get_config()))
                 return handler(request)
 
             return copy_context().run(call_model)

@@ -50,7 +50,7 @@ def engine(clock: Clock) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def watched() -> Iterator[None]:
+def detected_blocking() -> Iterator[None]:
     """An event loop on which what blocks raises, as under `langgraph dev`."""
     from blockbuster import blockbuster_ctx
 
@@ -76,7 +76,7 @@ def agent(guard: BighubGuard, host: str) -> CompiledStateGraph[Any, Any, Any, An
     return create_agent(model, tools, middleware=[BighubMiddleware(guard)])
 
 
-def answered(state: dict[str, Any]) -> int:
+def count_answers(state: dict[str, Any]) -> int:
     return sum(message.type == "tool" for message in state["messages"])
 
 
@@ -86,7 +86,7 @@ async def test_in_memory_it_is_asked_and_told_on_the_event_loop(
     with BighubGuard(bighub=LocalBighub(engine=engine)) as guard:
         app = agent(guard, host)
         clock.threads.clear()
-        assert answered(await app.ainvoke({"messages": ["please"]})) == 2
+        assert count_answers(await app.ainvoke({"messages": ["please"]})) == 2
         assert clock.threads == {threading.get_ident()}
         assert guard.journal.pending_count() == 0
 
@@ -98,12 +98,12 @@ async def test_on_a_file_it_is_asked_and_told_in_threads(
     with bighub, BighubGuard(bighub=bighub) as guard:
         app = agent(guard, host)
         clock.threads.clear()
-        assert answered(await app.ainvoke({"messages": ["please"]})) == 2
+        assert count_answers(await app.ainvoke({"messages": ["please"]})) == 2
         assert await guard.aflush(5) == 0
         assert threading.get_ident() not in clock.threads
 
 
-@pytest.mark.usefixtures("watched")
+@pytest.mark.usefixtures("detected_blocking")
 @pytest.mark.parametrize("kind", [LocalBighub, AsyncLocalBighub])
 async def test_whoever_watches_the_event_loop_finds_nothing_that_blocks(
     host: str, kind: type[LocalBighub | AsyncLocalBighub], clock: Clock, engine: Engine
@@ -111,6 +111,6 @@ async def test_whoever_watches_the_event_loop_finds_nothing_that_blocks(
     guard = BighubGuard(bighub=kind(engine=engine))
     app = agent(guard, host)
     clock.threads.clear()
-    assert answered(await app.ainvoke({"messages": ["please"]})) == 2
+    assert count_answers(await app.ainvoke({"messages": ["please"]})) == 2
     assert await guard.aflush(5) == 0
     assert threading.get_ident() not in clock.threads

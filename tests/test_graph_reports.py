@@ -35,7 +35,7 @@ def pay(amount: float, notes: list[str] | None = None) -> str:
     return f"paid {amount} {notes}"
 
 
-def paid(guard: BighubGuard, rounds: int = 1, **arguments: Any) -> Any:
+def run_payments(guard: BighubGuard, rounds: int = 1, **arguments: Any) -> Any:
     """Let an agent pay, once a round."""
     turns = [asks_for(call("pay", f"call-{n}", amount=n, **arguments)) for n in range(rounds)]
     agent = create_guarded_agent(
@@ -47,7 +47,7 @@ def paid(guard: BighubGuard, rounds: int = 1, **arguments: Any) -> Any:
 def test_a_client_without_a_memory_gets_the_outcomes_all_the_same() -> None:
     bighub = Sparse()
     with BighubGuard(bighub=bighub) as guard:
-        paid(guard, rounds=2)
+        run_payments(guard, rounds=2)
         assert guard.flush() == 0
     assert bighub.statuses == ["SUCCESS", "SUCCESS"]
 
@@ -60,7 +60,7 @@ def test_a_redaction_that_raises_hides_everything_and_loses_nothing() -> None:
 
     bighub = ScriptedBighub()
     with BighubGuard(bighub=bighub, redact=broken) as guard:
-        paid(guard)
+        run_payments(guard)
         guard.flush()
     [outcome] = bighub.reported_outcomes
     assert (outcome["status"], outcome["description"]) == ("SUCCESS", "[redacted]")
@@ -70,7 +70,7 @@ def test_a_reply_that_is_not_quite_json_is_kept_as_json(tmp_path: Path) -> None:
     bighub = ScriptedBighub({"pay": reply(at=datetime(2026, 11, 1, tzinfo=UTC))})
     journal = Journal(f"sqlite:///{tmp_path / 'calls.db'}")
     with BighubGuard(bighub=bighub, journal=journal) as guard:
-        paid(guard)
+        run_payments(guard)
         guard.flush()
     journal.close()
     assert bighub.statuses == ["SUCCESS"]
@@ -85,14 +85,14 @@ def test_a_slow_bighub_hears_everything_before_the_guard_is_closed() -> None:
 
     bighub = Slow()
     with BighubGuard(bighub=bighub) as guard:
-        paid(guard, rounds=3)
+        run_payments(guard, rounds=3)
     assert bighub.statuses == ["SUCCESS"] * 3
 
 
 FORGOTTEN = """
 import time
 from tests.engines import ScriptedBighub
-from tests.test_graph_reports import paid
+from tests.test_graph_reports import run_payments
 from bighub_langgraph import BighubGuard
 
 class Slow(ScriptedBighub):
@@ -103,7 +103,7 @@ class Slow(ScriptedBighub):
         print("told", outcome["status"], flush=True)
 
 def forgetful():
-    paid(BighubGuard(bighub=Slow()), rounds=2)
+    run_payments(BighubGuard(bighub=Slow()), rounds=2)
 
 forgetful()
 """
@@ -122,7 +122,7 @@ def test_what_the_engine_says_in_an_exception_keeps_no_secrets() -> None:
         ConnectionError("https://user:hunter2pw@host key sk-live-abcdefghijklmnop")
     )
     with BighubGuard(bighub=bighub, retries=0) as guard:
-        messages = paid(guard)
+        messages = run_payments(guard)
     text = str([message.content for message in messages])
     assert "hunter2pw" not in text
     assert "sk-live" not in text
@@ -131,7 +131,7 @@ def test_what_the_engine_says_in_an_exception_keeps_no_secrets() -> None:
 def test_a_policy_that_only_looks_cannot_change_what_the_tool_is_given() -> None:
     policy = ToolPolicy(value_from_args=lambda a: float(len(a["notes"].pop())))
     with BighubGuard(bighub=ScriptedBighub(), tools={"pay": policy}) as guard:
-        messages = paid(guard, notes=["a", "bb"])
+        messages = run_payments(guard, notes=["a", "bb"])
     assert messages[2].content == "paid 0.0 ['a', 'bb']"
 
 
@@ -162,7 +162,7 @@ def test_a_redaction_hides_what_is_to_be_hidden_where_the_call_was_made() -> Non
     bighub = ScriptedBighub()
     with BighubGuard(bighub=bighub, redact=hide) as guard:
         token = HIDE.set("Ada")
-        paid(guard, notes=["Ada"])
+        run_payments(guard, notes=["Ada"])
         HIDE.reset(token)
     assert len(bighub.reported_outcomes) == 1
     assert "Ada" not in str([bighub.reported_outcomes, bighub.rounds])

@@ -214,7 +214,7 @@ def ready(setting: Setting) -> Any:
     )
 
 
-def embedded(setting: Setting) -> Any:
+def embed_guard(setting: Setting) -> Any:
     builder = StateGraph(setting.schema)
     builder.add_node("agent", model_node(setting.model, [setting.tool]))
     builder.set_entry_point("agent")
@@ -223,7 +223,7 @@ def embedded(setting: Setting) -> Any:
     return builder.compile(store=setting.store)
 
 
-def wrapped(setting: Setting) -> Any:
+def wrap_calls(setting: Setting) -> Any:
     guard = BighubGuard(bighub=ScriptedBighub())
     return setting.graph_with(
         ToolNode(
@@ -260,14 +260,14 @@ def middleware(setting: Setting) -> Any:
 
 HOSTS = {
     "create_guarded_agent": (ready, plain_sent),
-    "add_guard": (embedded, plain_sent),
-    "wrap_tool_call": (wrapped, plain),
+    "add_guard": (embed_guard, plain_sent),
+    "wrap_tool_call": (wrap_calls, plain),
     "wrap_tools": (carrying, plain),
     "BighubMiddleware": (middleware, stock),
 }
 
 
-def stored() -> InMemoryStore:
+def make_store() -> InMemoryStore:
     store = InMemoryStore()
     store.put(("a",), "b", {"c": 1})
     return store
@@ -295,7 +295,7 @@ def test_a_tool_gets_what_a_plain_tool_node_injects(
 ) -> None:
     guarded, reference = HOSTS[host]
     there = around == "everything there"
-    setting = Setting(injected, store=stored() if there else None)
+    setting = Setting(injected, store=make_store() if there else None)
     values = {"clerk": "ada"} if there else {}
     expected = ran(runner, reference(setting), values)
     assert ran(runner, guarded(setting), values) == expected

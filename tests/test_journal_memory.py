@@ -53,7 +53,7 @@ ENDS: dict[str, tuple[CallRecord, list[Event]]] = {
 }
 
 
-def moved(journal: MemoryJournal, record: CallRecord, events: list[Event]) -> CallRecord:
+def insert_and_apply(journal: MemoryJournal, record: CallRecord, events: list[Event]) -> CallRecord:
     [record] = journal.insert([record], REPORTING)
     for event in events:
         record = journal.transition(record.key, event, REPORTING)
@@ -69,7 +69,7 @@ def deliver_all(journal: MemoryJournal) -> None:
 @pytest.mark.parametrize("end", ENDS)
 def test_a_reported_call_keeps_its_record_unchanged(end: str) -> None:
     journal = MemoryJournal()
-    record = moved(journal, *ENDS[end])
+    record = insert_and_apply(journal, *ENDS[end])
     deliver_all(journal)
     assert journal.find([record.key]) == {record.key: record}
     assert journal.find_by_request_id("req-1") == [record]
@@ -80,7 +80,7 @@ def test_a_reported_call_keeps_its_record_unchanged(end: str) -> None:
 
 def test_an_output_of_any_type_stays_the_same_object() -> None:
     journal, output = MemoryJournal(), object()
-    record = moved(
+    record = insert_and_apply(
         journal,
         decided_record(),
         [ExecutionStarted("me", 1.0), ExecutionFinished("me", ToolSucceeded(output))],
@@ -93,7 +93,7 @@ def test_an_output_of_any_type_stays_the_same_object() -> None:
 
 def test_a_report_keeps_the_output_as_the_tool_returned_it() -> None:
     journal, output = MemoryJournal(), ["first"]
-    moved(
+    insert_and_apply(
         journal,
         decided_record(),
         [ExecutionStarted("me", 1.0), ExecutionFinished("me", ToolSucceeded(output))],
@@ -128,7 +128,7 @@ class Declined(Exception):
 def test_the_output_of_a_failed_tool_stays_the_same_object() -> None:
     journal, output = MemoryJournal(), Declined("51", bank="x")
     end = ExecutionFinished("me", ToolFailed("declined", output=output))
-    record = moved(journal, decided_record(), [ExecutionStarted("me", 1.0), end])
+    record = insert_and_apply(journal, decided_record(), [ExecutionStarted("me", 1.0), end])
     deliver_all(journal)
     result = journal.find([record.key])[record.key].result
     assert isinstance(result, ToolFailed)
@@ -149,6 +149,6 @@ def test_a_call_with_redacted_arguments_is_found_by_its_request_id() -> None:
     context = {**evaluated.request.context, "arguments": {"order": Masked("order", "***")}}
     journal = MemoryJournal()
     hidden = evaluated._replace(request=replace(evaluated.request, context=context))
-    final = moved(journal, hidden, [CallCancelled("nobody can be asked")])
+    final = insert_and_apply(journal, hidden, [CallCancelled("nobody can be asked")])
     deliver_all(journal)
     assert journal.find_by_request_id("req-1") == [final]

@@ -60,7 +60,7 @@ def run_and_deliver(journal: Any, record: CallRecord, reporting: ReportingConfig
     journal.transition(record.key, ExecutionFinished("a/1", ToolSucceeded("done")), reporting)
 
 
-def kept(journal: Any) -> str:
+def remaining_letters(journal: Any) -> str:
     return "".join(sorted(key[0] for key in journal.find([letter * 32 for letter in "abcdef"])))
 
 
@@ -68,7 +68,7 @@ def test_only_old_final_calls_are_deleted(journal: Any, clock: Clock) -> None:
     run_and_deliver(journal, call("a", "old"))
     clock.now += 2 * DAY
     run_and_deliver(journal, call("b", "new"))
-    assert (journal.prune(DAY), kept(journal)) == (1, "b")
+    assert (journal.prune(DAY), remaining_letters(journal)) == (1, "b")
     with pytest.raises(RecordNotFound):
         journal.transition("a" * 32, ExecutionStarted("a/2", 0.0), QUIET)
 
@@ -80,7 +80,7 @@ def test_a_thread_with_an_open_call_keeps_all_of_them(
     run_and_deliver(journal, call("a", "thread"))
     journal.insert([call("b", "thread", state=state)], QUIET)
     clock.now += 2 * DAY
-    assert (journal.prune(DAY), kept(journal)) == (0, "ab")
+    assert (journal.prune(DAY), remaining_letters(journal)) == (0, "ab")
 
 
 def test_a_call_of_unknown_outcome_is_never_deleted(journal: Any, clock: Clock) -> None:
@@ -88,7 +88,7 @@ def test_a_call_of_unknown_outcome_is_never_deleted(journal: Any, clock: Clock) 
     journal.transition("a" * 32, ExecutionStarted("a/1", 0.0), QUIET)
     journal.transition("a" * 32, OwnerLost("a/1", "gone"), QUIET)
     clock.now += 900 * DAY
-    assert (journal.prune(DAY), kept(journal)) == (0, "a")
+    assert (journal.prune(DAY), remaining_letters(journal)) == (0, "a")
 
 
 def test_a_call_with_pending_reports_is_not_deleted(journal: Any, clock: Clock) -> None:
@@ -118,7 +118,7 @@ def test_a_journal_in_memory_keeps_the_newest_final_calls() -> None:
     journal = MemoryJournal(chosen=True, max_final_calls=3)
     for letter in "abcdef":
         run_and_deliver(journal, call(letter, f"thread {letter}"))
-    assert kept(journal) == "def"
+    assert remaining_letters(journal) == "def"
 
 
 def test_a_full_journal_in_memory_keeps_open_and_unreported_calls() -> None:
@@ -129,9 +129,9 @@ def test_a_full_journal_in_memory_keeps_open_and_unreported_calls() -> None:
     run_and_deliver(journal, call("c", "untold"), ReportingConfig())
     for letter in "def":
         run_and_deliver(journal, call(letter, f"thread {letter}"))
-    assert kept(journal) == "abcf"
+    assert remaining_letters(journal) == "abcf"
     journal.ack([entry.id for entry in journal.lease_batch(2e9, 10)])
     journal.transition("a" * 32, ExecutionStarted("a/2", 0.0), QUIET)
     journal.transition("a" * 32, ExecutionFinished("a/2", ToolSucceeded("done")), QUIET)
     run_and_deliver(journal, call("d", "thread d")._replace(key="0" * 32))
-    assert len(kept(journal)) <= 1
+    assert len(remaining_letters(journal)) <= 1

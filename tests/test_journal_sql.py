@@ -782,13 +782,13 @@ def test_no_thread_reads_sqlite_while_the_process_forks(tmp_path: Path) -> None:
     reading, forking, ended = threading.Event(), threading.Event(), []
     with closing(Journal(tmp_path / "calls.db")) as journal:
 
-        def read() -> None:
+        def hold_reading() -> None:
             with journal._db.reading():  # SQLite's own locks cannot be freed in a child
                 reading.set()
                 forking.wait(10)
                 ended.append(True)
 
-        reader = threading.Thread(target=read)
+        reader = threading.Thread(target=hold_reading)
         reader.start()
         reading.wait(10)
         os.register_at_fork(before=forking.set)  # before the hooks that were registered earlier

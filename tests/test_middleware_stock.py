@@ -177,12 +177,12 @@ class Filler(AgentMiddleware[Any, Any, Any]):
     """Changes a call while it is on its way to the tool."""
 
     def wrap_tool_call(self, request: Any, handler: Any) -> Any:
-        return handler(self._filled(request))
+        return handler(self._fill_amount(request))
 
     async def awrap_tool_call(self, request: Any, handler: Any) -> Any:
-        return await handler(self._filled(request))
+        return await handler(self._fill_amount(request))
 
-    def _filled(self, request: Any) -> Any:
+    def _fill_amount(self, request: Any) -> Any:
         args = {**request.tool_call["args"], "amount": 1000}
         return request.override(tool_call={**request.tool_call, "args": args})
 

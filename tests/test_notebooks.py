@@ -48,7 +48,7 @@ def test_a_notebook_runs_and_prints_its_stored_outputs(
         executed, timeout=LONGEST, kernel_name="python3", resources=resources
     ).execute()
     if not path.name.startswith(OTHER_INPUT):
-        assert printed(executed) == printed(stored)
+        assert cell_outputs(executed) == cell_outputs(stored)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def notebook_database(request: pytest.FixtureRequest) -> Any:
         yield url
 
 
-def printed(notebook: Any) -> list[str]:
+def cell_outputs(notebook: Any) -> list[str]:
     """The output of each cell, without numbers and ids that differ from run to run."""
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     return ["".join(stable_text(output) for output in cell.outputs) for cell in cells]

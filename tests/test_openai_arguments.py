@@ -7,7 +7,7 @@ from bighub_langgraph.openai.arguments import parse_arguments
 from bighub_langgraph.openai.function_schema import parameters_from_signature
 
 
-def nested(levels: int) -> str:
+def nested_json(levels: int) -> str:
     return '{"a": ' + "[" * levels + "]" * levels + "}"
 
 
@@ -18,7 +18,7 @@ def nested(levels: int) -> str:
         ("[1]", "a JSON object"),
         ('{"a": NaN}', "NaN"),
         ("nonsense", "not JSON"),
-        (nested(100), "nested deeper than 100 levels"),
+        (nested_json(100), "nested deeper than 100 levels"),
     ],
 )
 def test_arguments_that_are_no_json_object_are_refused(raw: str, message: str) -> None:
@@ -27,7 +27,7 @@ def test_arguments_that_are_no_json_object_are_refused(raw: str, message: str) -
 
 
 def test_arguments_may_be_nested_to_a_hundred_levels() -> None:
-    assert list(parse_arguments(nested(99), "pay")) == ["a"]
+    assert list(parse_arguments(nested_json(99), "pay")) == ["a"]
 
 
 def test_empty_arguments_are_no_arguments() -> None:

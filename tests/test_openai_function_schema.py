@@ -225,7 +225,7 @@ def nested_list(levels: int) -> Any:
     return hint
 
 
-def numbered(count: int, length: int = 5) -> Any:
+def numbered_choices(count: int, length: int = 5) -> Any:
     return Literal[tuple(f"{n:0{length}}" for n in range(count))]
 
 
@@ -237,13 +237,13 @@ def numbered(count: int, length: int = 5) -> Any:
         ([int, nested_list(10)], "parameter 'p1': 11 levels, of 10 at most"),
         ([nested_list(4) | nested_model(9)], None),
         ([Node], None),
-        ([numbered(1_000)], None),
-        ([numbered(1_001)], "parameter 'p0': 1,001 values in enums, of 1,000 at most"),
-        ([numbered(600), numbered(600, 6)], "the schema: 1,200 values in enums"),
+        ([numbered_choices(1_000)], None),
+        ([numbered_choices(1_001)], "parameter 'p0': 1,001 values in enums, of 1,000 at most"),
+        ([numbered_choices(600), numbered_choices(600, 6)], "the schema: 1,200 values in enums"),
         ([Enum("Sku", [f"S{n}" for n in range(1_200)])], "parameter 'p0': 1,200 values in enums"),
-        ([numbered(250, 100)], None),
-        ([numbered(251, 100) | None], "parameter 'p0': 25,100 characters in an enum"),
-        ([numbered(200, 700)], "parameter 'p0': 140,000 characters in names and enums"),
+        ([numbered_choices(250, 100)], None),
+        ([numbered_choices(251, 100) | None], "parameter 'p0': 25,100 characters in an enum"),
+        ([numbered_choices(200, 700)], "parameter 'p0': 140,000 characters in names and enums"),
     ],
 )
 def test_a_schema_larger_than_strict_mode_allows_is_sent_loosely_and_named(

@@ -57,7 +57,7 @@ class Described(BaseModel):
     word: str = Field(description=HALF, title=HALF)
 
 
-def described(
+def tool_with_descriptions(
     first: Annotated[str, HALF],
     second: Annotated[str, Field(description=HALF)],
     third: Described,
@@ -70,7 +70,7 @@ def described(
 def test_half_a_surrogate_in_a_description_is_mended(server: ResponsesServer, strict: bool) -> None:
     server.script(says("Done."))
     with runtime("blocking", server) as client:
-        client.tool("look", described, description=HALF, strict=strict)
+        client.tool("look", tool_with_descriptions, description=HALF, strict=strict)
         assert client.run(messages="please").status == "completed"
     assert find_halves(server.requests) == []
     assert "half ? of a pair" in json.dumps(server.requests[0]["tools"])

@@ -221,7 +221,7 @@ def bighub(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedBighub]:
         yield server.bighub
 
 
-def played(*parts: str, **names: Any) -> Json:
+def run_parts(*parts: str, **names: Any) -> Json:
     scope: Json = dict(names)
     for part in (BEFORE, *parts):
         exec(part, scope)  # the page's own words
@@ -233,7 +233,7 @@ def played(*parts: str, **names: Any) -> Json:
 def test_quickstart(
     model: ResponsesServer, bighub: ScriptedBighub, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    response = played(QUICKSTART, RUN)["response"]
+    response = run_parts(QUICKSTART, RUN)["response"]
     assert capsys.readouterr().out.split() == ["proceed", "medium", "0.1", "executed"]
     assert response["output_text"] == "Refunded."
     [request] = bighub.evaluations
@@ -248,7 +248,7 @@ def test_quickstart(
 
 
 def test_response_shape(model: ResponsesServer, bighub: ScriptedBighub) -> None:
-    response = played(QUICKSTART, RUN)["response"]
+    response = run_parts(QUICKSTART, RUN)["response"]
     assert {"llm_response", "execution"} <= response.keys()
     last = response["execution"]["last"]
     intelligence = {**INTELLIGENCE, **REPLY["decision_intelligence"]}
@@ -266,7 +266,7 @@ def test_constructor_parameters(model: ResponsesServer, bighub: ScriptedBighub) 
     seen: list[Json] = []
     client = openai.OpenAI()
     register = 'runtime.tool("refund_payment", refund_payment)'
-    played(CONSTRUCTOR, register, RUN, my_openai_client=client, my_callback=seen.append)
+    run_parts(CONSTRUCTOR, register, RUN, my_openai_client=client, my_callback=seen.append)
     assert [event["status"] for event in seen] == ["executed"]
     client.close()
 
@@ -311,7 +311,7 @@ def test_registering_tools(model: ResponsesServer, bighub: ScriptedBighub) -> No
     )
     tools = [send_email, transfer_funds, delete_account, approve_loan]
     names = {tool.__name__: tool for tool in tools}
-    response = played(QUICKSTART, TOOLS, RUN, SCHEMA=SCHEMA, **names)["response"]
+    response = run_parts(QUICKSTART, TOOLS, RUN, SCHEMA=SCHEMA, **names)["response"]
     assert [event["output"] for event in response["execution"]["events"]][:4] == [
         "sent",
         "transferred",
@@ -329,7 +329,7 @@ def test_registering_tools(model: ResponsesServer, bighub: ScriptedBighub) -> No
 def test_streaming(
     model: ResponsesServer, bighub: ScriptedBighub, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    played(QUICKSTART, STREAMING)
+    run_parts(QUICKSTART, STREAMING)
     printed = capsys.readouterr().out
     assert printed == "\n[decision] refund_payment executed\nRefunded.\nDone: Refunded.\n"
 
@@ -337,7 +337,7 @@ def test_streaming(
 def test_async(
     model: ResponsesServer, bighub: ScriptedBighub, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    scope = played(f"async def main():\n{textwrap.indent(ASYNC, '    ')}\n    return response")
+    scope = run_parts(f"async def main():\n{textwrap.indent(ASYNC, '    ')}\n    return response")
     assert asyncio.run(scope["main"]())["execution"]["last"]["status"] == "executed"
     assert capsys.readouterr().out == "Refunded."
     assert [outcome["status"] for outcome in bighub.reports] == ["SUCCESS", "SUCCESS"]
@@ -345,7 +345,7 @@ def test_async(
 
 def test_approvals(model: ResponsesServer, bighub: ScriptedBighub) -> None:
     bighub._reply = REVIEW
-    result = played(QUICKSTART, APPROVAL)["result"]
+    result = run_parts(QUICKSTART, APPROVAL)["result"]
     assert result["output_text"] == "Refunded."
     assert result["approval_loop"]["resumed"] is True
     assert result["approval_loop"]["approval"]["comment"] == "approved by on-call"
@@ -356,7 +356,7 @@ def test_approvals(model: ResponsesServer, bighub: ScriptedBighub) -> None:
 
 
 def test_context_manager(model: ResponsesServer, bighub: ScriptedBighub) -> None:
-    assert played(CONTEXT_MANAGER)["response"].status == "completed"
+    assert run_parts(CONTEXT_MANAGER)["response"].status == "completed"
 
 
 DOCUMENTED = {
@@ -366,7 +366,7 @@ DOCUMENTED = {
 INTELLIGENCE = dict.fromkeys(("rationale", "evidence_status", "trajectory_health", "alternatives"))
 
 
-def refused(_: Json) -> Json:
+def refuse_key(_: Json) -> Json:
     raise EngineAuthError("the key is refused")
 
 
@@ -377,7 +377,7 @@ def refused(_: Json) -> Json:
         (REVIEW, "pay"),
         ({"allowed": True, "result": "allowed", "confidence": 0.9, "risk": 0.2}, "pay"),
         ({**PROCEED, "decision_intelligence": "none"}, "pay"),
-        (refused, "pay"),
+        (refuse_key, "pay"),
         (PROCEED, "look"),
         (PROCEED, "unknown"),
     ],
@@ -394,7 +394,7 @@ def test_a_decision_has_all_documented_keys_whatever_became_of_the_call(
     for shown in (decision, checked):
         assert shown.keys() >= DOCUMENTED
         assert shown["decision_intelligence"].keys() >= INTELLIGENCE.keys()
-    if reply is refused:
+    if reply is refuse_key:
         assert decision["recommendation"] == "do_not_proceed"
         assert decision["recommendation_confidence"] is None
     if isinstance(reply, dict) and "confidence" in reply:

@@ -348,11 +348,11 @@ def test_tracing_patched_onto_the_users_client_sees_every_request(options: dict[
         server.script(calls(("pay", {})), says("Done."), says("Done."))
         create = client.responses.create
 
-        def traced(*args: Any, **request: Any) -> Any:
+        def create_traced(*args: Any, **request: Any) -> Any:
             seen.append(request["model"])
             return create(*args, **request)
 
-        client.responses.create = traced  # type: ignore[method-assign]
+        client.responses.create = create_traced  # type: ignore[method-assign]
         made = runtime(client, **options)
         made.run(messages="hello", model="gpt-5")
         list(made.run_stream(messages="hello", model="gpt-5"))

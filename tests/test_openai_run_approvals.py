@@ -262,7 +262,7 @@ def test_a_standing_approval_does_not_lift_a_block(
         assert client.resume(state)["execution"]["last"]["status"] == "blocked"
 
 
-def hosted(server_label: str) -> Json:
+def hosted_request(server_label: str) -> Json:
     """A request of a hosted server for its tool `refund`."""
     arguments = json.dumps({"order": "9", "amount": 9})
     return {
@@ -275,8 +275,8 @@ def hosted(server_label: str) -> Json:
 
 SCOPES: dict[str, Callable[[], Answer]] = {
     "own tool": lambda: calls(("refund", {"order": "9", "amount": 9})),
-    "shop server": lambda: Answer([hosted("shop")]),
-    "bank server": lambda: Answer([hosted("bank")]),
+    "shop server": lambda: Answer([hosted_request("shop")]),
+    "bank server": lambda: Answer([hosted_request("bank")]),
 }
 
 
@@ -374,7 +374,7 @@ def test_fail_mode_review_asks_a_person(server: ResponsesServer, client_kind: st
     assert answer["execution"]["last"]["status"] == "executed"
 
 
-def resumed(client: BighubOpenAI, **more: Any) -> Json:
+def resume_refund(client: BighubOpenAI, **more: Any) -> Json:
     return client.resume_after_approval(
         tool_name="refund",
         arguments={"order": "9", "amount": 1},
@@ -391,7 +391,7 @@ def test_an_approval_is_resumed_by_its_request_id_once(server: ResponsesServer) 
 
     with runtime("blocking", server) as client:
         client.tool("refund", once)
-        first, second = resumed(client.client), resumed(client.client)
+        first, second = resume_refund(client.client), resume_refund(client.client)
         assert [report["status"] for report in client.bighub.reports] == ["SUCCESS"]
     assert (first["resumed"], first["tool_output"], ran) == (True, "refunded", ["9"])
     assert second["tool_output"] == "refunded"
@@ -400,7 +400,7 @@ def test_an_approval_is_resumed_by_its_request_id_once(server: ResponsesServer) 
 def test_an_approval_that_bighub_does_not_confirm_runs_nothing(server: ResponsesServer) -> None:
     with runtime("blocking", server) as client:
         client.tool("refund", refund)
-        result = resumed(client.client, resolution="denied")
+        result = resume_refund(client.client, resolution="denied")
     assert (result["resolved"], result["resumed"]) == (True, False)
 
 

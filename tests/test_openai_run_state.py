@@ -57,7 +57,7 @@ def refund(order: str, amount: float) -> str:
     return f"refunded {order}"
 
 
-def stored(client: Runtime, answer: Callable[[RunState], None] = lambda _: None) -> str:
+def store_run(client: Runtime, answer: Callable[[RunState], None] = lambda _: None) -> str:
     state = client.run().to_state()
     answer(state)
     return state.to_json()
@@ -75,7 +75,7 @@ def approve_all(state: RunState) -> None:
         state.approve(item, approver="ann")
 
 
-def changed(blob: str, change: Callable[[Json], Any]) -> str:
+def change_blob(blob: str, change: Callable[[Json], Any]) -> str:
     stored_run = json.loads(blob)
     change(stored_run)
     return json.dumps(stored_run)
@@ -86,7 +86,7 @@ def test_a_stored_run_is_plain_json_with_version_and_fingerprints(
 ) -> None:
     with runtime(client_kind, server, REVIEW) as client:
         client.tool("refund", refund)
-        stored_run = json.loads(stored(client))
+        stored_run = json.loads(store_run(client))
     assert stored_run["version"] == 1
     assert set(stored_run["fingerprints"]) == {"refund"}
 
@@ -96,7 +96,7 @@ def test_a_stored_run_continues_in_another_client(
 ) -> None:
     with runtime(client_kind, server, REVIEW, journal=journal) as client:
         client.tool("refund", refund)
-        blob = stored(client, approve_all)
+        blob = store_run(client, approve_all)
     with runtime(client_kind, server, REVIEW, journal=journal) as client:
         client.tool("refund", refund)
         answer = client.resume(client.client.state_from_json(blob))
@@ -111,7 +111,7 @@ def test_a_stored_run_continues_without_a_shared_journal(
 ) -> None:
     with runtime(client_kind, server, REVIEW) as client:
         client.tool("refund", refund)
-        blob = stored(client, approve_all)
+        blob = store_run(client, approve_all)
     with runtime(client_kind, server, REVIEW) as client:
         client.tool("refund", refund)
         assert client.resume(client.client.state_from_json(blob)).status == "completed"
@@ -146,7 +146,7 @@ def test_the_same_state_resumed_again_gives_the_same_answer_and_runs_nothing(
 
     with runtime(client_kind, server, REVIEW, journal=journal) as client:
         client.tool("refund", once)
-        blob = stored(client, approve_all)
+        blob = store_run(client, approve_all)
         first = client.resume(client.client.state_from_json(blob))
     with runtime(client_kind, server, REVIEW, journal=journal) as client:
         client.tool("refund", once)
@@ -190,7 +190,7 @@ def test_two_clients_that_resume_at_once_run_each_call_once(
 
     with runtime("blocking", server, REVIEW, journal=journal) as client:
         client.tool("refund", slow)
-        blob = stored(client, approve_all)
+        blob = store_run(client, approve_all)
 
     def go_on() -> None:
         with runtime("blocking", server, REVIEW, journal=journal) as client:
@@ -295,7 +295,7 @@ def test_second_processes_resume_at_once(
     with runtime("blocking", server, REVIEW, journal=journal) as client:
         client.tool("refund", refund)
         blob = tmp_path / "run.json"
-        blob.write_text(stored(client))
+        blob.write_text(store_run(client))
     ran = tmp_path / "ran"
     command = [sys.executable, "-c", SECOND_PROCESS, server.url, journal, str(blob), str(ran)]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
@@ -312,7 +312,7 @@ def test_a_run_that_fails_while_resuming_can_be_resumed(
     server._script.insert(1, fails(400, "not now"))
     with runtime(client_kind, server, REVIEW, journal=journal) as client:
         client.tool("refund", refund)
-        blob = stored(client, approve_all)
+        blob = store_run(client, approve_all)
         with pytest.raises(Exception, match="not now"):
             client.resume(client.client.state_from_json(blob))
         answer = client.resume(client.client.state_from_json(blob))
@@ -401,7 +401,7 @@ def test_a_changed_state_is_refused_at_load(
 ) -> None:
     with runtime(client_kind, server, REVIEW) as client:
         client.tool("refund", refund)
-        blob = changed(stored(client), change)
+        blob = change_blob(store_run(client), change)
         with pytest.raises(InvalidRunState, match=message):
             client.client.state_from_json(blob)
 
@@ -417,7 +417,7 @@ def test_a_state_whose_tool_has_changed_is_refused(
 ) -> None:
     with runtime(client_kind, server, REVIEW) as client:
         client.tool("refund", refund)
-        blob = stored(client)
+        blob = store_run(client)
         client.tool(
             "refund", lambda order, amount, to: None, parameters_schema=CHANGED, strict=False
         )
@@ -428,7 +428,7 @@ def test_a_state_whose_tool_has_changed_is_refused(
 CHANGED = {"type": "object", "properties": {"order": {}, "amount": {}, "to": {}}}
 
 
-def _forged(stored_run: Json) -> None:
+def _forge_arguments(stored_run: Json) -> None:
     from bighub_langgraph.core.models import ToolCall
 
     run, call = stored_run["run"], stored_run["run"]["calls"][0]
@@ -442,7 +442,7 @@ def test_a_forged_call_is_not_in_the_journal(
 ) -> None:
     with runtime(client_kind, server, REVIEW, journal=journal) as client:
         client.tool("refund", refund)
-        blob = changed(stored(client), _forged)
+        blob = change_blob(store_run(client), _forge_arguments)
         with pytest.raises(InvalidRunState, match="the journal does not hold"):
             client.client.state_from_json(blob)
 
@@ -452,14 +452,14 @@ def test_a_signature_protects_without_a_shared_journal(
 ) -> None:
     with runtime(client_kind, server, REVIEW, signing_key="secret") as client:
         client.tool("refund", refund)
-        blob = stored(client)
+        blob = store_run(client)
     with runtime(client_kind, server, REVIEW, signing_key="secret") as client:
         client.tool("refund", refund)
         with pytest.raises(InvalidRunState, match="signature"):
-            client.client.state_from_json(changed(blob, _forged))
+            client.client.state_from_json(change_blob(blob, _forge_arguments))
         with pytest.raises(InvalidRunState, match="signature"):
             client.client.state_from_json(
-                changed(blob, lambda stored_run: stored_run.pop("signature"))
+                change_blob(blob, lambda stored_run: stored_run.pop("signature"))
             )
         state = client.client.state_from_json(blob)
         approve_all(state)
@@ -524,7 +524,7 @@ def test_a_state_that_was_changed_anywhere_is_refused_or_runs_what_it_shows(
     options: Json = {"journal": journal} if is_durable else {}
     with ResponsesServer() as server, runtime("blocking", server, REVIEW, **options) as client:
         client.tool("refund", pay)
-        server.script(two(), Answer([hosted()]))
+        server.script(two(), Answer([hosted_request()]))
         state = client.run(extra_create_args={"tools": [WIKI]}).to_state()
         state.approve(state.interruptions[0], always_approve=True)
         state.edit(state.interruptions[0], arguments={"order": "2", "amount": 4})
@@ -561,7 +561,7 @@ class Silent:
             raise ConnectionError("down")
 
 
-def hosted() -> Json:
+def hosted_request() -> Json:
     return {
         "type": "mcp_approval_request",
         "server_label": "wiki",
@@ -635,7 +635,7 @@ def test_a_call_whose_process_died_waits_for_a_person_and_is_not_run_again(
 ) -> None:
     with runtime("blocking", server, REVIEW, journal=journal) as client:
         client.tool("refund", refund)
-        blob = stored(client)
+        blob = store_run(client)
     spawn = multiprocessing.get_context("spawn")
     started = spawn.Event()
     dying = spawn.Process(target=_begin_and_die, args=(server.url, journal, blob, started))
@@ -670,7 +670,7 @@ def test_a_call_resumed_by_state_and_by_request_id_at_once_runs_once(
 
     with runtime(client_kind, server, REVIEW, journal=journal) as client:
         client.tool("refund", once)
-        blob = stored(client, approve_all)
+        blob = store_run(client, approve_all)
     with runtime(client_kind, server, REVIEW, journal=journal) as client:
         client.tool("refund", once)
         ways: list[Callable[[], str]] = [
@@ -695,7 +695,7 @@ def test_a_call_resumed_by_its_request_id_is_not_run_by_its_state(
 
     with runtime(client_kind, server, REVIEW) as client:
         client.tool("refund", once)
-        blob = stored(client, approve_all)
+        blob = store_run(client, approve_all)
     with runtime(client_kind, server, REVIEW) as client:  # its journal knows nothing of the run
         client.tool("refund", once)
         request_id = request_id_of(blob)

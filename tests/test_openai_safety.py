@@ -57,7 +57,7 @@ class Refunds(list[float]):
 
 
 @pytest.fixture
-def paid() -> Refunds:
+def refunds() -> Refunds:
     return Refunds()
 
 
@@ -70,33 +70,35 @@ def resume_request(
 
 @pytest.mark.parametrize(("tool", "amount"), [("refund", 5000), ("wipe", 5)])
 def test_a_yes_to_one_call_runs_no_other(
-    server: ResponsesServer, paid: Refunds, tool: str, amount: float
+    server: ResponsesServer, refunds: Refunds, tool: str, amount: float
 ) -> None:
     with runtime("blocking", server, REVIEW) as client:
-        client.tool("refund", paid.refund)
-        client.tool("wipe", paid.refund)
+        client.tool("refund", refunds.refund)
+        client.tool("wipe", refunds.refund)
         client.run()
         with pytest.raises(InvalidRunState, match=r"request req_1 .* nothing was run"):
             resume_request(client.client, "req_1", tool, amount)
         assert client.bighub.resolutions == []
         assert resume_request(client.client, "req_1")["resumed"]
-    assert paid == [5]
+    assert refunds == [5]
 
 
 def test_a_request_id_that_only_bighub_knows_runs_one_call(
-    server: ResponsesServer, paid: Refunds
+    server: ResponsesServer, refunds: Refunds
 ) -> None:
     with runtime("blocking", server, REVIEW) as client:
-        client.tool("refund", paid.refund)
+        client.tool("refund", refunds.refund)
         resume_request(client.client, "req_9")
         with pytest.raises(InvalidRunState, match="other arguments"):
             resume_request(client.client, "req_9", amount=6)
-    assert paid == [5]
+    assert refunds == [5]
 
 
-def test_a_denial_by_request_id_is_reported_at_once(server: ResponsesServer, paid: Refunds) -> None:
+def test_a_denial_by_request_id_is_reported_at_once(
+    server: ResponsesServer, refunds: Refunds
+) -> None:
     with runtime("blocking", server, REVIEW) as client:
-        client.tool("refund", paid.refund)
+        client.tool("refund", refunds.refund)
         client.run()
         client.client.resume_after_approval(
             tool_name="refund", arguments=REFUND[1], request_id="req_1", resolution="denied"
@@ -106,83 +108,83 @@ def test_a_denial_by_request_id_is_reported_at_once(server: ResponsesServer, pai
 
 
 def test_changes_that_callbacks_make_do_not_reach_the_tool(
-    server: ResponsesServer, client_kind: str, paid: Refunds
+    server: ResponsesServer, client_kind: str, refunds: Refunds
 ) -> None:
-    def decided(event: Json) -> None:
+    def change_event(event: Json) -> None:
         event["arguments"]["amount"] = 1
 
     def approve(context: Json) -> Json:
         context["event"]["arguments"]["amount"] = 9999
         return {"resolution": "approved"}
 
-    with runtime(client_kind, server, REVIEW, on_decision=decided) as client:
-        client.tool("refund", paid.refund)
+    with runtime(client_kind, server, REVIEW, on_decision=change_event) as client:
+        client.tool("refund", refunds.refund)
         client.run_with_approval(approve)
-    assert paid == [5]
+    assert refunds == [5]
 
 
 def test_changes_to_an_interruption_do_not_reach_the_tool(
-    server: ResponsesServer, client_kind: str, paid: Refunds
+    server: ResponsesServer, client_kind: str, refunds: Refunds
 ) -> None:
     with runtime(client_kind, server, REVIEW) as client:
-        client.tool("refund", paid.refund)
+        client.tool("refund", refunds.refund)
         state = client.run().to_state()
         shown = state.interruptions[0]
         shown["arguments"]["amount"] = 9999
         state.approve(shown)
         client.resume(state)
-    assert paid == [5]
+    assert refunds == [5]
 
 
 def test_arguments_changed_in_place_after_the_decision_are_not_run(
-    server: ResponsesServer, client_kind: str, paid: Refunds
+    server: ResponsesServer, client_kind: str, refunds: Refunds
 ) -> None:
     with runtime(client_kind, server, REVIEW) as client:
-        client.tool("refund", paid.refund)
+        client.tool("refund", refunds.refund)
         state = client.run().to_state()
         state.approve(state.interruptions[0])
         state.run.calls[0].arguments["amount"] = 9999
         last = client.resume(state)["execution"]["last"]
-    assert (last["status"], paid) == ("tool_error", [])
+    assert (last["status"], refunds) == ("tool_error", [])
     assert "changed after it was decided" in last["error"]
 
 
 @pytest.mark.parametrize("later", ["approve", "reject", "edit"])
 def test_a_later_answer_revokes_a_standing_approval(
-    silent: ResponsesServer, client_kind: str, paid: Refunds, later: str
+    silent: ResponsesServer, client_kind: str, refunds: Refunds, later: str
 ) -> None:
     silent.script(calls(REFUND), calls(("refund", {"order": "2", "amount": 7000})), says("Done."))
     with runtime(client_kind, silent, REVIEW) as client:
-        client.tool("refund", paid.refund)
+        client.tool("refund", refunds.refund)
         state = client.run().to_state()
         [item] = state.interruptions
         state.approve(item, always_approve=True)
         more: Json = {"arguments": {"order": "1", "amount": 4}} if later == "edit" else {}
         getattr(state, later)(item, **more)
         assert client.resume(state).status == "interrupted"
-    assert 7000 not in paid
+    assert 7000 not in refunds
 
 
 def test_a_standing_approval_does_not_answer_calls_of_the_same_turn(
-    silent: ResponsesServer, client_kind: str, paid: Refunds
+    silent: ResponsesServer, client_kind: str, refunds: Refunds
 ) -> None:
     silent.script(calls(REFUND, ("refund", {"order": "2", "amount": 9000})), says("Done."))
     with runtime(client_kind, silent, REVIEW) as client:
-        client.tool("refund", paid.refund)
+        client.tool("refund", refunds.refund)
         state = client.run().to_state()
         state.approve(state.interruptions[0], always_approve=True)
         assert client.resume(state).status == "interrupted"
-    assert paid == [5]
+    assert refunds == [5]
 
 
 def test_an_approval_does_not_hold_for_a_tool_registered_again(
-    server: ResponsesServer, client_kind: str, paid: Refunds
+    server: ResponsesServer, client_kind: str, refunds: Refunds
 ) -> None:
     def other(order: str, amount: float, currency: str = "EUR") -> None:
-        paid.append(amount)
+        refunds.append(amount)
 
     with runtime(client_kind, server, REVIEW) as client:
-        client.tool("refund", paid.refund)
+        client.tool("refund", refunds.refund)
         answer = client.run()
         client.tool("refund", other)
         state = answer.to_state()
@@ -191,7 +193,7 @@ def test_an_approval_does_not_hold_for_a_tool_registered_again(
             client.resume(state)
         with pytest.raises(InvalidRunState, match="not the one that was asked about"):
             client.client.state_from_json(state.to_json())
-    assert paid == []
+    assert refunds == []
 
 
 def broken(_: str) -> str:
@@ -317,10 +319,10 @@ def test_null_tokens_are_counted_as_none() -> None:
 
 
 def test_a_journal_that_fails_at_the_end_does_not_lose_the_answer(
-    server: ResponsesServer, client_kind: str, paid: Refunds, caplog: pytest.LogCaptureFixture
+    server: ResponsesServer, client_kind: str, refunds: Refunds, caplog: pytest.LogCaptureFixture
 ) -> None:
     with runtime(client_kind, server, REVIEW) as client:
-        client.tool("refund", paid.refund)
+        client.tool("refund", refunds.refund)
         state = client.run().to_state()
         state.approve(state.interruptions[0])
 
@@ -334,7 +336,7 @@ def test_a_journal_that_fails_at_the_end_does_not_lose_the_answer(
 
 
 async def test_a_tool_that_still_waits_for_a_thread_does_not_start_after_a_cancellation(
-    server: ResponsesServer, paid: Refunds
+    server: ResponsesServer, refunds: Refunds
 ) -> None:
     waiting, free = asyncio.Event(), threading.Event()
     asyncio.get_running_loop().set_default_executor(pool := ThreadPoolExecutor(1))
@@ -343,7 +345,7 @@ async def test_a_tool_that_still_waits_for_a_thread_does_not_start_after_a_cance
             openai_client=model, bighub=AsyncScriptedBighub(), session_id="s"
         )
 
-        client.tool("refund", paid.refund)
+        client.tool("refund", refunds.refund)
         engine = client._runtime.async_ports.engine
         evaluate = engine.evaluate
 
@@ -362,20 +364,20 @@ async def test_a_tool_that_still_waits_for_a_thread_does_not_start_after_a_cance
         free.set()
         await asyncio.sleep(0.2)
         await client.close()
-    assert paid == []
+    assert refunds == []
 
 
 def test_a_client_with_a_shared_guard_can_turn_reports_off(
-    server: ResponsesServer, paid: Refunds
+    server: ResponsesServer, refunds: Refunds
 ) -> None:
     bighub = ScriptedBighub()
     with BighubGuard(bighub=bighub) as guard:
         quiet: Json = {"memory_enabled": False, "outcome_reporting": False}
         with runtime("blocking", server, bighub=None, guard=guard, **quiet) as client:
-            client.tool("refund", paid.refund)
+            client.tool("refund", refunds.refund)
             client.run()
         guard.flush()
-    assert (paid, bighub.reports, bighub.memories) == ([5], [], [])
+    assert (refunds, bighub.reports, bighub.memories) == ([5], [], [])
 
 
 @pytest.mark.parametrize("option", [{"fail_mode": "open"}, {"decision_mode": "submit_payload"}])
@@ -388,12 +390,12 @@ def test_an_option_that_contradicts_the_shared_guard_is_refused(option: Json) ->
 
 
 def test_the_keys_of_a_hosted_server_are_not_stored(
-    server: ResponsesServer, client_kind: str, paid: Refunds
+    server: ResponsesServer, client_kind: str, refunds: Refunds
 ) -> None:
     hosted = {"type": "mcp", "server_label": "s", "server_url": "https://s.example"}
     keys = {"authorization": "key-1", "headers": {"X-Key": "key-2"}}
     with runtime(client_kind, server, REVIEW) as client:
-        client.tool("refund", paid.refund)
+        client.tool("refund", refunds.refund)
         answer = client.run(extra_create_args={"tools": [{**hosted, **keys}]})
         stored = answer.to_state().to_json()
     assert "key-1" not in stored
@@ -402,10 +404,10 @@ def test_the_keys_of_a_hosted_server_are_not_stored(
 
 
 def test_a_call_with_an_unknown_outcome_is_not_edited(
-    server: ResponsesServer, client_kind: str, paid: Refunds
+    server: ResponsesServer, client_kind: str, refunds: Refunds
 ) -> None:
     with runtime(client_kind, server, REVIEW) as client:
-        client.tool("refund", paid.refund)
+        client.tool("refund", refunds.refund)
         state = client.run().to_state()
         state.run.calls[0].event["outcome_unknown"] = True
         with pytest.raises(InvalidCall, match="cannot be edited"):
@@ -438,16 +440,16 @@ def test_a_tool_that_only_reads_knows_its_call(silent: ResponsesServer, client_k
 
 
 def test_additional_tools_may_be_null(
-    server: ResponsesServer, client_kind: str, paid: Refunds
+    server: ResponsesServer, client_kind: str, refunds: Refunds
 ) -> None:
     with runtime(client_kind, server) as client:
-        client.tool("refund", paid.refund)
+        client.tool("refund", refunds.refund)
         assert client.run(extra_create_args={"tools": None}).status == "completed"
 
 
 @pytest.mark.parametrize("blob", [False, True])
 def test_resuming_again_after_the_service_failed_repeats_no_turn(
-    silent: ResponsesServer, client_kind: str, paid: Refunds, *, blob: bool
+    silent: ResponsesServer, client_kind: str, refunds: Refunds, *, blob: bool
 ) -> None:
     mailed: list[str] = []
 
@@ -460,7 +462,7 @@ def test_resuming_again_after_the_service_failed_repeats_no_turn(
 
     silent.script(calls(REFUND), calls(("mail", {"to": "bob"})), fails(400), says("Done."))
     with runtime(client_kind, silent, opinion, provider_max_retries=0) as client:
-        client.tool("refund", paid.refund)
+        client.tool("refund", refunds.refund)
         client.tool("mail", mail)
         waiting = client.run().to_state()
         stored = waiting.to_json()
@@ -475,4 +477,4 @@ def test_resuming_again_after_the_service_failed_repeats_no_turn(
             again()
         assert again()["output_text"] == "Done."
         assert again()["output_text"] == "Done."
-    assert (paid, mailed) == ([5.0], ["bob"])
+    assert (refunds, mailed) == ([5.0], ["bob"])

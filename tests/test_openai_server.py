@@ -41,7 +41,7 @@ def refusal(client: Any, **request: Any) -> str:
     return str(raised.value)
 
 
-def called(server: ResponsesServer, client: Any, **more: Any) -> list[Json]:
+def request_call(server: ResponsesServer, client: Any, **more: Any) -> list[Json]:
     """The items of an answer with reasoning and one call."""
     server.script(calls(("look", {"place": "here"})))
     options: Json = {"store": False, "include": ["reasoning.encrypted_content"], **more}
@@ -54,7 +54,7 @@ def output(items: list[Json]) -> Json:
 
 
 def test_a_complete_turn_is_accepted(server: ResponsesServer, client: Any) -> None:
-    items = called(server, client)
+    items = request_call(server, client)
     answer = client.responses.create(
         model="gpt-5", input=[USER, *items, output(items)], store=False, tools=[TOOL]
     )
@@ -62,28 +62,28 @@ def test_a_complete_turn_is_accepted(server: ResponsesServer, client: Any) -> No
 
 
 def test_a_call_without_its_output_is_refused(server: ResponsesServer, client: Any) -> None:
-    items = called(server, client)
+    items = request_call(server, client)
     assert "No tool output found" in refusal(client, input=[USER, *items])
 
 
 def test_an_output_without_its_call_is_refused(server: ResponsesServer, client: Any) -> None:
-    items = called(server, client)
+    items = request_call(server, client)
     assert "No tool call found" in refusal(client, input=[USER, output(items)])
 
 
 def test_a_call_without_its_reasoning_is_refused(server: ResponsesServer, client: Any) -> None:
-    items = called(server, client)
+    items = request_call(server, client)
     message = refusal(client, input=[USER, *items[1:], output(items)])
     assert "without its required 'reasoning' item" in message
 
 
 def test_reasoning_that_is_not_encrypted_is_refused(server: ResponsesServer, client: Any) -> None:
-    items = called(server, client, include=[])
+    items = request_call(server, client, include=[])
     assert "not persisted" in refusal(client, input=[USER, *items, output(items)])
 
 
 def test_an_item_twice_is_refused(server: ResponsesServer, client: Any) -> None:
-    items = called(server, client)
+    items = request_call(server, client)
     message = refusal(client, input=[USER, *items, items[0], output(items)])
     assert "Duplicate item" in message
 

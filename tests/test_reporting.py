@@ -25,8 +25,8 @@ def report(result: ToolOutcome, **options: Any) -> dict[ReportKind, Any]:
     return {each.kind: each.body for each in reports}
 
 
-def nested(depth: int) -> Any:
-    return [nested(depth - 1)] if depth else "deep"
+def nested_list(depth: int) -> Any:
+    return [nested_list(depth - 1)] if depth else "deep"
 
 
 # What the tool returned: what the outcome says.
@@ -39,7 +39,7 @@ OUTPUTS: list[tuple[Any, Any]] = [
     ("a\x00b", "a\\x00b"),
     ({"a\x00": 1}, "{'a\\x00': 1}"),
     ({"number": 2**2_000}, None),
-    (nested(40), None),
+    (nested_list(40), None),
     ("a\ud800b", "a?b"),
     (float("nan"), "nan"),
 ]

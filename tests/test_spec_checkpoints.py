@@ -31,7 +31,7 @@ FRAMEWORKS = ("langchain_core.", "langgraph.")
 PLAIN = {dict, list, tuple, str, int, float, bool, type(None)}
 
 
-def compiled(host: str, guard: BighubGuard, saver: InMemorySaver) -> Any:
+def compile_graph(host: str, guard: BighubGuard, saver: InMemorySaver) -> Any:
     model, tools = ScriptedModel(script=[asks_for(*CALLS), "Done."]), Shop().tools()
     if host == "ready":
         return create_guarded_agent(model, tools, guard, checkpointer=saver)
@@ -69,7 +69,7 @@ def test_a_checkpoint_holds_plain_json_after_every_kind_of_answer(host: str, mod
     guard = BighubGuard(
         bighub=ScriptedBighub("review_recommended"), approvals=ApprovalPolicy(interrupt_mode=mode)
     )
-    graph = compiled(host, guard, saver)
+    graph = compile_graph(host, guard, saver)
     state = graph.invoke({"messages": [HumanMessage("please")]}, CONFIG)
     answers: list[Any] = [
         {"type": "edit", "edited_action": EDIT, "comment": "less", "approver": "ada"},

@@ -58,12 +58,6 @@ def process(directory: Path, host: str, answer: Any) -> "subprocess.Popen[str]":
     )
 
 
-def ended(run: "subprocess.Popen[str]") -> str:
-    out, errors = run.communicate(timeout=60)
-    assert run.returncode == 0, errors
-    return out
-
-
 def test_a_no_stays_a_no_when_bighub_changes_its_mind(make: Make) -> None:
     files = make()
     files.start()

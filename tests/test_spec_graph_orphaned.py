@@ -45,7 +45,7 @@ def middleware(tools: Any, guard: BighubGuard, name: str) -> Any:
     return create_agent(Payer(script=[]), tools, middleware=[BighubMiddleware(guard)], name=name)
 
 
-def wrapped(tools: Any, guard: BighubGuard, name: str) -> Any:
+def agent_of_wrapped_tools(tools: Any, guard: BighubGuard, name: str) -> Any:
     return create_agent(Payer(script=[]), guard.wrap_tools(tools), name=name)
 
 
@@ -96,7 +96,7 @@ class Office:
 
 
 @pytest.mark.parametrize("mode", ["blocking", "async"])
-@pytest.mark.parametrize("agent", [ready, middleware, wrapped])
+@pytest.mark.parametrize("agent", [ready, middleware, agent_of_wrapped_tools])
 @pytest.mark.parametrize("first", ["5", "500"], ids=["one subagent", "two in parallel"])
 def test_each_call_that_a_new_message_orphaned_gets_an_outcome(
     agent: Callable[..., Any], mode: str, first: str

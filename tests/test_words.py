@@ -268,7 +268,7 @@ def prose_of_code(text: str) -> Iterator[tuple[int, str]]:
     """
     tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
     comments = [token for token in tokens if token.type == tokenize.COMMENT]
-    yield from joined((token.start[0], token.string.lstrip("# ")) for token in comments)
+    yield from join_numbered((token.start[0], token.string.lstrip("# ")) for token in comments)
     line_ends = {tokenize.NL, tokenize.COMMENT}
     for is_string, group in itertools.groupby(
         (token for token in tokens if token.type not in line_ends),
@@ -282,7 +282,7 @@ def prose_of_code(text: str) -> Iterator[tuple[int, str]]:
             yield parts[0][0], text
 
 
-def joined(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+def join_numbered(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
     """Numbered lines, with those that follow each other as one text."""
     for _, group in itertools.groupby(enumerate(lines), lambda item: item[1][0] - item[0]):
         block = [line for _, line in group]

@@ -81,7 +81,7 @@ def _at_once(api: str) -> Iterator[BighubGuard]:
 
 
 @contextmanager
-def _embedded(_: str) -> Iterator[BighubGuard]:
+def _embedded_guard(_: str) -> Iterator[BighubGuard]:
     """A guard over an embedded engine whose good outcomes let refunds run without approval."""
     with (
         LocalBighub(settings=Settings(default=DomainSettings(max_bad_rate=None))) as bighub,
@@ -133,10 +133,10 @@ MADE: dict[str, tuple[Callable[[Model, Any], Any], Callable[[str], Any]]] = {
     "bare": (lambda model, _: create_agent(model, [refund]), _nobody),
     "guarded": (
         lambda model, guard: create_guarded_agent(model, [refund], guard, checkpointer=False),
-        _embedded,
+        _embedded_guard,
     ),
     "middleware": (_ours, _at_once),
-    "middleware-embedded": (_ours, _embedded),
+    "middleware-embedded": (_ours, _embedded_guard),
     "hooks": (_empty, _nobody),
     "stock": (_stock, _nobody),
 }

@@ -24,11 +24,11 @@ def measure(calls: int) -> dict[str, list[float]]:
     with tempfile.TemporaryDirectory() as home:
         path = Path(home, "calls.db")
         with closing(Journal(f"sqlite:///{path}")) as journal:
-            beside_a_file = _allocated(lambda: waiting(journal))
+            beside_a_file = _allocated_bytes(lambda: waiting(journal))
         file = path.stat().st_size
     figures = {
-        "in memory": _allocated(lambda: waiting(Journal.in_memory())),
-        "dictionaries": _allocated(lambda: [call_fields(number) for number in range(calls)]),
+        "in memory": _allocated_bytes(lambda: waiting(Journal.in_memory())),
+        "dictionaries": _allocated_bytes(lambda: [call_fields(number) for number in range(calls)]),
         "beside a file": beside_a_file,
         "file": file,
         "lines": len("\n".join(json.dumps(fields) for fields in calls_as_json)),
@@ -36,7 +36,7 @@ def measure(calls: int) -> dict[str, list[float]]:
     return {name: [size / 1e6] for name, size in figures.items()}
 
 
-def _allocated(make: Callable[[], object]) -> int:
+def _allocated_bytes(make: Callable[[], object]) -> int:
     """Bytes that Python holds for what a function makes and leaves behind."""
     tracemalloc.start()
     made = make()
