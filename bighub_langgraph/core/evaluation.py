@@ -67,13 +67,13 @@ async def evaluate_calls(
     A call that was decided before keeps its decision; `on_new` sees only the new ones.
     """
     context = {"session": session, "trajectory": trajectory, "model": model}
-    proposed = [
+    proposals = [
         _propose(call, settings, ports.clock(), root_checkpoint, **context) for call in calls
     ]
-    records = await ports.find([item.key for item in proposed if isinstance(item, CallRecord)])
+    records = await ports.find([item.key for item in proposals if isinstance(item, CallRecord)])
     undecided = [
         (record, call)
-        for record, call in zip(proposed, calls, strict=True)
+        for record, call in zip(proposals, calls, strict=True)
         if isinstance(record, CallRecord) and record.key not in records
     ]
     telemetry = ports.active_telemetry if undecided else None
@@ -87,7 +87,7 @@ async def evaluate_calls(
             telemetry.end_evaluation(record)
         if record is new_record:
             on_new(record)
-    return [records[item.key] if isinstance(item, CallRecord) else item for item in proposed]
+    return [records[item.key] if isinstance(item, CallRecord) else item for item in proposals]
 
 
 async def evaluate_request(
@@ -198,19 +198,19 @@ def _with_decision(  # noqa: PLR0917 - each has its own type
     floor = Verdict.REVIEW if always_review else Verdict.EXECUTE
     edit = item if isinstance(item, EditedCall) else None
     lifetime = settings.approvals.expires_after
-    made = DecisionMade(
+    event = DecisionMade(
         decision,
         resolve_verdict(decision, floor, settings.minimum_mode),
         approval=replace(edit.approval, edit=None) if edit else None,
         edited_from=edit.edited_from if edit else None,
         expires_at=at + lifetime if lifetime else None,
     )
-    if made.verdict is not Verdict.REVIEW:
-        return apply_event(record, made)
+    if event.verdict is not Verdict.REVIEW:
+        return apply_event(record, event)
     try:
         call = item.call if isinstance(item, EditedCall) else item
         requirement = build_requirement(call, record.request, settings, requested_by)
     except InvalidCall as error:  # who has to approve it is not known, so nobody can
-        waiting = apply_event(record, made._replace(approval=None))
+        waiting = apply_event(record, event._replace(approval=None))
         return apply_event(waiting, NobodyToAsk(str(error)))
-    return apply_event(record, made._replace(requirement=requirement))
+    return apply_event(record, event._replace(requirement=requirement))
