@@ -296,10 +296,8 @@ class ApprovalRequest:
     def _parse(self, response: object, **reference: Any) -> list[ApprovalAnswer]:
         if is_recorded(response):
             return []
-        require_reference = self._settings.approvals.require_reference
-        answers = parse_answers(
-            response, self._pending, require_reference=require_reference, **reference
-        )
+        is_strict = self._settings.approvals.require_reference
+        answers = parse_answers(response, self._pending, require_reference=is_strict, **reference)
         for answer in answers:
             check_edit(answer, self._tools, self._settings)
         return answers
@@ -313,25 +311,21 @@ class ApprovalRequest:
             if record.state in _ASKABLE
         )
 
-    def _pending_approvals(
-        self, shown_states: Mapping[str, tuple[str, int]]
-    ) -> list[PendingApproval]:
+    def _pending_approvals(self, states: Mapping[str, tuple[str, int]]) -> list[PendingApproval]:
         settings = self._settings
         pending = []
         for call, record in self._calls.values():
-            state, _ = shown_states.get(record.key, (record.state, 0))
+            state, _ = states.get(record.key, (record.state, 0))
             is_unknown = state == State.UNKNOWN
-            allowed_answers = settings.allowed_decisions(call["name"])
+            choices = settings.allowed_decisions(call["name"])
             if not self._allow_edits:
-                allowed_answers = [item for item in allowed_answers if item is not Answer.EDIT] or [
-                    Answer.REJECT
-                ]
+                choices = [item for item in choices if item is not Answer.EDIT] or [Answer.REJECT]
             pending.append(
                 PendingApproval(
                     call["id"],
                     call["name"],
                     call["args"],
-                    UNKNOWN_ANSWERS if is_unknown else allowed_answers,
+                    UNKNOWN_ANSWERS if is_unknown else choices,
                     settings.approvals.allow_tool_change,
                     key=record.key,
                     outcome_unknown=is_unknown,
@@ -394,11 +388,7 @@ class ApprovalRequest:
         return ToolCall(plan["thread"], plan["turn"], call["id"], answer.tool, arguments)
 
     def _approval(
-        self,
-        answer: ApprovalAnswer,
-        edited_call: ToolCall | None,
-        user: ServerUser | None,
-        at: float,
+        self, answer: ApprovalAnswer, edit: ToolCall | None, user: ServerUser | None, at: float
     ) -> Approval:
         lifetime = self._settings.approvals.expires_after
         return Approval(
@@ -410,5 +400,5 @@ class ApprovalRequest:
             verified=user is not None,
             roles=user.roles if user else (),
             expires_at=None if lifetime is None else at + lifetime,
-            edited_to=edited_call.key if edited_call else "",
+            edited_to=edit.key if edit else "",
         )
