@@ -19,11 +19,6 @@ from tests.engines import Answer, AsyncScriptedBighub, ScriptedBighub, service
 ARGUMENTS = {"order_id": "o1", "amount": 40, "password": "hunter2"}
 
 
-@pytest.fixture(params=["blocking", "async"])
-def client_kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 def evaluate(url: str, client_kind: str, *, timeout: float = 5.0, **options: Any) -> Decision:
     """Evaluate a refund with a blocking or an async client of the SDK, without an event loop."""
     settings: dict[str, Any] = {"base_url": url, "timeout": timeout, "max_retries": 0}

@@ -1,8 +1,6 @@
 """The `calls` commands: what a person sees of a journal, and how a call is resolved."""
 
 import json
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,36 +13,18 @@ from bighub_langgraph.core.reporting import ReportingConfig
 from tests.cli_journal import (
     AWAITING,
     EXECUTED,
-    FILE,
     REPORTING,
     UNKNOWN,
-    create_journal,
     create_record,
     deliver_all,
     invoke,
 )
 
-
-@pytest.fixture(autouse=True)
-def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("BIGHUB_API_KEY", "BIGHUB_BASE_URL", "BIGHUB_JOURNAL"):
-        monkeypatch.delenv(name, raising=False)
+pytestmark = pytest.mark.usefixtures("no_environment")
 
 
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    with closing(create_journal(tmp_path)) as journal:
-        yield journal
-
-
-@pytest.fixture
-def path(tmp_path: Path, journal: Journal) -> Path:
-    del journal
-    return tmp_path / FILE
-
-
-def test_calls_are_listed(path: Path) -> None:
-    result = invoke("calls", "list", "--journal", path)
+def test_calls_are_listed(journal_path: Path) -> None:
+    result = invoke("calls", "list", "--journal", journal_path)
     assert result.exit_code == 0
     for text in ("3 calls", EXECUTED[:12], "executed", "unknown", "awaiting_approval"):
         assert text in result.stdout
@@ -61,14 +41,14 @@ def test_calls_are_listed(path: Path) -> None:
         (["--thread", "thread-1", "--status", "awaiting_approval"], [AWAITING]),
     ],
 )
-def test_calls_are_filtered(path: Path, filters: list[str], keys: list[str]) -> None:
-    result = invoke("calls", "list", "--db", path, "--json", *filters)
+def test_calls_are_filtered(journal_path: Path, filters: list[str], keys: list[str]) -> None:
+    result = invoke("calls", "list", "--db", journal_path, "--json", *filters)
     assert [call["key"] for call in json.loads(result.stdout)] == keys
 
 
-def test_calls_that_wait_for_long_are_listed(path: Path, journal: Journal) -> None:
+def test_calls_that_wait_for_long_are_listed(journal_path: Path, cli_journal: Journal) -> None:
     def keys(*filters: str) -> list[str]:
-        result = invoke("calls", "list", "--journal", path, "--json", *filters)
+        result = invoke("calls", "list", "--journal", journal_path, "--json", *filters)
         return [call["key"] for call in json.loads(result.stdout)]
 
     assert keys("--waiting-longer-than", "0s") == [AWAITING]
@@ -77,35 +57,41 @@ def test_calls_that_wait_for_long_are_listed(path: Path, journal: Journal) -> No
 
 
 @pytest.mark.parametrize("age", ["7", "d", "-1d", "1.5h", "7w", ""])
-def test_an_age_without_a_known_unit_is_refused(path: Path, age: str) -> None:
-    result = invoke("calls", "list", "--journal", path, "--waiting-longer-than", age)
+def test_an_age_without_a_known_unit_is_refused(journal_path: Path, age: str) -> None:
+    result = invoke("calls", "list", "--journal", journal_path, "--waiting-longer-than", age)
     assert (result.exit_code, "is not an age" in result.stderr) == (2, True)
 
 
-def test_a_call_that_waits_is_cancelled_with_a_reason(path: Path, journal: Journal) -> None:
-    deliver_all(journal)
+def test_a_call_that_waits_is_cancelled_with_a_reason(
+    journal_path: Path, cli_journal: Journal
+) -> None:
+    deliver_all(cli_journal)
     reason = ("--reason", "the order was [withdrawn]", "--by", "ada")
-    result = invoke("calls", "cancel", "ffff", *reason, "--journal", path)
+    result = invoke("calls", "cancel", "ffff", *reason, "--journal", journal_path)
     assert (result.exit_code, "is cancelled" in result.stdout) == (0, True)
-    [record] = journal.find([AWAITING]).values()
+    [record] = cli_journal.find([AWAITING]).values()
     assert record.state is State.CANCELLED
     assert record.reason == "cancelled by ada: the order was [withdrawn]"
-    outcome = journal.admin.outbox()[0].queued
+    outcome = cli_journal.admin.outbox()[0].queued
     assert (outcome.kind, outcome.body["status"]) == ("outcome", "BLOCKED")
     assert "withdrawn" in outcome.body["description"]
 
 
 @pytest.mark.parametrize("key", [EXECUTED, UNKNOWN])
-def test_a_call_that_does_not_wait_is_not_cancelled(path: Path, key: str) -> None:
-    result = invoke("calls", "cancel", key, "--reason", "x", "--journal", path)
+def test_a_call_that_does_not_wait_is_not_cancelled(journal_path: Path, key: str) -> None:
+    result = invoke("calls", "cancel", key, "--reason", "x", "--journal", journal_path)
     assert (result.exit_code, "only a call that waits" in " ".join(result.stderr.split())) == (
         1,
         True,
     )
 
 
-def test_a_call_is_shown_with_who_approved_it_when_and_on_which_evidence(path: Path) -> None:
-    document = json.loads(invoke("calls", "show", "dddd", "--journal", path, "--json").stdout)
+def test_a_call_is_shown_with_who_approved_it_when_and_on_which_evidence(
+    journal_path: Path,
+) -> None:
+    document = json.loads(
+        invoke("calls", "show", "dddd", "--journal", journal_path, "--json").stdout
+    )
     events = [(entry["event"], entry["state"]) for entry in document["history"]]
     assert events == [
         ("DecisionMade", "awaiting_approval"),
@@ -116,7 +102,7 @@ def test_a_call_is_shown_with_who_approved_it_when_and_on_which_evidence(path: P
     first, second = document["history"][:2]
     assert first["decision"]["recommendation"] == "proceed"
     assert (second["approval"]["approver"], second["approval"]["verified"]) == ("alice", True)
-    text = invoke("calls", "show", "dddd", "--journal", path).stdout
+    text = invoke("calls", "show", "dddd", "--journal", journal_path).stdout
     assert "approve by alice (verified)" in " ".join(text.split())
 
 
@@ -129,32 +115,36 @@ def test_a_call_is_shown_with_who_approved_it_when_and_on_which_evidence(path: P
     ],
 )
 def test_a_person_resolves_a_call_with_an_unknown_outcome(
-    path: Path, journal: Journal, options: list[str], state: State, output: Any
+    journal_path: Path, cli_journal: Journal, options: list[str], state: State, output: Any
 ) -> None:
-    result = invoke("calls", "resolve", "eeee", "--journal", path, "--by", "bob", *options)
+    result = invoke("calls", "resolve", "eeee", "--journal", journal_path, "--by", "bob", *options)
     assert (result.exit_code, state.value in result.stdout) == (0, True)
-    record = journal.find([UNKNOWN])[UNKNOWN]
+    record = cli_journal.find([UNKNOWN])[UNKNOWN]
     assert (record.state, record.result) == (state, output)
-    entry = journal.admin.history(UNKNOWN)[-1]
+    entry = cli_journal.admin.history(UNKNOWN)[-1]
     assert entry.details["approval"]["approver"] == "bob"
     assert entry.details["approval"]["verified"] is False
 
 
-def test_a_running_call_whose_process_is_gone_can_be_resolved(path: Path, journal: Journal) -> None:
-    host, number, started, random = journal.owner.split(":")
+def test_a_running_call_whose_process_is_gone_can_be_resolved(
+    journal_path: Path, cli_journal: Journal
+) -> None:
+    host, number, started, random = cli_journal.owner.split(":")
     dead_owner = f"{host}:{number}:{int(started) - 1}:{random}/1"
     key = "c" * 32
-    journal.insert([create_record(key)], REPORTING)
-    journal.transition(key, ExecutionStarted(dead_owner, 0.0), REPORTING)
-    assert invoke("calls", "resolve", key, "--executed", "--journal", path).exit_code == 0
-    events = [entry.event for entry in journal.admin.history(key)]
+    cli_journal.insert([create_record(key)], REPORTING)
+    cli_journal.transition(key, ExecutionStarted(dead_owner, 0.0), REPORTING)
+    assert invoke("calls", "resolve", key, "--executed", "--journal", journal_path).exit_code == 0
+    events = [entry.event for entry in cli_journal.admin.history(key)]
     assert events[-2:] == ["OwnerLost", "OutcomeResolved"]
 
 
-def test_a_call_with_a_known_outcome_is_not_resolved(path: Path, journal: Journal) -> None:
-    result = invoke("calls", "resolve", "dddd", "--failed", "--journal", path)
+def test_a_call_with_a_known_outcome_is_not_resolved(
+    journal_path: Path, cli_journal: Journal
+) -> None:
+    result = invoke("calls", "resolve", "dddd", "--failed", "--journal", journal_path)
     assert (result.exit_code, "is executed" in result.stderr) == (1, True)
-    assert journal.find([EXECUTED])[EXECUTED].state is State.EXECUTED
+    assert cli_journal.find([EXECUTED])[EXECUTED].state is State.EXECUTED
 
 
 @pytest.mark.parametrize(
@@ -166,8 +156,10 @@ def test_a_call_with_a_known_outcome_is_not_resolved(path: Path, journal: Journa
         (["calls", "list", "--status", "odd"], "'odd' is not one of"),
     ],
 )
-def test_bad_usage_says_what_to_change(path: Path, arguments: list[str], message: str) -> None:
-    result = invoke(*arguments, "--journal", path)
+def test_bad_usage_says_what_to_change(
+    journal_path: Path, arguments: list[str], message: str
+) -> None:
+    result = invoke(*arguments, "--journal", journal_path)
     assert (result.exit_code, message in " ".join(result.stderr.split())) == (2, True)
 
 
@@ -176,13 +168,19 @@ def test_a_mistyped_path_creates_no_journal(tmp_path: Path) -> None:
     assert (result.exit_code, list(tmp_path.iterdir())) == (2, [])
 
 
-def test_only_calls_of_threads_without_open_calls_are_pruned(path: Path, journal: Journal) -> None:
-    deliver_all(journal)
-    assert "0 calls" in invoke("calls", "prune", "--older-than", "0", "--journal", path).stdout
+def test_only_calls_of_threads_without_open_calls_are_pruned(
+    journal_path: Path, cli_journal: Journal
+) -> None:
+    deliver_all(cli_journal)
+    assert (
+        "0 calls" in invoke("calls", "prune", "--older-than", "0", "--journal", journal_path).stdout
+    )
     completed = create_record("a" * 32)._replace(thread="over", state=State.BLOCKED)
-    journal.insert([completed], ReportingConfig(outcomes=False, memory=False))
-    assert "1 calls" in invoke("calls", "prune", "--older-than", "0", "--journal", path).stdout
-    remaining = journal.find([EXECUTED, UNKNOWN, AWAITING, "a" * 32])
+    cli_journal.insert([completed], ReportingConfig(outcomes=False, memory=False))
+    assert (
+        "1 calls" in invoke("calls", "prune", "--older-than", "0", "--journal", journal_path).stdout
+    )
+    remaining = cli_journal.find([EXECUTED, UNKNOWN, AWAITING, "a" * 32])
     assert set(remaining) == {EXECUTED, UNKNOWN, AWAITING}
 
 

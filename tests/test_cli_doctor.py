@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -10,29 +9,13 @@ import pytest
 
 from bighub_langgraph import Journal
 from bighub_langgraph.core.models import State
-from tests.cli_journal import FILE, REPORTING, create_journal, create_record, deliver_all, invoke
+from tests.cli_journal import FILE, REPORTING, create_record, deliver_all, invoke
+
+pytestmark = pytest.mark.usefixtures("no_environment")
 
 
-@pytest.fixture(autouse=True)
-def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("BIGHUB_API_KEY", "BIGHUB_BASE_URL", "BIGHUB_JOURNAL"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    with closing(create_journal(tmp_path)) as journal:
-        yield journal
-
-
-@pytest.fixture
-def path(tmp_path: Path, journal: Journal) -> Path:
-    del journal
-    return tmp_path / FILE
-
-
-def test_the_doctor_lists_what_needs_a_person(path: Path) -> None:
-    result = invoke("doctor", "--journal", path, "--json")
+def test_the_doctor_lists_what_needs_a_person(journal_path: Path) -> None:
+    result = invoke("doctor", "--journal", journal_path, "--json")
     checks = {check["subject"]: check for check in json.loads(result.stdout)}
     assert result.exit_code == 1
     assert checks["outcome of pay is unknown"]["health"] == "problem"
@@ -57,17 +40,19 @@ def test_the_doctor_names_calls_that_wait_for_long_without_an_expiry(tmp_path: P
     assert "calls cancel" in checks[0]["details"]
 
 
-def test_the_doctor_finds_no_problem_when_all_is_well(path: Path, journal: Journal) -> None:
-    invoke("calls", "resolve", "eeee", "--executed", "--journal", path)
-    deliver_all(journal)
-    result = invoke("doctor", "--journal", path)
+def test_the_doctor_finds_no_problem_when_all_is_well(
+    journal_path: Path, cli_journal: Journal
+) -> None:
+    invoke("calls", "resolve", "eeee", "--executed", "--journal", journal_path)
+    deliver_all(cli_journal)
+    result = invoke("doctor", "--journal", journal_path)
     assert (result.exit_code, "problem" in result.stdout) == (0, False)
 
 
 def test_the_doctor_reports_that_bighub_is_unreachable(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    journal_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BIGHUB_API_KEY", "k")
-    result = invoke("doctor", "--journal", path, "--bighub", "http://127.0.0.1:9", "--json")
+    result = invoke("doctor", "--journal", journal_path, "--bighub", "http://127.0.0.1:9", "--json")
     checks = {check["subject"]: check for check in json.loads(result.stdout)}
     assert (result.exit_code, checks["BIGHUB"]["health"]) == (1, "problem")

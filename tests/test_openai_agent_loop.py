@@ -1,6 +1,5 @@
 """What is sent to the model, round by round."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,21 +8,10 @@ from bighub_langgraph import AdapterConfigurationError, ProviderResponseError
 from bighub_langgraph.openai.errors import InvalidRunState
 from tests.openai_answers import Answer, calls, fails, refuses, says
 from tests.openai_bighub import REVIEW
-from tests.openai_runtime import CLIENT_KINDS, runtime
+from tests.openai_runtime import runtime
 from tests.openai_server import ResponsesServer
 
 Json = dict[str, Any]
-
-
-@pytest.fixture
-def server() -> Iterator[ResponsesServer]:
-    with ResponsesServer() as server:
-        yield server
-
-
-@pytest.fixture(params=CLIENT_KINDS)
-def client_kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 def look(place: str) -> str:

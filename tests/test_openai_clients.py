@@ -36,12 +36,6 @@ from tests.openai_server import ResponsesServer
 Json = dict[str, Any]
 
 
-@pytest.fixture
-def server() -> Iterator[ResponsesServer]:
-    with ResponsesServer() as server:
-        yield server
-
-
 @pytest.fixture(autouse=True)
 def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "BIGHUB_API_KEY", "BIGHUB_BASE_URL"):

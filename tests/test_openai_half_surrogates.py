@@ -1,7 +1,7 @@
 """Half a surrogate pair, which no request can hold, is mended or refused before one is sent."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from enum import Enum
 from functools import partial
 from typing import Annotated, Any, Literal
@@ -20,12 +20,6 @@ from tests.openai_server import ResponsesServer
 from tests.test_openai_tool_calls import find_halves
 
 HALF = "half \ud83d of a pair"
-
-
-@pytest.fixture
-def server() -> Iterator[ResponsesServer]:
-    with ResponsesServer() as server:
-        yield server
 
 
 def half_in_literal(word: Literal["a", "\ud83d"]) -> str:

@@ -10,7 +10,7 @@ import pytest
 from bighub_langgraph import BighubOpenAI
 from tests.openai_answers import Answer, calls, says
 from tests.openai_bighub import PROCEED, REVIEW, STOP
-from tests.openai_runtime import CLIENT_KINDS, runtime
+from tests.openai_runtime import runtime
 from tests.openai_server import ResponsesServer
 
 Json = dict[str, Any]
@@ -22,11 +22,6 @@ def server() -> Iterator[ResponsesServer]:
     with ResponsesServer() as server:
         server.script(two(), says("All refunded."))
         yield server
-
-
-@pytest.fixture(params=CLIENT_KINDS)
-def client_kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 def two() -> Answer:

@@ -26,7 +26,7 @@ from bighub_langgraph.core.ports import Claim
 from bighub_langgraph.openai.errors import InvalidRunState, ProviderResponseError
 from tests.openai_answers import Answer, calls, fails, says
 from tests.openai_bighub import PROCEED, REVIEW, AsyncScriptedBighub, ScriptedBighub
-from tests.openai_runtime import CLIENT_KINDS, Runtime, runtime
+from tests.openai_runtime import Runtime, runtime
 from tests.openai_server import ResponsesServer
 
 Json = dict[str, Any]
@@ -37,11 +37,6 @@ def server() -> Iterator[ResponsesServer]:
     with ResponsesServer() as server:
         server.script(two(), says("All refunded."))
         yield server
-
-
-@pytest.fixture(params=CLIENT_KINDS)
-def client_kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 @pytest.fixture

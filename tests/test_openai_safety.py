@@ -25,7 +25,7 @@ from bighub_langgraph.openai.response_parsing import parse_response
 from bighub_langgraph.openai.run import Run
 from tests.openai_answers import calls, fails, says
 from tests.openai_bighub import PROCEED, REVIEW, AsyncScriptedBighub, ScriptedBighub
-from tests.openai_runtime import CLIENT_KINDS, runtime
+from tests.openai_runtime import runtime
 from tests.openai_server import ResponsesServer
 
 Json = dict[str, Any]
@@ -41,11 +41,6 @@ def silent() -> Iterator[ResponsesServer]:
 @pytest.fixture
 def server(silent: ResponsesServer) -> ResponsesServer:
     return silent.script(calls(REFUND), says("Done."))
-
-
-@pytest.fixture(params=CLIENT_KINDS)
-def client_kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 class Refunds(list[float]):

@@ -1,6 +1,5 @@
 """Streamed runs: every event in its place, and streams that break."""
 
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,21 +9,10 @@ from bighub_langgraph import AsyncBighubOpenAI, BighubOpenAI
 from bighub_langgraph.openai.errors import StreamInterruptedError
 from tests.openai_answers import ABSENT, Answer, calls, refuses, says
 from tests.openai_bighub import REVIEW, AsyncScriptedBighub, ScriptedBighub
-from tests.openai_runtime import CLIENT_KINDS, runtime
+from tests.openai_runtime import runtime
 from tests.openai_server import ResponsesServer
 
 Json = dict[str, Any]
-
-
-@pytest.fixture
-def server() -> Iterator[ResponsesServer]:
-    with ResponsesServer() as server:
-        yield server
-
-
-@pytest.fixture(params=CLIENT_KINDS)
-def client_kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 def look(place: str) -> str:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,21 +14,10 @@ from bighub_langgraph import AsyncBighubOpenAI, current_call
 from bighub_langgraph.core.jsonable import to_jsonable, truncate
 from tests.openai_answers import calls, says
 from tests.openai_bighub import PROCEED, REVIEW, STOP, AsyncScriptedBighub, ScriptedBighub
-from tests.openai_runtime import CLIENT_KINDS, runtime
+from tests.openai_runtime import runtime
 from tests.openai_server import ResponsesServer
 
 Json = dict[str, Any]
-
-
-@pytest.fixture
-def server() -> Iterator[ResponsesServer]:
-    with ResponsesServer() as server:
-        yield server
-
-
-@pytest.fixture(params=CLIENT_KINDS)
-def client_kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 def refund(order: str, amount: float = 1.0) -> str:

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -309,12 +308,6 @@ def test_a_record_in_a_database_keeps_its_trace_context(
 
 
 # -- the clients -----------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def server() -> Iterator[ResponsesServer]:
-    with ResponsesServer() as server:
-        yield server
 
 
 def pay_back(order: str) -> str:
