@@ -171,10 +171,9 @@ class ApprovalRequest:
         Raises:
             InvalidApprovalResponse: The response is invalid; the message says why.
         """
-        is_resumed = was_resumed(config)
-        questions = (
-            await stored_questions(config, host.get_checkpoint) if is_resumed else StoredQuestions()
-        )
+        questions = StoredQuestions()
+        if was_resumed(config):
+            questions = await stored_questions(config, host.get_checkpoint)
         own_question = next(
             (item for item in questions.interrupts if self._is_shown(item.value)), None
         )
@@ -350,7 +349,7 @@ class ApprovalRequest:
         return edited_call
 
     async def _plan_next(
-        self, call: PlannedCall, record: CallRecord, edited_call: ToolCall | None, ports: Ports
+        self, call: PlannedCall, record: CallRecord, edit: ToolCall | None, ports: Ports
     ) -> AnsweredCall:
         """Return what comes next for a call, by the answer that came first."""
         planned_call = call.copy()
@@ -360,23 +359,19 @@ class ApprovalRequest:
             return AnsweredCall(planned_call, record)
         if approval.edit is not None:
             try:
-                edited_call = apply_edit(call, self._plan, record, approval.edit)
+                edit = apply_edit(call, self._plan, record, approval.edit)
                 answer = ApprovalAnswer(
-                    call["id"], Answer.EDIT, tool=call["name"], arguments=edited_call.arguments
+                    call["id"], Answer.EDIT, tool=call["name"], arguments=edit.arguments
                 )
                 check_edit(answer, self._tools, self._settings)
             except (InvalidCall, InvalidApprovalResponse) as error:
                 reason = f"a person's edit failed: {error}"
                 reject_call(planned_call, f"{call['name']} did not run: {reason}")
                 return AnsweredCall(planned_call, await block_call(record, reason, ports))
-            record = await ports.transition_or_load(record.key, EditApplied(edited_call.key))
+            record = await ports.transition_or_load(record.key, EditApplied(edit.key))
             approval = record.approval
-        if (
-            edited_call is not None
-            and approval is not None
-            and approval.edited_to == edited_call.key
-        ):
-            planned_call = plan_call(edited_call, None, "evaluate")
+        if edit is not None and approval is not None and approval.edited_to == edit.key:
+            planned_call = plan_call(edit, None, "evaluate")
             planned_call["edited_from"] = record.key
         return AnsweredCall(planned_call, record)
 
