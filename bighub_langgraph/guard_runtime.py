@@ -15,6 +15,7 @@ from bighub_langgraph.concurrency import (
     call_inline,
     gather_in_tasks,
 )
+from bighub_langgraph.core.context import log_fields
 from bighub_langgraph.core.models import CallRecord, State
 from bighub_langgraph.core.policy import GuardSettings
 from bighub_langgraph.core.ports import JournalPort, Ports, schedule_nothing
@@ -133,7 +134,11 @@ class GuardRuntime:
             try:
                 self.on_decision(event)
             except Exception:
-                log.exception("on_decision raised; the call %s goes on", record.key[:12])
+                log.exception(
+                    "on_decision raised; the call %s goes on",
+                    record.key[:12],
+                    extra=log_fields(record),
+                )
         return event
 
 

@@ -407,6 +407,25 @@ def test_an_open_circuit_shows() -> None:
     assert is_open.value == 1
 
 
+# -- logs ------------------------------------------------------------------------------------------
+
+
+def test_a_log_record_about_a_call_names_it(
+    host: str, runner: Runner, spans: Spans, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: dict[str, Any]) -> None:
+        raise RuntimeError("no")
+
+    graph, guard, _ = agent(host, spans, ScriptedBighub(), REFUND, on_decision=fail)
+    runner.run(graph, PLEASE)
+    guard.close()
+    [record] = caplog.records
+    shown = vars(record)
+    key = attributes(spans.single("execute_tool refund"))["bighub.call.key"]
+    assert shown["bighub_call_key"] == key
+    assert (shown["bighub_tool"], shown["bighub_thread"]) == ("refund", "t")
+
+
 # -- other services --------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
+from bighub_langgraph.core.context import log_fields
 from bighub_langgraph.core.errors import BighubGuardError, InvalidTransition
 from bighub_langgraph.core.lifecycle import (
     ClaimReleased,
@@ -137,6 +138,7 @@ async def _record_ending(
             "shows as running, and its outcome as unknown if this process ends before",
             claimed.key[:12],
             claimed.tool,
+            extra=log_fields(claimed),
         )
         record = apply_event(claimed, event)
     return ExecutionResult(record, signal=ending.signal)

@@ -76,6 +76,12 @@ def current_key() -> str | None:
     return None if record is None else record.key
 
 
+def log_fields(record: CallRecord) -> dict[str, str]:
+    """Return what a log record about a call has as `extra`."""
+    names = {"bighub_call_key": record.key, "bighub_tool": record.tool}
+    return {**names, "bighub_thread": record.thread}
+
+
 def take_claim(tool: str, call_id: str | None, arguments: Mapping[str, Any]) -> bool:
     """Whether the guard around this code has claimed this very call; once for each start of it."""
     for record in tuple(_claims.get()):

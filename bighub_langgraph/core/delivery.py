@@ -184,7 +184,14 @@ class _Batch:
                 problem, limit = f"it cannot be read: {error!r:.200}", 1
         dead_letter = is_final and report.refusals + 1 >= limit
         consequence = "now a dead letter" if dead_letter else "it will be tried again"
-        log.error("the %s of call %s (%s): %s", report.kind, report.key[:12], consequence, problem)
+        log.error(
+            "the %s of call %s (%s): %s",
+            report.kind,
+            report.key[:12],
+            consequence,
+            problem,
+            extra={"bighub_call_key": report.key},
+        )
         until = self._ports.clock() + retry_delay(report.refusals)
         await self._nack([report], until, problem, refused=True, dead_letter=dead_letter)
         # What comes after a resolution does not depend on it.

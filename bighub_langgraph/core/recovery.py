@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bighub_langgraph.core.claims import ExecutionResult, RunTool, claim_and_execute
+from bighub_langgraph.core.context import log_fields
 from bighub_langgraph.core.errors import CallStillRunning
 from bighub_langgraph.core.lifecycle import Event, OutcomeResolved, OwnerLost, RerunAllowed
 from bighub_langgraph.core.models import (
@@ -132,6 +133,7 @@ async def _run_probe(
             "the probe of %r raised; the outcome of call %s stays unknown",
             record.tool,
             record.key[:12],
+            extra=log_fields(record),
         )
         return None
     if output is None:

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from bighub_langgraph.bighub.client_factory import open_clients
 from bighub_langgraph.concurrency import run_sync
+from bighub_langgraph.core.context import log_fields
 from bighub_langgraph.core.errors import ConfigurationError, InvalidCall
 from bighub_langgraph.core.models import CallRecord, FailMode
 from bighub_langgraph.core.policy import GuardSettings
@@ -237,7 +238,9 @@ class BaseClient(ClientSettings, ToolRegistration):
         try:
             await self._call(self.on_decision, deepcopy(event))
         except Exception:
-            log.exception("on_decision raised; the call %s goes on", record.key[:12])
+            log.exception(
+                "on_decision raised; the call %s goes on", record.key[:12], extra=log_fields(record)
+            )
 
     def _make_result(self, ending: RunEnding) -> RunResult:
         return RunResult(ending, self._make_state(ending.run, ending.response))
