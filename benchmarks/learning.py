@@ -4,6 +4,7 @@
     python benchmarks/learning.py drift
     python benchmarks/learning.py airline TRANSCRIPTS.jsonl
     python benchmarks/learning.py speed
+    python benchmarks/learning.py limit                       how often the risk limit is wrong
     python benchmarks/learning.py worlds                      beside scikit-learn and river
 
 `credit` reads `uci.csv`, `hmda.csv`, `credit_data.csv` and `german.csv`, those that are there;
@@ -20,6 +21,7 @@ from pathlib import Path
 import learning_airline
 import learning_credit
 import learning_drift
+import learning_limit
 import learning_speed
 import learning_worlds
 
@@ -32,6 +34,7 @@ def main() -> None:
     credit.add_argument("--sets", type=Path, required=True)
     credit.add_argument("--rows", type=int, help="only the first rows of each set")
     kinds.add_parser("drift")
+    kinds.add_parser("limit")
     airline = kinds.add_parser("airline")
     airline.add_argument("transcripts", type=Path)
     speed = kinds.add_parser("speed")
@@ -44,6 +47,8 @@ def main() -> None:
             figures = learning_credit.measure(options.sets, options.rows, options.out)
         case "drift":
             figures = learning_drift.measure()
+        case "limit":
+            figures = learning_limit.measure()
         case "airline":
             figures = learning_airline.measure(options.transcripts, options.out)
         case "worlds":

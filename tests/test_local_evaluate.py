@@ -43,8 +43,18 @@ def test_a_short_history_goes_to_review_with_the_number_of_outcomes_needed(
     live(bighub, 20)
     reply = refund(bighub)
     assert reply["recommendation"] == "review_recommended"
-    reason = "not enough history to run without approval: 20 of about 40 good outcomes needed"
+    reason = "not enough history to run without approval: 20 of about 33 good outcomes needed"
     assert reason in reply["reason"]
+
+
+def test_with_the_defaults_33_good_outcomes_let_a_call_run_without_approval(
+    bighub: LocalBighub,
+) -> None:
+    for _ in range(33):
+        reply = refund(bighub)
+        assert reply["recommendation"] == "review_recommended"
+        bighub.outcomes.report(request_id=reply["request_id"], status="SUCCESS")
+    assert refund(bighub)["recommendation"] == "proceed"
 
 
 def test_bad_outcomes_lead_to_a_stop(bighub: LocalBighub) -> None:

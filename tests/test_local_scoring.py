@@ -4,6 +4,7 @@ import ast
 import itertools
 import json
 import random
+from bisect import bisect_left
 from pathlib import Path
 
 import pytest
@@ -57,41 +58,65 @@ def test_the_observed_rate_lies_within_its_interval(bad: int, good: int, spreads
     assert -1e-9 <= lowest <= bad / (bad + good) <= highest <= 1 + 1e-9
 
 
+# By cutoff: how often a call has a risk up to it and above the one before, and its true bad rate.
+# A limit is wrong if the calls up to it go wrong at 10 % or more.
+STATIONARY_WORLDS = {
+    "one rate": ((0.2, 0.1), (0.2, 0.1), (0.2, 0.1), (0.2, 0.1), (0.2, 0.1)),
+    "only high risks": ((0.0, 0.1), (0.0, 0.1), (0.0, 0.1), (0.0, 0.1), (1.0, 0.1)),
+    "low risks are right": ((0.2, 0.01), (0.2, 0.02), (0.2, 0.05), (0.2, 0.12), (0.2, 0.3)),
+    "low risks are wrong": ((0.5, 0.1), (0.2, 0.1), (0.1, 0.2), (0.1, 0.2), (0.1, 0.3)),
+}
+
+
 @pytest.mark.parametrize("confidence_level", [0.8, 0.95])
-def test_a_rate_on_the_limit_is_rarely_taken_to_be_below_however_often_it_is_checked(
-    confidence_level: float,
+@pytest.mark.parametrize("world", STATIONARY_WORLDS.values(), ids=list(STATIONARY_WORLDS))
+def test_a_wrong_risk_limit_is_rarely_taken_however_often_it_is_computed(
+    world: tuple[tuple[float, float], ...], confidence_level: float
 ) -> None:
-    chance, accepted = random.Random(4), 0
-    for _ in range(300):
-        tosses = itertools.accumulate(chance.random() < 0.1 for _ in range(600))
-        checks = (
-            risk_limit.is_rate_below(0.1, bad, total, confidence_level)
-            for total, bad in enumerate(tosses, 1)
-        )
-        accepted += any(checks)
-    assert accepted / 300 <= 1 - confidence_level + 0.03  # more than the sampling error
+    settings = DomainSettings(max_bad_rate=0.1, confidence_level=confidence_level)
+    shares = list(itertools.accumulate(share for share, _ in world))
+    rates = itertools.accumulate(share * rate for share, rate in world)
+    wrong = {
+        cutoff
+        for cutoff, share, rate in zip(risk_limit.CUTOFFS, shares, rates, strict=True)
+        if share and rate >= 0.1 * share - 1e-9
+    }
+    chance, taken = random.Random(4), 0
+    for _ in range(100):
+        limit, limits = risk_limit.RiskLimit(), set()
+        for _ in range(250):
+            place = bisect_left(shares, chance.random() * shares[-1])
+            label = Label.BAD if chance.random() < world[place][1] else Label.GOOD
+            limit.add(evidence(0, label)._replace(risk=risk_limit.CUTOFFS[place]), settings)
+            limits.add(limit.limit)
+        taken += bool(limits & wrong)
+    assert taken / 100 <= 1 - confidence_level + 0.05  # more than the sampling error
 
 
-@pytest.mark.parametrize(("limit", "confidence_level"), [(0.1, 0.95), (0.2, 0.8), (0.01, 0.99)])
-def test_about_as_many_outcomes_as_estimated_show_a_rate_below_the_limit(
-    limit: float, confidence_level: float
+@pytest.mark.parametrize(
+    ("limit", "confidence_level", "needed"), [(0.1, 0.95, 33), (0.2, 0.8, 10), (0.01, 0.99, 498)]
+)
+def test_as_many_good_outcomes_as_estimated_lead_to_a_limit(
+    limit: float, confidence_level: float, needed: int
 ) -> None:
-    needed = risk_limit.estimate_outcomes_needed(limit, confidence_level)
-    below = [
-        risk_limit.is_rate_below(limit, 0, total, confidence_level, share=0.5)
-        for total in (needed - 1, needed)
-    ]
-    assert below == [False, True]
+    assert risk_limit.estimate_outcomes_needed(limit, confidence_level) == needed
+    settings = DomainSettings(max_bad_rate=limit, confidence_level=confidence_level)
+    track = risk_limit.RiskLimit()
+    for number in range(needed):
+        assert track.limit == 0.0
+        track.add(evidence(number)._replace(risk=track.shrunk_rate()), settings)
+    assert track.limit > 0.0
 
 
-@pytest.mark.parametrize(("rate", "most"), [(0.0, 34), (0.04, 140)])
+@pytest.mark.parametrize(("rate", "most"), [(0.0, 33), (0.04, 185)])
 def test_a_low_rate_is_known_to_be_low_after_few_outcomes(rate: float, most: int) -> None:
     needed = []
     for seed in range(50):
-        chance, bad = random.Random(seed), 0
+        chance, track = random.Random(seed), risk_limit.RiskLimit()
         for total in itertools.count(1):
-            bad += chance.random() < rate
-            if risk_limit.is_rate_below(0.1, bad, total, 0.95):
+            label = Label.BAD if chance.random() < rate else Label.GOOD
+            track.add(evidence(total, label)._replace(risk=track.shrunk_rate()), DomainSettings())
+            if track.limit:
                 needed.append(total)
                 break
     assert sorted(needed)[25] <= most

@@ -2,17 +2,21 @@
 
 import math
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from bighub_langgraph.local.scoring.features import Evidence, Label
 from bighub_langgraph.local.settings import DomainSettings
 
-# The risks that are tried as limits, and which part of the error each may use. They are fixed in
-# advance: a limit that is chosen by its outcomes has been lucky.
+# The risks that are tried as limits, and the weight of each. They are fixed in advance: a limit
+# that is chosen by its outcomes has been lucky. Where nothing goes wrong, the last one is enough.
 CUTOFFS = (0.02, 0.05, 0.1, 0.2, 1.0)
-_SHARES = (0.1, 0.1, 0.1, 0.2, 0.5)
-# The rates that the mixture bets on, as shares of the rate to rule out, and their weights.
-_BETS = ((0.005, 0.35), (0.05, 0.15), (0.15, 0.15), (0.3, 0.2), (0.5, 0.15))
+_WEIGHTS = (0.05, 0.1, 0.1, 0.2, 0.55)
+# The rates that the mixture bets on, as shares of the rate to rule out, and their weights: half
+# of it on next to none, so that few outcomes are enough where none is bad.
+_BETS = ((0.005, 0.5), (0.05, 0.15), (0.15, 0.1), (0.3, 0.15), (0.5, 0.1))
+_MAX_LOG_WEALTH = 700.0  # more is no finite number
 _GROWTH = 1.01  # good outcomes after which the limit is computed again
 _MAX_OUTCOMES = 10**6
 _PRIOR_BAD, _PRIOR_CALLS = 0.6, 2.0  # of a track without outcomes
@@ -69,15 +73,12 @@ class RiskLimit:
 
     def _compute(self, settings: DomainSettings) -> None:
         self.limit, self.computed_at = 0.0, sum(self.good)
-        if (max_rate := settings.max_bad_rate) is None:
-            return
-        bad = total = 0
-        for cutoff, share, more_bad, more_good in zip(
-            CUTOFFS, _SHARES, self.bad, self.good, strict=True
-        ):
-            bad, total = bad + more_bad, total + more_bad + more_good
-            if is_rate_below(max_rate, bad, total, settings.confidence_level, share=share):
-                self.limit = cutoff
+        if settings.max_bad_rate is not None:
+            bad = list(accumulate(self.bad))
+            total = [b + g for b, g in zip(bad, accumulate(self.good), strict=True)]
+            self.limit = find_risk_limit(
+                settings.max_bad_rate, bad, total, settings.confidence_level
+            )
 
 
 @dataclass(slots=True)
@@ -174,17 +175,41 @@ def estimate_interval(bad: int, total: int, spreads: float) -> tuple[float, floa
     return center - half, center + half
 
 
-def is_rate_below(
-    limit: float, bad: int, total: int, confidence_level: float, *, share: float = 1.0
-) -> bool:
-    """Whether the bad rate lies below a limit, however often this is checked.
+def find_risk_limit(
+    max_rate: float, bad: Sequence[int], total: Sequence[int], confidence_level: float
+) -> float:
+    """Return the highest cutoff up to which the bad rate lies below a limit; 0 if there is none.
 
-    The wealth of a gambler who bets that the rate is lower than the limit, in a mixture of bets: if
-    the rate is at the limit or above, the wealth ever exceeds 1 / error with probability error at
-    most (Ville's inequality). `share` is the part of the error that this limit may use.
+    `bad` and `total` are, for each cutoff, the numbers of calls with a risk up to it. The
+    probability that a wrong cutoff is ever taken is `1 - confidence_level` at most, however often
+    this is called. It is a closed test: a cutoff is taken if in every set of cutoffs with it the
+    weighted mean of their wealths is at least 1 / error. A mean of wealths is a wealth, so Ville's
+    inequality holds for the set of those that are wrong (Vovk and Wang, "E-values: calibration,
+    combination and applications", 2021). One set decides: the cutoff with all those whose own
+    wealth is too low.
     """
-    if bad > limit * total:
-        return False
+    error = 1 - confidence_level
+    surpluses = [
+        weight * (error * _estimate_wealth(max_rate, *counts) - 1)
+        for weight, *counts in zip(_WEIGHTS, bad, total, strict=True)
+    ]
+    deficit = sum(max(0.0, -surplus) for surplus in surpluses)
+    return max(
+        (
+            cutoff
+            for cutoff, surplus, wrong, calls in zip(CUTOFFS, surpluses, bad, total, strict=True)
+            if surplus >= deficit and wrong <= max_rate * calls
+        ),
+        default=0.0,
+    )
+
+
+def _estimate_wealth(limit: float, bad: int, total: int) -> float:
+    """The wealth of a gambler who bets, in a mixture of bets, that the bad rate is below a limit.
+
+    If it is not, the wealth ever exceeds 1 / error with probability `error` at most (Ville's
+    inequality).
+    """
     logs = [
         math.log(weight)
         + bad * math.log(bet)
@@ -192,14 +217,19 @@ def is_rate_below(
         for bet, weight in _BETS
     ]
     highest = max(logs)
-    wealth = highest + math.log(sum([math.exp(log - highest) for log in logs]))
-    return wealth >= -math.log((1 - confidence_level) * share)
+    log_wealth = highest + math.log(sum([math.exp(log - highest) for log in logs]))
+    return math.exp(min(_MAX_LOG_WEALTH, log_wealth))
 
 
 def estimate_outcomes_needed(limit: float, confidence_level: float) -> int:
-    """Return how many outcomes without a bad one show that a rate is below a limit."""
+    """Return how many outcomes without a bad one let a new action run without approval.
 
-    def suffice(total: int) -> bool:
-        return is_rate_below(limit, 0, total, confidence_level, share=_SHARES[-1])
+    Its risk is taken to fall as the rate of a track does that starts with it.
+    """
+
+    def suffice(outcomes: int) -> bool:
+        higher = [math.ceil(_PRIOR_BAD / cutoff - _PRIOR_CALLS) for cutoff in CUTOFFS]
+        total = [outcomes - max(0, min(outcomes, count)) for count in higher]
+        return find_risk_limit(limit, [0] * len(CUTOFFS), total, confidence_level) > 0
 
     return bisect_left(range(_MAX_OUTCOMES), x=True, key=suffice)
