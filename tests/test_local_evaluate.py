@@ -47,6 +47,16 @@ def test_a_short_history_goes_to_review_with_the_number_of_outcomes_needed(
     assert reason in reply["reason"]
 
 
+def test_with_bad_outcomes_no_number_of_good_outcomes_is_called_enough(
+    bighub: LocalBighub,
+) -> None:
+    live(bighub, 28)
+    live(bighub, 1, status="FRAUD", target="mallory", value=24.0)
+    reason = refund(bighub)["reason"]
+    assert "1 of 29 known outcomes" in reason
+    assert "good outcomes needed" not in reason
+
+
 def test_with_the_defaults_33_good_outcomes_let_a_call_run_without_approval(
     bighub: LocalBighub,
 ) -> None:

@@ -93,7 +93,7 @@ def _find_review_reasons(
         yield f"at a risk of {risk:.2f} asking is cheaper than running"
     if max_rate is not None and risk > limit:
         needed = estimate_outcomes_needed(max_rate, settings.confidence_level)
-        if total < needed:
+        if total < needed and not assessment.bad:  # with bad ones it takes more
             history = f"{total} of about {needed} good outcomes needed"
             yield f"not enough history to run without approval: {history}"
         yield f"a risk of {risk:.2f} is above the limit of {limit:.2f} that past outcomes allow"
