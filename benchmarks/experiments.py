@@ -95,6 +95,16 @@ EXPERIMENTS = {
     "server": Experiment(
         (Program("server", {"connections": 32, "seconds": 8}, {"seconds": 2}),), rounds=3
     ),
+    "inbox": Experiment(
+        (
+            Program(
+                "approval_page",
+                {"pending": 1_000, "views": 20, "answers": 100, "pages": 50, "calls": 5_000},
+                {"pending": 100, "views": 3, "answers": 10, "pages": 5, "calls": 200},
+            ),
+        ),
+        rounds=3,
+    ),
     "import": Experiment((_time_runs("imports", 5),)),
     "pending": Experiment((Program("pending", {"calls": 10_000}, {"calls": 1_000}),), rounds=1),
     **{

@@ -30,6 +30,7 @@ PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
         ("core/", "bighub/"),
     ),
     ("nodes, edges and hooks of the graph", ("graph/", "middleware", "guard")),
+    ("the approval page, the inbox and workers", ("approvals/",)),
     ("the embedded engine: scores and training", ("local/scoring/", "local/trainer")),
     ("the embedded engine: requests, responses and storage", ("local/",)),
     ("SQL connections and transactions", ("sql_engines", "sqldb")),

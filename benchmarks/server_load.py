@@ -71,14 +71,21 @@ def run_server(database: Path, *options: str, keys: int = CONNECTIONS) -> Iterat
     """Run `bighub-langgraph serve` on a free local port, with this many API keys."""
     with Engine(f"sqlite:///{database}") as engine:
         api_keys = [create_key(engine, label=f"load {number}")["key"] for number in range(keys)]
+    options = ("--log-level", "warning", "--db", str(database), *options)
+    with run_command("serve", *options) as port:
+        yield Address("127.0.0.1", port, api_keys)
+
+
+@contextmanager
+def run_command(*arguments: str) -> Iterator[int]:
+    """Run a command of `bighub-langgraph` that serves, on a free local port."""
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        port = listener.getsockname()[1]
-    command = [sys.executable, "-c", _COMMAND, "serve", "--log-level", "warning"]
-    command += ["--db", str(database), "--port", str(port), *options]
+        port: int = listener.getsockname()[1]
+    command = [sys.executable, "-c", _COMMAND, *arguments, "--port", str(port)]
     with subprocess.Popen(command) as server:
         try:
             _wait_for_server(server, port)
-            yield Address("127.0.0.1", port, api_keys)
+            yield port
         finally:
             server.terminate()
 

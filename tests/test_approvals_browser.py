@@ -91,13 +91,6 @@ def sign_in(tab: Any) -> Any:
     return tab
 
 
-def wait_for_state(page: Page, key: str, state: State) -> None:
-    deadline = time.monotonic() + 30
-    while page.inbox.get(key).state is not state and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert page.inbox.get(key).state is state
-
-
 def test_an_approver_edits_and_approves_one_call_and_rejects_another(
     chromium: Any, page: Page
 ) -> None:
@@ -248,7 +241,8 @@ def test_the_keyboard_alone_is_enough(chromium: Any, page: Page) -> None:
         keys.press(key)
     tab.wait_for_selector("#approve:focus")
     keys.press("Enter")
-    wait_for_state(page, first.key, State.ALLOWED)
+    tab.get_by_role("heading", name="No answer is needed").wait_for()
+    assert page.inbox.get(first.key).state is State.ALLOWED
     tab.goto("/")
     for key in ("j", "j", "k", "r"):
         keys.press(key)
@@ -256,7 +250,8 @@ def test_the_keyboard_alone_is_enough(chromium: Any, page: Page) -> None:
     keys.type("no")
     keys.press("Tab")
     keys.press("Enter")
-    wait_for_state(page, second.key, State.BLOCKED)
+    tab.get_by_role("heading", name="No answer is needed").wait_for()
+    assert page.inbox.get(second.key).state is State.BLOCKED
     tab.goto("/")
     for key in ("j", "x", "j", "x", "a", "Enter"):  # both that remain, at once
         keys.press(key)

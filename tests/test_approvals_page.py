@@ -113,6 +113,21 @@ def test_pages_learn_of_a_change_by_one_number(journal: Journal) -> None:
         assert f'data-change="{change}"' not in ada.show("/").text
 
 
+def test_a_page_that_reloads_by_itself_never_takes_old_calls_for_the_newest(
+    journal: Journal,
+) -> None:
+    page = Page(journal)
+    with page.signed_in("ada") as ada:
+        for number in range(1, 4):
+            ada.show("/")
+            put_call(journal, number)
+            newest = f'data-change="{page.inbox.newest_change()}"'
+            reloaded = ada.client.get("/", headers={"x-bighub-reload": "1"}).text
+            all_shown = f'data-count="{number}"'
+            assert (all_shown in reloaded) == (newest in reloaded)
+            assert all_shown in ada.show("/").text
+
+
 def test_a_long_history_shows_the_newest_calls_first_and_more_on_request(journal: Journal) -> None:
     records = [put_call(journal, number, risk=0.9 - number / 200) for number in range(102)]
     with Page(journal).signed_in("ada") as ada:

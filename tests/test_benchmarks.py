@@ -17,6 +17,7 @@ from benchmarks.measuring import Measurement, compute_figure
 from benchmarks.page import REASONS, Result, reason_for, render_page
 from benchmarks.parts import PARTS, REST, part_of
 from benchmarks.targets import TARGETS, Basis, Limit, Target, p99
+from benchmarks.workers import approval_page
 from benchmarks.workers.profiler import locate, profile_threads, summarize_times
 
 CHECKOUT = Path(__file__).parents[1]
@@ -73,6 +74,10 @@ def test_every_target_has_a_name_of_its_own_an_alternative_and_an_experiment() -
         ("journal", {Limit(0.02, Basis.OURS), Limit(1.6)}),
         ("engine", {Limit(0.5, Basis.OURS), Limit(1.3), None}),
         ("server", {Limit(1_000, Basis.OURS, at_least=True), Limit(50, Basis.OURS)}),
+        (
+            "inbox",
+            {Limit(1_000, Basis.OURS), Limit(200, Basis.OURS), Limit(0.9, at_least=True)},
+        ),
         ("import", {Limit(20, Basis.EXCESS), Limit(0.4)}),
         ("memory", {Limit(1.0, Basis.EXCESS), None}),
     ],
@@ -232,7 +237,9 @@ def test_a_profile_names_packages_and_places_and_no_path_of_the_machine() -> Non
     assert not [place for place in places if place.startswith("/")]
 
 
-@pytest.mark.parametrize("folder", ["core", "bighub", "journal", "local", "graph", "openai"])
+@pytest.mark.parametrize(
+    "folder", ["core", "bighub", "journal", "local", "graph", "openai", "approvals"]
+)
 def test_every_module_that_may_appear_in_a_profile_belongs_to_a_part(folder: str) -> None:
     modules = [module for module in MODULES if module.startswith(f"{folder}/")]
     assert modules
@@ -312,6 +319,18 @@ def test_a_partial_run_without_output_directory_is_printed_and_not_written() -> 
     assert process.returncode == 0, process.stderr
     assert "| `journal-memory` |" in process.stdout
     assert _read_results() == before
+
+
+def test_the_program_of_the_approval_page_measures_each_of_its_series(tmp_path: Path) -> None:
+    for name in ("measured", "profiled"):
+        (tmp_path / name).mkdir()
+    sizes = {"pending": 4, "views": 1, "answers": 2, "pages": 2, "calls": 10}
+    samples = approval_page.measure(tmp_path / "measured", **sizes)
+    targets = [target for target in TARGETS if target.experiment == "inbox"]
+    assert set(samples) == {name for target in targets for name in (target.ours, target.theirs)}
+    assert all(samples.values())
+    profile = approval_page.profile_page(tmp_path / "profiled", **sizes)
+    assert "the approval page, the inbox and workers" in dict(profile["parts"])
 
 
 def _read_results() -> str | None:

@@ -1,10 +1,12 @@
 """The approval page: what waits, one call with its answers, and the history."""
 
 import asyncio
+import math
+import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -48,7 +50,10 @@ PAGE_SIZE = 100
 LARGEST = 1e9  # of a number in a filter
 METHOD_NOT_ALLOWED = 405
 SIGN_INS_PER_MINUTE = 10  # of an address, and for a name
-CHANGE_AGE = 1.0  # seconds for which the newest change number is used again
+# Seconds for which the newest change number is used again, and for pages that reload by themselves
+# also the calls that wait.
+CHANGE_AGE = 1.0
+RELOAD_HEADER = "X-Bighub-Reload"  # of a page that reloads by itself
 FILTERS = ("agent", "tool", "actor", "domain", "thread")
 _STATUS: dict[type[Exception], int] = {
     AlreadyAnswered: 409,
@@ -98,6 +103,14 @@ async def _show_outage(_: Request, __: Exception) -> Response:
     return Response(message, 503, media_type="text/plain")
 
 
+class _Waiting(NamedTuple):
+    """The calls that wait, when they were read, and the newest change number before that."""
+
+    cards: Sequence[ApprovalCard] = ()
+    change: int = 0
+    at: float = -math.inf
+
+
 class _Page:
     """What the endpoints share. Those that are no coroutines run in threads."""
 
@@ -108,6 +121,8 @@ class _Page:
         self._sign_ins = RateLimiter(SIGN_INS_PER_MINUTE)
         self._change = (0, 0.0)  # and when it was read
         self._reading = asyncio.Lock()
+        self._waiting: dict[str, _Waiting] = {}  # by the filters
+        self._listing = threading.Lock()
         self._templates = Environment(
             loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined
         )
@@ -306,19 +321,33 @@ class _Page:
         message: str = "",
         results: list[tuple[ApprovalCard, str]] | None = None,
     ) -> Response:
-        cards = self._inbox.list(**_filters(request), limit=10_000)
+        cards, change, _ = self._list_waiting(request)
         shown = min(_number(request, "show") or PAGE_SIZE, len(cards))
         return self._render(
             request,
             "inbox.html",
             status,
             user=user,
+            change=change,
             cards=cards[: int(shown)],
             total=len(cards),
             more=int(shown) + PAGE_SIZE,
             message=message,
             results=results or [],
         )
+
+    def _list_waiting(self, request: Request) -> _Waiting:
+        """Return the calls that wait; what many open pages ask for at a time is read once."""
+        filters = _filters(request)
+        key, is_reload = repr(filters), RELOAD_HEADER in request.headers
+        with self._listing:
+            change, now = self._inbox.newest_change(), time.monotonic()
+            waiting = self._waiting.get(key, _Waiting())
+            if now - waiting.at > CHANGE_AGE or not (is_reload or waiting.change == change):
+                waiting = _Waiting(self._inbox.list(**filters, limit=10_000), change, now)
+                recent = {k: v for k, v in self._waiting.items() if now - v.at <= CHANGE_AGE}
+                self._waiting = {**recent, key: waiting}
+            return waiting
 
     def _call_page(
         self,
@@ -347,9 +376,10 @@ class _Page:
     def _render(self, request: Request, name: str, status: int = 200, **values: Any) -> Response:
         visitor: Visitor | None = getattr(request.state, "visitor", None)
         values.setdefault("user", visitor.user if visitor else None)
+        if "change" not in values:
+            values["change"] = self._inbox.newest_change() if values["user"] else 0
         content = self._templates.get_template(name).render(
             **values,
-            change=self._inbox.newest_change() if values["user"] else 0,
             form_token=visitor.form_token if visitor else "",
             query=request.query_params,
             path=request.url.path,

@@ -40,8 +40,9 @@ function notice(text, href, words) {
 let changed = false; // something was typed into a form about this call
 
 async function refresh() {
-  const reply = await fetch(location.href, { headers: { Accept: "text/html" } });
-  if (!reply.ok) return false;
+  const headers = { Accept: "text/html", "X-Bighub-Reload": "1" };
+  const reply = await fetch(location.href, { headers });
+  if (!reply.ok) return;
   const next = new DOMParser().parseFromString(await reply.text(), "text/html");
   for (const old of document.querySelectorAll("[data-live]")) {
     const replacement = next.getElementById(old.id);
@@ -60,7 +61,8 @@ async function refresh() {
     replace(old, document.importNode(replacement, true));
   }
   document.title = next.title;
-  return true;
+  // What was read may be older than the newest change: then the next poll reads again.
+  body.dataset.change = next.body.dataset.change;
 }
 
 function replace(old, replacement) {
@@ -91,9 +93,7 @@ async function poll() {
       }
       const { change } = await reply.json();
       const isDue = String(change) !== body.dataset.change || ++polls % RELOAD === 0;
-      if (reply.ok && isDue && (await refresh())) {
-        body.dataset.change = change;
-      }
+      if (reply.ok && isDue) await refresh();
       if (reply.ok && byId("notice").dataset.lost) {
         byId("notice").hidden = true;
         delete byId("notice").dataset.lost;
