@@ -172,13 +172,13 @@ def prepare_answer(client: httpx.Client) -> Callable[[CallRecord], None]:
 def open_pages(port: int, cookies: dict[str, str], pages: int) -> Iterator[None]:
     """So many inboxes, open in another process."""
     spawned = multiprocessing.get_context("spawn")
-    opened, closed = spawned.Event(), spawned.Event()
-    arguments = (port, cookies, pages, opened, closed)
+    ready, closed = spawned.Event(), spawned.Event()
+    arguments = (port, cookies, pages, ready, closed)
     process = spawned.Process(target=_keep_pages_open, args=arguments)
     process.start()
-    while not opened.wait(0.1):
+    while not ready.wait(0.1):
         if not process.is_alive():
-            raise RuntimeError("the pages could not be opened")
+            raise RuntimeError("the pages could not be loaded")
     yield
     closed.set()
     process.join()
@@ -187,13 +187,13 @@ def open_pages(port: int, cookies: dict[str, str], pages: int) -> Iterator[None]
 
 
 def _keep_pages_open(
-    port: int, cookies: dict[str, str], pages: int, opened: Event, closed: Event
+    port: int, cookies: dict[str, str], pages: int, ready: Event, closed: Event
 ) -> None:
-    asyncio.run(_follow_changes(f"http://127.0.0.1:{port}", cookies, pages, opened, closed))
+    asyncio.run(_follow_changes(f"http://127.0.0.1:{port}", cookies, pages, ready, closed))
 
 
 async def _follow_changes(
-    url: str, cookies: dict[str, str], pages: int, opened: Event, closed: Event
+    url: str, cookies: dict[str, str], pages: int, ready: Event, closed: Event
 ) -> None:
     polled = 0
 
@@ -209,7 +209,7 @@ async def _follow_changes(
                 shown = _find(r'data-change="(\d+)"', page)
             polled += 1
             if polled == pages:
-                opened.set()
+                ready.set()
             await asyncio.sleep(POLL_SECONDS)
 
     limits = httpx.Limits(max_connections=pages)

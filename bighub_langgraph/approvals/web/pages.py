@@ -1,12 +1,10 @@
 """The approval page: what waits, one call with its answers, and the history."""
 
 import asyncio
-import math
-import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -41,20 +39,16 @@ from bighub_langgraph.approvals.web.visitors import (
     Visitor,
     Visitors,
 )
+from bighub_langgraph.approvals.web.waiting_calls import WaitingCalls, read_filters, read_number
 from bighub_langgraph.core.approval_answers import InvalidApprovalResponse
 from bighub_langgraph.core.errors import JournalError
 from bighub_langgraph.core.models import Answer, State
 from bighub_langgraph.local.server.auth_and_rate_limits import RateLimiter
 
 PAGE_SIZE = 100
-LARGEST = 1e9  # of a number in a filter
 METHOD_NOT_ALLOWED = 405
 SIGN_INS_PER_MINUTE = 10  # of an address, and for a name
-# Seconds for which the newest change number is used again, and for pages that reload by themselves
-# also the calls that wait.
-CHANGE_AGE = 1.0
-RELOAD_HEADER = "X-Bighub-Reload"  # of a page that reloads by itself
-FILTERS = ("agent", "tool", "actor", "domain", "thread")
+CHANGE_AGE = 1.0  # seconds for which the newest change number is used again
 _STATUS: dict[type[Exception], int] = {
     AlreadyAnswered: 409,
     ApprovalNotFound: 404,
@@ -103,14 +97,6 @@ async def _show_outage(_: Request, __: Exception) -> Response:
     return Response(message, 503, media_type="text/plain")
 
 
-class _Waiting(NamedTuple):
-    """The calls that wait, when they were read, and the newest change number before that."""
-
-    cards: Sequence[ApprovalCard] = ()
-    change: int = 0
-    at: float = -math.inf
-
-
 class _Page:
     """What the endpoints share. Those that are no coroutines run in threads."""
 
@@ -121,8 +107,7 @@ class _Page:
         self._sign_ins = RateLimiter(SIGN_INS_PER_MINUTE)
         self._change = (0, 0.0)  # and when it was read
         self._reading = asyncio.Lock()
-        self._waiting: dict[str, _Waiting] = {}  # by the filters
-        self._listing = threading.Lock()
+        self._waiting = WaitingCalls(inbox)
         self._templates = Environment(
             loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined
         )
@@ -154,8 +139,8 @@ class _Page:
         """Show all calls, also those that wait for nobody."""
         state = request.query_params.get("state", "")
         states = [State(state)] if state in set(State) else list(State)
-        limit = int(_number(request, "show") or PAGE_SIZE)
-        filters = {**_filters(request), "states": states, "newest_first": True}
+        limit = int(read_number(request, "show") or PAGE_SIZE)
+        filters = {**read_filters(request), "states": states, "newest_first": True}
         cards = self._inbox.list(**filters, limit=limit + 1)
         return self._render(
             request,
@@ -321,8 +306,8 @@ class _Page:
         message: str = "",
         results: list[tuple[ApprovalCard, str]] | None = None,
     ) -> Response:
-        cards, change, _ = self._list_waiting(request)
-        shown = min(_number(request, "show") or PAGE_SIZE, len(cards))
+        cards, change = self._waiting.read(request)
+        shown = min(read_number(request, "show") or PAGE_SIZE, len(cards))
         return self._render(
             request,
             "inbox.html",
@@ -335,19 +320,6 @@ class _Page:
             message=message,
             results=results or [],
         )
-
-    def _list_waiting(self, request: Request) -> _Waiting:
-        """Return the calls that wait; what many open pages ask for at a time is read once."""
-        filters = _filters(request)
-        key, is_reload = repr(filters), RELOAD_HEADER in request.headers
-        with self._listing:
-            change, now = self._inbox.newest_change(), time.monotonic()
-            waiting = self._waiting.get(key, _Waiting())
-            if now - waiting.at > CHANGE_AGE or not (is_reload or waiting.change == change):
-                waiting = _Waiting(self._inbox.list(**filters, limit=10_000), change, now)
-                recent = {k: v for k, v in self._waiting.items() if now - v.at <= CHANGE_AGE}
-                self._waiting = {**recent, key: waiting}
-            return waiting
 
     def _call_page(
         self,
@@ -401,21 +373,3 @@ def _next_page(request: Request) -> str:
     if request.method != "GET" and not request.url.path.startswith("/calls/"):
         return "/"
     return f"{request.url.path}?{request.url.query}".removesuffix("?")
-
-
-def _filters(request: Request) -> dict[str, Any]:
-    query = request.query_params
-    filters: dict[str, Any] = {name: query[name] for name in FILTERS if query.get(name)}
-    if risk := _number(request, "min_risk"):
-        filters["min_risk"] = risk
-    if minutes := _number(request, "minutes"):
-        filters["longer_than"] = minutes * 60
-    return filters
-
-
-def _number(request: Request, name: str) -> float | None:
-    try:
-        number = float(request.query_params.get(name, ""))
-    except ValueError:
-        return None
-    return number if 0 < number < LARGEST else None
