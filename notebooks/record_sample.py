@@ -2,8 +2,7 @@
 
     python notebooks/record_sample.py notebooks/support_desk_runs.jsonl
 
-A scripted model replaces the LLM, and the late outcomes are part of the script: the sample shows
-how recordings look and lets the notebook run; it measures nothing.
+A scripted model replaces the LLM, and the customers are simulated.
 """
 
 import json
@@ -28,10 +27,13 @@ from bighub_langgraph.cli.demo.world import create_world
 DAYS = 2
 
 
-def record_runs() -> list[dict[str, Any]]:
-    """The first requests of the demo's world with the calls they led to and their outcomes."""
+def record_runs(days: int = DAYS) -> list[dict[str, Any]]:
+    """Record the requests of some days of the demo's world, with the calls they led to.
+
+    Every call is approved, so each one has an outcome.
+    """
     runs: list[dict[str, Any]] = []
-    world = create_world(seed=0, days=DAYS)
+    world = create_world(seed=0, days=days)
     policies, tools = create_policies(world.shop), create_tools(world.shop)
     respond = partial(decide_each, SimulatedPerson(None, approves_all=True))
     with BighubGuard(bighub="local", domain="shop", tools=policies) as guard:

@@ -1,7 +1,7 @@
 """Runs notebooks from a clean kernel and stores their outputs.
 
-python -m tests.refresh_notebooks               # all of them
-BIGHUB_RUNS=RUNS.jsonl python -m tests.refresh_notebooks 04
+python -m tests.refresh_notebooks       # all of them
+python -m tests.refresh_notebooks 04
 """
 
 import os
@@ -21,8 +21,7 @@ KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 def main() -> None:
     """Run the notebooks whose names begin with an argument, or all."""
     prefixes = tuple(sys.argv[1:]) or ("",)
-    if runs := os.environ.get("BIGHUB_RUNS"):
-        os.environ["BIGHUB_RUNS"] = str(Path(runs).resolve())
+    os.environ.pop("BIGHUB_RUNS", None)
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         if path.name.startswith(prefixes):
             refresh(path)

@@ -24,8 +24,6 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LONG = ("05_", "06_")
 ALL = os.environ.get("BIGHUB_NOTEBOOKS") == "all"
 LONGEST = 180
-# Its stored outputs are of runs that are not in this repository.
-OTHER_INPUT = "04_"
 
 notebooks = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -39,16 +37,14 @@ def test_a_notebook_runs_and_prints_its_stored_outputs(
     if path.name.startswith("06_"):
         monkeypatch.setenv("BIGHUB_TEST_POSTGRES", request.getfixturevalue("notebook_database"))
     monkeypatch.delenv("BIGHUB_RUNS", raising=False)
-    for other in path.parent.glob("*.jsonl"):
-        shutil.copy(other, tmp_path)
+    shutil.copy(path.parent / "record_sample.py", tmp_path)
     stored = nbformat.read(path, as_version=4)
     executed = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(tmp_path)}}
     nbclient.NotebookClient(
         executed, timeout=LONGEST, kernel_name="python3", resources=resources
     ).execute()
-    if not path.name.startswith(OTHER_INPUT):
-        assert cell_outputs(executed) == cell_outputs(stored)
+    assert cell_outputs(executed) == cell_outputs(stored)
 
 
 @pytest.fixture
