@@ -227,14 +227,14 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         if message is None or not calls:
             await host.wait_for_delivery()
             return None
+        open_ids = {call.call_id for call in calls}
         plan = stored = read_plan(state)
-        if not plan or not covers(plan, message, calls):
+        if not plan or not covers(plan, message, open_ids):
             # Another middleware changed the model's calls: they are evaluated again.
             plan = await self._plan_turn(message, answered_ids, None, host)
             if stored:
                 reason = CHANGED if stored["turn"] == message.id else ANSWERED_ELSEWHERE
                 await _cancel_open_calls(stored, reason, host.ports, keep=plan)
-        open_ids = {call.call_id for call in calls}
         pending = [
             call for call in plan["calls"] if call["next"] == "ask" and call["id"] in open_ids
         ]

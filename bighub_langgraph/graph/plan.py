@@ -134,15 +134,13 @@ def question_plan(call: ToolCall, key: str, settings: GuardSettings) -> Plan:
     return new_plan(TurnId(call.thread, call.turn), settings, [plan_call(call, key, "ask")])
 
 
-def covers(plan: Plan, message: AIMessage, calls: Sequence[ToolCall]) -> bool:
-    """Whether a plan is about exactly these calls of a message."""
-    current = {call.call_id: call for call in calls}
+def covers(plan: Plan, message: AIMessage, open_ids: Collection[str]) -> bool:
+    """Whether a plan is about a message, and about these calls of it as they are now."""
+    current = current_calls(plan, [message])
     covered_ids = {
-        call["id"]
-        for call in plan["calls"]
-        if call["id"] in current and ("error" in call or is_current(call, current))
+        call["id"] for call in plan["calls"] if "error" in call or is_current(call, current)
     }
-    return plan["turn"] == message.id and covered_ids == current.keys()
+    return plan["turn"] == message.id and covered_ids.issuperset(open_ids)
 
 
 def is_stale(plan: Plan, messages: Sequence[BaseMessage]) -> bool:
