@@ -161,7 +161,7 @@ def test_no_answer_at_the_terminal_is_no_approval() -> None:
 def test_a_second_run_over_the_same_database_starts_with_what_the_first_learned(
     tmp_path: Path,
 ) -> None:
-    options = ("--approve", "yes", "--days", "5", "--db", tmp_path / "demo.db")
+    options = ("--approve", "yes", "--days", "6", "--db", tmp_path / "demo.db")
     first, second = demo_json(*options), demo_json(*options)
     assert second["total"]["approvals"] < first["total"]["approvals"]
 
