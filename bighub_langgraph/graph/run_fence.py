@@ -131,8 +131,9 @@ class _Fence:
                 await self._claim_step(checkpoint.parent_config, place)
 
     async def _claim_step(self, parent: RunnableConfig, place: RunnableConfig) -> None:
-        _, namespace, checkpoint = place["configurable"].values()
-        key = _key(self._thread, namespace, parent["configurable"]["checkpoint_id"])
+        checkpoint = place["configurable"]["checkpoint_id"]
+        parent_id = parent["configurable"]["checkpoint_id"]
+        key = _key(self._thread, place["configurable"]["checkpoint_ns"], parent_id)
         result = {"next": checkpoint}
         deadline = self._ports.monotonic() + STORE_TIMEOUT
         while other := await self._take(key, checkpoint, result):
