@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from bighub_langgraph.core.ports import Claim
 from bighub_langgraph.journal import schema
+from bighub_langgraph.journal.row_mapping import name_row
 from bighub_langgraph.sqldb import Database, execute, fetch_rows
 
 
@@ -31,8 +32,7 @@ def take_claim(
                 return Claim(owner)
             rows = fetch_rows(db, schema.SELECT_CLAIM, key=key)
         for row in rows:
-            result = row["result"]
-            claim = Claim(row["owner"], None if result is None else json.loads(result))
+            claim = _claim_from_row(row)
             if claim.result is not None or not is_dead(claim.owner):
                 return claim
             end_claim(database, key, claim.owner, durable=durable)
@@ -53,3 +53,11 @@ def end_claim(
         else:
             values = {"result": json.dumps(result), "at": database.now()}
             execute(db, schema.FINISH_CLAIM, key=key, owner=owner, **values)
+
+
+def _claim_from_row(row: Mapping[str, Any]) -> Claim:
+    result = row["result"]
+    if result is None:
+        return Claim(row["owner"], None)
+    with name_row(f"claim {row['key']}", "bighub_claims"):
+        return Claim(row["owner"], dict(json.loads(result)))
