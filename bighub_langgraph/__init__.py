@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
+# The public names, and the modules that define them: each is imported on first use.
 _HOMES = {
     "AdapterConfigurationError": "openai.errors",
     "ApprovalPolicy": "core.policy",
@@ -44,40 +45,7 @@ _HOMES = {
     "tools_node": "graph.tool_node",
 }
 
-__all__ = [
-    "AdapterConfigurationError",
-    "ApprovalPolicy",
-    "AsyncBighubOpenAI",
-    "AsyncGuardedOpenAI",
-    "AsyncLocalBighub",
-    "BighubGuard",
-    "BighubMiddleware",
-    "BighubOpenAI",
-    "EmailNotifier",
-    "GuardedOpenAI",
-    "GuardedToolResult",
-    "Journal",
-    "LocalBighub",
-    "Notifications",
-    "ProviderResponseError",
-    "RunResult",
-    "RunState",
-    "SlackNotifier",
-    "Telemetry",
-    "ToolExecutionEvent",
-    "ToolPolicy",
-    "ToolResult",
-    "WebhookNotifier",
-    "add_guard",
-    "approval_node",
-    "create_guarded_agent",
-    "current_call",
-    "evaluate_node",
-    "model_node",
-    "outcome_node",
-    "route_by_recommendation",
-    "tools_node",
-]
+__all__ = sorted(_HOMES)  # noqa: PLE0605 - type checkers read the imports below
 
 if TYPE_CHECKING:
     from bighub_langgraph.approvals.notifications import Notifications as Notifications
@@ -132,19 +100,19 @@ def __getattr__(name: str) -> Any:
     except ImportError as error:
         if name not in _EXTRAS:
             raise
-        value = _missing(name, error)
+        value = _build_placeholder(name, error)
     globals()[name] = value
     return value
 
 
-def _missing(name: str, error: ImportError) -> Any:
+def _build_placeholder(name: str, error: ImportError) -> Any:
     """A class in the place of one whose extra is missing, which says so when it is used.
 
     With it `import *` and `help` work without the extras.
     """
     message = _EXTRAS[name]
 
-    class Missing(type):
+    class Placeholder(type):
         def __call__(cls, *_: Any, **__: Any) -> Any:
             raise ImportError(message) from error
 
@@ -152,7 +120,7 @@ def _missing(name: str, error: ImportError) -> Any:
         raise ImportError(message) from error
 
     body = {"__doc__": message, "__module__": __name__, "__init_subclass__": refuse_subclass}
-    return Missing(name, (), body)
+    return Placeholder(name, (), body)
 
 
 def __dir__() -> list[str]:

@@ -8,14 +8,14 @@ from time import monotonic
 
 
 @dataclass(frozen=True, slots=True)
-class Closed:
+class ClosedCircuit:
     """Requests are sent; the last `failures` of them failed."""
 
     failures: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Open:
+class OpenCircuit:
     """No request is sent, but for one that tests the service once `is_testing`."""
 
     since: float
@@ -37,12 +37,12 @@ class CircuitBreaker(ABC):
         self.max_failures, self.reset_seconds = max_failures, reset_seconds
         self._clock = clock
         self._lock = threading.Lock()
-        self._circuit: Closed | Open = Closed()
+        self._circuit: ClosedCircuit | OpenCircuit = ClosedCircuit()
 
     @property
     def is_open(self) -> bool:
         """Whether no request is sent, but for one that tests the service."""
-        return isinstance(self._circuit, Open)
+        return isinstance(self._circuit, OpenCircuit)
 
     @abstractmethod
     def counts(self, error: BaseException) -> bool:
@@ -56,24 +56,26 @@ class CircuitBreaker(ABC):
         if not self.max_failures:
             return
         with self._lock:
-            if isinstance(self._circuit, Closed):
+            if isinstance(self._circuit, ClosedCircuit):
                 return
             since, is_testing = self._circuit.since, self._circuit.is_testing
             if is_testing or self._clock() - since < self.reset_seconds:
                 raise self.make_error()
-            self._circuit = Open(since, is_testing=True)
+            self._circuit = OpenCircuit(since, is_testing=True)
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if not self.max_failures:
             return
         with self._lock:
             match self._circuit:
-                case Open(since, True) if error and not isinstance(error, Exception):
-                    self._circuit = Open(since)  # cancelled: says nothing about the service
-                case Closed(failures) if error and self.counts(error):
+                case OpenCircuit(since, True) if error and not isinstance(error, Exception):
+                    self._circuit = OpenCircuit(since)  # cancelled: says nothing about the service
+                case ClosedCircuit(failures) if error and self.counts(error):
                     is_open = self.max_failures <= failures + 1
-                    self._circuit = Open(self._clock()) if is_open else Closed(failures + 1)
-                case Open() if error and self.counts(error):
-                    self._circuit = Open(self._clock())
+                    self._circuit = (
+                        OpenCircuit(self._clock()) if is_open else ClosedCircuit(failures + 1)
+                    )
+                case OpenCircuit() if error and self.counts(error):
+                    self._circuit = OpenCircuit(self._clock())
                 case _ if error is None or isinstance(error, Exception):
-                    self._circuit = Closed()
+                    self._circuit = ClosedCircuit()

@@ -140,7 +140,7 @@ def _loop_of(_: int) -> BackgroundLoop:
 # -- forks -----------------------------------------------------------------------------------------
 
 _locks: WeakSet[threading.Lock] = WeakSet()
-_acquired: list[threading.Lock] = []
+_acquired_locks: list[threading.Lock] = []
 _registry_lock = threading.Lock()
 
 
@@ -162,15 +162,15 @@ def _acquire_before_fork() -> None:
 
 def _acquire_all(locks: list[threading.Lock]) -> None:
     # In one call of C code: a signal handler that raises behind `acquire` would leak the lock.
-    _acquired.extend(compress(locks, map(_ACQUIRE, locks)))
+    _acquired_locks.extend(compress(locks, map(_ACQUIRE, locks)))
 
 
 _ACQUIRE = methodcaller("acquire", timeout=FORK_TIMEOUT)
 
 
 def _release_after_fork() -> None:
-    locks = _acquired[::-1]
-    _acquired.clear()
+    locks = _acquired_locks[::-1]
+    _acquired_locks.clear()
     for lock in locks:
         lock.release()
 

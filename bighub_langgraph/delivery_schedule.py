@@ -27,13 +27,13 @@ class DeliverySchedule:
     """
 
     def __init__(self) -> None:
-        self.changed = threading.Condition()
+        self.condition = threading.Condition()
         self.turns: deque[str | None] = deque()  # waiting, or being delivered
-        self.closed = False
+        self.is_closed = False
         self._close_deadline: float | None = None
         self.is_used = False
         self._refused_until = self._sweep_at = 0.0
-        self._logged: type[EngineError] | None = None
+        self._logged_error: type[EngineError] | None = None
         self._fallback_at: float | None = None
         self._retry_at: float | None = None
         self._failures = 0
@@ -46,20 +46,20 @@ class DeliverySchedule:
 
     def add_turn(self, turn: str | None) -> None:
         """Deliver a turn's reports, or all with None, as soon as possible."""
-        with self.changed:
+        with self.condition:
             self.is_used = True
             self.turns.append(turn)
 
     def finish_turns(self, count: int) -> None:
         """Remove turns that were delivered."""
-        with self.changed:
+        with self.condition:
             for _ in range(count):
                 self.turns.popleft()
-            self.changed.notify_all()
+            self.condition.notify_all()
 
     def set_fallback(self) -> None:
         """Deliver everything in a moment, unless that is planned already."""
-        with self.changed:
+        with self.condition:
             self.is_used = True
             now = time.monotonic()
             if self._fallback_at is None or self._fallback_at < now:
@@ -67,7 +67,7 @@ class DeliverySchedule:
 
     def take_sweep(self) -> bool:
         """Return whether overdue calls are to be ended now: at most once a minute."""
-        with self.changed:
+        with self.condition:
             is_due = time.monotonic() >= self._sweep_at
             if is_due:
                 self._sweep_at = time.monotonic() + SWEEP_INTERVAL
@@ -81,11 +81,11 @@ class DeliverySchedule:
     def log_error(self, delivery: Delivery, remaining: int) -> None:
         """Log why reports stay in the outbox, once until some are delivered again."""
         kind = None if delivery.error is None else type(delivery.error)
-        if delivery.delivered:
-            self._logged = None
-        if kind is None or kind is self._logged:
+        if delivery.delivered_count:
+            self._logged_error = None
+        if kind is None or kind is self._logged_error:
             return
-        self._logged = kind
+        self._logged_error = kind
         if kind is EngineAuthError:
             log.error(
                 "BIGHUB refused the key, so delivery has stopped; %d reports stay in the outbox "
@@ -106,21 +106,21 @@ class DeliverySchedule:
         A turn delivers its own reports only, so that it does not count as a retry; but where
         something is delivered, BIGHUB can be reached.
         """
-        with self.changed:
+        with self.condition:
             self.is_used = True
             self.log_error(delivery, remaining)
             now = time.monotonic()
             if isinstance(delivery.error, EngineAuthError):
                 self._retry_at = self._refused_until = now + LONGEST_DELAY
                 return
-            if delivery.delivered:
+            if delivery.delivered_count:
                 self._refused_until = 0.0
             was_retry = turn is None and self._retry_at is not None and self._retry_at <= now
             if not remaining:
                 self._retry_at, self._failures = None, 0
                 return
             self._failures = (
-                0 if delivery.delivered else min(self._failures + was_retry, MAX_FAILURES)
+                0 if delivery.delivered_count else min(self._failures + was_retry, MAX_FAILURES)
             )
             retry_at = now + retry_delay(self._failures)
             if self._retry_at is not None and not was_retry:
@@ -134,7 +134,7 @@ class DeliverySchedule:
 
     def take_due(self) -> bool:
         """Return whether everything is to be delivered now."""
-        with self.changed:
+        with self.condition:
             is_due = self.delay() == 0.0
             if is_due:
                 self._fallback_at = None

@@ -71,13 +71,13 @@ class DeliveryWorker:
         elif self.on_loop:
             task = asyncio.get_running_loop().create_task(self._deliver_on_loop(turn))
             self._tasks[task] = asyncio.current_task()
-            task.add_done_callback(lambda done: self._tasks.pop(done, None))
+            task.add_done_callback(lambda task: self._tasks.pop(task, None))
         else:
             self.deliver(turn)
 
     def schedule(self) -> None:
         """Schedule a fallback delivery in case no later step of the run starts one."""
-        if self._schedule.closed:
+        if self._schedule.is_closed:
             self.deliver()
         else:
             self._schedule.set_fallback()
@@ -94,8 +94,8 @@ class DeliveryWorker:
 
     def wait(self, timeout: float) -> bool:
         """Wait until the turns so far are delivered or postponed, at most `timeout` seconds."""
-        with self._schedule.changed:
-            return self._schedule.changed.wait_for(lambda: not self._schedule.turns, timeout)
+        with self._schedule.condition:
+            return self._schedule.condition.wait_for(lambda: not self._schedule.turns, timeout)
 
     async def wait_async(self, timeout: float, *, own: bool = False) -> bool:  # noqa: ASYNC109 - the promise is the bound
         """Wait like `wait`, for a coroutine; with `own` only for what its own task started."""
@@ -108,8 +108,8 @@ class DeliveryWorker:
             if not task.done() and (starter is current or not own) and task.get_loop() is loop
         ]
         if tasks:
-            _, unfinished = await asyncio.wait(tasks, timeout=timeout)
-            return not unfinished
+            _, unfinished_tasks = await asyncio.wait(tasks, timeout=timeout)
+            return not unfinished_tasks
         return not self._schedule.turns or await asyncio.to_thread(self.wait, timeout)
 
     def flush(self, timeout: float | None = None) -> int:
@@ -143,11 +143,11 @@ class DeliveryWorker:
 
     def close(self) -> None:
         """Deliver pending reports for a few seconds, and log how many are lost."""
-        with self._schedule.changed:
-            if self._schedule.closed:
+        with self._schedule.condition:
+            if self._schedule.is_closed:
                 return
-            self._schedule.closed = True
-            self._schedule.changed.notify_all()
+            self._schedule.is_closed = True
+            self._schedule.condition.notify_all()
             thread = self._thread
         self.wait(self._schedule.remaining_to_close(AT_EXIT))
         if thread is not None and thread is not threading.current_thread():
@@ -190,11 +190,11 @@ class DeliveryWorker:
 
     async def _deliver_in_process(self, turn: str | None) -> bool:
         journal = self._ports.journal
-        if not (journal.blocking or journal.pending_count()):
+        if not (journal.is_blocking or journal.pending_count()):
             return True
         never_blocks = (
             self._async_ports.engine.in_process
-            and not journal.blocking
+            and not journal.is_blocking
             and not detects_blocking_calls()
         )
         if self.on_loop or never_blocks:
@@ -204,7 +204,7 @@ class DeliveryWorker:
 
     def _plan_retry(self, *, on_loop: bool = False) -> None:
         """Deliver the remaining reports when it is time, even if no other turn comes."""
-        if self._schedule.closed:
+        if self._schedule.is_closed:
             return
         if on_loop:
             self._set_timer(asyncio.get_running_loop())
@@ -214,8 +214,8 @@ class DeliveryWorker:
     # The thread.
 
     def _start_thread(self) -> None:
-        with self._schedule.changed:
-            self._schedule.changed.notify_all()
+        with self._schedule.condition:
+            self._schedule.condition.notify_all()
             if self._thread is not None and self._thread.is_alive():
                 return
             thread = threading.Thread(target=self._run_thread, name="bighub-delivery", daemon=True)
@@ -227,12 +227,12 @@ class DeliveryWorker:
         """Deliver what is due, until nothing has been for a while."""
         schedule = self._schedule
         while True:
-            with schedule.changed:
-                if not schedule.turns and not schedule.closed:
+            with schedule.condition:
+                if not schedule.turns and not schedule.is_closed:
                     delay = schedule.delay()
-                    schedule.changed.wait(IDLE if delay is None else delay)
+                    schedule.condition.wait(IDLE if delay is None else delay)
                 turns = list(schedule.turns)
-                if not turns and (schedule.closed or schedule.delay() is None):
+                if not turns and (schedule.is_closed or schedule.delay() is None):
                     self._thread = None  # under the lock: `_start_thread` sees it
                     return
             for turn in dict.fromkeys(turns):
@@ -257,16 +257,16 @@ class DeliveryWorker:
     def _run_timer(self) -> None:
         # Not among the tasks of turns: a run does not wait at its end until an outage is over.
         loop = asyncio.get_running_loop()
-        if self._schedule.take_due() and not self._schedule.closed:
+        if self._schedule.take_due() and not self._schedule.is_closed:
             self._retry = loop.create_task(self._deliver_on_loop(None))
-        elif not self._schedule.closed:
+        elif not self._schedule.is_closed:
             self._set_timer(loop)
 
 
 def _deliver_rest(ports: Ports, schedule: DeliverySchedule) -> None:
     """Deliver pending reports for a few seconds, unless BIGHUB has refused the key."""
     is_exit = not threading.main_thread().is_alive()
-    if schedule.is_key_refused or not (schedule.is_used or schedule.closed or is_exit):
+    if schedule.is_key_refused or not (schedule.is_used or schedule.is_closed or is_exit):
         return
     journal = ports.journal
     try:
@@ -302,14 +302,14 @@ def _deliver_for(ports: Ports, seconds: float) -> Delivery:
 
 async def _deliver_until(ports: Ports, deadline: float) -> Delivery:
     """Deliver, once at least, until nothing is pending, the key is refused or the time is over."""
-    delivered = 0
+    count = 0
     while True:
         delivery = await deliver_reports(ports, early=True)
-        delivered += delivery.delivered
-        if delivery.delivered:
+        count += delivery.delivered_count
+        if delivery.delivered_count:
             continue  # once more, so that the journal deletes what was acknowledged
         pending: int = await ports.call(ports.journal.pending_count)
         remaining = deadline - time.monotonic()
         if not pending or remaining <= 0 or isinstance(delivery.error, EngineAuthError):
-            return Delivery(delivered, delivery.error)
+            return Delivery(count, delivery.error)
         await ports.sleep(min(FLUSH_PAUSE, remaining))

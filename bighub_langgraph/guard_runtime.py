@@ -80,18 +80,13 @@ class GuardRuntime:
             schedule_notification=schedule_notification,
             telemetry=telemetry,
         )
-        async_ports = Ports(
+        async_ports = replace(
+            ports,
             engine=clients.build_async_engine(retries),
-            journal=journal,
-            reporting=reporting,
-            call=call_in_thread if journal.blocking else call_inline,
+            call=call_in_thread if journal.is_blocking else call_inline,
             gather=gather_in_tasks,
             wait_for=_await,
-            clock=clock,
-            monotonic=time.monotonic,
             sleep=asyncio.sleep,
-            schedule_notification=schedule_notification,
-            telemetry=telemetry,
         )
         return cls._with_delivery(settings, clients, ports, async_ports, on_decision)
 

@@ -228,20 +228,22 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
             await host.wait_for_delivery()
             return None
         open_ids = {call.call_id for call in calls}
-        plan = stored = read_plan(state)
+        plan = stored_plan = read_plan(state)
         if not plan or not covers(plan, message, open_ids):
             # Another middleware changed the model's calls: they are evaluated again.
             plan = await self._plan_turn(message, answered_ids, None, host)
-            if stored:
-                reason = CHANGED if stored["turn"] == message.id else ANSWERED_ELSEWHERE
-                await _cancel_open_calls(stored, reason, host.ports, keep=plan)
+            if stored_plan:
+                reason = CHANGED if stored_plan["turn"] == message.id else ANSWERED_ELSEWHERE
+                await _cancel_open_calls(stored_plan, reason, host.ports, keep=plan)
         pending = [
             call for call in plan["calls"] if call["next"] == "ask" and call["id"] in open_ids
         ]
         if pending and not plan["per_call"]:
             plan = await self._ask_person(plan, pending, host)
         answers = await _answer_open_calls(plan, open_ids, host.ports)
-        if not answers and plan is stored:  # as usual: every call runs, as the stored plan says
+        if (
+            not answers and plan is stored_plan
+        ):  # as usual: every call runs, as the stored plan says
             return None
         update = {"messages": answers, CHANNEL: plan}
         # The agent ends behind a message whose calls LangChain could not parse, unlike the guard.

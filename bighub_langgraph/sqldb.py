@@ -49,8 +49,8 @@ Columns = tuple[str, ...] | None
 def fetch_rows(connection: sa.Connection, sql: str, **values: Any) -> list[dict[str, Any]]:
     """Return the rows of a query. A list among the values expands for `IN`."""
     if lists := [name for name, value in values.items() if isinstance(value, list)]:
-        expanding: list[Any] = [sa.bindparam(name, expanding=True) for name in lists]
-        query = sa.text(_with_clock(sql, connection.dialect)).bindparams(*expanding)
+        list_parameters: list[Any] = [sa.bindparam(name, expanding=True) for name in lists]
+        query = sa.text(_with_clock(sql, connection.dialect)).bindparams(*list_parameters)
         return [dict(row) for row in connection.execute(query, values).mappings()]
     cursor = run_statement(connection, sql, values)
     names = [column[0] for column in cursor.description]
@@ -97,12 +97,14 @@ def _compile(
 ) -> tuple[str, Callable[[Mapping[str, Any]], Any]]:
     """Return a statement in the driver's style, and a function that arranges its values."""
     clause = sa.text(_with_clock(statement, dialect)) if isinstance(statement, str) else statement
-    compiled = clause.compile(dialect=dialect, column_keys=columns)
-    constants = {name: value for name, value in compiled.params.items() if value is not None}
-    names = compiled.positiontup
+    compiled_clause = clause.compile(dialect=dialect, column_keys=columns)
+    constants = {name: value for name, value in compiled_clause.params.items() if value is not None}
+    names = compiled_clause.positiontup
     if names is None:  # this driver takes values by name
-        return str(compiled), lambda values: {**constants, **values}
-    return str(compiled), lambda values: list(map({**constants, **values}.__getitem__, names))
+        return str(compiled_clause), lambda values: {**constants, **values}
+    return str(compiled_clause), lambda values: list(
+        map({**constants, **values}.__getitem__, names)
+    )
 
 
 # -- databases -------------------------------------------------------------------------------------
@@ -131,7 +133,7 @@ class Database:
         self._label = f"{label} {self.name}"
         self._error = error
         self._clock = clock
-        self._closed = False
+        self._is_closed = False
         # One writer, and one reader beside it: SQLite's own locks must be free in a forked child.
         self._writer, self._reader = fork_safe_lock(), fork_safe_lock()
         self._open = threading.local()  # the connection of this thread's transaction
@@ -213,7 +215,7 @@ class Database:
             driver.execute("PRAGMA synchronous=FULL")
 
     @contextmanager
-    def reading(self) -> Iterator[sa.Connection]:
+    def read_connection(self) -> Iterator[sa.Connection]:
         """A connection to read from. On an SQLite file it does not wait for a writer."""
         if self.in_memory or getattr(self._open, "connection", None) is not None:
             with self.transaction() as connection:
@@ -227,7 +229,7 @@ class Database:
 
     def fetch_rows(self, sql: str, **values: Any) -> list[dict[str, Any]]:
         """Return the rows of a query that belongs to no transaction."""
-        with self.reading() as connection:
+        with self.read_connection() as connection:
             return fetch_rows(connection, sql, **values)
 
     def migrate(self, component: str, metadata: sa.MetaData, steps: "Sequence[Step]" = ()) -> int:
@@ -262,12 +264,12 @@ class Database:
 
         A database in memory ends, once no thread uses it; any other can still be used.
         """
-        self._closed = True
+        self._is_closed = True
         self._dispose()
 
     @contextmanager
     def _checkout(self) -> Iterator[sa.Connection]:
-        if self._closed and self.in_memory:
+        if self._is_closed and self.in_memory:
             raise OSError("it is closed")
         if self._file is not None and _identify(self._file) != self._file_id:
             raise OSError("its file was deleted or replaced while it was open; start again")
@@ -275,22 +277,22 @@ class Database:
             try:
                 yield connection
             finally:
-                if self._closed:
+                if self._is_closed:
                     connection.invalidate()  # its pool is gone: nothing else would close it
 
     @contextmanager
     def _take(self, lock: threading.Lock) -> Iterator[None]:
         """Let one thread at a time use SQLite, which is fairer than SQLite's retries."""
-        acquired: list[bool] = []
+        attempts: list[bool] = []
         try:
             # In one call: a signal's handler that raises behind `acquire` would leave it locked.
             if self.sqlite:
-                acquired.extend(map(lock.acquire, [True], [BUSY_TIMEOUT]))
-            if acquired == [False]:
+                attempts.extend(map(lock.acquire, [True], [BUSY_TIMEOUT]))
+            if attempts == [False]:
                 raise OSError(f"no turn to use it within {BUSY_TIMEOUT:g} seconds")
             yield
         finally:
-            if acquired == [True]:
+            if attempts == [True]:
                 lock.release()
 
     def after_fork(self) -> None:

@@ -28,7 +28,7 @@ from bighub_langgraph.telemetry_attributes import (
     error_type,
     verdict_attributes,
 )
-from bighub_langgraph.telemetry_metrics import Metrics, WatchedGuard, metrics_of
+from bighub_langgraph.telemetry_metrics import GuardMetrics, WatchedGuard, find_metrics
 from bighub_langgraph.telemetry_spans import (
     SCOPE,
     has_provider,
@@ -75,8 +75,8 @@ class Telemetry:
         self.capture_arguments = capture_arguments
         self._tracer_provider, self._meter_provider = tracer_provider, meter_provider
         self._is_on = False
-        self._metrics: Metrics | None = None
-        self._watched: list[WatchedGuard] = []
+        self._metrics: GuardMetrics | None = None
+        self._watched_guards: list[WatchedGuard] = []
         self._lock = threading.Lock()
         # The spans of calls whose tools have not started, by key, and since when they are open.
         self._open: OrderedDict[str, tuple[float, Span]] = OrderedDict()
@@ -94,18 +94,18 @@ class Telemetry:
     @never_raise
     def watch(self, agent: str, journal: JournalPort, breaker: CircuitBreaker) -> None:
         """Measure the journal and the circuit breaker of a guard while it exists."""
-        self._watched.append(WatchedGuard(agent, weakref.ref(journal), weakref.ref(breaker)))
+        self._watched_guards.append(WatchedGuard(agent, weakref.ref(journal), weakref.ref(breaker)))
         if self.is_on:
             self._watch_all()
 
     @never_raise
     def _start_metrics(self) -> None:
-        self._metrics = metrics_of(self._meter_provider)
+        self._metrics = find_metrics(self._meter_provider)
         self._watch_all()
 
     def _watch_all(self) -> None:
-        while self._watched and self._metrics is not None:
-            self._metrics.watch(self._watched.pop())
+        while self._watched_guards and self._metrics is not None:
+            self._metrics.watch(self._watched_guards.pop())
 
     # -- what happens to a call --------------------------------------------------------------------
 
@@ -268,14 +268,14 @@ class Telemetry:
         """Start the span of a call under the current span, linked to its origin, or under that."""
         from opentelemetry import trace
 
-        stored = to_context(origin) if origin else None
+        origin_context = to_context(origin) if origin else None
         has_parent = trace.get_current_span().get_span_context().is_valid
         links = None
-        if stored is not None and has_parent:
-            links = [trace.Link(trace.get_current_span(stored).get_span_context())]
+        if origin_context is not None and has_parent:
+            links = [trace.Link(trace.get_current_span(origin_context).get_span_context())]
         span: Span = self._tracer().start_span(
             f"execute_tool {record.tool}",
-            context=None if has_parent else stored,
+            context=None if has_parent else origin_context,
             links=links,
             attributes=self._call_attributes(record),
         )
@@ -304,13 +304,13 @@ class Telemetry:
             if not self._open:
                 atexit.register(self.close)
             surplus = len(self._open) - MAX_OPEN
-            ended = [
+            ended_keys = [
                 other
                 for number, (other, (since, _)) in enumerate(self._open.items())
                 if now - since > LONGEST_OPEN or number <= surplus
             ]
             self._open[key] = now, span
-        for other in ended:
+        for other in ended_keys:
             self._end(other)
 
     def _find_open(self, key: str) -> "Span | None":
@@ -358,13 +358,12 @@ def _find_foreign_span(record: CallRecord) -> "Span | None":
 
     span = trace.get_current_span()
     attributes = getattr(span, "attributes", None)  # spans of the SDK show them
-    if not attributes or not any(attributes.get(name) == is_tool for name, is_tool in _MARKS):
+    if not attributes or not any(
+        attributes.get(name) == is_tool for name, is_tool in TOOL_MARKS.items()
+    ):
         return None
     about = {attributes.get("bighub.call.key"), attributes.get("gen_ai.tool.name")}
     return span if about <= {None, record.key, record.tool} else None
-
-
-_MARKS = tuple(TOOL_MARKS.items())
 
 
 def _nanoseconds(seconds: float) -> int:

@@ -28,7 +28,7 @@ class WatchedGuard(NamedTuple):
     breaker: "weakref.ref[CircuitBreaker]"
 
 
-class Metrics:
+class GuardMetrics:
     """The metrics of one provider, of all guards that use it."""
 
     def __init__(self, provider: Any) -> None:
@@ -90,36 +90,46 @@ class Metrics:
         return observations
 
 
-def metrics_of(provider: Any) -> Metrics:
+def find_metrics(provider: Any) -> GuardMetrics:
     """Return the metrics of a provider; of the application's for None."""
     if provider not in _metrics:
-        _metrics[provider] = Metrics(provider)
+        _metrics[provider] = GuardMetrics(provider)
     return _metrics[provider]
 
 
-_metrics: dict[Any, Metrics] = {}
+_metrics: dict[Any, GuardMetrics] = {}
 
 
-def _waiting(journal: JournalPort, _: CircuitBreaker) -> float:
+def _count_waiting(journal: JournalPort, _: CircuitBreaker) -> float:
     return journal.count_waiting()[0]
 
 
-def _oldest_age(journal: JournalPort, _: CircuitBreaker) -> float:
+def _measure_oldest_age(journal: JournalPort, _: CircuitBreaker) -> float:
     oldest = journal.count_waiting()[1]
     return 0.0 if oldest is None else max(0.0, time.time() - oldest)
 
 
-def _pending(journal: JournalPort, _: CircuitBreaker) -> float:
+def _count_pending(journal: JournalPort, _: CircuitBreaker) -> float:
     return journal.pending_count(include_dead_letters=True)
 
 
-def _is_open(_: JournalPort, breaker: CircuitBreaker) -> float:
+def _measure_breaker(_: JournalPort, breaker: CircuitBreaker) -> float:
     return int(breaker.is_open)
 
 
 _GAUGES = (
-    ("bighub.approvals.waiting", "{call}", "Calls that wait for a person", _waiting),
-    ("bighub.approvals.oldest_age", "s", "How long the oldest of them has waited", _oldest_age),
-    ("bighub.outbox.pending", "{report}", "Reports that are not delivered", _pending),
-    ("bighub.breaker.open", "1", "1 while no evaluation is sent, as BIGHUB is down", _is_open),
+    ("bighub.approvals.waiting", "{call}", "Calls that wait for a person", _count_waiting),
+    (
+        "bighub.approvals.oldest_age",
+        "s",
+        "How long the oldest of them has waited",
+        _measure_oldest_age,
+    ),
+    ("bighub.outbox.pending", "{report}", "Reports that are not delivered", _count_pending),
+    (
+        "bighub.breaker.open",
+        "1",
+        "1 while no evaluation is sent, as BIGHUB is down",
+        _measure_breaker,
+    ),
 )

@@ -121,13 +121,13 @@ class ScriptedBighub:
 
     def assert_evaluated(self, action: str, arguments: Mapping[str, Any] | None = None) -> None:
         """Raise AssertionError unless the action was evaluated, with at least these arguments."""
-        seen = [request for request in self.evaluations if request["action"] == action]
-        shown = [request.get("context", {}).get("arguments", {}) for request in seen]
-        if arguments is None and seen:
+        requests = [request for request in self.evaluations if request["action"] == action]
+        argument_sets = [request.get("context", {}).get("arguments", {}) for request in requests]
+        if arguments is None and requests:
             return
-        if not any(arguments and arguments.items() <= values.items() for values in shown):
+        if not any(arguments and arguments.items() <= values.items() for values in argument_sets):
             raise AssertionError(
-                f"{action} was not evaluated with {arguments}; its evaluations: {shown}"
+                f"{action} was not evaluated with {arguments}; its evaluations: {argument_sets}"
             )
 
     def assert_not_evaluated(self, action: str) -> None:
@@ -164,9 +164,9 @@ def record_calls(function: Callable[P, T_co]) -> RecordedTool[P, T_co]:
     calls: list[Json] = []
 
     def keep(*args: Any, **kwargs: Any) -> None:
-        bound = signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        calls.append(dict(bound.arguments))
+        bound_arguments = signature.bind(*args, **kwargs)
+        bound_arguments.apply_defaults()
+        calls.append(dict(bound_arguments.arguments))
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -178,9 +178,9 @@ def record_calls(function: Callable[P, T_co]) -> RecordedTool[P, T_co]:
         keep(*args, **kwargs)
         return await cast("Any", function)(*args, **kwargs)
 
-    recorded: Any = run_async if inspect.iscoroutinefunction(function) else run
-    recorded.calls = calls
-    return cast("RecordedTool[P, T_co]", recorded)
+    recorded_tool: Any = run_async if inspect.iscoroutinefunction(function) else run
+    recorded_tool.calls = calls
+    return cast("RecordedTool[P, T_co]", recorded_tool)
 
 
 def _to_script(replies: Reply | Sequence[Reply]) -> list[Reply]:

@@ -35,20 +35,20 @@ class ParallelRun(Generic[T]):
         self._queue = deque((n, contextvars.copy_context(), flow) for n, flow in enumerate(flows))
         self._results: list[T | None] = [None] * len(flows)
         self._errors: dict[int, BaseException] = {}
-        self._unfinished = len(flows)
+        self._unfinished_count = len(flows)
         self._helper_is_called = False
         self._lock = threading.Lock()
-        self._finished = threading.Event()
+        self._finish_event = threading.Event()
         if not flows:
-            self._finished.set()
+            self._finish_event.set()
 
     def results(self) -> list[T]:
         """Run the coroutines to their ends, then raise the first one's error or return results."""
         self._work()
         try:
-            self._finished.wait()
+            self._finish_event.wait()
         except BaseException:
-            self._finished.wait()  # interrupted: running tools are recorded first
+            self._finish_event.wait()  # interrupted: running tools are recorded first
             raise
         for number in sorted(self._errors):
             raise self._errors[number]
@@ -74,9 +74,9 @@ class ParallelRun(Generic[T]):
             except BaseException as error:  # noqa: BLE001 - raised in the calling thread
                 self._errors[number] = error
             with self._lock:
-                self._unfinished -= 1
-                if not self._unfinished:
-                    self._finished.set()
+                self._unfinished_count -= 1
+                if not self._unfinished_count:
+                    self._finish_event.set()
 
 
 # Threads without a bound, so that no work waits for a thread: a new one starts where none is idle.

@@ -54,10 +54,10 @@ def put_call(
     agent: str = "support-desk",
     tool: str = "refund",
     actor: str = "AI_AGENT",
-    locked: tuple[str, ...] = (),
+    locked_pointers: tuple[str, ...] = (),
     expires_at: float | None = None,
     requirement: ApprovalRequirement = ApprovalRequirement(),  # noqa: B008 - immutable
-    allowed: tuple[Answer, ...] = tuple(Answer),
+    allowed_decisions: tuple[Answer, ...] = tuple(Answer),
     **evidence: Any,
 ) -> CallRecord:
     """A call that waits, as a guard's question leaves it in the journal."""
@@ -82,8 +82,8 @@ def put_call(
         describe_call(record, arguments),
         build_evidence(record),
         dict(arguments),
-        locked,
-        tuple(answer.value for answer in allowed),
+        locked_pointers,
+        tuple(answer.value for answer in allowed_decisions),
         allow_tool_change=False,
     )
     journal.store_questions([question])

@@ -310,9 +310,11 @@ def test_every_page_is_accessible_and_fits(
         "note": "\u202elong " * 300,
         "api_token": "[redacted]",
     }
-    second = put_call(journal, 2, long, risk=0.9, locked=("/api_token",))
+    second = put_call(journal, 2, long, risk=0.9, locked_pointers=("/api_token",))
     only_approve = (Answer.APPROVE, Answer.REJECT)
-    third = put_call(journal, 3, {"order_id": "x"}, tool="delete", risk=0.2, allowed=only_approve)
+    third = put_call(
+        journal, 3, {"order_id": "x"}, tool="delete", risk=0.2, allowed_decisions=only_approve
+    )
     folder = Path(SCREENSHOTS) if SCREENSHOTS else tmp_path
     tab = open_tab(chromium, page, viewport={"width": width, "height": 800}, color_scheme=scheme)
 

@@ -63,8 +63,8 @@ class Office:
         question = ApprovalQuestion(
             *(record.key, "desk", "root", "tools:1", SCHEMA, "Pays.", "Refund 40?", {}),
             arguments=arguments,
-            locked=("/token",),
-            allowed=("approve", "edit", "reject", "respond"),
+            locked_pointers=("/token",),
+            allowed_decisions=("approve", "edit", "reject", "respond"),
             allow_tool_change=False,
         )
         self.journal.store_questions([question])

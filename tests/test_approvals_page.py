@@ -200,7 +200,7 @@ def test_an_edit_is_what_was_changed_and_nothing_else(
     journal: Journal, typed: dict[str, str], values: dict[str, Any], removed: tuple[str, ...]
 ) -> None:
     arguments = {**ARGUMENTS, "api_token": "[redacted]"}
-    record = put_call(journal, arguments=arguments, locked=("/api_token",))
+    record = put_call(journal, arguments=arguments, locked_pointers=("/api_token",))
     page = Page(journal)
     with page.signed_in("ada") as ada:
         assert "not shown; empty keeps it" in ada.show(f"/calls/{record.key}").text
@@ -211,7 +211,7 @@ def test_an_edit_is_what_was_changed_and_nothing_else(
     approval = page.inbox.get(record.key).record.approval
     assert approval is not None
     assert approval.edit is not None
-    assert (approval.edit.values, approval.edit.removed) == (values, removed)
+    assert (approval.edit.values, approval.edit.removed_pointers) == (values, removed)
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ def test_who_may_not_answer_changes_nothing(journal: Journal) -> None:
     own = put_call(journal, 1, actor="ada")
     other = put_call(journal, 2)
     finance = put_call(journal, 3, requirement=ApprovalRequirement(1, ("finance",)))
-    approvals_only = put_call(journal, 4, allowed=(Answer.APPROVE, Answer.REJECT))
+    approvals_only = put_call(journal, 4, allowed_decisions=(Answer.APPROVE, Answer.REJECT))
     page = Page(journal)
     with page.signed_in("ada") as ada, page.signed_in("eve", "viewer") as eve:
         assert "you cannot answer" in eve.show(f"/calls/{other.key}").text

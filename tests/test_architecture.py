@@ -256,6 +256,15 @@ def test_a_module_can_be_read_in_one_sitting(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_MODULE
 
 
+def test_no_two_classes_have_the_same_name() -> None:
+    modules_by_class: dict[str, list[str]] = {}
+    for path in modules():
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                modules_by_class.setdefault(node.name.strip("_"), []).append(module_name(path))
+    assert {name: places for name, places in modules_by_class.items() if len(places) > 1} == {}
+
+
 SAMPLE = f"{NAME}.core.sample"
 
 

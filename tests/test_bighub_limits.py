@@ -270,8 +270,8 @@ def test_contract_the_sdk_sends_its_requests_by_one_httpx_client() -> None:
     """
     clients = open_clients("https://bighub.example", api_key="key")
     for client, kind in (
-        (clients.blocking, httpx.Client),
-        (clients.asynchronous, httpx.AsyncClient),
+        (clients.sync_client, httpx.Client),
+        (clients.async_client, httpx.AsyncClient),
     ):
         inner = client._transport._client
         assert isinstance(inner, kind)

@@ -62,8 +62,8 @@ def ask(journal: Journal, key: str, tool: str, arguments: Any, **options: Any) -
         description=f"{tool}\nBIGHUB says review \x1b[31mred",
         evidence={},
         arguments=arguments,
-        locked=("/card",) if "card" in arguments else (),
-        allowed=("approve", "edit", "reject"),
+        locked_pointers=("/card",) if "card" in arguments else (),
+        allowed_decisions=("approve", "edit", "reject"),
         allow_tool_change=False,
     )
     journal.store_questions([question])

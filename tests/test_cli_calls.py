@@ -72,7 +72,7 @@ def test_a_call_that_waits_is_cancelled_with_a_reason(
     [record] = cli_journal.find([AWAITING]).values()
     assert record.state is State.CANCELLED
     assert record.reason == "cancelled by ada: the order was [withdrawn]"
-    outcome = cli_journal.admin.outbox()[0].queued
+    outcome = cli_journal.admin.outbox()[0].report
     assert (outcome.kind, outcome.body["status"]) == ("outcome", "BLOCKED")
     assert "withdrawn" in outcome.body["description"]
 

@@ -359,7 +359,7 @@ def test_a_slow_delivery_releases_reports_after_half_their_lease(
 
     engine = replace(guard.runtime.ports.engine, resolve_approval=slow)
     ports = replace(guard.runtime.ports, engine=engine, monotonic=clock)
-    assert run_sync(deliver_reports(ports)).delivered == 9
+    assert run_sync(deliver_reports(ports)).delivered_count == 9
     assert taken == [9, 8, 7]
 
 
@@ -383,7 +383,7 @@ def test_a_clock_that_is_set_keeps_no_report_back(
         run_sync(deliver_reports(guard.runtime.ports))
         bighub.away = False
         clock.now += step
-        assert run_sync(deliver_reports(guard.runtime.ports)).delivered == 3
+        assert run_sync(deliver_reports(guard.runtime.ports)).delivered_count == 3
 
 
 # An interrupt between the creation of a coroutine and its start.
@@ -495,7 +495,7 @@ def test_a_failing_service_stops_no_run_and_loses_no_report(
         guard.runtime.delivery.deliver("message-1")
         guard.close()
     pending = journal.pending_count(include_dead_letters=True)
-    kept = [entry.queued.kind for entry in journal.admin.outbox()]
+    kept = [entry.report.kind for entry in journal.admin.outbox()]
     assert pending == len(kept)
     assert pending == 3
     journal.close()
@@ -594,7 +594,7 @@ def test_an_entry_that_cannot_be_read_becomes_a_dead_letter_and_the_rest_is_deli
     with closing(Journal(database)) as journal:
         for number in range(3):
             run(journal, call(number))
-        bad = {entry.queued.kind: entry.queued.id for entry in journal.admin.outbox()}
+        bad = {entry.report.kind: entry.report.id for entry in journal.admin.outbox()}
         with journal._db.transaction() as db:
             for number in bad.values():  # one of each kind
                 execute(db, f"UPDATE bighub_outbox SET {change} WHERE id = :id", id=number)
@@ -607,7 +607,7 @@ def test_an_entry_that_cannot_be_read_becomes_a_dead_letter_and_the_rest_is_deli
         assert kinds.count("approval") == kinds.count("outcome") == 2
         assert sum(int(number) for kind, number in deliveries if kind == "memory") == 2
         entries = journal.admin.outbox()
-        assert {entry.queued.id for entry in entries} == set(bad.values())
+        assert {entry.report.id for entry in entries} == set(bad.values())
         for entry in entries:
             assert entry.dead_letter or change == "body = '{}'"
             assert "cannot be read" in entry.error or change == "body = '{}'"

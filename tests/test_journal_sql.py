@@ -37,7 +37,7 @@ from bighub_langgraph.core.lifecycle import (
     RerunAllowed,
 )
 from bighub_langgraph.core.models import CallRecord, State, ToolFailed, ToolSucceeded, Verdict
-from bighub_langgraph.core.ports import Claim
+from bighub_langgraph.core.ports import WorkClaim
 from bighub_langgraph.core.reporting import ReportingConfig, ReportKind
 from bighub_langgraph.journal import schema
 from bighub_langgraph.journal.liveness import is_alive
@@ -302,7 +302,7 @@ def run_elsewhere(journal: Journal, here: Journal) -> CallRecord:
     """Claim a call in a process that cannot be looked at from here: of another container."""
     boot = here.owner.partition(":")[0].rpartition("-")[0]
     process = f"{boot}-elsewhere:7:7:x"
-    journal._process._cached = (process, os.getpid())
+    journal._process._cached_name = (process, os.getpid())
     journal.insert([call()], REPORTING)
     return journal.transition(call().key, ExecutionStarted(f"{process}/1", 0.0), REPORTING)
 
@@ -700,24 +700,24 @@ def test_one_process_has_a_claim_until_it_ends_it_or_is_gone(
                 url = resources.enter_context(postgres.database(server))
             here = resources.enter_context(closing(Journal(url)))
         first, second = f"{here.owner}/1", f"{here.owner}/2"
-        assert here.claim("k", first) == here.claim("k", second) == Claim(first)
+        assert here.claim("k", first) == here.claim("k", second) == WorkClaim(first)
         here.end_claim("k", second)  # not its own
-        assert here.claim("k", second) == Claim(first)
+        assert here.claim("k", second) == WorkClaim(first)
         here.end_claim("k", first)
-        assert here.claim("k", second) == Claim(second)
+        assert here.claim("k", second) == WorkClaim(second)
         child = os.fork()
         if child == 0:
             # A forked child is another process, and its parent is alive where that can be seen.
             here.claim("other", f"{here.owner}/1")
             os._exit(0 if here.claim("k", "x/1").owner == second or kind == "memory" else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-        assert here.claim("other", first) == Claim(first)  # the child is gone
+        assert here.claim("other", first) == WorkClaim(first)  # the child is gone
         here.end_claim("k", second, {"answer": 42})
         here.end_claim("k", second)
-        assert here.claim("k", first) == Claim(second, {"answer": 42})
+        assert here.claim("k", first) == WorkClaim(second, {"answer": 42})
         here.prune(-1.0)
         if kind != "memory":  # one in memory keeps the newest results
-            assert here.claim("k", first) == Claim(first)
+            assert here.claim("k", first) == WorkClaim(first)
 
 
 def test_a_journal_in_memory_keeps_the_newest_results_of_claims() -> None:
@@ -783,7 +783,7 @@ def test_no_thread_reads_sqlite_while_the_process_forks(tmp_path: Path) -> None:
     with closing(Journal(tmp_path / "calls.db")) as journal:
 
         def hold_reading() -> None:
-            with journal._db.reading():  # SQLite's own locks cannot be freed in a child
+            with journal._db.read_connection():  # SQLite's own locks cannot be freed in a child
                 reading.set()
                 forking.wait(10)
                 ended.append(True)

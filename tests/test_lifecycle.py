@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bighub_langgraph.core.errors import InvalidTransition
 from bighub_langgraph.core.lifecycle import (
-    EXPIRED,
+    EXPIRED_REASON,
     STEPS,
     TRANSITIONS,
     AnswerGiven,
@@ -184,9 +184,9 @@ def test_a_later_evaluation_cannot_overrule_a_rejection() -> None:
 @pytest.mark.parametrize(
     ("event", "state", "reason"),
     [
-        (AnswerGiven(approval(at=10.0)), State.EXPIRED, EXPIRED),
-        (AnswerGiven(approval(Answer.REJECT, at=10.0)), State.EXPIRED, EXPIRED),
-        (CallExpired(10.0), State.EXPIRED, EXPIRED),
+        (AnswerGiven(approval(at=10.0)), State.EXPIRED, EXPIRED_REASON),
+        (AnswerGiven(approval(Answer.REJECT, at=10.0)), State.EXPIRED, EXPIRED_REASON),
+        (CallExpired(10.0), State.EXPIRED, EXPIRED_REASON),
         (CallCancelled("a new message"), State.CANCELLED, "a new message"),
         (NobodyToAsk("no checkpointer"), State.BLOCKED, "no checkpointer"),
     ],

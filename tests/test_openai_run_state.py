@@ -22,7 +22,7 @@ import pytest
 
 from bighub_langgraph import AsyncBighubOpenAI, BighubOpenAI, Journal, RunState
 from bighub_langgraph.core.errors import BighubGuardError, InvalidCall
-from bighub_langgraph.core.ports import Claim
+from bighub_langgraph.core.ports import WorkClaim
 from bighub_langgraph.openai.errors import InvalidRunState, ProviderResponseError
 from tests.openai_answers import Answer, calls, fails, says
 from tests.openai_bighub import PROCEED, REVIEW, AsyncScriptedBighub, ScriptedBighub
@@ -233,7 +233,7 @@ class SlowToClaim(Journal):
         super().__init__(url)
         self.claiming, self.let_go = threading.Event(), threading.Event()
 
-    def claim(self, key: str, owner: str, *, durable: bool = True) -> Claim:
+    def claim(self, key: str, owner: str, *, durable: bool = True) -> WorkClaim:
         self.claiming.set()
         self.let_go.wait(10)
         return super().claim(key, owner)
@@ -584,30 +584,6 @@ def test_only_waiting_calls_can_be_answered_and_only_with_valid_arguments(
             state.approve(item)
     with pytest.raises(InvalidCall, match="amount"):
         state.edit(state.interruptions[0], arguments={"order": "1", "amount": "much"})
-
-
-def test_an_answer_is_for_the_call_that_it_names_though_ids_come_again(
-    server: ResponsesServer, client_kind: str
-) -> None:
-    paid: list[str] = []
-
-    def pay(order: str, amount: float) -> str:
-        paid.append(order)
-        return f"paid {order}"
-
-    with runtime(client_kind, server, {**REVIEW, "request_id": "always the same"}) as client:
-        client.tool("refund", pay)
-        state = client.run().to_state()
-        first, second = state.interruptions
-        with pytest.raises(InvalidRunState, match="names 2 calls"):
-            state.approve("always the same")
-        other_turn = {**second, "request_id": "req of an earlier turn"}
-        with pytest.raises(InvalidRunState, match="is not waiting"):
-            state.approve(other_turn)
-        state.reject(first)
-        state.approve(second)
-        client.resume(state)
-    assert paid == ["2"]
 
 
 def test_an_edited_call_runs_with_the_new_arguments_in_another_client(

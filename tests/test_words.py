@@ -2,7 +2,7 @@
 
 Two tables say which words: `PARTS` to `OLD_MODULES` for identifiers and file names, `PROSE` for
 sentences. Ordinary English stays ordinary: a participle may be part of a longer name or stand in a
-sentence, but is no name by itself.
+sentence, but is no name by itself, see `PARTICIPLE`.
 """
 
 import ast
@@ -147,6 +147,37 @@ OLD_MODULES = {
     " in_place checks closing opening embedding agent inputs tools leaving pausing stored"
     " questions tooling wrapping state routing",
 }
+
+# -- participles -----------------------------------------------------------------------------------
+
+# A bare participle names nothing: `asked` may be a person, a request, a time or a flag.
+PARTICIPLE = re.compile(
+    r"[a-z]+(?:ed|ing)|begun|bound|bought|broken|brought|built|caught|chosen|done|drawn|fallen|felt"
+    r"|forgotten|found|given|gone|grown|heard|held|kept|known|laid|left|lent|lost|made|meant|met"
+    r"|paid|said|seen|sent|shown|sold|spent|spoken|taken|taught|thought|thrown|told|understood|won"
+    r"|worn|written|began|came|gave|grew|knew|ran|saw|spoke|stood|took|went|wrote"
+)
+# Words of this form that are nouns or adjectives.
+NO_PARTICIPLES = {
+    "ending": "of a run: how it ended",
+    "heading": "of a text",
+    "mapping": "the type of the standard library",
+    "missing": "an adjective: without a value",
+    "pending": "an adjective: what waits",
+    "remaining": "an adjective: seconds, or a number",
+    "reporting": "the concept, and its settings",
+    "testing": "the module for the tests of users",
+}
+# File, name, reason.
+NAMED_PARTICIPLES = (
+    ("bighub_langgraph/core/approval_answers.py", "RECORDED", "public: a graph is resumed with it"),
+    ("bighub_langgraph/core/redaction.py", "REDACTED", "what it says: [redacted]"),
+)
+# Where no name is a bare participle.
+WITHOUT_PARTICIPLES = (
+    "bighub_langgraph/*.py",
+    *(f"bighub_langgraph/{package}/**/*.py" for package in ("bighub", "core", "journal")),
+)
 
 # -- words that are no prose -----------------------------------------------------------------------
 
@@ -308,6 +339,29 @@ def old_names(file: str, text: str) -> Iterator[Finding]:
                 yield Finding(f"{file}:{line}", word, key)
 
 
+def bare_participles(file: str, text: str) -> Iterator[Finding]:
+    """The names that are a bare participle, and the name of the file.
+
+    A flag may be one, which is a field or parameter of the type `bool`, and so may a member of an
+    enum, which is a state or a word of BIGHUB's.
+    """
+    tree = ast.parse(text)
+    exempt = {name for where, name, _ in NAMED_PARTICIPLES if where == file}
+    for node in ast.walk(tree):
+        match node:
+            case ast.arg(arg=name, annotation=ast.Name(id="bool")):
+                exempt.add(name)
+            case ast.AnnAssign(target=ast.Name(id=name), annotation=ast.Name(id="bool")):
+                exempt.add(name)
+            case ast.ClassDef(bases=[ast.Name(id=base)]) if base.endswith("Enum"):
+                exempt |= {name for _, name in names_in(ast.Module(node.body, []))}
+    stem = file.rpartition("/")[2].removesuffix(".py")
+    for line, name in [(1, stem), *names_in(tree)]:
+        word = snake_case(name)
+        if PARTICIPLE.fullmatch(word) and word not in NO_PARTICIPLES and name not in exempt:
+            yield Finding(f"{file}:{line}", "participle", name)
+
+
 def is_old_module(module: str) -> bool:
     """Whether a module, such as "bighub_langgraph/core/words", is one that moved or went."""
     folder, _, stem = module.rpartition("/")
@@ -358,6 +412,17 @@ def scan_prose() -> list[Finding]:
 def test_no_identifier_uses_a_replaced_word() -> None:
     findings = scan_names()
     assert not findings, "\n" + "\n".join(map(str, findings))
+
+
+def test_no_name_is_a_bare_participle() -> None:
+    findings = scan(bare_participles, *WITHOUT_PARTICIPLES)
+    assert not findings, "\n" + "\n".join(map(str, findings))
+
+
+def test_every_exception_for_a_participle_is_needed() -> None:
+    for file, name, _ in NAMED_PARTICIPLES:
+        tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+        assert name in {own for _, own in names_in(tree)}
 
 
 def test_no_sentence_uses_a_replaced_word() -> None:
@@ -470,6 +535,26 @@ def test_some_words_are_old_in_some_files_only(file: str, code: str, count: int)
 def test_an_old_word_is_found_in_a_document(text: str, word: str | None) -> None:
     expected = [] if word is None else [word]
     assert [finding.word for finding in old_prose("docs/page.md", text)] == expected
+
+
+@pytest.mark.parametrize(
+    ("code", "names"),
+    [
+        ("def asked(): ...", ["asked"]),
+        ("class Recorded: ...", ["Recorded"]),
+        ("def run(*, waiting=None): ...", ["waiting"]),
+        ("self._given = 1", ["_given"]),
+        ("for seen in calls: ...", ["seen"]),
+        ("_UNDECIDED = 1", ["_UNDECIDED"]),
+        ("class State(Mode):\n    CLOSED = 1", ["CLOSED"]),
+        ("class State(StrEnum):\n    CLOSED = 'closed'", []),
+        ("class Row:\n    verified: bool\n    edited: str", ["edited"]),
+        ("def run(replayed: bool):\n    self.replayed = replayed", []),
+        ("asked_person = pending = reporting = is_closed = need_by = 1", []),
+    ],
+)
+def test_a_bare_participle_is_found(code: str, names: list[str]) -> None:
+    assert [finding.text for finding in bare_participles(CORE, code)] == names
 
 
 def test_words_in_code_are_found_in_strings_and_comments() -> None:

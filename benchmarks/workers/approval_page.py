@@ -130,8 +130,8 @@ def insert_pending(journal: Journal, numbers: Iterable[int]) -> list[CallRecord]
                 description=describe_call(record, values),
                 evidence=build_evidence(record),
                 arguments=values,
-                locked=(),
-                allowed=tuple(answer.value for answer in Answer),
+                locked_pointers=(),
+                allowed_decisions=tuple(answer.value for answer in Answer),
                 allow_tool_change=False,
             )
             for record, values in zip(records, arguments, strict=True)

@@ -91,7 +91,7 @@ def build_card(view: ApprovalView) -> ApprovalCard:
         call_id=record.call_id,
         tool=record.tool,
         arguments=question.arguments if question else arguments,
-        locked=question.locked if question else (),
+        locked=question.locked_pointers if question else (),
         schema=question.schema if question else {},
         tool_description=question.tool_description if question else "",
         description=question.description if question else describe_call(record, arguments),
@@ -119,4 +119,4 @@ def _allowed_answers(view: ApprovalView) -> tuple[Answer, ...]:
         return ()
     if view.question is None:  # a facade's: its caller has the arguments
         return (Answer.APPROVE, Answer.REJECT)
-    return tuple(Answer(answer) for answer in view.question.allowed)
+    return tuple(Answer(answer) for answer in view.question.allowed_decisions)

@@ -25,7 +25,7 @@ def check_edit(
         changes = {
             pointer: value
             for pointer, value in edit.items()
-            if not _is_equal(find_value(dict(card.arguments), pointer, missing=_MISSING), value)
+            if not _is_equal(find_value(dict(card.arguments), pointer, default=_MISSING), value)
         }
         for pointer in (*changes, *removed):
             _check_place(card, pointer)

@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bighub_langgraph.bighub.confirmation import is_sdk_client
 from bighub_langgraph.bighub.limits import (
     EVALUATE_TIMEOUT,
     REQUEST_TIMEOUT,
@@ -18,14 +17,19 @@ from bighub_langgraph.bighub.limits import (
     limited_clients,
     start_abandonable,
 )
-from bighub_langgraph.bighub.sdk_engine import CallMethod, Method, build_engine
+from bighub_langgraph.bighub.sdk_engine import (
+    CallMethod,
+    Method,
+    build_engine,
+    is_sdk_client,
+)
 from bighub_langgraph.concurrency import background_loop, call_in_thread, detects_blocking_calls
 from bighub_langgraph.core.errors import ConfigurationError
 from bighub_langgraph.core.jsonable import short_repr
 from bighub_langgraph.core.ports import EnginePort
 from bighub_langgraph.core.redaction import mask_passwords, redact_text
 
-ACCEPTED = (
+ACCEPTED_VALUES = (
     '"local" for the embedded engine, the URL of its database, the https URL of a BIGHUB service, '
     "a client with the SDK's methods, or a pair of a blocking and an async client"
 )
@@ -36,57 +40,57 @@ class EngineClients:
     """The clients of a guard; at least one of the two is set.
 
     Attributes:
-        owned: Whether we opened them, and so close them.
+        is_owned: Whether we opened them, and so close them.
         evaluate_timeout: The seconds for all tries of one evaluation.
         breaker: Stops evaluations while BIGHUB is down.
     """
 
-    blocking: Any = field(default=None, repr=False)  # the `repr` of a client shows its key
-    asynchronous: Any = field(default=None, repr=False)
-    owned: bool = False
+    sync_client: Any = field(default=None, repr=False)  # the `repr` of a client shows its key
+    async_client: Any = field(default=None, repr=False)
+    is_owned: bool = False
     evaluate_timeout: float = EVALUATE_TIMEOUT
     breaker: EngineBreaker = field(default_factory=EngineBreaker)
 
     @property
     def on_loop(self) -> bool:
         """Whether requests belong on the running event loop: there is only an async client."""
-        return self.blocking is None
+        return self.sync_client is None
 
     @property
     def primary(self) -> Any:
         """The client to show to users."""
-        return self.blocking if self.blocking is not None else self.asynchronous
+        return self.sync_client if self.sync_client is not None else self.async_client
 
     def build_engine(self, retries: int) -> EnginePort:
         """Return the engine port for a caller without an event loop."""
         if self._is_embedded:
-            return build_engine(self.blocking, _call_inline)
+            return build_engine(self.sync_client, _call_inline)
         call: CallMethod = _call_on_background_loop
-        if self.blocking is not None:
+        if self.sync_client is not None:
             # A client of another kind may depend on its thread, and has its own time limits.
-            call = _call_abandonable if is_sdk_client(self.blocking) else _call_inline
+            call = _call_abandonable if is_sdk_client(self.sync_client) else _call_inline
         return self._build_remote_engine(self.primary, call, retries, _sleep)
 
     def build_async_engine(self, retries: int) -> EnginePort:
         """Return the engine port for coroutines."""
-        if self.asynchronous is not None:
-            return self._build_remote_engine(self.asynchronous, _call_async, retries, asyncio.sleep)
+        if self.async_client is not None:
+            return self._build_remote_engine(self.async_client, _call_async, retries, asyncio.sleep)
         if not self._is_embedded:
             return self._build_remote_engine(
-                self.blocking, _call_abandonable_async, retries, asyncio.sleep
+                self.sync_client, _call_abandonable_async, retries, asyncio.sleep
             )
         # The embedded engine is called in a thread, too, unless it is in memory: no event loop may
         # wait for a database.
-        never_waits = bool(getattr(self.blocking, "never_waits", False))
+        never_waits = bool(getattr(self.sync_client, "never_waits", False))
         call = _call_inline_unless_detected if never_waits else _call_in_thread
-        engine = build_engine(self.blocking, call)
+        engine = build_engine(self.sync_client, call)
         return replace(engine, in_process=engine.in_process and never_waits)
 
     @property
     def _is_embedded(self) -> bool:
         """Whether the client answers in this process, as the embedded engine does."""
         names = ("in_process", "never_waits")
-        return any(hasattr(self.blocking, name) for name in names)
+        return any(hasattr(self.sync_client, name) for name in names)
 
     def _build_remote_engine(
         self, client: Any, call: CallMethod, retries: int, sleep: Callable[[float], Awaitable[None]]
@@ -102,13 +106,13 @@ class EngineClients:
 
     def close(self) -> None:
         """Close the clients that we opened."""
-        if not self.owned:
+        if not self.is_owned:
             return
-        if self.blocking is not None:
-            self.blocking.close()
-        if self.asynchronous is not None:
+        if self.sync_client is not None:
+            self.sync_client.close()
+        if self.async_client is not None:
             with suppress(RuntimeError):  # its connections belong to a loop that is closed
-                _call(self.asynchronous.close)
+                _call(self.async_client.close)
 
 
 def open_clients(
@@ -140,8 +144,8 @@ def _find_clients(bighub: Any, api_key: str | None, retries: int) -> EngineClien
     if isinstance(bighub, tuple):
         return _from_pair(bighub)
     if is_async_client(bighub):
-        return EngineClients(asynchronous=bighub)
-    return EngineClients(blocking=bighub)
+        return EngineClients(async_client=bighub)
+    return EngineClients(sync_client=bighub)
 
 
 def is_async_client(client: Any) -> bool:
@@ -156,7 +160,7 @@ def is_async_client(client: Any) -> bool:
     callables = [method for method in methods if callable(method)]
     if not callables:
         name = redact_text(short_repr(client))
-        raise ConfigurationError(f"bighub={name} cannot evaluate calls; pass {ACCEPTED}")
+        raise ConfigurationError(f"bighub={name} cannot evaluate calls; pass {ACCEPTED_VALUES}")
     return any(map(inspect.iscoroutinefunction, callables))
 
 
@@ -179,21 +183,23 @@ def _from_text(text: str, api_key: str | None, retries: int) -> EngineClients:
         return _open_embedded(text)
     if scheme in {"https", "http"}:
         return _remote(text, api_key or os.environ.get("BIGHUB_API_KEY"), retries)
-    raise ConfigurationError(f"bighub={mask_passwords(text)!r} is not understood; pass {ACCEPTED}")
+    raise ConfigurationError(
+        f"bighub={mask_passwords(text)!r} is not understood; pass {ACCEPTED_VALUES}"
+    )
 
 
 def _from_pair(pair: tuple[Any, ...]) -> EngineClients:
-    blocking = [client for client in pair if not is_async_client(client)]
-    asynchronous = [client for client in pair if is_async_client(client)]
-    if len(blocking) != 1 or len(asynchronous) != 1:
+    sync_clients = [client for client in pair if not is_async_client(client)]
+    async_clients = [client for client in pair if is_async_client(client)]
+    if len(sync_clients) != 1 or len(async_clients) != 1:
         raise ConfigurationError("a pair of clients is one blocking and one async client")
-    return EngineClients(blocking[0], asynchronous[0])
+    return EngineClients(sync_clients[0], async_clients[0])
 
 
 def _open_embedded(url: str) -> EngineClients:
     from bighub_langgraph.local import LocalBighub
 
-    return EngineClients(LocalBighub(url), owned=True)
+    return EngineClients(LocalBighub(url), is_owned=True)
 
 
 def _remote(url: str | None, api_key: str | None, retries: int) -> EngineClients:
@@ -207,12 +213,12 @@ def _remote(url: str | None, api_key: str | None, retries: int) -> EngineClients
         clients = BighubClient(**options), AsyncBighubClient(**options)
     except ValueError as error:
         raise ConfigurationError(f"bighub={mask_passwords(str(url))!r}: {error}") from error
-    for client, limited in zip(clients, limited_clients(), strict=True):
+    for client, limited_client in zip(clients, limited_clients(), strict=True):
         # The SDK has no option for its HTTP client, and reads replies of any size.
         transport: Any = getattr(client, "_transport", None)
-        if isinstance(limited, type(getattr(transport, "_client", None))):
-            transport._client = limited  # noqa: SLF001 - the one exception, see its contract test
-    return EngineClients(*clients, owned=True)
+        if isinstance(limited_client, type(getattr(transport, "_client", None))):
+            transport._client = limited_client  # noqa: SLF001 - the one exception, see its contract test
+    return EngineClients(*clients, is_owned=True)
 
 
 # -- how a client's methods are called -------------------------------------------------------------

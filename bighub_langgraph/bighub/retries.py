@@ -15,7 +15,7 @@ from bighub_langgraph.core.errors import (
 from bighub_langgraph.core.redaction import redact_exception
 
 _FIRST_DELAY = 0.25  # seconds; doubles with each retry
-_ROUNDING = 0.001  # seconds that a timer may end early
+_TIMER_TOLERANCE = 0.001  # seconds that a timer may end early
 
 
 async def retry(
@@ -36,15 +36,15 @@ async def retry(
         EngineError: The last try failed, or the fault is one that does not pass.
     """
     deadline = inf if seconds is None else monotonic() + seconds
-    for tried in range(retries + 1):
+    for attempt in range(retries + 1):
         try:
             return await request(None if seconds is None else deadline - monotonic())
         except Exception as error:
-            if isinstance(error, TimeoutError) and monotonic() + _ROUNDING >= deadline:
+            if isinstance(error, TimeoutError) and monotonic() + _TIMER_TOLERANCE >= deadline:
                 raise EngineUnavailable(f"BIGHUB gave no answer in {seconds:g} seconds") from error
-            engine_error, delay = classify_error(error), _FIRST_DELAY * 2**tried
+            engine_error, delay = classify_error(error), _FIRST_DELAY * 2**attempt
             may_pass = isinstance(engine_error, EngineUnavailable)
-            is_last = tried == retries or monotonic() + delay >= deadline
+            is_last = attempt == retries or monotonic() + delay >= deadline
             if is_last or sleep is None or not may_pass:
                 raise engine_error from error
             await sleep(delay)

@@ -7,10 +7,9 @@ from http import HTTPStatus
 from time import monotonic
 from typing import Any
 
-from bighub_langgraph.bighub.confirmation import check_confirmation, is_sdk_client
 from bighub_langgraph.bighub.limits import shrink_reply
 from bighub_langgraph.bighub.retries import classify_error, retry
-from bighub_langgraph.core.errors import EngineError, EngineRequestError
+from bighub_langgraph.core.errors import DeliveryUnconfirmed, EngineError, EngineRequestError
 from bighub_langgraph.core.models import EvaluationRequest, digest
 from bighub_langgraph.core.ports import EnginePort, EvaluationItem
 
@@ -42,8 +41,14 @@ def build_engine(
         breaker: Around each evaluation.
     """
     retries_itself = isinstance(getattr(client, "max_retries", None), int)
-    methods = _Methods(client, call, 0 if retries_itself else retries, sleep)
-    methods.evaluate_timeout, methods.breaker = evaluate_timeout, breaker or nullcontext()
+    methods = _Methods(
+        client,
+        call,
+        retries=0 if retries_itself else retries,
+        sleep=sleep,
+        evaluate_timeout=evaluate_timeout,
+        breaker=breaker or nullcontext(),
+    )
     return EnginePort(
         evaluate=methods.evaluate,
         resolve_approval=methods.resolve_approval,
@@ -63,11 +68,14 @@ class _Methods:
         self,
         client: Any,
         call: CallMethod,
+        *,
         retries: int,
         sleep: Callable[[float], Awaitable[None]] | None,
+        evaluate_timeout: float | None,
+        breaker: AbstractContextManager[Any],
     ) -> None:
-        self.evaluate_timeout: float | None = None
-        self.breaker: AbstractContextManager[Any] = nullcontext()
+        self._evaluate_timeout = evaluate_timeout
+        self._breaker = breaker
         self._call = call
         # A client of the user's own delivers by returning without an exception.
         self._is_confirmed = is_sdk_client(client)
@@ -108,19 +116,19 @@ class _Methods:
             )
         if self._takes_key[name]:
             arguments["idempotency_key"] = key
-        with self.breaker:
+        with self._breaker:
             response = await retry(
                 lambda seconds: self._evaluate_once(seconds, method, arguments),
                 self._retries,
                 self._sleep,
-                self.evaluate_timeout,
+                self._evaluate_timeout,
             )
             return shrink_reply(response)
 
     async def _evaluate_once(
         self, seconds: float | None, method: Method, arguments: dict[str, Any]
     ) -> Any:
-        began = monotonic()
+        started_at = monotonic()
         try:
             return await self._call(seconds, method, **arguments)
         except Exception as error:
@@ -129,7 +137,7 @@ class _Methods:
         # A process that ended before it recorded the decision sent something else under this key:
         # its settings differed, or a function of the tool's policy returns something new each time.
         arguments["idempotency_key"] = digest(arguments)
-        remaining = None if seconds is None else seconds - (monotonic() - began)
+        remaining = None if seconds is None else seconds - (monotonic() - started_at)
         return await self._call(remaining, method, **arguments)
 
     async def evaluate_batch(self, items: Sequence[EvaluationItem]) -> list[Any]:
@@ -182,12 +190,12 @@ class _Methods:
 
     async def report_outcomes(self, bodies: Sequence[Mapping[str, Any]]) -> None:
         response = await self._deliver(len(bodies), self.report_batch, list(map(dict, bodies)))
-        failed = isinstance(response, Mapping) and (
+        failures = isinstance(response, Mapping) and (
             response.get("failed") or response.get("errors")
         )
-        if failed:
+        if failures:
             # They are sent again one by one; each carries its idempotency key.
-            raise EngineRequestError(f"part of a batch of outcomes was refused: {failed!r}")
+            raise EngineRequestError(f"part of a batch of outcomes was refused: {failures!r}")
 
     async def ingest_memory(
         self, events: Sequence[Mapping[str, Any]], about: Mapping[str, Any]
@@ -248,3 +256,39 @@ def accepts_argument(method: Method, name: str) -> bool:
         parameter.name == name or parameter.kind is parameter.VAR_KEYWORD
         for parameter in parameters
     )
+
+
+# -- confirmations ---------------------------------------------------------------------------------
+
+
+def is_sdk_client(client: object) -> bool:
+    """Whether a client is one of BIGHUB's SDK, or derived from one.
+
+    The SDK returns `{}` for a page of HTML, an empty body or cut JSON with a status of success.
+    """
+    return any(kind.__module__.partition(".")[0] == "bighub" for kind in type(client).__mro__)
+
+
+def check_confirmation(reply: Any, reports: int = 1) -> None:
+    """Check that a reply is an object that confirms a report, or each report of a batch.
+
+    Raises:
+        DeliveryUnconfirmed: The reply says nothing, as that of a maintenance page.
+        EngineRequestError: It names an error, of one report or of the whole batch.
+    """
+    if not isinstance(reply, Mapping) or not reply:
+        raise DeliveryUnconfirmed(f"BIGHUB's reply does not confirm a report: {reply!r:.80}")
+    lists = [reply[name] for name in _ITEMS if isinstance(reply.get(name), list)]
+    for part in (reply, *(item for items in lists for item in items if isinstance(item, Mapping))):
+        if errors := [part[name] for name in _ERRORS if part.get(name)]:
+            raise EngineRequestError(f"BIGHUB refused a report: {errors!r:.200}")
+        if any(part.get(name) is False for name in _SUCCESS):
+            raise EngineRequestError(f"BIGHUB refused a report: {dict(part)!r:.200}")
+    if any(type(reply.get(name)) is int and reply[name] < reports for name in _COUNTS):
+        raise EngineRequestError(f"BIGHUB took only a part of {reports} reports: {reply!r:.200}")
+
+
+_ERRORS = ("error", "errors", "failed")
+_SUCCESS = ("success", "ok", "accepted")
+_ITEMS = ("results", "outcomes", "items")
+_COUNTS = ("accepted", "reported")

@@ -101,7 +101,7 @@ def _contact_service(url: str | None) -> CheckResult:
     except ConfigurationError as error:
         return CheckResult("BIGHUB", "problem", str(error))
     try:
-        pair.blocking.approvals.list(limit=1)
+        pair.sync_client.approvals.list(limit=1)
     except Exception as error:  # noqa: BLE001 - every failure is a result
         engine_error = classify_error(error)
         if isinstance(engine_error, EngineUnavailable | EngineAuthError):
@@ -113,12 +113,14 @@ def _contact_service(url: str | None) -> CheckResult:
 
 
 def _check_journal(journal: "Journal") -> Iterator[CheckResult]:
-    yield CheckResult("journal", "ok", f"{journal.name}, schema version {journal.schema_version}")
-    skew = journal.clock_skew
+    yield CheckResult(
+        "journal", "ok", f"{journal.database.name}, schema version {journal.schema_version}"
+    )
+    skew = journal.database.clock_skew
     health: Health = "ok" if abs(skew) < MAX_CLOCK_SKEW else "problem"
     details = f"the database's clock is {skew:+.1f} seconds ahead of this machine's"
     yield CheckResult("clock", health, details)
-    if reason := journal.unsafe:
+    if reason := journal.database.durability_warning():
         yield CheckResult("durability", "problem", reason)
 
 

@@ -97,7 +97,7 @@ def requeue_entries(location: JournalOption = DEFAULT_JOURNAL) -> None:
 
 
 def _entry_to_row(entry: "OutboxEntry") -> tuple[object, ...]:
-    queued = entry.queued
+    queued = entry.report
     next_try = console.format_time(entry.due_at) if entry.due_at else "now"
     return (
         *(queued.id, queued.key[: console.SHORT_KEY], queued.kind),
@@ -107,7 +107,7 @@ def _entry_to_row(entry: "OutboxEntry") -> tuple[object, ...]:
 
 
 def _entry_to_json(entry: "OutboxEntry") -> dict[str, Any]:
-    queued = entry.queued
+    queued = entry.report
     return {
         "id": queued.id,
         "key": queued.key,

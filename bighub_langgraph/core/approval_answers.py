@@ -39,7 +39,7 @@ class PendingApproval:
     call_id: str
     tool: str
     arguments: Mapping[str, Any]
-    allowed: Sequence[Answer] = tuple(Answer)
+    allowed_decisions: Sequence[Answer] = tuple(Answer)
     allow_tool_change: bool = False
     key: str = ""
     outcome_unknown: bool = False
@@ -261,8 +261,8 @@ def _parse_type(decision: Mapping[str, Any], call: PendingApproval) -> Answer:
 
 
 def _check_allowed(answer: Answer, call: PendingApproval) -> None:
-    if answer not in call.allowed:
-        answer_list = ", ".join(dict.fromkeys(call.allowed))
+    if answer not in call.allowed_decisions:
+        answer_list = ", ".join(dict.fromkeys(call.allowed_decisions))
         raise InvalidApprovalResponse(
             f"{answer.value} is not allowed for {call.tool}; allowed: {answer_list}"
         )
@@ -304,7 +304,7 @@ def _describe_expected(pending: Sequence[PendingApproval]) -> str:
 
 def build_answer_schema(call: PendingApproval) -> dict[str, Any]:
     """Build the JSON schema of an answer about one call, for tools that render a form."""
-    types = [answer.value for answer in call.allowed]
+    types = [answer.value for answer in call.allowed_decisions]
     if call.outcome_unknown:
         types = [*OUTCOMES, *types]
     text = {"type": "string"}
@@ -331,10 +331,10 @@ def build_answer_schema(call: PendingApproval) -> dict[str, Any]:
 
 async def record_answer(record: CallRecord, approval: Approval, ports: Ports) -> CallRecord:
     """Record a person's answer. The first one wins; returns the journal's record."""
-    answered = await ports.transition_or_load(record.key, AnswerGiven(approval))
-    if (telemetry := ports.active_telemetry) is not None and answered.approval == approval:
-        telemetry.add_answer(answered)
-    return answered
+    answered_record = await ports.transition_or_load(record.key, AnswerGiven(approval))
+    if (telemetry := ports.active_telemetry) is not None and answered_record.approval == approval:
+        telemetry.add_answer(answered_record)
+    return answered_record
 
 
 async def cancel_call(record: CallRecord, reason: str, ports: Ports) -> CallRecord:

@@ -15,14 +15,14 @@ class ArgumentPatch:
 
     Attributes:
         values: New values by JSON pointer.
-        removed: The pointers of the fields that are left out.
+        removed_pointers: The pointers of the fields that are left out.
     """
 
     values: Mapping[str, Any]
-    removed: tuple[str, ...] = ()
+    removed_pointers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "removed", tuple(self.removed))
+        object.__setattr__(self, "removed_pointers", tuple(self.removed_pointers))
 
     def apply(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return a changed copy of arguments.
@@ -38,7 +38,7 @@ class ArgumentPatch:
             else:
                 parent[name] = copy.deepcopy(value)
         # The last first, so that positions in lists stay right.
-        places = [_find(changed_arguments, pointer) for pointer in self.removed]
+        places = [_find(changed_arguments, pointer) for pointer in self.removed_pointers]
         for parent, name in sorted(places, key=lambda place: str(place[1]).zfill(9), reverse=True):
             if not _has(parent, name):
                 raise InvalidCall(f"the arguments have no field {name!r:.80}")
@@ -62,10 +62,10 @@ def build_pointer(parts: tuple[str | int, ...]) -> str:
     return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in parts)
 
 
-def find_value(arguments: dict[str, Any], pointer: str, *, missing: Any) -> Any:
-    """Return the value of a field; `missing` where there is none."""
+def find_value(arguments: dict[str, Any], pointer: str, *, default: Any) -> Any:
+    """Return the value of a field; `default` where there is none."""
     parent, name = _find(arguments, pointer)
-    return parent[name] if _has(parent, name) else missing
+    return parent[name] if _has(parent, name) else default
 
 
 def _find(arguments: dict[str, Any], pointer: str) -> tuple[Any, Any]:

@@ -64,18 +64,18 @@ async def claim_and_execute(key: str, ports: Ports, run: RunTool) -> ExecutionRe
     """
     owner = new_owner_id(ports)
     try:
-        claimed = await ports.transition(key, ExecutionStarted(owner, ports.clock()))
+        claimed_record = await ports.transition(key, ExecutionStarted(owner, ports.clock()))
         record = (await ports.find([key]))[key]
     except InvalidTransition:
         return ExecutionResult((await ports.find([key]))[key], replayed=True)
     except BaseException:
         _release_claim(key, owner, ports)
         raise
-    if claimed.state is not State.RUNNING:  # the approval has expired
-        return ExecutionResult(claimed)
+    if claimed_record.state is not State.RUNNING:  # the approval has expired
+        return ExecutionResult(claimed_record)
     if (record.state, record.owner) != (State.RUNNING, owner):
         return ExecutionResult(record, replayed=True)
-    return await _run_claimed(claimed, owner, ports, run)
+    return await _run_claimed(claimed_record, owner, ports, run)
 
 
 def new_owner_id(ports: Ports) -> str:
@@ -90,17 +90,17 @@ _ATTEMPTS = itertools.count(1)
 
 
 async def _run_claimed(
-    claimed: CallRecord, owner: str, ports: Ports, run: RunTool
+    claimed_record: CallRecord, owner: str, ports: Ports, run: RunTool
 ) -> ExecutionResult:
     ending: ToolFinished | ToolPaused | None = None
     try:
         if (telemetry := ports.active_telemetry) is None:
-            ending = await run(claimed)
+            ending = await run(claimed_record)
         else:
-            with telemetry.execution(claimed) as add_outcome:
-                ending = await run(claimed)
+            with telemetry.execution(claimed_record) as add_outcome:
+                ending = await run(claimed_record)
                 add_outcome(ending.result if isinstance(ending, ToolFinished) else None)
-        return await _record_ending(claimed, ending, owner, ports)
+        return await _record_ending(claimed_record, ending, owner, ports)
     except BaseException as error:
         # Cancelled or interrupted. Inside the tool: whether it took effect is unknown. After the
         # tool: its outcome is known. Recorded inline, since a cancelled coroutine may not be able
@@ -111,7 +111,7 @@ async def _run_claimed(
             else _event_of(ending, owner)
         )
         with contextlib.suppress(BighubGuardError):
-            ports.transition_now(claimed.key, event)
+            ports.transition_now(claimed_record.key, event)
         raise
 
 
@@ -122,25 +122,25 @@ def _event_of(ending: ToolFinished | ToolPaused, owner: str) -> ExecutionFinishe
 
 
 async def _record_ending(
-    claimed: CallRecord, ending: ToolFinished | ToolPaused, owner: str, ports: Ports
+    claimed_record: CallRecord, ending: ToolFinished | ToolPaused, owner: str, ports: Ports
 ) -> ExecutionResult:
     event = _event_of(ending, owner)
     if isinstance(event, ExecutionPaused):
-        record = await ports.transition(claimed.key, event)
+        record = await ports.transition(claimed_record.key, event)
         return ExecutionResult(record, signal=ending.signal)
     try:
-        record = await ports.transition(claimed.key, event)
+        record = await ports.transition(claimed_record.key, event)
     except Exception:
         # The tool ran, so nothing may raise here. The claim stays and prevents a second run; a
         # journal on a database writes the result as soon as the database is back.
         log.exception(
             "call %s (%s) ran, but the journal could not store its result; until it does, the call "
             "shows as running, and its outcome as unknown if this process ends before",
-            claimed.key[:12],
-            claimed.tool,
-            extra=log_fields(claimed),
+            claimed_record.key[:12],
+            claimed_record.tool,
+            extra=log_fields(claimed_record),
         )
-        record = apply_event(claimed, event)
+        record = apply_event(claimed_record, event)
     return ExecutionResult(record, signal=ending.signal)
 
 

@@ -160,12 +160,14 @@ def resolve_verdict(
             this mode as well.
     """
     verdict = VERDICTS[decision.mode][decision.recommendation](decision)
-    if minimum_mode is not None and _BINDING.index(minimum_mode) > _BINDING.index(decision.mode):
+    if minimum_mode is not None and _MODE_ORDER.index(minimum_mode) > _MODE_ORDER.index(
+        decision.mode
+    ):
         verdict = strictest(verdict, VERDICTS[minimum_mode][decision.recommendation](decision))
     return strictest(floor, verdict, minimum_verdict(decision))
 
 
-_BINDING = tuple(Mode)
+_MODE_ORDER = tuple(Mode)
 
 
 def strictest(*verdicts: Verdict) -> Verdict:

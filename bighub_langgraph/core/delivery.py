@@ -43,7 +43,7 @@ async def expire_overdue_calls(ports: Ports) -> None:
 class Delivery(NamedTuple):
     """How many reports were delivered, and the error that stopped the delivery."""
 
-    delivered: int
+    delivered_count: int
     error: EngineError | None = None
 
 
@@ -57,13 +57,13 @@ async def deliver_reports(
     and one that cannot be read does at once; nothing is dropped. With `early`, reports are tried
     before their retry time.
     """
-    delivered = 0
+    count = 0
     while True:
         batch = _Batch(ports)
         await batch.deliver(turn, early=early)
-        delivered += batch.delivered
+        count += batch.delivered_count
         if batch.error or batch.is_last:
-            return Delivery(delivered, batch.error)
+            return Delivery(count, batch.error)
 
 
 # A generator of our own: seeding `random` gives the same numbers with and without this package.
@@ -72,8 +72,8 @@ _RANDOM = random.SystemRandom().random
 
 def retry_delay(tries: int, random: Callable[[], float] = _RANDOM) -> float:
     """Return the delay before the next try in seconds: doubling from 1 to 300, with jitter."""
-    doubled = FIRST_DELAY * 2 ** min(tries, _MAX_DOUBLINGS)
-    return float(min(doubled, LONGEST_DELAY) * (1 + 0.25 * random()))
+    delay = FIRST_DELAY * 2 ** min(tries, _MAX_DOUBLINGS)
+    return float(min(delay, LONGEST_DELAY) * (1 + 0.25 * random()))
 
 
 # Beyond these the delay is the longest anyway; after days of outage 2**tries is no float.
@@ -84,53 +84,55 @@ class _Batch:
     """One batch of leased reports."""
 
     def __init__(self, ports: Ports) -> None:
-        self.delivered = 0
+        self.delivered_count = 0
         self.error: EngineError | None = None
         self._ports = ports
-        self._leased: Sequence[QueuedReport] = ()
+        self._leased_reports: Sequence[QueuedReport] = ()
         self._requests: deque[Sequence[QueuedReport]] = deque()
-        self._acked: list[int] = []  # delivered, and still to be removed from the outbox
-        self._finished: set[int] = set()  # delivered or to be retried later
-        self._refused: set[str] = set()
-        self._forbidden: list[tuple[QueuedReport, Exception]] = []
+        self._acked_ids: list[int] = []  # delivered, and still to be removed from the outbox
+        self._finished_ids: set[int] = set()  # delivered or to be retried later
+        self._refused_keys: set[str] = set()
+        self._forbidden_reports: list[tuple[QueuedReport, Exception]] = []
 
     @property
     def is_last(self) -> bool:
         """Whether the outbox held no more; reports queued meanwhile get a delivery of their own."""
-        leased = len(self._leased)
-        return leased < BATCH_SIZE and len(self._finished) == leased
+        leased_count = len(self._leased_reports)
+        return leased_count < BATCH_SIZE and len(self._finished_ids) == leased_count
 
     async def deliver(self, turn: str | None, *, early: bool) -> None:
         """Send what is due; release what there was no time for."""
         ports, journal = self._ports, self._ports.journal
         try:
-            self._leased = await ports.call(
+            self._leased_reports = await ports.call(
                 journal.lease_batch, ports.clock(), BATCH_SIZE, turn, early=early
             )
-            self._requests = _group(self._leased, batched=ports.engine.report_outcomes is not None)
+            self._requests = _group(
+                self._leased_reports, in_batch=ports.engine.report_outcomes is not None
+            )
             until = ports.monotonic() + DELIVERY_LEASE / 2
             while self._requests and not self.error and ports.monotonic() < until:
                 await self._send(self._requests.popleft())
             await self._ack()
-            for report, error in self._forbidden:
-                await self._retry_refused(report, error, is_final=bool(self.delivered))
+            for report, error in self._forbidden_reports:
+                await self._retry_refused(report, error, is_final=bool(self.delivered_count))
             if unsent := self._unsent():
                 await ports.call(journal.release, unsent)
         except BaseException:
             # Cancelled, or the journal failed. Inline, since a cancelled coroutine cannot wait.
             with contextlib.suppress(BighubGuardError):
-                if self._acked:
-                    journal.ack(self._acked)
+                if self._acked_ids:
+                    journal.ack(self._acked_ids)
                 if unsent := self._unsent():
                     journal.release(unsent)
             raise
 
     def _unsent(self) -> list[int]:
-        return [report.id for report in self._leased if report.id not in self._finished]
+        return [report.id for report in self._leased_reports if report.id not in self._finished_ids]
 
     async def _send(self, reports: Sequence[QueuedReport]) -> None:
-        if self._refused:  # later reports of a call wait for a refused one
-            reports = [report for report in reports if report.key not in self._refused]
+        if self._refused_keys:  # later reports of a call wait for a refused one
+            reports = [report for report in reports if report.key not in self._refused_keys]
         if not reports:
             return
         try:
@@ -141,7 +143,7 @@ class _Batch:
             await self._ack()
             if _may_be_about_resolving(error) and _is_resolution(reports):
                 # The other reports show whether the key is refused, or may only not resolve.
-                self._forbidden.append((reports[0], error))
+                self._forbidden_reports.append((reports[0], error))
                 self._requests = deque(sorted(self._requests, key=_is_resolution))
             elif isinstance(error, EngineUnavailable | EngineAuthError):
                 await self._stop(reports, error)
@@ -151,21 +153,21 @@ class _Batch:
                 await self._retry_refused(reports[0], error)
         else:
             ids = [report.id for report in reports]
-            self._acked.extend(ids)
-            self._finished.update(ids)
-            self.delivered += len(ids)
+            self._acked_ids.extend(ids)
+            self._finished_ids.update(ids)
+            self.delivered_count += len(ids)
 
     async def _ack(self) -> None:
         """Remove what was delivered so far, in one transaction."""
-        if self._acked:
-            await self._ports.call(self._ports.journal.ack, self._acked)
-            self._acked = []
+        if self._acked_ids:
+            await self._ports.call(self._ports.journal.ack, self._acked_ids)
+            self._acked_ids = []
 
     async def _stop(self, reports: Sequence[QueuedReport], error: EngineError) -> None:
         """Stop: BIGHUB is unreachable or refuses the key, which is no fault of the reports."""
         unsent = [*reports, *(report for later in self._requests for report in later)]
-        unsent += [report for report, _ in self._forbidden]
-        self._forbidden = []
+        unsent += [report for report, _ in self._forbidden_reports]
+        self._forbidden_reports = []
         until = self._ports.clock()
         if not isinstance(error, EngineAuthError):  # another worker may have the right key
             until += retry_delay(max(report.tries for report in unsent))
@@ -196,14 +198,14 @@ class _Batch:
         await self._nack([report], until, problem, refused=True, dead_letter=dead_letter)
         # What comes after a resolution does not depend on it.
         if not dead_letter and not _is_resolution([report]):
-            self._refused.add(report.key)
+            self._refused_keys.add(report.key)
 
     async def _nack(
         self, reports: Sequence[QueuedReport], until: float, error: object, **flags: bool
     ) -> None:
         ids = [report.id for report in reports]
         await self._ports.call(self._ports.journal.nack, ids, until, str(error), **flags)
-        self._finished.update(ids)
+        self._finished_ids.update(ids)
 
 
 def _may_be_about_resolving(error: Exception) -> bool:
@@ -216,12 +218,12 @@ def _is_resolution(reports: Sequence[QueuedReport]) -> bool:
     return reports[0].kind == ReportKind.APPROVAL
 
 
-def _group(leased: Iterable[QueuedReport], *, batched: bool) -> deque[Sequence[QueuedReport]]:
+def _group(reports: Iterable[QueuedReport], *, in_batch: bool) -> deque[Sequence[QueuedReport]]:
     """Group reports by request: approvals first, then outcomes, then memory events by turn."""
     approvals: list[Sequence[QueuedReport]] = []
     outcomes: list[QueuedReport] = []
     turns: dict[str, list[QueuedReport]] = {}
-    for report in leased:
+    for report in reports:
         match report.kind:
             case ReportKind.OUTCOME:
                 outcomes.append(report)
@@ -229,17 +231,17 @@ def _group(leased: Iterable[QueuedReport], *, batched: bool) -> deque[Sequence[Q
                 turns.setdefault(report.turn, []).append(report)
             case _:
                 approvals.append([report])
-    grouped = [outcomes] if batched and outcomes else [[report] for report in outcomes]
-    return deque([*approvals, *grouped, *turns.values()])
+    outcome_groups = [outcomes] if in_batch and outcomes else [[report] for report in outcomes]
+    return deque([*approvals, *outcome_groups, *turns.values()])
 
 
 async def _send_approvals(reports: Sequence[QueuedReport], ports: Ports) -> None:
-    for leased in reports:
-        await ports.engine.resolve_approval(leased.body)
+    for report in reports:
+        await ports.engine.resolve_approval(report.body)
 
 
 async def _send_outcomes(reports: Sequence[QueuedReport], ports: Ports) -> None:
-    bodies = [await _outcome_body(leased, ports) for leased in reports]
+    bodies = [await _outcome_body(report, ports) for report in reports]
     if len(bodies) > 1 and ports.engine.report_outcomes is not None:
         await ports.engine.report_outcomes(bodies)
         return
@@ -248,7 +250,7 @@ async def _send_outcomes(reports: Sequence[QueuedReport], ports: Ports) -> None:
 
 
 async def _send_memory(reports: Sequence[QueuedReport], ports: Ports) -> None:
-    bodies = [leased.body for leased in reports]
+    bodies = [report.body for report in reports]
     events = [{**body["event"], "seq": seq} for seq, body in enumerate(bodies)]
     await ports.engine.ingest_memory(events, bodies[0]["about"])
 
@@ -269,12 +271,12 @@ async def _send_traced(kind: ReportKind, reports: Sequence[QueuedReport], ports:
         await _SENDERS[kind](reports, ports)
 
 
-async def _outcome_body(leased: QueuedReport, ports: Ports) -> Mapping[str, Any]:
+async def _outcome_body(report: QueuedReport, ports: Ports) -> Mapping[str, Any]:
     """Return an outcome's body. A call executed without an evaluation is evaluated now."""
-    body = leased.body
+    body = report.body
     if body.get("request_id"):
         return body
-    record = (await ports.find([leased.key]))[leased.key]
+    record = (await ports.find([report.key]))[report.key]
     context = {**record.request.context, "auto_executed": True}
     request = replace(record.request, context=context)
     decision = parse_decision(await ports.engine.evaluate(request, f"{record.key}-late"))

@@ -47,7 +47,7 @@ class EditedCall:
 
 
 # A new record, and the call it is about.
-Undecided = tuple[CallRecord, ToolCall | EditedCall]
+UndecidedCall = tuple[CallRecord, ToolCall | EditedCall]
 
 
 async def evaluate_calls(
@@ -71,17 +71,17 @@ async def evaluate_calls(
         _propose(call, settings, ports.clock(), root_checkpoint, **context) for call in calls
     ]
     records = await ports.find([item.key for item in proposals if isinstance(item, CallRecord)])
-    undecided = [
+    undecided_calls = [
         (record, call)
         for record, call in zip(proposals, calls, strict=True)
         if isinstance(record, CallRecord) and record.key not in records
     ]
-    telemetry = ports.active_telemetry if undecided else None
+    telemetry = ports.active_telemetry if undecided_calls else None
     if telemetry is not None:
-        undecided = await _start_traces(undecided, telemetry, ports)
-    decided = await _decide_all(undecided, settings, ports, requested_by)
-    stored = await ports.insert(decided) if decided else []
-    for new_record, record in zip(decided, stored, strict=True):
+        undecided_calls = await _start_traces(undecided_calls, telemetry, ports)
+    decided_records = await _decide_all(undecided_calls, settings, ports, requested_by)
+    stored_records = await ports.insert(decided_records) if decided_records else []
+    for new_record, record in zip(decided_records, stored_records, strict=True):
         records[record.key] = record
         if telemetry is not None:
             telemetry.end_evaluation(record)
@@ -146,27 +146,29 @@ def _propose(
 
 
 async def _start_traces(
-    undecided: Sequence[Undecided], telemetry: TelemetryPort, ports: Ports
-) -> list[Undecided]:
+    undecided_calls: Sequence[UndecidedCall], telemetry: TelemetryPort, ports: Ports
+) -> list[UndecidedCall]:
     """Start the traces of calls; that of an edited call belongs to the call that was edited."""
-    edited = [item.edited_from for _, item in undecided if isinstance(item, EditedCall)]
-    originals = await ports.find(edited) if edited else {}
-    traced: list[Undecided] = []
-    for record, item in undecided:
+    original_keys = [
+        item.edited_from for _, item in undecided_calls if isinstance(item, EditedCall)
+    ]
+    originals = await ports.find(original_keys) if original_keys else {}
+    traced_calls: list[UndecidedCall] = []
+    for record, item in undecided_calls:
         original = originals.get(item.edited_from) if isinstance(item, EditedCall) else None
         origin = original.trace_context if original is not None else None
-        traced.append((telemetry.start_call(record, origin), item))
-    return traced
+        traced_calls.append((telemetry.start_call(record, origin), item))
+    return traced_calls
 
 
 async def _decide_all(
-    undecided: Sequence[Undecided],
+    undecided_calls: Sequence[UndecidedCall],
     settings: GuardSettings,
     ports: Ports,
     requested_by: str,
 ) -> list[CallRecord]:
     evaluate_batch = ports.engine.evaluate_batch
-    requests = [(record.request, record.key) for record, _ in undecided]
+    requests = [(record.request, record.key) for record, _ in undecided_calls]
     one_by_one = len(requests) < 2 or any(request.as_payload for request, _ in requests)  # noqa: PLR2004 - a batch
     if evaluate_batch is None or one_by_one:
         decisions = await ports.gather(
@@ -182,7 +184,7 @@ async def _decide_all(
             add_decisions(decisions)
     return [
         _with_decision(record, item, decision, settings, ports.clock(), requested_by)
-        for (record, item), decision in zip(undecided, decisions, strict=True)
+        for (record, item), decision in zip(undecided_calls, decisions, strict=True)
     ]
 
 
@@ -211,6 +213,6 @@ def _with_decision(  # noqa: PLR0917 - each has its own type
         call = item.call if isinstance(item, EditedCall) else item
         requirement = build_requirement(call, record.request, settings, requested_by)
     except InvalidCall as error:  # who has to approve it is not known, so nobody can
-        waiting = apply_event(record, event._replace(approval=None))
-        return apply_event(waiting, NobodyToAsk(str(error)))
+        awaiting_record = apply_event(record, event._replace(approval=None))
+        return apply_event(awaiting_record, NobodyToAsk(str(error)))
     return apply_event(record, event._replace(requirement=requirement))

@@ -167,13 +167,13 @@ def _own_names(record: CallRecord) -> set[str]:
     request = record.request
     value = "" if request.value is None else f"{request.value:g}"
     names = {record.tool, request.action, str(request.target), value}
-    pending: list[Any] = [request.context.get("arguments")]
-    while pending:
-        value = pending.pop()
+    values: list[Any] = [request.context.get("arguments")]
+    while values:
+        value = values.pop()
         if isinstance(value, MAPPING):
-            pending += value.values()
+            values += value.values()
         elif isinstance(value, list | tuple):
-            pending += value
+            values += value
         else:
             names |= {str(value), *str(value).split()}
     return names
@@ -257,6 +257,16 @@ def _describe_row(
     if text := next((str(row[name]) for name in names if row.get(name)), ""):
         details = f": {row[about]}" if row.get(about) else ""
         yield f"{title}: {one_line(text + details, 200)}"
+
+
+def describe_votes(record: CallRecord) -> str:
+    """Return who has approved a call that several people have to approve; "" for any other."""
+    requirement = record.requirement
+    if requirement.approvals == 1 or record.state is not State.AWAITING:
+        return ""
+    names = " and ".join(one_line(vote.approver) for vote in record.votes)
+    suffix = f"; {names} approved it" if names else ""
+    return f"{requirement.approvals} people who are signed in have to approve it{suffix}."
 
 
 def build_evidence(record: CallRecord) -> dict[str, Any]:

@@ -35,7 +35,6 @@ from bighub_langgraph.core.models import (
     ToolSucceeded,
     Verdict,
 )
-from bighub_langgraph.core.votes import find_objection
 
 
 class DecisionMade(NamedTuple):
@@ -189,6 +188,42 @@ def is_expired(record: CallRecord, at: float) -> bool:
     return record.expires_at is not None and at >= record.expires_at
 
 
+def find_objection(record: CallRecord, approval: Approval) -> str:
+    """Return why a person's answer about a call does not count; "" if it does.
+
+    Where several people, or certain people, have to approve, only verified names count.
+    """
+    requirement, name = record.requirement, approval.approver
+
+    def is_same(other: str) -> bool:
+        # Servers and proxies may write one person's name in capitals or not.
+        return other.strip().casefold() == name.strip().casefold()
+
+    may_answer = {name, *approval.roles} & {*requirement.approvers} or not requirement.approvers
+    if approval.verified and not may_answer:
+        return f"only {' or '.join(requirement.approvers)} may answer, and {name} is not"
+    if approval.answer is Answer.REJECT:
+        return ""
+    own_names = [record.request.actor, requirement.requested_by if is_restricted(record) else ""]
+    if name and any(map(is_same, own_names)):
+        return f"the call is {name}'s own, and nobody approves their own calls"
+    if is_restricted(record) and not approval.verified:
+        return "only people who are signed in may approve it, and nothing shows who this one is"
+    if any(is_same(vote.approver) for vote in record.votes) and requirement.approvals > 1:
+        return f"{name} has approved it already, and another person has to"
+    return ""
+
+
+def is_restricted(record: CallRecord) -> bool:
+    """Whether several people, or certain people, have to approve a call."""
+    return record.requirement.approvals > 1 or bool(record.requirement.approvers)
+
+
+def missing_approvals(record: CallRecord) -> int:
+    """Return how many more people have to approve a call that waits."""
+    return max(record.requirement.approvals - len(record.votes), 0)
+
+
 # The fields that a transition changes in a record.
 Changes = dict[str, Any]
 
@@ -236,7 +271,7 @@ def _answer(record: CallRecord, event: AnswerGiven) -> Changes:
         why = "it has changed since it was shown"
         raise InvalidTransition(record.key, record.state, "AnswerGiven", why)
     if is_expired(record, approval.at):
-        return _EXPIRED
+        return _EXPIRED_CHANGES
     if find_objection(record, approval):
         return {}
     votes = (*record.votes, approval)
@@ -252,14 +287,14 @@ def _answer(record: CallRecord, event: AnswerGiven) -> Changes:
     }
 
 
-EXPIRED = "the time to answer or to use the approval ran out"
-_EXPIRED: Changes = {"state": State.EXPIRED, "reason": EXPIRED}
+EXPIRED_REASON = "the time to answer or to use the approval ran out"
+_EXPIRED_CHANGES: Changes = {"state": State.EXPIRED, "reason": EXPIRED_REASON}
 
 
 def _expire(record: CallRecord, event: CallExpired) -> Changes:
     if not is_expired(record, event.at):
         raise InvalidTransition(record.key, record.state, "CallExpired", "its time is not over")
-    return _EXPIRED
+    return _EXPIRED_CHANGES
 
 
 def _apply_edit(record: CallRecord, event: EditApplied) -> Changes:
@@ -292,7 +327,7 @@ def _block(_: CallRecord, event: NobodyToAsk) -> Changes:
 def _start(record: CallRecord, event: ExecutionStarted) -> Changes:
     # Expiry is part of the claim: an approval given in time may still be used too late.
     if is_expired(record, event.at):
-        return _EXPIRED
+        return _EXPIRED_CHANGES
     return {"state": State.RUNNING, "owner": event.owner, "starts": record.starts + 1}
 
 

@@ -304,7 +304,7 @@ class ToolSucceeded:
     content: object = None
 
     @property
-    def shown(self) -> object:
+    def own_output(self) -> object:
         """The tool's own result."""
         return self.output if self.content is None else self.content
 

@@ -63,8 +63,8 @@ class ApprovalQuestion:
         description: The text that a person reads.
         evidence: What `build_evidence` returns.
         arguments: The arguments, redacted.
-        locked: JSON pointers of the arguments that are redacted.
-        allowed: The answers that are allowed.
+        locked_pointers: JSON pointers of the arguments that are redacted.
+        allowed_decisions: The answers that are allowed.
         allow_tool_change: Whether an answer to the interrupt may name another tool.
     """
 
@@ -77,12 +77,12 @@ class ApprovalQuestion:
     description: str
     evidence: Mapping[str, Any]
     arguments: Mapping[str, Any]
-    locked: tuple[str, ...]
-    allowed: tuple[str, ...]
+    locked_pointers: tuple[str, ...]
+    allowed_decisions: tuple[str, ...]
     allow_tool_change: bool
 
 
-class Claim(NamedTuple):
+class WorkClaim(NamedTuple):
     """The claim of work that only one process does, and the result that is kept of it."""
 
     owner: str
@@ -93,43 +93,35 @@ class JournalPort(Protocol):
     """The record of every call, and the outbox of what is not delivered yet.
 
     Every method is one short transaction. The methods block; asynchronous hosts call a journal that
-    does input or output (`blocking`) in threads.
+    does input or output (`is_blocking`) in threads.
     """
 
     @property
     def durable(self) -> bool:
         """Whether records outlive the process."""
-        ...
 
     @property
-    def blocking(self) -> bool:
+    def is_blocking(self) -> bool:
         """Whether its methods do input or output."""
-        ...
 
     @property
     def owner(self) -> str:
         """This process's name on the calls it runs."""
-        ...
 
     def find(self, keys: Sequence[str]) -> dict[str, CallRecord]:
         """Return the records that exist, by key."""
-        ...
 
     def find_by_request_id(self, request_id: str) -> list[CallRecord]:
         """Return the calls with this id of BIGHUB's, newest first; usually one."""
-        ...
 
     def find_overdue(self, at: float, limit: int) -> list[CallRecord]:
         """Return calls whose time to be answered, or to use their approval, is over."""
-        ...
 
     def find_waiting(self, thread: str) -> list[CallRecord]:
         """Return the calls of a thread that wait for a person or for the thread."""
-        ...
 
     def insert(self, records: Sequence[CallRecord], reporting: ReportingConfig) -> list[CallRecord]:
         """Store new records. Where a key exists, the stored record is kept and returned."""
-        ...
 
     def transition(self, key: str, event: Event, reporting: ReportingConfig) -> CallRecord:
         """Apply an event to a record and queue its reports, in one transaction.
@@ -138,26 +130,21 @@ class JournalPort(Protocol):
             InvalidTransition: The record's state does not allow the event.
             RecordNotFound: There is no record with this key.
         """
-        ...
 
     def store_questions(self, questions: Sequence[ApprovalQuestion]) -> None:
         """Keep what people are shown of calls that wait for them, before they are asked."""
-        ...
 
     def take_questions(self, keys: Sequence[str]) -> None:
         """Keep that this process goes on with the threads that asked about some calls."""
-        ...
 
     def is_owner_dead(self, record: CallRecord) -> bool:
         """Whether the process that runs a call has ended."""
-        ...
 
-    def claim(self, key: str, owner: str, *, durable: bool = True) -> Claim:
+    def claim(self, key: str, owner: str, *, durable: bool = True) -> WorkClaim:
         """Take a claim, unless it has a result or a living process holds it; return it.
 
         A claim that is not durable outlives its process, but not a power cut.
         """
-        ...
 
     def end_claim(
         self,
@@ -168,7 +155,6 @@ class JournalPort(Protocol):
         durable: bool = True,
     ) -> None:
         """Release an owner's claim, or keep its JSON-compatible result."""
-        ...
 
     def lease_batch(
         self, at: float, limit: int, turn: str | None = None, *, early: bool = False
@@ -179,15 +165,12 @@ class JournalPort(Protocol):
         leased; the turn is over, so its memory events are due. With `early`, entries are due
         before their retry time, except those BIGHUB refused.
         """
-        ...
 
     def ack(self, ids: Sequence[int]) -> None:
         """Remove entries that were delivered."""
-        ...
 
     def release(self, ids: Sequence[int]) -> None:
         """End the lease of entries that were not tried."""
-        ...
 
     def nack(
         self,
@@ -199,19 +182,15 @@ class JournalPort(Protocol):
         dead_letter: bool = False,
     ) -> None:
         """Retry entries later; as dead letters they wait until someone requeues them."""
-        ...
 
     def count_waiting(self) -> tuple[int, float | None]:
         """Count the calls that wait for a person, and return when the oldest was made."""
-        ...
 
     def pending_count(self, *, include_dead_letters: bool = False) -> int:
         """Count the entries that are not delivered."""
-        ...
 
     def close(self) -> None:
         """Release what the journal opened."""
-        ...
 
 
 # A request, and the idempotency key of its evaluation.
@@ -250,11 +229,9 @@ class NotificationWorkerPort(Protocol):
 
     def schedule(self) -> None:
         """Send what waits in a moment; never raise."""
-        ...
 
     def close(self) -> None:
         """Send what waits, for a few seconds at most."""
-        ...
 
 
 class NotificationsPort(Protocol):
@@ -262,7 +239,6 @@ class NotificationsPort(Protocol):
 
     def start(self, journal: JournalPort) -> NotificationWorkerPort:
         """Start to notify people of the calls in a journal."""
-        ...
 
 
 class TelemetryPort(Protocol):
@@ -271,35 +247,28 @@ class TelemetryPort(Protocol):
     @property
     def is_on(self) -> bool:
         """Whether anything is traced or counted."""
-        ...
 
     def start_call(self, record: CallRecord, origin: Mapping[str, str] | None = None) -> CallRecord:
         """Return a new record with its trace context; `origin` is that of the call it edits."""
-        ...
 
     def evaluation(
         self, calls: Sequence[tuple[str, str]]
     ) -> AbstractContextManager[Callable[[Sequence[Decision]], object]]:
         """Trace the evaluation of calls, given by key and tool; takes the decisions."""
-        ...
 
     def end_evaluation(self, record: CallRecord) -> None:
         """Trace what was decided about a call."""
-        ...
 
     def execution(
         self, record: CallRecord
     ) -> AbstractContextManager[Callable[[ToolOutcome | None], object]]:
         """Trace the run of a tool; takes its outcome, None where it paused."""
-        ...
 
     def report(self, kind: str, records: Sequence[CallRecord]) -> AbstractContextManager[None]:
         """Trace the delivery of a report of each of these calls."""
-        ...
 
     def add_answer(self, record: CallRecord) -> None:
         """Trace that a person has answered."""
-        ...
 
 
 async def _deliver_nothing(_: str | None) -> None:
@@ -351,10 +320,6 @@ class Ports:
         """Return the records that exist, by key."""
         return self.call(self.journal.find, keys)
 
-    def find_by_request_id(self, request_id: str) -> Awaitable[list[CallRecord]]:
-        """Return the calls with this id of BIGHUB's, newest first."""
-        return self.call(self.journal.find_by_request_id, request_id)
-
     def insert(self, records: Sequence[CallRecord]) -> Awaitable[list[CallRecord]]:
         """Store new records; an existing one is kept and returned."""
         return self.call(self.journal.insert, records, self.reporting)
@@ -363,10 +328,6 @@ class Ports:
         """Keep what people are shown of calls that wait for them, and notify them."""
         await self.call(self.journal.store_questions, questions)
         self.schedule_notification()
-
-    def take_questions(self, keys: Sequence[str]) -> Awaitable[None]:
-        """Keep that this process goes on with the threads that asked about some calls."""
-        return self.call(self.journal.take_questions, keys)
 
     def transition(self, key: str, event: Event) -> Awaitable[CallRecord]:
         """Apply an event to a record."""

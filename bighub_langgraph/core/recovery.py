@@ -70,8 +70,8 @@ async def wait_for_owner(
     remaining, pause = timeout, FIRST_POLL
     while record.state is State.RUNNING:
         if await ports.call(ports.journal.is_owner_dead, record):
-            lost = OwnerLost(record.owner or "", "the process that ran it is gone")
-            record = await ports.transition_or_load(record.key, lost)
+            event = OwnerLost(record.owner or "", "the process that ran it is gone")
+            record = await ports.transition_or_load(record.key, event)
             continue  # another runner may have claimed it meanwhile
         if remaining <= 0:
             return record

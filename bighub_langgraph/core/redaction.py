@@ -55,7 +55,7 @@ def redact(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [redact(member) for member in value]
     if type(value) is int and len(str(abs(value))) in _CARD_LENGTHS:
-        return redact_number(value)
+        return REDACTED if _is_card_number(str(abs(value))) else value
     return value
 
 
@@ -78,11 +78,6 @@ def redact_text(text: str) -> str:
 def redact_exception(error: BaseException) -> str:
     """Return the class name and text of an exception with the patterns of `redact` replaced."""
     return redact_text(f"{type(error).__name__}: {exception_text(error)}")
-
-
-def redact_number(number: int) -> int | str:
-    """Return an integer, or `REDACTED` where it is a card number."""
-    return REDACTED if _is_card_number(str(abs(number))) else number
 
 
 def _redact_member(key: object, value: Any) -> Any:
@@ -129,8 +124,10 @@ _CARD = re.compile(
 def _is_card_number(digits: str) -> bool:
     if len(digits) not in _CARD_LENGTHS or _CARD.fullmatch(digits) is None:
         return False
-    doubled = (int(digit) * (2 if place % 2 else 1) for place, digit in enumerate(reversed(digits)))
-    return sum(number - 9 if number > 9 else number for number in doubled) % 10 == 0  # noqa: PLR2004 - Luhn
+    digit_values = (
+        int(digit) * (2 if place % 2 else 1) for place, digit in enumerate(reversed(digits))
+    )
+    return sum(number - 9 if number > 9 else number for number in digit_values) % 10 == 0  # noqa: PLR2004 - Luhn
 
 
 def _redact_card(match: re.Match[str]) -> str:
@@ -168,8 +165,7 @@ def _redact_iban(match: re.Match[str]) -> str:
     return REDACTED if int(number) % 97 == 1 else match[0]
 
 
-def _keep_prefix(match: re.Match[str]) -> str:
-    return f"{match[1]}{REDACTED}"
+_PREFIX_KEPT = rf"\1{REDACTED}"
 
 
 def _redact_keys(match: re.Match[str]) -> str:
@@ -194,9 +190,9 @@ _PATTERNS: tuple[tuple[int, str, re.Pattern[str], str | Callable[[re.Match[str]]
         re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*-----|\Z)", re.DOTALL),
         REDACTED,
     ),
-    (7, "://", re.compile(r"\b(\w[\w+.-]{0,30}://[^\s/:@]*:)[^\s/@]+(?=@)"), _keep_prefix),
+    (7, "://", re.compile(r"\b(\w[\w+.-]{0,30}://[^\s/:@]*:)[^\s/@]+(?=@)"), _PREFIX_KEPT),
     (5, "@", re.compile(r"\b[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+"), REDACTED),
-    (14, "", re.compile(r"(?i)\b(bearer\s+|basic\s+)[\w.~+/=-]{8,}"), _keep_prefix),
+    (14, "", re.compile(r"(?i)\b(bearer\s+|basic\s+)[\w.~+/=-]{8,}"), _PREFIX_KEPT),
     # Only long pieces can hold a key, and few texts have one.
     (16, "", re.compile(r"[\w~.-][\w.~+/=:-]{15,}"), _redact_keys),
     *(

@@ -11,6 +11,7 @@ from bighub_langgraph.core.jsonable import to_jsonable, truncate
 from bighub_langgraph.core.models import (
     Answer,
     CallRecord,
+    Decision,
     Recommendation,
     State,
     Status,
@@ -119,7 +120,7 @@ def report_kinds(
 def has_immutable_output(record: CallRecord) -> bool:
     """Whether a report may be built later: no one can change the output meanwhile."""
     result = record.result
-    return not isinstance(result, ToolSucceeded) or type(result.shown) in _IMMUTABLE
+    return not isinstance(result, ToolSucceeded) or type(result.own_output) in _IMMUTABLE
 
 
 _IMMUTABLE = frozenset({str, int, float, bool, NoneType})
@@ -161,7 +162,7 @@ def build_outcome(record: CallRecord, reporting: ReportingConfig) -> dict[str, A
         "details": {"idempotency_key": record.key, "tool": record.tool},
     }
     if isinstance(record.result, ToolSucceeded):
-        body["details"]["output"] = to_loggable(record.result.shown, reporting.redact_value)
+        body["details"]["output"] = to_loggable(record.result.own_output, reporting.redact_value)
     if record.approval is not None:
         answer = record.approval.answer
         action = record.approval.text if answer is Answer.RESPOND else answer.value
@@ -183,19 +184,19 @@ def _status_and_description(record: CallRecord) -> tuple[str, str]:
 
 def was_recommendation_followed(record: CallRecord) -> bool | None:
     """Whether BIGHUB's recommendation was followed; None where that cannot be decided."""
-    if record.decision is None or record.decision.fault or record.state in _UNDECIDED:
+    if record.decision is None or record.decision.fault or record.state in _UNDECIDED_STATES:
         return None
     did_run = record.state in {State.EXECUTED, State.TOOL_ERROR}
-    return _FOLLOWED[record.decision.recommendation](did_run, record.approval is not None)
+    return _WAS_FOLLOWED[record.decision.recommendation](did_run, record.approval is not None)
 
 
-_UNDECIDED = frozenset({State.EXPIRED, State.CANCELLED})
+_UNDECIDED_STATES = frozenset({State.EXPIRED, State.CANCELLED})
 
 # By recommendation, from whether the tool ran and whether a person answered.
-_FOLLOWED: dict[Recommendation, Callable[[bool, bool], bool | None]] = {
+_WAS_FOLLOWED: dict[Recommendation, Callable[[bool, bool], bool | None]] = {
     Recommendation.PROCEED: lambda did_run, _: did_run,
     Recommendation.CAUTION: lambda did_run, _: did_run,
-    Recommendation.REVIEW: lambda did_run, answered: answered or (False if did_run else None),
+    Recommendation.REVIEW: lambda did_run, is_answered: is_answered or (False if did_run else None),
     Recommendation.STOP: lambda did_run, _: not did_run,
     Recommendation.UNKNOWN: lambda _, __: None,
     Recommendation.MISSING: lambda _, __: None,
@@ -215,7 +216,7 @@ def build_memory_event(record: CallRecord, reporting: ReportingConfig) -> dict[s
         "call_id": record.call_id,
     }
     if isinstance(record.result, ToolSucceeded):
-        event["output"] = to_loggable(record.result.shown, reporting.redact_value)
+        event["output"] = to_loggable(record.result.own_output, reporting.redact_value)
     elif error := _error_of(record):
         event["error"] = reporting.redact_text(error)
     return event
@@ -274,15 +275,8 @@ def build_event(name: EventName, record: CallRecord, *, replayed: bool = False) 
         "state": record.state.value,
     }
     if (decision := record.decision) is not None:
-        event |= {
-            "verdict": _VERDICTS.get(record.state, Verdict.EXECUTE).value,
-            "recommendation": decision.raw_recommendation,
-            "confidence": decision.confidence,
-            "risk_score": decision.risk_score,
-            "enforcement_mode": decision.mode.value,
-            "reason": decision.reason,
-            "request_id": decision.request_id,
-        }
+        event["verdict"] = _VERDICTS.get(record.state, Verdict.EXECUTE).value
+        event |= decision_fields(decision)
     if (approval := record.approval) is not None:
         event["approval"] = {
             "answer": approval.answer.value,
@@ -291,7 +285,7 @@ def build_event(name: EventName, record: CallRecord, *, replayed: bool = False) 
             "comment": approval.comment or approval.text,
         }
     if isinstance(record.result, ToolSucceeded):
-        event["output"] = to_loggable(record.result.shown)
+        event["output"] = to_loggable(record.result.own_output)
     elif error := _error_of(record):
         event["error"] = error
     if replayed:
@@ -299,6 +293,18 @@ def build_event(name: EventName, record: CallRecord, *, replayed: bool = False) 
     if record.state is State.UNKNOWN:
         event["outcome_unknown"] = True
     return event
+
+
+def decision_fields(decision: Decision) -> dict[str, Any]:
+    """Return what events and the history show of a decision."""
+    return {
+        "recommendation": decision.raw_recommendation,
+        "confidence": decision.confidence,
+        "risk_score": decision.risk_score,
+        "enforcement_mode": decision.mode.value,
+        "reason": decision.reason,
+        "request_id": decision.request_id,
+    }
 
 
 _VERDICTS = {

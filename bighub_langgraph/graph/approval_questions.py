@@ -14,13 +14,12 @@ from bighub_langgraph.core.approval_answers import (
     build_answer_schema,
 )
 from bighub_langgraph.core.argument_patch import build_pointer
-from bighub_langgraph.core.evidence import build_evidence, describe_call
+from bighub_langgraph.core.evidence import build_evidence, describe_call, describe_votes
 from bighub_langgraph.core.jsonable import copy_jsonable, to_jsonable
 from bighub_langgraph.core.models import CallRecord
 from bighub_langgraph.core.policy import GuardSettings
 from bighub_langgraph.core.ports import ApprovalQuestion
 from bighub_langgraph.core.reporting import ReportingConfig
-from bighub_langgraph.core.votes import describe_votes
 from bighub_langgraph.graph.langgraph_internals import execution_info
 from bighub_langgraph.graph.plan import CHANNEL, thread_id_of
 from bighub_langgraph.graph.validation import parameter_names
@@ -51,8 +50,8 @@ def build_question(
         description=str(ReportingConfig(redact=settings.redact).redact_value(text)),
         evidence=to_jsonable(build_evidence(record)),
         arguments=arguments,
-        locked=tuple(_find_redacted(pending.arguments, shown_arguments)),
-        allowed=tuple(answer.value for answer in pending.allowed),
+        locked_pointers=tuple(_find_redacted(pending.arguments, shown_arguments)),
+        allowed_decisions=tuple(answer.value for answer in pending.allowed_decisions),
         allow_tool_change=pending.allow_tool_change,
     )
 

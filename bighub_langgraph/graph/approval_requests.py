@@ -19,13 +19,12 @@ from bighub_langgraph.core.approval_answers import (
 )
 from bighub_langgraph.core.errors import InvalidCall
 from bighub_langgraph.core.evidence import build_evidence, one_line
-from bighub_langgraph.core.lifecycle import EditApplied
+from bighub_langgraph.core.lifecycle import EditApplied, find_objection, is_restricted
 from bighub_langgraph.core.models import Answer, Approval, CallRecord, State, ToolCall
 from bighub_langgraph.core.policy import GuardSettings
 from bighub_langgraph.core.ports import ApprovalQuestion, Ports
 from bighub_langgraph.core.recovery import resolve_unknown
 from bighub_langgraph.core.reporting import build_event
-from bighub_langgraph.core.votes import find_objection, is_restricted
 from bighub_langgraph.graph.approval_questions import (
     build_question,
     describe_question,
@@ -196,7 +195,7 @@ class ApprovalRequest:
         }
         if takes_answer or is_asked:
             keys = [record.key for _, record in self._calls.values()]
-            await host.ports.take_questions(keys)
+            await host.ports.call(host.ports.journal.take_questions, keys)
         else:
             await host.ports.store_questions(self._questions(config))
         schema = response_schema(
@@ -274,7 +273,7 @@ class ApprovalRequest:
         if self._plan["per_call"]:
             call_id = self._pending[0].call_id
             return {"type": "tool_approval", "tool_call_id": call_id, **requests[0]}
-        allowed_answers = {pending.tool: pending.allowed for pending in self._pending}
+        allowed_answers = {pending.tool: pending.allowed_decisions for pending in self._pending}
         configs = [
             {"action_name": name, "allowed_decisions": [answer.value for answer in answers]}
             for name, answers in allowed_answers.items()

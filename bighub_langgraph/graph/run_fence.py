@@ -25,7 +25,7 @@ from langgraph.errors import GraphBubbleUp, ParentCommand
 from langgraph.runtime import ExecutionInfo
 
 from bighub_langgraph.core.errors import BighubGuardError, RunInProgress
-from bighub_langgraph.core.ports import Claim
+from bighub_langgraph.core.ports import WorkClaim
 from bighub_langgraph.graph.langgraph_internals import (
     checkpoint_config,
     checkpointer_of,
@@ -151,13 +151,13 @@ class _Fence:
     def _owner(self, suffix: str) -> str:
         return f"{self._journal.owner}/{suffix}"
 
-    async def _take(self, key: str, suffix: str, result: Mapping[str, Any]) -> Claim | None:
+    async def _take(self, key: str, suffix: str, result: Mapping[str, Any]) -> WorkClaim | None:
         """Take a claim, to keep `result` when the task is done; return that of another."""
         owner = self._owner(suffix)
         self._held[key] = (owner, result)  # before, since the task may be cancelled meanwhile
         take = partial(self._journal.claim, durable=False)
-        claim: Claim = await self._ports.call(take, key, owner)
-        if claim == Claim(owner):
+        claim: WorkClaim = await self._ports.call(take, key, owner)
+        if claim == WorkClaim(owner):
             return None
         del self._held[key]
         return claim

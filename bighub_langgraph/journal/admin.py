@@ -9,7 +9,6 @@ from bighub_langgraph.core.models import CallRecord, State
 from bighub_langgraph.core.ports import ApprovalQuestion, QueuedReport
 from bighub_langgraph.journal import schema
 from bighub_langgraph.journal.row_mapping import (
-    name_row,
     question_from_row,
     read_rows,
     record_from_row,
@@ -78,7 +77,7 @@ class OutboxEntry:
         error: Why the last delivery failed.
     """
 
-    queued: QueuedReport
+    report: QueuedReport
     queued_at: float
     due_at: float
     dead_letter: bool
@@ -166,7 +165,12 @@ class JournalAdmin:
 
     def history(self, key: str) -> list[HistoryEntry]:
         """Return every transition of a call, oldest first."""
-        return read_rows(self._db.fetch_rows(schema.SELECT_HISTORY, key=key), _history_entry)
+        return [
+            HistoryEntry(
+                **{**row, "state": State(row["state"]), "details": json.loads(row["details"])}
+            )
+            for row in self._db.fetch_rows(schema.SELECT_HISTORY, key=key)
+        ]
 
     def outbox(self, *, dead_letter: bool | None = None, limit: int = 1000) -> list[OutboxEntry]:
         """Return undelivered reports, oldest first; with `dead_letter` only such, or the others."""
@@ -174,7 +178,7 @@ class JournalAdmin:
         rows = self._db.fetch_rows(schema.select_reports(values), **values, limit=limit)
         return [
             OutboxEntry(
-                queued=report_from_row(row),
+                report=report_from_row(row),
                 queued_at=row["queued_at"],
                 due_at=row["due_at"],
                 dead_letter=bool(row["dead_letter"]),
@@ -228,10 +232,3 @@ class JournalAdmin:
         record = record_from_row(row)
         is_lost = record.state is State.RUNNING and self._is_owner_dead(record)
         return CallView(record, row["updated_at"], is_lost or record.state is State.UNKNOWN)
-
-
-def _history_entry(row: Mapping[str, Any]) -> HistoryEntry:
-    with name_row(f"row {row['id']}, of call {row['key']},", "bighub_history"):
-        values = {name: row[name] for name in ("at", "event", "version")}
-        details = dict(json.loads(row["details"]))
-        return HistoryEntry(**values, state=State(row["state"]), details=details)

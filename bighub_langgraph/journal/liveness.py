@@ -19,16 +19,16 @@ class ProcessIdentity:
 
     def __init__(self) -> None:
         self._random = uuid4().hex[:12]
-        self._cached = ("", 0)
+        self._cached_name = ("", 0)
 
     @property
     def name(self) -> str:
         """The name."""
-        name, cached_pid = self._cached
+        name, cached_pid = self._cached_name
         if cached_pid != (pid := os.getpid()):
             # Threads that come here at once compute the same name.
             name = f"{_namespace()}:{pid}:{_start_time(pid) or ''}:{self._random}"
-            self._cached = (name, pid)
+            self._cached_name = (name, pid)
         return name
 
 
@@ -109,7 +109,7 @@ class Heartbeat:
     def __init__(self, beat: "WeakMethod[Callable[[], None]]", interval: float) -> None:
         self._beat = beat
         self._interval = interval
-        self._stopped = threading.Event()
+        self._stop_event = threading.Event()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
@@ -122,10 +122,10 @@ class Heartbeat:
 
     def stop(self) -> None:
         """Make no further calls."""
-        self._stopped.set()
+        self._stop_event.set()
 
     def _run(self) -> None:
-        while not self._stopped.wait(self._interval):
+        while not self._stop_event.wait(self._interval):
             if (beat := self._beat()) is None:
                 return
             beat()

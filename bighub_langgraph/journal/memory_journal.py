@@ -18,8 +18,8 @@ from bighub_langgraph.core.ports import (
     LONGEST_RETRY,
     MEMORY_GRACE,
     ApprovalQuestion,
-    Claim,
     QueuedReport,
+    WorkClaim,
 )
 from bighub_langgraph.core.redaction import redact
 from bighub_langgraph.core.reporting import (
@@ -61,7 +61,7 @@ class MemoryJournal:
     """
 
     durable = False
-    blocking = False
+    is_blocking = False
 
     def __init__(
         self,
@@ -78,10 +78,10 @@ class MemoryJournal:
         self._open_calls: Counter[str] = Counter()  # by thread
         self._final_keys: deque[str] = deque()  # oldest first
         self._reports: dict[int, MemoryReport] = {}
-        self._pending: Counter[str] = Counter()  # undelivered reports by call
+        self._pending_counts: Counter[str] = Counter()  # undelivered reports by call
         self._dead_letters = 0
         self._last_id = 0
-        self._claims: dict[str, Claim] = {}
+        self._claims: dict[str, WorkClaim] = {}
         self._process = ProcessIdentity()
         # When the journal is forgotten, and at interpreter exit.
         weakref.finalize(self, _log_lost, self._reports)
@@ -153,12 +153,12 @@ class MemoryJournal:
         """Whether the process that runs a call has ended: after a fork it is another process."""
         return process_of(record.owner) != self.owner
 
-    def claim(self, key: str, owner: str, *, durable: bool = True) -> Claim:  # noqa: ARG002 - nothing here is
+    def claim(self, key: str, owner: str, *, durable: bool = True) -> WorkClaim:  # noqa: ARG002 - nothing here is
         """Take a claim, unless it has a result or a living process holds it; return it."""
         with self._lock:
             claim = self._claims.get(key)
             if claim is None or (claim.result is None and process_of(claim.owner) != self.owner):
-                claim = self._claims[key] = Claim(owner)
+                claim = self._claims[key] = WorkClaim(owner)
             return claim
 
     def end_claim(
@@ -171,12 +171,16 @@ class MemoryJournal:
     ) -> None:
         """Release an owner's claim, or keep its result; of these, as many as of final calls."""
         with self._lock:
-            held = self._claims.get(key)
-            if held is None or held.owner != owner or (result is None and held.result is not None):
+            claim = self._claims.get(key)
+            if (
+                claim is None
+                or claim.owner != owner
+                or (result is None and claim.result is not None)
+            ):
                 return
             del self._claims[key]
             if result is not None:
-                self._claims[key] = Claim(owner, result)
+                self._claims[key] = WorkClaim(owner, result)
                 if len(self._claims) > self._max_final_calls:
                     oldest = next(key for key, claim in self._claims.items() if claim.result)
                     del self._claims[oldest]
@@ -186,7 +190,7 @@ class MemoryJournal:
     ) -> Sequence[QueuedReport]:
         """Lease the reports that are due; one waits for the earlier ones of its call."""
         now = self._clock()
-        leased: list[MemoryReport] = []
+        batch: list[MemoryReport] = []
         try:
             with self._lock:
                 blocked_keys: set[str] = set()
@@ -202,15 +206,15 @@ class MemoryJournal:
                         if not (report.kind == ReportKind.APPROVAL and report.refusals):
                             blocked_keys.add(key)
                         continue
-                    leased.append(report)
+                    batch.append(report)
                     report.leased_until = now + DELIVERY_LEASE
-                    if len(leased) == limit:
+                    if len(batch) == limit:
                         break
         except BaseException:  # interrupted: the caller never receives them
-            for report in leased:
+            for report in batch:
                 report.leased_until = 0.0
             raise
-        return leased
+        return batch
 
     def ack(self, ids: Sequence[int]) -> None:
         """Remove reports that were delivered."""
@@ -218,7 +222,7 @@ class MemoryJournal:
             for report in self._find_reports(ids):
                 del self._reports[report.id]
                 self._dead_letters -= report.dead_letter
-                _decrement(self._pending, report.key)
+                _decrement(self._pending_counts, report.key)
 
     def release(self, ids: Sequence[int]) -> None:
         """End the lease of reports that were not tried."""
@@ -291,7 +295,7 @@ class MemoryJournal:
 
     def _delete(self, key: str) -> bool:
         """Delete a call that is final and delivered, of a thread without open calls."""
-        if key in self._pending or self._records[key].thread in self._open_calls:
+        if key in self._pending_counts or self._records[key].thread in self._open_calls:
             return False
         del self._records[key], self._updated_at[key]
         return True
@@ -314,11 +318,11 @@ class MemoryJournal:
                 report.due_at = now + MEMORY_GRACE
             reports[number] = report
         last_id = self._last_id + len(reports)
-        pending = self._pending[record.key] + len(reports)
+        pending_count = self._pending_counts[record.key] + len(reports)
         # All or nothing: between these no signal's handler runs, since nothing is called.
         self._reports |= reports
         self._last_id = last_id
-        self._pending[record.key] = pending
+        self._pending_counts[record.key] = pending_count
 
     def _find_reports(self, ids: Sequence[int]) -> list[MemoryReport]:
         return [self._reports[number] for number in ids if number in self._reports]

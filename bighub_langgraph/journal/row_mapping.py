@@ -2,8 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -26,7 +25,13 @@ from bighub_langgraph.core.models import (
 )
 from bighub_langgraph.core.ports import MEMORY_GRACE, ApprovalQuestion, QueuedReport
 from bighub_langgraph.core.redaction import redact
-from bighub_langgraph.core.reporting import Report, ReportingConfig, ReportKind, build_reports
+from bighub_langgraph.core.reporting import (
+    Report,
+    ReportingConfig,
+    ReportKind,
+    build_reports,
+    decision_fields,
+)
 
 log = logging.getLogger("bighub_langgraph")
 
@@ -102,7 +107,6 @@ def _is_json(value: object) -> bool:
     return False
 
 
-Row = TypeVar("Row")
 View = TypeVar("View")
 
 # -- records ---------------------------------------------------------------------------------------
@@ -157,44 +161,29 @@ def record_from_row(row: Mapping[str, Any]) -> CallRecord:
     """
     try:
         return _parse_record(row)
-    except JournalError:
-        raise
     except Exception as error:
-        raise _unreadable(
-            f"the row of call {row['key']}", "bighub_calls", error, ", so the call does not run"
-        ) from error
+        raise _unreadable(row, error) from error
 
 
-@contextmanager
-def name_row(name: str, table: str) -> Iterator[None]:
-    """Raise whatever is wrong with a row that is read in the block as an error that names it.
-
-    Raises:
-        JournalError: The row cannot be read.
-    """
-    try:
-        yield
-    except JournalError:
-        raise
-    except Exception as error:
-        raise _unreadable(name, table, error) from error
-
-
-def _unreadable(name: str, table: str, error: Exception, effect: str = "") -> JournalError:
+def _unreadable(row: Mapping[str, Any], error: Exception) -> JournalError:
+    if isinstance(error, JournalError):
+        return error
     return JournalError(
-        f"{name} cannot be read{effect}: {error!r:.200}; "
-        f"restore it in {table} from a backup of the journal"
+        f"the row of call {row['key']} cannot be read, so the call does not run: {error!r:.200}; "
+        "restore it in bighub_calls from a backup of the journal"
     )
 
 
-def read_rows(rows: Iterable[Row], build_view: Callable[[Row], View]) -> list[View]:
+def read_rows(
+    rows: Iterable[Mapping[str, Any]], build_view: Callable[[Mapping[str, Any]], View]
+) -> list[View]:
     """Return what is read from rows; one that cannot be read is logged and hides no other."""
     views = []
     for row in rows:
         try:
             views.append(build_view(row))
-        except JournalError as error:
-            log.error("%s", error)  # noqa: TRY400 - it says it all
+        except Exception as error:  # noqa: BLE001 - of any part of the row
+            log.error("%s", _unreadable(row, error))  # noqa: TRY400 - it says it all
     return views
 
 
@@ -281,11 +270,10 @@ def question_from_row(row: Mapping[str, Any]) -> ApprovalQuestion | None:
     """Return the question of a row of `select_approvals`; None where nobody was asked."""
     if row["question"] is None:
         return None
-    with name_row(f"the question about call {row['key']}", "bighub_approvals"):
-        fields = json.loads(row["question"])
-        lists = {name: tuple(fields[name]) for name in ("locked", "allowed")}
-        place = {"agent": row["agent"], "thread": row["root"], "namespace": row["namespace"]}
-        return ApprovalQuestion(**{"key": row["key"], **place, **fields, **lists})
+    fields = json.loads(row["question"])
+    lists = {name: tuple(fields[name]) for name in ("locked_pointers", "allowed_decisions")}
+    place = {"agent": row["agent"], "thread": row["root"], "namespace": row["namespace"]}
+    return ApprovalQuestion(**{"key": row["key"], **place, **fields, **lists})
 
 
 _QUESTION_COLUMNS = ("key", "agent", "thread", "namespace")
@@ -363,16 +351,8 @@ def _history_details(
     """Return who made a transition, why, and on which evidence."""
     details: dict[str, Any] = {}
     if before is None and after.decision is not None:
-        decision = after.decision
-        details["decision"] = {
-            "recommendation": decision.raw_recommendation,
-            "enforcement_mode": decision.mode.value,
-            "confidence": decision.confidence,
-            "risk_score": decision.risk_score,
-            "reason": decision.reason,
-            "request_id": decision.request_id,
-            "fault": decision.fault,
-        }
+        fields = decision_fields(after.decision)
+        details["decision"] = {**fields, "fault": after.decision.fault}
     if before is None and after.edited_from:
         details["edited_from"] = after.edited_from
     if approval is not None and (before is None or approval != before.approval):

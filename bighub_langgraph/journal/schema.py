@@ -177,7 +177,7 @@ def _quote_all(states: Iterable[State]) -> str:
 
 
 # An edit that the guard has not applied waits too; only such a record of this state can expire.
-_EDITED = frozenset({State.EDITED})
+_EDITED_STATE = frozenset({State.EDITED})
 INSERT_CALL = f"{_insert(calls)} ON CONFLICT DO NOTHING"
 SELECT_CALL = "SELECT * FROM bighub_calls WHERE key = :key"
 SELECT_CALLS_BY_REQUEST = """
@@ -186,11 +186,11 @@ SELECT_CALLS_BY_PREFIX = """
     SELECT * FROM bighub_calls WHERE key >= :key AND key < :end ORDER BY key LIMIT 2"""
 SELECT_OVERDUE = f"""
     SELECT * FROM bighub_calls
-    WHERE state IN ({_quote_all(EXPIRING_STATES | _EDITED)}) AND expires_at <= :at
+    WHERE state IN ({_quote_all(EXPIRING_STATES | _EDITED_STATE)}) AND expires_at <= :at
     ORDER BY expires_at LIMIT :limit"""
 SELECT_WAITING = f"""
     SELECT * FROM bighub_calls
-    WHERE thread = :thread AND state IN ({_quote_all(WAITING_STATES | _EDITED)})"""
+    WHERE thread = :thread AND state IN ({_quote_all(WAITING_STATES | _EDITED_STATE)})"""
 COUNT_WAITING = f"""
     SELECT count(*) AS number, min(created_at) AS oldest FROM bighub_calls
     WHERE state = '{State.AWAITING.value}'"""
@@ -203,7 +203,7 @@ UPDATE_CALL = """
     WHERE key = :key AND version = :previous_version AND created_at = :created_at"""
 INSERT_HISTORY = _insert(history)
 SELECT_HISTORY = """
-    SELECT * FROM bighub_history WHERE key = :key ORDER BY id"""
+    SELECT at, event, state, version, details FROM bighub_history WHERE key = :key ORDER BY id"""
 
 _NEWEST_OF_CALL = "(SELECT max(id) FROM bighub_history WHERE bighub_history.key = call.key)"
 SELECT_NEWEST_CHANGE = "SELECT max(id) AS change FROM bighub_history"
@@ -268,7 +268,7 @@ _QUESTIONS = """
         question.error, call.state, call.version
     FROM bighub_approvals AS question JOIN bighub_calls AS call ON call.key = question.key
     WHERE question.agent = :agent AND question.resumed = 0"""
-_DECIDED = f"call.state <> {State.AWAITING.value!r} AND question.due_at <= :at"
+_IS_DECIDED = f"call.state <> {State.AWAITING.value!r} AND question.due_at <= :at"
 SELECT_FAILING_THREADS = f"{_QUESTIONS} AND question.tries > 0 ORDER BY question.thread"
 SELECT_WAITING_REQUESTS = f"""
     SELECT call.key, call.request_id
@@ -287,7 +287,7 @@ def select_decided_threads(*, of_one: bool) -> str:
         {_QUESTIONS} AND question.thread IN (
             SELECT question.thread
             FROM bighub_approvals AS question JOIN bighub_calls AS call ON call.key = question.key
-            WHERE question.agent = :agent AND question.resumed = 0 AND {_DECIDED} {condition}
+            WHERE question.agent = :agent AND question.resumed = 0 AND {_IS_DECIDED} {condition}
             GROUP BY question.thread ORDER BY min(call.updated_at) LIMIT :limit)
         ORDER BY question.thread"""
 

@@ -1,7 +1,6 @@
 """A journal on SQL: SQLite for one machine, PostgreSQL where several share it."""
 
 import logging
-import math
 import time
 import weakref
 from collections import OrderedDict
@@ -24,17 +23,11 @@ from bighub_langgraph.core.lifecycle import (
     apply_event,
 )
 from bighub_langgraph.core.models import CallRecord
-from bighub_langgraph.core.ports import ApprovalQuestion, Claim, QueuedReport
+from bighub_langgraph.core.ports import ApprovalQuestion, QueuedReport, WorkClaim
 from bighub_langgraph.core.reporting import ReportingConfig
 from bighub_langgraph.journal import schema
 from bighub_langgraph.journal.admin import JournalAdmin
-from bighub_langgraph.journal.liveness import (
-    Heartbeat,
-    ProcessIdentity,
-    is_alive,
-    is_of_earlier_boot,
-    process_of,
-)
+from bighub_langgraph.journal.liveness import Heartbeat, ProcessIdentity
 from bighub_langgraph.journal.memory_journal import MemoryJournal
 from bighub_langgraph.journal.row_mapping import (
     build_audit_entry,
@@ -47,8 +40,8 @@ from bighub_langgraph.journal.row_mapping import (
     to_storable,
     transition_to_row,
 )
-from bighub_langgraph.journal.sql_claims import end_claim, take_claim
 from bighub_langgraph.journal.sql_outbox import Outbox
+from bighub_langgraph.journal.sql_owners import SqlOwners
 from bighub_langgraph.journal.sql_resumes import ResumeQueue
 from bighub_langgraph.journal.write_behind import WriteBehind
 from bighub_langgraph.sql_engines import Location, parse_journal_location
@@ -79,7 +72,7 @@ class Journal:
     """
 
     durable = True
-    blocking = True
+    is_blocking = True
 
     def __init__(
         self, location: Location, *, lease: float = LEASE, clock: Callable[[], float] = time.time
@@ -96,6 +89,7 @@ class Journal:
         self._lease = lease
         self._process = ProcessIdentity()
         self._outbox = Outbox(self._db, self._process)
+        self._owners = SqlOwners(self._db, self._process, lease)
         self.resumes = ResumeQueue(self._db)  # for workers
         self._start()
         # When the journal is forgotten, and at interpreter exit.
@@ -113,24 +107,9 @@ class Journal:
         return self._process.name
 
     @property
-    def name(self) -> str:
-        """The database's URL, without its password."""
-        return self._db.name
-
-    @property
     def database(self) -> Database:
-        """The database, for the tables of the users who answer."""
+        """The database: its name and condition, and the tables of the users who answer."""
         return self._db
-
-    @property
-    def clock_skew(self) -> float:
-        """How many seconds the database's clock is ahead of this machine's."""
-        return self._db.clock_skew
-
-    @property
-    def unsafe(self) -> str:
-        """Why the database may lose what it has committed; "" if it does not."""
-        return self._db.durability_warning()
 
     @property
     def admin(self) -> JournalAdmin:
@@ -140,7 +119,7 @@ class Journal:
 
     def find(self, keys: Sequence[str]) -> dict[str, CallRecord]:
         """Return the records that exist, by key."""
-        with self._db.reading() as db:
+        with self._db.read_connection() as db:
             rows = [row for key in keys for row in fetch_rows(db, schema.SELECT_CALL, key=key)]
         return {row["key"]: record_from_row(row) for row in rows}
 
@@ -214,28 +193,11 @@ class Journal:
 
     def is_owner_dead(self, record: CallRecord) -> bool:
         """Whether the process that runs a call has ended."""
-        return self._is_dead(record.owner)
+        return self._owners.is_dead(record.owner)
 
-    def _is_dead(self, owner: str | None) -> bool:
-        process = process_of(owner)
-        if process == self.owner:
-            return False
-        alive = is_alive(process)
-        if alive is not None:
-            return not alive
-        if self._db.sqlite and is_of_earlier_boot(process):
-            return True
-        # While the database is away no process can write a heartbeat: count from its return.
-        if time.monotonic() - self._db.failed_at <= self._lease:
-            return False
-        rows = self._db.fetch_rows(schema.SELECT_BEAT_AGE, owner=process)
-        return all(row["age"] > self._lease for row in rows)
-
-    def claim(self, key: str, owner: str, *, durable: bool = True) -> Claim:
+    def claim(self, key: str, owner: str, *, durable: bool = True) -> WorkClaim:
         """Take a claim, unless it has a result or a living process holds it; return it."""
-        claim = take_claim(
-            self._db, key, owner, durable=durable, beat=self._write_beat, is_dead=self._is_dead
-        )
+        claim = self._owners.claim(key, owner, durable=durable)
         self._heartbeat.start()
         return claim
 
@@ -248,7 +210,7 @@ class Journal:
         durable: bool = True,
     ) -> None:
         """Release an owner's claim, or keep its JSON-compatible result."""
-        end_claim(self._db, key, owner, result, durable=durable)
+        self._owners.end_claim(key, owner, result, durable=durable)
 
     def lease_batch(
         self, at: float, limit: int, turn: str | None = None, *, early: bool = False
@@ -309,12 +271,12 @@ class Journal:
         """Start with an empty memory, at first and in a forked child."""
         self._write_behind = WriteBehind()
         self._heartbeat = Heartbeat(weakref.WeakMethod(self._beat), min(TICK, self._lease / 3))
-        self._beat_at = -math.inf
         self._recent: OrderedDict[str, CallRecord] = OrderedDict()
 
     def after_fork(self) -> None:
         """Start anew in a forked child, which has none of its parent's threads."""
         self._outbox.reset()
+        self._owners.reset()
         self._start()
 
     def _apply(self, key: str, event: Event, reporting: ReportingConfig) -> CallRecord:
@@ -325,7 +287,7 @@ class Journal:
                 if (after := self._apply_to(recent, event, reporting)) is not None:
                     return after
         while True:
-            with self._db.reading() as db:
+            with self._db.read_connection() as db:
                 before = _select(db, key)
             if (after := self._apply_to(before, event, reporting)) is not None:
                 return after
@@ -354,7 +316,7 @@ class Journal:
             if approval is not None:
                 execute(db, schema.INSERT_AUDIT, **build_audit_entry(after, approval, now))
             if isinstance(event, ExecutionStarted):
-                self._write_beat(db)
+                self._owners.write_beat(db)
         self._remember(after)
         return after
 
@@ -365,21 +327,12 @@ class Journal:
             if len(self._recent) > MAX_RECENT:
                 self._recent.popitem(last=False)
 
-    def _is_beat_due(self) -> bool:
-        return time.monotonic() - self._beat_at > self._lease / 3
-
-    def _write_beat(self, db: sa.Connection) -> None:
-        """Write the heartbeat when it is due, in a transaction that has taken effect so far."""
-        if self._is_beat_due():
-            execute(db, schema.UPSERT_BEAT, owner=self.owner)
-            self._beat_at = time.monotonic()
-
     def _beat(self) -> None:
         """Write the heartbeat when it is due, and what is pending."""
         try:
-            if self._is_beat_due():
+            if self._owners.is_beat_due:
                 with self._outbox.transaction() as db:
-                    self._write_beat(db)
+                    self._owners.write_beat(db)
                 self._db.set_clock()
             self._outbox.flush()
         except JournalError as error:

@@ -32,8 +32,8 @@ class Outbox:
 
     def reset(self) -> None:
         """Forget what a forked child inherited from its parent."""
-        self._leased: dict[int, float] = {}  # reserved reports that are handed out, until when
-        self._acked: set[int] = set()
+        self._lease_ends: dict[int, float] = {}  # reserved reports that are handed out, until when
+        self._acked_ids: set[int] = set()
         self._has_reserved = False
         self._lock = threading.Lock()
 
@@ -46,15 +46,15 @@ class Outbox:
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
         """A transaction that also deletes the reports acknowledged so far."""
-        acked = sorted(self._acked)
+        acked_ids = sorted(self._acked_ids)
         with self._db.transaction() as db:
-            execute_many(db, schema.DELETE_REPORT, [{"id": number} for number in acked])
+            execute_many(db, schema.DELETE_REPORT, [{"id": number} for number in acked_ids])
             yield db
-        self._acked.difference_update(acked)
+        self._acked_ids.difference_update(acked_ids)
 
     def flush(self) -> None:
         """Delete the reports acknowledged so far."""
-        if self._acked:
+        if self._acked_ids:
             with self.transaction():
                 pass
 
@@ -65,29 +65,31 @@ class Outbox:
         query = schema.select_due(turn, early=early)
         with self._lock:
             now = time.monotonic()
-            self._leased = {number: end for number, end in self._leased.items() if end > now}
+            self._lease_ends = {
+                number: end for number, end in self._lease_ends.items() if end > now
+            }
             values: dict[str, Any] = {
                 "at": at,
                 "limit": limit,
                 "reserved": self._reservation_owner,
-                "leased": list(self._leased),
+                "leased": list(self._lease_ends),
             }
             if turn is not None:
                 values["turn"] = to_storable(turn)
-            with self._db.reading() as db:
-                rows = fetch_rows(db, query, **values, acked=list(self._acked))
+            with self._db.read_connection() as db:
+                rows = fetch_rows(db, query, **values, acked=list(self._acked_ids))
                 dead_owners = self._find_dead_owners(db)
             if dead_owners or not all(map(self._is_reserved, rows)):
                 rows = self._lease(query, values, dead_owners)
             elif rows:
-                self._leased.update({row["id"]: now + _remaining_lease(row) for row in rows})
+                self._lease_ends.update({row["id"]: now + _remaining_lease(row) for row in rows})
             else:
                 self.flush()
         return [report_from_row(row) for row in rows]
 
     def ack(self, ids: Sequence[int]) -> None:
         """Remove delivered reports. Their rows are deleted by this process's next transaction."""
-        self._acked.update(ids)
+        self._acked_ids.update(ids)
         self._end_leases(ids)
 
     def release(self, ids: Sequence[int]) -> None:
@@ -108,12 +110,12 @@ class Outbox:
 
     def pending_count(self, *, include_dead_letters: bool = False) -> int:
         """Count the reports that are not delivered."""
-        [row] = self._db.fetch_rows(schema.COUNT_REPORTS, acked=list(self._acked))
+        [row] = self._db.fetch_rows(schema.COUNT_REPORTS, acked=list(self._acked_ids))
         return int(row["number"]) - (0 if include_dead_letters else int(row["dead_letters"]))
 
     def close(self) -> None:
         """Delete acknowledged reports and leave reserved ones to other processes."""
-        if self._acked or self._has_reserved:
+        if self._acked_ids or self._has_reserved:
             # On failure the reports stay, and some are delivered once more.
             with suppress(JournalError), self.transaction() as db:
                 execute(db, schema.END_LEASES, owner=self._reservation_owner)
@@ -136,7 +138,7 @@ class Outbox:
             if not self._db.sqlite:
                 fetch_rows(db, schema.LOCK_OUTBOX)
             execute_many(db, schema.END_LEASES, dead_owners)
-            rows = fetch_rows(db, query, **values, acked=list(self._acked))
+            rows = fetch_rows(db, query, **values, acked=list(self._acked_ids))
             owner = self._process.name
             leases = [{"id": row["id"], "owner": owner} for row in rows]
             execute_many(db, schema.LEASE_REPORT, leases)
@@ -149,7 +151,7 @@ class Outbox:
 
     def _end_leases(self, ids: Sequence[int]) -> None:
         for number in ids:
-            self._leased.pop(number, None)
+            self._lease_ends.pop(number, None)
 
 
 def _remaining_lease(row: Mapping[str, Any]) -> float:

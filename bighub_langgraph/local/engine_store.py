@@ -55,7 +55,7 @@ class Store(Database):
     def _memory_transaction(self) -> Iterator[Connection]:
         outer = getattr(self._open, "connection", None)
         with self._translate_errors(), nullcontext() if outer else self._take(self._writer):
-            if self._closed:
+            if self._is_closed:
                 raise OSError("it is closed")
             mark = self.rows.mark()
             try:

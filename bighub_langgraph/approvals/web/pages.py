@@ -226,11 +226,11 @@ class _Page:
         card = self._inbox.get(key)
         try:
             patch = read_patch(_fields_of(card), sent.form)
-            if patch.values or patch.removed:
-                check_edit(card, patch.values, patch.removed)
+            if patch.values or patch.removed_pointers:
+                check_edit(card, patch.values, patch.removed_pointers)
         except (InvalidField, InvalidApprovalResponse) as error:
             return JSONResponse({"error": str(error)})
-        return JSONResponse({"error": "", "changed": [*patch.values, *patch.removed]})
+        return JSONResponse({"error": "", "changed": [*patch.values, *patch.removed_pointers]})
 
     def sign_in(self, request: Request, fields: Fields) -> Response:
         """Sign in with a password or a link."""
@@ -286,7 +286,7 @@ class _Page:
         changes: dict[str, Any] = {}
         if answer == Answer.EDIT:
             patch = read_patch(_fields_of(self._inbox.get(key)), form)
-            changes = {"edit": patch.values, "removed": patch.removed}
+            changes = {"edit": patch.values, "removed": patch.removed_pointers}
         self._inbox.answer(
             key,
             answer,
