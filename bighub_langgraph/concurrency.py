@@ -129,11 +129,11 @@ class BackgroundLoop:
 
 def background_loop() -> BackgroundLoop:
     """Return the process's background loop; a forked child has its own."""
-    return _loop_of(os.getpid())
+    return _start_loop(os.getpid())
 
 
 @lru_cache(maxsize=1)
-def _loop_of(_: int) -> BackgroundLoop:
+def _start_loop(_: int) -> BackgroundLoop:
     return BackgroundLoop()
 
 

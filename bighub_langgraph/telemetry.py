@@ -179,7 +179,7 @@ class Telemetry:
         if approval is None:
             return
         current, origin = trace.get_current_span().get_span_context(), record.trace_context
-        span = self._tracer().start_span(
+        span = self._get_tracer().start_span(
             "bighub.approval",
             context=to_context(origin) if origin else None,
             links=[trace.Link(current)] if current.is_valid and origin else None,
@@ -196,7 +196,7 @@ class Telemetry:
 
     # -- spans -------------------------------------------------------------------------------------
 
-    def _tracer(self) -> Any:
+    def _get_tracer(self) -> Any:
         from opentelemetry import trace
 
         return trace.get_tracer(SCOPE, __version__, self._tracer_provider)
@@ -217,7 +217,7 @@ class Telemetry:
 
         call = self._find_open(key)
         attributes = {"gen_ai.tool.name": tool, "bighub.call.key": key}
-        span: Span = self._tracer().start_span(
+        span: Span = self._get_tracer().start_span(
             "bighub.evaluate",
             context=None if call is None else trace.set_span_in_context(call),
             kind=trace.SpanKind.CLIENT,
@@ -256,7 +256,7 @@ class Telemetry:
         if record.request_id:
             attributes["bighub.request_id"] = record.request_id
         origin = record.trace_context
-        span: Span = self._tracer().start_span(
+        span: Span = self._get_tracer().start_span(
             "bighub.report",
             context=to_context(origin) if origin else None,
             kind=trace.SpanKind.CLIENT,
@@ -273,7 +273,7 @@ class Telemetry:
         links = None
         if origin_context is not None and has_parent:
             links = [trace.Link(trace.get_current_span(origin_context).get_span_context())]
-        span: Span = self._tracer().start_span(
+        span: Span = self._get_tracer().start_span(
             f"execute_tool {record.tool}",
             context=None if has_parent else origin_context,
             links=links,

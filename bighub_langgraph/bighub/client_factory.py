@@ -14,7 +14,7 @@ from bighub_langgraph.bighub.limits import (
     EVALUATE_TIMEOUT,
     REQUEST_TIMEOUT,
     EngineBreaker,
-    limited_clients,
+    build_limited_clients,
     start_abandonable,
 )
 from bighub_langgraph.bighub.sdk_engine import (
@@ -172,7 +172,7 @@ def _from_environment(api_key: str | None, retries: int) -> EngineClients:
             "no BIGHUB is configured: set BIGHUB_API_KEY (and BIGHUB_BASE_URL for your own "
             'service), or pass bighub="local" to decide without an account'
         )
-    return _remote(url, key, retries)
+    return _open_remote(url, key, retries)
 
 
 def _from_text(text: str, api_key: str | None, retries: int) -> EngineClients:
@@ -182,7 +182,7 @@ def _from_text(text: str, api_key: str | None, retries: int) -> EngineClients:
     if scheme.startswith(("sqlite", "postgres")):
         return _open_embedded(text)
     if scheme in {"https", "http"}:
-        return _remote(text, api_key or os.environ.get("BIGHUB_API_KEY"), retries)
+        return _open_remote(text, api_key or os.environ.get("BIGHUB_API_KEY"), retries)
     raise ConfigurationError(
         f"bighub={mask_passwords(text)!r} is not understood; pass {ACCEPTED_VALUES}"
     )
@@ -202,7 +202,7 @@ def _open_embedded(url: str) -> EngineClients:
     return EngineClients(LocalBighub(url), is_owned=True)
 
 
-def _remote(url: str | None, api_key: str | None, retries: int) -> EngineClients:
+def _open_remote(url: str | None, api_key: str | None, retries: int) -> EngineClients:
     from bighub import AsyncBighubClient, BighubClient
 
     options: dict[str, Any] = {"api_key": api_key, "max_retries": retries}
@@ -213,7 +213,7 @@ def _remote(url: str | None, api_key: str | None, retries: int) -> EngineClients
         clients = BighubClient(**options), AsyncBighubClient(**options)
     except ValueError as error:
         raise ConfigurationError(f"bighub={mask_passwords(str(url))!r}: {error}") from error
-    for client, limited_client in zip(clients, limited_clients(), strict=True):
+    for client, limited_client in zip(clients, build_limited_clients(), strict=True):
         # The SDK has no option for its HTTP client, and reads replies of any size.
         transport: Any = getattr(client, "_transport", None)
         if isinstance(limited_client, type(getattr(transport, "_client", None))):

@@ -97,17 +97,17 @@ def _shrink(members: Json, surplus: int) -> Json:
     return {**members, "left_out": left_out} if left_out else members
 
 
-def limited_clients() -> tuple[Any, Any]:
+def build_limited_clients() -> tuple[Any, Any]:
     """Return a blocking and an async client of httpx that refuse large and endless replies."""
     import httpx  # the SDK's own requirement; slow to import
 
-    def check(content: bytearray, deadline: float, request: Any) -> None:
+    def check_limits(content: bytearray, deadline: float, request: Any) -> None:
         if monotonic() > deadline:
             raise httpx.ReadTimeout("the reply does not end", request=request)
         if len(content) > MAX_READ:
             raise EngineRequestError(f"BIGHUB's reply is larger than {MAX_READ} bytes")
 
-    def complete(response: Any, content: bytearray) -> Any:
+    def build_response(response: Any, content: bytearray) -> Any:
         # The content is decoded by now.
         headers = [
             (name, value)
@@ -126,8 +126,8 @@ def limited_clients() -> tuple[Any, Any]:
             with closing(response):
                 for chunk in response.iter_bytes():
                     content += chunk
-                    check(content, deadline, request)
-            return complete(response, content)
+                    check_limits(content, deadline, request)
+            return build_response(response, content)
 
     class AsyncClient(httpx.AsyncClient):
         async def send(self, request: Any, **options: Any) -> Any:
@@ -137,7 +137,7 @@ def limited_clients() -> tuple[Any, Any]:
             async with aclosing(response):
                 async for chunk in response.aiter_bytes():
                     content += chunk
-                    check(content, deadline, request)
-            return complete(response, content)
+                    check_limits(content, deadline, request)
+            return build_response(response, content)
 
     return Client(timeout=REQUEST_TIMEOUT), AsyncClient(timeout=REQUEST_TIMEOUT)

@@ -41,7 +41,7 @@ def build_engine(
         breaker: Around each evaluation.
     """
     retries_itself = isinstance(getattr(client, "max_retries", None), int)
-    methods = _Methods(
+    methods = _EngineMethods(
         client,
         call,
         retries=0 if retries_itself else retries,
@@ -61,7 +61,7 @@ def build_engine(
     )
 
 
-class _Methods:
+class _EngineMethods:
     """The functions of the engine port over one client, whose methods are looked up once."""
 
     def __init__(
@@ -81,16 +81,16 @@ class _Methods:
         self._is_confirmed = is_sdk_client(client)
         self._retries = retries
         self._sleep = sleep
-        self._evaluate = _method(client, "decisions", "evaluate")
-        self.evaluate_together = _method(client, "decisions", "evaluate_together")
-        self._submit = _method(client, "actions", "submit")
-        self._submit_payload = _method(client, "actions", "submit_payload")
-        self._resolve = _method(client, "approvals", "resolve")
-        self.list = _method(client, "approvals", "list")
-        self._review = _method(client, "reviews", "resolve")
-        self._report = _method(client, "outcomes", "report")
-        self.report_batch = _method(client, "outcomes", "report_batch")
-        self._ingest = _method(client, "actions", "ingest_memory")
+        self._evaluate = _find_method(client, "decisions", "evaluate")
+        self.evaluate_together = _find_method(client, "decisions", "evaluate_together")
+        self._submit = _find_method(client, "actions", "submit")
+        self._submit_payload = _find_method(client, "actions", "submit_payload")
+        self._resolve = _find_method(client, "approvals", "resolve")
+        self.list = _find_method(client, "approvals", "list")
+        self._review = _find_method(client, "reviews", "resolve")
+        self._report = _find_method(client, "outcomes", "report")
+        self.report_batch = _find_method(client, "outcomes", "report_batch")
+        self._ingest = _find_method(client, "actions", "ingest_memory")
         # By name: a look-alike's method may be an object without a hash.
         self._takes_key = {
             name: method is not None and accepts_argument(method, "idempotency_key")
@@ -102,7 +102,7 @@ class _Methods:
         }
 
     async def evaluate(self, request: EvaluationRequest, key: str) -> Any:
-        fields = _fields(request)
+        fields = _request_fields(request)
         arguments: dict[str, Any]
         if request.as_payload:
             name, method, arguments = "submit_payload", self._submit_payload, {"payload": fields}
@@ -142,10 +142,11 @@ class _Methods:
 
     async def evaluate_batch(self, items: Sequence[EvaluationItem]) -> list[Any]:
         calls = [
-            {**_fields(request), "raw": True, "idempotency_key": key} for request, key in items
+            {**_request_fields(request), "raw": True, "idempotency_key": key}
+            for request, key in items
         ]
         try:
-            responses: Sequence[Any] = await self._request(self.evaluate_together, calls)
+            responses: Sequence[Any] = await self._send(self.evaluate_together, calls)
         except EngineError as error:
             return [error] * len(calls)
         return [
@@ -179,7 +180,7 @@ class _Methods:
                 raise
 
     async def list_approvals(self, status: str) -> Any:
-        return await self._request(self.list, status_filter=status, limit=MAX_APPROVALS)
+        return await self._send(self.list, status_filter=status, limit=MAX_APPROVALS)
 
     async def report_outcome(self, body: Mapping[str, Any]) -> None:
         if self._report is None:
@@ -204,12 +205,12 @@ class _Methods:
             await self._deliver(len(events), self._ingest, events=list(events), **about)
 
     async def _deliver(self, reports: int, method: Any, *args: Any, **fields: Any) -> Any:
-        reply = await self._request(method, *args, **fields)
+        reply = await self._send(method, *args, **fields)
         if self._is_confirmed:
             check_confirmation(reply, reports)
         return reply
 
-    async def _request(self, method: Any, *args: Any, **fields: Any) -> Any:
+    async def _send(self, method: Any, *args: Any, **fields: Any) -> Any:
         return await retry(
             lambda seconds: self._call(seconds, method, *args, **fields), self._retries, self._sleep
         )
@@ -231,7 +232,7 @@ _REFUSED_KEY = frozenset(
 )
 
 
-def _fields(request: EvaluationRequest) -> dict[str, Any]:
+def _request_fields(request: EvaluationRequest) -> dict[str, Any]:
     fields: dict[str, Any] = {"action": request.action, "actor": request.actor}
     for name in ("value", "target", "domain"):
         if (value := getattr(request, name)) is not None:
@@ -240,7 +241,7 @@ def _fields(request: EvaluationRequest) -> dict[str, Any]:
     return fields
 
 
-def _method(client: Any, resource: str, name: str) -> Method | None:
+def _find_method(client: Any, resource: str, name: str) -> Method | None:
     """Return a method of one of the client's resources, if the client has it."""
     method = getattr(getattr(client, resource, None), name, None)
     return method if callable(method) else None

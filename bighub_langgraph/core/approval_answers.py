@@ -179,14 +179,14 @@ def _parse_answer(decision: Mapping[str, Any], call: PendingApproval) -> Approva
         return _parse_outcome(decision, call)
     answer = _parse_type(decision, call)
     _check_allowed(answer, call)
-    comment = _first_text(decision, "comment", "message", "reason")
+    comment = _find_text(decision, "comment", "message", "reason")
     approval_answer = ApprovalAnswer(
-        call.call_id, answer, comment=comment, approver=_first_text(decision, "approver")
+        call.call_id, answer, comment=comment, approver=_find_text(decision, "approver")
     )
     if answer is Answer.REJECT:
-        return replace(approval_answer, text=_first_text(decision, "message", "comment", "reason"))
+        return replace(approval_answer, text=_find_text(decision, "message", "comment", "reason"))
     if answer is Answer.RESPOND:
-        if not (text := _first_text(decision, "message", "args", "comment")):
+        if not (text := _find_text(decision, "message", "args", "comment")):
             raise InvalidApprovalResponse(f"a response to {call.tool} needs a message")
         return replace(approval_answer, text=text)
     if answer is Answer.APPROVE and all(decision.get(name) is None for name in _EDIT_FIELDS):
@@ -213,7 +213,7 @@ UNKNOWN_ANSWERS = (Answer.RESPOND, Answer.REJECT)
 
 def _parse_outcome(decision: Mapping[str, Any], call: PendingApproval) -> ApprovalAnswer:
     word = str(decision.get("type", decision.get("resolution"))).replace("_", " ")
-    text = _first_text(decision, "message", "args", "comment")
+    text = _find_text(decision, "message", "args", "comment")
     if ANSWERS.get(word) is Answer.RESPOND and text:
         first, _, rest = text.partition(":")
         word = first.strip().lower().replace("_", " ")
@@ -230,8 +230,8 @@ def _parse_outcome(decision: Mapping[str, Any], call: PendingApproval) -> Approv
         call.call_id,
         answer,
         text=text or ("it ran" if answer is Answer.RESPOND else ""),
-        comment=_first_text(decision, "comment", "message"),
-        approver=_first_text(decision, "approver"),
+        comment=_find_text(decision, "comment", "message"),
+        approver=_find_text(decision, "approver"),
     )
 
 
@@ -292,7 +292,7 @@ def _parse_edit(
     return str(tool), arguments
 
 
-def _first_text(decision: Mapping[str, Any], *names: str) -> str:
+def _find_text(decision: Mapping[str, Any], *names: str) -> str:
     texts = (decision.get(name) for name in names)
     return next((text for text in texts if isinstance(text, str) and text), "")
 

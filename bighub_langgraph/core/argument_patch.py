@@ -73,17 +73,17 @@ def _find(arguments: dict[str, Any], pointer: str) -> tuple[Any, Any]:
     *parents, last = parse_pointer(pointer)
     value: Any = arguments
     for part in parents:
-        name = _name_in(value, part)
+        name = _parse_name(value, part)
         if not _has(value, name):
             raise InvalidCall(f"the arguments have no field {pointer!r:.80}")
         value = value[name]
-    name = _name_in(value, last)
+    name = _parse_name(value, last)
     if not isinstance(value, dict | list) or (isinstance(value, list) and name > len(value)):
         raise InvalidCall(f"the arguments have no field {pointer!r:.80}")
     return value, name
 
 
-def _name_in(parent: Any, part: str) -> Any:
+def _parse_name(parent: Any, part: str) -> Any:
     if not isinstance(parent, list):
         return part
     return len(parent) if part == "-" else int(part) if part.isdecimal() else sys.maxsize

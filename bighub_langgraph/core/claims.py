@@ -108,14 +108,14 @@ async def _run_claimed(
         event = (
             OwnerLost(owner, f"stopped by {type(error).__name__}")
             if ending is None
-            else _event_of(ending, owner)
+            else _to_event(ending, owner)
         )
         with contextlib.suppress(BighubGuardError):
             ports.transition_now(claimed_record.key, event)
         raise
 
 
-def _event_of(ending: ToolFinished | ToolPaused, owner: str) -> ExecutionFinished | ExecutionPaused:
+def _to_event(ending: ToolFinished | ToolPaused, owner: str) -> ExecutionFinished | ExecutionPaused:
     if isinstance(ending, ToolPaused):
         return ExecutionPaused(owner)
     return ExecutionFinished(owner, ending.result)
@@ -124,7 +124,7 @@ def _event_of(ending: ToolFinished | ToolPaused, owner: str) -> ExecutionFinishe
 async def _record_ending(
     claimed_record: CallRecord, ending: ToolFinished | ToolPaused, owner: str, ports: Ports
 ) -> ExecutionResult:
-    event = _event_of(ending, owner)
+    event = _to_event(ending, owner)
     if isinstance(event, ExecutionPaused):
         record = await ports.transition(claimed_record.key, event)
         return ExecutionResult(record, signal=ending.signal)

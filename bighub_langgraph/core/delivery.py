@@ -107,7 +107,7 @@ class _Batch:
             self._leased_reports = await ports.call(
                 journal.lease_batch, ports.clock(), BATCH_SIZE, turn, early=early
             )
-            self._requests = _group(
+            self._requests = _group_by_request(
                 self._leased_reports, in_batch=ports.engine.report_outcomes is not None
             )
             until = ports.monotonic() + DELIVERY_LEASE / 2
@@ -116,18 +116,18 @@ class _Batch:
             await self._ack()
             for report, error in self._forbidden_reports:
                 await self._retry_refused(report, error, is_final=bool(self.delivered_count))
-            if unsent := self._unsent():
+            if unsent := self._find_unsent_ids():
                 await ports.call(journal.release, unsent)
         except BaseException:
             # Cancelled, or the journal failed. Inline, since a cancelled coroutine cannot wait.
             with contextlib.suppress(BighubGuardError):
                 if self._acked_ids:
                     journal.ack(self._acked_ids)
-                if unsent := self._unsent():
+                if unsent := self._find_unsent_ids():
                     journal.release(unsent)
             raise
 
-    def _unsent(self) -> list[int]:
+    def _find_unsent_ids(self) -> list[int]:
         return [report.id for report in self._leased_reports if report.id not in self._finished_ids]
 
     async def _send(self, reports: Sequence[QueuedReport]) -> None:
@@ -141,7 +141,7 @@ class _Batch:
             if isinstance(error, BighubGuardError) and not isinstance(error, EngineError):
                 raise  # the journal's
             await self._ack()
-            if _may_be_about_resolving(error) and _is_resolution(reports):
+            if _may_concern_resolution(error) and _is_resolution(reports):
                 # The other reports show whether the key is refused, or may only not resolve.
                 self._forbidden_reports.append((reports[0], error))
                 self._requests = deque(sorted(self._requests, key=_is_resolution))
@@ -208,7 +208,7 @@ class _Batch:
         self._finished_ids.update(ids)
 
 
-def _may_be_about_resolving(error: Exception) -> bool:
+def _may_concern_resolution(error: Exception) -> bool:
     # The SDK's exception does not say whether the status was 401 or 403.
     status = getattr(error.__cause__, "status_code", None)
     return isinstance(error, EngineAuthError) and status != HTTPStatus.UNAUTHORIZED
@@ -218,7 +218,9 @@ def _is_resolution(reports: Sequence[QueuedReport]) -> bool:
     return reports[0].kind == ReportKind.APPROVAL
 
 
-def _group(reports: Iterable[QueuedReport], *, in_batch: bool) -> deque[Sequence[QueuedReport]]:
+def _group_by_request(
+    reports: Iterable[QueuedReport], *, in_batch: bool
+) -> deque[Sequence[QueuedReport]]:
     """Group reports by request: approvals first, then outcomes, then memory events by turn."""
     approvals: list[Sequence[QueuedReport]] = []
     outcomes: list[QueuedReport] = []
@@ -241,7 +243,7 @@ async def _send_approvals(reports: Sequence[QueuedReport], ports: Ports) -> None
 
 
 async def _send_outcomes(reports: Sequence[QueuedReport], ports: Ports) -> None:
-    bodies = [await _outcome_body(report, ports) for report in reports]
+    bodies = [await _build_outcome_body(report, ports) for report in reports]
     if len(bodies) > 1 and ports.engine.report_outcomes is not None:
         await ports.engine.report_outcomes(bodies)
         return
@@ -271,7 +273,7 @@ async def _send_traced(kind: ReportKind, reports: Sequence[QueuedReport], ports:
         await _SENDERS[kind](reports, ports)
 
 
-async def _outcome_body(report: QueuedReport, ports: Ports) -> Mapping[str, Any]:
+async def _build_outcome_body(report: QueuedReport, ports: Ports) -> Mapping[str, Any]:
     """Return an outcome's body. A call executed without an evaluation is evaluated now."""
     body = report.body
     if body.get("request_id"):

@@ -99,7 +99,7 @@ async def evaluate_request(
             response = await ports.engine.evaluate(request, key)
         except EngineError as error:
             response = error
-        decision = _decision_from(response, request, settings)
+        decision = _to_decision(response, request, settings)
         add_decisions([decision])
         return decision
 
@@ -116,9 +116,7 @@ def _trace_evaluation(
 _NOT_TRACED = nullcontext[Callable[[Sequence[Decision]], object]](len)
 
 
-def _decision_from(
-    response: object, request: EvaluationRequest, settings: GuardSettings
-) -> Decision:
+def _to_decision(response: object, request: EvaluationRequest, settings: GuardSettings) -> Decision:
     try:
         if isinstance(response, EngineError):
             raise response
@@ -178,17 +176,17 @@ async def _decide_all(
         with _trace_evaluation(requests, ports) as add_decisions:
             responses = await evaluate_batch(requests)
             decisions = [
-                _decision_from(response, request, settings)
+                _to_decision(response, request, settings)
                 for response, (request, _) in zip(responses, requests, strict=True)
             ]
             add_decisions(decisions)
     return [
-        _with_decision(record, item, decision, settings, ports.clock(), requested_by)
+        _apply_decision(record, item, decision, settings, ports.clock(), requested_by)
         for (record, item), decision in zip(undecided_calls, decisions, strict=True)
     ]
 
 
-def _with_decision(  # noqa: PLR0917 - each has its own type
+def _apply_decision(  # noqa: PLR0917 - each has its own type
     record: CallRecord,
     item: ToolCall | EditedCall,
     decision: Decision,

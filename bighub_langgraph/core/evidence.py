@@ -86,9 +86,9 @@ def visible_text(text: str, record: CallRecord) -> str:
 
     These are the targets that the evidence names, addresses, and what a call is written to be for.
     """
-    own = _own_names(record)
+    own = _collect_own_names(record)
     calls = re.finditer(rf"(?<!\w)(?P<call>{re.escape(record.request.action)}{_DETAILS}", text)
-    other_targets = {*_other_targets(record), *_ADDRESS.findall(text)}
+    other_targets = {*_find_other_targets(record, own), *_ADDRESS.findall(text)}
     other_targets |= {
         match["target"].split()[0].strip(".,;:") for match in calls if match["target"]
     }
@@ -99,31 +99,33 @@ def visible_text(text: str, record: CallRecord) -> str:
 
 def visible_alternatives(record: CallRecord) -> list[dict[str, Any]]:
     """Return BIGHUB's alternatives, except those that name somebody or something else."""
-    own = _own_names(record)
+    own = _collect_own_names(record)
     rows = record.decision.alternatives if record.decision is not None else ()
     return [
         {
             name: value
             for name, value in row.items()
             if isinstance(value, int | float)
-            or (isinstance(value, str) and (name == "action" or not _names_other(value, own)))
+            or (isinstance(value, str) and (name == "action" or not _mentions_other(value, own)))
         }
         for row in rows
         if not _has_other_target(row, own)
-        and not _names_other(str(row.get("action", "")), own)
+        and not _mentions_other(str(row.get("action", "")), own)
         and str(row.get("action")) not in {record.tool, record.request.action}
     ]
 
 
 def visible_precedents(record: CallRecord) -> list[dict[str, Any]]:
     """Return the earlier calls that BIGHUB lists; what names another target says only that."""
-    own = _own_names(record)
+    own = _collect_own_names(record)
     rows = record.decision.precedents if record.decision is not None else ()
     visible = []
     for row in rows:
         texts = {name: str(row[name]) for name in _TEXTS if row.get(name)}
-        if _has_other_target(row, own) or any(_names_other(text, own) for text in texts.values()):
-            texts = {name: _without_target(text) for name, text in texts.items()}
+        if _has_other_target(row, own) or any(
+            _mentions_other(text, own) for text in texts.values()
+        ):
+            texts = {name: _remove_target(text) for name, text in texts.items()}
         kept_fields = {name: value for name, value in row.items() if _is_kept(name, value)}
         visible.append({**kept_fields, **texts})
     return visible
@@ -141,7 +143,7 @@ _PRECEDENT_FIELDS = frozenset(
 )
 
 
-def _without_target(text: str) -> str:
+def _remove_target(text: str) -> str:
     match = _CALL.match(text)
     head = match["call"] if match is not None else "a call"
     return f"{head} ({ANOTHER_TARGET})"
@@ -152,9 +154,9 @@ def _has_other_target(row: Mapping[str, Any], own: Collection[str]) -> bool:
     return target is not None and str(target) not in own
 
 
-def _other_targets(record: CallRecord) -> Iterator[str]:
+def _find_other_targets(record: CallRecord, own: Collection[str]) -> Iterator[str]:
     """Yield the targets of other calls that a decision's evidence names."""
-    decision, own = record.decision, _own_names(record)
+    decision = record.decision
     rows = (*decision.alternatives, *decision.precedents) if decision is not None else ()
     for row in rows:
         texts = [row.get("target")]
@@ -162,7 +164,7 @@ def _other_targets(record: CallRecord) -> Iterator[str]:
         yield from (text for text in texts if isinstance(text, str) and text not in own)
 
 
-def _own_names(record: CallRecord) -> set[str]:
+def _collect_own_names(record: CallRecord) -> set[str]:
     """Return what the call itself names: its action, target, and whatever its arguments hold."""
     request = record.request
     value = "" if request.value is None else f"{request.value:g}"
@@ -179,7 +181,7 @@ def _own_names(record: CallRecord) -> set[str]:
     return names
 
 
-def _names_other(text: str, own: Collection[str]) -> bool:
+def _mentions_other(text: str, own: Collection[str]) -> bool:
     """Whether a text may name somebody or something that the call itself does not name.
 
     A single word is an action. Otherwise numbers, capitals, signs as in addresses and identifiers,

@@ -121,7 +121,7 @@ class _Conversion:
             if isinstance(value, kind):
                 return convert(value)
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            return self._convert_members(value, _fields(value), path)
+            return self._convert_members(value, _dataclass_fields(value), path)
         dump = None if isinstance(value, type) else getattr(value, "model_dump", None)
         return self._convert_members(value, dump(), path) if callable(dump) else _safe_repr(value)
 
@@ -165,7 +165,7 @@ def _is_nested(container: object) -> bool:
     return any(type(member) not in _LEAVES for member in members)
 
 
-def _fields(value: Any) -> dict[str, Any]:
+def _dataclass_fields(value: Any) -> dict[str, Any]:
     return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
 
 

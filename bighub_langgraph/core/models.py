@@ -182,7 +182,7 @@ class Decision:
     @property
     def alternatives(self) -> Sequence[Mapping[str, Any]]:
         """Actions that BIGHUB prefers, each with an `action` and perhaps a `rationale`."""
-        rows = _mappings(self.intelligence.get("alternatives"))
+        rows = _select_mappings(self.intelligence.get("alternatives"))
         better = self.reply.get("better_action")
         if better and not any(row.get("action") == better for row in rows):
             return ({"action": better}, *rows)
@@ -191,7 +191,7 @@ class Decision:
     @property
     def precedents(self) -> Sequence[Mapping[str, Any]]:
         """Earlier calls like this one, where BIGHUB lists them."""
-        return _mappings(self.intelligence.get("precedents"))
+        return _select_mappings(self.intelligence.get("precedents"))
 
     @property
     def trajectory_health(self) -> str | None:
@@ -206,7 +206,7 @@ class Decision:
         return any(self.reply.get(name) for name in names)
 
 
-def _mappings(value: object) -> tuple[Mapping[str, Any], ...]:
+def _select_mappings(value: object) -> tuple[Mapping[str, Any], ...]:
     rows = value if isinstance(value, list | tuple) else ()
     return tuple(row for row in rows if isinstance(row, MAPPING))
 

@@ -187,7 +187,7 @@ def build_requirement(
     number = policy.required_approvals
     if callable(number):
         count, request_copy = number, replace(request, context=to_jsonable(request.context))
-        number = _call(call, "required_approvals", lambda _: count(request_copy), {})
+        number = _call_user_function(call, "required_approvals", lambda _: count(request_copy), {})
         if not _is_count(number):
             raise InvalidCall(
                 f"required_approvals of {call.tool!r} gave {number!r:.80}, not a number from 1 on"
@@ -222,7 +222,10 @@ def build_evaluation_request(
     arguments = dict(call.arguments)
     context = {"objective": settings.objective, "model_selection": settings.model_selection}
     if policy.metadata_from_args is not None:
-        metadata = _call(call, "metadata_from_args", policy.metadata_from_args, arguments) or {}
+        metadata = (
+            _call_user_function(call, "metadata_from_args", policy.metadata_from_args, arguments)
+            or {}
+        )
         metadata = _redact(call, to_jsonable(metadata), settings)
         if not isinstance(metadata, dict):
             result = f"metadata_from_args of {call.tool!r} gave {metadata!r:.80}"
@@ -235,27 +238,29 @@ def build_evaluation_request(
         action=policy.action_name or call.tool,
         actor=policy.actor or settings.actor,
         domain=policy.domain or settings.domain,
-        value=_value(call, policy.value_from_args, arguments),
-        target=_target(call, policy.target_from_args, arguments),
+        value=_compute_value(call, policy.value_from_args, arguments),
+        target=_compute_target(call, policy.target_from_args, arguments),
         context=context,
         as_payload=(policy.decision_mode or settings.decision_mode) == "submit_payload",
         model=model,
     )
 
 
-def _value(
+def _compute_value(
     call: ToolCall, from_args: Callable[[dict[str, Any]], Any] | None, arguments: dict[str, Any]
 ) -> float | None:
     if from_args is not None:
-        return _checked_number(call, _call(call, "value_from_args", from_args, arguments))
+        return _check_number(
+            call, _call_user_function(call, "value_from_args", from_args, arguments)
+        )
     for name in VALUE_NAMES:
         value = arguments.get(name)
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return _checked_number(call, value)
+            return _check_number(call, value)
     return None
 
 
-def _checked_number(call: ToolCall, value: object) -> float | None:
+def _check_number(call: ToolCall, value: object) -> float | None:
     if value is None or (type(value) is float and math.isfinite(value)):
         return value
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
@@ -269,24 +274,24 @@ def _checked_number(call: ToolCall, value: object) -> float | None:
     return number
 
 
-def _target(
+def _compute_target(
     call: ToolCall, from_args: Callable[[dict[str, Any]], Any] | None, arguments: Mapping[str, Any]
 ) -> str | None:
     if from_args is None:
         target = arguments.get("target")
         target = target if isinstance(target, str) else None
     else:
-        target = _call(call, "target_from_args", from_args, dict(arguments))
+        target = _call_user_function(call, "target_from_args", from_args, dict(arguments))
     return None if target is None else replace_surrogates(str(target)) or None
 
 
 def _redact(call: ToolCall, value: Any, settings: GuardSettings) -> Any:
     if settings.redact is redact:  # returns a copy and never raises; a user's may do neither
         return redact(value)
-    return to_jsonable(_call(call, "redact", settings.redact, value))
+    return to_jsonable(_call_user_function(call, "redact", settings.redact, value))
 
 
-def _call(
+def _call_user_function(
     call: ToolCall, name: str, function: Callable[[dict[str, Any]], Any], arguments: Any
 ) -> Any:
     try:

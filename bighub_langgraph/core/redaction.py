@@ -85,7 +85,7 @@ def _redact_member(key: object, value: Any) -> Any:
         return REDACTED
     if isinstance(value, list | tuple):
         return [_redact_member(key, member) for member in value]
-    if isinstance(value, str | int) and str(value).isdigit() and _names_order(str(key)):
+    if isinstance(value, str | int) and str(value).isdigit() and _mentions_order(str(key)):
         return value
     return value if type(value) in _HARMLESS else redact(value)
 
@@ -134,10 +134,10 @@ def _redact_card(match: re.Match[str]) -> str:
     if not _is_card_number(re.sub(r"\D", "", match[0])):
         return match[0]
     before = match.string[max(0, match.start() - _LONGEST_NAME) : match.start()]
-    return match[0] if match[0].isdigit() and _names_order(before) else REDACTED
+    return match[0] if match[0].isdigit() and _mentions_order(before) else REDACTED
 
 
-def _names_order(text: str) -> bool:
+def _mentions_order(text: str) -> bool:
     """Whether a name, or a text before a number, says that the number is of an order or the like.
 
     One in fifty of these would pass for a card number.

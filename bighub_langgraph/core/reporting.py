@@ -151,7 +151,7 @@ _RESOLUTIONS: Mapping[Answer | None, str] = {
 
 def build_outcome(record: CallRecord, reporting: ReportingConfig) -> dict[str, Any]:
     """Build the body for BIGHUB's `outcomes.report`."""
-    status, description = _status_and_description(record)
+    status, description = _describe_result(record)
     body: dict[str, Any] = {
         "status": status,
         "request_id": record.request_id,
@@ -170,7 +170,7 @@ def build_outcome(record: CallRecord, reporting: ReportingConfig) -> dict[str, A
     return body
 
 
-def _status_and_description(record: CallRecord) -> tuple[str, str]:
+def _describe_result(record: CallRecord) -> tuple[str, str]:
     match record.result:
         case ToolSucceeded():
             return "SUCCESS", f"{record.tool} ran"
@@ -217,17 +217,17 @@ def build_memory_event(record: CallRecord, reporting: ReportingConfig) -> dict[s
     }
     if isinstance(record.result, ToolSucceeded):
         event["output"] = to_loggable(record.result.own_output, reporting.redact_value)
-    elif error := _error_of(record):
+    elif error := _find_error(record):
         event["error"] = reporting.redact_text(error)
     return event
 
 
-def _error_of(record: CallRecord) -> str:
+def _find_error(record: CallRecord) -> str:
     """Return why a call has no output, if it has none."""
     return record.result.error if isinstance(record.result, ToolFailed) else record.reason
 
 
-def _memory_body(record: CallRecord, reporting: ReportingConfig) -> dict[str, Any]:
+def _build_memory_body(record: CallRecord, reporting: ReportingConfig) -> dict[str, Any]:
     """Build the arguments of BIGHUB's `ingest_memory`."""
     request = record.request
     about: dict[str, Any] = {
@@ -247,7 +247,7 @@ def _memory_body(record: CallRecord, reporting: ReportingConfig) -> dict[str, An
 BODY_BUILDERS: dict[ReportKind, Callable[[CallRecord, ReportingConfig], dict[str, Any]]] = {
     ReportKind.APPROVAL: build_approval_resolution,
     ReportKind.OUTCOME: build_outcome,
-    ReportKind.MEMORY: _memory_body,
+    ReportKind.MEMORY: _build_memory_body,
 }
 
 
@@ -286,7 +286,7 @@ def build_event(name: EventName, record: CallRecord, *, replayed: bool = False) 
         }
     if isinstance(record.result, ToolSucceeded):
         event["output"] = to_loggable(record.result.own_output)
-    elif error := _error_of(record):
+    elif error := _find_error(record):
         event["error"] = error
     if replayed:
         event["replayed"] = True

@@ -110,12 +110,15 @@ class JournalAdmin:
         if longer_than is not None:
             values["before"] = self._db.now() - longer_than
         rows = self._db.fetch_rows(schema.select_calls(values), **values, limit=limit)
-        return read_rows(rows, self._view)
+        return read_rows(rows, self._build_view)
 
     def find_by_prefix(self, prefix: str) -> list[CallView]:
         """Return the calls whose key begins with a prefix, two at most."""
         query = schema.SELECT_CALLS_BY_PREFIX
-        return [self._view(row) for row in self._db.fetch_rows(query, key=prefix, end=prefix + "g")]
+        return [
+            self._build_view(row)
+            for row in self._db.fetch_rows(query, key=prefix, end=prefix + "g")
+        ]
 
     def approvals(
         self, *, longer_than: float | None = None, limit: int = 1000, **filters: Any
@@ -135,7 +138,7 @@ class JournalAdmin:
         return read_rows(
             rows,
             lambda row: ApprovalView(
-                self._view(row), question_from_row(row), row["asked_at"], row["change"]
+                self._build_view(row), question_from_row(row), row["asked_at"], row["change"]
             ),
         )
 
@@ -228,7 +231,7 @@ class JournalAdmin:
             execute(db, schema.DELETE_OWNERS, age=max(older_than, DAY))
         return deleted_count
 
-    def _view(self, row: Mapping[str, Any]) -> CallView:
+    def _build_view(self, row: Mapping[str, Any]) -> CallView:
         record = record_from_row(row)
         is_lost = record.state is State.RUNNING and self._is_owner_dead(record)
         return CallView(record, row["updated_at"], is_lost or record.state is State.UNKNOWN)

@@ -119,7 +119,7 @@ def record_to_row(record: CallRecord, at: float) -> dict[str, Any]:
         **{name: to_storable(getattr(record, name)) for name in _NAMES},
         "request_id": to_storable(record.request_id) if record.request_id else None,
         "created_at": record.created_at,
-        "body": json.dumps(_body(record)),
+        "body": json.dumps(_build_body(record)),
         **transition_to_row(record, at),
     }
 
@@ -162,10 +162,10 @@ def record_from_row(row: Mapping[str, Any]) -> CallRecord:
     try:
         return _parse_record(row)
     except Exception as error:
-        raise _unreadable(row, error) from error
+        raise _build_read_error(row, error) from error
 
 
-def _unreadable(row: Mapping[str, Any], error: Exception) -> JournalError:
+def _build_read_error(row: Mapping[str, Any], error: Exception) -> JournalError:
     if isinstance(error, JournalError):
         return error
     return JournalError(
@@ -183,7 +183,7 @@ def read_rows(
         try:
             views.append(build_view(row))
         except Exception as error:  # noqa: BLE001 - of any part of the row
-            log.error("%s", _unreadable(row, error))  # noqa: TRY400 - it says it all
+            log.error("%s", _build_read_error(row, error))  # noqa: TRY400 - it says it all
     return views
 
 
@@ -196,10 +196,10 @@ def _parse_record(row: Mapping[str, Any]) -> CallRecord:
         **{name: row[name] for name in _NAMES} | body["names"],
         request=EvaluationRequest(**body["request"]),
         state=State(row["state"]),
-        decision=_decision_from_json(body["decision"]),
-        approval=approval and _approval_from_json(approval),
-        requirement=_requirement_from_json(body["requirement"]),
-        votes=tuple(map(_approval_from_json, details["votes"])),
+        decision=_parse_stored_decision(body["decision"]),
+        approval=approval and _parse_approval(approval),
+        requirement=_parse_requirement(body["requirement"]),
+        votes=tuple(map(_parse_approval, details["votes"])),
         edited_from=body["edited_from"],
         result=_load_result(row["codec"], row["result"], details),
         reason=details["reason"],
@@ -213,11 +213,11 @@ def _parse_record(row: Mapping[str, Any]) -> CallRecord:
     )
 
 
-def _approval_from_json(body: Mapping[str, Any]) -> Approval:
+def _parse_approval(body: Mapping[str, Any]) -> Approval:
     return Approval(**{**body, "answer": Answer(body["answer"])})
 
 
-def _requirement_from_json(body: Mapping[str, Any]) -> ApprovalRequirement:
+def _parse_requirement(body: Mapping[str, Any]) -> ApprovalRequirement:
     return ApprovalRequirement(**{**body, "approvers": tuple(body["approvers"])})
 
 
@@ -231,7 +231,7 @@ def to_storable(text: str) -> str:
     return text.replace("\0", "\\0").encode(errors="backslashreplace").decode()
 
 
-def _body(record: CallRecord) -> dict[str, Any]:
+def _build_body(record: CallRecord) -> dict[str, Any]:
     names = {name: getattr(record, name) for name in _NAMES}
     decision, trace_context = record.decision, record.trace_context
     return {
@@ -246,7 +246,7 @@ def _body(record: CallRecord) -> dict[str, Any]:
     }
 
 
-def _decision_from_json(body: Mapping[str, Any] | None) -> Decision | None:
+def _parse_stored_decision(body: Mapping[str, Any] | None) -> Decision | None:
     if body is None:
         return None
     reply = body["reply"]
@@ -317,7 +317,7 @@ def build_transition_rows(
         "event": event,
         "state": after.state.value,
         "version": after.version,
-        "details": json.dumps(_history_details(before, after, approval or after.approval)),
+        "details": json.dumps(_build_history_details(before, after, approval or after.approval)),
     }
     return row, [_report_to_row(report, at) for report in reports]
 
@@ -345,7 +345,7 @@ def _report_to_row(report: Report, at: float) -> dict[str, Any]:
     }
 
 
-def _history_details(
+def _build_history_details(
     before: CallRecord | None, after: CallRecord, approval: Approval | None
 ) -> dict[str, Any]:
     """Return who made a transition, why, and on which evidence."""

@@ -360,7 +360,9 @@ def select_due(turn: str | None, *, early: bool) -> str:
 
 def select_calls(columns: Iterable[str]) -> str:
     """Return the query for the newest calls by columns, a list of states, or before some time."""
-    return f"SELECT * FROM bighub_calls {_where(columns)} ORDER BY created_at DESC LIMIT :limit"
+    return (
+        f"SELECT * FROM bighub_calls {_build_where(columns)} ORDER BY created_at DESC LIMIT :limit"
+    )
 
 
 def select_approvals(columns: Iterable[str]) -> str:
@@ -384,10 +386,10 @@ def select_approvals(columns: Iterable[str]) -> str:
 
 def select_reports(columns: Iterable[str]) -> str:
     """Return the query for the oldest undelivered reports by some columns."""
-    return f"SELECT * FROM bighub_outbox {_where(columns)} ORDER BY id LIMIT :limit"
+    return f"SELECT * FROM bighub_outbox {_build_where(columns)} ORDER BY id LIMIT :limit"
 
 
-def _where(columns: Iterable[str]) -> str:
+def _build_where(columns: Iterable[str]) -> str:
     special = {"state": "state IN :state", "before": "updated_at < :before"}
     conditions = [special.get(name, f"{name} = :{name}") for name in columns]
     return f"WHERE {' AND '.join(conditions)}" if conditions else ""

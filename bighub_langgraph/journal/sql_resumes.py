@@ -45,13 +45,13 @@ class ResumeQueue:
         values = {"agent": agent, "at": at, "limit": MAX_THREADS}
         if thread is not None:
             values["thread"] = thread
-        return _group(
+        return _group_by_thread(
             self._db.fetch_rows(schema.select_decided_threads(of_one=thread is not None), **values)
         )
 
     def find_failing(self, agent: str) -> list[PausedThread]:
         """Return the threads whose last run failed."""
-        return _group(self._db.fetch_rows(schema.SELECT_FAILING_THREADS, agent=agent))
+        return _group_by_thread(self._db.fetch_rows(schema.SELECT_FAILING_THREADS, agent=agent))
 
     def waiting_requests(self, agent: str) -> dict[str, str]:
         """Return the keys of the calls that wait for a person, by BIGHUB's id of the request."""
@@ -70,7 +70,7 @@ class ResumeQueue:
             execute_many(db, schema.RETRY_RESUME, [{"key": key, **values} for key in keys])
 
 
-def _group(rows: Sequence[dict[str, Any]]) -> list[PausedThread]:
+def _group_by_thread(rows: Sequence[dict[str, Any]]) -> list[PausedThread]:
     """Group rows, ordered by thread, into threads."""
     threads = []
     for thread, group in groupby(rows, itemgetter("thread")):
