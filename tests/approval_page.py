@@ -1,6 +1,10 @@
 """The approval page for tests: a journal with calls that wait, and a browser's view of the page."""
 
+import os
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -152,5 +156,23 @@ class Browser:
         return self.send(page, answer=answer, **form)
 
 
-def journal_in(folder: Path) -> Journal:
-    return Journal(folder / "calls.db")
+@contextmanager
+def serving(folder: Path, *options: str) -> Iterator[str]:
+    """`bighub-langgraph inbox` as a process, with the journal of a folder; yields its URL."""
+    command = [sys.executable, "-c", "from bighub_langgraph.cli import main; main()", "inbox"]
+    process = subprocess.Popen(
+        [*command, "--port", "0", *options],
+        cwd=folder,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    try:
+        line = next(line for line in process.stderr if "running on" in line)
+        match = re.search(r"http://[\d.:]+", line)
+        assert match is not None
+        yield match[0]
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import signal
 import socket
@@ -11,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,7 @@ import uvicorn
 
 from bighub_langgraph import Journal
 from bighub_langgraph.core.models import Answer, State
-from tests.approval_page import ARGUMENTS, PASSWORD, Page, put_call
-from tests.documents import ROOT
+from tests.approval_page import ARGUMENTS, PASSWORD, Page, put_call, serving
 
 CHROMIUM = os.environ.get("BIGHUB_CHROMIUM") or shutil.which("chromium")
 # Where the screenshots are kept; a temporary folder by default.
@@ -109,7 +108,7 @@ def test_an_approver_edits_and_approves_one_call_and_rejects_another(
     tab.get_by_role("link", name="Back to the inbox").click()
     tab.get_by_role("link", name="support-desk wants").click()
     tab.locator("#reject").click()
-    tab.get_by_label("Reason, which the agent reads").fill("too much")
+    tab.locator("details[open] [name=text]").fill("too much")
     tab.get_by_role("button", name="Reject").click()
     tab.get_by_role("heading", name="No answer is needed").wait_for()
     tab.get_by_text("reject by ada").wait_for()
@@ -126,71 +125,90 @@ def test_an_approver_edits_and_approves_one_call_and_rejects_another(
 
 
 AGENT = """
-import sys
+import sqlite3
 from pathlib import Path
 
+from langchain_core.language_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage, ToolMessage
 from langgraph.checkpoint.sqlite import SqliteSaver
-from langgraph.types import Command
 
 from bighub_langgraph import BighubGuard, create_guarded_agent
-from bighub_langgraph.core.approval_answers import RECORDED
-from tests.agents import ScriptedModel, asks_for, call
 
-name, is_resumed = sys.argv[1], len(sys.argv) > 2
+name = Path(__file__).stem
+
+
+class Model(GenericFakeChatModel):
+    def bind_tools(self, tools, **_):
+        return self
+
+    def _generate(self, messages, *args, **options):
+        call = {"name": "refund", "args": {"order_id": name, "amount": 20.0}, "id": "c1"}
+        reply = AIMessage("", tool_calls=[call])
+        if isinstance(messages[-1], ToolMessage):
+            reply = AIMessage("Done.")
+            Path(f"{name}.read").write_text(messages[-1].content)
+        self.messages = iter([reply])
+        return super()._generate(messages, *args, **options)
 
 
 def refund(order_id: str, amount: float) -> str:
     '''Pay money back.'''
     with Path("ran.txt").open("a") as trace:
-        trace.write(f"{name} refunded {amount:g}\\n")
-    return "refunded"
+        trace.write(f"{order_id} refunded {amount:g}\\n")
+    return f"refunded {amount:g}"
 
 
-script = ["Done."] if is_resumed else [asks_for(call("refund", order_id=name, amount=20.0))]
-entry = Command(resume=RECORDED) if is_resumed else {"messages": [("user", "Refund, please.")]}
-with (
-    BighubGuard(name=name, bighub="local", journal="calls.db") as guard,
-    SqliteSaver.from_conn_string(f"{name}.db") as saver,
-):
-    agent = create_guarded_agent(ScriptedModel(script=script), [refund], guard, checkpointer=saver)
-    state = agent.invoke(entry, {"configurable": {"thread_id": name}})
-    print("waits" if "__interrupt__" in state else state["messages"][-1].content)
+guard = BighubGuard(name=name, bighub="local", journal="calls.db")
+saver = SqliteSaver(sqlite3.connect(f"{name}.db", check_same_thread=False))
+graph = create_guarded_agent(Model(messages=iter([])), [refund], guard, checkpointer=saver)
+
+if __name__ == "__main__":
+    thread = {"configurable": {"thread_id": name}}
+    state = graph.invoke({"messages": [("user", "Refund, please.")]}, thread)
+    assert state["__interrupt__"]
+    guard.close()
 """
+PROGRAM = [sys.executable, "-c", "from bighub_langgraph.cli import main; main()"]
 
 
-def test_agents_in_other_processes_go_on_with_what_was_answered(
+@contextmanager
+def working(folder: Path, agent: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`bighub-langgraph work` for an agent of a folder, until it has stopped by a signal."""
+    worker = subprocess.Popen([*PROGRAM, "work", f"{agent}:graph", "--poll", "0.2"], cwd=folder)
+    try:
+        yield worker
+    finally:
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(120) == 0
+
+
+def read_result(folder: Path, agent: str, worker: subprocess.Popen[bytes]) -> str:
+    """Return what an agent's model reads at its end, for which its worker is waited for."""
+    file = folder / f"{agent}.read"
+    while not (file.exists() and file.read_text()):
+        assert worker.poll() is None
+        time.sleep(0.05)
+    return file.read_text()
+
+
+def test_agents_whose_processes_have_ended_go_on_by_their_workers_as_one_answers(
     chromium: Any, tmp_path: Path
 ) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-    program = [sys.executable, "-c", "from bighub_langgraph.cli import main; main()"]
-
     def run(*command: str, text: str = "") -> str:
-        done = subprocess.run(
-            command,
-            input=text,
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return done.stdout
+        options: Any = {"cwd": tmp_path, "input": text, "stdout": subprocess.PIPE}
+        return str(subprocess.run(command, check=True, text=True, **options).stdout)
 
-    agents = ("one", "two")
-    for name in agents:
-        assert run(sys.executable, "-c", AGENT, name) == "waits\n"
-    run(*program, "inbox", "users", "add", "ada", "--role", "approver", text=PASSWORD)
-    serving = subprocess.Popen(
-        [*program, "inbox", "--port", "0"],
-        cwd=tmp_path,
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert serving.stderr is not None
-        line = next(line for line in serving.stderr if "running on" in line)
-        context = chromium.new_context(base_url=re.search(r"http://[\d.:]+", line)[0])  # type: ignore[index]
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.py").write_text(AGENT)
+        run(sys.executable, f"{name}.py")
+    run(*PROGRAM, "inbox", "users", "add", "ada", "--role", "approver", text=PASSWORD)
+    with (
+        serving(tmp_path) as url,
+        working(tmp_path, "one") as worker_of_one,
+        working(tmp_path, "two") as worker_of_two,
+    ):
+        context = chromium.new_context(base_url=url)
+        context.set_default_timeout(120_000)  # the machine may have much else to do
         tab = sign_in(context.new_page())
         tab.get_by_role("link", name="one wants to run refund").click()
         tab.locator("#edit").click()
@@ -201,27 +219,36 @@ def test_agents_in_other_processes_go_on_with_what_was_answered(
         tab.get_by_role("link", name="Back to the inbox").click()
         tab.get_by_role("link", name="two wants to run refund").click()
         tab.locator("#reject").click()
-        tab.get_by_label("Reason, which the agent reads").fill("too much")
+        tab.locator("details[open] [name=text]").fill("too much")
         tab.get_by_role("button", name="Reject").click()
         tab.get_by_role("heading", name="No answer is needed").wait_for()
-        assert [run(sys.executable, "-c", AGENT, name, "resumed") for name in agents] == [
-            "Done.\n"
-        ] * 2
-        assert (tmp_path / "ran.txt").read_text() == "one refunded 15\n"
+        assert "refunded 15" in read_result(tmp_path, "one", worker_of_one)
+        assert "too much" in read_result(tmp_path, "two", worker_of_two)
         tab.goto(edited)
         tab.get_by_role("link", name="The edited call").click()
         tab.get_by_text("The tool ran.", exact=True).wait_for()
         tab.goto("/history")
         assert tab.get_by_text("by ada").count() == 3  # the edit is also the approval of its call
-    finally:
-        serving.send_signal(signal.SIGINT)
-        serving.communicate(timeout=30)
-    audit = json.loads(run(*program, "inbox", "audit", "--json"))
+    assert (tmp_path / "ran.txt").read_text() == "one refunded 15\n"
+    audit = json.loads(run(*PROGRAM, "inbox", "audit", "--json"))
     answers = [entry for entry in audit if entry["event"] == "answer"]
     assert [(entry["who"], entry["details"]["answer"]) for entry in answers] == [
         ("ada", "edit"),
         ("ada", "reject"),
     ]
+
+
+def test_a_call_is_cancelled_on_its_page(chromium: Any, page: Page) -> None:
+    record = put_call(page.accounts.journal)
+    tab = sign_in(open_tab(chromium, page))
+    tab.get_by_role("link", name="support-desk wants").click()
+    tab.locator("#cancel").click()
+    tab.locator("details[open] [name=text]").fill("the order was withdrawn")
+    tab.get_by_role("button", name="Cancel the call").click()
+    tab.get_by_role("heading", name="No answer is needed").wait_for()
+    tab.get_by_text("cancelled by ada: the order was withdrawn").first.wait_for()
+    assert page.inbox.get(record.key).state is State.CANCELLED
+    assert tab.problems == []
 
 
 def test_the_keyboard_alone_is_enough(chromium: Any, page: Page) -> None:
@@ -267,14 +294,14 @@ def test_an_open_page_follows_what_happens_elsewhere(chromium: Any, page: Page) 
     other.goto(f"/calls/{record.key}")
     typing = sign_in(open_tab(chromium, page))
     typing.goto(f"/calls/{record.key}#reject")
-    typing.get_by_label("Reason, which the agent reads").fill("I am writing")
+    typing.locator("details[open] [name=text]").fill("I am writing")
     put_call(page.accounts.journal, 2)
     tab.get_by_role("heading", name="2 calls wait").wait_for()
     tab.get_by_role("link", name="support-desk wants").first.click()
     tab.get_by_role("button", name="Approve", exact=True).click()
     other.get_by_role("heading", name="No answer is needed").wait_for()
     typing.get_by_text("This call has changed while you were typing.").wait_for()
-    assert typing.get_by_label("Reason, which the agent reads").input_value() == "I am writing"
+    assert typing.locator("details[open] [name=text]").input_value() == "I am writing"
     page.accounts.sign_out(page.accounts.users()[0], "", everywhere=True)
     other.get_by_text("You are signed out.").wait_for()
     assert [tab.problems, other.problems, typing.problems] == [[], [], []]

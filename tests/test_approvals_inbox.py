@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from bighub_langgraph.core.models import ApprovalRequirement, CallRecord, State,
 from bighub_langgraph.core.ports import ApprovalQuestion
 from bighub_langgraph.core.reporting import ReportingConfig
 from tests import postgres
+from tests.approval_page import put_call
 from tests.calls import REFUND, decision, proposed_record
 
 ADA = Approver("ada", verified=True, roles=frozenset({"approver"}))
@@ -288,6 +290,39 @@ def test_the_history_shows_an_edit_without_its_secrets(office: Office) -> None:
     assert approval is not None
     assert approval.edit is not None
     assert dict(approval.edit.values) == edit
+
+
+def test_a_new_value_of_a_redacted_field_is_not_shown(tmp_path: Path) -> None:
+    with closing(Journal(tmp_path / "calls.db")) as journal:
+        inbox = ApprovalInbox(journal)
+        # The guard's own rule redacts it; nothing in the name says that it is secret.
+        arguments = {"order_id": "[redacted]"}
+        record = put_call(journal, arguments=arguments, locked_pointers=("/order_id",))
+        edit, version = {"/order_id": "Ms Smith", "/amount": 5.0}, record.version
+        inbox.answer(record.key, "edit", approver=ADA, edit=edit, version=version)
+        card = inbox.get(record.key)
+        assert card.edit == {"/order_id": "[redacted]", "/amount": 5.0}
+        assert "Smith" not in str([entry.details for entry in inbox.history(record.key)])
+        assert card.record.approval is not None
+        assert card.record.approval.edit is not None
+        assert dict(card.record.approval.edit.values) == edit
+
+
+def test_what_people_type_is_shown_without_secrets(office: Office) -> None:
+    secret, shown = "password=hunter22", "password=[redacted]"
+    rejected, cancelled = office.ask("1"), office.ask("2")
+    receipt = office.inbox.answer(
+        rejected.key, "reject", approver=ADA, text=f"no: {secret}", comment=secret
+    )
+    card = receipt.card
+    assert card.record.reason == f"no: {secret}"  # for the agent
+    assert card.reason == f"no: {shown}"
+    card = office.inbox.cancel(cancelled.key, secret, approver=replace(ADA, name="a@b.example"))
+    assert card.reason == f"cancelled by a@b.example: {shown}"
+    for record in (rejected, cancelled):
+        entry = office.inbox.history(record.key)[-1]
+        assert "hunter22" not in str(entry)
+        assert shown in str(entry)
 
 
 def test_only_the_named_people_and_roles_may_answer(office: Office) -> None:

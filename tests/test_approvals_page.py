@@ -2,18 +2,39 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from bighub_langgraph import Journal
+from bighub_langgraph.approvals.web.server import serve
 from bighub_langgraph.approvals.web.visitors import SECRET_HEADER, TrustedProxy, Visitors
 from bighub_langgraph.core.errors import ConfigurationError
-from bighub_langgraph.core.lifecycle import CallCancelled
-from bighub_langgraph.core.models import Answer, ApprovalRequirement, State
+from bighub_langgraph.core.lifecycle import (
+    AnswerGiven,
+    CallCancelled,
+    DecisionMade,
+    ExecutionFinished,
+    ExecutionStarted,
+    OutcomeResolved,
+    OwnerLost,
+    apply_event,
+)
+from bighub_langgraph.core.models import (
+    Answer,
+    ApprovalRequirement,
+    CallRecord,
+    State,
+    ToolCall,
+    ToolSucceeded,
+    Verdict,
+)
 from bighub_langgraph.core.reporting import ReportingConfig
-from tests.approval_page import ARGUMENTS, HERE, PASSWORD, Page, put_call
+from tests.approval_page import ARGUMENTS, HERE, PASSWORD, Browser, Page, put_call, serving
+from tests.calls import approval, decision
 
 SECRET = "a secret of the proxy's"
 PROXY = TrustedProxy.of("X-Forwarded-User", ("10.0.0.0/24",), SECRET)
@@ -111,6 +132,26 @@ def test_pages_learn_of_a_change_by_one_number(journal: Journal) -> None:
         assert f'data-change="{change}"' in ada.show("/").text
         ada.answer(record, "approve")
         assert f'data-change="{change}"' not in ada.show("/").text
+
+
+def test_calls_that_nobody_is_asked_about_reload_no_page(journal: Journal) -> None:
+    record = put_call(journal)
+    page = Page(journal)
+    auto_executed = CallRecord.of(ToolCall("t", "turn", "c", "read", {}), record.request, 1.0)
+    allowed = apply_event(auto_executed, DecisionMade(decision("proceed"), Verdict.EXECUTE))
+    started = ExecutionStarted("worker", 1.0)
+    finished = ExecutionFinished("worker", ToolSucceeded("done"))
+    numbers = [page.inbox.newest_change()]
+    journal.insert([allowed], ReportingConfig())
+    journal.transition(auto_executed.key, started, ReportingConfig())
+    journal.transition(auto_executed.key, finished, ReportingConfig())
+    assert page.inbox.newest_change() == numbers[0]
+    approve = AnswerGiven(approval(Answer.APPROVE))
+    lost = OwnerLost("worker", "it is gone")
+    for event in (approve, started, lost, OutcomeResolved(ToolSucceeded("done"))):
+        journal.transition(record.key, event, ReportingConfig())
+        numbers.append(page.inbox.newest_change())
+    assert numbers == sorted(set(numbers))
 
 
 def test_a_page_that_reloads_by_itself_never_takes_old_calls_for_the_newest(
@@ -309,6 +350,56 @@ def test_a_call_that_ended_while_the_page_was_open_says_so(journal: Journal) -> 
     assert state(page, cancelled.key) is State.CANCELLED
 
 
+def test_an_approver_cancels_a_call_once_with_a_reason(journal: Journal) -> None:
+    waiting, approved = put_call(journal, 1), put_call(journal, 2)
+    page = Page(journal)
+    with page.signed_in("ada") as ada:
+        assert ada.answer(approved, "approve").status_code == 303
+        approved = page.inbox.get(approved.key).record
+        for record in (waiting, approved):
+            path = f"/calls/{record.key}"
+            assert 'value="cancel"' in ada.show(path).text
+            token = ada.token(path)
+            assert ada.answer(record, "cancel", text="order\r\nwithdrawn").status_code == 303
+            shown = ada.show(path).text
+            assert "cancelled by ada: order\nwithdrawn" in shown
+            assert 'value="cancel"' not in shown
+            again = ada.answer(record, "cancel", text="again", form_token=token)
+            assert (again.status_code, "is cancelled" in alert(again)) == (409, True)
+            assert state(page, record.key) is State.CANCELLED
+    entries = [entry for entry in page.accounts.audit() if entry.event == "cancel"]
+    assert [(entry.who, entry.subject) for entry in entries] == [
+        ("ada", record.key) for record in (waiting, approved)
+    ]
+    assert all(entry.details["verified"] for entry in entries)
+
+
+def test_a_call_is_not_cancelled_by_everybody_nor_by_an_old_form(journal: Journal) -> None:
+    record = put_call(journal, 1, requirement=ApprovalRequirement(2))
+    finance = put_call(journal, 2, requirement=ApprovalRequirement(1, ("finance",)))
+    running = put_call(journal, 3)
+    page = Page(journal)
+    with page.signed_in("ada") as ada, page.signed_in("eve", "viewer") as eve:
+        token = ada.token(f"/calls/{running.key}")
+        assert ada.answer(running, "approve").status_code == 303
+        journal.transition(running.key, ExecutionStarted("worker", 1.0), ReportingConfig())
+        assert 'value="cancel"' not in eve.show(f"/calls/{record.key}").text
+        ada.answer(record, "approve")  # one of two
+        newest = page.inbox.get(record.key).record
+        eve_token = eve.token("/")
+        for browser, call, form, status, words in (
+            (ada, record, {"text": "no"}, 409, "has changed since it was shown"),
+            (ada, newest, {"text": " "}, 422, "write why"),
+            (ada, finance, {"text": "no"}, 403, "only finance may answer"),
+            (ada, running, {"text": "no", "form_token": token}, 409, "ada has answered already"),
+            (eve, newest, {"text": "no", "form_token": eve_token}, 403, "may look, and not answer"),
+        ):
+            before = state(page, call.key)
+            response = browser.answer(call, "cancel", **form)
+            assert (response.status_code, words in alert(response)) == (status, True)
+            assert state(page, call.key) is before
+
+
 def test_several_calls_that_are_alike_are_answered_at_once(journal: Journal) -> None:
     first, second, own = (
         put_call(journal, 1),
@@ -419,6 +510,67 @@ def test_passwords_cannot_be_guessed_fast(journal: Journal) -> None:
             if reply.status_code == 429:
                 break
     assert "try again in" in alert(reply)
+
+
+def fail_to_sign_in(visitor: Browser, number: int = 60, *, client: str = "") -> int:
+    """Guess the password of a new name each time, until it is refused; return the last status."""
+    headers = {"X-Forwarded-For": client} if client else {}
+    for attempt in range(number):
+        reply = visitor.send("/sign-in", headers=headers, name=f"guess-{attempt}", password="x")
+        if reply.status_code == 429:
+            break
+    return int(reply.status_code)
+
+
+def test_attempts_to_sign_in_are_counted_for_each_client(journal: Journal) -> None:
+    page = Page(journal, address="2001:db8::1")
+    page.accounts.add("ada", {"viewer"}, PASSWORD, by="root")
+    with page.browser() as visitor:
+        assert fail_to_sign_in(visitor) == 429
+    page.address = "2001:db8::2"  # of the same network
+    with page.browser() as visitor:
+        assert fail_to_sign_in(visitor, 1) == 429
+    page.address = "2001:db8:0:1::1"
+    for _ in range(12):  # whose password is right is not counted
+        with page.browser() as visitor:
+            reply = visitor.send("/sign-in", name="ada", password=PASSWORD)
+            assert reply.status_code == 303
+
+
+@pytest.mark.parametrize(("trusted", "status"), [("127.0.0.1", 401), ("10.9.9.9", 429)])
+def test_a_trusted_proxy_names_the_clients(tmp_path: Path, trusted: str, status: int) -> None:
+    Journal(tmp_path / "calls.db").close()
+    with (
+        serving(tmp_path, "--forwarded-allow-ips", trusted) as url,
+        httpx.Client(base_url=url, trust_env=False) as client,
+    ):
+        visitor = Browser(client, url)
+        assert fail_to_sign_in(visitor, client="203.0.113.1") == 429
+        assert fail_to_sign_in(visitor, 1, client="203.0.113.2") == status
+        assert fail_to_sign_in(visitor, 1, client="203.0.113.1") == 429
+    with closing(Journal(tmp_path / "calls.db")) as journal:
+        addresses = {entry.details["address"] for entry in Page(journal).accounts.audit()}
+    forwarded = {"203.0.113.1", "203.0.113.2"}
+    assert addresses == (forwarded if status == 401 else {"127.0.0.1"})
+
+
+@pytest.mark.parametrize("address", ["*", "proxy.example.com"])
+def test_only_addresses_are_trusted_proxies(journal: Journal, address: str) -> None:
+    visitors = Visitors(Page(journal).accounts)
+    with pytest.raises(ConfigurationError, match="--forwarded-allow-ips"):
+        serve(
+            *(Page(journal).accounts, visitors),
+            host="127.0.0.1",
+            port=0,
+            forwarded_allow_ips=[address],
+        )
+
+
+def test_a_proxy_that_signs_people_in_names_no_other_clients(journal: Journal) -> None:
+    accounts = Page(journal).accounts
+    visitors = Visitors(accounts, proxy=PROXY)
+    with pytest.raises(ConfigurationError, match="pass one of them"):
+        serve(accounts, visitors, host="127.0.0.1", port=0, forwarded_allow_ips=["10.0.0.1"])
 
 
 def test_a_link_signs_in_once_and_only_by_a_form(journal: Journal) -> None:

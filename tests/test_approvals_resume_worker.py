@@ -1,7 +1,10 @@
 """The worker that resumes agents: answered threads go on by themselves, exactly once."""
 
 import asyncio
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
@@ -32,9 +35,16 @@ from bighub_langgraph import (
 from bighub_langgraph.approvals.cards import Approver
 from bighub_langgraph.approvals.inbox import ApprovalInbox
 from bighub_langgraph.approvals.notifications import Notification, Notifications
-from bighub_langgraph.approvals.resume_worker import ApprovalWorker
+from bighub_langgraph.approvals.resume_worker import (
+    MAX_MISSING,
+    MISSING,
+    UNANSWERED,
+    ApprovalWorker,
+)
 from bighub_langgraph.core.errors import ConfigurationError, RunInProgress
+from bighub_langgraph.core.models import State
 from tests.agents import ScriptedModel, Shop, answers, asks_for, call
+from tests.documents import ROOT
 from tests.engines import ScriptedBighub
 
 ADA = Approver("ada", verified=True, roles=frozenset({"approver"}))
@@ -485,6 +495,93 @@ def test_calls_of_a_thread_without_a_checkpoint_stay_while_their_process_lives(d
     worker = ApprovalWorker(graph, guard)
     resume(worker)  # the asking process lives: it may have stored nothing yet
     assert {card.state for card in cards(desk)} == {"allowed"}
+
+
+ASKING = """
+import sys
+
+from langgraph.checkpoint.memory import InMemorySaver
+
+from bighub_langgraph import BighubGuard, Journal, create_guarded_agent
+from tests.agents import ScriptedModel, Shop, asks_for, call
+from tests.engines import ScriptedBighub
+
+bighub, journal = ScriptedBighub("review_recommended"), Journal(sys.argv[1])
+settings = {"journal": journal, "name": "desk", "domain": sys.argv[2]}
+model = ScriptedModel(script=[asks_for(call("refund", "c1", order_id="o1", amount=1.0))])
+with BighubGuard(bighub=bighub, **settings) as guard:
+    saver = InMemorySaver()  # ends with this process
+    graph = create_guarded_agent(model, Shop().tools(), guard, checkpointer=saver)
+    graph.invoke({"messages": [("user", "please")]}, {"configurable": {"thread_id": "t"}})
+journal.close()
+"""
+
+
+def ask_and_end(database: str, domain: str) -> None:
+    """A process that asks, and ends with all that its checkpointer has."""
+    subprocess.run([sys.executable, "-c", ASKING, database, domain], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize("is_answered", [True, False])
+def test_calls_of_a_thread_that_the_checkpointer_does_not_know_are_cancelled_in_the_end(
+    database: str, is_answered: bool
+) -> None:
+    began = time.time()
+    ask_and_end(database, "shop")
+    with open_desk(database) as desk:
+        desk.now = time.time()
+        guard = desk.guard(domain="shop")
+        graph = desk.ready(guard)
+        if is_answered:
+            desk.answer_all()
+        else:
+            desk.now = began + UNANSWERED - 1  # it may be answered soon
+            resume(ApprovalWorker(graph, guard))
+            assert ApprovalWorker(graph, guard).failing_threads() == []
+            desk.now = time.time() + UNANSWERED + 1
+        for tries in range(1, MAX_MISSING + 1):
+            resume(ApprovalWorker(graph, guard))
+            [failing] = ApprovalWorker(graph, guard).failing_threads()
+            assert (failing.tries, failing.error) == (tries, MISSING)
+            expected = State.ALLOWED if is_answered else State.AWAITING
+            assert [card.state for card in cards(desk)] == [expected]
+            desk.now = failing.due_at
+        resume(ApprovalWorker(graph, guard))
+        [record] = cards(desk)
+        assert (record.state, record.reason) == ("cancelled", MISSING)
+        assert ApprovalWorker(graph, guard).failing_threads() == []
+
+
+def test_a_worker_cancels_no_calls_of_another_agent_with_the_same_name(database: str) -> None:
+    ask_and_end(database, "shop")
+    with open_desk(database) as desk:
+        guard = desk.guard(domain="payroll")
+        graph = desk.ready(guard)
+        desk.answer_all()
+        for _ in range(MAX_MISSING + 2):
+            resume(ApprovalWorker(graph, guard))
+            [failing] = ApprovalWorker(graph, guard).failing_threads()
+            desk.now = failing.due_at
+        assert [card.state for card in cards(desk)] == ["allowed"]
+        assert "another guard of the name 'desk'" in failing.error
+        assert "domain 'shop'" in failing.error
+
+
+def test_a_thread_that_waits_for_long_keeps_waiting(desk: Desk) -> None:
+    guard = desk.guard()
+    graph = desk.ready(guard)
+    ask(graph)
+    before = graph.get_state(config("t"))
+    desk.now = time.time() + 2 * UNANSWERED
+    keys = [card.key for card in desk.inbox.list()]
+    desk.journal.resumes.retry_later(keys, 3, 0.0, MISSING)  # as while the checkpointer was away
+    worker = ApprovalWorker(graph, guard)
+    resume(worker, worker)
+    assert {card.state for card in cards(desk)} == {State.AWAITING}
+    assert (worker.failing_threads(), graph.get_state(config("t"))) == ([], before)
+    desk.answer_all()
+    resume(worker)
+    assert last_message(graph) == "done"
 
 
 def cards(desk: Desk) -> list[Any]:

@@ -65,8 +65,8 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", [path for path in UNITS if path.endswith(".service")])
 def test_a_unit_starts_a_command_with_options_that_it_has(path: str) -> None:
-    [line] = re.findall(r"^ExecStart=(.*)$", UNITS[path], re.MULTILINE)
-    program, *words = shlex.split(line)
+    [line] = re.findall(r"^ExecStart=((?:.*\\\n)*.*)$", UNITS[path], re.MULTILINE)
+    program, *words = shlex.split(line.replace("\\\n", ""))
     assert program == INSTALLED
     check_options(words)
 
@@ -132,7 +132,8 @@ def test_people_and_agents_reach_the_page_and_the_engine_through_nginx_with_tls(
     public = f"https://approvals.example.com:{tls}"
     with ExitStack() as stack:
         inbox = (program, "inbox", "--journal", tmp_path / "calls.db", "--port", str(page))
-        stack.enter_context(started(*inbox, "--public-url", public))
+        options = ("--public-url", public, "--forwarded-allow-ips", "127.0.0.1")
+        stack.enter_context(started(*inbox, *options))
         serve = (program, "serve", "--db", tmp_path / "bighub.db", "--port", str(api))
         stack.enter_context(started(*serve))
         assert NGINX is not None

@@ -3,13 +3,16 @@
 import asyncio
 import json
 from collections.abc import Callable, Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
-from bighub_langgraph import BighubOpenAI
+from bighub_langgraph import ApprovalPolicy, BighubGuard, BighubOpenAI, Journal
+from bighub_langgraph.approvals.cards import Approver
+from bighub_langgraph.approvals.inbox import ApprovalInbox
 from tests.openai_answers import Answer, calls, says
-from tests.openai_bighub import PROCEED, REVIEW, STOP
+from tests.openai_bighub import PROCEED, REVIEW, STOP, ScriptedBighub
 from tests.openai_runtime import runtime
 from tests.openai_server import ResponsesServer
 
@@ -463,3 +466,56 @@ def test_an_approval_that_bighub_leaves_open_is_no_denial(server: ResponsesServe
         assert [item["resolution"] for item in client.bighub.resolutions] == ["approved"] * 2
     assert open_result["resumed"] is False
     assert result["tool_output"] == "refunded 2 for 6"
+
+
+ADA, BOB = (Approver(name, verified=True, roles=frozenset({"approver"})) for name in ("ada", "bob"))
+
+
+@pytest.fixture
+def guard(tmp_path: Path) -> Iterator[BighubGuard]:
+    """A guard with which two people have to approve each call."""
+    two_people = ApprovalPolicy(required_approvals=2)
+    bighub, journal = ScriptedBighub(REVIEW), tmp_path / "calls.db"
+    with BighubGuard(bighub=bighub, journal=journal, approvals=two_people) as guard:
+        yield guard
+
+
+def test_where_two_people_have_to_approve_a_callback_is_asked_once_and_reads_why(
+    server: ResponsesServer, client_kind: str, guard: BighubGuard
+) -> None:
+    contexts: list[Json] = []
+
+    def ask(context: Json) -> Json:
+        contexts.append(context)
+        return {**YES, "approver": "ada"}
+
+    with runtime(client_kind, server, bighub=None, guard=guard) as client:
+        client.tool("refund", refund)
+        result = client.run_with_approval(ask)
+    assert (result.status, len(contexts)) == ("interrupted", 2)
+    loop = result["approval_loop"]
+    assert (loop["resolved"], loop["resumed"]) == (False, False)
+    for item in (*loop["approvals"], *result.interruptions):
+        assert item["error"].startswith("only people who are signed in may approve it")
+
+
+def test_two_people_who_are_signed_in_let_a_run_go_on(
+    server: ResponsesServer, client_kind: str, guard: BighubGuard
+) -> None:
+    ran: list[str] = []
+
+    def pay(order: str, amount: float) -> str:
+        ran.append(order)
+        return refund(order, amount)
+
+    with runtime(client_kind, server, bighub=None, guard=guard) as client:
+        client.tool("refund", pay)
+        result = client.run()
+        inbox = ApprovalInbox(cast("Journal", guard.journal))
+        for approver in (ADA, BOB):
+            result = client.resume(result.to_state())
+            assert (result.status, ran) == ("interrupted", [])
+            for card in inbox.list():
+                inbox.answer(card.key, "approve", approver=approver)
+        result = client.resume(result.to_state())
+    assert (result["output_text"], sorted(ran)) == ("All refunded.", ["1", "2"])

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bighub_langgraph.core.evidence import build_evidence, describe_call
+from bighub_langgraph.core.evidence import build_evidence, describe_call, describe_reason
 from bighub_langgraph.core.models import Answer, Approval, CallRecord, State
 from bighub_langgraph.journal.admin import ApprovalView
 
@@ -46,6 +46,7 @@ class ApprovalCard:
         version: The record's version, for `ApprovalInbox.answer`.
         outcome_unknown: Whether the question is what became of the call: "approve" runs it again,
             "respond" says that it took effect and what it returned, "reject" that it did not.
+        reason: Why it was blocked or ended; secrets that a person typed are redacted.
         edit: The changes of an edit by JSON pointer, redacted as the journal's history has them.
         change: Grows with every change of the call.
     """
@@ -73,8 +74,13 @@ class ApprovalCard:
     version: int
     record: CallRecord
     outcome_unknown: bool
+    reason: str
     edit: Mapping[str, Any] | None
     change: int
+
+    def is_locked(self, pointer: str) -> bool:
+        """Whether a field, or what it is part of, is redacted."""
+        return any(f"{pointer}/".startswith(f"{locked}/") for locked in self.locked)
 
 
 def build_card(view: ApprovalView) -> ApprovalCard:
@@ -107,7 +113,8 @@ def build_card(view: ApprovalView) -> ApprovalCard:
         version=record.version,
         record=record,
         outcome_unknown=view.call.outcome_unknown,
-        edit=edit.values if edit is not None else None,
+        reason=describe_reason(record),
+        edit=edit.redacted_values if edit is not None else None,
         change=view.change,
     )
 

@@ -29,7 +29,8 @@ def check_edit(
         }
         for pointer in (*changes, *removed):
             _check_place(card, pointer)
-        patch = ArgumentPatch(changes, removed)
+        replaced = tuple(filter(card.is_locked, changes))
+        patch = ArgumentPatch(changes, removed, replaced)
         changed = patch.apply(card.arguments)
     except InvalidCall as error:
         raise InvalidApprovalResponse(str(error)) from error

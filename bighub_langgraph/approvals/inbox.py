@@ -14,7 +14,7 @@ from bighub_langgraph.approvals.cards import (
     build_card,
 )
 from bighub_langgraph.approvals.edit_checks import check_edit
-from bighub_langgraph.core.approval_answers import InvalidApprovalResponse
+from bighub_langgraph.core.approval_answers import InvalidApprovalResponse, is_cancellable
 from bighub_langgraph.core.argument_patch import ArgumentPatch
 from bighub_langgraph.core.errors import BighubGuardError, InvalidTransition
 from bighub_langgraph.core.lifecycle import (
@@ -28,6 +28,7 @@ from bighub_langgraph.core.lifecycle import (
 )
 from bighub_langgraph.core.models import Answer, Approval, CallRecord, State
 from bighub_langgraph.core.recovery import event_for_answer
+from bighub_langgraph.core.redaction import redact_text
 from bighub_langgraph.core.reporting import ReportingConfig
 from bighub_langgraph.journal.admin import ApprovalView, HistoryEntry
 from bighub_langgraph.journal.sql import Journal
@@ -222,16 +223,37 @@ class ApprovalInbox:
         is_final = after.state is not State.AWAITING
         return AnswerReceipt(after, is_final, 0 if is_final else missing_approvals(after.record))
 
-    def cancel(self, key: str, reason: str, *, approver: Approver) -> ApprovalCard:
+    def cancel(
+        self, key: str, reason: str, *, approver: Approver, version: int | None = None
+    ) -> ApprovalCard:
         """End a call that waits for an answer or for its start; it does not run.
 
+        It is no answer: BIGHUB learns nothing from it, and the agent reads that nobody refused.
+
+        Args:
+            key: The call's key.
+            reason: Why, for the agent and the history.
+            approver: Who cancels it.
+            version: The version of the card that was shown.
+
         Raises:
-            NotAllowedToAnswer: The person may only look.
+            NotAllowedToAnswer: The person may not answer about it.
             AlreadyAnswered: The call does not wait any more.
+            StaleVersion: The call has changed since that version.
+            InvalidApprovalResponse: There is no reason.
+            ApprovalNotFound: There is no such call.
         """
         card = self.get(key)
-        _check_role(approver)
-        event = CallCancelled(f"cancelled by {approver.name}: {reason}")
+        if not is_cancellable(card.record):
+            raise AlreadyAnswered(describe_ending(card))
+        if version not in {None, card.version}:
+            raise StaleVersion(_STALE)
+        if not reason.strip():
+            raise InvalidApprovalResponse(f"to cancel {card.tool}, write why; the agent reads it")
+        refusal = self._build_approval(card, Answer.REJECT, approver, None, text="", comment="")
+        if objection := find_objection(card.record, refusal):
+            raise NotAllowedToAnswer(objection)
+        event = CallCancelled(redact_text(reason), approver.name, approver.verified)
         try:
             self.journal.transition(card.key, event, ReportingConfig())
         except InvalidTransition as error:
@@ -243,7 +265,7 @@ class ApprovalInbox:
         return self.journal.admin.history(self.get(key).key)
 
     def newest_change(self) -> int:
-        """Return a number that grows with every change of a call."""
+        """Return a number that grows with every change of a call that people are asked about."""
         return self.journal.admin.newest_change()
 
     def close(self) -> None:
@@ -274,7 +296,7 @@ class ApprovalInbox:
             answer=answer,
             at=at,
             text=text,
-            comment=comment,
+            comment=redact_text(comment),
             approver=approver.name,
             verified=approver.verified,
             expires_at=None if lifetime is None else at + lifetime,
@@ -307,7 +329,7 @@ def describe_ending(card: ApprovalCard) -> str:
     """Return why no answer is expected for a call, in a sentence: who answered, and when."""
     record, approval = card.record, card.record.approval
     if approval is None or record.state in {State.CANCELLED, State.EXPIRED}:
-        return f"{card.tool} is {record.state.value}: {record.reason or 'nobody is asked about it'}"
+        return f"{card.tool} is {record.state.value}: {card.reason or 'nobody is asked about it'}"
     when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(approval.at))
     who = approval.approver or "somebody who gave no name"
     return f"{who} has answered already, at {when}: {approval.answer}"

@@ -46,6 +46,10 @@ POLL = 2.0
 QUEUE_POLL = 10.0
 # A thread where nothing can be done yet is looked at after a change, or after so many seconds.
 RECHECK = 10.0
+# After so many seconds without an answer, and then again, a worker looks whether the checkpointer
+# still knows the thread; how often it searches for such threads.
+UNANSWERED = 600.0
+UNANSWERED_POLL = 60.0
 # How soon a worker that waits sees that it shall stop, in seconds.
 PAUSE = 0.2
 # How many runs of a thread may follow each other at once: one may ask what is answered already.
@@ -53,6 +57,10 @@ MAX_RUNS = 4
 # After so many tries, which take about 20 minutes, a thread without a checkpoint is given up.
 MAX_MISSING = 12
 MISSING = "the checkpointer does not know its thread"
+OTHER_GUARD = (
+    "the checkpointer does not know its thread, and another guard of the name {!r} asked ({}), so "
+    "its calls stay; give each agent of a journal a name of its own"
+)
 
 # What BIGHUB's queue says of a request that a person has answered.
 _RESOLUTIONS = {"approved": Answer.APPROVE, "denied": Answer.REJECT}
@@ -97,6 +105,7 @@ class ApprovalWorker:
                 "a worker reads answers in a database: pass BighubGuard(journal=Journal(...))"
             )
         self._agent, self._queue = guard.runtime.settings.name, guard.journal.resumes
+        self._own_guard = guard.runtime.settings.description
         self._graph, self._breakpoints = graph, find_breakpoints(graph)
         self._hosts = open_hosts(guard.runtime)
         self._config_for, self._context_for = config_for, context_for
@@ -104,7 +113,7 @@ class ApprovalWorker:
         self._stopped = threading.Event()
         # When each thread is to be looked at again though its calls have not changed.
         self._looked_at: dict[str, tuple[tuple[int, ...], float]] = {}
-        self._queue_due_at = 0.0  # by the monotonic clock
+        self._queue_due_at = self._unanswered_due_at = 0.0  # by the monotonic clock
 
     def run(self, *, once: bool = False) -> None:
         """Resume threads until `stop`; with `once` until no thread can go on."""
@@ -152,20 +161,34 @@ class ApprovalWorker:
         if ports.monotonic() >= self._queue_due_at:
             self._queue_due_at = ports.monotonic() + QUEUE_POLL
             await self._take_answers_of_bighub(ports)
-        for paused in await ports.call(self._queue.find_decided, self._agent, ports.clock()):
-            changes, until = self._looked_at.get(paused.thread, ((), 0.0))
-            if changes == paused.changes and ports.monotonic() < until:
-                continue
-            name = f"resume\n{self._agent}\n{paused.thread}"
-            key, owner = hashlib.sha256(name.encode()).hexdigest(), new_owner_id(ports)
-            if (await ports.call(ports.journal.claim, key, owner)).owner != owner:
-                continue
-            try:
-                await self._resume(paused.thread, host)
-            finally:
-                ports.journal.end_claim(key, owner)
-            return True
+        now, at = ports.clock(), ports.monotonic()
+        for paused in await ports.call(self._queue.find_decided, self._agent, now):
+            if await self._claim_and_resume(paused, host):
+                return True
+        if at >= self._unanswered_due_at:
+            self._unanswered_due_at = at + UNANSWERED_POLL
+            self._looked_at = {key: item for key, item in self._looked_at.items() if item[1] > at}
+            values = (self._agent, now, now - UNANSWERED)
+            for paused in await ports.call(self._queue.find_unanswered, *values):
+                if not self._stopped.is_set():
+                    await self._claim_and_resume(paused, host)
         return False
+
+    async def _claim_and_resume(self, paused: PausedThread, host: GraphHost) -> bool:
+        """Resume a thread, unless it was looked at a moment ago or another worker has it."""
+        ports = host.ports
+        changes, until = self._looked_at.get(paused.thread, ((), 0.0))
+        if changes == paused.changes and ports.monotonic() < until:
+            return False
+        name = f"resume\n{self._agent}\n{paused.thread}"
+        key, owner = hashlib.sha256(name.encode()).hexdigest(), new_owner_id(ports)
+        if (await ports.call(ports.journal.claim, key, owner)).owner != owner:
+            return False
+        try:
+            await self._resume(paused.thread, host)
+        finally:
+            ports.journal.end_claim(key, owner)
+        return True
 
     async def _take_answers_of_bighub(self, ports: Ports) -> None:
         """Record the answers that people gave in BIGHUB's queue; each is one unverified vote."""
@@ -207,10 +230,15 @@ class ApprovalWorker:
         if paused is None:
             self._looked_at.pop(thread, None)
         else:
-            self._looked_at[thread] = (paused.changes, ports.monotonic() + RECHECK)
+            delay = RECHECK if paused.is_decided else UNANSWERED
+            self._looked_at[thread] = (paused.changes, ports.monotonic() + delay)
 
     async def _find(self, thread: str, ports: Ports) -> PausedThread | None:
-        matches = await ports.call(self._queue.find_decided, self._agent, ports.clock(), thread)
+        now = ports.clock()
+        matches = await ports.call(self._queue.find_decided, self._agent, now, thread)
+        if not matches:
+            values = (self._agent, now, now - UNANSWERED, thread)
+            matches = await ports.call(self._queue.find_unanswered, *values)
         return next(iter(matches), None)
 
     async def _go_on(
@@ -226,9 +254,12 @@ class ApprovalWorker:
             for key, call_state in paused.calls.items()
             if call_state is not State.AWAITING and key not in shown
         ]
-        is_missing, is_left = state.created_at is None, is_left_behind(state, self._breakpoints)
+        is_missing = state.created_at is None
+        is_left = paused.is_decided and is_left_behind(state, self._breakpoints)
         if not (is_missing or is_left):
             await ports.call(self._queue.mark_resumed, passed)
+        if paused.tries and not (is_missing or paused.is_decided):
+            await ports.call(self._queue.retry_later, list(paused.calls), 0, 0.0, "")
         answered = [
             question
             for question, keys in questions.items()
@@ -236,7 +267,8 @@ class ApprovalWorker:
         ]
         if is_missing or not answered:
             # Only a process that is known to be gone leaves its work to others.
-            if not (is_missing or is_left) or not await self._is_free(paused, passed, ports):
+            keys = paused.calls if is_missing else passed
+            if not (is_missing or is_left) or not await self._is_free(paused, keys, ports):
                 return False
             if is_missing:
                 await self._give_up(paused, ports)
@@ -274,10 +306,12 @@ class ApprovalWorker:
             await ports.call(self._queue.retry_later, *values)
 
     async def _give_up(self, paused: PausedThread, ports: Ports) -> None:
-        """Cancel the calls of a thread that stays without a checkpoint."""
-        if paused.tries < MAX_MISSING:
-            log.warning("agent %r: thread %r has no checkpoint", self._agent, paused.thread)
-            await self._retry_later(paused, MISSING, ports)
+        """Cancel the calls of a thread that stays without a checkpoint, if this agent asked."""
+        others = sorted({*paused.guards.values()} - {self._own_guard})
+        if others or paused.tries < MAX_MISSING:
+            reason = OTHER_GUARD.format(self._agent, "; ".join(others)) if others else MISSING
+            log.warning("agent %r: thread %r: %s", self._agent, paused.thread, reason)
+            await self._retry_later(paused, reason, ports)
             return
         for record in (await ports.find(list(paused.calls))).values():
             await cancel_call(record, MISSING, ports)

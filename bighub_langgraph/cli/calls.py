@@ -8,6 +8,7 @@ import typer
 
 from bighub_langgraph.cli import console
 from bighub_langgraph.cli.options import DEFAULT_JOURNAL, JournalOption, JsonOption, open_journal
+from bighub_langgraph.core.evidence import describe_reason
 from bighub_langgraph.core.models import WAITING_STATES, Answer, Approval, State
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ def cancel_call(
     from bighub_langgraph.core.lifecycle import CallCancelled
     from bighub_langgraph.core.reporting import ReportingConfig
 
-    event = CallCancelled(f"cancelled by {by or getpass.getuser()}: {reason}")
+    event = CallCancelled(reason, by or getpass.getuser())
     with open_journal(location) as journal:
         view = _find_call(journal, key)
         name = f"{view.record.tool} {view.record.key[: console.SHORT_KEY]}"
@@ -255,7 +256,7 @@ def _call_to_json(view: "CallView") -> dict[str, Any]:
         "created_at": record.created_at,
         "updated_at": view.updated_at,
         "starts": record.starts,
-        "reason": record.reason,
+        "reason": describe_reason(record),
         "request_id": record.request_id,
         "edited_from": record.edited_from,
         "arguments": record.request.context.get("arguments"),

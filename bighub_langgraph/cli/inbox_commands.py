@@ -46,16 +46,22 @@ def serve_inbox(  # noqa: PLR0917 - typer makes options of them
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="A file with the secret the proxy sends."),
     ] = None,
+    forwarded_allow_ips: Annotated[
+        list[str] | None,
+        typer.Option(help="The address of a proxy whose X-Forwarded-For is true; repeatable."),
+    ] = None,
 ) -> None:
     """Serve the page on which people answer about calls, until Ctrl-C.
 
     People sign in with the users of `inbox users`, or a proxy signs them in (`--trusted-header`).
+    Behind any other proxy pass `--forwarded-allow-ips`: ten failed sign-ins a minute are allowed
+    for each client, and without it the proxy counts as one.
 
     **Examples**
 
     ```
     bighub-langgraph inbox --journal calls.db
-    bighub-langgraph inbox --host 0.0.0.0 --public-url https://approvals.example.com
+    bighub-langgraph inbox --public-url https://inbox.example.com --forwarded-allow-ips 127.0.0.1
     ```
 
     Exit codes: 0 stopped, 2 for bad usage or a journal that cannot be opened.
@@ -79,7 +85,12 @@ def serve_inbox(  # noqa: PLR0917 - typer makes options of them
             )
         visitors = Visitors(accounts, public_url=public_url, proxy=trusted)
         with suppress(KeyboardInterrupt):
-            serve(accounts, visitors, host=host, port=port)
+            serve(
+                *(accounts, visitors),
+                host=host,
+                port=port,
+                forwarded_allow_ips=forwarded_allow_ips or (),
+            )
 
 
 @users.command("add")

@@ -9,7 +9,7 @@ from typing import Any
 from bighub_langgraph.core.errors import BighubGuardError, InvalidCall
 from bighub_langgraph.core.jsonable import short_repr
 from bighub_langgraph.core.lifecycle import AnswerGiven, CallCancelled, NobodyToAsk
-from bighub_langgraph.core.models import Answer, Approval, CallRecord, digest
+from bighub_langgraph.core.models import WAITING_STATES, Answer, Approval, CallRecord, digest
 from bighub_langgraph.core.ports import Ports
 
 
@@ -335,6 +335,11 @@ async def record_answer(record: CallRecord, approval: Approval, ports: Ports) ->
     if (telemetry := ports.active_telemetry) is not None and answered_record.approval == approval:
         telemetry.add_answer(answered_record)
     return answered_record
+
+
+def is_cancellable(record: CallRecord) -> bool:
+    """Whether a call waits for a person, for its start, or for its tool's own question."""
+    return record.state in WAITING_STATES or record.has_unapplied_edit
 
 
 async def cancel_call(record: CallRecord, reason: str, ports: Ports) -> CallRecord:

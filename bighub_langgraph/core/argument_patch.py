@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bighub_langgraph.core.errors import InvalidCall
+from bighub_langgraph.core.jsonable import to_jsonable
+from bighub_langgraph.core.redaction import REDACTED, redact
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,13 +18,22 @@ class ArgumentPatch:
     Attributes:
         values: New values by JSON pointer.
         removed_pointers: The pointers of the fields that are left out.
+        locked_pointers: The pointers of new values that take the place of redacted ones.
     """
 
     values: Mapping[str, Any]
     removed_pointers: tuple[str, ...] = ()
+    locked_pointers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "removed_pointers", tuple(self.removed_pointers))
+        object.__setattr__(self, "locked_pointers", tuple(self.locked_pointers))
+
+    @property
+    def redacted_values(self) -> dict[str, Any]:
+        """The new values as people are shown them."""
+        values: dict[str, Any] = redact(to_jsonable(dict(self.values)))
+        return values | dict.fromkeys(self.locked_pointers, REDACTED)
 
     def apply(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return a changed copy of arguments.

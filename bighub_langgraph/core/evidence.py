@@ -6,11 +6,13 @@ and markup escaped. Evidence never names the target of another call.
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
 from bighub_langgraph.core.jsonable import MAPPING, truncate
-from bighub_langgraph.core.models import CallRecord, State
+from bighub_langgraph.core.models import Approval, CallRecord, State
+from bighub_langgraph.core.redaction import redact_text
 
 MAX_ROWS = 3
 MAX_ARGUMENTS = 30
@@ -232,6 +234,26 @@ def describe_call(
             ),
         ]
     return "\n".join([*lines, *_describe_decision(record)])
+
+
+def is_asked_about(record: CallRecord) -> bool:
+    """Whether a person is asked about a call, or has answered."""
+    return record.state in {State.AWAITING, State.UNKNOWN} or record.approval is not None
+
+
+def describe_reason(record: CallRecord) -> str:
+    """Return why a call was blocked or ended; secrets that a person typed are redacted."""
+    is_typed = record.approval is not None and record.reason == record.approval.text
+    return redact_text(record.reason) if is_typed else record.reason
+
+
+def build_approval_view(approval: Approval) -> dict[str, Any]:
+    """Return an answer as the history shows it; secrets that the person typed are redacted."""
+    view = asdict(approval)
+    view |= {name: redact_text(view[name]) for name in ("text", "comment")}
+    if approval.edit is not None:
+        view["edit"]["values"] = approval.edit.redacted_values
+    return view
 
 
 def _describe_decision(record: CallRecord) -> Iterator[str]:

@@ -62,9 +62,11 @@ class EditApplied(NamedTuple):
 
 
 class CallCancelled(NamedTuple):
-    """Nobody waits for the call any more: a new message, removed from the history, a person."""
+    """Nobody waits for the call any more: a new message, removed from the history, or a person."""
 
     reason: str
+    cancelled_by: str = ""
+    verified: bool = False
 
 
 class CallExpired(NamedTuple):
@@ -317,7 +319,8 @@ def _while_unapplied(
 
 
 def _cancel(_: CallRecord, event: CallCancelled) -> Changes:
-    return {"state": State.CANCELLED, "reason": event.reason}
+    person = f"cancelled by {event.cancelled_by}: " if event.cancelled_by else ""
+    return {"state": State.CANCELLED, "reason": f"{person}{event.reason}"}
 
 
 def _block(_: CallRecord, event: NobodyToAsk) -> Changes:

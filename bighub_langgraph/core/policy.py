@@ -139,6 +139,12 @@ class GuardSettings:
     def __post_init__(self) -> None:
         _check_texts(self, "name", "actor", "domain", "objective", "model_selection")
 
+    @property
+    def description(self) -> str:
+        """What tells the guards of two agents with one name apart."""
+        tools = ", ".join(sorted(self.tools)) or "none"
+        return f"actor {self.actor!r}, domain {self.domain!r}, tools with a policy: {tools}"
+
     def policy_for(self, tool: str) -> ToolPolicy:
         """Return the policy of a tool; the defaults for a tool that has none."""
         return self.tools.get(tool, _DEFAULTS)

@@ -66,6 +66,7 @@ class ApprovalQuestion:
         locked_pointers: JSON pointers of the arguments that are redacted.
         allowed_decisions: The answers that are allowed.
         allow_tool_change: Whether an answer to the interrupt may name another tool.
+        guard: What the guard is set to, as `GuardSettings.description`.
     """
 
     key: str
@@ -80,6 +81,7 @@ class ApprovalQuestion:
     locked_pointers: tuple[str, ...]
     allowed_decisions: tuple[str, ...]
     allow_tool_change: bool
+    guard: str = ""
 
 
 class WorkClaim(NamedTuple):

@@ -53,6 +53,7 @@ def build_question(
         locked_pointers=tuple(_find_redacted(pending.arguments, shown_arguments)),
         allowed_decisions=tuple(answer.value for answer in pending.allowed_decisions),
         allow_tool_change=pending.allow_tool_change,
+        guard=settings.description,
     )
 
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from langchain_core.messages import BaseMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 
-from bighub_langgraph.core.approval_answers import cancel_call
-from bighub_langgraph.core.models import WAITING_STATES, CallRecord, State, ToolCall
+from bighub_langgraph.core.approval_answers import cancel_call, is_cancellable
+from bighub_langgraph.core.models import CallRecord, State, ToolCall
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.core.recovery import wait_for_owner
 from bighub_langgraph.graph.plan import (
@@ -107,7 +107,7 @@ async def _close_call(call: ToolCall, reason: str, ports: Ports) -> ToolMessage:
         return error_message(call.tool, call.call_id, did_not_run(call.tool, reason))
     if record.state is State.RUNNING:
         record = await wait_for_owner(record, ports)
-    if _is_cancellable(record):
+    if is_cancellable(record):
         record = await cancel_call(record, reason, ports)
     output = record.result.output if record.result is not None else None
     for message in find_tool_messages(output, record.turn):
@@ -144,12 +144,8 @@ async def cancel_removed_calls(plan: Plan, messages: Sequence[BaseMessage], port
 async def _cancel(keys: Sequence[str | None], ports: Ports) -> None:
     for key in filter(None, keys):
         record = await _find_latest_record(key, ports)
-        if record is not None and _is_cancellable(record):
+        if record is not None and is_cancellable(record):
             await cancel_call(record, CHANGED, ports)
-
-
-def _is_cancellable(record: CallRecord) -> bool:
-    return record.state in WAITING_STATES or record.has_unapplied_edit
 
 
 async def _find_latest_record(key: str | None, ports: Ports) -> CallRecord | None:

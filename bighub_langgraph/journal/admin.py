@@ -43,7 +43,7 @@ class ApprovalView:
     Attributes:
         question: What was stored when people were asked; None where nobody was, or by a facade.
         asked_at: When they were asked last.
-        change: The newest change of the call; it grows with each, see `newest_change`.
+        change: A number that grows with every change of the call.
     """
 
     call: CallView
@@ -162,7 +162,11 @@ class JournalAdmin:
             execute_many(db, schema.INSERT_NOTIFICATION, rows)
 
     def newest_change(self) -> int:
-        """Return a number that grows with every change of a call: question, vote or transition."""
+        """Return a number that grows with every change of a call that people are asked about.
+
+        Such are questions, votes, and all later transitions; calls that run without approval do not
+        change it.
+        """
         [row] = self._db.fetch_rows(schema.SELECT_NEWEST_CHANGE)
         return row["change"] or 0
 

@@ -9,7 +9,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from bighub_langgraph.core.decision import parse_decision
 from bighub_langgraph.core.errors import JournalError
+from bighub_langgraph.core.evidence import build_approval_view, describe_reason, is_asked_about
 from bighub_langgraph.core.jsonable import to_jsonable
+from bighub_langgraph.core.lifecycle import CallCancelled, Event
 from bighub_langgraph.core.models import (
     Answer,
     Approval,
@@ -24,7 +26,6 @@ from bighub_langgraph.core.models import (
     ToolSucceeded,
 )
 from bighub_langgraph.core.ports import MEMORY_GRACE, ApprovalQuestion, QueuedReport
-from bighub_langgraph.core.redaction import redact
 from bighub_langgraph.core.reporting import (
     Report,
     ReportingConfig,
@@ -276,21 +277,30 @@ def question_from_row(row: Mapping[str, Any]) -> ApprovalQuestion | None:
     return ApprovalQuestion(**{"key": row["key"], **place, **fields, **lists})
 
 
-_QUESTION_COLUMNS = ("key", "agent", "thread", "namespace")
+_QUESTION_COLUMNS = ("key", "agent", "thread", "namespace", "guard")
 
 
-def build_audit_entry(record: CallRecord, approval: Approval, at: float) -> dict[str, Any]:
-    """Build the row that an answer adds to the audit log."""
-    names = {"who": to_storable(approval.approver), "subject": record.key, "event": "answer"}
-    details = {"answer": approval.answer, "verified": approval.verified, "tool": record.tool}
-    return {**names, "at": at, "details": json.dumps({**details, "state": record.state})}
+def build_audit_entry(record: CallRecord, event: Event, at: float) -> dict[str, Any] | None:
+    """Build the row that an event of a person's adds to the audit log; None for any other event."""
+    approval: Approval | None = getattr(event, "approval", None)
+    details: dict[str, Any] = {"tool": record.tool, "state": record.state}
+    if isinstance(event, CallCancelled) and event.cancelled_by:
+        who, name = event.cancelled_by, "cancel"
+        details["verified"] = event.verified
+    elif approval is not None:
+        who, name = approval.approver, "answer"
+        details |= {"answer": approval.answer, "verified": approval.verified}
+    else:
+        return None
+    fields = {"who": to_storable(who), "subject": record.key, "event": name}
+    return {**fields, "at": at, "details": json.dumps(details)}
 
 
 def build_question_entry(record: CallRecord, at: float) -> dict[str, Any]:
     """Build the row that a question adds to the history of its call."""
     state, version = record.state.value, record.version
     head = {"key": record.key, "at": at, "event": "PersonAsked"}
-    return {**head, "state": state, "version": version, "details": "{}"}
+    return {**head, "state": state, "version": version, "details": "{}", "asked": 1}
 
 
 # -- history and outbox ----------------------------------------------------------------------------
@@ -318,6 +328,7 @@ def build_transition_rows(
         "state": after.state.value,
         "version": after.version,
         "details": json.dumps(_build_history_details(before, after, approval or after.approval)),
+        "asked": int(any(map(is_asked_about, filter(None, (before, after))))),
     }
     return row, [_report_to_row(report, at) for report in reports]
 
@@ -356,11 +367,11 @@ def _build_history_details(
     if before is None and after.edited_from:
         details["edited_from"] = after.edited_from
     if approval is not None and (before is None or approval != before.approval):
-        details["approval"] = {**asdict(approval), "edit": redact(to_jsonable(approval.edit))}
+        details["approval"] = build_approval_view(approval)
     if isinstance(after.result, ToolFailed):
         details["error"] = after.result.error
     if after.reason:
-        details["reason"] = after.reason
+        details["reason"] = describe_reason(after)
     owner = after.owner or (before.owner if before is not None else None)
     if owner:
         details["owner"] = owner

@@ -45,6 +45,7 @@ calls = sa.Table(
     sa.Index("bighub_calls_by_request", "request_id"),
 )
 
+_IS_ASKED = sa.text("asked = 1")
 history = sa.Table(
     "bighub_history",
     metadata,
@@ -55,7 +56,11 @@ history = sa.Table(
     sa.Column("state", sa.String(32), nullable=False),
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("details", sa.Text, nullable=False),
+    # 1 where people are asked about the call, or have answered.
+    sa.Column("asked", sa.Integer, nullable=False),
     sa.Index("bighub_history_by_key", "key"),
+    # For the newest change that an open page has to show; other transitions are not in it.
+    sa.Index("bighub_history_asked", "id", sqlite_where=_IS_ASKED, postgresql_where=_IS_ASKED),
 )
 
 outbox = sa.Table(
@@ -88,6 +93,7 @@ approvals = sa.Table(
     sa.Column("agent", sa.Text, nullable=False),
     sa.Column("thread", sa.Text, nullable=False),
     sa.Column("namespace", sa.Text, nullable=False),
+    sa.Column("guard", sa.Text, nullable=False),
     sa.Column("asked_at", sa.Double, nullable=False),
     # The process that asks, or that took the answers last.
     sa.Column("runner", sa.Text, nullable=False),
@@ -206,11 +212,12 @@ SELECT_HISTORY = """
     SELECT at, event, state, version, details FROM bighub_history WHERE key = :key ORDER BY id"""
 
 _NEWEST_OF_CALL = "(SELECT max(id) FROM bighub_history WHERE bighub_history.key = call.key)"
-SELECT_NEWEST_CHANGE = "SELECT max(id) AS change FROM bighub_history"
+SELECT_NEWEST_CHANGE = "SELECT max(id) AS change FROM bighub_history WHERE asked = 1"
 UPSERT_QUESTION = f"""
     {_insert(approvals)} ON CONFLICT (key) DO UPDATE SET agent = excluded.agent,
         thread = excluded.thread, namespace = excluded.namespace, asked_at = excluded.asked_at,
-        runner = excluded.runner, resumed = 0, tries = 0, body = excluded.body"""
+        guard = excluded.guard, runner = excluded.runner, resumed = 0, tries = 0,
+        body = excluded.body"""
 UPDATE_RUNNER = (
     "UPDATE bighub_approvals SET runner = :runner, resumed = 0, tries = 0 WHERE key = :key"
 )
@@ -260,37 +267,6 @@ DELETE_CLAIM = "DELETE FROM bighub_claims WHERE key = :key AND owner = :owner AN
 FINISH_CLAIM = """
     UPDATE bighub_claims SET result = :result, at = :at WHERE key = :key AND owner = :owner"""
 PRUNE_CLAIMS = "DELETE FROM bighub_claims WHERE result IS NOT NULL AND at < :before"
-
-# -- threads that can go on ------------------------------------------------------------------------
-
-_QUESTIONS = """
-    SELECT question.key, question.thread, question.runner, question.tries, question.due_at,
-        question.error, call.state, call.version
-    FROM bighub_approvals AS question JOIN bighub_calls AS call ON call.key = question.key
-    WHERE question.agent = :agent AND question.resumed = 0"""
-_IS_DECIDED = f"call.state <> {State.AWAITING.value!r} AND question.due_at <= :at"
-SELECT_FAILING_THREADS = f"{_QUESTIONS} AND question.tries > 0 ORDER BY question.thread"
-SELECT_WAITING_REQUESTS = f"""
-    SELECT call.key, call.request_id
-    FROM bighub_approvals AS question JOIN bighub_calls AS call ON call.key = question.key
-    WHERE question.agent = :agent AND question.resumed = 0 AND call.request_id IS NOT NULL
-        AND call.state = {State.AWAITING.value!r}"""
-CLOSE_QUESTION = "UPDATE bighub_approvals SET resumed = 1, tries = 0, error = NULL WHERE key = :key"
-RETRY_RESUME = """
-    UPDATE bighub_approvals SET tries = :tries, due_at = :due_at, error = :error WHERE key = :key"""
-
-
-def select_decided_threads(*, of_one: bool) -> str:
-    """Return the query for the questions of threads with a decided call that is due."""
-    condition = "AND question.thread = :thread" if of_one else ""
-    return f"""
-        {_QUESTIONS} AND question.thread IN (
-            SELECT question.thread
-            FROM bighub_approvals AS question JOIN bighub_calls AS call ON call.key = question.key
-            WHERE question.agent = :agent AND question.resumed = 0 AND {_IS_DECIDED} {condition}
-            GROUP BY question.thread ORDER BY min(call.updated_at) LIMIT :limit)
-        ORDER BY question.thread"""
-
 
 # -- owners ----------------------------------------------------------------------------------------
 

@@ -306,6 +306,7 @@ class Journal:
         )
         if isinstance(event, ExecutionFinished) and reports:
             self._outbox.reserve(reports)
+        audit_entry = build_audit_entry(after, event, now)
         # With the claim, so that there is no claim without a heartbeat.
         read = {"created_at": before.created_at, "previous_version": before.version}
         with self._outbox.transaction() as db:
@@ -313,8 +314,8 @@ class Journal:
                 return None
             execute(db, schema.INSERT_HISTORY, **entry)
             execute_many(db, schema.INSERT_REPORT, reports)
-            if approval is not None:
-                execute(db, schema.INSERT_AUDIT, **build_audit_entry(after, approval, now))
+            if audit_entry is not None:
+                execute(db, schema.INSERT_AUDIT, **audit_entry)
             if isinstance(event, ExecutionStarted):
                 self._owners.write_beat(db)
         self._remember(after)

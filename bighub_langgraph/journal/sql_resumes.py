@@ -1,5 +1,7 @@
 """Threads that can go on: those whose calls are decided, by the approvals in the journal."""
 
+# ruff: noqa: S608 - as in `schema`, only states of calls are part of a statement
+
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -7,10 +9,40 @@ from operator import itemgetter
 from typing import Any
 
 from bighub_langgraph.core.models import State
-from bighub_langgraph.journal import schema
 from bighub_langgraph.sqldb import Database, execute_many
 
 MAX_THREADS = 1000
+
+_QUESTIONS = """
+    SELECT question.key, question.thread, question.guard, question.runner, question.tries,
+        question.due_at, question.error, call.state, call.version
+    FROM bighub_approvals AS question JOIN bighub_calls AS call ON call.key = question.key
+    WHERE question.agent = :agent AND question.resumed = 0"""
+_IS_DECIDED = f"call.state <> {State.AWAITING.value!r}"
+_IS_UNANSWERED = f"call.state = {State.AWAITING.value!r} AND question.asked_at <= :asked_before"
+SELECT_FAILING_THREADS = f"{_QUESTIONS} AND question.tries > 0 ORDER BY question.thread"
+SELECT_WAITING_REQUESTS = f"""
+    SELECT call.key, call.request_id
+    FROM bighub_approvals AS question JOIN bighub_calls AS call ON call.key = question.key
+    WHERE question.agent = :agent AND question.resumed = 0 AND call.request_id IS NOT NULL
+        AND call.state = {State.AWAITING.value!r}"""
+CLOSE_QUESTION = "UPDATE bighub_approvals SET resumed = 1, tries = 0, error = NULL WHERE key = :key"
+RETRY_RESUME = """
+    UPDATE bighub_approvals SET tries = :tries, due_at = :due_at, error = :error WHERE key = :key"""
+
+
+def select_paused_threads(*, unanswered: bool, of_one: bool) -> str:
+    """Return the query for the questions of threads with a due call: decided, or unanswered."""
+    condition = _IS_UNANSWERED if unanswered else _IS_DECIDED
+    condition += " AND question.thread = :thread" if of_one else ""
+    return f"""
+        {_QUESTIONS} AND question.thread IN (
+            SELECT question.thread
+            FROM bighub_approvals AS question JOIN bighub_calls AS call ON call.key = question.key
+            WHERE question.agent = :agent AND question.resumed = 0 AND question.due_at <= :at
+                AND {condition}
+            GROUP BY question.thread ORDER BY min(call.updated_at) LIMIT :limit)
+        ORDER BY question.thread"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +53,7 @@ class PausedThread:
         calls: The states of these calls, by key.
         changes: The versions of their records, which grow with every transition.
         runners: The processes that asked about each call, or took its answer, last.
+        guards: What the guards that asked about each call are set to.
         tries: How often in a row the thread has failed; then `due_at` and `error` say when it is
             tried again, and why it failed.
     """
@@ -29,9 +62,15 @@ class PausedThread:
     calls: dict[str, State]
     changes: tuple[int, ...]
     runners: dict[str, str]
+    guards: dict[str, str]
     tries: int
     due_at: float
     error: str
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether somebody has answered about one of its calls, or nobody needs to any more."""
+        return any(state is not State.AWAITING for state in self.calls.values())
 
 
 class ResumeQueue:
@@ -42,32 +81,41 @@ class ResumeQueue:
 
     def find_decided(self, agent: str, at: float, thread: str | None = None) -> list[PausedThread]:
         """Return threads with a call that is decided, those that are due at a time."""
-        values = {"agent": agent, "at": at, "limit": MAX_THREADS}
-        if thread is not None:
-            values["thread"] = thread
-        return _group_by_thread(
-            self._db.fetch_rows(schema.select_decided_threads(of_one=thread is not None), **values)
-        )
+        return self._find_threads(thread, agent=agent, at=at)
+
+    def find_unanswered(
+        self, agent: str, at: float, asked_before: float, thread: str | None = None
+    ) -> list[PausedThread]:
+        """Return threads with a call that nobody has answered since a time, those that are due."""
+        return self._find_threads(thread, agent=agent, at=at, asked_before=asked_before)
 
     def find_failing(self, agent: str) -> list[PausedThread]:
         """Return the threads whose last run failed."""
-        return _group_by_thread(self._db.fetch_rows(schema.SELECT_FAILING_THREADS, agent=agent))
+        return _group_by_thread(self._db.fetch_rows(SELECT_FAILING_THREADS, agent=agent))
 
     def waiting_requests(self, agent: str) -> dict[str, str]:
         """Return the keys of the calls that wait for a person, by BIGHUB's id of the request."""
-        rows = self._db.fetch_rows(schema.SELECT_WAITING_REQUESTS, agent=agent)
+        rows = self._db.fetch_rows(SELECT_WAITING_REQUESTS, agent=agent)
         return {row["request_id"]: row["key"] for row in rows}
 
     def mark_resumed(self, keys: Iterable[str]) -> None:
         """Record that a thread has gone on behind the answers about some calls."""
         with self._db.transaction() as db:
-            execute_many(db, schema.CLOSE_QUESTION, [{"key": key} for key in keys])
+            execute_many(db, CLOSE_QUESTION, [{"key": key} for key in keys])
 
     def retry_later(self, keys: Iterable[str], tries: int, due_at: float, error: str) -> None:
         """Try the thread of some calls again later; with 0 tries it has not failed."""
         values = {"tries": tries, "due_at": due_at, "error": error}
         with self._db.transaction() as db:
-            execute_many(db, schema.RETRY_RESUME, [{"key": key, **values} for key in keys])
+            execute_many(db, RETRY_RESUME, [{"key": key, **values} for key in keys])
+
+    def _find_threads(self, thread: str | None, **values: Any) -> list[PausedThread]:
+        if thread is not None:
+            values["thread"] = thread
+        query = select_paused_threads(
+            unanswered="asked_before" in values, of_one=thread is not None
+        )
+        return _group_by_thread(self._db.fetch_rows(query, **values, limit=MAX_THREADS))
 
 
 def _group_by_thread(rows: Sequence[dict[str, Any]]) -> list[PausedThread]:
@@ -82,6 +130,7 @@ def _group_by_thread(rows: Sequence[dict[str, Any]]) -> list[PausedThread]:
                 {call["key"]: State(call["state"]) for call in calls},
                 tuple(call["version"] for call in calls),
                 {call["key"]: call["runner"] for call in calls},
+                {call["key"]: call["guard"] for call in calls},
                 **{name: last_failure[name] for name in ("tries", "due_at")},
                 error=last_failure["error"] or "",
             )

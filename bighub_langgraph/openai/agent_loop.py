@@ -145,6 +145,11 @@ async def run_with_approvals(
             resumed_run, context, streaming=False, response=ending.response, once=True
         )
         ending = await run_to_end(parts)
+        # An answer that does not count, as where several people have to approve, is not asked for
+        # again: it would be the same.
+        if refused := {call.call_id: call for call in ending.run.pending_calls if call.is_refused}:
+            asked_calls = [refused.get(call.call_id, call) for call in asked_calls]
+            break
     return ending, summarize_approvals(asked_calls, ending)
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bighub_langgraph.core.jsonable import copy_jsonable
-from bighub_langgraph.core.models import Answer, Approval, CallRecord, ToolCall
+from bighub_langgraph.core.models import Answer, Approval, CallRecord, Status, ToolCall
 from bighub_langgraph.core.policy import GuardSettings
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.openai.arguments import BoundArguments
@@ -70,6 +70,12 @@ class ToolCallState(NamedTuple):
     def is_pending(self) -> bool:
         """Whether the call waits for a person."""
         return self.output is None
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether it waits after an answer that does not count; the event's error says why."""
+        status, error = self.event.get("status"), self.event.get("error")
+        return self.is_pending and status == Status.APPROVAL_REQUIRED and bool(error)
 
     @property
     def request_id(self) -> str | None:

@@ -126,7 +126,7 @@ def _summarize_approval(call: ToolCallState, ending: RunEnding) -> Json:
         "resumed": False,
     }
     if call.approval is None:
-        return summary
+        return {**summary, "error": call.event["error"]} if call.is_refused else summary
     event = [event for event in ending.run.events if event["call_id"] == call.call_id][-1]
     if event["status"] in {Status.EXECUTED, Status.TOOL_ERROR}:
         summary |= {"resumed": True, "tool_output": event["output"]}

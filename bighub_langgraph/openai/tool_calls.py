@@ -9,7 +9,7 @@ from bighub_langgraph.core.approval_answers import record_answer
 from bighub_langgraph.core.errors import InvalidCall
 from bighub_langgraph.core.evaluation import EditedCall, RefusedCall, evaluate_calls
 from bighub_langgraph.core.jsonable import to_jsonable
-from bighub_langgraph.core.lifecycle import next_step
+from bighub_langgraph.core.lifecycle import find_objection, next_step
 from bighub_langgraph.core.models import (
     Answer,
     Approval,
@@ -250,6 +250,8 @@ def _with_record(
         event["repeats"] = call.repeats
     if next_step(record) is not Step.REPORT:
         # A person decides next, or says what became of it.
+        if record.state is State.AWAITING and call.approval is not None:
+            event["error"] = find_objection(record, call.approval) or None
         return call._replace(key=record.key, record=record, event=event, approval=None)
     if replayed:
         event["replayed"] = True

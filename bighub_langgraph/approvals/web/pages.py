@@ -13,7 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bighub_langgraph import __version__
-from bighub_langgraph.approvals.accounts import LINK, Accounts, User
+from bighub_langgraph.approvals.accounts import LINK, LONGEST, Accounts, User
 from bighub_langgraph.approvals.cards import ApprovalCard, Approver
 from bighub_langgraph.approvals.edit_checks import check_edit
 from bighub_langgraph.approvals.inbox import (
@@ -38,6 +38,7 @@ from bighub_langgraph.approvals.web.visitors import (
     PageError,
     Visitor,
     Visitors,
+    find_client,
 )
 from bighub_langgraph.approvals.web.waiting_calls import WaitingCalls, read_filters, read_number
 from bighub_langgraph.core.approval_answers import InvalidApprovalResponse
@@ -47,7 +48,7 @@ from bighub_langgraph.local.server.auth_and_rate_limits import RateLimiter
 
 PAGE_SIZE = 100
 METHOD_NOT_ALLOWED = 405
-SIGN_INS_PER_MINUTE = 10  # of an address, and for a name
+SIGN_INS_PER_MINUTE = 10  # that fail, of a client and for an account
 CHANGE_AGE = 1.0  # seconds for which the newest change number is used again
 _STATUS: dict[type[Exception], int] = {
     AlreadyAnswered: 409,
@@ -113,15 +114,12 @@ class _Page:
         )
         self._templates.globals |= {
             name: getattr(presentation, name)
-            for name in ("ANSWERS", "OUTCOMES", "STATUSES", "EVENTS", "RECOMMENDATIONS")
+            for name in (
+                *("STATUSES", "EVENTS", "RECOMMENDATIONS", "CONFIDENCES"),
+                *("details_of", "risk_of", "sentence"),
+            )
         }
-        self._templates.globals |= {
-            "CONFIDENCES": presentation.CONFIDENCES,
-            "details_of": presentation.details_of,
-            "risk_of": presentation.risk_of,
-            "sentence": presentation.sentence,
-            "version": __version__,
-        }
+        self._templates.globals["version"] = __version__
         for name in ("visible", "fold", "as_text", "type_name", "shorten", "iso", "utc"):
             self._templates.filters[name] = getattr(presentation, name)
 
@@ -152,7 +150,7 @@ class _Page:
         )
 
     async def show_changes(self, user: SignedIn) -> Response:
-        """Return a number that grows with every change; read at most once a second for all."""
+        """Return the newest change's number; it is read at most once a second for all pages."""
         async with self._reading:
             number, at = self._change
             if time.monotonic() - at > CHANGE_AGE:
@@ -234,26 +232,28 @@ class _Page:
 
     def sign_in(self, request: Request, fields: Fields) -> Response:
         """Sign in with a password or a link."""
-        form = dict(fields)
-        address = request.client.host if request.client else ""
-        name, link = form.get("name", ""), form.get("link", "")
-        wait = max(self._sign_ins.take(f"address {address}"), self._sign_ins.take(f"name {name}"))
         if self._visitors.proxy is not None:
             raise PageError(403, "You are signed in by the proxy.")
-        if wait:
+        form, client = dict(fields), find_client(request)
+        name, link = form.get("name", ""), form.get("link", "")
+        counted = [f"client {client}"] + [f"name {name[:LONGEST]}"] * (not link)
+        # Taken before the password is checked, so that attempts at the same time count.
+        if wait := max([self._sign_ins.take(item) for item in counted]):
             token, status = None, 429
             message = f"Too many attempts; try again in {wait:.0f} seconds."
         else:
             status, message = 401, "The name or the password is wrong."
             token = (
-                self._accounts.use_link(link, address=address)
+                self._accounts.use_link(link, address=client)
                 if link
-                else self._accounts.sign_in(name, form.get("password", ""), address=address)
+                else self._accounts.sign_in(name, form.get("password", ""), address=client)
             )
         if token is None:
             return self._render(
                 request, "sign_in.html", status, message=message, link="", link_user=None
             )
+        for item in counted:
+            self._sign_ins.take(item, -1)  # only failures count
         target = form.get("next", "")
         is_own = target.startswith("/") and not target.startswith(("//", "/\\"))
         response = RedirectResponse(target if is_own else "/", 303)
@@ -283,6 +283,12 @@ class _Page:
 
     def _answer(self, key: str, form: Mapping[str, str], user: User) -> None:
         answer = form.get("answer", "")
+        approver = Approver(user.name, verified=True, roles=user.roles)
+        version = int(form["version"]) if form.get("version", "").isdecimal() else -1
+        text = form.get("text", "").replace("\r\n", "\n")
+        if answer == presentation.CANCEL:
+            self._inbox.cancel(key, text, approver=approver, version=version)
+            return
         changes: dict[str, Any] = {}
         if answer == Answer.EDIT:
             patch = read_patch(_fields_of(self._inbox.get(key)), form)
@@ -290,10 +296,10 @@ class _Page:
         self._inbox.answer(
             key,
             answer,
-            approver=Approver(user.name, verified=True, roles=user.roles),
-            text=form.get("text", "").replace("\r\n", "\n"),
+            approver=approver,
+            text=text,
             comment=form.get("comment", "").replace("\r\n", "\n"),
-            version=int(form["version"]) if form.get("version", "").isdecimal() else -1,
+            version=version,
             **changes,
         )
 
@@ -331,14 +337,13 @@ class _Page:
         error: str = "",
         typed: Mapping[str, str] | None = None,
     ) -> Response:
-        choices = presentation.OUTCOMES if card.outcome_unknown else presentation.ANSWERS
         return self._render(
             request,
             "call.html",
             status,
             user=user,
             card=card,
-            choices={answer: choices[answer] for answer in choices if answer in card.allowed},
+            choices=presentation.list_choices(card),
             fields=_fields_of(card),
             history=self._inbox.history(card.key),
             error=error,

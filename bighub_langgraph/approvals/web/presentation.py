@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup, escape
 
+from bighub_langgraph.approvals.cards import ApprovalCard
+from bighub_langgraph.core.approval_answers import is_cancellable
 from bighub_langgraph.core.evidence import risk_in_words
 from bighub_langgraph.core.models import Answer, CallRecord, State
 
@@ -187,6 +189,21 @@ OUTCOMES: dict[Answer, Choice] = {
     ),
     Answer.APPROVE: Choice("It did not; run it again", "The tool is started once more.", ""),
 }
+CANCEL = "cancel"
+_CANCELLATION = Choice(
+    "Cancel the call",
+    "It does not run, and the agent reads why. This is no answer: BIGHUB learns nothing from it.",
+    "Reason, which the agent reads",
+)
+
+
+def list_choices(card: ApprovalCard) -> dict[str, Choice]:
+    """Return what a person can do about a call now, by the name that the form sends."""
+    answers = OUTCOMES if card.outcome_unknown else ANSWERS
+    choices: dict[str, Choice] = {
+        answer.value: choice for answer, choice in answers.items() if answer in card.allowed
+    }
+    return choices | ({CANCEL: _CANCELLATION} if is_cancellable(card.record) else {})
 
 
 def sentence(record: CallRecord, agent: str) -> Iterator[tuple[str, bool]]:

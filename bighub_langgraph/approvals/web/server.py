@@ -1,23 +1,48 @@
 """The process that serves the approval page."""
 
+from collections.abc import Sequence
+
 from bighub_langgraph.approvals.accounts import Accounts
 from bighub_langgraph.approvals.inbox import ApprovalInbox
 from bighub_langgraph.approvals.web.pages import create_app
-from bighub_langgraph.approvals.web.visitors import Visitors
+from bighub_langgraph.approvals.web.visitors import Visitors, parse_networks
 from bighub_langgraph.core.errors import ConfigurationError
 from bighub_langgraph.local.server import ServerLimits, is_loopback
 from bighub_langgraph.local.server.connections import limited_protocol
 
 
 def serve(
-    accounts: Accounts, visitors: Visitors, *, host: str, port: int, log_level: str = "info"
+    accounts: Accounts,
+    visitors: Visitors,
+    *,
+    host: str,
+    port: int,
+    forwarded_allow_ips: Sequence[str] = (),
+    log_level: str = "info",
 ) -> None:
     """Serve the page until the process is stopped.
 
+    Args:
+        accounts: The users who may open the page.
+        visitors: How requests are matched with them.
+        host: The address to listen on.
+        port: The port to listen on.
+        forwarded_allow_ips: The proxies whose `X-Forwarded-For` names the client of whom attempts
+            to sign in are counted. Without one it is the other end of the connection.
+        log_level: Uvicorn's.
+
     Raises:
-        ConfigurationError: Other machines could reach it, and their people would not know where.
+        ConfigurationError: Other machines could reach it, and their people would not know where;
+            or an address of a proxy cannot be used.
     """
     import uvicorn
+
+    parse_networks("--forwarded-allow-ips", forwarded_allow_ips)
+    if forwarded_allow_ips and visitors.proxy is not None:
+        raise ConfigurationError(
+            "--forwarded-allow-ips is for people who sign in on the page, and --trusted-header for "
+            "those whom a proxy signs in, by the address of its connection: pass one of them"
+        )
 
     if not is_loopback(host) and not visitors.is_secure:
         raise ConfigurationError(
@@ -30,7 +55,8 @@ def serve(
         http=limited_protocol(ServerLimits()),
         host=host,
         port=port,
-        proxy_headers=False,  # the address of the socket counts
+        proxy_headers=bool(forwarded_allow_ips),
+        forwarded_allow_ips=[*forwarded_allow_ips],
         access_log=False,
         log_level=log_level,
         ws="none",

@@ -3,7 +3,7 @@
 import hmac
 import ipaddress
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from urllib.parse import parse_qsl, urlsplit
@@ -55,11 +55,7 @@ class TrustedProxy:
                 "a trusted header needs the proxy's address and a secret of at least "
                 f"{_SHORTEST_SECRET} characters: --proxy and --proxy-secret-file"
             )
-        try:
-            networks = tuple(ipaddress.ip_network(address) for address in addresses)
-        except ValueError as error:
-            raise ConfigurationError(f"--proxy: {error}") from error
-        return cls(header, networks, secret)
+        return cls(header, parse_networks("--proxy", addresses), secret)
 
     def find_name(self, request: Request) -> str:
         """Return the name of the person whom the proxy signed in.
@@ -86,6 +82,18 @@ class TrustedProxy:
         if not name.strip() or not name.isprintable():
             raise PageError(403, "the proxy did not name exactly one person")
         return name.strip()
+
+
+def parse_networks(option: str, addresses: Iterable[str]) -> tuple[Network, ...]:
+    """Return addresses and networks that an option names.
+
+    Raises:
+        ConfigurationError: One of them is none; "*" is none either.
+    """
+    try:
+        return tuple(ipaddress.ip_network(address) for address in addresses)
+    except ValueError as error:
+        raise ConfigurationError(f"{option}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +210,21 @@ async def read_form(request: Request) -> list[tuple[str, str]]:
             raise PageError(413, "this is too long to be sent as an answer")
     text = content.decode("utf-8", "replace")
     return parse_qsl(text, keep_blank_values=True, max_num_fields=5000, errors="replace")
+
+
+def find_client(request: Request) -> str:
+    """Return the address from which a request comes.
+
+    Of IPv6 it is the network: a client has all addresses of a /64.
+    """
+    host = request.client.host if request.client else ""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv4Address) or address.ipv4_mapped:
+        return host
+    return str(ipaddress.ip_network((address, 64), strict=False))
 
 
 def _hostname(host: str) -> str:
