@@ -102,6 +102,8 @@ def _set(name: str, rows: list[Row], out: Path | None) -> dict[str, Any]:
         "reference_cost": REFERENCE[name],
         "baselines": _baselines(rows),
     }
+    # The engine learns the delay from the corrections.
+    figures["corrected_late"] = stream(rows, late=True, max_bad_rate=None).figures()
     for max_bad_rate in MAX_BAD_RATES:
         case = f"max_bad_rate_{max_bad_rate}"
         figures[case] = stream(rows, max_bad_rate=max_bad_rate).figures()

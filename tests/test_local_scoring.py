@@ -21,7 +21,12 @@ from bighub_langgraph.local.scoring.features import (
     SessionHistory,
     extract_facts,
 )
-from bighub_langgraph.local.scoring.precedents import MAX_PRECEDENTS, Precedent, Precedents
+from bighub_langgraph.local.scoring.precedents import (
+    MAX_PRECEDENTS,
+    Comparison,
+    Precedent,
+    Precedents,
+)
 from bighub_langgraph.local.scoring.regression import Regression, logit
 from bighub_langgraph.local.scoring.risk_limit import DriftDetector
 from bighub_langgraph.local.scoring.risk_model import Model
@@ -214,6 +219,34 @@ def test_a_similar_call_is_nearer_than_a_different_one() -> None:
     similar, different = nearest(precedents, action(1), 2)
     assert (similar.request_id, different.request_id) == ("r1", "r2")
     assert similar.similarity > different.similarity
+
+
+@given(
+    st.floats(0, 100), st.floats(0, 100), st.floats(0, 1), st.lists(st.floats(-50, 0), min_size=4)
+)
+def test_the_risk_rises_with_a_bad_outcome_and_falls_with_a_good_one_whatever_the_regression_says(
+    bad: float, good: float, regression: float, agreement: list[float]
+) -> None:
+    def risk(bad: float, good: float) -> float:
+        near = Comparison(bad, bad + good, 0.0, [], agreement[:4])
+        return near.estimate_risk(regression, is_named=True)
+
+    assert risk(bad, good + 1) - 1e-9 <= risk(bad, good) <= risk(bad + 1, good) + 1e-9
+
+
+def test_the_regression_counts_for_little_where_similar_calls_end_otherwise() -> None:
+    precedents, settings = Precedents(), DomainSettings()
+    for number in range(40):
+        label = Label.BAD if number % 2 else Label.GOOD
+        precedents.add(evidence(number, label, target=f"t{number % 2}"))
+    near = precedents.compare(action(0, target="t1"), 0.0, settings, 0)
+    before = near.estimate_risk(0.5, is_named=True)
+    for request_id in filter(precedents.is_sampled, precedents.slots):
+        proposed = action(0, target=f"t{int(request_id[1:]) % 2}")
+        each = precedents.compare(proposed, 0.0, settings, 0)
+        precedents.update_agreement(request_id, each, 0.5, is_named=True)
+    near = precedents.compare(action(0, target="t1"), 0.0, settings, 0)
+    assert near.estimate_risk(0.5, is_named=True) > before
 
 
 def test_the_regression_learns_which_feature_predicts_the_outcome() -> None:

@@ -1,6 +1,7 @@
 """Precedents: the labelled calls that are most similar to an action, found by its embedding."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
@@ -23,11 +24,11 @@ _DIMENSIONS = 128
 MAX_PRECEDENTS = 512  # of an action
 _FIRST_COLUMNS = 16
 _SQUARINGS = 4  # the weight of a precedent is its similarity to the power of 3 * 2**4
-# How many precedents the regression may weigh as much as: which, each action's outcomes tell. Those
-# of calls that name their subject tell more.
-_STRENGTHS = np.array([0.03, 0.3, 3.0, 30.0, 300.0])
-_UNNAMED = 20.0
-_FIT_SHARE = 0.3  # labels that arrive late arrive out of order, and say less than they seem to
+# How many precedents the regression may weigh as much as, and how much more where calls name no
+# subject: then those that are most alike tell less.
+_STRENGTHS = (0.1, 1.0, 10.0, 100.0)
+_UNNAMED = 6.0
+_SAMPLED = 4  # every such call tells how well the strengths fit; more would tell little more
 _MIN_RISK = 1e-4
 
 
@@ -51,22 +52,43 @@ class Comparison(NamedTuple):
         total: The weight of those with an outcome.
         denied: The weight of those a person refused, which fades.
         nearest: The most similar ones, the most similar first.
-        trust: The weight of each strength of the regression, by how well they foretold outcomes.
+        agreement: For each strength, how well it fits the action's outcomes, as a log likelihood.
     """
 
     bad: float
     total: float
     denied: float
     nearest: list[Precedent]
-    trust: "NDArray[np.float64]" = np.full(len(_STRENGTHS), 1 / len(_STRENGTHS))
+    agreement: Sequence[float] = (0.0,) * len(_STRENGTHS)
 
-    def estimate_risks(
+    def estimate_risk(self, regression: float, *, is_named: bool, denied: float = 0.0) -> float:
+        """The mean bad rate of calls like this one, given their outcomes and the regression.
+
+        The rate has a Beta distribution about the regression's probability, whose width is one of
+        the strengths. How likely the outcomes of similar calls are, here and elsewhere in the
+        action, tells which. Such a mean rises with each bad outcome and falls with each good one.
+        Denials count as bad outcomes here, but do not tell the width.
+        """
+        fits, risks = self.fit_strengths(regression, is_named=is_named, denied=denied)
+        logs = [fit + agreement for fit, agreement in zip(fits, self.agreement, strict=True)]
+        highest = max(logs)
+        weights = [math.exp(log - highest) for log in logs]
+        weighted = [weight * risk for weight, risk in zip(weights, risks, strict=True)]
+        return sum(weighted) / sum(weights)
+
+    def fit_strengths(
         self, regression: float, *, is_named: bool, denied: float = 0.0
-    ) -> "NDArray[np.float64]":
-        """The risk at each strength of the regression, if denials count as bad outcomes."""
-        strengths = _STRENGTHS if is_named else _STRENGTHS * _UNNAMED
-        risks = self.bad + denied + strengths * regression
-        return (risks / (self.total + denied + strengths)).clip(_MIN_RISK, 1 - _MIN_RISK)
+    ) -> tuple[list[float], list[float]]:
+        """For each strength, the log likelihood of the outcomes, and the risk that follows."""
+        bad, good = self.bad, self.total - self.bad
+        chance = min(1 - _MIN_RISK, max(_MIN_RISK, regression))
+        fits, risks = [], []
+        for named_strength in _STRENGTHS:
+            strength = named_strength if is_named else named_strength * _UNNAMED
+            a, b = strength * chance, strength - strength * chance
+            fits.append(_log_beta(a + bad, b + good) - _log_beta(a, b))
+            risks.append((a + bad + denied) / (strength + bad + denied + good))
+        return fits, risks
 
 
 @dataclass(slots=True)
@@ -80,22 +102,19 @@ class Precedents:
     vectors: "NDArray[np.float32]" = field(default_factory=lambda: _make_columns(_DIMENSIONS, "f4"))
     # For each call: whether it went bad, has an outcome, was denied; and the time.
     labels: "NDArray[np.float64]" = field(default_factory=lambda: _make_columns(4, "f8"))
-    # For each call and strength: the log of the risk it was given before its outcome was known,
-    # and of the chance that it goes well; 0 once its label was corrected.
-    logs: "NDArray[np.float64]" = field(
-        default_factory=lambda: _make_columns(2 * len(_STRENGTHS), "f8")
+    # For each call that is sampled, how well each strength fits it; and their sum.
+    fits: "NDArray[np.float64]" = field(
+        default_factory=lambda: _make_columns(len(_STRENGTHS), "f8")
     )
+    agreement: list[float] = field(default_factory=lambda: [0.0] * len(_STRENGTHS))
 
     @property
     def columns(self) -> int:
         """How many calls there is memory for."""
         return int(self.vectors.shape[1])
 
-    def add(self, evidence: Evidence, risks: "NDArray[np.float64] | None" = None) -> None:
-        """Add a labelled call; a later label of the same call replaces the earlier one.
-
-        `risks` are those that were expected of it, at each strength of the regression.
-        """
+    def add(self, evidence: Evidence) -> None:
+        """Add a labelled call; a later label of the same call replaces the earlier one."""
         action, label, request_id = evidence.action, evidence.label, evidence.request_id
         if (slot := self.slots.get(request_id)) is None:
             if label is Label.NOTHING:
@@ -103,13 +122,11 @@ class Precedents:
             slot = self._find_slot()
             self.slots[request_id] = slot
             indices, values = _embed_action(action)
-            self.vectors[:, slot] = 0.0
+            self.vectors[:, slot] = self.fits[:, slot] = 0.0
             self.vectors[indices, slot] = values
             summary = describe_call(action.name, action.value, action.target)
             about = evidence.decided_at, action.target, summary, action.value
             self.calls[slot] = Precedent(request_id, 1.0, label, *about)
-        # What was expected while others had labels that are corrected since says nothing.
-        self.logs[:, slot] = 0.0 if risks is None else np.log(np.concatenate([risks, 1 - risks]))
         self.calls[slot] = self.calls[slot]._replace(label=label)
         self.labels[:, slot] = label.bad, label.outcome, label is Label.DENIED, evidence.at
 
@@ -132,11 +149,28 @@ class Precedents:
             refused = float(weights @ (denied * np.exp2(-ages / settings.reevaluate_after)))
         weights = weights * np.exp2(-ages / settings.half_life)
         nearest = limit and self._list_nearest(similarities * (outcome + denied), limit)
-        logs = self.logs[:, :count]
-        fit = logs[: len(_STRENGTHS)] @ bad + logs[len(_STRENGTHS) :] @ (outcome - bad)
-        trust = np.exp(_FIT_SHARE * (fit - fit.max()))
         sums = float(weights @ bad), float(weights @ outcome), refused
-        return Comparison(*sums, nearest or [], trust / trust.sum())
+        return Comparison(*sums, nearest or [], self.agreement)
+
+    def is_sampled(self, request_id: str) -> bool:
+        """Whether a call tells how well the strengths fit."""
+        return self.slots.get(request_id, 1) % _SAMPLED == 0
+
+    def update_agreement(
+        self, request_id: str, near: Comparison, regression: float, *, is_named: bool
+    ) -> None:
+        """Include how well each strength fits a comparison with a call, in place of its last one.
+
+        Both the outcomes and the regression are those of this moment. What was expected before a
+        label was known says little: labels that come late or are corrected would mislead it.
+        """
+        slot = self.slots[request_id]
+        self.fits[:, slot] = 0.0
+        if near.total:
+            fits, _ = near.fit_strengths(regression, is_named=is_named)
+            # Each outcome is part of as many comparisons as it has weight in one.
+            self.fits[:, slot] = np.array(fits) * (_SAMPLED / near.total)
+        self.agreement = self.fits.sum(axis=1).tolist()
 
     def find_largest_good_value(self) -> float:
         """The largest value that went well; minus infinity if there is none."""
@@ -152,7 +186,7 @@ class Precedents:
         if slot == self.columns:
             self.vectors = np.concatenate([self.vectors, np.zeros_like(self.vectors)], axis=1)
             self.labels = np.concatenate([self.labels, np.zeros_like(self.labels)], axis=1)
-            self.logs = np.concatenate([self.logs, np.zeros_like(self.logs)], axis=1)
+            self.fits = np.concatenate([self.fits, np.zeros_like(self.fits)], axis=1)
         self.calls.append(_NONE)
         return slot
 
@@ -167,6 +201,10 @@ class Precedents:
             for slot in order
             if similarities[slot] > 0
         ]
+
+
+def _log_beta(a: float, b: float) -> float:
+    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
 
 
 def _make_columns(rows: int, dtype: str) -> "NDArray[Any]":

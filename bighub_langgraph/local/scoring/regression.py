@@ -18,6 +18,7 @@ _MAX_EXAMPLES, _MAX_CANDIDATES = 1_024, 4_000
 _REVISITS, _MORE_REVISITS = 2, 8  # older examples after each change, and more after a surprise
 _NEWTON_STEPS, _TOLERANCE = 8, 1e-4
 _MIN_CURVATURE = 1e-4
+_NEGLIGIBLE = 1e-3  # standard deviations by which a revisit would move an example's log odds
 _MIN_SHARE = 0.02  # of the information that stays when an example is taken out
 
 
@@ -156,6 +157,9 @@ class Regression:
             curvature, pull = _make_term(optimum, bad=example.bad)
         more, change = curvature - example.curvature, pull - example.pull
         scale, force = max(_MIN_SHARE, 1 + more * variance), change - more * margin
+        moved = abs(force) * math.sqrt(max(0.0, variance)) + abs(more) * variance
+        if example.curvature and moved < _NEGLIGIBLE:
+            return 0.0  # its term stays as it is
         self.mean += direction * (force / scale)
         self.covariance -= np.multiply.outer(direction * (more / scale), direction)
         example.curvature, example.pull = curvature, pull

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from bighub_langgraph.local.scoring.features import (
     Action,
@@ -18,10 +18,6 @@ from bighub_langgraph.local.scoring.precedents import Precedent, Precedents
 from bighub_langgraph.local.scoring.regression import BASE_VALUE, Regression
 from bighub_langgraph.local.scoring.risk_limit import AutomationMonitor, DriftDetector, RiskLimit
 from bighub_langgraph.local.settings import Settings
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 SHOWN_PRECEDENTS = 5
 _PRIOR_BAD, _PRIOR_OUTCOMES = 0.6, 2.0
@@ -73,14 +69,14 @@ class ActionState:
     precedents: Precedents = field(default_factory=Precedents)
     familiarity: Familiarity = field(default_factory=Familiarity)
 
-    def learn(self, evidence: Evidence, risks: "NDArray[np.float64] | None") -> None:
+    def learn(self, evidence: Evidence) -> None:
         """Count a label, and remove the one it replaces."""
         label, replaced, value = evidence.label, evidence.replaces, evidence.action.value
         for each, change in ((label, 1), (replaced, -1)):
             self.good += change * (each is Label.GOOD)
             self.bad += change * (each is Label.BAD)
             self.denials += change * (each is Label.DENIED)
-        self.precedents.add(evidence, risks)
+        self.precedents.add(evidence)
         if label.outcome:
             self.last_at = evidence.at
         if evidence.is_news and not (replaced and replaced.outcome):
@@ -148,13 +144,10 @@ class Model:
         features = domain.scales.scale(extract_features(action))
         regression = domain.regression.predict(_regression_inputs(features))
         near = state.precedents.compare(action, at, settings, SHOWN_PRECEDENTS)
-        denied = self._settings.human_label_weight * near.denied
-        risk, concern = (
-            float(
-                near.trust @ near.estimate_risks(regression, is_named=features.is_named, denied=n)
-            )
-            for n in (0.0, denied)
-        )
+        is_named = features.is_named
+        risk = concern = near.estimate_risk(regression, is_named=is_named)
+        if denied := self._settings.human_label_weight * near.denied:
+            concern = near.estimate_risk(regression, is_named=is_named, denied=denied)
         novelties, total = state.familiarity.find_novelties(action), state.good + state.bad
         if total < settings.min_evidence:
             history = f"has {total} of the {settings.min_evidence} outcomes it needs"
@@ -205,18 +198,13 @@ class Model:
             state = ActionState()
         domain.actions[action.name] = state
         was_outcome = replaced is not None and replaced.outcome
+        state.learn(evidence)
         if not (label.outcome or was_outcome):
-            state.learn(evidence, None)
             return  # people's refusals are no outcomes
-        features, risks = extract_features(action), None
+        features = extract_features(action)
         if not was_outcome:
             domain.scales.update(features.numbers)
         inputs = _regression_inputs(domain.scales.scale(features))
-        if not was_outcome:
-            near = state.precedents.compare(action, evidence.at, settings, 0)
-            regression = domain.regression.predict(inputs)
-            risks = near.estimate_risks(regression, is_named=features.is_named)
-        state.learn(evidence, risks)
         self.good += (label is Label.GOOD) - (replaced is Label.GOOD)
         self.bad += label.bad - (replaced is Label.BAD)
         domain.regression.learn(
@@ -225,6 +213,12 @@ class Model:
             bad=label.bad if label.outcome else None,
             replaces=replaced.bad if replaced is not None and was_outcome else None,
         )
+        if state.precedents.is_sampled(evidence.request_id):
+            near = state.precedents.compare(action, evidence.at, settings, 0)
+            regression = domain.regression.predict(inputs)
+            state.precedents.update_agreement(
+                evidence.request_id, near, regression, is_named=features.is_named
+            )
         for kind in evidence.novelties or (_FAMILIAR,):
             new = RiskLimit(since=domain.limits_since)
             domain.limits.setdefault(kind, new).add(evidence, settings)
