@@ -10,22 +10,22 @@ import uvicorn
 
 from bighub_langgraph.local import Engine
 from bighub_langgraph.local.server import ServerLimits, create_app
-from bighub_langgraph.local.server.connections import limited_protocol
+from bighub_langgraph.local.server.connections import create_limited_protocol
 
 
 @contextmanager
-def serving(engine: Engine, **options: Any) -> Iterator[str]:
+def serve_engine(engine: Engine, **options: Any) -> Iterator[str]:
     """Serve an engine on a free port; the value is the server's address."""
-    listening = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server(("127.0.0.1", 0))
     app = create_app(engine, **options)
-    http = limited_protocol(options.get("limits") or ServerLimits())
+    http = create_limited_protocol(options.get("limits") or ServerLimits())
     config = uvicorn.Config(app, http=http, log_level="warning", lifespan="off", ws="none")
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join()
-        listening.close()
+        listener.close()

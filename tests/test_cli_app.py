@@ -44,5 +44,5 @@ def test_nothing_heavy_is_loaded_before_a_command_runs() -> None:
         "import sys; import bighub_langgraph.cli.app; "
         f"print([name for name in {heavy} if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
-    assert done.stdout == b"[]\n"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert result.stdout == b"[]\n"

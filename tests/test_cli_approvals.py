@@ -110,13 +110,13 @@ def test_nothing_in_a_call_controls_the_terminal(path: Path, command: tuple[str,
 
 
 def test_a_call_is_shown_with_its_arguments_as_data(path: Path) -> None:
-    shown = invoke("approvals", "show", NOTE[:8], "--journal", path).stdout
-    text = "".join(shown.split())
+    output = invoke("approvals", "show", NOTE[:8], "--journal", path).stdout
+    text = "".join(output.split())
     assert r"<script>\u001b[2J\u202e\u200b#*hi*xxx" in text
     assert "charactersinall" in text
-    assert r"BIGHUB says review \x1b[31mred" in shown
+    assert r"BIGHUB says review \x1b[31mred" in output
     for line in ("desk", "order-17", "low risk (0.10)", "approve, edit, reject"):
-        assert line in shown
+        assert line in output
     complete = json.loads(invoke("approvals", "show", NOTE, "--journal", path, "--json").stdout)
     assert complete["arguments"] == {"text": HOSTILE}
 
@@ -211,8 +211,8 @@ def test_watching_prints_each_change_as_a_line(path: Path, journal: Journal) -> 
         lines = (json.loads(line) for line in watcher.stdout)
         assert [next(lines)["tool"], next(lines)["tool"]] == ["pay", "note"]
         journal.transition(NOTE, AnswerGiven(approval(at=2.0)), REPORTING)
-        ended = next(lines)
-        assert (ended["tool"], ended["state"]) == ("note", "allowed")
+        last_line = next(lines)
+        assert (last_line["tool"], last_line["state"]) == ("note", "allowed")
         ask(journal, "3" * 64, "wire", {})
         assert next(lines)["tool"] == "wire"
         watcher.send_signal(signal.SIGINT)

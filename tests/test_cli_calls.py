@@ -129,8 +129,8 @@ def test_a_person_resolves_a_call_with_an_unknown_outcome(
 def test_a_running_call_whose_process_is_gone_can_be_resolved(
     journal_path: Path, cli_journal: Journal
 ) -> None:
-    host, number, started, random = cli_journal.owner.split(":")
-    dead_owner = f"{host}:{number}:{int(started) - 1}:{random}/1"
+    host, number, start_time, random = cli_journal.owner.split(":")
+    dead_owner = f"{host}:{number}:{int(start_time) - 1}:{random}/1"
     key = "c" * 32
     cli_journal.insert([create_record(key)], REPORTING)
     cli_journal.transition(key, ExecutionStarted(dead_owner, 0.0), REPORTING)
@@ -175,13 +175,13 @@ def test_only_calls_of_threads_without_open_calls_are_pruned(
     assert (
         "0 calls" in invoke("calls", "prune", "--older-than", "0", "--journal", journal_path).stdout
     )
-    completed = create_record("a" * 32)._replace(thread="over", state=State.BLOCKED)
-    cli_journal.insert([completed], ReportingConfig(outcomes=False, memory=False))
+    completed_record = create_record("a" * 32)._replace(thread="over", state=State.BLOCKED)
+    cli_journal.insert([completed_record], ReportingConfig(outcomes=False, memory=False))
     assert (
         "1 calls" in invoke("calls", "prune", "--older-than", "0", "--journal", journal_path).stdout
     )
-    remaining = cli_journal.find([EXECUTED, UNKNOWN, AWAITING, "a" * 32])
-    assert set(remaining) == {EXECUTED, UNKNOWN, AWAITING}
+    records = cli_journal.find([EXECUTED, UNKNOWN, AWAITING, "a" * 32])
+    assert set(records) == {EXECUTED, UNKNOWN, AWAITING}
 
 
 @pytest.mark.parametrize(

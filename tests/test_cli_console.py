@@ -35,18 +35,18 @@ def create_databases(folder: Path, text: str) -> None:
     """A journal, an engine with a key, and a recording, in which every name and text is `text`."""
     journal = Journal(f"sqlite:///{folder / 'calls.db'}")
     names: Any = {"tool": text, "thread": text, "call_id": text}
-    reviewed = decided_record(Verdict.REVIEW)._replace(key="d" * 32, **names)
+    reviewed_record = decided_record(Verdict.REVIEW)._replace(key="d" * 32, **names)
     unknown = decided_record()._replace(key="e" * 32, **names)
-    waiting = reviewed._replace(key="f" * 32)
-    journal.insert([reviewed, unknown, waiting], REPORTING)
+    waiting_record = reviewed_record._replace(key="f" * 32)
+    journal.insert([reviewed_record, unknown, waiting_record], REPORTING)
     answer = approval(at=2.0, approver=text, comment=text)
-    journal.transition(reviewed.key, AnswerGiven(answer), REPORTING)
-    journal.transition(reviewed.key, ExecutionStarted("a/1", 0.0), REPORTING)
-    journal.transition(reviewed.key, ExecutionFinished("a/1", ToolFailed(text)), REPORTING)
+    journal.transition(reviewed_record.key, AnswerGiven(answer), REPORTING)
+    journal.transition(reviewed_record.key, ExecutionStarted("a/1", 0.0), REPORTING)
+    journal.transition(reviewed_record.key, ExecutionFinished("a/1", ToolFailed(text)), REPORTING)
     journal.transition(unknown.key, ExecutionStarted("a/2", 0.0), REPORTING)
     journal.transition(unknown.key, OwnerLost("a/2", text), REPORTING)
-    refused = journal.lease_batch(0.0, 1)[0]
-    journal.nack([refused.id], 0.0, text, refused=True, dead_letter=True)
+    item = journal.lease_batch(0.0, 1)[0]
+    journal.nack([item.id], 0.0, text, refused=True, dead_letter=True)
     journal.close()
     with Engine(f"sqlite:///{folder / 'bighub.db'}") as engine:
         create_key(engine, label=text)

@@ -20,8 +20,8 @@ FOUR_RECOMMENDATIONS = ["proceed", "proceed_with_caution", "review_recommended",
 FOUR_STATUSES = ["executed", "blocked", "approval_required", "tool_error"]
 
 
-def demo(*arguments: str | Path, typed: str | None = None) -> Result:
-    return CliRunner().invoke(app, ["demo", *map(str, arguments)], input=typed)
+def demo(*arguments: str | Path, stdin: str | None = None) -> Result:
+    return CliRunner().invoke(app, ["demo", *map(str, arguments)], input=stdin)
 
 
 def demo_json(*arguments: str | Path) -> dict[str, Any]:
@@ -140,20 +140,20 @@ def test_a_person_who_is_always_right_lets_no_fraud_through() -> None:
 
 
 def test_three_calls_of_different_tools_are_asked_about_with_ask() -> None:
-    result = demo("--days", "1", "--ask", typed="y\nn\nmaybe\ny\n")
+    result = demo("--days", "1", "--ask", stdin="y\nn\nmaybe\ny\n")
     assert result.exit_code == 0
     assert result.stdout.count("run it?") == 4  # once again, after what is no answer
     assert "question 3 of 3" in result.stdout
 
 
 def test_the_question_says_how_to_stop_and_s_stops_it() -> None:
-    result = demo("--days", "1", "--ask", typed="s\n")
+    result = demo("--days", "1", "--ask", stdin="s\n")
     assert result.exit_code == 0
     assert result.stdout.count("[s]top asking") == 1
 
 
 def test_no_answer_at_the_terminal_is_no_approval() -> None:
-    result = demo("--days", "1", "--ask", typed="")
+    result = demo("--days", "1", "--ask", stdin="")
     assert result.exit_code == 2
     assert "no answer on stdin" in result.stderr
 

@@ -20,7 +20,7 @@ pytest.importorskip("argon2")
 MAIN = "from bighub_langgraph.cli import main; main()"
 
 
-def hidden_fields(page: str) -> dict[str, str]:
+def find_hidden_fields(page: str) -> dict[str, str]:
     """The hidden fields of a page's first form."""
     [form, *_] = re.findall(r"<form.*?</form>", page, re.DOTALL)
     fields = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', form)
@@ -30,7 +30,7 @@ def hidden_fields(page: str) -> dict[str, str]:
 def test_the_demo_goes_on_as_one_answers(tmp_path: Path) -> None:
     file = tmp_path / "demo.db"
     command = [sys.executable, "-c", MAIN, "demo", "--inbox", "--db", str(file)]
-    answered: list[str] = []
+    answers: list[str] = []
     with (
         subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as demo,
         closing(SimpleNamespace(close=demo.kill)),
@@ -39,21 +39,21 @@ def test_the_demo_goes_on_as_one_answers(tmp_path: Path) -> None:
         link = next(line.split()[-1] for line in demo.stdout if "/sign-in?link=" in line)
         address = link.partition("/sign-in")[0]
         with httpx.Client(base_url=address) as browser, ApprovalInbox(file) as inbox:
-            fields = hidden_fields(browser.get(link).text)
+            fields = find_hidden_fields(browser.get(link).text)
             signed_in = browser.post("/sign-in", data=fields, headers={"origin": address})
             assert signed_in.status_code == 303
             assert "used, or is too old" in httpx.get(link).text
             while demo.poll() is None:
                 for card in inbox.list(agent="support-desk"):
-                    if not answered:
+                    if not answers:
                         assert f"/calls/{card.key}" in browser.get("/").text
                     inbox.answer(card.key, Answer.APPROVE, approver=Approver("ada"))
-                    answered.append(card.tool)
+                    answers.append(card.tool)
                 with suppress(subprocess.TimeoutExpired):
                     demo.wait(0.05)
         output = demo.stdout.read()
     assert demo.returncode == 0
-    assert {"refund_payment", "cancel_order"} <= set(answered)
+    assert {"refund_payment", "cancel_order"} <= set(answers)
     assert "Week by week" in output
 
 

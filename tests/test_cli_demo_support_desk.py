@@ -24,9 +24,9 @@ def action_request(tool: str) -> Mapping[str, Any]:
     return {"name": tool, "args": {"note": "[bold]"}, "description": description}
 
 
-def at_terminal(typed: str, monkeypatch: pytest.MonkeyPatch) -> tuple[TerminalPerson, io.StringIO]:
+def at_terminal(stdin: str, monkeypatch: pytest.MonkeyPatch) -> tuple[TerminalPerson, io.StringIO]:
     """A person who has typed something, and what is printed. The rest is approved."""
-    monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+    monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
     output = io.StringIO()
     console = Console(file=output, width=80)
     return TerminalPerson(console, SimulatedPerson(None, approves_all=True), nullcontext), output
@@ -47,10 +47,10 @@ def test_a_simulated_person_is_right_as_often_as_stated() -> None:
 def test_a_person_is_shown_the_customer_the_call_and_the_reason(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    ask, printed = at_terminal("n\n", monkeypatch)
+    ask, output = at_terminal("n\n", monkeypatch)
     assert ask(GOOD, action_request("pay")) is False
     for text in ("C-1 Ada: refund O-1", "pay(note='[bold]')", "it is much"):
-        assert text in printed.getvalue()
+        assert text in output.getvalue()
 
 
 def test_a_person_is_asked_again_until_the_answer_is_understood(
@@ -63,10 +63,10 @@ def test_a_person_is_asked_again_until_the_answer_is_understood(
 def test_a_person_is_asked_about_each_tool_once_and_three_at_most(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    ask, printed = at_terminal("n\nn\nn\n", monkeypatch)
+    ask, output = at_terminal("n\nn\nn\n", monkeypatch)
     answers = [ask(GOOD, action_request(tool)) for tool in ("a", "a", "b", "c", "d")]
     assert answers == [False, True, False, False, True]
-    assert printed.getvalue().count("run it?") == 3
+    assert output.getvalue().count("run it?") == 3
 
 
 def test_without_an_answer_nothing_is_approved(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,8 +17,8 @@ def test_dead_letters_are_listed_requeued_and_delivered(
     document = json.loads(invoke("outbox", "list", "--journal", journal_path, "--json").stdout)
     assert (document["pending"], document["dead_letters"]) == (3, 0)
     assert [entry["kind"] for entry in document["entries"]] == ["approval", "outcome", "memory"]
-    refused = cli_journal.lease_batch(0.0, 1)[0]
-    cli_journal.nack([refused.id], 0.0, "unknown request", refused=True, dead_letter=True)
+    item = cli_journal.lease_batch(0.0, 1)[0]
+    cli_journal.nack([item.id], 0.0, "unknown request", refused=True, dead_letter=True)
     listing = invoke("outbox", "list", "--journal", journal_path).stdout
     assert "2 pending, 1 dead letters" in listing
     assert invoke("outbox", "requeue", "--journal", journal_path).stdout == "1 entries requeued\n"

@@ -34,7 +34,7 @@ def run_of(number: int) -> dict[str, Any]:
 
 
 @pytest.fixture
-def recording(tmp_path: Path) -> Path:
+def recording_file(tmp_path: Path) -> Path:
     return write(tmp_path, [json.dumps(run_of(number)) for number in range(8)])
 
 
@@ -44,8 +44,8 @@ def write(folder: Path, lines: list[str]) -> Path:
     return file
 
 
-def test_every_call_is_evaluated_and_counted_by_tool(recording: Path) -> None:
-    report = document(recording)
+def test_every_call_is_evaluated_and_counted_by_tool(recording_file: Path) -> None:
+    report = document(recording_file)
     assert (report["calls"], report["trajectories"]) == (24, 8)
     tools = {tool["tool"]: tool for tool in report["tools"]}
     assert (tools["refund"]["bad"], tools["refund"]["good"]) == (8, 8)
@@ -53,29 +53,29 @@ def test_every_call_is_evaluated_and_counted_by_tool(recording: Path) -> None:
     assert all(t["execute"] + t["review"] + t["block"] == t["calls"] for t in tools.values())
 
 
-def test_the_engine_is_compared_with_simple_policies(recording: Path) -> None:
-    policies = document(recording)["policies"]["change_state"]
+def test_the_engine_is_compared_with_simple_policies(recording_file: Path) -> None:
+    policies = document(recording_file)["policies"]["change_state"]
     assert policies["execute_everything"]["caught"] == 0
     assert policies["review_everything"]["held_up"] == policies["review_everything"]["good"]
     assert policies["this_engine"]["calls"] == 16
 
 
-def test_the_first_calls_are_evaluated_without_any_outcome(recording: Path) -> None:
-    first, second = (d for d in document(recording)["decisions"][:3] if d["tool"] == "refund")
+def test_the_first_calls_are_evaluated_without_any_outcome(recording_file: Path) -> None:
+    first, second = (d for d in document(recording_file)["decisions"][:3] if d["tool"] == "refund")
     assert [first["outcome"], second["outcome"]] == ["SUCCESS", "ROLLBACK"]
     assert first["verdict"] == second["verdict"] == "review"
 
 
 def test_the_engine_separates_good_calls_from_bad_ones_once_it_knows_outcomes(
-    recording: Path,
+    recording_file: Path,
 ) -> None:
-    last = [d for d in document(recording)["decisions"] if d["trajectory"] == "run-7"]
+    last = [d for d in document(recording_file)["decisions"] if d["trajectory"] == "run-7"]
     small, large = (d["risk_score"] for d in last if d["tool"] == "refund")
     assert small < large
 
 
-def test_tables_are_printed_by_default(recording: Path) -> None:
-    result = replay(recording)
+def test_tables_are_printed_by_default(recording_file: Path) -> None:
+    result = replay(recording_file)
     assert result.exit_code == 0
     for text in ("24 calls of 8 trajectories", "refund", "execute everything", "all that change"):
         assert text in result.stdout
@@ -83,20 +83,20 @@ def test_tables_are_printed_by_default(recording: Path) -> None:
 
 
 def test_replaying_again_into_the_same_database_changes_nothing(
-    recording: Path, tmp_path: Path
+    recording_file: Path, tmp_path: Path
 ) -> None:
-    first, second = (document(recording, "--db", tmp_path / "seen.db") for _ in range(2))
+    first, second = (document(recording_file, "--db", tmp_path / "seen.db") for _ in range(2))
     assert first == second
 
 
 def test_what_the_engine_learns_from_one_recording_is_kept_for_the_next(
-    recording: Path, tmp_path: Path
+    recording_file: Path, tmp_path: Path
 ) -> None:
-    replay(recording, "--db", tmp_path / "seen.db")
+    replay(recording_file, "--db", tmp_path / "seen.db")
     other = run_of(99) | {"trajectory_id": "other"}
     (later := tmp_path / "later.json").write_text(json.dumps(other), encoding="utf-8")
-    learned, new = document(later, "--db", tmp_path / "seen.db"), document(later)
-    assert learned["decisions"][2]["risk_score"] > new["decisions"][2]["risk_score"]
+    after_learning, new = document(later, "--db", tmp_path / "seen.db"), document(later)
+    assert after_learning["decisions"][2]["risk_score"] > new["decisions"][2]["risk_score"]
 
 
 def test_a_bad_line_is_reported_on_stderr_and_skipped(tmp_path: Path) -> None:
@@ -130,8 +130,10 @@ def test_a_missing_file_is_bad_usage(tmp_path: Path) -> None:
     assert "does not exist" in result.stderr
 
 
-def test_a_database_that_cannot_be_opened_is_bad_usage(recording: Path, tmp_path: Path) -> None:
-    result = replay(recording, "--db", tmp_path / "no" / "such" / "folder.db")
+def test_a_database_that_cannot_be_opened_is_bad_usage(
+    recording_file: Path, tmp_path: Path
+) -> None:
+    result = replay(recording_file, "--db", tmp_path / "no" / "such" / "folder.db")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "--db" in result.stderr
 
@@ -149,14 +151,23 @@ def test_secrets_in_arguments_do_not_reach_the_database(tmp_path: Path) -> None:
     call = {"tool": "log_in", "arguments": {"password": "correct horse", "amount": 1}}
     file = write(tmp_path, [json.dumps({"calls": [call]})])
     replay(file, "--db", tmp_path / "seen.db")
-    stored = b"".join(path.read_bytes() for path in tmp_path.glob("seen.db*"))
-    assert b"log_in" in stored
-    assert b"correct horse" not in stored
+    content = b"".join(path.read_bytes() for path in tmp_path.glob("seen.db*"))
+    assert b"log_in" in content
+    assert b"correct horse" not in content
 
 
-def test_the_installed_command_answers(recording: Path) -> None:
+def test_the_installed_command_answers(recording_file: Path) -> None:
     program = "from bighub_langgraph.cli import main; main()"
-    command = [sys.executable, "-W", "error", "-c", program, "replay", str(recording), "--json"]
+    command = [
+        sys.executable,
+        "-W",
+        "error",
+        "-c",
+        program,
+        "replay",
+        str(recording_file),
+        "--json",
+    ]
     result = subprocess.run(command, capture_output=True, check=True, text=True)
     assert (json.loads(result.stdout)["calls"], result.stderr) == (24, "")
 

@@ -235,8 +235,8 @@ def test_a_broken_document_is_reported_once_where_it_breaks() -> None:
 
 
 def test_an_invalid_entry_in_a_listed_conversation_is_reported_at_the_line_it_begins_on() -> None:
-    listed = [{"calls": [entry("a")]}, {"calls": [{"tool": ""}]}]
-    lines = steps_of("[\n" + ",\n".join(json.dumps(record) for record in listed) + "\n]")
+    conversations = [{"calls": [entry("a")]}, {"calls": [{"tool": ""}]}]
+    lines = steps_of("[\n" + ",\n".join(json.dumps(record) for record in conversations) + "\n]")
     assert lines[-1].startswith("line 3: call 1: ")
 
 

@@ -23,36 +23,36 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @contextmanager
-def serving(
+def start_server(
     db: Path, *options: str, log: list[str] | None = None
 ) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
     """A server on a free port of loopback; stopped as an operator stops it, it fills `log`."""
-    started = subprocess.Popen(
+    process = subprocess.Popen(
         [*COMMAND, "serve", "--db", str(db), "--port", "0", *options],
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
-    assert started.stderr is not None
+    assert process.stderr is not None
     try:
-        for line in started.stderr:
+        for line in process.stderr:
             if "running on" in line:
                 url = next(word for word in line.split() if word.startswith("http://"))
                 break
         else:
             pytest.fail("the server did not start")
-        yield url, started
+        yield url, process
     finally:
-        started.send_signal(signal.SIGINT)
-        lines = started.stderr.read().splitlines()
+        process.send_signal(signal.SIGINT)
+        lines = process.stderr.read().splitlines()
         if log is not None:
             log += lines
-        started.stderr.close()
-        started.wait(20)
+        process.stderr.close()
+        process.wait(20)
 
 
 def test_a_guard_in_another_program_asks_the_server(tmp_path: Path) -> None:
-    with serving(tmp_path / "b.db") as (url, server), BighubGuard(bighub=url) as guard:
+    with start_server(tmp_path / "b.db") as (url, server), BighubGuard(bighub=url) as guard:
         decision = guard.evaluate("refund", {"order_id": "o1", "amount": 40})
     assert (decision.raw_recommendation, decision.fault) == ("review_recommended", "")
     assert server.returncode == 0
@@ -60,11 +60,11 @@ def test_a_guard_in_another_program_asks_the_server(tmp_path: Path) -> None:
 
 def test_once_a_key_was_made_every_request_needs_one(tmp_path: Path) -> None:
     db = tmp_path / "b.db"
-    made = run("keys", "create", "desk", "--db", str(db), "--scope", "decide")
-    secret = made.stdout.strip()
+    creation = run("keys", "create", "desk", "--db", str(db), "--scope", "decide")
+    secret = creation.stdout.strip()
     assert secret.startswith("bh_")
     assert secret not in run("keys", "list", "--db", str(db), "--json").stdout
-    with serving(db) as (url, _):
+    with start_server(db) as (url, _):
         with pytest.raises(BighubAuthError), BighubClient(base_url=url, max_retries=0) as nobody:
             nobody.actions.submit(action="refund")
         with BighubClient(base_url=url, api_key=secret, max_retries=0) as desk:
@@ -76,7 +76,10 @@ def test_every_request_is_logged_as_a_line_of_json_without_its_contents(tmp_path
     log: list[str] = []
     (tmp_path / "engine.toml").write_text('[default]\nenforcement_mode = "review"')
     options = ("--settings", str(tmp_path / "engine.toml"))
-    with serving(tmp_path / "b.db", *options, log=log) as (url, _), BighubClient(url) as bighub:
+    with (
+        start_server(tmp_path / "b.db", *options, log=log) as (url, _),
+        BighubClient(url) as bighub,
+    ):
         reply = bighub.actions.submit(action="refund", target="order-secret")
         httpx.get(f"{url}/cases/req_secret", params={"domain": "secret"})
     assert reply["enforcement_mode"] == "review"
@@ -92,22 +95,22 @@ def test_every_request_is_logged_as_a_line_of_json_without_its_contents(tmp_path
 def test_whoever_makes_the_first_key_is_told_what_it_changes(tmp_path: Path) -> None:
     log: list[str] = []
     db = tmp_path / "b.db"
-    with serving(db, log=log) as (url, _):
+    with start_server(db, log=log) as (url, _):
         assert httpx.get(f"{url}/actions/status").status_code == 200
         first, second = (run("keys", "create", "desk", "--db", str(db)) for _ in range(2))
-        refused = httpx.get(f"{url}/actions/status")
+        response = httpx.get(f"{url}/actions/status")
     assert "refuses every request without a key" in first.stderr
     assert first.stdout.strip().startswith("bh_")
     assert second.stderr == ""
-    assert (refused.status_code, "send one" in refused.json()["detail"]) == (401, True)
+    assert (response.status_code, "send one" in response.json()["detail"]) == (401, True)
     assert any("requests without a key are refused from now on" in line for line in log)
 
 
 def test_a_key_that_is_revoked_is_good_for_nothing(tmp_path: Path) -> None:
     db = str(tmp_path / "b.db")
     run("keys", "create", "desk", "--db", db)
-    listed = run("keys", "list", "--db", db, "--json").stdout
-    key_id = listed.split('"key_id": "')[1].split('"')[0]
+    listing = run("keys", "list", "--db", db, "--json").stdout
+    key_id = listing.split('"key_id": "')[1].split('"')[0]
     assert run("keys", "revoke", key_id, "--db", db).stdout == f"{key_id} is revoked\n"
     assert run("keys", "revoke", "key_nobody", "--db", db).returncode == 2
 
@@ -124,12 +127,12 @@ def test_a_key_that_is_revoked_is_good_for_nothing(tmp_path: Path) -> None:
 def test_what_cannot_be_served_is_refused_with_the_remedy(
     tmp_path: Path, arguments: list[str], message: str
 ) -> None:
-    ended = run(*arguments, "--db", str(tmp_path / "b.db"))
-    assert ended.returncode == 2
-    assert message in ended.stderr
+    result = run(*arguments, "--db", str(tmp_path / "b.db"))
+    assert result.returncode == 2
+    assert message in result.stderr
 
 
 def test_a_database_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
-    ended = run("serve", "--db", str(tmp_path / "none" / "b.db"))
-    assert ended.returncode == 2
-    assert "--db" in ended.stderr
+    result = run("serve", "--db", str(tmp_path / "none" / "b.db"))
+    assert result.returncode == 2
+    assert "--db" in result.stderr

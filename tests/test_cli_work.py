@@ -97,17 +97,17 @@ def test_an_answered_thread_is_run_to_its_end(home: Path, target: str) -> None:
     assert work(home, target, "--once").returncode == 0
     assert not (home / "ran").exists()
     answer(home)
-    done = work(home, target, "--once")
-    assert (done.returncode, (home / "ran").read_text()) == (0, "refund\n")
-    assert "agent 'desk': thread 't' goes on" in done.stderr
+    result = work(home, target, "--once")
+    assert (result.returncode, (home / "ran").read_text()) == (0, "refund\n")
+    assert "agent 'desk': thread 't' goes on" in result.stderr
 
 
 def test_a_thread_that_fails_is_listed(home: Path) -> None:
     answer(home)
     (home / "broken").touch()
-    done = work(home, "agent:graph", "--once")
-    assert (done.returncode, (home / "ran").read_text()) == (1, "refund\n")
-    assert "t failed 1 times: the model is away" in done.stdout
+    result = work(home, "agent:graph", "--once")
+    assert (result.returncode, (home / "ran").read_text()) == (1, "refund\n")
+    assert "t failed 1 times: the model is away" in result.stdout
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -146,6 +146,6 @@ def test_what_is_no_worker_ends_with_two(
     tmp_path: Path, arguments: tuple[str, ...], words: str
 ) -> None:
     (tmp_path / "agent.py").write_text(PROGRAM)
-    done = work(tmp_path, *arguments)
-    assert done.returncode == 2
-    assert words in " ".join(done.stderr.split())
+    result = work(tmp_path, *arguments)
+    assert result.returncode == 2
+    assert words in " ".join(result.stderr.split())

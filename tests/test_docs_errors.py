@@ -27,8 +27,7 @@ def subclasses(cls: type[BaseException]) -> set[type[BaseException]]:
 def errors() -> list[type[BaseException]]:
     """Every exception of ours."""
     for module in pkgutil.walk_packages(bighub_langgraph.__path__, "bighub_langgraph."):
-        # The import of the demo for LangGraph's server opens a journal.
-        if not module.name.endswith(("__main__", "demo.studio")):
+        if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
     return sorted(subclasses(BighubGuardError), key=lambda cls: cls.__name__)
 

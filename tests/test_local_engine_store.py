@@ -177,9 +177,9 @@ def test_a_store_that_fails_is_the_services_fault_and_not_the_callers(tmp_path: 
     with engine(f"sqlite:///{tmp_path / 'engine.db'}") as bighub:
         with bighub.engine.store.transaction() as tx:
             tx.exec_driver_sql("DROP TABLE bighub_sessions")
-        with pytest.raises(BighubAPIError) as failed:
+        with pytest.raises(BighubAPIError) as error_info:
             refund(bighub, context={"session_id": "s"})
-        assert failed.value.status_code == 503
+        assert error_info.value.status_code == 503
         assert bighub.actions.status()["decisions"] == 0
 
 

@@ -99,9 +99,9 @@ def test_the_last_report_counts_as_if_it_had_been_the_only_one(first: str, last:
                     assert view["accepted"] is True
             assert bighub.outcomes.get(requests[0])["status"] == last
             replies.append(refund(bighub))
-    corrected, at_once = replies
-    assert corrected["recommendation"] == at_once["recommendation"]
-    assert abs(logit(corrected["risk_score"]) - logit(at_once["risk_score"])) < 0.5
+    reply_after_correction, at_once = replies
+    assert reply_after_correction["recommendation"] == at_once["recommendation"]
+    assert abs(logit(reply_after_correction["risk_score"]) - logit(at_once["risk_score"])) < 0.5
     for name in ("evidence_count", "drift"):
         intelligence = [reply["decision_intelligence"][name] for reply in replies]
         assert intelligence[0] == intelligence[1]
@@ -164,14 +164,14 @@ def live_with_few_recipients(client: LocalBighub, times: int) -> None:
         live(client, 1, target=person, value=20.0 + number % 7, context={"arguments": arguments})
 
 
-@pytest.mark.parametrize(("changed", "reason"), list(NOVEL_CALLS.values()), ids=list(NOVEL_CALLS))
+@pytest.mark.parametrize(("changes", "reason"), list(NOVEL_CALLS.values()), ids=list(NOVEL_CALLS))
 def test_what_is_new_about_a_call_goes_to_review_however_well_the_others_went(
-    bighub: LocalBighub, changed: dict[str, Any], reason: str
+    bighub: LocalBighub, changes: dict[str, Any], reason: str
 ) -> None:
     live_with_few_recipients(bighub, 80)
     usual: dict[str, Any] = {"target": "bob", "context": {"arguments": {"to": "bob", "amount": 20}}}
     assert refund(bighub, **usual)["recommendation"] == "proceed"
-    reply = refund(bighub, **{**usual, **changed})
+    reply = refund(bighub, **{**usual, **changes})
     assert reply["recommendation"] == "review_recommended"
     assert reason in reply["reason"]
     assert reply["risk_score"] >= 0.1
@@ -193,24 +193,24 @@ def test_calls_that_are_new_in_one_way_run_when_enough_of_them_went_well(
 @pytest.mark.parametrize("step", [1.0, 3_600.0])
 def test_calls_that_go_wrong_only_when_nobody_watches_are_paused(step: float) -> None:
     with engine(label_delay=0.0, clock=Clock(step=step)) as bighub:
-        executed = 0
+        executions = 0
         for number in range(600):
             reply = refund(bighub, number, target=None)
             alone = reply["recommendation"] in SEVERITY[:2]
-            executed += alone
+            executions += alone
             if not alone:
                 bighub.approvals.resolve(reply["request_id"], resolution="approved")
             status = "FRAUD" if alone else "SUCCESS"
             bighub.outcomes.report(request_id=reply["request_id"], status=status)
-        assert 0 < executed <= 10
+        assert 0 < executions <= 10
         reply = refund(bighub, target=None)
         assert "calls that ran without approval went wrong: paused" in reply["reason"]
         feedback = bighub.calibration.feedback()["message"]
-        assert f"of {executed} that ran without approval {executed} went wrong" in feedback
+        assert f"of {executions} that ran without approval {executions} went wrong" in feedback
         (domain,) = bighub.calibration.drift()["domains"]
-        assert (domain["automatic_good"], domain["automatic_bad"]) == (0, executed)
+        assert (domain["automatic_good"], domain["automatic_bad"]) == (0, executions)
         assert domain["paused_until"] is not None
-        assert executed <= 4 or step > 1
+        assert executions <= 4 or step > 1
 
 
 @pytest.mark.parametrize(("delay", "warns"), [(None, True), (0.0, False), (DAY, False)])
@@ -245,8 +245,8 @@ def test_some_calls_of_a_stopped_action_go_to_a_person_the_same_ones_all_day() -
         assert 1 <= replies[0].count("review_recommended") <= 30
         assert replies[0].count("do_not_proceed") >= 170
         bighub.kill_switch.activate({"reason": "stop"})
-        stopped = {refund(bighub, number, target=f"t{number}")["result"] for number in range(200)}
-        assert stopped == {"blocked"}
+        results = {refund(bighub, number, target=f"t{number}")["result"] for number in range(200)}
+        assert results == {"blocked"}
 
 
 def test_no_alternative_names_another_target(bighub: LocalBighub) -> None:
@@ -392,8 +392,8 @@ def test_a_session_with_errors_goes_to_review() -> None:
         healthy = refund(bighub, context=session)
         assert healthy["decision_intelligence"]["trajectory_health"] == "healthy"
         for number in range(3):
-            failed = refund(bighub, number, context=session)["request_id"]
-            bighub.outcomes.report(request_id=failed, status="FAILURE")
+            failed_id = refund(bighub, number, context=session)["request_id"]
+            bighub.outcomes.report(request_id=failed_id, status="FAILURE")
         reply = refund(bighub, context=session)
         assert reply["decision_intelligence"]["trajectory_health"] == "poor"
         assert reply["recommendation"] in {"review_recommended", "do_not_proceed"}
@@ -430,17 +430,17 @@ def test_an_enforced_domain_has_a_verdict() -> None:
 
 def test_the_bad_rate_of_calls_executed_without_approval_stays_below_its_limit() -> None:
     with engine(max_bad_rate=0.05, label_delay=0.0) as bighub:
-        executed: list[bool] = []
+        executions: list[bool] = []
         for number in range(600):
             bad = number % 10 == 0 and number % 3 == 0
             risky = "rush" if bad or number % 7 == 0 else "usual"
             reply = refund(bighub, number, context={"arguments": {"kind": risky}})
             if reply["recommendation"] in SEVERITY[:2]:
-                executed.append(bad)
+                executions.append(bad)
             status = "FRAUD" if bad else "SUCCESS"
             bighub.outcomes.report(request_id=reply["request_id"], status=status)
-        assert len(executed) > 200
-        assert sum(executed) <= 0.05 * len(executed)
+        assert len(executions) > 200
+        assert sum(executions) <= 0.05 * len(executions)
 
 
 @pytest.mark.parametrize("matters_together", [False, True])

@@ -53,21 +53,19 @@ def test_after_an_interrupt_at_any_point_other_threads_continue(
 
 
 def test_an_interrupt_while_the_model_learns_loses_nothing() -> None:
-    interrupted = 0
-    with engine(clock=Clock(step=0)) as bighub, engine(clock=Clock(step=0)) as undisturbed:
+    interrupts = 0
+    with engine(clock=Clock(step=0)) as bighub, engine(clock=Clock(step=0)) as reference:
         for number in range(1, 300, 2):
             context = {"arguments": {f"new in {number}": "x", "order": number}}
-            live(undisturbed, 1, context=context)
+            live(reference, 1, context=context)
             request_id = refund(bighub, context=context)["request_id"]
             try:
                 with Signal("local/scoring/", number).comes():
                     bighub.outcomes.report(request_id=request_id, status="SUCCESS")
             except KeyboardInterrupt:
-                interrupted += 1
-            assert refund(bighub)["risk_score"] == refund(undisturbed)["risk_score"], (
-                f"call {number}"
-            )
-    assert interrupted > 100
+                interrupts += 1
+            assert refund(bighub)["risk_score"] == refund(reference)["risk_score"], f"call {number}"
+    assert interrupts > 100
 
 
 def test_a_client_that_is_used_after_its_close_sees_changes_of_others(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from tests.local_engine import engine, live, refund
 
 @pytest.fixture(scope="module")
 def url(postgres_server: str) -> Iterator[str]:
-    with postgres.database(postgres_server) as made:
-        yield made
+    with postgres.database(postgres_server) as url:
+        yield url
 
 
 def _teach(url: str, status: str, target: str) -> None:
@@ -49,7 +49,7 @@ def test_concurrent_requests_are_all_processed_and_counted(url: str) -> None:
 
     def work(number: int) -> int:
         bighub, chance = clients[number % 2], random.Random(number)
-        decided = 0
+        decision_count = 0
         for turn in range(15):
             contexts = [{"session_id": each} for each in chance.sample(sessions, 3)]
             calls = [{"action": "refund", "actor": "a", "context": each} for each in contexts]
@@ -70,16 +70,16 @@ def test_concurrent_requests_are_all_processed_and_counted(url: str) -> None:
                     reports = [{"request_id": each, "status": "FRAUD"} for each in some]
                     assert bighub.outcomes.report_batch(reports)["failed"] == 0
                     bighub.outcomes.report(request_id=request_ids[-1], status="SUCCESS")
-            decided += len(calls)
-        return decided
+            decision_count += len(calls)
+        return decision_count
 
     with ThreadPoolExecutor(6) as threads:
-        decided = sum(threads.map(work, range(6)))
+        decision_count = sum(threads.map(work, range(6)))
     with clients[0].engine.store.transaction() as tx:
-        counted = [clients[0].engine.sessions.find(tx, each).calls for each in sessions]
+        call_counts = [clients[0].engine.sessions.find(tx, each).calls for each in sessions]
     for client in clients:
         client.close()
-    assert sum(counted) == decided
+    assert sum(call_counts) == decision_count
 
 
 def test_an_evaluation_does_not_wait_for_a_snapshot_of_another_process(

@@ -22,7 +22,7 @@ class Past(NamedTuple):
 
     kind: int
     bad: bool
-    corrected: bool
+    has_correction: bool
 
 
 KINDS: list[dict[str, Any]] = [
@@ -50,7 +50,7 @@ def run(client: LocalBighub, history: list[Past], *, correct: bool = True, **cha
     late = []
     for past in history:
         request_id = evaluate(client, past.kind, **changed)["request_id"]
-        is_late = past.bad and past.corrected and correct
+        is_late = past.bad and past.has_correction and correct
         report(client, request_id, bad=past.bad and not is_late)
         late += [request_id] if is_late else []
     for request_id in reversed(late):
@@ -84,7 +84,7 @@ def test_one_more_bad_outcome_never_lowers_the_risk_and_a_good_one_never_raises_
     history: list[Past], kind: int
 ) -> None:
     # The first outcomes of a call also end its novelty, which is the other way round.
-    history = [*history, *[Past(kind, bad=False, corrected=False)] * 2]
+    history = [*history, *[Past(kind, bad=False, has_correction=False)] * 2]
     good, now, bad = (risk_after(history, kind, *more) for more in ([False], [], [True]))
     assert good - 1e-6 <= now <= bad + 1e-6
 
@@ -101,7 +101,7 @@ def test_silence_changes_nothing(history: list[Past], kind: int, silent: int) ->
 def test_equal_calls_have_the_bad_rate_of_their_outcomes(
     kind: int, total: int, share: float
 ) -> None:
-    history = [Past(kind, number < share * total, corrected=False) for number in range(total)]
+    history = [Past(kind, number < share * total, has_correction=False) for number in range(total)]
     assert risk_after(history, kind) == pytest.approx(share, abs=1 / total**0.5)
 
 
@@ -113,7 +113,7 @@ def test_no_domain_moves_another_that_has_its_own_outcomes(
     risks = []
     for elsewhere in ([], other):
         with engine(clock=Clock(step=0.0), label_delay=0.0) as client:
-            run(client, history or [Past(0, bad=False, corrected=False)])
+            run(client, history or [Past(0, bad=False, has_correction=False)])
             run(client, elsewhere, domain="bank")
             risks.append(evaluate(client, 0)["risk_score"])
     assert risks[0] == risks[1]

@@ -32,18 +32,18 @@ def run_history(clients: list[LocalBighub], rounds: int = 24) -> list[Any]:
     """EvaluateRequest and report in turn; return the replies."""
     replies = []
     for number in range(rounds):
-        evaluating, reporting = clients[number % len(clients)], clients[(number + 1) % len(clients)]
-        reply = refund(evaluating, number % 5, context=SESSION)
+        evaluator, reporter = clients[number % len(clients)], clients[(number + 1) % len(clients)]
+        reply = refund(evaluator, number % 5, context=SESSION)
         status = "FAILURE" if number % 4 == 3 else "SUCCESS"
-        reporting.outcomes.report(request_id=reply["request_id"], status=status)
+        reporter.outcomes.report(request_id=reply["request_id"], status=status)
         replies.append(reply)
     return replies
 
 
 def test_engines_that_share_a_file_decide_like_a_single_one(tmp_path: Path) -> None:
-    expected = run_history(open_clients(f"sqlite:///{tmp_path / 'one.db'}", 1))
-    assert run_history(open_clients(f"sqlite:///{tmp_path / 'two.db'}", 2)) == expected
-    assert expected[-1]["decision_intelligence"]["trajectory_health"] != "healthy"
+    reference = run_history(open_clients(f"sqlite:///{tmp_path / 'one.db'}", 1))
+    assert run_history(open_clients(f"sqlite:///{tmp_path / 'two.db'}", 2)) == reference
+    assert reference[-1]["decision_intelligence"]["trajectory_health"] != "healthy"
 
 
 def test_a_transaction_that_fails_has_no_effect_on_later_decisions() -> None:

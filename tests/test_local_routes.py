@@ -103,9 +103,9 @@ def test_outcomes_are_found_by_request_validation_and_case(bighub: LocalBighub) 
 
 def test_decisions_without_an_outcome_are_pending(bighub: LocalBighub) -> None:
     live(bighub, 1)
-    waiting = refund(bighub, 1)["request_id"]
+    request_id = refund(bighub, 1)["request_id"]
     pending = bighub.outcomes.pending()
-    assert [each["request_id"] for each in pending["pending"]] == [waiting]
+    assert [each["request_id"] for each in pending["pending"]] == [request_id]
     assert pending["total"] == 1
 
 
@@ -145,8 +145,8 @@ def test_analytics_add_up(bighub: LocalBighub) -> None:
 
 def test_approvals_are_listed_and_resolved(bighub: LocalBighub) -> None:
     request_id = refund(bighub)["request_id"]
-    (waiting,) = bighub.approvals.list()
-    assert (waiting["request_id"], waiting["status"]) == (request_id, "pending")
+    (approval,) = bighub.approvals.list()
+    assert (approval["request_id"], approval["status"]) == (request_id, "pending")
     answer: dict[str, Any] = {
         **bighub.approvals.resolve(request_id, resolution="approved", comment="known customer")
     }
@@ -168,22 +168,22 @@ def test_a_persons_modification_of_an_action_is_kept_and_no_opinion_of_the_propo
     bighub: LocalBighub,
 ) -> None:
     decision = bighub.decide(action="refund", value=900.0, domain="shop")
-    modified: dict[str, Any] = {"decision": "modified", "modified_action": "refund of 90"}
+    modification: dict[str, Any] = {"decision": "modified", "modified_action": "refund of 90"}
     assert decision.request_id is not None
-    answer = bighub.reviews.resolve(decision.request_id, reason="a tenth", **modified)
+    answer = bighub.reviews.resolve(decision.request_id, reason="a tenth", **modification)
     assert (answer["status"], answer["modified_action"]) == ("approved", "refund of 90")
-    assert bighub.reviews.resolve(decision.request_id, **modified) == answer
+    assert bighub.reviews.resolve(decision.request_id, **modification) == answer
     with pytest.raises(BighubAPIError, match="409"):
         bighub.reviews.resolve(decision.request_id, decision="approved")
-    (listed,) = bighub.reviews.list(status="approved")
-    assert (listed["modified_action"], listed["comment"]) == ("refund of 90", "a tenth")
+    (review,) = bighub.reviews.list(status="approved")
+    assert (review["modified_action"], review["comment"]) == ("refund of 90", "a tenth")
     (_, approval) = bighub.outcomes.timeline(decision.request_id)["events"]
     assert approval["modified_action"] == "refund of 90"
     assert bighub.actions.status()["evidence"] == 0
 
 
 @pytest.mark.parametrize(
-    ("reported", "status"),
+    ("raw_status", "status"),
     [
         ("completed", "SUCCESS"),
         ("executed", "SUCCESS"),
@@ -195,10 +195,10 @@ def test_a_persons_modification_of_an_action_is_kept_and_no_opinion_of_the_propo
     ],
 )
 def test_an_outcome_is_reported_in_the_words_of_the_sdk_and_of_adapters(
-    bighub: LocalBighub, reported: str, status: str
+    bighub: LocalBighub, raw_status: str, status: str
 ) -> None:
     decision = bighub.decide(action="deploy", domain="it")
-    outcome = decision.report_outcome(status=reported, evidence={"deployment_id": "dep_123"})
+    outcome = decision.report_outcome(status=raw_status, evidence={"deployment_id": "dep_123"})
     assert (outcome["status"], outcome["details"]) == (status, {"deployment_id": "dep_123"})
     assert bighub.outcomes.get(str(decision.request_id))["status"] == status
 
@@ -254,8 +254,10 @@ def test_calibration_compares_risks_with_outcomes(bighub: LocalBighub) -> None:
     assert "over 40 outcomes" in bighub.calibration.feedback()["message"]
     assert bighub.calibration.quality_history()[0]["total"] == 40
     assert bighub.cases.calibration(domain="shop")["total"] == 40
-    seen = bighub.calibration.observe(case_id="c", predicted_risk=0.2, outcome_status="FRAUD")
-    assert seen["error"] == 0.8
+    observation = bighub.calibration.observe(
+        case_id="c", predicted_risk=0.2, outcome_status="FRAUD"
+    )
+    assert observation["error"] == 0.8
 
 
 def test_a_case_of_another_engine_can_be_reported_on(bighub: LocalBighub) -> None:
@@ -286,10 +288,10 @@ def test_a_stored_decision_can_be_verified(bighub: LocalBighub) -> None:
 def test_the_kill_switch_stops_everything_until_it_is_off(bighub: LocalBighub) -> None:
     live(bighub, 60)
     switch = bighub.kill_switch.activate({"reason": "incident 12"})
-    stopped = refund(bighub)
-    assert stopped["recommendation"] == "do_not_proceed"
-    assert stopped["blocked_by"] == f"kill_switch:{switch['switch_id']}"
-    assert "incident 12" in stopped["reason"]
+    reply = refund(bighub)
+    assert reply["recommendation"] == "do_not_proceed"
+    assert reply["blocked_by"] == f"kill_switch:{switch['switch_id']}"
+    assert "incident 12" in reply["reason"]
     assert bighub.kill_switch.status()["active"] is True
     bighub.kill_switch.deactivate(switch["switch_id"])
     assert refund(bighub)["recommendation"] == "proceed"
@@ -317,8 +319,8 @@ def test_a_constraint_holds_whatever_the_evidence_says(
 ) -> None:
     with engine(clock=Clock()) as bighub:
         live(bighub, 60)
-        wanted: Any = {"name": "limit", "domain": "shop", **limit}
-        rule = bighub.constraints.create(wanted)
+        rule: Any = {"name": "limit", "domain": "shop", **limit}
+        rule = bighub.constraints.create(rule)
         reply = refund(bighub)
         assert reply["recommendation"] == recommendation
         assert reason in reply["reason"]
@@ -336,10 +338,10 @@ def test_a_constraint_for_one_actor_leaves_the_others(bighub: LocalBighub) -> No
 
 
 def test_constraints_have_a_life_of_their_own(bighub: LocalBighub) -> None:
-    made = bighub.constraints.create(RuleCreateModel("small", "shop", 10, 100.0))
-    rule_id = made["rule_id"]
-    changed = bighub.constraints.update(rule_id, {"max_value": 50.0})
-    assert (changed["max_value"], changed["version"]) == (50.0, 2)
+    constraint = bighub.constraints.create(RuleCreateModel("small", "shop", 10, 100.0))
+    rule_id = constraint["rule_id"]
+    new_version = bighub.constraints.update(rule_id, {"max_value": 50.0})
+    assert (new_version["max_value"], new_version["version"]) == (50.0, 2)
     assert [each["version"] for each in bighub.constraints.versions(rule_id)] == [2, 1]
     assert bighub.constraints.list(domain="shop")[0]["rule_id"] == rule_id
     assert bighub.constraints.validate({"action": "refund", "value": 60.0})["result"] == "allowed"
@@ -354,10 +356,10 @@ def test_constraints_have_a_life_of_their_own(bighub: LocalBighub) -> None:
 
 
 def test_what_is_not_there_says_so_with_501(bighub: LocalBighub) -> None:
-    with pytest.raises(BighubAPIError) as refused:
+    with pytest.raises(BighubAPIError) as error_info:
         bighub.insights.learn()
-    assert refused.value.status_code == 501
-    assert refused.value.detail == (
+    assert error_info.value.status_code == 501
+    assert error_info.value.detail == (
         "the embedded engine does not offer GET /insights/patterns/learn"
     )
 
@@ -408,5 +410,5 @@ def test_a_response_has_the_shape_that_the_document_describes(bighub: LocalBighu
 def test_no_response_is_described_as_any_object() -> None:
     for route in ROUTES:
         schema = TypeAdapter(route.response).json_schema(mode="serialization")
-        described = schema.get("items", schema)
-        assert "$ref" in described or described["properties"], route.path
+        item_schema = schema.get("items", schema)
+        assert "$ref" in item_schema or item_schema["properties"], route.path

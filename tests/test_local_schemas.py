@@ -58,10 +58,10 @@ def bighub() -> Iterator[LocalBighub]:
 def test_nonsense_is_refused_with_the_field_that_is_wrong(
     bighub: LocalBighub, wrong: dict[str, Any]
 ) -> None:
-    with pytest.raises(BighubValidationError) as refused:
+    with pytest.raises(BighubValidationError) as error_info:
         refund(bighub, **wrong)
-    assert refused.value.status_code == 422
-    (fault, *_) = refused.value.validation_errors
+    assert error_info.value.status_code == 422
+    (fault, *_) = error_info.value.validation_errors
     assert fault["loc"][1] == next(iter(wrong))
     assert bighub.actions.status()["decisions"] == 0
 
@@ -140,6 +140,6 @@ def test_any_arguments_get_a_decision_or_a_clear_refusal(
 
 def test_a_constraint_with_a_misspelt_limit_is_refused() -> None:
     misspelt: Any = {"name": "x", "domain": "d", "max_valu": 5}
-    with LocalBighub() as bighub, pytest.raises(BighubValidationError) as refused:
+    with LocalBighub() as bighub, pytest.raises(BighubValidationError) as error_info:
         bighub.constraints.create(misspelt)
-    assert "max_valu" in str(refused.value.validation_errors)
+    assert "max_valu" in str(error_info.value.validation_errors)

@@ -33,7 +33,7 @@ from bighub_langgraph.local.server import PublicWithoutKeys, ServerLimits, is_lo
 from tests.calls import approval, decided_record
 from tests.cli_journal import REPORTING
 from tests.local_engine import Clock
-from tests.local_server import serving
+from tests.local_server import serve_engine
 
 BODY: dict[str, Any] = {"action": "refund", "value": 20.0, "domain": "shop"}
 
@@ -46,7 +46,7 @@ def engine() -> Iterator[Engine]:
 
 @pytest.fixture
 def address(engine: Engine) -> Iterator[str]:
-    with serving(engine) as url:
+    with serve_engine(engine) as url:
         yield url
 
 
@@ -75,8 +75,8 @@ async def test_the_async_sdk_works_over_http(address: str) -> None:
     async with AsyncBighubClient(base_url=address, max_retries=0) as bighub:
         first, second = [await bighub.actions.evaluate(**BODY, idempotency_key="k") for _ in "12"]
         assert first == second
-        resolved = await bighub.approvals.resolve(first["request_id"], resolution="approved")
-        assert resolved["status"] == "approved"
+        resolution = await bighub.approvals.resolve(first["request_id"], resolution="approved")
+        assert resolution["status"] == "approved"
 
 
 def test_errors_are_the_sdks(address: str) -> None:
@@ -86,10 +86,10 @@ def test_errors_are_the_sdks(address: str) -> None:
         assert invalid.value.validation_errors[0]["loc"] == ["body", "action"]
         with pytest.raises(BighubAPIError, match="404"):
             bighub.outcomes.get("nobody")
-        with pytest.raises(BighubAPIError) as missing:
+        with pytest.raises(BighubAPIError) as error_info:
             bighub.insights.learn()
-        assert missing.value.status_code == 501
-        assert "does not offer GET /insights/patterns/learn" in str(missing.value.detail)
+        assert error_info.value.status_code == 501
+        assert "does not offer GET /insights/patterns/learn" in str(error_info.value.detail)
 
 
 REFUSED: list[tuple[str, str, Any, Any]] = [
@@ -112,11 +112,11 @@ def test_a_request_is_refused_alike_in_process_and_over_http(
     engine: Engine, address: str, request_: tuple[str, str, Any, Any]
 ) -> None:
     method, path, params, body = request_
-    with pytest.raises(ApiError) as refused:
+    with pytest.raises(ApiError) as error_info:
         handle_request(engine, method, path, params=params, body=body)
     response = httpx.request(method, f"{address}{path}", params=params, json=body)
-    assert response.status_code == refused.value.status
-    assert response.json() == {"detail": refused.value.detail}
+    assert response.status_code == error_info.value.status
+    assert response.json() == {"detail": error_info.value.detail}
 
 
 def test_once_a_key_was_made_every_request_needs_one(engine: Engine, address: str) -> None:
@@ -141,10 +141,10 @@ def test_a_key_does_only_what_its_scopes_say(engine: Engine, address: str) -> No
 
 
 def test_a_revoked_or_expired_key_is_worth_nothing(engine: Engine, address: str) -> None:
-    revoked = create_key(engine, label="old")
-    expired = create_key(engine, label="short", days=0.0)
-    revoke_key(engine, revoked["key_id"])
-    for key in (revoked["key"], expired["key"], "made up"):
+    revoked_key = create_key(engine, label="old")
+    expired_key = create_key(engine, label="short", days=0.0)
+    revoke_key(engine, revoked_key["key_id"])
+    for key in (revoked_key["key"], expired_key["key"], "made up"):
         with client(address, key) as agent, pytest.raises(BighubAuthError, match="unknown"):
             agent.actions.status()
 
@@ -165,11 +165,11 @@ def test_a_key_that_was_good_a_moment_ago_ends_when_it_is_revoked(
 
 def test_a_key_can_be_read_only_when_it_is_made(engine: Engine) -> None:
     secret = create_key(engine, label="agents")["key"]
-    (listed,) = list_keys(engine)
-    assert "key" not in listed
+    (key,) = list_keys(engine)
+    assert "key" not in key
     with engine.store.transaction() as tx:
-        stored = tx.exec_driver_sql("SELECT * FROM bighub_keys").all()
-    assert secret not in str(stored)
+        rows = tx.exec_driver_sql("SELECT * FROM bighub_keys").all()
+    assert secret not in str(rows)
 
 
 def test_unknown_scopes_are_refused(engine: Engine) -> None:
@@ -202,12 +202,15 @@ def test_another_content_type_is_refused(address: str) -> None:
 
 
 def test_a_caller_above_the_rate_limit_is_told_how_long_to_wait(engine: Engine) -> None:
-    with serving(engine, limits=ServerLimits(requests_per_minute=2)) as url, client(url) as bighub:
+    with (
+        serve_engine(engine, limits=ServerLimits(requests_per_minute=2)) as url,
+        client(url) as bighub,
+    ):
         for _ in range(2):
             bighub.actions.status()
-        with pytest.raises(BighubRateLimitError) as refused:
+        with pytest.raises(BighubRateLimitError) as error_info:
             bighub.actions.status()
-        assert 1 <= float(refused.value.retry_after_seconds or 0) <= 30
+        assert 1 <= float(error_info.value.retry_after_seconds or 0) <= 30
 
 
 async def post_decisions(url: str, numbers: range, **changed: Any) -> list[httpx.Response]:
@@ -231,7 +234,10 @@ class CountingEngine(Engine):
 
 
 async def test_simultaneous_requests_share_commits(tmp_path: Path) -> None:
-    with CountingEngine(f"sqlite:///{tmp_path / 'bighub.db'}") as engine, serving(engine) as url:
+    with (
+        CountingEngine(f"sqlite:///{tmp_path / 'bighub.db'}") as engine,
+        serve_engine(engine) as url,
+    ):
         response = await post_decisions(url, range(60))
         assert {each.status_code for each in response} == {200}
         assert len({each.json()["request_id"] for each in response}) == 60
@@ -265,7 +271,7 @@ class FailingEngine(Engine):
 
 
 def test_a_failed_commit_is_an_error_for_every_request_in_it() -> None:
-    with FailingEngine() as engine, serving(engine) as url, client(url) as bighub:
+    with FailingEngine() as engine, serve_engine(engine) as url, client(url) as bighub:
         engine.fails = True
         with pytest.raises(BighubAPIError, match="503"):
             bighub.actions.evaluate(**BODY)
@@ -318,7 +324,7 @@ def test_openapi_describes_every_route(address: str) -> None:
 
 
 def test_another_host_name_is_refused_where_no_key_protects(engine: Engine) -> None:
-    with serving(engine, hosts=("127.0.0.1",)) as url:
+    with serve_engine(engine, hosts=("127.0.0.1",)) as url:
         assert httpx.get(f"{url}/healthz").status_code == 200
         rebound = httpx.get(f"{url}/healthz", headers={"host": "evil.example"})
         assert rebound.status_code == 400
@@ -366,7 +372,7 @@ def read_to_the_end(connection: socket.socket) -> bytes:
 @pytest.mark.parametrize("part", HALF_SENT)
 def test_a_request_that_is_never_sent_completely_is_closed(engine: Engine, part: str) -> None:
     limits = ServerLimits(request_seconds=0.5)
-    with serving(engine, limits=limits) as url, connect(url) as connection:
+    with serve_engine(engine, limits=limits) as url, connect(url) as connection:
         connection.sendall(HALF_SENT[part])
         assert read_to_the_end(connection).endswith(
             b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
@@ -376,28 +382,28 @@ def test_a_request_that_is_never_sent_completely_is_closed(engine: Engine, part:
 
 def test_a_request_that_drips_is_closed_as_well(engine: Engine) -> None:
     limits = ServerLimits(request_seconds=0.5)
-    with serving(engine, limits=limits) as url, connect(url) as connection:
+    with serve_engine(engine, limits=limits) as url, connect(url) as connection:
         connection.settimeout(0.05)
         connection.sendall(HEAD + b"content-length: 1000\r\n\r\n")
-        received = b""
+        content = b""
         for _ in range(400):
             with suppress(TimeoutError, ConnectionError):
                 connection.sendall(b" ")
-                received = received or connection.recv(1_000)
-            if received:
+                content = content or connection.recv(1_000)
+            if content:
                 break
-        assert received.startswith(b"HTTP/1.1 408 ")
+        assert content.startswith(b"HTTP/1.1 408 ")
 
 
 def test_an_address_holds_a_limited_number_of_connections(engine: Engine) -> None:
     with (
-        serving(engine, limits=ServerLimits(connections_per_address=3)) as url,
+        serve_engine(engine, limits=ServerLimits(connections_per_address=3)) as url,
         ExitStack() as all_,
     ):
-        held = [all_.enter_context(connect(url)) for _ in range(3)]
+        connections = [all_.enter_context(connect(url)) for _ in range(3)]
         with connect(url) as one_more:
             assert read_to_the_end(one_more).startswith(b"HTTP/1.1 429 ")
-        held[0].close()
+        connections[0].close()
         with httpx.Client(transport=httpx.HTTPTransport(retries=3)) as next_client:
             assert next_client.get(f"{url}/healthz").status_code == 200
 
@@ -405,7 +411,7 @@ def test_an_address_holds_a_limited_number_of_connections(engine: Engine) -> Non
 def test_wrong_keys_of_an_address_are_soon_not_looked_up_any_more(engine: Engine) -> None:
     key = create_key(engine, label="agents")["key"]
     limits = ServerLimits(wrong_keys_per_minute=5)
-    with serving(engine, limits=limits) as url, client(url, key) as agent:
+    with serve_engine(engine, limits=limits) as url, client(url, key) as agent:
         agent.actions.status()
         guesses = [
             httpx.get(f"{url}/actions/status", headers={"x-api-key": f"guess {number}"})
@@ -469,8 +475,8 @@ def test_a_key_that_may_only_decide_reports_answers_and_never_gives_one(
         assert (report["status"], report["resolution"]) == ("pending", None)
         assert report["agent_report"]["note"] == "reported by the agent, not verified"
         assert report["agent_report"]["comment"] == "Ada said so"
-        waiting: Any = person.approvals.list()[0]
-        assert waiting["agent_report"]["verified"] is False
+        approval: Any = person.approvals.list()[0]
+        assert approval["agent_report"]["verified"] is False
         assert agent.outcomes.report(request_id=request_id, status="BLOCKED")["status"]
         answer: Any = person.approvals.resolve(request_id, resolution="denied")
         assert (answer["status"], answer["resolution"]) == ("denied", "denied")
@@ -498,8 +504,8 @@ def test_a_key_that_may_only_decide_says_nothing_about_requests_of_others(
             agent.approvals.resolve(request_id, resolution="approved")
         with pytest.raises(BighubAuthError, match="may not approve"):
             agent.reviews.resolve(request_id, decision="modified", modified_action="all of it")
-    (waiting,) = handle_request(engine, "GET", "/approvals")
-    assert waiting["agent_report"] is None
+    (approval,) = handle_request(engine, "GET", "/approvals")
+    assert approval["agent_report"] is None
 
 
 def test_an_idempotency_key_of_an_agents_report_answers_no_person(

@@ -69,14 +69,14 @@ def list_approvals(  # noqa: PLR0917 - typer makes options of them
     filters = {"agent": agent, "tool": tool, "thread": thread, "min_risk": min_risk}
     filters |= {"longer_than": longer_than, "limit": limit}
     with _open_inbox(location) as inbox, suppress(KeyboardInterrupt):
-        seen: dict[str, int] = {}
-        for cards in _listings(inbox, filters, watch=watch):
+        change_by_key: dict[str, int] = {}
+        for cards in _list_cards(inbox, filters, watch=watch):
             if not json:
                 _print_table(cards, clear=watch)
             elif not watch:
                 console.print_json([_card_to_json(card) for card in cards])
             else:
-                seen = _print_changes(inbox, cards, seen)
+                change_by_key = _print_changes(inbox, cards, change_by_key)
 
 
 @approvals.command("show")
@@ -171,7 +171,7 @@ def edit_call(  # noqa: PLR0917 - typer makes options of them
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="A new value, as JSON or text."),
     ] = None,
-    removed: Annotated[
+    remove: Annotated[
         list[str] | None, typer.Option("--remove", metavar="NAME", help="Leave it out.")
     ] = None,
     comment: CommentOption = "",
@@ -195,8 +195,8 @@ def edit_call(  # noqa: PLR0917 - typer makes options of them
         name, separator, text = change.partition("=")
         if not separator:
             console.fail(f"--set {change}: write NAME=VALUE")
-        edit[_pointer(name)] = _parse_value(text)
-    pointers = tuple(map(_pointer, removed or ()))
+        edit[_to_pointer(name)] = _parse_value(text)
+    pointers = tuple(map(_to_pointer, remove or ()))
     _answer(location, key, Answer.EDIT, by, comment=comment, edit=edit, removed=pointers)
 
 
@@ -231,7 +231,7 @@ def _answer(location: str, key: str, answer: Answer, by: str, **details: Any) ->
     console.print_line(f"{_name(card)} is now {_state_of(receipt.card)}{what}")
 
 
-def _listings(
+def _list_cards(
     inbox: "ApprovalInbox", filters: dict[str, Any], *, watch: bool
 ) -> "Iterator[list[ApprovalCard]]":
     """Yield what waits; with `watch` again after each change."""
@@ -260,13 +260,13 @@ def _print_table(cards: "list[ApprovalCard]", *, clear: bool) -> None:
 
 
 def _print_changes(
-    inbox: "ApprovalInbox", cards: "list[ApprovalCard]", seen: dict[str, int]
+    inbox: "ApprovalInbox", cards: "list[ApprovalCard]", change_by_key: dict[str, int]
 ) -> dict[str, int]:
     """Print the calls that changed, and those that wait no more; return the newest changes."""
-    waiting = {card.key: card for card in cards}
-    ended = [inbox.get(key) for key in seen if key not in waiting]
-    for card in [*cards, *ended]:
-        if seen.get(card.key) != card.change:
+    waiting_keys = {card.key for card in cards}
+    ended_calls = [inbox.get(key) for key in change_by_key if key not in waiting_keys]
+    for card in [*cards, *ended_calls]:
+        if change_by_key.get(card.key) != card.change:
             print(json_module.dumps(_card_to_json(card)), flush=True)
     return {card.key: card.change for card in cards}
 
@@ -287,7 +287,7 @@ def _format_value(value: object) -> str:
     return truncate(json_module.dumps(value, ensure_ascii=False), LONGEST_VALUE)
 
 
-def _pointer(name: str) -> str:
+def _to_pointer(name: str) -> str:
     """Return the JSON pointer of an argument's name."""
     return name if name.startswith("/") else f"/{name.replace('~', '~0')}"
 
@@ -299,7 +299,7 @@ def _parse_value(text: str) -> Any:
         return text
 
 
-_SHOWN = (
+_FIELDS = (
     *("key", "agent", "thread", "tool", "call_id", "version", "arguments", "locked"),
     *("description", "evidence", "allowed", "approvers", "required_approvals"),
     *("asked_at", "expires_at", "outcome_unknown"),
@@ -310,6 +310,6 @@ def _card_to_json(card: "ApprovalCard") -> dict[str, Any]:
     votes = [
         {"approver": vote.approver, "verified": vote.verified, "at": vote.at} for vote in card.votes
     ]
-    fields = {name: getattr(card, name) for name in _SHOWN}
+    fields = {name: getattr(card, name) for name in _FIELDS}
     value: dict[str, Any] = to_jsonable({**fields, "state": _state_of(card), "votes": votes})
     return value

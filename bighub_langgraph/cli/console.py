@@ -44,8 +44,8 @@ def to_visible(text: str) -> str:
 
 def print_line(*parts: str | tuple[str, str], to: Console | None = None) -> None:
     """Print one line of data; a part may have a style. The terminal wraps it."""
-    styled = [(part, "") if isinstance(part, str) else part for part in parts]
-    line = Text.assemble(*((to_visible(text), style) for text, style in styled))
+    styled_parts = [(part, "") if isinstance(part, str) else part for part in parts]
+    line = Text.assemble(*((to_visible(text), style) for text, style in styled_parts))
     (to or stdout()).print(line, soft_wrap=True)
 
 

@@ -72,9 +72,9 @@ def doctor(
 
 
 def _check_versions() -> CheckResult:
-    installed = {distribution.name: distribution.version for distribution in distributions()}
-    versions = [f"{name} {installed[name]}" for name in DISTRIBUTIONS if name in installed]
-    return CheckResult("versions", "ok", ", ".join([f"Python {python_version()}", *versions]))
+    versions = {distribution.name: distribution.version for distribution in distributions()}
+    listing = [f"{name} {versions[name]}" for name in DISTRIBUTIONS if name in versions]
+    return CheckResult("versions", "ok", ", ".join([f"Python {python_version()}", *listing]))
 
 
 def _check_service(url: str | None, *, offline: bool) -> Iterator[CheckResult]:
@@ -128,8 +128,8 @@ def _check_calls(journal: "Journal") -> Iterator[CheckResult]:
     counts = sorted(journal.admin.counts().items())
     listing = ", ".join(f"{count} {state}" for state, count in counts)
     yield CheckResult("calls", "ok", listing or "none yet")
-    waiting = journal.admin.calls(states=WAITING_STATES, longer_than=LONG_WAIT)
-    for view in (view for view in waiting if view.record.expires_at is None):
+    waiting_calls = journal.admin.calls(states=WAITING_STATES, longer_than=LONG_WAIT)
+    for view in (view for view in waiting_calls if view.record.expires_at is None):
         record = view.record
         details = (
             f"{record.key[: console.SHORT_KEY]} in thread {record.thread} since "

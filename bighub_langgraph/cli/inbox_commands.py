@@ -15,6 +15,7 @@ from bighub_langgraph.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from bighub_langgraph.approvals.accounts import Accounts
+    from bighub_langgraph.approvals.web.visitors import TrustedProxy
 
 NEEDS_EXTRA = "the approval page needs the inbox extra: pip install 'bighub-langgraph[inbox]'"
 
@@ -68,22 +69,17 @@ def serve_inbox(  # noqa: PLR0917 - typer makes options of them
     """
     if context.invoked_subcommand is not None:
         return
-    if (trusted_header is None) != (proxy_secret_file is None):
-        console.fail("--trusted-header and --proxy-secret-file belong together")
     with _open_accounts(location) as accounts:
         from bighub_langgraph.approvals.web.server import serve
-        from bighub_langgraph.approvals.web.visitors import TrustedProxy, Visitors
+        from bighub_langgraph.approvals.web.visitors import Visitors
 
-        trusted = None
-        if trusted_header is not None and proxy_secret_file is not None:
-            secret = proxy_secret_file.read_text(encoding="utf-8").strip()
-            trusted = TrustedProxy.of(trusted_header, tuple(proxy or ()), secret)
-        elif not accounts.users():
+        trusted_proxy = _read_proxy(trusted_header, proxy_secret_file, proxy or [])
+        if trusted_proxy is None and not accounts.users():
             console.print_line(
                 "nobody can sign in yet: add a user with `bighub-langgraph inbox users add`",
                 to=console.stderr(),
             )
-        visitors = Visitors(accounts, public_url=public_url, proxy=trusted)
+        visitors = Visitors(accounts, public_url=public_url, proxy=trusted_proxy)
         with suppress(KeyboardInterrupt):
             serve(
                 *(accounts, visitors),
@@ -98,7 +94,7 @@ def add_user(
     name: NameArgument,
     role: RoleOption,
     location: JournalOption = DEFAULT_JOURNAL,
-    proxied: Annotated[
+    is_proxied: Annotated[
         bool, typer.Option("--proxied", help="No password: a proxy signs this user in.")
     ] = False,
 ) -> None:
@@ -117,7 +113,7 @@ def add_user(
     Exit codes: 0 done, 2 for bad usage or a journal that cannot be opened.
     """
     with _open_accounts(location) as accounts:
-        accounts.add(name, role, None if proxied else _read_password(), by=getpass.getuser())
+        accounts.add(name, role, None if is_proxied else _read_password(), by=getpass.getuser())
     console.print_line(f"{name} is added")
 
 
@@ -229,6 +225,20 @@ def _open_accounts(location: str) -> "Iterator[Accounts]":
         console.fail(NEEDS_EXTRA)
     except (AccountError, ConfigurationError) as error:
         console.fail(str(error))
+
+
+def _read_proxy(
+    header: str | None, secret_file: Path | None, addresses: list[str]
+) -> "TrustedProxy | None":
+    """Return the proxy that signs people in, if there is one."""
+    from bighub_langgraph.approvals.web.visitors import TrustedProxy
+
+    if header is None and secret_file is None:
+        return None
+    if header is None or secret_file is None:
+        console.fail("--trusted-header and --proxy-secret-file belong together")
+    secret = secret_file.read_text(encoding="utf-8").strip()
+    return TrustedProxy.of(header, tuple(addresses), secret)
 
 
 def _read_password() -> str:

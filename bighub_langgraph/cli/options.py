@@ -14,7 +14,7 @@ from bighub_langgraph.cli.console import fail
 
 if TYPE_CHECKING:
     from bighub_langgraph.journal.sql import Journal
-    from bighub_langgraph.local import DomainSettings, LocalBighub, Settings
+    from bighub_langgraph.local import DomainSettings, Settings
 
 DEFAULT_JOURNAL = "calls.db"
 
@@ -88,8 +88,8 @@ def read_settings(
     try:
         content = {} if file is None else _read_mapping(file)
         options = {"max_bad_rate": max_bad_rate, "confidence_level": confidence_level}
-        chosen = {name: value for name, value in options.items() if value is not None}
-        table = {**content.pop("default", {}), **chosen}
+        overrides = {name: value for name, value in options.items() if value is not None}
+        table = {**content.pop("default", {}), **overrides}
         base = _parse(DomainSettings, {**asdict(default or DomainSettings()), **table})
         domains = {
             name: _parse(DomainSettings, {**asdict(base), **table})
@@ -118,19 +118,6 @@ def _parse(kind: type[Any], values: Mapping[str, Any]) -> Any:
     except ValidationError as error:
         fault = error.errors()[0]
         raise ValueError(": ".join([*map(str, fault["loc"]), fault["msg"]])) from error
-
-
-@contextmanager
-def open_local_bighub(
-    location: str | None, settings: "Settings | None" = None
-) -> "Iterator[LocalBighub]":
-    """Open the embedded engine; exit with code 2 if its database cannot be opened."""
-    from bighub_langgraph.local import LocalBighub
-
-    with exit_on_database_error(location):
-        client = LocalBighub(database_url(location), settings=settings)
-    with closing(client):
-        yield client
 
 
 @contextmanager

@@ -97,25 +97,25 @@ def requeue_entries(location: JournalOption = DEFAULT_JOURNAL) -> None:
 
 
 def _entry_to_row(entry: "OutboxEntry") -> tuple[object, ...]:
-    queued = entry.report
+    report = entry.report
     next_try = console.format_time(entry.due_at) if entry.due_at else "now"
     return (
-        *(queued.id, queued.key[: console.SHORT_KEY], queued.kind),
-        *(console.format_time(entry.queued_at), queued.tries),
+        *(report.id, report.key[: console.SHORT_KEY], report.kind),
+        *(console.format_time(entry.queued_at), report.tries),
         *("dead letter" if entry.dead_letter else next_try, entry.error),
     )
 
 
 def _entry_to_json(entry: "OutboxEntry") -> dict[str, Any]:
-    queued = entry.report
+    report = entry.report
     return {
-        "id": queued.id,
-        "key": queued.key,
-        "kind": queued.kind,
+        "id": report.id,
+        "key": report.key,
+        "kind": report.kind,
         "queued_at": entry.queued_at,
         "due_at": entry.due_at,
-        "tries": queued.tries,
-        "refusals": queued.refusals,
+        "tries": report.tries,
+        "refusals": report.refusals,
         "dead_letter": entry.dead_letter,
         "error": entry.error,
     }

@@ -63,22 +63,27 @@ def work(
 
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
     sys.path.insert(0, str(Path.cwd()))  # as `python -m` does
-    target = _load(agent)
     try:
-        if hasattr(target, "get_state"):
-            from bighub_langgraph.approvals.resume_worker import ApprovalWorker
-
-            own_guard = _load(guard or f"{agent.partition(':')[0]}:guard")
-            target = ApprovalWorker(target, own_guard, poll=poll, concurrency=concurrency)
-        source = target() if callable(target) else target
+        source = _load_worker(agent, guard, poll, concurrency)
         is_async = isinstance(source, AbstractAsyncContextManager) or inspect.isawaitable(source)
         worker = asyncio.run(_arun(source, once=once)) if is_async else _run(source, once=once)
-        failing = worker.failing_threads()
+        failing_threads = worker.failing_threads()
     except BighubGuardError as error:
         console.fail(f"{agent}: {error}")
-    for thread in failing:
+    for thread in failing_threads:
         console.print_line(f"{thread.thread} failed {thread.tries} times: {thread.error}")
-    raise typer.Exit(THREADS_FAILED if once and failing else 0)
+    raise typer.Exit(THREADS_FAILED if once and failing_threads else 0)
+
+
+def _load_worker(agent: str, guard: str | None, poll: float, concurrency: int) -> Any:
+    """Return a worker, an awaitable of one, or a context manager that opens one."""
+    from bighub_langgraph.approvals.resume_worker import ApprovalWorker
+
+    target = _load(agent)
+    if hasattr(target, "get_state"):
+        own_guard = _load(guard or f"{agent.partition(':')[0]}:guard")
+        target = ApprovalWorker(target, own_guard, poll=poll, concurrency=concurrency)
+    return target() if callable(target) else target
 
 
 def _load(name: str) -> Any:

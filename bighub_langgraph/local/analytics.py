@@ -16,9 +16,10 @@ from bighub_langgraph.local.schemas.wire_format import (
     format_timestamp,
 )
 from bighub_langgraph.local.scoring.features import Label
+from bighub_langgraph.local.settings import DAY
 from bighub_langgraph.local.tables import decisions
 
-_WEEK = 7 * 86_400.0
+_WEEK = 7 * DAY
 _MAX_EXAMPLES = 5
 _REPORTED = decisions.c.outcome.is_not(None)
 _IS_BAD = case((decisions.c.label == int(Label.BAD), 1), else_=0)
@@ -56,10 +57,12 @@ def summarize(
     with engine.store.transaction() as tx:
         counts = {row[0]: row[1] for row in tx.execute(statuses.group_by(decisions.c.outcome))}
         domains = tx.execute(by_domain.group_by(decisions.c.domain)).all()
-        decided = tx.execute(select(func.count()).select_from(decisions).where(*where)).scalar_one()
+        decision_count = tx.execute(
+            select(func.count()).select_from(decisions).where(*where)
+        ).scalar_one()
     total, bad = sum(counts.values()), sum(row[2] for row in domains)
     return {
-        "total_decisions": decided,
+        "total_decisions": decision_count,
         "total_outcomes": total,
         "by_status": counts,
         "negative_rate": _ratio(bad, total),
@@ -70,7 +73,7 @@ def summarize(
     }
 
 
-def recommendation_quality(
+def compare_advice(
     engine: Engine,
     *,
     domain: QueryText | None = None,
@@ -84,29 +87,31 @@ def recommendation_quality(
         domains = _count_quadrants(tx, where, domain=decisions.c.domain)
         actors = _count_quadrants(tx, where, actor_type=decisions.c.actor)
         weeks = _count_quadrants(tx, where, week=func.floor(decisions.c.at / _WEEK))
-        helped = _find_examples(tx, *where, decisions.c.followed, _IS_BAD == 0)
-        missed = _find_examples(tx, *where, ~decisions.c.followed, _IS_BAD == 1)
+        examples = {
+            "helped": _find_examples(tx, *where, decisions.c.followed, _IS_BAD == 0),
+            "missed": _find_examples(tx, *where, ~decisions.c.followed, _IS_BAD == 1),
+        }
     quadrants = {name: sum(row[name] for row in domains) for name in _QUADRANTS}
     total, positive = sum(quadrants.values()), quadrants["followed_positive"]
-    followed = positive + quadrants["followed_negative"]
+    follow_count = positive + quadrants["followed_negative"]
     return {
         "total_with_outcome": total,
-        "follow_rate": _ratio(followed, total) if total else None,
-        "positive_after_following": _ratio(positive, followed) if followed else None,
+        "follow_rate": _ratio(follow_count, total) if total else None,
+        "positive_after_following": _ratio(positive, follow_count) if follow_count else None,
         "quadrants": quadrants,
         "by_domain": domains,
         "by_actor": actors,
         "trend": [{**week, "week": format_timestamp(week["week"] * _WEEK)} for week in weeks],
-        "examples": {"helped": helped, "missed": missed},
+        "examples": examples,
     }
 
 
-def partner_view(engine: Engine, domain: str) -> dict[str, Any]:
+def get_partner_view(engine: Engine, domain: str) -> dict[str, Any]:
     """Return one domain's figures in one response."""
     return {
         "domain": domain,
         "outcomes": summarize(engine, domain=domain),
-        "quality": recommendation_quality(engine, domain=domain),
+        "quality": compare_advice(engine, domain=domain),
     }
 
 
@@ -128,11 +133,11 @@ def _count_quadrants(
     query = select(*keys, *counts).where(*where).group_by(*group.values()).order_by(*group.values())
     groups = []
     for row in tx.execute(query).mappings():
-        followed = row["followed_positive"] + row["followed_negative"]
-        ignored = row["ignored_positive"] + row["ignored_negative"]
-        total = followed + ignored
-        sums = {"total": total, "followed": followed, "ignored": ignored}
-        groups.append({**row, **sums, "follow_rate": _ratio(followed, total)})
+        follow_count = row["followed_positive"] + row["followed_negative"]
+        ignore_count = row["ignored_positive"] + row["ignored_negative"]
+        total = follow_count + ignore_count
+        sums = {"total": total, "followed": follow_count, "ignored": ignore_count}
+        groups.append({**row, **sums, "follow_rate": _ratio(follow_count, total)})
     return groups
 
 

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, func, or_, select, update
 
 from bighub_langgraph.local.engine import Engine
-from bighub_langgraph.local.errors import not_found
+from bighub_langgraph.local.errors import not_found_error
 from bighub_langgraph.local.schemas.responses import ApiKey
+from bighub_langgraph.local.settings import DAY
 from bighub_langgraph.local.tables import keys
 
 READ, DECIDE, APPROVE, CONTROL = SCOPES = ("read", "decide", "approve", "control")
-_DAY = 86_400.0
 
 
 class Caller(NamedTuple):
@@ -48,7 +48,7 @@ def create_key(
         label=label,
         scopes=" ".join(scope for scope in SCOPES if scope in scopes),
         created_at=at,
-        expires_at=None if days is None else at + days * _DAY,
+        expires_at=None if days is None else at + days * DAY,
     )
     with engine.store.transaction() as tx:
         is_first = not has_keys(tx)
@@ -65,11 +65,11 @@ def list_keys(engine: Engine) -> list[dict[str, Any]]:
 def revoke_key(engine: Engine, key_id: str) -> dict[str, Any]:
     """Revoke a key at once."""
     revoked_at = func.coalesce(keys.c.revoked_at, engine.clock())
-    revoked = update(keys).where(keys.c.key_id == key_id).values(revoked_at=revoked_at)
+    statement = update(keys).where(keys.c.key_id == key_id).values(revoked_at=revoked_at)
     with engine.store.transaction() as tx:
-        row = tx.execute(revoked.returning(keys)).one_or_none()
+        row = tx.execute(statement.returning(keys)).one_or_none()
     if row is None:
-        raise not_found("key", key_id)
+        raise not_found_error("key", key_id)
     return ApiKey.from_row(row)
 
 

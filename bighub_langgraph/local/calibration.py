@@ -9,11 +9,11 @@ from bighub_langgraph.local.repository import RUNNING
 from bighub_langgraph.local.schemas.requests import TAXONOMY, Observation
 from bighub_langgraph.local.schemas.wire_format import Days, QueryText, format_timestamp
 from bighub_langgraph.local.scoring.features import Label
+from bighub_langgraph.local.settings import DAY
 from bighub_langgraph.local.tables import decisions
 
 _BINS = 10
 _HALF = 0.5
-_DAY = 86_400.0
 _GROUPS = {"domain": decisions.c.domain, "tool": decisions.c.action, "actor": decisions.c.actor}
 _RISK_BANDS = {"low": (0.0, 0.2), "medium": (0.2, 0.5), "high": (0.5, 1.01)}
 _HAS_OUTCOME = decisions.c.label.in_((int(Label.GOOD), int(Label.BAD)))
@@ -37,7 +37,7 @@ def get_report(
         return {"domain": domain, "tool": tool, **_summarize(_calculate_bins(tx, where))}
 
 
-def get_reliability_curve(
+def get_curve(
     engine: Engine, *, domain: QueryText | None = None, tool: QueryText | None = None
 ) -> dict[str, Any]:
     """Return the predicted and the observed bad rate for each tenth of the risk scale."""
@@ -49,7 +49,7 @@ def get_drift(
     engine: Engine, *, domain: QueryText | None = None, window_days: Days = 30
 ) -> dict[str, Any]:
     """Return which domains have had worse outcomes lately."""
-    since = engine.clock() - window_days * _DAY
+    since = engine.clock() - window_days * DAY
     with engine.store.transaction() as tx, engine.current_model() as model:
         domains = [
             {
@@ -114,12 +114,12 @@ def compare_prediction(engine: Engine, body: Observation) -> dict[str, Any]:
     }
 
 
-def get_quality_history(
+def get_history(
     engine: Engine, *, domain: QueryText | None = None, days: Days = 30
 ) -> list[dict[str, Any]]:
     """Return for each day the share of good outcomes and the accuracy of the risks."""
-    day = func.floor(decisions.c.at / _DAY)
-    where = [*_filter_by(domain, None), decisions.c.at >= engine.clock() - days * _DAY]
+    day = func.floor(decisions.c.at / DAY)
+    where = [*_filter_by(domain, None), decisions.c.at >= engine.clock() - days * DAY]
     query = (
         select(day, func.count(), func.avg(1 - _BAD), func.avg(_SQUARED_ERROR))
         .where(*where, _HAS_OUTCOME)
@@ -130,7 +130,7 @@ def get_quality_history(
         rows = tx.execute(query).all()
     return [
         {
-            "date": str(format_timestamp(number * _DAY))[:10],
+            "date": str(format_timestamp(number * DAY))[:10],
             "total": total,
             "positive_rate": round(float(good), 4),
             "quality_score": round(1 - float(squared_error), 4),
@@ -161,11 +161,11 @@ def _calculate_bins(tx: Connection, where: list[ColumnElement[bool]]) -> list[di
             "from": round(float(number) / _BINS, 2),
             "to": round((float(number) + 1) / _BINS, 2),
             "count": count,
-            "predicted": round(float(predicted), 6),
-            "observed": round(float(observed), 6),
+            "predicted": round(float(mean_risk), 6),
+            "observed": round(float(bad_rate), 6),
             "brier": round(float(squared_error), 6),
         }
-        for number, count, predicted, observed, squared_error in tx.execute(
+        for number, count, mean_risk, bad_rate, squared_error in tx.execute(
             query.group_by(number).order_by(number)
         )
     ]
@@ -173,14 +173,14 @@ def _calculate_bins(tx: Connection, where: list[ColumnElement[bool]]) -> list[di
 
 def _summarize(bins: list[dict[str, Any]]) -> dict[str, Any]:
     total = sum(each["count"] for each in bins)
-    weighted = [(each["count"] / total, each) for each in bins]
-    gaps = (share * abs(each["predicted"] - each["observed"]) for share, each in weighted)
+    shares = [(each["count"] / total, each) for each in bins]
+    gaps = (share * abs(each["predicted"] - each["observed"]) for share, each in shares)
     return {
         "total": total,
-        "mean_predicted": round(sum(share * each["predicted"] for share, each in weighted), 6),
-        "mean_observed": round(sum(share * each["observed"] for share, each in weighted), 6),
+        "mean_predicted": round(sum(share * each["predicted"] for share, each in shares), 6),
+        "mean_observed": round(sum(share * each["observed"] for share, each in shares), 6),
         "expected_calibration_error": round(sum(gaps), 6),
-        "brier_score": round(sum(share * each["brier"] for share, each in weighted), 6),
+        "brier_score": round(sum(share * each["brier"] for share, each in shares), 6),
         "tolerance": round(total**-_HALF, 6) if total else 1.0,
         "bins": bins,
     }

@@ -39,7 +39,7 @@ from bighub_langgraph.local.tables import decisions
 
 def create(engine: Engine, body: CaseRequest) -> dict[str, Any]:
     """Store a decision made elsewhere, so that its outcome can be reported and learned from."""
-    proposed = {
+    request = {
         **body.action.model_dump(include={"action", "target", "value"}),
         "domain": body.domain,
         "actor": body.actor_id or body.actor_type,
@@ -50,7 +50,7 @@ def create(engine: Engine, body: CaseRequest) -> dict[str, Any]:
             "auto_executed": True,
         },
     }
-    decision = evaluate(engine, validate(EvaluateRequest, proposed))
+    decision = evaluate(engine, validate(EvaluateRequest, request))
     return get(engine, decision["request_id"])
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import Connection, Insert, Row, Update, delete, func, select, update
 
 from bighub_langgraph.core.models import Recommendation
-from bighub_langgraph.local.errors import invalid_field, not_found
+from bighub_langgraph.local.errors import invalid_field, not_found_error
+from bighub_langgraph.local.repository import RUNNING
 from bighub_langgraph.local.schemas.requests import (
     Constraint,
     ConstraintChange,
@@ -26,15 +27,13 @@ from bighub_langgraph.local.schemas.wire_format import (
     validate,
 )
 from bighub_langgraph.local.scoring.features import Action
+from bighub_langgraph.local.settings import DAY, HOUR
 from bighub_langgraph.local.tables import decisions, rule_versions, rules, switches
 
 if TYPE_CHECKING:  # the engine holds the active constraints
     from bighub_langgraph.local.engine import Engine
 
-_HOUR = 3_600.0
-_DAY = 24 * _HOUR
 _SEQUENCE = "controls"
-_RUNNING = (Recommendation.PROCEED.value, Recommendation.CAUTION.value)
 Limits = Mapping[str, Any]  # the stored JSON of a constraint, with its `rule_id`
 
 
@@ -113,7 +112,7 @@ def _check_time(tx: Connection, limits: Limits, action: Action, at: float) -> It
         hour = datetime.fromtimestamp(at, UTC).hour
         if not (start <= hour < end if start < end else hour >= start or hour < end):
             yield Recommendation.STOP, f"{hour}:00 UTC is outside {start}:00 to {end}:00"
-    for name, window, unit in (("max_per_hour", _HOUR, "hour"), ("max_per_day", _DAY, "day")):
+    for name, window, unit in (("max_per_hour", HOUR, "hour"), ("max_per_day", DAY, "day")):
         most = limits.get(name)
         if most is not None and _count_runs(tx, limits, action, at - window) >= most:
             yield Recommendation.STOP, f"{most} have run within the last {unit}"
@@ -125,7 +124,7 @@ def _check_time(tx: Connection, limits: Limits, action: Action, at: float) -> It
 def _count_runs(tx: Connection, limits: Limits, action: Action, since: float) -> int:
     """Count the calls under a constraint that may have run since a moment."""
     may_have_run = (
-        decisions.c.recommendation.in_(_RUNNING)
+        decisions.c.recommendation.in_(RUNNING)
         | (decisions.c.approval == "approved")
         | (decisions.c.outcome == "SUCCESS")
     )
@@ -204,7 +203,7 @@ def delete_constraint(engine: "Engine", rule_id: str) -> dict[str, Any]:
     """Delete a constraint."""
     with engine.store.transaction() as tx:
         if not tx.execute(delete(rules).where(rules.c.rule_id == rule_id)).rowcount:
-            raise not_found("constraint", rule_id)
+            raise not_found_error("constraint", rule_id)
         engine.sequences.next_value(tx, _SEQUENCE)
     return {"deleted": True, "rule_id": rule_id}
 
@@ -228,12 +227,12 @@ def check_action(engine: "Engine", body: ConstraintCheck) -> dict[str, Any]:
     rule_id = body.rule_id
     with engine.store.transaction() as tx:
         active = engine.current_state(tx).constraints.constraints
-        chosen = tuple(limits for limits in active if rule_id in (None, limits["rule_id"]))
-        if rule_id is not None and not chosen:
-            raise not_found("active constraint", rule_id)
-        domain = body.domain or (chosen[0]["domain"] if rule_id else "general")
+        matches = tuple(limits for limits in active if rule_id in (None, limits["rule_id"]))
+        if rule_id is not None and not matches:
+            raise not_found_error("active constraint", rule_id)
+        domain = body.domain or (matches[0]["domain"] if rule_id else "general")
         action = Action(domain, body.action, body.actor, value=body.value)
-        constraints = ActiveConstraints(constraints=chosen)
+        constraints = ActiveConstraints(constraints=matches)
         rulings = constraints.find_rulings(tx, action, engine.clock())
     stop = next((each for each in rulings if each.recommendation is Recommendation.STOP), None)
     result = "blocked" if stop else "requires_approval" if rulings else "allowed"
@@ -250,8 +249,8 @@ def check_action(engine: "Engine", body: ConstraintCheck) -> dict[str, Any]:
 def list_domains(engine: "Engine") -> list[dict[str, Any]]:
     """Return the domains that have decisions, constraints or settings."""
     with engine.store.transaction() as tx:
-        used = select(decisions.c.domain).union(select(rules.c.domain))
-        names = sorted({*tx.execute(used).scalars(), *engine.settings.domains})
+        query = select(decisions.c.domain).union(select(rules.c.domain))
+        names = sorted({*tx.execute(query).scalars(), *engine.settings.domains})
     return [{"id": name, "name": name, "unit": ""} for name in names]
 
 
@@ -270,14 +269,14 @@ def _update(
     with engine.store.transaction() as tx:
         row = _find_constraint(tx, rule_id)
         limits = _check_limits(validate(Constraint, {**json.loads(row.rule), **changes}))
-        changed = update(rules).values(
+        statement = update(rules).values(
             domain=limits["domain"],
             status=status or row.status,
             version=row.version + 1,
             updated_at=engine.clock(),
             rule=json.dumps(limits),
         )
-        return _store_version(engine, tx, changed.where(rules.c.rule_id == rule_id))
+        return _store_version(engine, tx, statement.where(rules.c.rule_id == rule_id))
 
 
 def _store_version(engine: "Engine", tx: Connection, statement: Insert | Update) -> dict[str, Any]:
@@ -292,7 +291,7 @@ def _store_version(engine: "Engine", tx: Connection, statement: Insert | Update)
 def _find_constraint(tx: Connection, rule_id: str) -> Row[Any]:
     row = tx.execute(select(rules).where(rules.c.rule_id == rule_id)).one_or_none()
     if row is None:
-        raise not_found("constraint", rule_id)
+        raise not_found_error("constraint", rule_id)
     return row
 
 
@@ -304,7 +303,7 @@ def _constraint_view(row: Row[Any]) -> dict[str, Any]:
 # -- the kill switch over the API ------------------------------------------------------------------
 
 
-def kill_switch_status(engine: "Engine") -> dict[str, Any]:
+def get_kill_switches(engine: "Engine") -> dict[str, Any]:
     """Return the kill switches that are on."""
     query = select(switches).where(switches.c.active).order_by(switches.c.id)
     with engine.store.transaction() as tx:
@@ -322,14 +321,14 @@ def activate_kill_switch(engine: "Engine", body: KillSwitchActivation) -> dict[s
 def deactivate_kill_switch(engine: "Engine", switch_id: str) -> dict[str, Any]:
     """Allow again what a kill switch blocked."""
     ended_at = func.coalesce(switches.c.ended_at, engine.clock())
-    ended = update(switches).where(switches.c.switch_id == switch_id)
-    return _change_switch(engine, switch_id, ended.values(active=False, ended_at=ended_at))
+    statement = update(switches).where(switches.c.switch_id == switch_id)
+    return _change_switch(engine, switch_id, statement.values(active=False, ended_at=ended_at))
 
 
 def _change_switch(engine: "Engine", switch_id: str, statement: Insert | Update) -> dict[str, Any]:
     with engine.store.transaction() as tx:
         row = tx.execute(statement.returning(switches)).one_or_none()
         if row is None:
-            raise not_found("kill switch", switch_id)
+            raise not_found_error("kill switch", switch_id)
         engine.sequences.next_value(tx, _SEQUENCE)
     return KillSwitchResponse.from_row(row)

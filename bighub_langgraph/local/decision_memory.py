@@ -21,6 +21,7 @@ from bighub_langgraph.local.schemas.wire_format import (
     format_timestamp,
     validate,
 )
+from bighub_langgraph.local.settings import HOUR
 from bighub_langgraph.local.tables import memory
 
 # status: the name of its rate, and what to do when the rate is high
@@ -35,7 +36,7 @@ def ingest(engine: Engine, body: MemoryBatch) -> dict[str, Any]:
     """Store the events of a round of tool calls. A known event counts once."""
     events = [validate(MemoryEvent, event) for event in body.events]
     origin = {"model": body.model, "trace_id": body.trace_id}
-    stored = 0
+    new_count = 0
     with engine.store.transaction() as tx:
         for event, raw in zip(events, body.events, strict=True):
             event_id = event.event_id or engine.new_id()
@@ -49,8 +50,8 @@ def ingest(engine: Engine, body: MemoryBatch) -> dict[str, Any]:
                 "domain": body.domain,
                 "event": canonical_json({**raw, **origin}),
             }
-            stored += engine.store.insert_row(tx, memory, event_id, row)
-    return {"accepted": len(events), "total_stored": stored, "source": body.source}
+            new_count += engine.store.insert_row(tx, memory, event_id, row)
+    return {"accepted": len(events), "total_stored": new_count, "source": body.source}
 
 
 def summarize(
@@ -117,7 +118,7 @@ def _choose_filters(**values: object) -> dict[str, str]:
 
 
 def _within(engine: Engine, hours: int, filters: Mapping[str, str]) -> list[ColumnElement[bool]]:
-    since = engine.clock() - hours * 3_600.0
+    since = engine.clock() - hours * HOUR
     return [memory.c.at >= since, *(memory.c[name] == value for name, value in filters.items())]
 
 

@@ -113,8 +113,8 @@ class Store(Database):
             if replace is None:
                 insert = insert.on_conflict_do_nothing()
             else:
-                changed = {name: insert.excluded[name] for name in columns if name != replace}
-                insert = insert.on_conflict_do_update(index_elements=[replace], set_=changed)
+                new_values = {name: insert.excluded[name] for name in columns if name != replace}
+                insert = insert.on_conflict_do_update(index_elements=[replace], set_=new_values)
             if returning is not None:
                 insert = insert.returning(table.c[returning])
             self._inserts[table.name] = Prepared(insert, columns=columns)

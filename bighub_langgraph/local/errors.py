@@ -26,7 +26,7 @@ class ApiError(Exception):
         super().__init__(f"{status}: {detail}")
 
 
-def not_found(kind: str, name: str) -> ApiError:
+def not_found_error(kind: str, name: str) -> ApiError:
     """Return the error for an id that does not exist."""
     return ApiError(404, f"there is no {kind} {name!r}")
 

@@ -42,8 +42,8 @@ def evaluate_batch(
     engine: Engine, body: EvaluateBatchRequest, caller: Caller = IN_PROCESS
 ) -> list[dict[str, Any]]:
     """Decide about several actions in order; one invalid action refuses them all."""
-    shared = {"actor": body.actor, "domain": body.domain}
-    proposals = [validate(EvaluateRequest, {**shared, **action}) for action in body.actions]
+    defaults = {"actor": body.actor, "domain": body.domain}
+    proposals = [validate(EvaluateRequest, {**defaults, **action}) for action in body.actions]
     with engine.store.transaction() as tx:
         engine.sequences.lock(tx)
         return [_decide(engine, tx, proposal, None, caller) for proposal in proposals]
@@ -62,14 +62,13 @@ def _decide(
 ) -> dict[str, Any]:
     at = engine.clock()
     context = proposal.merged_context
-    facts = extract_facts(context)
     action = Action(
         domain=proposal.domain or DEFAULT_DOMAIN,
         name=proposal.action,
         actor=proposal.actor,
         target=proposal.target,
         value=proposal.value,
-        facts=facts,
+        facts=extract_facts(context),
     )
     # What a key stands for: the session, the time and the like may be others in a repeat.
     about = [action.domain, action.name, action.actor, action.target, action.value]
@@ -98,8 +97,8 @@ def _decide(
         recommendation=content.recommendation,
         auto_executed=auto_executed,
         parts=content.parts,
-        seen=[facts, tuple(action.history), *content.novelty_kinds],
-        reply=content.to_stored(),
+        seen=[action.facts, tuple(action.history), *content.novelty_kinds],
+        reply=content.to_stored_fields(),
         approval="pending" if answer["requires_approval"] and not auto_executed else "",
         key_id=caller.key_id,
     )
@@ -148,7 +147,7 @@ def _assess(
         novelties=tuple(novelty.reason for novelty in assessment.novelties),
         needs_label_delay=action.value is not None and assessment.label_delay is None,
         novelty_kinds=tuple({novelty.kind: 0 for novelty in assessment.novelties if novelty.kind}),
-        drifting=assessment.drifting,
+        is_drifting=assessment.drifting,
         smaller_value=assessment.smaller_value,
         objective=context.get("objective"),
         trajectory_id=context.get("trajectory_id") or context.get("session_id"),

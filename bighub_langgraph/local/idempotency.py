@@ -10,6 +10,7 @@ from sqlalchemy import delete, select, update
 from bighub_langgraph.local.engine import Engine
 from bighub_langgraph.local.errors import ApiError, invalid_field
 from bighub_langgraph.local.schemas.wire_format import AgeInHours, PositiveLimit
+from bighub_langgraph.local.settings import HOUR
 from bighub_langgraph.local.tables import answers
 
 _MAX_KEY_LENGTH = 255
@@ -36,13 +37,13 @@ def run_once(engine: Engine, key: str, request: object, change: Callable[[], Any
             response = change()
             tx.execute(update(answers).where(has_key).values(answer=json.dumps(response)))
             return response
-        stored = tx.execute(select(answers).where(has_key)).one()
-    if stored.digest != digest:
+        stored_row = tx.execute(select(answers).where(has_key)).one()
+    if stored_row.digest != digest:
         raise key_mismatch()
-    return json.loads(stored.answer)
+    return json.loads(stored_row.answer)
 
 
-def purge_responses(
+def purge(
     engine: Engine,
     *,
     only_expired: bool = True,
@@ -52,10 +53,10 @@ def purge_responses(
     """Delete stored responses, the oldest first."""
     oldest = select(answers.c.idempotency_key).order_by(answers.c.at).limit(limit)
     if only_expired:
-        oldest = oldest.where(answers.c.at < engine.clock() - older_than_hours * 3_600.0)
+        oldest = oldest.where(answers.c.at < engine.clock() - older_than_hours * HOUR)
     with engine.store.transaction() as tx:
-        deleted = tx.execute(delete(answers).where(answers.c.idempotency_key.in_(oldest)))
-    return {"purged": deleted.rowcount}
+        result = tx.execute(delete(answers).where(answers.c.idempotency_key.in_(oldest)))
+    return {"purged": result.rowcount}
 
 
 def check_key(key: str) -> None:

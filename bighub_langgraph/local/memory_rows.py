@@ -28,7 +28,7 @@ class MemoryRows:
         self._write_row = write_row
         self._tables: dict[Table | str, dict[Hashable, Any]] = {}
         self._pending: dict[Key, Any] = {}
-        self._written: dict[Key, Any] = {}  # in this transaction
+        self._written_rows: dict[Key, Any] = {}  # in this transaction
         self._undo: list[tuple[Key, Any]] = []
 
     def find(self, table: Table | str, key: Hashable) -> Any:
@@ -57,7 +57,7 @@ class MemoryRows:
         if self._pending:
             for (table, key), row in self._pending.items():
                 self._write_row(connection, table, row)
-                self._written[table, key] = row
+                self._written_rows[table, key] = row
             self._pending = {}
 
     def mark(self) -> int:
@@ -66,7 +66,7 @@ class MemoryRows:
 
     def undo(self, mark: int) -> None:
         """Undo what was put since a mark. What was written meanwhile is written again later."""
-        self._pending, self._written = {**self._written, **self._pending}, {}
+        self._pending, self._written_rows = {**self._written_rows, **self._pending}, {}
         while len(self._undo) > mark:
             (table, key), row = self._undo[-1]
             self._tables[table][key] = row
@@ -81,10 +81,10 @@ class MemoryRows:
     def commit(self) -> None:
         """Keep what was put, and only the keys of what was written."""
         self._undo = []
-        if self._written:
-            for table, key in self._written.keys() - self._pending.keys():
+        if self._written_rows:
+            for table, key in self._written_rows.keys() - self._pending.keys():
                 self._tables[table][key] = _IN_DATABASE
-            self._written = {}
+            self._written_rows = {}
             for rows in self._tables.values():
                 for key in list(islice(rows, max(0, len(rows) - MAX_KEYS))):
                     if rows[key] is _IN_DATABASE:

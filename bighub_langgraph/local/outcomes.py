@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select
 
 from bighub_langgraph.local.engine import Engine
-from bighub_langgraph.local.errors import ApiError, invalid_field, not_found
+from bighub_langgraph.local.errors import ApiError, invalid_field, not_found_error
 from bighub_langgraph.local.repository import DecisionRow, LabelRow
 from bighub_langgraph.local.response import load_response
 from bighub_langgraph.local.schemas.requests import (
@@ -25,6 +25,7 @@ from bighub_langgraph.local.schemas.wire_format import (
     validate,
 )
 from bighub_langgraph.local.scoring.features import Label
+from bighub_langgraph.local.settings import HOUR
 from bighub_langgraph.local.tables import decisions, evidence, outcomes
 
 
@@ -60,9 +61,9 @@ def get_outcome(engine: Engine, request_id: str) -> dict[str, Any]:
         decision = find_decision(engine, tx, request_id)
         reports = _list_reports(tx, decision)
     if not reports:
-        raise not_found("outcome", request_id)
-    counted = (decision.outcome_at, decision.outcome)
-    return next(view for at, view in reversed(reports) if (at, view["status"]) == counted)
+        raise not_found_error("outcome", request_id)
+    last_report = (decision.outcome_at, decision.outcome)
+    return next(view for at, view in reversed(reports) if (at, view["status"]) == last_report)
 
 
 def get_timeline(engine: Engine, request_id: str) -> dict[str, Any]:
@@ -96,7 +97,7 @@ def list_pending(
     engine: Engine, *, min_age_hours: AgeInHours = 0, limit: Limit = 50
 ) -> dict[str, Any]:
     """Return decisions without a reported outcome, oldest first."""
-    before = engine.clock() - min_age_hours * 3_600.0
+    before = engine.clock() - min_age_hours * HOUR
     pending = (decisions.c.outcome.is_(None), decisions.c.at <= before)
     with engine.store.transaction() as tx:
         total = tx.execute(select(func.count()).select_from(decisions).where(*pending)).scalar_one()
@@ -124,7 +125,7 @@ def list_statuses(_engine: Engine) -> dict[str, Any]:
     }
 
 
-def verify_validation(engine: Engine, request_id: str) -> dict[str, Any]:
+def verify(engine: Engine, request_id: str) -> dict[str, Any]:
     """Return whether a decision exists, with hashes of its request and of its stored reply."""
     with engine.store.transaction() as tx:
         decision = find_decision(engine, tx, request_id)
@@ -159,7 +160,7 @@ def find_decision(engine: Engine, tx: Connection, name: str) -> DecisionRow:
     """Return a decision by the id of its request, validation or case; it is locked."""
     decision = engine.decisions.find(tx, request_id_of(name))
     if decision is None:
-        raise not_found("decision", name)
+        raise not_found_error("decision", name)
     return decision
 
 
@@ -232,7 +233,7 @@ def _update_decision(
         changes["followed"] = outcome.recommendation_followed
     label = None
     if is_accepted:
-        meaning = _meaning_of(outcome)
+        meaning = _find_meaning(outcome)
         changes |= {"outcome": outcome.status, "severity": meaning.severity, "outcome_at": at}
         before = None if decision.label is None else Label(decision.label)
         if meaning.bad is not None:
@@ -248,7 +249,7 @@ def _update_decision(
     return engine.decisions.update(tx, decision, label=label, at=at, **changes)
 
 
-def _meaning_of(outcome: OutcomeReport) -> OutcomeMeaning:
+def _find_meaning(outcome: OutcomeReport) -> OutcomeMeaning:
     meaning, rollback = TAXONOMY[outcome.status], TAXONOMY["ROLLBACK"]
     # A success that had to be rolled back is none.
     is_worse = outcome.rollback_performed and rollback.severity > meaning.severity
@@ -269,7 +270,7 @@ def _list_reports(tx: Connection, decision: DecisionRow) -> list[tuple[float, di
 def _outcome_view(
     decision: DecisionRow, outcome: OutcomeReport, at: float | None = None
 ) -> dict[str, Any]:
-    meaning = _meaning_of(outcome)
+    meaning = _find_meaning(outcome)
     bad, risk = meaning.bad, decision.risk
     return {
         "request_id": decision.request_id,

@@ -15,7 +15,7 @@ _LOW, _HIGH = 0.1, 0.3
 
 def query_precedents(engine: Engine, body: PrecedentQuery) -> dict[str, Any]:
     """Return the calls most similar to an action, the most similar first."""
-    matches = _find_similar(engine, _described_action(body), body.min_similarity)
+    matches = _find_similar(engine, _to_action(body), body.min_similarity)
     if body.require_outcome:
         matches = [precedent for precedent in matches if precedent.label.outcome]
     return _view(matches, body.max_results)
@@ -23,7 +23,7 @@ def query_precedents(engine: Engine, body: PrecedentQuery) -> dict[str, Any]:
 
 def get_signals(engine: Engine, body: PrecedentQuery) -> dict[str, Any]:
     """Return a summary of the calls most similar to an action."""
-    return _summarize(_find_similar(engine, _described_action(body), body.min_similarity))
+    return _summarize(_find_similar(engine, _to_action(body), body.min_similarity))
 
 
 def find_for_case(engine: Engine, body: CasePrecedentQuery) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def get_stats(engine: Engine) -> dict[str, Any]:
         return {"total_precedents": sum(len(action.precedents.calls) for action in actions)}
 
 
-def _described_action(request: PrecedentQuery) -> Action:
+def _to_action(request: PrecedentQuery) -> Action:
     facts = extract_facts({"arguments": request.axes})
     return Action(request.domain, request.action, request.actor_type, facts=facts)
 
@@ -58,8 +58,8 @@ def _find_similar(engine: Engine, action: Action, min_similarity: float) -> list
 
 
 def _view(precedents: list[Precedent], limit: int) -> dict[str, Any]:
-    shown = [show_precedent(precedent) for precedent in precedents[:limit]]
-    return {"precedents": shown, **_summarize(precedents)}
+    views = [show_precedent(precedent) for precedent in precedents[:limit]]
+    return {"precedents": views, **_summarize(precedents)}
 
 
 def _summarize(precedents: list[Precedent]) -> dict[str, Any]:

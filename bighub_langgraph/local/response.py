@@ -48,7 +48,7 @@ class EvaluationResult(NamedTuple):
     bad: int
     precedents: list[Precedent]
     novelties: tuple[str, ...]
-    drifting: bool
+    is_drifting: bool
     smaller_value: float | None
     objective: Any
     trajectory_id: Any
@@ -56,7 +56,7 @@ class EvaluationResult(NamedTuple):
     novelty_kinds: tuple[str, ...] = ()
     needs_label_delay: bool = False
 
-    def to_stored(self) -> tuple[Any, ...]:
+    def to_stored_fields(self) -> tuple[Any, ...]:
         """Return what has no column of its own, apart from what the caller may change."""
         return self._replace(objective=deepcopy(self.objective))[_FIRST_STORED:]
 
@@ -147,7 +147,7 @@ def _build_decision_intelligence(
         "rule_basis": result.blocked_by,
         "precedents": [show_precedent(precedent) for precedent in result.precedents],
         "evidence_count": result.evidence,
-        "drift": result.drifting,
+        "drift": result.is_drifting,
         "model_parts": {name: round(part, 6) for name, part in result.parts.items()},
     }
 
@@ -186,7 +186,7 @@ def _build_decision_packet(
 
 def _build_warnings(result: EvaluationResult) -> list[str]:
     warnings = [*result.novelties]
-    if result.drifting:
+    if result.is_drifting:
         warnings.append("outcomes have become worse lately")
     if result.needs_label_delay:
         warnings.append("label_delay is not set: losses that are reported late are not foreseen")

@@ -83,7 +83,7 @@ def handle_request(engine: Engine, method: str, path: str, **request: Any) -> An
     for route in ROUTES:
         if route.method == method and (match := route.pattern.fullmatch(path)):
             return call_route(engine, route, match.groups(), **request)
-    raise not_offered(method, path)
+    raise not_offered_error(method, path)
 
 
 def call_route(
@@ -123,7 +123,7 @@ def call_route(
         raise store_unavailable(f"{route.method} {route.path}", error) from error
 
 
-def not_offered(method: str, path: str) -> ApiError:
+def not_offered_error(method: str, path: str) -> ApiError:
     """Return the error for an endpoint that the engine does not have."""
     if not path.isprintable():
         return invalid_field("path", "must be printable")
@@ -138,10 +138,7 @@ ROUTES = (
     _post("/actions/evaluate/batch", DECIDE, evaluation.evaluate_batch, list[EvaluationResponse]),
     _get("/actions/status", READ, outcomes.get_status, StatusResponse),
     _get(
-        "/actions/validations/{validation_id}/verify",
-        READ,
-        outcomes.verify_validation,
-        figures.Verification,
+        "/actions/validations/{validation_id}/verify", READ, outcomes.verify, figures.Verification
     ),
     _post("/actions/memory/ingest", DECIDE, decision_memory.ingest, figures.MemoryIngested),
     _get("/actions/memory/context", READ, decision_memory.summarize, figures.MemoryContext),
@@ -162,13 +159,13 @@ ROUTES = (
     _get(
         "/outcomes/analytics/recommendation-quality",
         READ,
-        analytics.recommendation_quality,
+        analytics.compare_advice,
         figures.RecommendationQuality,
     ),
     _get(
         "/outcomes/analytics/partner-view/{domain}",
         READ,
-        analytics.partner_view,
+        analytics.get_partner_view,
         figures.PartnerView,
     ),
     _get("/outcomes/by-validation/{request_id}", READ, outcomes.get_outcome, OutcomeResponse),
@@ -181,19 +178,9 @@ ROUTES = (
     _post("/precedents/signals", READ, precedent_queries.get_signals, figures.PrecedentSignals),
     _get("/precedents/stats", READ, precedent_queries.get_stats, figures.PrecedentCount),
     _get("/calibration/report", READ, calibration.get_report, figures.CalibrationReport),
-    _get(
-        "/calibration/reliability",
-        READ,
-        calibration.get_reliability_curve,
-        figures.ReliabilityCurve,
-    ),
+    _get("/calibration/reliability", READ, calibration.get_curve, figures.ReliabilityCurve),
     _get("/calibration/drift", READ, calibration.get_drift, figures.Drift),
-    _get(
-        "/calibration/quality-history",
-        READ,
-        calibration.get_quality_history,
-        figures.QualityHistory,
-    ),
+    _get("/calibration/quality-history", READ, calibration.get_history, figures.QualityHistory),
     _post("/calibration/observe", READ, calibration.compare_prediction, figures.Comparison),
     _get("/calibration/breakdown", READ, calibration.get_breakdown, figures.Breakdown),
     _get("/calibration/feedback", READ, calibration.get_feedback, figures.Feedback),
@@ -205,7 +192,7 @@ ROUTES = (
     _post("/cases/{case_id}/outcome", DECIDE, cases.report_case_outcome, OutcomeResponse),
     _get("/events", READ, analytics.list_events, EventListResponse),
     _get("/events/stats", READ, analytics.count_events, figures.EventCounts),
-    _get("/kill-switch/status", READ, constraints.kill_switch_status, KillSwitchStatusResponse),
+    _get("/kill-switch/status", READ, constraints.get_kill_switches, KillSwitchStatusResponse),
     _post("/kill-switch/activate", CONTROL, constraints.activate_kill_switch, KillSwitchResponse),
     _post(
         "/kill-switch/deactivate/{switch_id}",
@@ -230,16 +217,6 @@ ROUTES = (
     ),
     _post("/rules/{rule_id}/pause", CONTROL, constraints.pause, ConstraintResponse),
     _post("/rules/{rule_id}/resume", CONTROL, constraints.resume, ConstraintResponse),
-    _post(
-        "/rules/admin/idempotency/purge",
-        CONTROL,
-        idempotency.purge_responses,
-        figures.ResponsesPurged,
-    ),
-    _get(
-        "/rules/{rule_id}/versions",
-        READ,
-        constraints.list_versions,
-        figures.ConstraintVersions,
-    ),
+    _post("/rules/admin/idempotency/purge", CONTROL, idempotency.purge, figures.ResponsesPurged),
+    _get("/rules/{rule_id}/versions", READ, constraints.list_versions, figures.ConstraintVersions),
 )

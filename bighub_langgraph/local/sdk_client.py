@@ -131,15 +131,15 @@ class AsyncLocalTransport:
     """The transport of the SDK's async client. It uses a thread for what may wait for a disk."""
 
     def __init__(self, engine: Engine) -> None:
-        self.blocking = LocalTransport(engine)
+        self.sync_transport = LocalTransport(engine)
 
     async def request(self, **request: Any) -> Any:
         """Answer one request; see `LocalTransport.request`."""
-        return await self.run(partial(self.blocking.request, **request))
+        return await self.run(partial(self.sync_transport.request, **request))
 
     async def run(self, request: Callable[[], Any]) -> Any:
         """Return what a request returns."""
-        if self.blocking.engine.store.in_memory and not detects_blocking_calls():
+        if self.sync_transport.engine.store.in_memory and not detects_blocking_calls():
             return request()
         return await asyncio.to_thread(request)
 
@@ -174,11 +174,11 @@ class AsyncLocalDecisions(AsyncDecisionsAPI):
     def __init__(self, transport: AsyncLocalTransport, **resources: Any) -> None:
         super().__init__(transport, **resources)
         self._run = transport.run
-        self._blocking = LocalDecisions(transport.blocking)
+        self._sync_decisions = LocalDecisions(transport.sync_transport)
 
     async def evaluate_together(self, calls: Sequence[Mapping[str, Any]]) -> list[Any]:
         """Evaluate calls with one commit; see `LocalDecisions.evaluate_together`."""
-        results: list[Any] = await self._run(partial(self._blocking.evaluate_together, calls))
+        results: list[Any] = await self._run(partial(self._sync_decisions.evaluate_together, calls))
         return results
 
 

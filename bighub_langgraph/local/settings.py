@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from bighub_langgraph.core.models import Mode
 
-DAY = 86_400.0
+HOUR, DAY = 3_600.0, 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

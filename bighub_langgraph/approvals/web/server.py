@@ -8,7 +8,7 @@ from bighub_langgraph.approvals.web.pages import create_app
 from bighub_langgraph.approvals.web.visitors import Visitors, parse_networks
 from bighub_langgraph.core.errors import ConfigurationError
 from bighub_langgraph.local.server import ServerLimits, is_loopback
-from bighub_langgraph.local.server.connections import limited_protocol
+from bighub_langgraph.local.server.connections import create_limited_protocol
 
 
 def serve(
@@ -52,7 +52,7 @@ def serve(
     app = create_app(ApprovalInbox(accounts.journal), accounts, visitors)
     uvicorn.run(
         app,
-        http=limited_protocol(ServerLimits()),
+        http=create_limited_protocol(ServerLimits()),
         host=host,
         port=port,
         proxy_headers=bool(forwarded_allow_ips),

@@ -4,8 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from bighub_langgraph.cli.demo.summary import Summary, accumulate_costs
-from bighub_langgraph.cli.demo.support_desk import DemoCall, SimulatedPerson
+from bighub_langgraph.cli.demo.summary import Summary
 
 _WIDTH, _HEIGHT, _TOP, _BOTTOM = 800, 300, 50, 260
 _BARS, _LINES = (40, 330), (410, 640)  # from left to right
@@ -14,16 +13,13 @@ _LABEL_GAP = 14
 _STYLE = 'font-family="sans-serif" font-size="12" role="img"'
 
 
-def write_chart(
-    file: Path, calls: Sequence[DemoCall], person: SimulatedPerson, summary: Summary
-) -> None:
+def write_chart(file: Path, summary: Summary) -> None:
     """Write the picture of a run.
 
     Raises:
         OSError: The file cannot be written.
     """
-    evaluated = [call for call in calls if call.verdict is not None]
-    costs = dict(zip(_COLORS, accumulate_costs(evaluated, person), strict=True))
+    costs = dict(zip(_COLORS, summary.cost_series.values(), strict=True))
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" {_STYLE}>',
         "<title>A support desk's month: approvals asked by week, and costs</title>",
@@ -51,7 +47,7 @@ def _draw_bars(rates: Sequence[float]) -> Iterator[str]:
         yield _text(middle, _BOTTOM + 16, f"week {number + 1}", anchor="middle")
 
 
-def _draw_lines(costs: dict[str, list[float]]) -> Iterator[str]:
+def _draw_lines(costs: dict[str, Sequence[float]]) -> Iterator[str]:
     start, end = _LINES
     yield _text(start, _TOP - 25, "Cost of people's time and bad calls, added up", weight="bold")
     yield _axis(start, end)

@@ -26,16 +26,16 @@ def respond(messages: Sequence[BaseMessage]) -> AIMessage:
     start = max(n for n, message in enumerate(messages) if isinstance(message, HumanMessage))
     turn = sum(isinstance(message, AIMessage) for message in messages[start:])
     results = [message for message in messages[start:] if isinstance(message, ToolMessage)]
-    failed = [str(result.name) for result in results if result.status == "error"]
-    planned = plan_calls(str(messages[start].text), turn, [_parse(result) for result in results])
+    failed_tools = [str(result.name) for result in results if result.status == "error"]
+    plan = plan_calls(str(messages[start].text), turn, [_parse(result) for result in results])
     tool_calls = [
         ToolCall(name=name, args=arguments, id=f"call_{turn}_{n}", type="tool_call")
-        for n, (name, arguments) in enumerate(planned)
+        for n, (name, arguments) in enumerate(plan)
     ]
     if tool_calls:
         return AIMessage("", tool_calls=tool_calls)
-    if failed:
-        names = ", ".join(failed)
+    if failed_tools:
+        names = ", ".join(failed_tools)
         return AIMessage(f"I could not do all of it ({names}); a colleague will write to you.")
     return AIMessage("Done. Is there anything else?" if results else "How can I help?")
 
@@ -68,8 +68,8 @@ def _plan_actions(
         arguments: dict[str, Any] = {"order_id": order}
         if keyword == "refund":
             amount = float(_search(r"refund (\d+\.\d\d)", request) or 0)
-            remaining = details[order]["paid"] - details[order]["refunded"]
-            arguments["amount"] = amount or remaining
+            rest = details[order]["paid"] - details[order]["refunded"]
+            arguments["amount"] = amount or rest
             arguments["reason"] = "broken" if "broken" in request else "never arrived"
         elif keyword == "voucher":
             arguments["amount"] = VOUCHER

@@ -1,14 +1,14 @@
 """What a run of the demo comes to: approvals by week, bad calls, and costs. All is counted."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from typing import Any
 
 from bighub_langgraph.cli.demo.support_desk import DemoCall, SimulatedPerson
 from bighub_langgraph.cli.demo.world import DAY
 from bighub_langgraph.core.models import Verdict
-from bighub_langgraph.local.settings import DomainSettings
 
 WEEK = 7 * DAY
 REVIEW_COST = 4.0  # of a person's time, for an approval, or to do by hand what was held up
@@ -54,6 +54,7 @@ class Summary:
     Attributes:
         recommendations: How many calls had each of the four recommendations.
         statuses: How many calls had each of the four statuses, at some time.
+        cost_series: The costs up to each call, by the fields of `Costs`.
     """
 
     requests: int
@@ -62,7 +63,12 @@ class Summary:
     bad: int
     recommendations: Mapping[str, int]
     statuses: Mapping[str, int]
-    costs: Costs
+    cost_series: Mapping[str, Sequence[float]]
+
+    @property
+    def costs(self) -> Costs:
+        """The costs of all calls."""
+        return Costs(**{name: each[-1] if each else 0.0 for name, each in self.cost_series.items()})
 
     def to_json(self) -> dict[str, Any]:
         """Return the summary as JSON-compatible values."""
@@ -84,20 +90,20 @@ class Summary:
 
 def summarize(calls: Sequence[DemoCall], person: SimulatedPerson, requests: int) -> Summary:
     """Summarize the evaluated calls of a run."""
-    evaluated = [call for call in calls if call.verdict is not None]
+    evaluated_calls = [call for call in calls if call.verdict is not None]
     weeks: dict[int, list[DemoCall]] = {}
-    for call in evaluated:
+    for call in evaluated_calls:
         weeks.setdefault(int(call.request.at // WEEK), []).append(call)
-    recommendations = Counter(call.recommendation for call in evaluated)
-    statuses = Counter(status for call in evaluated for status in set(call.statuses))
+    recommendations = Counter(call.recommendation for call in evaluated_calls)
+    statuses = Counter(status for call in evaluated_calls for status in set(call.statuses))
     return Summary(
         requests=requests,
         weeks=[_summarize_week(weeks.get(week, [])) for week in range(max(weeks, default=-1) + 1)],
-        total=_summarize_week(evaluated),
-        bad=sum(call.is_bad for call in evaluated),
+        total=_summarize_week(evaluated_calls),
+        bad=sum(call.is_bad for call in evaluated_calls),
         recommendations={name: recommendations[name] for name in RECOMMENDATIONS},
         statuses={name: statuses[name] for name in STATUSES},
-        costs=_compare_costs(evaluated, person),
+        cost_series=_accumulate_costs(evaluated_calls, person),
     )
 
 
@@ -112,51 +118,21 @@ def _summarize_week(calls: Sequence[DemoCall]) -> WeekSummary:
     )
 
 
-def _compare_costs(calls: Sequence[DemoCall], person: SimulatedPerson) -> Costs:
-    return (
-        Costs(*(cost[-1] for cost in accumulate_costs(calls, person))) if calls else Costs(0, 0, 0)
-    )
-
-
-def accumulate_costs(
-    calls: Sequence[DemoCall], person: SimulatedPerson
-) -> tuple[list[float], list[float], list[float]]:
-    """Return the costs up to each evaluated call: with the guard, asking always, asking never."""
-
-    def with_guard(call: DemoCall) -> float:
-        return _cost(call, is_asked=call.verdict is Verdict.REVIEW, runs=call.status != "blocked")
-
-    def asking_always(call: DemoCall) -> float:
-        return _cost(call, is_asked=True, runs=person.approves(call.request))
-
-    def asking_never(call: DemoCall) -> float:
-        return _cost(call, is_asked=False, runs=True)
-
-    guard, always, never = (
-        _accumulate(calls, cost) for cost in (with_guard, asking_always, asking_never)
-    )
-    return guard, always, never
+def _accumulate_costs(calls: Sequence[DemoCall], person: SimulatedPerson) -> dict[str, list[float]]:
+    costs = {
+        "guard": [
+            _cost(call, is_asked=call.verdict is Verdict.REVIEW, runs=call.status != "blocked")
+            for call in calls
+        ],
+        "ask_always": [
+            _cost(call, is_asked=True, runs=person.approves(call.request)) for call in calls
+        ],
+        "ask_never": [_cost(call, is_asked=False, runs=True) for call in calls],
+    }
+    return {name: list(accumulate(each)) for name, each in costs.items()}
 
 
 def _cost(call: DemoCall, *, is_asked: bool, runs: bool) -> float:
     """The cost of a call: of a person who is asked, and of a bad call run or a good one held up."""
     held_up = 0.0 if call.is_bad else REVIEW_COST
     return REVIEW_COST * is_asked + (call.loss if runs else held_up)
-
-
-def _accumulate(calls: Sequence[DemoCall], cost: Callable[[DemoCall], float]) -> list[float]:
-    total, totals = 0.0, []
-    for call in calls:
-        total += cost(call)
-        totals.append(total)
-    return totals
-
-
-def describe_limit(summary: Summary, limit: DomainSettings) -> str:
-    """Describe the bad calls executed without approval against the risk limit."""
-    total = summary.total
-    share = f" ({total.bad_automatic / total.automatic:.1%})" if total.automatic else ""
-    counts = f"{total.bad_automatic} of {total.automatic}{share}"
-    if limit.max_bad_rate is None:
-        return f"{counts}; no limit is set"
-    return f"{counts}; the limit is {limit.max_bad_rate:.0%} at {limit.confidence_level:.0%}"

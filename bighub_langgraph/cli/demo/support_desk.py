@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import chain
+from time import sleep
 from typing import Any
 
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
@@ -13,7 +14,9 @@ from rich.console import Console
 
 from bighub_langgraph.cli.console import print_line
 from bighub_langgraph.cli.demo.world import LateOutcome, Request
-from bighub_langgraph.core.models import Verdict
+from bighub_langgraph.core.approval_answers import RECORDED
+from bighub_langgraph.core.models import State, Verdict
+from bighub_langgraph.core.ports import JournalPort
 
 Agent = CompiledStateGraph[Any, Any, Any, Any]
 # Whether a call is approved, by its request and its action request.
@@ -21,7 +24,9 @@ Approver = Callable[[Request, Mapping[str, Any]], bool]
 # Returns what the agent is resumed with, from the action requests of an interrupt.
 Responder = Callable[[Request, Sequence[Mapping[str, Any]]], Mapping[str, Any]]
 
-ASKED_IN_TERMINAL = 3
+QUESTIONS_IN_TERMINAL = 3
+# How often it is looked whether a person has answered on the page, in seconds.
+POLL = 0.2
 
 
 @dataclass(slots=True)
@@ -30,7 +35,7 @@ class DemoCall:
 
     Attributes:
         verdict: What the guard did; None if the call was not evaluated.
-        approved: The person's answer, if there was a review.
+        is_approved: The person's answer, if there was a review.
         statuses: BIGHUB's statuses of the call so far, in order.
         stake: The money it is about.
     """
@@ -44,7 +49,7 @@ class DemoCall:
     confidence: str = ""
     risk: float | None = None
     request_id: str | None = None
-    approved: bool | None = None
+    is_approved: bool | None = None
     statuses: list[str] = field(default_factory=list)
 
     @property
@@ -87,7 +92,7 @@ class DemoCall:
             self.risk = event["risk_score"]
             self.request_id = event["request_id"]
         if "approval" in event:
-            self.approved = event["approval"]["answer"] in {"approve", "edit"}
+            self.is_approved = event["approval"]["answer"] in {"approve", "edit"}
         if event["status"] and event["status"] != self.status:
             self.statuses.append(event["status"])
 
@@ -149,6 +154,20 @@ def decide_each(
     return {"decisions": decisions}
 
 
+def wait_for_answers(
+    journal: JournalPort,
+    interrupt: Callable[[], AbstractContextManager[None]],
+    _request: Request,
+    action_requests: Sequence[Mapping[str, Any]],
+) -> Mapping[str, Any]:
+    """Return what an agent is resumed with, once its calls are answered on the page."""
+    keys = [request["bighub"]["key"] for request in action_requests]
+    with interrupt():
+        while any(record.state is State.AWAITING for record in journal.find(keys).values()):
+            sleep(POLL)
+    return RECORDED
+
+
 @dataclass(slots=True)
 class SimulatedPerson:
     """Approves what will turn out well and rejects fraud and mistakes, mostly.
@@ -196,7 +215,7 @@ class TerminalPerson:
             EOFError: There is no answer.
         """
         name = str(action_request["name"])
-        if self.is_over or name in self.tools or len(self.tools) == ASKED_IN_TERMINAL:
+        if self.is_over or name in self.tools or len(self.tools) == QUESTIONS_IN_TERMINAL:
             return self.rest.approves(request)
         self.tools.add(name)
         with self.pause():
@@ -208,7 +227,7 @@ class TerminalPerson:
         return self.rest.approves(request) if self.is_over else answer == "y"
 
     def _read_answer(self) -> str:
-        number = f"{len(self.tools)} of {ASKED_IN_TERMINAL}"
+        number = f"{len(self.tools)} of {QUESTIONS_IN_TERMINAL}"
         question = f"  question {number}, run it? \\[y]es, \\[n]o, \\[s]top asking: "
         answer = ""
         while answer not in {"y", "n", "s"}:

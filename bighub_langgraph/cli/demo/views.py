@@ -1,9 +1,9 @@
 """What the demo shows: a live view on a terminal, plain lines elsewhere, and a closing panel."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -20,7 +20,6 @@ from bighub_langgraph.cli.demo.summary import (
     STATUSES,
     Summary,
     WeekSummary,
-    describe_limit,
 )
 from bighub_langgraph.cli.demo.support_desk import DemoCall
 from bighub_langgraph.cli.demo.world import DAY
@@ -38,69 +37,51 @@ STYLES = {
 }
 
 
-class View(Protocol):
-    """Shows a run while it goes on."""
+class View:
+    """Shows a run while it goes on; this one shows nothing."""
 
     def update(self, run: DemoRun) -> None:
         """Show the run after one more request."""
-        ...
 
     def pause(self) -> AbstractContextManager[None]:
         """Show nothing meanwhile, as a person is asked at the terminal."""
-        ...
-
-
-class SilentView:
-    """Shows nothing."""
-
-    def update(self, run: DemoRun) -> None:
-        """Show nothing."""
-
-    def pause(self) -> AbstractContextManager[None]:
-        """Nothing is shown anyway."""
         return nullcontext()
 
 
-class LinesView(SilentView):
+class LinesView(View):
     """Prints a line for each day, and for each recommendation and status its first call."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._seen: set[str] = set()
-        self._day, self._shown, self._shown_today = 0, 0, 0
+        self._labels: set[str] = set()
+        self._day, self._day_start, self._call_count = 0, 0, 0
 
     def update(self, run: DemoRun) -> None:
         """Print what is new after a request."""
-        self._end_day(run)
-        for call in run.calls[self._shown :]:
-            new = {call.recommendation, *call.statuses} - self._seen
-            if call.verdict is not None and new:
-                self._seen |= new
-                print_line(self._console, format_call(call))
-        self._shown = len(run.calls)
-        if run.served == len(run.world.requests):
-            self._print_day(run.calls[self._shown_today :], run)
-
-    def _end_day(self, run: DemoRun) -> None:
-        day = int(run.clock.elapsed // DAY)
+        day = int(run.clock.seconds // DAY)
         if day > self._day:
-            self._print_day(run.calls[self._shown_today : self._shown], run)
-            self._day, self._shown_today = day, self._shown
+            self._print_day(run.calls[self._day_start : self._call_count], run)
+            self._day, self._day_start = day, self._call_count
+        for call in run.calls[self._call_count :]:
+            new = {call.recommendation, *call.statuses} - self._labels
+            if call.verdict is not None and new:
+                self._labels |= new
+                print_line(self._console, format_call(call))
+        self._call_count = len(run.calls)
+        if run.served_count == len(run.world.requests):
+            self._print_day(run.calls[self._day_start :], run)
 
     def _print_day(self, calls: list[DemoCall], run: DemoRun) -> None:
-        evaluated = [call for call in calls if call.verdict is not None]
-        reviewed, blocked = (
-            sum(call.verdict is verdict for call in evaluated)
-            for verdict in (Verdict.REVIEW, Verdict.BLOCK)
-        )
+        counts = Counter(call.verdict for call in calls if call.verdict is not None)
         line = (
-            f"day {self._day + 1:>2}: {len(evaluated):>2} calls, {reviewed:>2} approvals asked, "
-            f"{blocked:>2} blocked; at risk {run.at_risk:>7.2f}, lost {run.losses:>7.2f}"
+            f"day {self._day + 1:>2}: {counts.total():>2} calls, "
+            f"{counts[Verdict.REVIEW]:>2} approvals asked, {counts[Verdict.BLOCK]:>2} blocked; "
+            f"at risk {run.at_risk:>7.2f}, lost {run.losses:>7.2f}"
         )
         print_line(self._console, Text(line))
 
 
-class LiveView:
+class LiveView(View):
     """Redraws the run's state and its latest calls on a terminal."""
 
     def __init__(self, live: Live) -> None:
@@ -109,7 +90,7 @@ class LiveView:
 
     def update(self, run: DemoRun) -> None:
         """Redraw, unless that was just done."""
-        is_last = run.served == len(run.world.requests)
+        is_last = run.served_count == len(run.world.requests)
         if is_last or time.monotonic() >= self._next:
             self._next = time.monotonic() + REFRESH
             self._live.update(draw(run), refresh=True)
@@ -128,7 +109,7 @@ class LiveView:
 def open_view(console: Console, *, is_silent: bool) -> Iterator[View]:
     """Open the view that fits the console."""
     if is_silent:
-        yield SilentView()
+        yield View()
     elif console.is_terminal and not console.is_dumb_terminal:
         with Live(console=console, auto_refresh=False, transient=True) as live:
             yield LiveView(live)
@@ -138,26 +119,24 @@ def open_view(console: Console, *, is_silent: bool) -> Iterator[View]:
 
 def draw(run: DemoRun) -> RenderableType:
     """Draw the state of a run: how far it is, what was asked, the money, and the latest calls."""
-    evaluated = [call for call in run.calls if call.verdict is not None]
-    approvals = sum(call.verdict is Verdict.REVIEW for call in evaluated)
-    recent = evaluated[-50:]
-    approvals_lately = sum(call.verdict is Verdict.REVIEW for call in recent)
-    automatic = [call for call in evaluated if call.is_automatic]
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="dim")
-    grid.add_column(justify="right", min_width=9)
-    grid.add_column(style="dim")
-    grid.add_column(justify="right", min_width=9)
-    grid.add_row("day", f"{int(run.clock.elapsed // DAY) + 1}", "calls", f"{len(evaluated)}")
-    lately = f"{100 * approvals_lately / len(recent):.0f}" if recent else ""
-    grid.add_row("approvals asked", f"{approvals}", "of the last 50, per hundred", lately)
+    calls = [call for call in run.calls if call.verdict is not None]
+    approvals = [call.verdict is Verdict.REVIEW for call in calls]
+    latest_approvals = approvals[-50:]
+    rate = f"{100 * sum(latest_approvals) / len(latest_approvals):.0f}" if calls else ""
+    automatic = [call for call in calls if call.is_automatic]
     bad = sum(call.is_bad for call in automatic)
+    grid = Table.grid(padding=(0, 2))
+    for _ in range(2):
+        grid.add_column(style="dim")
+        grid.add_column(justify="right", min_width=9)
+    grid.add_row("day", f"{int(run.clock.seconds // DAY) + 1}", "calls", f"{len(calls)}")
+    grid.add_row("approvals asked", f"{sum(approvals)}", "of the last 50, per hundred", rate)
     grid.add_row("without approval", f"{len(automatic)}", "bad ones among them", f"{bad}")
     grid.add_row("money at risk", f"{run.at_risk:.2f}", "lost so far", f"{run.losses:.2f}")
     outer = Table.grid()  # in a table, as a bar alone ends without a line break
-    outer.add_row(ProgressBar(len(run.world.requests), run.served, width=WIDTH - 4))
+    outer.add_row(ProgressBar(len(run.world.requests), run.served_count, width=WIDTH - 4))
     outer.add_row(grid)
-    lines = [format_call(call, WIDTH - 4) for call in evaluated[-RECENT:]]
+    lines = [format_call(call, WIDTH - 4) for call in calls[-RECENT:]]
     content = Group(outer, Text(), *lines)
     return Panel(content, title="a support desk's month", width=WIDTH)
 
@@ -178,7 +157,7 @@ def format_call(call: DemoCall, width: int = WIDTH) -> Text:
         (f"{to_visible(call.recommendation):<20.20} ", STYLES.get(call.recommendation, "")),
         f"{risk:>4} ",
     )
-    answer = {None: "", True: "approved, ", False: "rejected, "}[call.approved]
+    answer = {None: "", True: "approved, ", False: "rejected, "}[call.is_approved]
     line.append(answer + call.status, STYLES.get(call.status, ""))
     line.truncate(width)
     return line
@@ -215,14 +194,19 @@ def format_summary(summary: Summary, limit: DomainSettings) -> RenderableType:
     weeks = [*summary.weeks, summary.total]
     for title, count in _ROWS.items():
         table.add_row(title, *(count(week) for week in weeks))
-    costs = summary.costs
+    total, costs = summary.total, summary.costs
+    share = f" ({total.bad_automatic / total.automatic:.1%})" if total.automatic else ""
+    risk_limit = "no limit is set"
+    if limit.max_bad_rate is not None:
+        risk_limit = f"the limit is {limit.max_bad_rate:.0%} at {limit.confidence_level:.0%}"
     lines = Text.assemble(
-        *_counts("recommendations", RECOMMENDATIONS, summary.recommendations),
-        *_counts("statuses", STATUSES, summary.statuses),
-        f"\nBad calls executed without approval: {describe_limit(summary, limit)}.\n",
+        *_format_counts("recommendations", RECOMMENDATIONS, summary.recommendations),
+        *_format_counts("statuses", STATUSES, summary.statuses),
+        f"\nBad calls executed without approval: {total.bad_automatic} of {total.automatic}{share}",
+        f"; {risk_limit}.\n",
         f"Cost of people's time and bad calls: {costs.guard:.2f}.\n",
-        *_saving("always", costs.ask_always, costs.guard),
-        *_saving("never", costs.ask_never, costs.guard),
+        *_format_saving("always", costs.ask_always, costs.guard),
+        *_format_saving("never", costs.ask_never, costs.guard),
         (f"An approval costs {REVIEW_COST:.2f}, so does a good call that is held up.\n", "dim"),
         ("A fraud or a mistake costs what it lost.", "dim"),
     )
@@ -241,7 +225,7 @@ _ROWS: dict[str, Callable[[WeekSummary], str]] = {
 }
 
 
-def _counts(title: str, names: tuple[str, ...], counts: Mapping[str, int]) -> Iterator[Part]:
+def _format_counts(title: str, names: tuple[str, ...], counts: Mapping[str, int]) -> Iterator[Part]:
     yield (f"{title}\n", "bold")
     for name in names:
         yield (f"  {name} ", STYLES[name])
@@ -249,6 +233,6 @@ def _counts(title: str, names: tuple[str, ...], counts: Mapping[str, int]) -> It
     yield "\n"
 
 
-def _saving(name: str, cost: float, guard: float) -> Iterator[str]:
+def _format_saving(name: str, cost: float, guard: float) -> Iterator[str]:
     word = "saved" if cost >= guard else "more"
     yield f"  asking {name:<6} {cost:>9.2f}   {word} {abs(cost - guard):>9.2f}\n"

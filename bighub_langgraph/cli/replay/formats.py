@@ -221,10 +221,10 @@ def _is_error(result: Mapping[str, Any]) -> bool:
     if text.lower().startswith("error"):
         return True
     try:
-        parsed = json.loads(text)
+        content = json.loads(text)
     except (ValueError, RecursionError):
         return False
-    return isinstance(parsed, dict) and bool(parsed.get("error"))
+    return isinstance(content, dict) and bool(content.get("error"))
 
 
 def _text_of(content: Any) -> str:
@@ -292,10 +292,10 @@ def _decode(text: str, line: int) -> JsonRecord | InvalidEntry:
 
 def _read_elements(text: str) -> Iterator[JsonRecord]:
     """Decode the elements of a list one by one, to get the line each begins on."""
-    line, counted = 1, 0
+    line, line_end = 1, 0
     position = _skip(text, _skip(text, 0) + 1)
     while text[position] != "]":
-        line, counted = line + text.count("\n", counted, position), position
+        line, line_end = line + text.count("\n", line_end, position), position
         value, end = DECODER.raw_decode(text, position)
         yield JsonRecord(line, value)
         position = _skip(text, end, " \t\r\n,")

@@ -11,7 +11,8 @@ from bighub_langgraph.cli.options import (
     JsonOption,
     MaxBadRateOption,
     SettingsOption,
-    open_local_bighub,
+    database_url,
+    exit_on_database_error,
     read_settings,
 )
 from bighub_langgraph.cli.replay.formats import Format, read_steps
@@ -60,7 +61,7 @@ def replay(
     """
     from rich.progress import track
 
-    from bighub_langgraph import BighubGuard, ToolPolicy
+    from bighub_langgraph import BighubGuard, LocalBighub, ToolPolicy
     from bighub_langgraph.cli.replay.report import create_document, format_report
     from bighub_langgraph.cli.replay.shadow import evaluate_steps, find_target, find_value
 
@@ -69,7 +70,8 @@ def replay(
     policy = ToolPolicy(value_from_args=find_value, target_from_args=find_target)
     tools = dict.fromkeys((step.call.tool for step in steps), policy)
     with (
-        open_local_bighub(db, engine_settings) as client,
+        exit_on_database_error(db),
+        LocalBighub(database_url(db), settings=engine_settings) as client,
         BighubGuard(bighub=client, actor=actor, domain=domain, tools=tools, retries=0) as guard,
     ):
         stderr = console.stderr()

@@ -62,16 +62,16 @@ def count_calls(calls: Iterable[ShadowCall], policy: Policy = POLICIES["this eng
     rows = [(policy(call), call.is_bad) for call in calls]
     verdicts = [verdict for verdict, _ in rows]
     labels = [is_bad for _, is_bad in rows]
-    delayed = [is_bad for verdict, is_bad in rows if verdict is not Verdict.EXECUTE]
+    delayed_labels = [is_bad for verdict, is_bad in rows if verdict is not Verdict.EXECUTE]
     return Tally(
         calls=len(rows),
         execute=verdicts.count(Verdict.EXECUTE),
         review=verdicts.count(Verdict.REVIEW),
         block=verdicts.count(Verdict.BLOCK),
         bad=labels.count(True),
-        caught=delayed.count(True),
+        caught=delayed_labels.count(True),
         good=labels.count(False),
-        held_up=delayed.count(False),
+        held_up=delayed_labels.count(False),
         good_blocked=rows.count((Verdict.BLOCK, False)),
     )
 

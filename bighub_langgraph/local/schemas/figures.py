@@ -15,8 +15,8 @@ Counts = dict[str, int]
 
 
 def _model(title: str, /, **fields: Any) -> Any:
-    required: dict[str, Any] = {field: (kind, ...) for field, kind in fields.items()}
-    return create_model(title, **required)
+    definitions: dict[str, Any] = {field: (kind, ...) for field, kind in fields.items()}
+    return create_model(title, **definitions)
 
 
 Verification = _model(

@@ -92,11 +92,11 @@ STATUS_ALIASES = {
 
 
 def _parse_outcome_status(status: str) -> str:
-    normalized = re.sub(r"[\s-]+", "_", status.strip().upper())
-    normalized = STATUS_ALIASES.get(normalized, normalized)
-    if normalized not in TAXONOMY:
+    name = re.sub(r"[\s-]+", "_", status.strip().upper())
+    name = STATUS_ALIASES.get(name, name)
+    if name not in TAXONOMY:
         raise ValueError(f"{status!r} is not an outcome status; see GET /outcomes/taxonomy")
-    return normalized
+    return name
 
 
 OutcomeStatus = Annotated[str, Field(max_length=50), AfterValidator(_parse_outcome_status)]

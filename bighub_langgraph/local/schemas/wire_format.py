@@ -113,8 +113,8 @@ def _check_printable(text: str) -> str:
 def parse_timestamp(text: object) -> float:
     """Return the Unix time of an ISO 8601 text, or raise `ValueError`; without a zone it is UTC."""
     try:
-        parsed = datetime.fromisoformat(str(text))
-        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+        time = datetime.fromisoformat(str(text))
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError) as error:
         raise ValueError(f"{text!r} is not an ISO 8601 timestamp") from error
 
@@ -147,9 +147,9 @@ def to_json_text(tree: object) -> str:
     return to_json(tree).decode()
 
 
-def load_json(stored: Any) -> Any:
+def load_json(value: Any) -> Any:
     """Return the JSON tree that is stored as text, or not as text yet."""
-    return json.loads(stored) if isinstance(stored, str) else stored
+    return json.loads(value) if isinstance(value, str) else value
 
 
 def canonical_json(tree: object) -> str:

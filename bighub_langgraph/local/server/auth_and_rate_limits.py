@@ -43,19 +43,11 @@ class Authenticator:
     revoked key ends at once.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        group_commit: GroupCommit,
-        limits: ServerLimits,
-        *,
-        keys_required: bool | None,
-    ) -> None:
+    def __init__(self, engine: Engine, group_commit: GroupCommit, limits: ServerLimits) -> None:
         self._engine = engine
         self._group_commit = group_commit
         self._rate = RateLimiter(limits.requests_per_minute)
         self._wrong_keys = RateLimiter(limits.wrong_keys_per_minute)
-        self._keys_required = keys_required
         self._cache: dict[str | None, Caller] = {}
 
     async def admit(self, request: Request, scope: str) -> str | None:
@@ -90,8 +82,7 @@ class Authenticator:
             caller = find_caller(tx, digest, self._engine.clock())
             problem = "this API key is unknown, revoked or expired"
         else:
-            required = has_keys(tx) if self._keys_required is None else self._keys_required
-            caller = None if required else ANONYMOUS
+            caller = None if has_keys(tx) else ANONYMOUS
             problem = "this server has keys: send one as X-API-Key or as a bearer token"
         if caller is None:
             if self._cache.pop(digest, None) is ANONYMOUS:
@@ -133,14 +124,14 @@ class RateLimiter:
         self._buckets: dict[str, tuple[float, float]] = {}  # caller: tokens, time
         self._lock = threading.Lock()
 
-    def take(self, caller: str, tokens_taken: int = 1) -> float:
+    def take(self, caller: str, count: int = 1) -> float:
         """Take tokens, and return 0; return the seconds to wait if the bucket is empty."""
         now = self._clock()
         with self._lock:
             tokens, at = self._buckets.pop(caller, (self._capacity, now))
             tokens = min(self._capacity, tokens + max(0.0, now - at) * self._capacity / 60)
             wait = 0.0 if tokens >= 1 else (1 - tokens) * 60 / self._capacity
-            self._buckets[caller] = (tokens if wait else tokens - tokens_taken, now)
+            self._buckets[caller] = (tokens if wait else tokens - count, now)
             if len(self._buckets) > _MAX_CALLERS:
                 del self._buckets[next(iter(self._buckets))]
         return wait

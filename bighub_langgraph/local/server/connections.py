@@ -13,10 +13,10 @@ _RESPONSE = "HTTP/1.1 {}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _Protocol: Any = AutoHTTPProtocol  # one of two classes of uvicorn; both call `app` with a request
 
 
-def limited_protocol(limits: ServerLimits) -> type[asyncio.Protocol]:
+def create_limited_protocol(limits: ServerLimits) -> type[asyncio.Protocol]:
     """Return uvicorn's HTTP protocol with limits; by itself it waits for a request for ever."""
-    shared = {"limits": limits, "open_connections": Counter[str]()}
-    return type("LimitedProtocol", (_LimitedProtocol,), shared)
+    attributes = {"limits": limits, "open_connections": Counter[str]()}
+    return type("LimitedProtocol", (_LimitedProtocol,), attributes)
 
 
 class _LimitedProtocol(_Protocol):  # type: ignore[misc]
@@ -48,7 +48,7 @@ class _LimitedProtocol(_Protocol):  # type: ignore[misc]
 
     def connection_lost(self, error: Exception | None) -> None:
         """Forget the connection."""
-        self.stop_waiting()
+        self.cancel_deadline()
         self.open_connections[self.address] -= 1
         if not self.open_connections[self.address]:
             del self.open_connections[self.address]
@@ -60,7 +60,7 @@ class _LimitedProtocol(_Protocol):  # type: ignore[misc]
         async def receive_and_note_the_end() -> Message:
             message = await receive()
             if not message.get("more_body"):
-                self.stop_waiting()
+                self.cancel_deadline()
             return message
 
         try:
@@ -70,12 +70,12 @@ class _LimitedProtocol(_Protocol):  # type: ignore[misc]
 
     def await_request(self) -> None:
         """Close the connection unless a request arrives completely in time."""
-        self.stop_waiting()
+        self.cancel_deadline()
         if not self.transport.is_closing():
             loop, seconds = asyncio.get_running_loop(), self.limits.request_seconds
             self.deadline = loop.call_later(seconds, self.refuse, "408 Request Timeout")
 
-    def stop_waiting(self) -> None:
+    def cancel_deadline(self) -> None:
         """A request is complete, or none is expected."""
         if self.deadline is not None:
             self.deadline.cancel()

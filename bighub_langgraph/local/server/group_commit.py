@@ -23,7 +23,7 @@ class GroupCommit:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._waiting: list[tuple[Operation, asyncio.Future[Any]]] = []
+        self._queue: list[tuple[Operation, asyncio.Future[Any]]] = []
         self._is_busy = False
 
     async def run(self, operation: Operation) -> Any:
@@ -34,24 +34,26 @@ class GroupCommit:
                 raise result
             return result
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting.append((operation, future))
+        self._queue.append((operation, future))
         if not self._is_busy:
             self._start_batch()
         return await future
 
     def _start_batch(self) -> None:
-        batch, self._waiting = self._waiting[:_MAX_BATCH], self._waiting[_MAX_BATCH:]
+        batch, self._queue = self._queue[:_MAX_BATCH], self._queue[_MAX_BATCH:]
         self._is_busy = bool(batch)
         if batch:
             operations = [operation for operation, _ in batch]
-            done = asyncio.get_running_loop().run_in_executor(
+            results = asyncio.get_running_loop().run_in_executor(
                 None, self._engine.run_batch, operations
             )
-            done.add_done_callback(partial(self._deliver, [future for _, future in batch]))
+            results.add_done_callback(partial(self._deliver, [future for _, future in batch]))
 
-    def _deliver(self, futures: list[asyncio.Future[Any]], done: asyncio.Future[list[Any]]) -> None:
-        error = done.exception()
-        results = done.result() if error is None else [error] * len(futures)
+    def _deliver(
+        self, futures: list[asyncio.Future[Any]], batch_results: asyncio.Future[list[Any]]
+    ) -> None:
+        error = batch_results.exception()
+        results = batch_results.result() if error is None else [error] * len(futures)
         for future, result in zip(futures, results, strict=True):
             if future.done():  # its request was cancelled
                 continue

@@ -21,7 +21,7 @@ from starlette.requests import ClientDisconnect
 from bighub_langgraph.local.api_keys import READ, has_keys
 from bighub_langgraph.local.engine import Engine
 from bighub_langgraph.local.errors import ApiError, invalid_field
-from bighub_langgraph.local.routes import ROUTES, Route, call_route, not_offered
+from bighub_langgraph.local.routes import ROUTES, Route, call_route, not_offered_error
 from bighub_langgraph.local.schemas.responses import ErrorResponse
 from bighub_langgraph.local.server.auth_and_rate_limits import (
     API_KEY,
@@ -29,7 +29,7 @@ from bighub_langgraph.local.server.auth_and_rate_limits import (
     Authenticator,
     ServerLimits,
 )
-from bighub_langgraph.local.server.connections import limited_protocol
+from bighub_langgraph.local.server.connections import create_limited_protocol
 from bighub_langgraph.local.server.group_commit import GroupCommit
 from bighub_langgraph.local.server.metrics import Metrics, RequestLogMiddleware, log_config
 from bighub_langgraph.local.settings import Settings
@@ -73,11 +73,10 @@ def create_app(
     engine: Engine,
     *,
     limits: ServerLimits | None = None,
-    keys_required: bool | None = None,
     hosts: tuple[str, ...] = (),
 ) -> FastAPI:
-    """Return the application. Without `keys_required`, keys are required once one exists."""
-    server = _Server(engine, limits or ServerLimits(), keys_required=keys_required)
+    """Return the application. Every request needs a key once one exists."""
+    server = _Server(engine, limits or ServerLimits())
     app = FastAPI(title="BIGHUB, embedded", version="1", docs_url=None, redoc_url=None)
     app.add_api_route("/healthz", server.check_health)
     app.add_api_route(
@@ -114,7 +113,6 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8787,
     settings: Settings | None = None,
-    limits: ServerLimits | None = None,
     log_level: str = "info",
 ) -> None:
     """Serve the API until the process is stopped; requests in progress are completed first."""
@@ -128,13 +126,13 @@ def serve(
         dictConfig(log_config(log_level))
         log.info("every request needs an API key" if is_protected else _WITHOUT_KEYS)
         # Without keys, refuse other host names: a web page could send requests (DNS rebinding).
-        app = create_app(engine, limits=limits, hosts=() if is_protected else _LOOPBACK)
+        app = create_app(engine, hosts=() if is_protected else _LOOPBACK)
         # Exempt what is loaded by now from garbage collection, which delays requests.
         gc.collect()
         gc.freeze()
         uvicorn.run(
             app,
-            http=limited_protocol(limits or ServerLimits()),
+            http=create_limited_protocol(ServerLimits()),
             host=host,
             port=port,
             log_config=None,
@@ -155,13 +153,13 @@ def is_loopback(host: str) -> bool:
 class _Server:
     """What the endpoints of one application share."""
 
-    def __init__(self, engine: Engine, limits: ServerLimits, *, keys_required: bool | None) -> None:
+    def __init__(self, engine: Engine, limits: ServerLimits) -> None:
         commits = GroupCommit(engine)
         self.engine = engine
         self.limits = limits
         self.metrics = Metrics()
         self.group_commit = commits
-        self.authenticator = Authenticator(engine, commits, limits, keys_required=keys_required)
+        self.authenticator = Authenticator(engine, commits, limits)
 
     async def check_health(self) -> dict[str, str]:
         """Return 200 if the server can use its store."""
@@ -254,6 +252,6 @@ async def _read_json(request: Request, limit: int) -> Any:
 async def _to_response(request: Request, error: Exception) -> Response:
     """Return the response to a refused request, or to one without a route."""
     if not isinstance(error, ApiError):
-        error = not_offered(request.method, request.scope["path"])
+        error = not_offered_error(request.method, request.scope["path"])
     content = to_json({"detail": error.detail})
     return Response(content, error.status, error.headers, media_type="application/json")
