@@ -289,14 +289,28 @@ def test_an_answer_that_is_no_response_is_an_error(answer: Any) -> None:
         runtime(Bare(answer)).run(messages="hello", model="any")
 
 
-def test_a_server_whose_answers_share_an_id_has_every_call_run() -> None:
+@pytest.mark.parametrize("asks", [False, True])
+@pytest.mark.parametrize("ids", [["a", "a", "a"], ["a", "b", "a"], [None, None, None], [1, 2, 1]])
+def test_a_server_whose_ids_come_again_has_every_call_run(ids: list[Any], asks: bool) -> None:
     call = {"type": "function_call", "call_id": "call", "name": "count", "arguments": "{}"}
-    answers: list[Any] = [{"id": "same", "output": [call]}, {"id": "same", "output": [call]}]
+    answers: list[Any] = [{"id": response_id, "output": [call]} for response_id in ids]
     ran: list[int] = []
-    made = runtime(Bare(*answers, {"id": "same", "output": [], "output_text": "Twice."}))
-    made.tool("count", lambda: ran.append(1), parameters_schema={"type": "object"}, strict=False)
-    assert made.run(messages="hello", model="any")["output_text"] == "Twice."
-    assert len(ran) == 2
+    made = runtime(Bare(*answers, {"id": ids[0], "output": [], "output_text": "Done."}))
+    schema = {"type": "object"}
+    made.tool(
+        "count",
+        lambda: ran.append(1),
+        parameters_schema=schema,
+        strict=False,
+        always_review=asks,
+    )
+    result = made.run(messages="hello", model="any")
+    while result.status == "interrupted":
+        state = made.state_from_json(result.to_state().to_json())
+        state.approve("call")
+        result = made.resume(state)
+    assert result["output_text"] == "Done."
+    assert len(ran) == 3
 
 
 def test_without_messages_or_state_there_is_nothing_to_stream() -> None:

@@ -11,6 +11,7 @@ import pytest
 from bighub_langgraph import ApprovalPolicy, BighubGuard, BighubOpenAI, Journal
 from bighub_langgraph.approvals.cards import Approver
 from bighub_langgraph.approvals.inbox import ApprovalInbox
+from bighub_langgraph.openai.errors import InvalidRunState
 from tests.openai_answers import Answer, calls, says
 from tests.openai_bighub import PROCEED, REVIEW, STOP, ScriptedBighub
 from tests.openai_runtime import runtime
@@ -400,6 +401,30 @@ def test_an_approval_that_bighub_does_not_confirm_runs_nothing(server: Responses
         client.tool("refund", refund)
         result = resume_refund(client.client, resolution="denied")
     assert (result["resolved"], result["resumed"]) == (True, False)
+
+
+@pytest.mark.parametrize("resolution", ["approved", "Approved", "approve", "denied", "rejected"])
+def test_a_request_id_runs_nothing_that_its_person_or_its_tool_does_not_allow(
+    server: ResponsesServer, resolution: str
+) -> None:
+    """BIGHUB confirms a yes to each, as where somebody else approved the request before."""
+    confirms = {"status": "approved", "resolution": "approved"}
+    ran: list[str] = []
+
+    def once(order: str, amount: float) -> str:
+        ran.append(order)
+        return "refunded"
+
+    is_yes = resolution.lower().startswith("approve")
+    with runtime("blocking", server) as client:
+        client.bighub.approvals.resolve = lambda *_, **__: confirms
+        client.tool("refund", once, allowed_decisions=["reject"] if is_yes else None)
+        if is_yes:
+            with pytest.raises(InvalidRunState, match="'refund' may be answered with: reject"):
+                resume_refund(client.client, resolution=resolution)
+        else:
+            assert not resume_refund(client.client, resolution=resolution)["resumed"]
+    assert ran == []
 
 
 def test_a_waiting_call_resumed_by_request_id_is_not_run_again_by_its_state(

@@ -586,6 +586,30 @@ def test_only_waiting_calls_can_be_answered_and_only_with_valid_arguments(
         state.edit(state.interruptions[0], arguments={"order": "1", "amount": "much"})
 
 
+def test_an_answer_is_for_the_call_that_it_names_though_ids_come_again(
+    server: ResponsesServer, client_kind: str
+) -> None:
+    paid: list[str] = []
+
+    def pay(order: str, amount: float) -> str:
+        paid.append(order)
+        return f"paid {order}"
+
+    with runtime(client_kind, server, {**REVIEW, "request_id": "always the same"}) as client:
+        client.tool("refund", pay)
+        state = client.run().to_state()
+        first, second = state.interruptions
+        with pytest.raises(InvalidRunState, match="names 2 calls"):
+            state.approve("always the same")
+        other_turn = {**second, "request_id": "req of an earlier turn"}
+        with pytest.raises(InvalidRunState, match="is not waiting"):
+            state.approve(other_turn)
+        state.reject(first)
+        state.approve(second)
+        client.resume(state)
+    assert paid == ["2"]
+
+
 def test_an_edited_call_runs_with_the_new_arguments_in_another_client(
     server: ResponsesServer, client_kind: str, journal: str
 ) -> None:

@@ -416,12 +416,23 @@ def test_a_call_whose_status_is_null_is_complete() -> None:
 
 
 @pytest.mark.parametrize(
-    "why", [{"incomplete_details": {"reason": "max_output_tokens"}}, {"error": {"message": "no"}}]
+    "why",
+    [
+        {"incomplete_details": {"reason": "max_output_tokens"}},
+        {"incomplete_details": "length"},
+        {"error": {"message": "no"}},
+    ],
 )
 @pytest.mark.parametrize("status", [None, "completed"])
 def test_an_answer_with_a_reason_for_its_end_is_incomplete(why: Json, status: str | None) -> None:
     call = {"type": "function_call", "call_id": "c", "name": "t", "arguments": "{}"}
     assert not parse_response({"id": "r", "status": status, "output": [call], **why}).is_complete
+
+
+@pytest.mark.parametrize("content", ["It is done.", ["It is ", "done."]])
+def test_a_message_whose_content_is_text_is_read(content: Any) -> None:
+    message = {"type": "message", "role": "assistant", "content": content}
+    assert parse_response({"id": "r", "output": [message]}).text == "It is done."
 
 
 def test_a_tool_that_only_reads_knows_its_call(silent: ResponsesServer, client_kind: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 from openai.types.responses import ResponseInputImage
 
 from bighub_langgraph import AsyncBighubOpenAI, current_call
+from bighub_langgraph.core.errors import InvalidCall
 from bighub_langgraph.core.jsonable import to_jsonable, truncate
 from tests.openai_answers import calls, says
 from tests.openai_bighub import PROCEED, REVIEW, STOP, AsyncScriptedBighub, ScriptedBighub
@@ -390,6 +391,17 @@ def test_check_tool_evaluates_and_runs_nothing(server: ResponsesServer) -> None:
         assert client.bighub.reports == []
     assert checked["_resolved_action"] == "blocked"
     assert checked["recommendation"] == "do_not_proceed"
+
+
+@pytest.mark.parametrize("arguments", [None, [], [1], "{", 7, {"order": 1, "more": 2}])
+def test_check_tool_names_what_is_wrong_with_the_arguments(
+    server: ResponsesServer, arguments: Any
+) -> None:
+    with runtime("blocking", server) as client:
+        client.tool("refund", refund)
+        with pytest.raises(InvalidCall, match="the arguments of 'refund'"):
+            client.client.check_tool("refund", arguments)
+        assert client.bighub.evaluations == []
 
 
 def test_memory_events_of_each_turn_are_reported(server: ResponsesServer, client_kind: str) -> None:

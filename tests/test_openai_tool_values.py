@@ -245,6 +245,41 @@ def test_numbers_that_the_model_sends_as_text_are_numbers_for_all(
     assert request["value"] == 7.5
 
 
+class Rates(BaseModel):
+    """Numbers within a model of the user's own, which takes any of them."""
+
+    rates: dict[str, float]
+
+
+@dataclass(slots=True)
+class Limits:
+    """The same in a dataclass."""
+
+    numbers: tuple[float, ...]
+
+
+@pytest.mark.parametrize("text", ["NaN", "inf", "-Infinity", "1e999"])
+@pytest.mark.parametrize("kind", [Rates, Limits, set[float], float | bool])
+def test_what_is_no_number_never_reaches_a_tool_within_any_type(
+    server: ResponsesServer, kind: Any, text: str
+) -> None:
+    value: Any = {Rates: {"rates": {"eur": text}}, Limits: {"numbers": [1, text]}}.get(
+        kind, [text] if kind == set[float] else text
+    )
+    server.script(calls(("pay", {"value": value})), says("Done."))
+    with runtime("blocking", server) as client:
+
+        def pay(value: Any) -> None:
+            pytest.fail(f"it ran with {value}")
+
+        pay.__annotations__["value"] = kind
+        client.tool("pay", pay, strict=False)
+        last = client.run()["execution"]["last"]
+    assert last["status"] == "tool_error"
+    assert "number" in last["error"]
+    assert client.bighub.evaluations == []
+
+
 @pytest.mark.parametrize("amount", ['"NaN"', '"inf"', "1e999", "NaN", "-Infinity", '"1e999"'])
 def test_what_is_no_number_never_reaches_a_tool(server: ResponsesServer, amount: str) -> None:
     server.script(calls(("pay", f'{{"amount": {amount}}}')), says("Done."))

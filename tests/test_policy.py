@@ -54,8 +54,19 @@ def test_a_policy_sets_value_target_metadata_and_names() -> None:
 @pytest.mark.parametrize("name", ["value", "amount", "price", "total"])
 def test_an_obvious_value_is_sent_without_a_policy(name: str) -> None:
     assert evaluation_request(None, **{name: 12}).value == 12.0
-    assert evaluation_request(None, **{name: "12"}).value is None
     assert evaluation_request(None, **{name: True}).value is None
+
+
+@pytest.mark.parametrize("name", ["value", "amount", "price", "total"])
+def test_a_text_that_a_tool_reads_as_a_number_is_sent_as_the_value(name: str) -> None:
+    own = ToolPolicy(value_from_args=lambda arguments: arguments[name])
+    for policy in (None, own):
+        assert evaluation_request(policy, **{name: " 12.50 "}).value == 12.5
+        assert evaluation_request(policy, **{name: "1e3"}).value == 1000.0
+    for text in ("twelve", "", "NaN", "-inf", "1e999", "12 EUR"):
+        assert evaluation_request(None, **{name: text}).value is None
+        with pytest.raises(InvalidCall, match=r"value of .* is not a number"):
+            evaluation_request(own, **{name: text})
 
 
 def test_a_decimal_is_a_number_and_none_is_no_value() -> None:
@@ -63,7 +74,7 @@ def test_a_decimal_is_a_number_and_none_is_no_value() -> None:
     assert evaluation_request(ToolPolicy(value_from_args=lambda _: None), amount=3).value is None
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**400, "12", True, []])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**400, "twelve", True, []])
 def test_a_value_that_is_not_a_finite_number_is_refused(value: Any) -> None:
     with pytest.raises(InvalidCall, match="'refund' is"):
         evaluation_request(ToolPolicy(value_from_args=lambda _: value))

@@ -12,6 +12,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
 from langgraph.types import Command
+from pydantic import BaseModel
 
 from bighub_langgraph import (
     BighubGuard,
@@ -189,6 +190,58 @@ def test_a_call_that_does_not_fit_a_json_schema_is_answered_and_nobody_is_asked(
     state = runner.run(build(host, model, [with_schema(ran)], BighubGuard(bighub=bighub)), PLEASE)
     assert error in answers(state)["call-1"]
     assert (ran, bighub.evaluations) == ([], [])
+
+
+class Line(BaseModel):
+    """A part of an invoice."""
+
+    amount: float
+
+
+@tool
+def pay(
+    amount: float, lines: list[Line] | None = None, rates: dict[str, float] | None = None
+) -> str:
+    """Pay an invoice."""
+    PAID.append(amount)
+    return f"paid {amount}"
+
+
+PAID: list[float] = []
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_number_that_the_model_sends_as_text_is_a_value_for_bighub(
+    runner: Runner, host: str
+) -> None:
+    PAID.clear()
+    model = ScriptedModel(script=[asks_for(call("pay", amount="5000")), "Done."])
+    bighub = ScriptedBighub("proceed")
+    runner.run(build(host, model, [pay], BighubGuard(bighub=bighub)), PLEASE)
+    assert PAID == [5000.0]
+    assert [request["value"] for request in bighub.evaluations] == [5000.0]
+
+
+@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize(
+    ("arguments", "place"),
+    [
+        ({"amount": "NaN"}, "amount"),
+        ({"amount": "-Infinity"}, "amount"),
+        ({"amount": "1e999"}, "amount"),
+        ({"amount": 1, "lines": [{"amount": 1}, {"amount": "inf"}]}, "lines.1.amount"),
+        ({"amount": 1, "rates": {"eur": "nan"}}, "rates.eur"),
+    ],
+)
+def test_a_text_that_a_tool_would_read_as_no_finite_number_is_answered_and_nobody_is_asked(
+    runner: Runner, host: str, arguments: Any, place: str
+) -> None:
+    PAID.clear()
+    model = ScriptedModel(script=[asks_for(call("pay", **arguments)), "Done."])
+    bighub = ScriptedBighub("review_recommended")
+    state = runner.run(build(host, model, [pay], BighubGuard(bighub=bighub)), PLEASE)
+    assert f"({place}: a finite number is expected)" in answers(state)["call-1"]
+    assert (PAID, bighub.evaluations) == ([], [])
 
 
 @pytest.mark.parametrize("host", HOSTS)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from bighub_langgraph.core.errors import BighubGuardError
 from bighub_langgraph.journal import schema
-from bighub_langgraph.journal.row_mapping import to_storable
+from bighub_langgraph.journal.row_mapping import name_row, read_rows, to_storable
 from bighub_langgraph.journal.sql import Journal
 from bighub_langgraph.sqldb import execute, fetch_rows
 
@@ -171,12 +171,7 @@ class Accounts:
     def audit(self, limit: int = 1000) -> list[AuditEntry]:
         """Return the newest entries of the audit log, oldest first."""
         rows = self._db.fetch_rows(schema.SELECT_AUDIT, limit=limit)
-        return [
-            AuditEntry(
-                row["at"], row["who"], row["event"], row["subject"], json.loads(row["details"])
-            )
-            for row in reversed(rows)
-        ]
+        return read_rows(reversed(rows), _build_audit_entry)
 
     def _write(self, db: Any, who: str, event: str, subject: str, **details: Any) -> None:
         row = {"at": self._db.now(), "who": who, "event": event, "details": json.dumps(details)}
@@ -235,6 +230,12 @@ def _join(roles: Collection[str]) -> str:
 
 def _user(row: Mapping[str, Any]) -> User:
     return User(row["name"], frozenset(row["roles"].split()))
+
+
+def _build_audit_entry(row: Mapping[str, Any]) -> AuditEntry:
+    with name_row(f"row {row['id']}", "bighub_audit"):
+        details = json.loads(row["details"])
+        return AuditEntry(row["at"], row["who"], row["event"], row["subject"], dict(details))
 
 
 def _no_user(name: str) -> AccountError:

@@ -16,7 +16,7 @@ from bighub_langgraph.approvals.cards import (
 from bighub_langgraph.approvals.edit_checks import check_edit
 from bighub_langgraph.core.approval_answers import InvalidApprovalResponse, is_cancellable
 from bighub_langgraph.core.argument_patch import ArgumentPatch
-from bighub_langgraph.core.errors import BighubGuardError, InvalidTransition
+from bighub_langgraph.core.errors import BighubGuardError, InvalidTransition, JournalError
 from bighub_langgraph.core.lifecycle import (
     AnswerGiven,
     CallCancelled,
@@ -156,14 +156,19 @@ class ApprovalInbox:
 
         Raises:
             ApprovalNotFound: There is none, or more than one.
+            JournalError: It is stored, and cannot be read.
         """
         admin = self.journal.admin
         matches = admin.find_by_prefix(key) if key else []
         if len(matches) != 1:
             number = "more than one call has" if matches else "no call has"
             raise ApprovalNotFound(f"{number} a key that begins with {key!r:.80}")
-        [view] = admin.approvals(key=matches[0].record.key)
-        return build_card(view)
+        views = admin.approvals(key=matches[0].record.key)
+        if not views:  # it was logged by its name
+            raise JournalError(
+                f"the question about call {matches[0].record.key} cannot be read; the log says why"
+            )
+        return build_card(views[0])
 
     def answer(
         self,

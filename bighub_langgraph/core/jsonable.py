@@ -7,7 +7,8 @@ failure or a hang is not acceptable.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -83,6 +84,27 @@ def replace_all_surrogates(value: Any) -> Any:
             for key, member in value.items()
         }
     return [replace_all_surrogates(member) for member in value] if type(value) is list else value
+
+
+def find_non_finite(value: object, *path: str) -> Iterator[tuple[str, ...]]:
+    """Yield the places of numbers in validated arguments that are infinite or NaN.
+
+    JSON has no such number, but types read a text like "NaN" as one, and no limit holds for it.
+    """
+    members: Iterable[tuple[object, object]] = ()
+    if isinstance(value, float):
+        if not isfinite(value):
+            yield path
+    elif isinstance(value, MAPPING):
+        members = value.items()
+    elif isinstance(value, list | tuple | set | frozenset | deque):
+        members = enumerate(value)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        members = _fields(value).items()
+    elif hasattr(type(value), "model_fields"):  # a model of pydantic
+        members = [*vars(value).items(), *(getattr(value, "model_extra", None) or {}).items()]
+    for name, member in members:
+        yield from find_non_finite(member, *path, str(name))
 
 
 def exception_text(error: BaseException) -> str:

@@ -38,7 +38,8 @@ class ToolPolicy:
 
     Attributes:
         value_from_args: What is at stake, from the arguments, in your own unit (say, euros).
-            Without it a number under `value`, `amount`, `price` or `total` is used, if any.
+            Without it a number under `value`, `amount`, `price` or `total` is used, if any. A text
+            that stands for a number, as of a `Decimal`, is one.
         target_from_args: The person or thing the call affects. Without it, a text under
             `target` is used, if any.
         metadata_from_args: More facts for BIGHUB's `context`.
@@ -54,7 +55,7 @@ class ToolPolicy:
             and the idempotency key, returns the tool's output, or None when it did not run.
     """
 
-    value_from_args: Callable[[dict[str, Any]], float | Decimal | None] | None = None
+    value_from_args: Callable[[dict[str, Any]], float | Decimal | str | None] | None = None
     target_from_args: Callable[[dict[str, Any]], str | None] | None = None
     metadata_from_args: Callable[[dict[str, Any]], Mapping[str, Any] | None] | None = None
     action_name: str | None = None
@@ -263,10 +264,24 @@ def _compute_value(
         value = arguments.get(name)
         if isinstance(value, int | float) and not isinstance(value, bool):
             return _check_number(call, value)
+        # A tool reads such a text as the number, so a limit on the value must hold for it.
+        if isinstance(value, str) and (number := _parse_number(value)) is not None:
+            return number
     return None
 
 
+def _parse_number(text: str) -> float | None:
+    """Return the finite number that a text stands for; None where it stands for none."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
 def _check_number(call: ToolCall, value: object) -> float | None:
+    if isinstance(value, str) and (number := _parse_number(value)) is not None:
+        return number
     if value is None or (type(value) is float and math.isfinite(value)):
         return value
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):

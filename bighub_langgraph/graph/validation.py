@@ -16,7 +16,7 @@ from pydantic import AliasChoices, AliasPath, BaseModel, ValidationError
 
 from bighub_langgraph.core.errors import JournalError
 from bighub_langgraph.core.json_schema import find_schema_errors
-from bighub_langgraph.core.jsonable import short_repr
+from bighub_langgraph.core.jsonable import find_non_finite, short_repr
 from bighub_langgraph.core.models import ToolCall
 from bighub_langgraph.core.ports import JournalPort
 from bighub_langgraph.graph.langgraph_internals import unreadable_run
@@ -96,14 +96,14 @@ def _find_unknown_arguments(tool: BaseTool, arguments: Mapping[str, Any]) -> lis
 
 def _find_model_errors(schema: type[BaseModel], arguments: Mapping[str, Any]) -> list[str]:
     try:
-        schema.model_validate(dict(arguments))
+        values = schema.model_validate(dict(arguments))
     except ValidationError as error:
         return [
             f"{'.'.join(map(str, item['loc'])) or 'arguments'}: {item['msg']}"
             for item in error.errors(include_url=False, include_input=False)
             if item["loc"] != RUNTIME_PARAMETER
         ]
-    return []
+    return [f"{'.'.join(path)}: a finite number is expected" for path in find_non_finite(values)]
 
 
 def parameter_names(tool: BaseTool) -> frozenset[str] | None:

@@ -9,6 +9,7 @@ from bighub_langgraph.core.models import CallRecord, State
 from bighub_langgraph.core.ports import ApprovalQuestion, QueuedReport
 from bighub_langgraph.journal import schema
 from bighub_langgraph.journal.row_mapping import (
+    name_row,
     question_from_row,
     read_rows,
     record_from_row,
@@ -172,12 +173,7 @@ class JournalAdmin:
 
     def history(self, key: str) -> list[HistoryEntry]:
         """Return every transition of a call, oldest first."""
-        return [
-            HistoryEntry(
-                **{**row, "state": State(row["state"]), "details": json.loads(row["details"])}
-            )
-            for row in self._db.fetch_rows(schema.SELECT_HISTORY, key=key)
-        ]
+        return read_rows(self._db.fetch_rows(schema.SELECT_HISTORY, key=key), _build_history_entry)
 
     def outbox(self, *, dead_letter: bool | None = None, limit: int = 1000) -> list[OutboxEntry]:
         """Return undelivered reports, oldest first; with `dead_letter` only such, or the others."""
@@ -239,3 +235,10 @@ class JournalAdmin:
         record = record_from_row(row)
         is_lost = record.state is State.RUNNING and self._is_owner_dead(record)
         return CallView(record, row["updated_at"], is_lost or record.state is State.UNKNOWN)
+
+
+def _build_history_entry(row: Mapping[str, Any]) -> HistoryEntry:
+    with name_row(f"row {row['id']}, of call {row['key']},", "bighub_history"):
+        values = {name: row[name] for name in ("at", "event", "version")}
+        details = dict(json.loads(row["details"]))
+        return HistoryEntry(**values, state=State(row["state"]), details=details)

@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -108,6 +109,7 @@ def _is_json(value: object) -> bool:
     return False
 
 
+Row = TypeVar("Row")
 View = TypeVar("View")
 
 # -- records ---------------------------------------------------------------------------------------
@@ -162,29 +164,44 @@ def record_from_row(row: Mapping[str, Any]) -> CallRecord:
     """
     try:
         return _parse_record(row)
+    except JournalError:
+        raise
     except Exception as error:
-        raise _build_read_error(row, error) from error
+        raise _build_read_error(
+            f"the row of call {row['key']}", "bighub_calls", error, ", so the call does not run"
+        ) from error
 
 
-def _build_read_error(row: Mapping[str, Any], error: Exception) -> JournalError:
-    if isinstance(error, JournalError):
-        return error
+@contextmanager
+def name_row(name: str, table: str) -> Iterator[None]:
+    """Raise whatever is wrong with a row that is read in the block as an error that names it.
+
+    Raises:
+        JournalError: The row cannot be read.
+    """
+    try:
+        yield
+    except JournalError:
+        raise
+    except Exception as error:
+        raise _build_read_error(name, table, error) from error
+
+
+def _build_read_error(name: str, table: str, error: Exception, effect: str = "") -> JournalError:
     return JournalError(
-        f"the row of call {row['key']} cannot be read, so the call does not run: {error!r:.200}; "
-        "restore it in bighub_calls from a backup of the journal"
+        f"{name} cannot be read{effect}: {error!r:.200}; "
+        f"restore it in {table} from a backup of the journal"
     )
 
 
-def read_rows(
-    rows: Iterable[Mapping[str, Any]], build_view: Callable[[Mapping[str, Any]], View]
-) -> list[View]:
+def read_rows(rows: Iterable[Row], build_view: Callable[[Row], View]) -> list[View]:
     """Return what is read from rows; one that cannot be read is logged and hides no other."""
     views = []
     for row in rows:
         try:
             views.append(build_view(row))
-        except Exception as error:  # noqa: BLE001 - of any part of the row
-            log.error("%s", _build_read_error(row, error))  # noqa: TRY400 - it says it all
+        except JournalError as error:
+            log.error("%s", error)  # noqa: TRY400 - it says it all
     return views
 
 
@@ -271,10 +288,11 @@ def question_from_row(row: Mapping[str, Any]) -> ApprovalQuestion | None:
     """Return the question of a row of `select_approvals`; None where nobody was asked."""
     if row["question"] is None:
         return None
-    fields = json.loads(row["question"])
-    lists = {name: tuple(fields[name]) for name in ("locked_pointers", "allowed_decisions")}
-    place = {"agent": row["agent"], "thread": row["root"], "namespace": row["namespace"]}
-    return ApprovalQuestion(**{"key": row["key"], **place, **fields, **lists})
+    with name_row(f"the question about call {row['key']}", "bighub_approvals"):
+        fields = json.loads(row["question"])
+        lists = {name: tuple(fields[name]) for name in ("locked_pointers", "allowed_decisions")}
+        place = {"agent": row["agent"], "thread": row["root"], "namespace": row["namespace"]}
+        return ApprovalQuestion(**{"key": row["key"], **place, **fields, **lists})
 
 
 _QUESTION_COLUMNS = ("key", "agent", "thread", "namespace", "guard")

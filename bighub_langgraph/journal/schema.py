@@ -209,7 +209,7 @@ UPDATE_CALL = """
     WHERE key = :key AND version = :previous_version AND created_at = :created_at"""
 INSERT_HISTORY = _insert(history)
 SELECT_HISTORY = """
-    SELECT at, event, state, version, details FROM bighub_history WHERE key = :key ORDER BY id"""
+    SELECT * FROM bighub_history WHERE key = :key ORDER BY id"""
 
 _NEWEST_OF_CALL = "(SELECT max(id) FROM bighub_history WHERE bighub_history.key = call.key)"
 SELECT_NEWEST_CHANGE = "SELECT max(id) AS change FROM bighub_history WHERE asked = 1"

@@ -16,6 +16,7 @@ from bighub_langgraph.journal.liveness import (
     is_of_earlier_boot,
     process_of,
 )
+from bighub_langgraph.journal.row_mapping import name_row
 from bighub_langgraph.sqldb import Database, execute, fetch_rows
 
 
@@ -71,8 +72,7 @@ class SqlOwners:
                     return WorkClaim(owner)
                 rows = fetch_rows(db, schema.SELECT_CLAIM, key=key)
             for row in rows:
-                result = row["result"]
-                claim = WorkClaim(row["owner"], None if result is None else json.loads(result))
+                claim = _build_claim(row)
                 if claim.result is not None or not self.is_dead(claim.owner):
                     return claim
                 self.end_claim(key, claim.owner, None, durable=durable)
@@ -87,3 +87,11 @@ class SqlOwners:
             else:
                 values = {"result": json.dumps(result), "at": self._db.now()}
                 execute(db, schema.FINISH_CLAIM, key=key, owner=owner, **values)
+
+
+def _build_claim(row: Mapping[str, Any]) -> WorkClaim:
+    result = row["result"]
+    if result is None:
+        return WorkClaim(row["owner"], None)
+    with name_row(f"claim {row['key']}", "bighub_claims"):
+        return WorkClaim(row["owner"], dict(json.loads(result)))

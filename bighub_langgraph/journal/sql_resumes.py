@@ -2,6 +2,7 @@
 
 # ruff: noqa: S608 - as in `schema`, only states of calls are part of a statement
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -9,6 +10,7 @@ from operator import itemgetter
 from typing import Any
 
 from bighub_langgraph.core.models import State
+from bighub_langgraph.journal.row_mapping import name_row, read_rows
 from bighub_langgraph.sqldb import Database, execute_many
 
 MAX_THREADS = 1000
@@ -94,9 +96,13 @@ class ResumeQueue:
         return _group_by_thread(self._db.fetch_rows(SELECT_FAILING_THREADS, agent=agent))
 
     def waiting_requests(self, agent: str) -> dict[str, str]:
-        """Return the keys of the calls that wait for a person, by BIGHUB's id of the request."""
+        """Return the keys of the calls that wait for a person, by BIGHUB's id of the request.
+
+        An id that several of them have names none.
+        """
         rows = self._db.fetch_rows(SELECT_WAITING_REQUESTS, agent=agent)
-        return {row["request_id"]: row["key"] for row in rows}
+        numbers = Counter(row["request_id"] for row in rows)
+        return {row["request_id"]: row["key"] for row in rows if numbers[row["request_id"]] == 1}
 
     def mark_resumed(self, keys: Iterable[str]) -> None:
         """Record that a thread has gone on behind the answers about some calls."""
@@ -119,20 +125,21 @@ class ResumeQueue:
 
 
 def _group_by_thread(rows: Sequence[dict[str, Any]]) -> list[PausedThread]:
-    """Group rows, ordered by thread, into threads."""
-    threads = []
-    for thread, group in groupby(rows, itemgetter("thread")):
-        calls = list(group)
-        last_failure = max(calls, key=itemgetter("tries"))
-        threads.append(
-            PausedThread(
-                thread,
-                {call["key"]: State(call["state"]) for call in calls},
-                tuple(call["version"] for call in calls),
-                {call["key"]: call["runner"] for call in calls},
-                {call["key"]: call["guard"] for call in calls},
-                **{name: last_failure[name] for name in ("tries", "due_at")},
-                error=last_failure["error"] or "",
-            )
-        )
-    return threads
+    """Group rows, ordered by thread, into threads; one that cannot be read hides no other."""
+    groups = [list(group) for _, group in groupby(rows, itemgetter("thread"))]
+    return read_rows(groups, _build_thread)
+
+
+def _build_thread(calls: Sequence[dict[str, Any]]) -> PausedThread:
+    last_failure, thread = max(calls, key=itemgetter("tries")), calls[0]["thread"]
+    with name_row(f"a call of thread {thread}", "bighub_calls"):
+        states = {call["key"]: State(call["state"]) for call in calls}
+    return PausedThread(
+        thread,
+        states,
+        tuple(call["version"] for call in calls),
+        {call["key"]: call["runner"] for call in calls},
+        {call["key"]: call["guard"] for call in calls},
+        **{name: last_failure[name] for name in ("tries", "due_at")},
+        error=last_failure["error"] or "",
+    )

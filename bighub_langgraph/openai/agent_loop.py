@@ -165,9 +165,9 @@ async def _run_and_deliver(step: Awaitable[Run], context: RunContext) -> Run:
 
 
 def _make_turn_id(response: ModelResponse, run: Run) -> str:
-    # Some servers give every response the same id, or none. Equal calls of two turns would then be
-    # one call to the journal.
-    is_unique = response.id is not None and response.id != run.previous_response_id
+    # Some servers give their responses ids that come again, or none. Equal calls of two turns would
+    # then be one call to the journal.
+    is_unique = response.id is not None and str(response.id) not in {run.turn_id, *run.turn_ids}
     return str(response.id) if is_unique else f"{response.id}-{uuid4().hex}"
 
 

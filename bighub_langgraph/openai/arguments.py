@@ -12,6 +12,7 @@ from bighub_langgraph.core.errors import InvalidCall
 from bighub_langgraph.core.jsonable import (
     copy_jsonable,
     exception_text,
+    find_non_finite,
     replace_surrogates,
     truncate,
 )
@@ -142,7 +143,15 @@ class SignatureParameters(Parameters):
         arguments = normalize(arguments, self.declared_schema, self.declared_schema)
         for name in self.defaults.keys() - arguments.keys():
             arguments[name] = copy_jsonable(self.defaults[name])
-        return ValidatedArguments(arguments, partial(self._bind_values, self._parse(arguments)))
+        values = self._parse(arguments)
+        if places := list(find_non_finite(values)):
+            raise self._invalid_call([self._describe_non_finite(place) for place in places])
+        return ValidatedArguments(arguments, partial(self._bind_values, values))
+
+    def _describe_non_finite(self, place: Sequence[str]) -> str:
+        field, *steps = place
+        name = self.parameters[field].name if field in self.parameters else field
+        return f"{_format_place([name, *steps])}: a finite number is expected"
 
     def _parse(self, arguments: Json) -> "BaseModel":
         # From JSON: pydantic then reads dates, tuples, bytes and the like in every mode.

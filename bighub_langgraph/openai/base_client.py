@@ -207,7 +207,7 @@ class BaseClient(ClientSettings, ToolRegistration):
 
     async def _check_tool(self, tool_name: str, arguments: Mapping[str, Any]) -> Json:
         tool = self._get_tool(tool_name)
-        return await check_tool_call(tool, dict(arguments), self._make_context(), uuid4().hex)
+        return await check_tool_call(tool, arguments, self._make_context(), uuid4().hex)
 
     # -- parts -------------------------------------------------------------------------------------
 

@@ -72,7 +72,7 @@ def parse_response(response: Any) -> ModelResponse:
     items = [item for item in to_items(output or ()) if isinstance(item, dict)]
     messages = [item for item in items if item.get("type", "message") == "message"]
     # The content may be null.
-    blocks = [block for message in messages for block in message.get("content") or ()]
+    blocks = [block for message in messages for block in _content_blocks(message.get("content"))]
     text = _join(blocks, "text") or _text_of(response)
     error = to_item(error) if error else None
     if output is None and text is None and status is None:
@@ -83,15 +83,29 @@ def parse_response(response: Any) -> ModelResponse:
         )
     usage = to_item(usage) if usage else {}
     return ModelResponse(
-        id=id_,
-        status=status or "completed",
+        id=None if id_ is None else str(id_),
+        status=str(status or "completed"),
         items=items,
         text=text or "",
         refusal=_join(blocks, "refusal"),
-        incomplete_reason=get_field(details, "reason") or _unanswerable(items),
+        incomplete_reason=_incomplete_reason(details) or _unanswerable(items),
         error=error if isinstance(error, dict) or error is None else {"message": error},
         usage=usage if isinstance(usage, dict) else {},
     )
+
+
+def _content_blocks(content: Any) -> list[Any]:
+    """Return the blocks of a message; some servers send a text for them."""
+    blocks = [content] if isinstance(content, str) else content
+    return [
+        {"type": "output_text", "text": block} if isinstance(block, str) else block
+        for block in (blocks if isinstance(blocks, list) else ())
+    ]
+
+
+def _incomplete_reason(details: Any) -> str:
+    reason = get_field(details, "reason")
+    return str(reason or (details if isinstance(details, str) else ""))
 
 
 def _unanswerable(items: Sequence[Json]) -> str:

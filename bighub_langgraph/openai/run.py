@@ -141,6 +141,7 @@ class Run(NamedTuple):
         calls: The calls of the current turn.
         rounds: How many rounds of tools the run had.
         events: The events of all calls, in order.
+        turn_ids: Those of all turns so far.
         standing_approvals: The scopes of the calls that a person approved for the rest of the run,
             with that person's name and comment.
     """
@@ -157,6 +158,7 @@ class Run(NamedTuple):
     events: Sequence[Json] = ()
     usage: Json = _EMPTY
     standing_approvals: Json = _EMPTY
+    turn_ids: Sequence[str] = ()
 
     @property
     def pending_calls(self) -> list[ToolCallState]:
@@ -171,6 +173,7 @@ class Run(NamedTuple):
         """Return the run after a response of the model."""
         return self._replace(
             turn_id=turn_id,
+            turn_ids=[*self.turn_ids, turn_id],
             previous_response_id=response.id,
             items=[*self.items, *map(to_replayable, response.items)],
             new_items=[],

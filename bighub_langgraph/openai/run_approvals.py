@@ -213,12 +213,15 @@ _WAITS_ON = frozenset({State.AWAITING, State.RUNNING, State.EDITED})
 
 
 def _refuse_forbidden(call: ToolCallState, context: RunContext) -> None:
-    if call.kind != "function" or call.approval is None:
-        return
-    allowed_answers = context.settings.allowed_decisions(call.tool)
-    if call.approval.answer not in {*allowed_answers, Answer.REJECT}:
+    if call.kind == "function" and call.approval is not None:
+        _check_allowed(call.tool, call.approval.answer, context)
+
+
+def _check_allowed(tool: str, answer: Answer, context: RunContext) -> None:
+    allowed_answers = context.settings.allowed_decisions(tool)
+    if answer not in {*allowed_answers, Answer.REJECT}:
         names = ", ".join(answer.value for answer in allowed_answers)
-        raise InvalidRunState(f"a call of {call.tool!r} may be answered with: {names}")
+        raise InvalidRunState(f"a call of {tool!r} may be answered with: {names}")
 
 
 async def _record_answer(call: ToolCallState, run: Run, context: RunContext) -> ToolCallState:
@@ -300,14 +303,19 @@ async def resolve_request(
     """Resolve an approval at BIGHUB, and run the call once if BIGHUB confirms that it is approved.
 
     Raises:
-        InvalidRunState: The request was about another tool or other arguments.
+        InvalidRunState: The request was about another tool or other arguments, or its tool's policy
+            does not allow an approval.
     """
+    is_yes = ANSWERS.get(str(request.resolution).lower()) is Answer.APPROVE
+    if is_yes:
+        _check_allowed(request.tool, Answer.APPROVE, context)
     records = await context.ports.call(context.ports.journal.find_by_request_id, request.request_id)
     record = _find_record(request, records)
     response = await resolve()
     fields = response if isinstance(response, Mapping) else {}
     resolution = str(fields.get("resolution", request.resolution)).lower()
-    is_approved = str(fields.get("status", "")).lower() == resolution == "approved"
+    # BIGHUB confirms a yes; somebody else's yes does not overrule this person's no.
+    is_approved = is_yes and str(fields.get("status", "")).lower() == resolution == "approved"
     result: Json = {
         "request_id": request.request_id,
         "resolved": True,

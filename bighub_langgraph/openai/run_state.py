@@ -17,6 +17,8 @@ from bighub_langgraph.openai.run_verification import FORMAT, VERSION, sign_blob
 from bighub_langgraph.openai.tools import ToolRegistry
 
 Json = dict[str, Any]
+# What an answer may name its call by.
+_CALL_NAMES = ("call_id", "request_id")
 
 
 class PickledRunState(NamedTuple):
@@ -135,12 +137,25 @@ class RunState:
         return json.dumps(blob)
 
     def _find_pending(self, item: Any) -> ToolCallState:
-        names = item if isinstance(item, Mapping) else {"call_id": item}
-        ids = [name for key in ("call_id", "request_id") if (name := names.get(key)) is not None]
-        for call in self.run.pending_calls:
-            if call.call_id in ids or call.request_id in ids:
-                return call
-        pending = ", ".join(call.call_id for call in self.run.pending_calls) or "nothing"
+        calls = self.run.pending_calls
+        if isinstance(item, Mapping):
+            # Both, where it has both: a call of an earlier turn may have had the same id.
+            ids = {name: item[name] for name in _CALL_NAMES if item.get(name) is not None}
+            matches = [
+                call
+                for call in calls
+                if ids and all(getattr(call, name) == value for name, value in ids.items())
+            ]
+        else:
+            matches = [call for call in calls if call.call_id == item]
+            matches = matches or [call for call in calls if call.request_id == item]
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            raise InvalidRunState(
+                f"{item!r:.80} names {len(matches)} calls; name one of them by its call_id"
+            )
+        pending = ", ".join(call.call_id for call in calls) or "nothing"
         raise InvalidRunState(f"{item!r:.80} is not waiting for an answer; waiting: {pending}")
 
     def _keep(self, before: ToolCallState, answered_call: ToolCallState) -> None:

@@ -94,6 +94,7 @@ def _stored_shape() -> Any:
         calls=(list[call], ...),  # type: ignore[valid-type]
         settings=(settings, ...),
         standing_approvals=(dict[str, approver], ...),  # type: ignore[valid-type]
+        turn_ids=(list[str], []),  # runs that were stored earlier have none
     )
     response = shape(ModelResponse, ModelResponse._fields)
     parts = {"run": run, "response": response, "fingerprints": dict[str, str]}

@@ -244,7 +244,7 @@ def make_tool(
     return Tool(name, fn, description, parameters, _make_policy(name, policy), is_async)
 
 
-async def check_tool_call(tool: Tool, arguments: Json, context: "RunContext", call_id: str) -> Json:
+async def check_tool_call(tool: Tool, arguments: Any, context: "RunContext", call_id: str) -> Json:
     """Evaluate a call without running it; return BIGHUB's response and the action it leads to."""
     call = ToolCall(call_id, call_id, call_id, tool.name, tool.parameters.check(arguments))
     request = build_evaluation_request(
@@ -260,19 +260,7 @@ async def check_tool_call(tool: Tool, arguments: Json, context: "RunContext", ca
 
 def _make_policy(name: str, options: Mapping[str, Any]) -> ToolPolicy:
     options = {option: value for option, value in options.items() if value is not None}
-    if value_from_args := options.get("value_from_args"):
-        options["value_from_args"] = _accept_text(value_from_args)
     try:
         return ToolPolicy(**options)
     except (ConfigurationError, TypeError) as error:
         raise AdapterConfigurationError(f"tool {name!r}: {error}") from error
-
-
-def _accept_text(value_from_args: FromArguments) -> FromArguments:
-    """Let a function return a number as text, as a `Decimal` is among JSON arguments."""
-
-    def value(arguments: Json) -> Any:
-        number = value_from_args(arguments)
-        return float(number) if isinstance(number, str) else number
-
-    return value
