@@ -1,5 +1,6 @@
 """Streamed runs: every event in its place, and streams that break."""
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from bighub_langgraph import AsyncBighubOpenAI, BighubOpenAI
 from bighub_langgraph.openai.errors import StreamInterruptedError
+from bighub_langgraph.openai.response_parsing import StreamParser
 from tests.openai_answers import ABSENT, Answer, calls, refuses, says
 from tests.openai_bighub import REVIEW, AsyncScriptedBighub, ScriptedBighub
 from tests.openai_runtime import runtime
@@ -192,6 +194,59 @@ def test_a_message_without_content_is_an_empty_one(
         answer = client.stream()[-1]["response"] if streaming else client.run()
     assert (answer.status, answer["output_text"]) == ("completed", "")
     assert answer["execution"]["last"]["output"] == "seen here"
+
+
+GATEWAYS: dict[str, Callable[[int], Json]] = {
+    "ids and indexes": lambda n: {"output_index": n, "id": f"fc_{n}"},
+    "one index": lambda n: {"output_index": 0, "id": f"fc_{n}"},
+    "one id": lambda n: {"output_index": n, "id": "fc"},
+    "one of both": lambda _: {"output_index": 0, "id": "fc"},
+    "no index": lambda n: {"id": f"fc_{n}"},
+    "no id": lambda n: {"output_index": n},
+    "neither": lambda _: {},
+}
+
+
+@pytest.mark.parametrize("announced", ["no", "each before its end", "all at first"])
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_no_call_that_was_streamed_takes_the_place_of_another(gateway: str, announced: str) -> None:
+    added, done = [], []
+    for number in range(3):
+        place = GATEWAYS[gateway](number)
+        ids = {"id": place.pop("id")} if "id" in place else {}
+        call = {"type": "function_call", "call_id": f"call_{number}", "name": "look", **ids}
+        started = {**call, "arguments": "", "status": "in_progress"}
+        added.append({"type": "response.output_item.added", "item": started, **place})
+        done.append(
+            {"type": "response.output_item.done", "item": {**call, "arguments": "{}"}, **place}
+        )
+    final = {"type": "response.completed", "response": {"id": "r", "output": []}}
+    events = {
+        "no": [{"type": "response.output_item.done", "item": None}, *done],
+        "each before its end": [event for pair in zip(added, done, strict=True) for event in pair],
+        "all at first": [*added, *done],
+    }[announced]
+    parser = StreamParser()
+    for event in [*events, final]:
+        parser.parse(event)
+    assert parser.response is not None
+    assert parser.response.is_complete
+    assert [item["call_id"] for item in parser.response.tool_calls] == [
+        "call_0",
+        "call_1",
+        "call_2",
+    ]
+
+
+def test_calls_with_one_id_that_were_streamed_are_still_two() -> None:
+    call = {"type": "function_call", "call_id": "same", "name": "look", "arguments": "{}"}
+    parser = StreamParser()
+    for number in range(2):
+        item = {**call, "id": f"fc_{number}"}
+        parser.parse({"type": "response.output_item.done", "item": item, "output_index": number})
+    parser.parse({"type": "response.completed", "response": {"id": "r", "output": []}})
+    assert parser.response is not None
+    assert len(parser.response.tool_calls) == 2
 
 
 @pytest.mark.parametrize("kind", ["failed", "incomplete"])

@@ -252,8 +252,9 @@ class StreamParser:
         self.response: ModelResponse | None = None
         self._response_id: str | None = None
         # What was streamed, by its place: some gateways leave it out of the final response.
-        self._items: dict[Any, Json] = {}
-        self._texts: dict[Any, str] = {}
+        self._items: dict[tuple[Any, int], Json] = {}
+        self._done: set[tuple[Any, int]] = set()
+        self._texts: dict[tuple[Any, int], str] = {}
 
     def parse(self, raw: Any) -> Json | None:
         """Return a raw event as one of ours; None for an event that users do not need.
@@ -278,20 +279,44 @@ class StreamParser:
         return {**_EVENTS[kind](raw, self), "response_id": response_id}
 
     def _keep(self, kind: str, raw: Any, item: Any) -> None:
-        index, item_id = _get_fields(raw, "output_index", "item_id")
-        place = index if index is not None else item_id or get_field(item, "id")
         match kind:
-            case "response.output_item.added":
-                self._items[place] = to_item(item) or {}
-                if get_field(item, "type") in TOOL_CALLS:  # incomplete, unless it ends
-                    self._items[place]["status"] = "in_progress"
-            case "response.function_call_arguments.done" if place in self._items:
-                arguments = get_field(raw, "arguments")
-                self._items[place] |= {"arguments": arguments, "status": "completed"}
+            case "response.output_item.added" | "response.output_item.done":
+                if not isinstance(new_item := to_item(item), dict):
+                    return
+                is_done = kind.endswith("done")
+                place = self._find_place(raw, new_item)
+                if not is_done and new_item.get("type") in TOOL_CALLS:  # incomplete until it ends
+                    new_item["status"] = "in_progress"
+                self._items[place] = new_item
+                self._done |= {place} if is_done else set()
+            case "response.function_call_arguments.done":
+                if (place := self._find_place(raw, {})) in self._items:
+                    arguments = get_field(raw, "arguments")
+                    self._items[place] |= {"arguments": arguments, "status": "completed"}
             case "response.output_text.delta":
+                place = self._find_place(raw, {})
                 self._texts[place] = self._texts.get(place, "") + (get_field(raw, "delta") or "")
-            case "response.output_item.done":
-                self._items[place] = to_item(item)
+
+    def _find_place(self, raw: Any, item: Json) -> tuple[Any, int]:
+        """Return the place of an item among those that were streamed, or a new one.
+
+        Its id says which one it is, or its index. Some gateways give every item the index 0, or
+        neither: an item takes the place of no other call, and of no item that is done.
+        """
+        index, item_id = _get_fields(raw, "output_index", "item_id")
+        item_id, call_id = item.get("id") or item_id, item.get("call_id")
+        same_call = {
+            place: other
+            for place, other in self._items.items()
+            if None in (call_id, own := other.get("call_id")) or call_id == own
+        }
+        for place, other in same_call.items():
+            if item_id is not None and other.get("id") == item_id:
+                return place
+        for place in same_call:
+            if place[0] == index and not (item and place in self._done):
+                return place
+        return index, len(self._items)
 
     def _parse_final(self, status: str | None, response: Any) -> ModelResponse:
         """Parse the final response; where it lacks items that were streamed, it gets them."""
@@ -305,7 +330,7 @@ class StreamParser:
         fields["id"] = fields["id"] or self._response_id
         return parse_response(fields)
 
-    def _with_text(self, place: Any) -> Json:
+    def _with_text(self, place: tuple[Any, int]) -> Json:
         item, text = self._items[place], self._texts.get(place)
         if not text or item.get("content"):
             return item
