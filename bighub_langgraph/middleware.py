@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any, NotRequired
 
-from langchain_core.messages import AIMessage, BaseMessage, RemoveMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, RemoveMessage
 from langchain_core.tools import BaseTool
 from langgraph.config import get_config
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
@@ -23,7 +23,9 @@ from bighub_langgraph.graph.plan import (
     covers,
     last_turn,
     new_id,
+    new_plan,
     open_calls,
+    plan_calls,
     read_plan,
     read_turn,
     replace_plan,
@@ -31,11 +33,11 @@ from bighub_langgraph.graph.plan import (
 )
 from bighub_langgraph.graph.run_fence import fence_run
 from bighub_langgraph.graph.stale_calls import close_stale_calls, insert_answers
-from bighub_langgraph.graph.tool_execution import GraphHost, open_hosts, plan_turn
+from bighub_langgraph.graph.tool_execution import AsyncGraphHost, GraphHost, evaluate_plan
 from bighub_langgraph.graph.tool_messages import answer_finished_calls
 from bighub_langgraph.graph.tool_wrapper import (
     ANSWERED_ELSEWHERE,
-    CHANGED,
+    CHANGED_ARGUMENTS,
     aguard_tool_call,
     guard_tool_call,
 )
@@ -88,7 +90,7 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         if not isinstance(guard, BighubGuard):
             raise ConfigurationError(f"BighubMiddleware takes a BighubGuard, not {guard!r}")
         self.guard = guard
-        self._host, self._async_host = open_hosts(guard.runtime)
+        self._host, self._async_host = GraphHost(guard.runtime), AsyncGraphHost(guard.runtime)
         self.tools: Sequence[BaseTool] = []
         # The tools the model was shown, by turn, to check a person's edits against; several agents
         # may have this middleware. The last two different sets of them tell whether a turn of
@@ -204,69 +206,62 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         turn_id = TurnId.of(config, message)
         calls = open_calls(message, answered_ids, turn_id)
         # A tool that the model was not shown may come from a wrapper; it is evaluated there.
-        unknown = set() if tools is None else {call.tool for call in calls} - tools.keys()
-        return await plan_turn(
-            calls,
-            turn_id,
-            config,
-            host,
-            tools=tools,
-            all_tools_known=False,
-            without_evaluation=unknown,
-        )
+        plan = new_plan(turn_id, host.runtime.settings, plan_calls(calls, tools))
+        await evaluate_plan(plan, config, host, tools=tools, all_tools_known=False)
+        return plan
 
     # -- asking a person ---------------------------------------------------------------------------
 
     async def _decide(self, state: Any, host: GraphHost) -> Any:
         async with fence_run(get_config(), host):
-            return await self._decide_once(state, host)
+            message, answered_ids = read_turn(state, "messages")
+            open_ids = {call.call_id for call in open_calls(message, answered_ids)}
+            if message is None or not open_ids:
+                await host.wait_for_delivery()
+                return None
+            stored_plan = read_plan(state)
+            if stored_plan and covers(stored_plan, message, open_ids):
+                plan = stored_plan
+            else:
+                plan = await self._replace_plan(stored_plan, message, answered_ids, host)
+            calls = [call for call in plan["calls"] if call["id"] in open_ids]
+            questions = [call for call in calls if call["next"] == "ask"]
+            if questions and not plan["per_call"]:
+                plan = await self._ask_person(plan, questions, host)
+            answers = [
+                answer
+                for answer in await answer_finished_calls(plan, host.ports)
+                if answer.tool_call_id in open_ids
+            ]
+            if not answers and plan is stored_plan:  # as usual: every call runs, as it is planned
+                return None
+            update = {"messages": answers, CHANNEL: plan}
+            # The agent ends behind a message whose calls LangChain could not parse, unlike the
+            # guard.
+            return update if message.tool_calls else {**update, "jump_to": "model"}
 
-    async def _decide_once(self, state: Any, host: GraphHost) -> Any:
-        message, answered_ids = read_turn(state, "messages")
-        calls = open_calls(message, answered_ids)
-        if message is None or not calls:
-            await host.wait_for_delivery()
-            return None
-        open_ids = {call.call_id for call in calls}
-        plan = stored_plan = read_plan(state)
-        if not plan or not covers(plan, message, open_ids):
-            # Another middleware changed the model's calls: they are evaluated again.
-            plan = await self._plan_turn(message, answered_ids, None, host)
-            if stored_plan:
-                reason = CHANGED if stored_plan["turn"] == message.id else ANSWERED_ELSEWHERE
-                await _cancel_open_calls(stored_plan, reason, host.ports, keep=plan)
-        pending = [
-            call for call in plan["calls"] if call["next"] == "ask" and call["id"] in open_ids
-        ]
-        if pending and not plan["per_call"]:
-            plan = await self._ask_person(plan, pending, host)
-        answers = await _answer_open_calls(plan, open_ids, host.ports)
-        if (
-            not answers and plan is stored_plan
-        ):  # as usual: every call runs, as the stored plan says
-            return None
-        update = {"messages": answers, CHANNEL: plan}
-        # The agent ends behind a message whose calls LangChain could not parse, unlike the guard.
-        return update if message.tool_calls else {**update, "jump_to": "model"}
-
-    async def _ask_person(
-        self, plan: Plan, pending: Sequence[PlannedCall], host: GraphHost
+    async def _replace_plan(
+        self, stored_plan: Plan | None, message: AIMessage, answered_ids: set[str], host: GraphHost
     ) -> Plan:
+        """Evaluate the model's calls again, which another middleware has changed."""
+        plan = await self._plan_turn(message, answered_ids, None, host)
+        if stored_plan:
+            is_same_turn = stored_plan["turn"] == message.id
+            reason = CHANGED_ARGUMENTS if is_same_turn else ANSWERED_ELSEWHERE
+            await _cancel_open_calls(stored_plan, reason, host.ports, keep=plan)
+        return plan
+
+    async def _ask_person(self, plan: Plan, calls: Sequence[PlannedCall], host: GraphHost) -> Plan:
         """Return the plan after the answers.
 
         Where they run, edited calls are evaluated, and calls without an answer asked about again.
         """
         only = self._tool_sets[0] if len(self._tool_sets) == 1 else None
-        question, tools = subplan(plan, pending), self._tools_by_turn.get(plan["turn"], only)
+        question, tools = subplan(plan, calls), self._tools_by_turn.get(plan["turn"], only)
         answered_plan = await ask_person(question, tools, get_config(), host, twice=True)
         await host.ports.deliver(None)
-        calls = {call["id"]: call for call in answered_plan["calls"]}
-        return subplan(plan, [calls.get(call["id"], call) for call in plan["calls"]])
-
-
-async def _answer_open_calls(plan: Plan, open_ids: set[str], ports: Ports) -> list[ToolMessage]:
-    messages = await answer_finished_calls(plan, ports)
-    return [message for message in messages if message.tool_call_id in open_ids]
+        answered_calls = {call["id"]: call for call in answered_plan["calls"]}
+        return subplan(plan, [answered_calls.get(call["id"], call) for call in plan["calls"]])
 
 
 async def _cancel_open_calls(

@@ -82,19 +82,19 @@ def answers(state: dict[str, Any]) -> dict[str, str]:
 def history_faults(messages: Sequence[BaseMessage]) -> list[str]:
     """Return why providers would refuse a history: calls without one answer right behind them."""
     faults: list[str] = []
-    waiting: list[str | None] = []
+    open_ids: list[str | None] = []
     for message in messages:
         if isinstance(message, ToolMessage):
-            if message.tool_call_id not in waiting:
+            if message.tool_call_id not in open_ids:
                 faults.append(f"an answer to no call: {message.tool_call_id}")
                 continue
-            waiting.remove(message.tool_call_id)
+            open_ids.remove(message.tool_call_id)
             continue
-        faults += [f"no answer to {call_id}" for call_id in waiting]
-        waiting = []
+        faults += [f"no answer to {call_id}" for call_id in open_ids]
+        open_ids = []
         if isinstance(message, AIMessage):
-            waiting = [item["id"] for item in [*message.tool_calls, *message.invalid_tool_calls]]
-    return faults + [f"no answer to {call_id}" for call_id in waiting]
+            open_ids = [item["id"] for item in [*message.tool_calls, *message.invalid_tool_calls]]
+    return faults + [f"no answer to {call_id}" for call_id in open_ids]
 
 
 class Runner:

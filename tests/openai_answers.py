@@ -56,8 +56,8 @@ def calls(*wanted: tuple[str, Any], text: str = "", **options: Any) -> Answer:
 
 def fails(status: int, message: str = "no", **headers: str) -> Answer:
     """An error instead of an answer."""
-    shown = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Answer(failure=(status, message), headers=shown)
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Answer(failure=(status, message), headers=names)
 
 
 def number(kind: str) -> str:
@@ -105,9 +105,9 @@ def events(response_: Json, answer: Answer) -> Iterator[Json]:
 
 
 def _events(response_: Json, answer: Answer) -> Iterator[Json]:
-    begun = {**response_, "status": "in_progress", "output": [], "usage": None}
-    yield {"type": "response.created", "response": begun}
-    yield {"type": "response.in_progress", "response": begun}
+    start_response = {**response_, "status": "in_progress", "output": [], "usage": None}
+    yield {"type": "response.created", "response": start_response}
+    yield {"type": "response.in_progress", "response": start_response}
     for index, item in enumerate(response_["output"]):
         place = {"output_index": index, "item_id": item["id"]}
         yield {
@@ -140,8 +140,8 @@ def _started_item(item: Json) -> Json:
 def _call_events(item: Json, place: Json) -> Iterator[Json]:
     for piece in _pieces(item["arguments"]):
         yield {"type": "response.function_call_arguments.delta", "delta": piece, **place}
-    done = {"name": item["name"], "arguments": item["arguments"], **place}
-    yield {"type": "response.function_call_arguments.done", **done}
+    done_fields = {"name": item["name"], "arguments": item["arguments"], **place}
+    yield {"type": "response.function_call_arguments.done", **done_fields}
 
 
 def _block_events(block: Json, place: Json) -> Iterator[Json]:

@@ -53,16 +53,16 @@ def check(body: Json, items: list[Json], memory: Memory) -> None:
 
 def _pairs(_body: Json, items: list[Json], _memory: Memory) -> Iterator[str]:
     kinds = ("function_call", "custom_tool_call")
-    called = [item["call_id"] for item in items if item.get("type") in kinds]
+    called_ids = [item["call_id"] for item in items if item.get("type") in kinds]
     outputs = [f"{kind}_output" for kind in kinds]
-    answered = [item["call_id"] for item in items if item.get("type") in outputs]
-    for call_id in called:
-        if call_id not in answered:
+    answered_ids = [item["call_id"] for item in items if item.get("type") in outputs]
+    for call_id in called_ids:
+        if call_id not in answered_ids:
             yield f"No tool output found for function call {call_id}."
-    for call_id in answered:
-        if call_id not in called:
+    for call_id in answered_ids:
+        if call_id not in called_ids:
             yield f"No tool call found for function call output with call_id {call_id}."
-        if answered.count(call_id) > 1:
+        if answered_ids.count(call_id) > 1:
             yield f"Duplicate tool output for function call {call_id}."
 
 
@@ -84,11 +84,11 @@ def _reasoning(body: Json, items: list[Json], memory: Memory) -> Iterator[str]:
     for place, item in enumerate(items):
         name = item.get("id")
         if item.get("type") == "reasoning":
-            sealed = body.get("store") is not False or name not in sent_ids
-            if not sealed and item.get("encrypted_content") != f"sealed:{name}":
+            is_sealed = body.get("store") is not False or name not in sent_ids
+            if not is_sealed and item.get("encrypted_content") != f"sealed:{name}":
                 yield f"Item '{name}' not found. Items are not persisted when `store` is false."
-            following = ids[place + 1] if place + 1 < len(ids) else None
-            if following != memory.following.get(name or "", following):
+            next_id = ids[place + 1] if place + 1 < len(ids) else None
+            if next_id != memory.following.get(name or "", next_id):
                 yield f"Item '{name}' of type 'reasoning' lacks its required following item."
         required = memory.reasoning_of.get(name or "")
         if required and required not in ids[:place]:

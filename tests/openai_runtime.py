@@ -34,11 +34,11 @@ def runtime(
     client_kind: str, server: ResponsesServer, reply: Any = PROCEED, **options: Any
 ) -> Iterator[Runtime]:
     """A client of that kind, over the server and a BIGHUB that always replies the same."""
-    made = (_Blocking if client_kind == "blocking" else _Async)(server, reply, options)
+    guarded_client = (_Blocking if client_kind == "blocking" else _Async)(server, reply, options)
     try:
-        yield made
+        yield guarded_client
     finally:
-        made.close()
+        guarded_client.close()
 
 
 class _Blocking:

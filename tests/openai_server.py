@@ -62,8 +62,8 @@ class ResponsesServer:
         self._server.shutdown()
         self._server.server_close()
         if kind is None:
-            unexpected = [r for r in self.refusals if not r.startswith(self.expected)]
-            assert not unexpected, f"the service refused: {unexpected}"
+            unexpected_refusals = [r for r in self.refusals if not r.startswith(self.expected)]
+            assert not unexpected_refusals, f"the service refused: {unexpected_refusals}"
 
     def respond(self, body: Json, headers: dict[str, str]) -> tuple[Answer, Json]:
         """Check a request and give the next answer."""

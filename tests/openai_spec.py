@@ -64,16 +64,16 @@ def _validator(schema: str) -> Draft202012Validator:
 
 def _loosen(node: Any) -> Any:
     if isinstance(node, dict):
-        loosened = {("anyOf" if k == "oneOf" else k): _loosen(v) for k, v in node.items()}
-        if isinstance(loosened.get("required"), list) and isinstance(
-            loosened.get("properties"), dict
+        loose_node = {("anyOf" if k == "oneOf" else k): _loosen(v) for k, v in node.items()}
+        if isinstance(loose_node.get("required"), list) and isinstance(
+            loose_node.get("properties"), dict
         ):
-            loosened["required"] = [
+            loose_node["required"] = [
                 name
-                for name in loosened["required"]
-                if name in loosened["properties"] and name != "id"
+                for name in loose_node["required"]
+                if name in loose_node["properties"] and name != "id"
             ]
-        return loosened
+        return loose_node
     return [_loosen(part) for part in node] if isinstance(node, list) else node
 
 

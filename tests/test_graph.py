@@ -355,9 +355,9 @@ def test_an_old_checkpoint_that_is_resumed_gets_the_stored_result(runner: Runner
     desk = Desk(asks_for(REFUND), "Done.", "Done again.", says="review_recommended")
     runner.run(desk.agent, PLEASE)
     config: RunnableConfig = {"configurable": {"thread_id": "t"}}
-    waiting = desk.agent.get_state(config).config
+    pending_config = desk.agent.get_state(config).config
     runner.run(desk.agent, resume({"type": "approve"}))
-    again = desk.agent.invoke(resume({"type": "approve"}), waiting)
+    again = desk.agent.invoke(resume({"type": "approve"}), pending_config)
     assert desk.shop.ran == [("refund", 40)]
     assert answers(again)["call-1"] == "refunded 40.0 for o1"
     [message] = [message for message in again["messages"] if isinstance(message, ToolMessage)]
@@ -365,11 +365,11 @@ def test_an_old_checkpoint_that_is_resumed_gets_the_stored_result(runner: Runner
 
 
 def test_a_tool_knows_the_call_it_runs_for(runner: Runner) -> None:
-    seen: list[Any] = []
+    states: list[Any] = []
 
     def pay(amount: float) -> str:
         """Pay."""
-        seen.append(current_call())
+        states.append(current_call())
         return "paid"
 
     bighub = ScriptedBighub("review_recommended")
@@ -378,7 +378,7 @@ def test_a_tool_knows_the_call_it_runs_for(runner: Runner) -> None:
     agent = create_guarded_agent(model, [pay], guard, checkpointer=InMemorySaver())
     runner.run(agent, PLEASE)
     runner.run(agent, resume({"type": "approve", "approver": "ada"}))
-    [current] = seen
+    [current] = states
     assert current.idempotency_key == bighub.evaluations[0]["idempotency_key"]
     assert (current.approver, current.approver_verified) == ("ada", False)
     assert current.decision.raw_recommendation == "review_recommended"
@@ -414,15 +414,15 @@ def test_an_async_client_serves_sync_and_async_runs(runner: Runner) -> None:
 
 
 def test_on_decision_sees_every_decision_and_may_raise(runner: Runner) -> None:
-    seen: list[dict[str, Any]] = []
+    events: list[dict[str, Any]] = []
 
     def look(event: dict[str, Any]) -> None:
-        seen.append(event)
+        events.append(event)
         raise RuntimeError("the log is full")
 
     desk = Desk(asks_for(REFUND), "Done.", on_decision=look)
     runner.run(desk.agent, PLEASE)
-    assert [event["recommendation"] for event in seen] == ["proceed"]
+    assert [event["recommendation"] for event in events] == ["proceed"]
     assert desk.shop.ran == [("refund", 40)]
 
 
@@ -441,7 +441,7 @@ def test_the_state_the_guard_adds_is_not_shown(runner: Runner) -> None:
 
 def test_the_picture_of_the_graph_shows_its_nodes() -> None:
     desk = Desk("Hello.")
-    drawn = desk.agent.get_graph().draw_mermaid()
+    diagram = desk.agent.get_graph().draw_mermaid()
     for name in ("close_stale_calls", "model", "evaluate", "approve", "tools", "report"):
-        assert f"\t{name}(" in drawn
-    assert "__tools" in drawn
+        assert f"\t{name}(" in diagram
+    assert "__tools" in diagram

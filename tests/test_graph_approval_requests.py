@@ -93,8 +93,8 @@ def test_bighubs_queue_is_resolved_with_comment_and_approver(host: str) -> None:
     desk = Desk(host)
     desk.answer({"resolution": "denied", "comment": "too much", "approver": "ada"})
     desk.guard.flush()
-    [resolved] = desk.bighub.resolutions
-    assert resolved == {"request_id": "req-1", "resolution": "denied", "comment": "ada: too much"}
+    [resolution] = desk.bighub.resolutions
+    assert resolution == {"request_id": "req-1", "resolution": "denied", "comment": "ada: too much"}
 
 
 def test_the_user_a_server_knows_is_the_approver(host: str) -> None:
@@ -172,8 +172,8 @@ def test_where_a_reference_is_required_only_an_answer_that_names_its_question_is
         "key": desk.request["bighub"]["key"],
         "arguments": desk.request["args"],
     }
-    named = {**YES, reference: names[reference]} if reference in names else {question.id: YES}
-    desk.answer(named)
+    answer = {**YES, reference: names[reference]} if reference in names else {question.id: YES}
+    desk.answer(answer)
     assert desk.shop.ran == [("refund", 40)]
 
 
@@ -190,8 +190,8 @@ def test_an_answer_is_not_taken_for_a_question_that_nobody_was_asked(host: str) 
     desk = Desk(host)
     message = desk.state["messages"][-1]
     calls = [{**REFUND, "args": {"order_id": "o1", "amount": 4000}}]
-    changed = message.model_copy(update={"tool_calls": calls})
-    desk.graph.update_state(CONFIG, {"messages": [changed]}, as_node="model")
+    new_message = message.model_copy(update={"tool_calls": calls})
+    desk.graph.update_state(CONFIG, {"messages": [new_message]}, as_node="model")
     desk.answer(YES)
     assert desk.shop.ran == []
     assert desk.request["args"]["amount"] == 4000

@@ -36,7 +36,7 @@ YES: Command[Any] = Command(resume={"decisions": [{"type": "approve"}]})
 NO: Command[Any] = Command(resume={"decisions": [{"type": "reject"}]})
 
 
-class Typed(TypedDict):
+class OwnState(TypedDict):
     conversation: Annotated[list[AnyMessage], add_messages]
     customer: str
 
@@ -81,7 +81,7 @@ class Desk:
         self.graph: Any = builder.compile(checkpointer=InMemorySaver())
 
 
-@pytest.mark.parametrize("schema", [Typed, Added, Data, Model], ids=lambda value: value.__name__)
+@pytest.mark.parametrize("schema", [OwnState, Added, Data, Model], ids=lambda value: value.__name__)
 def test_the_guard_fits_any_state_and_any_messages_key(runner: Runner, schema: Any) -> None:
     desk = Desk(schema, asks_for(REFUND, LOOK_UP), "Done.")
     please = {"conversation": [HumanMessage("please")], "customer": "ada"}
@@ -95,14 +95,14 @@ def test_the_guard_fits_any_state_and_any_messages_key(runner: Runner, schema: A
     assert state["customer"] == "ada"
 
 
-@pytest.mark.parametrize("schema", [Typed, Added, Data, Model], ids=lambda value: value.__name__)
+@pytest.mark.parametrize("schema", [OwnState, Added, Data, Model], ids=lambda value: value.__name__)
 def test_the_users_schema_does_not_show_the_guard(schema: Any) -> None:
     desk = Desk(schema, "Hello.")
-    for shown in (desk.graph.get_input_jsonschema(), desk.graph.get_output_jsonschema()):
-        assert set(shown["properties"]) == {"conversation", "customer"}
+    for shown_schema in (desk.graph.get_input_jsonschema(), desk.graph.get_output_jsonschema()):
+        assert set(shown_schema["properties"]) == {"conversation", "customer"}
 
 
-@pytest.mark.parametrize("schema", [Typed, Added, Data, Model], ids=lambda value: value.__name__)
+@pytest.mark.parametrize("schema", [OwnState, Added, Data, Model], ids=lambda value: value.__name__)
 def test_a_new_message_closes_what_waits_whatever_the_reducer(runner: Runner, schema: Any) -> None:
     desk = Desk(schema, asks_for(REFUND), "Fine.")
     runner.run(desk.graph, {"conversation": [HumanMessage("please")], "customer": "ada"})
@@ -136,7 +136,7 @@ def test_a_message_without_an_id_is_closed_too(runner: Runner) -> None:
 
 
 def test_the_names_of_the_nodes_come_back() -> None:
-    desk = Desk(Typed, "Hello.")
+    desk = Desk(OwnState, "Hello.")
     assert desk.nodes == ("close_stale_calls", "evaluate", "approve", "tools", "report")
 
 
@@ -164,13 +164,13 @@ def steps(runner: Runner, graph: Any, value: Any) -> list[str]:
 
 
 def test_a_turn_goes_by_the_guards_nodes_from_the_model_to_the_model(runner: Runner) -> None:
-    desk = Desk(Typed, asks_for(LOOK_UP), "Done.")
+    desk = Desk(OwnState, asks_for(LOOK_UP), "Done.")
     nodes = steps(runner, desk.graph, {"conversation": [HumanMessage("please")]})
     assert nodes == ["close_stale_calls", "agent", "evaluate", "tools", "agent"]
 
 
 def test_behind_several_calls_the_model_goes_on_once_when_all_are_answered(runner: Runner) -> None:
-    desk = Desk(Typed, asks_for(REFUND, LOOK_UP), "Done.")
+    desk = Desk(OwnState, asks_for(REFUND, LOOK_UP), "Done.")
     runner.run(desk.graph, {"conversation": [HumanMessage("please")]})
     nodes = steps(runner, desk.graph, YES)
     assert nodes[-2:] == ["report", "agent"]
@@ -179,7 +179,7 @@ def test_behind_several_calls_the_model_goes_on_once_when_all_are_answered(runne
 
 @pytest.mark.parametrize("calls", [[REFUND], [REFUND, LOOK_UP]])
 def test_the_model_goes_on_once_however_many_calls_ran(runner: Runner, calls: list[Any]) -> None:
-    desk = Desk(Typed, asks_for(*calls), "Done.", says="proceed")
+    desk = Desk(OwnState, asks_for(*calls), "Done.", says="proceed")
     state = runner.run(desk.graph, {"conversation": [HumanMessage("please")]})
     assert state["conversation"][-1].content == "Done."
     assert len(desk.shop.ran) == len(calls)
@@ -208,7 +208,7 @@ def test_a_tool_that_answers_its_siblings_too_lets_the_model_go_on_once(runner: 
 
 
 def test_a_run_begins_at_the_entry(runner: Runner) -> None:
-    desk = Desk(Typed, asks_for(REFUND), "Fine.", "Fine.")
+    desk = Desk(OwnState, asks_for(REFUND), "Fine.", "Fine.")
     runner.run(desk.graph, {"conversation": [HumanMessage("please")]})
     assert steps(runner, desk.graph, {"conversation": [HumanMessage("wait")]}) == [
         "close_stale_calls",
@@ -234,7 +234,7 @@ def test_a_tool_that_goes_to_the_model_lets_it_go_on_once(
     shop, guard = Shop(), BighubGuard(bighub=ScriptedBighub({**REVIEW, "think": "proceed"}))
     tools = [think, *shop.tools()]
     model = ScriptedModel(script=[asks_for(call("think", "call-0"), *beside), "Done."])
-    builder = StateGraph(Typed)
+    builder = StateGraph(OwnState)
     builder.add_node("agent", model_node(model, tools, messages_key="conversation"))
     builder.add_edge(START, "agent")
     add_guard(builder, tools, guard, after="agent", then="agent", messages_key="conversation")
@@ -254,7 +254,7 @@ def test_a_tool_that_goes_to_the_model_lets_it_go_on_once(
 
 
 def test_a_graph_whose_turn_was_not_planned_has_nothing_to_run(runner: Runner) -> None:
-    desk = Desk(Typed, asks_for(REFUND), "Done.")
+    desk = Desk(OwnState, asks_for(REFUND), "Done.")
     thread: Any = {"configurable": {"thread_id": "t"}}
     desk.graph.update_state(thread, {"conversation": [HumanMessage("please")]}, as_node="evaluate")
     assert steps(runner, desk.graph, None) == ["report"]
@@ -263,7 +263,7 @@ def test_a_graph_whose_turn_was_not_planned_has_nothing_to_run(runner: Runner) -
 def test_an_answer_that_is_written_in_the_tools_place_leads_on_to_the_model(
     runner: Runner,
 ) -> None:
-    desk = Desk(Typed, asks_for(REFUND, LOOK_UP), "Done.")
+    desk = Desk(OwnState, asks_for(REFUND, LOOK_UP), "Done.")
     runner.run(desk.graph, {"conversation": [HumanMessage("please")]})
     thread = {"configurable": {"thread_id": "t"}}
     for number in (1, 2):

@@ -166,9 +166,9 @@ def test_an_old_checkpoint_and_a_fork_get_the_stored_result(runner: Runner) -> N
     desk = Desk()
     agent = desk.agent(asks_for(REFUND), "Done.", "Done.")
     runner.run(agent, PLEASE)
-    [waiting] = [item for item in agent.get_state_history(THREAD) if item.next == ("tools",)]
-    agent.invoke(None, waiting.config)
-    agent.invoke(None, agent.update_state(waiting.config, {"messages": []}, as_node="model"))
+    [pending_state] = [item for item in agent.get_state_history(THREAD) if item.next == ("tools",)]
+    agent.invoke(None, pending_state.config)
+    agent.invoke(None, agent.update_state(pending_state.config, {"messages": []}, as_node="model"))
     assert desk.shop.ran == [("refund", 40)]
 
 
@@ -273,8 +273,8 @@ def test_a_value_that_is_no_text_is_returned_as_it_is_and_errors_are_raised() ->
         return {"total": sum(prices)}
 
     guard = BighubGuard(bighub=ScriptedBighub())
-    [guarded] = guard.wrap_tools([total])
-    assert guarded.invoke({"prices": [1, 2]}) == {"total": 3}
+    [guarded_tool] = guard.wrap_tools([total])
+    assert guarded_tool.invoke({"prices": [1, 2]}) == {"total": 3}
     desk = Desk()
     with pytest.raises(RuntimeError, match="no c1 here"):
         desk.tools[2].invoke({"customer": "c1"})

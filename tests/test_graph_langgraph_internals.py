@@ -36,7 +36,7 @@ from bighub_langgraph import (
     tools_node,
 )
 from bighub_langgraph.concurrency import run_sync
-from bighub_langgraph.graph import builder_edges
+from bighub_langgraph.graph import builder as graph_builder
 from bighub_langgraph.graph import langgraph_internals as internals
 from tests.agents import ScriptedModel, Shop, answers, asks_for, call
 from tests.engines import ScriptedBighub
@@ -50,12 +50,12 @@ class Seen(TypedDict, total=False):
     seen: Any
 
 
-def one_node(node: Any, schema: Any = Seen, **compiled: Any) -> Any:
+def one_node(node: Any, schema: Any = Seen, **options: Any) -> Any:
     """A graph of one node."""
     builder = StateGraph(schema)
     builder.add_node("node", node)
     builder.add_edge(START, "node")
-    return builder.compile(**compiled)
+    return builder.compile(**options)
 
 
 def seen_in_task(look: Callable[[RunnableConfig], Any], **options: Any) -> Any:
@@ -141,7 +141,8 @@ def test_a_task_of_a_subgraph_shows_the_root_checkpoint_that_it_ends_with(
     saver, roots = InMemorySaver(), list[str | None]()
 
     def node(_: Any) -> None:
-        roots.append(internals.root_checkpoint_of(get_config()))
+        config = get_config()
+        roots.append(internals.root_checkpoint_of(config, internals.execution_info(config)))
 
     builder: Any = StateGraph(Seen)
     builder.add_node("outer", node)
@@ -177,29 +178,29 @@ def test_a_run_of_any_kind_can_be_read() -> None:
 
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
 def test_a_task_shows_whether_its_run_stores_anything_before_its_end(durability: str) -> None:
-    shown = seen_in_task(
+    values = seen_in_task(
         internals.stores_only_at_the_end, checkpointer=InMemorySaver(), durability=durability
     )
-    assert shown is (durability == "exit")
+    assert values is (durability == "exit")
 
 
 def test_a_task_shows_that_it_was_resumed_and_that_it_has_asked() -> None:
-    shown: list[Any] = []
+    values: list[Any] = []
 
     def node(_: Any) -> None:
         config = get_config()
-        shown.append((internals.was_resumed(config), internals.may_have_interrupted(config)))
+        values.append((internals.was_resumed(config), internals.may_have_interrupted(config)))
         interrupt("sure?")
-        shown.append(internals.may_have_interrupted(config))
+        values.append(internals.may_have_interrupted(config))
 
     graph = one_node(node, checkpointer=InMemorySaver())
     graph.invoke({"seen": 0}, THREAD)
     graph.invoke(Command(resume="yes"), THREAD)
-    assert shown == [(False, False), (True, False), True]
+    assert values == [(False, False), (True, False), True]
 
 
 def test_a_task_shows_its_stored_questions_and_may_leave_an_answer_unread() -> None:
-    saver, seen = InMemorySaver(), list[Any]()
+    saver, values = InMemorySaver(), list[Any]()
 
     async def get_checkpoint(_: Any, config: RunnableConfig) -> Any:
         return saver.get_tuple(config)
@@ -207,33 +208,33 @@ def test_a_task_shows_its_stored_questions_and_may_leave_an_answer_unread() -> N
     def node(_: Any) -> None:
         config = get_config()
         questions = run_sync(internals.stored_questions(config, get_checkpoint))
-        seen.append([item.value for item in questions.interrupts])
-        is_second = seen[-1] == ["second"]
+        values.append([item.value for item in questions.interrupts])
+        is_second = values[-1] == ["second"]
         if internals.was_resumed(config):
-            seen.append(internals.is_addressed(config, questions))
+            values.append(internals.is_addressed(config, questions))
         answers = questions.answers
-        seen.append(internals.ask("second", config, None, answers, read=is_second))
+        values.append(internals.ask("second", config, None, answers, read=is_second))
 
     graph = one_node(node, checkpointer=saver)
     graph.invoke({"seen": 0}, THREAD)
     graph.update_state(THREAD, {"seen": 1}, as_node="__start__")  # a new task, which asked nothing
     [question] = graph.invoke(Command(resume="early"), THREAD)["__interrupt__"]
     graph.invoke(Command(resume={question.id: "yes"}), THREAD)
-    assert seen == [[], [], False, ["second"], True, "yes"]
+    assert values == [[], [], False, ["second"], True, "yes"]
 
 
 def test_a_task_shows_whether_it_was_sent() -> None:
-    shown: list[bool] = []
+    values: list[bool] = []
 
     def node(_: Seen) -> dict[str, Any]:
-        shown.append(internals.is_sent(get_config()))
+        values.append(internals.is_sent(get_config()))
         return {}
 
     builder: Any = StateGraph(Seen)
     builder.add_node("node", node)
     builder.add_conditional_edges(START, lambda _: [Send("node", {}), "node"], ["node"])
     builder.compile().invoke({"seen": 0})
-    assert sorted(shown) == [False, True]
+    assert sorted(values) == [False, True]
 
 
 def test_a_tool_node_shows_its_messages_key_and_its_wrappers() -> None:
@@ -266,8 +267,8 @@ def test_a_sent_task_shows_the_state_around_it_as_a_tool_node_does() -> None:
         states.append(request.state)
         return ToolMessage("", tool_call_id="call-1")
 
-    def node(sent: Any, config: RunnableConfig) -> dict[str, Any]:
-        ToolNode([], wrap_tool_call=wrap).invoke(sent, config)
+    def node(calls: Any, config: RunnableConfig) -> dict[str, Any]:
+        ToolNode([], wrap_tool_call=wrap).invoke(calls, config)
         # Older releases do not show it; then the ToolNode is asked, as here.
         states.append(internals.surrounding_state(config) or states[0])
         return {}
@@ -276,8 +277,8 @@ def test_a_sent_task_shows_the_state_around_it_as_a_tool_node_does() -> None:
     builder.add_node("start", lambda _: {})
     builder.add_node("node", node)
     builder.add_edge(START, "start")
-    sent = Send("node", [call("look_up", order_id="o")])
-    builder.add_conditional_edges("start", lambda _: [sent], ["node"])
+    calls = Send("node", [call("look_up", order_id="o")])
+    builder.add_conditional_edges("start", lambda _: [calls], ["node"])
     builder.compile().invoke({"messages": [HumanMessage("please")]})
     assert states[0] == states[1]
     assert states[0]["messages"][0].text == "please"
@@ -305,8 +306,8 @@ def test_a_tool_shows_whether_it_has_a_coroutine_of_its_own() -> None:
         async def _arun(self) -> str:
             return ""
 
-    shown = [internals.only_blocks(item) for item in (blocks, waits, Blocks(), Waits(), None)]
-    assert shown == [True, False, True, False, False]
+    results = [internals.only_blocks(item) for item in (blocks, waits, Blocks(), Waits(), None)]
+    assert results == [True, False, True, False, False]
 
     class Own(Blocks):
         async def ainvoke(self, *value: Any, **options: Any) -> Any:
@@ -323,12 +324,12 @@ def test_a_builder_shows_its_nodes_and_reducers() -> None:
 
     builder = StateGraph(State)
     builder.add_node("node", lambda _: {})
-    assert builder_edges.has_node(builder, "node")
-    assert not builder_edges.has_node(builder, "other")
-    assert builder_edges.has_reducer(builder, "added")
-    assert builder_edges.has_reducer(builder, "delta")
-    assert not builder_edges.has_reducer(builder, "plain")
-    assert not builder_edges.has_reducer(builder, "missing")
+    assert graph_builder.has_node(builder, "node")
+    assert not graph_builder.has_node(builder, "other")
+    assert graph_builder.has_reducer(builder, "added")
+    assert graph_builder.has_reducer(builder, "delta")
+    assert not graph_builder.has_reducer(builder, "plain")
+    assert not graph_builder.has_reducer(builder, "missing")
 
 
 def test_every_kind_of_edge_can_be_led_elsewhere() -> None:
@@ -340,11 +341,11 @@ def test_every_kind_of_edge_can_be_led_elsewhere() -> None:
     builder.add_edge(["b", "c"], "old")
     builder.add_conditional_edges("a", lambda _: ["there", "b"], {"there": "old", "b": "b"})
     builder.add_conditional_edges(START, lambda _: "c", ["c", "old"])
-    builder_edges.redirect_edges(builder, "old", "new")
+    graph_builder.redirect_edges(builder, "old", "new")
     builder.add_edge("new", END)
-    drawn = {(edge.source, edge.target) for edge in builder.compile().get_graph().edges}
-    assert {start for start, end in drawn if end == "new"} == {"a", "b", "c", START}
-    assert {start for start, end in drawn if end == "old"} == set()
+    edges = {(edge.source, edge.target) for edge in builder.compile().get_graph().edges}
+    assert {start for start, end in edges if end == "new"} == {"a", "b", "c", START}
+    assert {start for start, end in edges if end == "old"} == set()
 
 
 # -- what a user meets where a shape is unknown ----------------------------------------------------
@@ -368,17 +369,17 @@ def test_an_unknown_run_blocks_the_calls_of_a_tools_node(
     says: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     shop, bighub = Shop(), ScriptedBighub(says)
-    guarded = tools_node(BighubGuard(bighub=bighub), shop.tools())
+    guarded_tools = tools_node(BighubGuard(bighub=bighub), shop.tools())
 
-    def blocking(state: MessagesState, config: RunnableConfig) -> Any:
-        return guarded.invoke(state, hide_checkpointer(config))
+    def sync_node(state: MessagesState, config: RunnableConfig) -> Any:
+        return guarded_tools.invoke(state, hide_checkpointer(config))
 
-    async def waiting(state: MessagesState, config: RunnableConfig) -> Any:
-        return await guarded.ainvoke(state, hide_checkpointer(config))
+    async def async_node(state: MessagesState, config: RunnableConfig) -> Any:
+        return await guarded_tools.ainvoke(state, hide_checkpointer(config))
 
     states = [
-        one_node(blocking, MessagesState, checkpointer=InMemorySaver()).invoke(INPUT, THREAD),
-        asyncio.run(one_node(waiting, MessagesState).ainvoke(INPUT, THREAD)),
+        one_node(sync_node, MessagesState, checkpointer=InMemorySaver()).invoke(INPUT, THREAD),
+        asyncio.run(one_node(async_node, MessagesState).ainvoke(INPUT, THREAD)),
     ]
     for state in states:
         assert names_the_releases(answers(state)["call-1"])
@@ -403,10 +404,10 @@ def test_an_unknown_run_blocks_the_calls_that_a_graph_would_evaluate() -> None:
 def test_an_unknown_run_blocks_a_call_that_was_evaluated_before() -> None:
     shop, bighub = Shop(), ScriptedBighub()
     guard = BighubGuard(bighub=bighub)
-    guarded = tools_node(guard, shop.tools())
+    guarded_tools = tools_node(guard, shop.tools())
 
-    def tools(sent: Any, config: RunnableConfig) -> Any:
-        return guarded.invoke(sent, hide_checkpointer(config))
+    def tools(node_input: Any, config: RunnableConfig) -> Any:
+        return guarded_tools.invoke(node_input, hide_checkpointer(config))
 
     builder: Any = StateGraph(MessagesState)
     builder.add_node("evaluate", evaluate_node(guard))
@@ -501,8 +502,8 @@ def test_nobody_is_asked_where_earlier_questions_cannot_be_seen(other: dict[str,
         config = request.runtime.config
         configurable = config["configurable"]
         scratchpad = Scratchpad(configurable["__pregel_scratchpad"], **other)
-        changed = {**config, "configurable": {**configurable, "__pregel_scratchpad": scratchpad}}
-        runtime = replace(request.runtime, config=changed)
+        new_config = {**config, "configurable": {**configurable, "__pregel_scratchpad": scratchpad}}
+        runtime = replace(request.runtime, config=new_config)
         return guard.wrap_tool_call(replace(request, runtime=runtime), handler)
 
     node = ToolNode(shop.tools(), wrap_tool_call=wrap)
@@ -519,13 +520,13 @@ def test_a_builder_of_another_shape_is_refused(part: str) -> None:
     builder.add_node("model", model_node(ScriptedModel(script=["Hello."]), []))
     builder.add_edge(START, "model")
     delattr(builder, part)
-    with pytest.raises(ValueError, match="add_guard cannot edit this graph") as refused:
+    with pytest.raises(ValueError, match="add_guard cannot edit this graph") as error_info:
         add_guard(builder, [], BighubGuard(bighub=ScriptedBighub()))
-    assert names_the_releases(str(refused.value))
-    assert repr(part) in str(refused.value)
+    assert names_the_releases(str(error_info.value))
+    assert repr(part) in str(error_info.value)
 
 
-class Closed(ToolNode):
+class OpaqueToolNode(ToolNode):
     """A ToolNode that shows nothing of itself."""
 
     def __getattribute__(self, name: str) -> Any:
@@ -545,8 +546,8 @@ class Closed(ToolNode):
 def test_a_tool_node_that_does_not_show_its_key_has_to_be_told() -> None:
     shop, guard = Shop(), BighubGuard(bighub=ScriptedBighub())
     with pytest.raises(ValueError, match="pass messages_key="):
-        tools_node(guard, Closed(shop.tools()))
-    guarded = tools_node(guard, Closed(shop.tools()), messages_key="messages")
-    graph = one_node(guarded, MessagesState)
+        tools_node(guard, OpaqueToolNode(shop.tools()))
+    guarded_tools = tools_node(guard, OpaqueToolNode(shop.tools()), messages_key="messages")
+    graph = one_node(guarded_tools, MessagesState)
     assert answers(graph.invoke(INPUT)) == {"call-1": "refunded 40.0 for o1"}
-    assert internals.may_have_wrapper(Closed([]))
+    assert internals.may_have_wrapper(OpaqueToolNode([]))

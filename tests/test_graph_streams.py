@@ -73,10 +73,10 @@ def test_messages_show_what_the_model_and_the_tools_say(runner: Runner, graph: A
 
 
 def test_values_show_the_users_keys_the_plan_and_the_question(runner: Runner, graph: Any) -> None:
-    seen = both_halves(runner, graph, "values")
-    assert set().union(*seen) == {"messages", "bighub", "__interrupt__"}
-    assert seen[-1]["messages"][-1].text == "Done."
-    [call_] = seen[-1]["bighub"]["calls"]
+    states = both_halves(runner, graph, "values")
+    assert set().union(*states) == {"messages", "bighub", "__interrupt__"}
+    assert states[-1]["messages"][-1].text == "Done."
+    [call_] = states[-1]["bighub"]["calls"]
     assert (call_["id"], call_["name"]) == ("call-1", "refund")
 
 

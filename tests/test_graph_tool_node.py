@@ -50,12 +50,12 @@ def guard(says: Any = "proceed", **options: Any) -> BighubGuard:
     return BighubGuard(bighub=ScriptedBighub(says), **options)
 
 
-def graph(node: Any, schema: Any = MessagesState, **compiled: Any) -> Any:
+def graph(node: Any, schema: Any = MessagesState, **options: Any) -> Any:
     """A graph of this node alone."""
     builder = StateGraph(schema)
     builder.add_node("tools", node)
     builder.add_edge(START, "tools")
-    return builder.compile(**compiled)
+    return builder.compile(**options)
 
 
 def state_with(*calls: dict[str, Any]) -> dict[str, Any]:
@@ -100,9 +100,9 @@ def test_a_call_that_is_changed_behind_its_evaluation_is_evaluated_again(runner:
     def send_more(state: Any) -> list[Send]:
         sends = route_by_recommendation(state)
         [send] = [send for send in sends if isinstance(send, Send)]
-        [sent] = send.arg
+        [sent_call] = send.arg
         bighub.client.response = "do_not_proceed"
-        return [Send("tools", [{**sent, "args": {**sent["args"], "amount": 4000}}])]
+        return [Send("tools", [{**sent_call, "args": {**sent_call["args"], "amount": 4000}}])]
 
     builder = StateGraph(MessagesState)
     builder.add_node("evaluate", evaluate_node(bighub))
@@ -116,21 +116,21 @@ def test_a_call_that_is_changed_behind_its_evaluation_is_evaluated_again(runner:
 
 
 def test_a_list_of_messages_gives_a_list_of_messages(runner: Runner) -> None:
-    class Listed(TypedDict):
+    class ListState(TypedDict):
         conversation: Annotated[list[AnyMessage], add_messages]
 
     shop = Shop()
     node = tools_node(guard(), shop.tools())
 
-    def run(state: Listed) -> dict[str, Any]:
+    def run(state: ListState) -> dict[str, Any]:
         return {"conversation": node.invoke(state["conversation"])}
 
-    async def arun(state: Listed) -> dict[str, Any]:
+    async def arun(state: ListState) -> dict[str, Any]:
         return {"conversation": await node.ainvoke(state["conversation"])}
 
     from langchain_core.runnables import RunnableLambda
 
-    app = graph(RunnableLambda(run, arun), Listed)
+    app = graph(RunnableLambda(run, arun), ListState)
     state = runner.run(app, {"conversation": [asks_for(REFUND)]})
     assert [message.text for message in state["conversation"][1:]] == ["refunded 40.0 for o1"]
 
@@ -168,7 +168,7 @@ def test_tools_get_state_store_runtime_and_their_call_id(runner: Runner) -> None
 
 
 def test_tools_may_return_commands_and_lists(runner: Runner) -> None:
-    class Ranked(MessagesState):
+    class RankState(MessagesState):
         rank: int
 
     @tool
@@ -183,7 +183,7 @@ def test_tools_may_return_commands_and_lists(runner: Runner) -> None:
         """Return several things."""
         return [Command(update={"rank": 4}), ToolMessage("listed", tool_call_id=tool_call_id)]
 
-    app = graph(tools_node(guard(), [promote, both]), Ranked)
+    app = graph(tools_node(guard(), [promote, both]), RankState)
     state = runner.run(app, state_with(call("promote")))
     assert (state["rank"], contents(state)) == (3, ["up"])
     state = runner.run(app, state_with(call("both")), thread="other")
@@ -295,26 +295,26 @@ class Place(BaseModel):
 
 
 def ask_for_a_place() -> tuple[Any, list[str]]:
-    entered: list[str] = []
+    runs: list[str] = []
 
     @tool
     def travel() -> str:
         """Travel."""
-        entered.append("in")
+        runs.append("in")
         place = interrupt("where to?", response_schema=Place)
         return f"went to {place.town}"
 
-    return travel, entered
+    return travel, runs
 
 
 def test_a_tool_that_asks_by_itself_is_paused_and_entered_again(runner: Runner) -> None:
-    travel, entered = ask_for_a_place()
+    travel, runs = ask_for_a_place()
     bighub = guard()
     app = graph(tools_node(bighub, [travel]), checkpointer=InMemorySaver())
     [question] = runner.run(app, state_with(call("travel")))["__interrupt__"]
     assert question.value == "where to?"
     assert contents(runner.run(app, Command(resume={"town": "Bath"}))) == ["went to Bath"]
-    assert len(entered) == 2
+    assert len(runs) == 2
     bighub.flush()
     assert bighub.client.statuses == ["SUCCESS"]
 
@@ -347,7 +347,7 @@ def test_what_tools_stream_arrives_between_the_guards_events(runner: Runner) -> 
     ]
 
 
-class Watched(MemoryJournal):
+class WatchfulJournal(MemoryJournal):
     """A journal that tells when a call has come to its end."""
 
     def __init__(self, **options: Any) -> None:
@@ -355,10 +355,10 @@ class Watched(MemoryJournal):
         self.ended = threading.Event()
 
     def transition(self, key: str, event: Event, reporting: ReportingConfig) -> CallRecord:
-        moved = super().transition(key, event, reporting)
-        if moved.is_final:
+        record = super().transition(key, event, reporting)
+        if record.is_final:
             self.ended.set()
-        return moved
+        return record
 
 
 async def test_a_cancelled_run_does_not_lose_what_a_blocking_tool_did() -> None:
@@ -372,7 +372,7 @@ async def test_a_cancelled_run_does_not_lose_what_a_blocking_tool_did() -> None:
         asyncio.run_coroutine_threadsafe(may_end.wait(), loop).result(10)
         return "done"
 
-    journal = Watched(chosen=True)
+    journal = WatchfulJournal(chosen=True)
     bighub = guard(journal=journal)
     app = graph(tools_node(bighub, [slow]))
     run = asyncio.create_task(app.ainvoke(state_with(call("slow"))))
@@ -438,11 +438,11 @@ async def test_an_engine_in_process_does_not_hold_up_the_event_loop() -> None:
 
 def test_a_node_that_is_retried_runs_its_call_once_in_whatever_thread() -> None:
     shop, tries = Shop(), list[int]()
-    guarded = tools_node(guard(), shop.tools())
+    guarded_tools = tools_node(guard(), shop.tools())
 
-    async def node(sent: Any, config: RunnableConfig) -> Any:
+    async def node(node_input: Any, config: RunnableConfig) -> Any:
         loop = asyncio.get_running_loop()
-        update = await loop.run_in_executor(None, guarded.invoke, sent, config)
+        update = await loop.run_in_executor(None, guarded_tools.invoke, node_input, config)
         tries.append(1)
         if len(tries) == 1:
             raise ConnectionError("after the tool ran")
@@ -454,8 +454,8 @@ def test_a_node_that_is_retried_runs_its_call_once_in_whatever_thread() -> None:
     builder.add_node("tools", node, retry_policy=retry)
     builder.add_edge(START, "start")
     builder.add_conditional_edges("start", lambda _: [Send("tools", [REFUND])], ["tools"])
-    compiled: Any = builder.compile(checkpointer=InMemorySaver())
-    asyncio.run(compiled.ainvoke(state_with(REFUND), {"configurable": {"thread_id": "t"}}))
+    agent: Any = builder.compile(checkpointer=InMemorySaver())
+    asyncio.run(agent.ainvoke(state_with(REFUND), {"configurable": {"thread_id": "t"}}))
     assert (len(tries), shop.ran) == (2, [("refund", 40)])
 
 
@@ -464,9 +464,9 @@ class SlowSaver(SqliteSaver):
 
     def put(self, config: Any, checkpoint: Any, *rest: Any) -> Any:
         time.sleep(0.1)
-        kept = super().put(config, checkpoint, *rest)
+        new_config = super().put(config, checkpoint, *rest)
         self.stored = {*getattr(self, "stored", ()), checkpoint["id"]}
-        return kept
+        return new_config
 
 
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["in its thread", "in another"])
@@ -483,20 +483,20 @@ def test_no_tool_starts_before_its_message_is_stored_in_whatever_thread(
         return str(info is not None and info.checkpoint_id in saver.stored)
 
     with guard(journal=f"sqlite:///{tmp_path}/calls.db") as own:
-        guarded = tools_node(own, [look])
+        guarded_tools = tools_node(own, [look])
 
         def node(state: MessagesState, config: RunnableConfig) -> Any:
             if not elsewhere:
-                return guarded.invoke(state, config)
+                return guarded_tools.invoke(state, config)
             with ThreadPoolExecutor(1) as pool:
-                return pool.submit(guarded.invoke, state, config).result()
+                return pool.submit(guarded_tools.invoke, state, config).result()
 
         builder = StateGraph(MessagesState)
         builder.add_node("model", lambda _: {"messages": [asks_for(call("look"))]})
         builder.add_node("tools", node)
         builder.add_edge(START, "model")
         builder.add_edge("model", "tools")
-        compiled: Any = builder.compile(checkpointer=saver)
-        state = compiled.invoke({"messages": []}, {"configurable": {"thread_id": "t"}})
+        agent: Any = builder.compile(checkpointer=saver)
+        state = agent.invoke({"messages": []}, {"configurable": {"thread_id": "t"}})
     connection.close()
     assert contents(state) == ["True"]

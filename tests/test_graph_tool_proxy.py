@@ -118,7 +118,7 @@ async def slow_field(what: str, clerk: Annotated[str, InjectedState("clerk")]) -
     return f"{what} {clerk}"
 
 
-INJECTED: list[BaseTool] = [
+INJECTION_TOOLS: list[BaseTool] = [
     *(field, maybe_field, state, maybe_state, store, maybe_store),
     *(runtime, maybe_runtime, call_id, maybe_call_id),
 ]
@@ -128,7 +128,7 @@ INJECTED: list[BaseTool] = [
 
 
 @tool
-def listed(what: str) -> list[str | dict[str, Any]]:
+def returns_list(what: str) -> list[str | dict[str, Any]]:
     """Say it in parts."""
     return [what, {"type": "text", "text": what}]
 
@@ -153,7 +153,7 @@ def artifact(what: str) -> tuple[str, dict[str, str]]:
     return what, {"kept": what}
 
 
-RETURNED: list[BaseTool] = [listed, fails, commands, artifact]
+OUTPUT_TOOLS: list[BaseTool] = [returns_list, fails, commands, artifact]
 
 
 # -- hosts -----------------------------------------------------------------------------------------
@@ -236,7 +236,7 @@ def wrap_calls(setting: Setting) -> Any:
     )
 
 
-def carrying(setting: Setting) -> Any:
+def carry(setting: Setting) -> Any:
     guard = BighubGuard(bighub=ScriptedBighub())
     tools = guard.wrap_tools([setting.tool])
     return setting.graph_with(
@@ -262,7 +262,7 @@ HOSTS = {
     "create_guarded_agent": (ready, plain_sent),
     "add_guard": (embed_guard, plain_sent),
     "wrap_tool_call": (wrap_calls, plain),
-    "wrap_tools": (carrying, plain),
+    "wrap_tools": (carry, plain),
     "BighubMiddleware": (middleware, stock),
 }
 
@@ -288,25 +288,25 @@ def ran(runner: Runner, graph: Any, values: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize("around", ["everything there", "nothing there"])
-@pytest.mark.parametrize("injected", INJECTED, ids=lambda value: value.name)
+@pytest.mark.parametrize("injected", INJECTION_TOOLS, ids=lambda value: value.name)
 @pytest.mark.parametrize("host", HOSTS)
 def test_a_tool_gets_what_a_plain_tool_node_injects(
     runner: Runner, host: str, injected: BaseTool, around: str
 ) -> None:
-    guarded, reference = HOSTS[host]
+    guarded_host, reference = HOSTS[host]
     there = around == "everything there"
     setting = Setting(injected, store=make_store() if there else None)
     values = {"clerk": "ada"} if there else {}
     expected = ran(runner, reference(setting), values)
-    assert ran(runner, guarded(setting), values) == expected
+    assert ran(runner, guarded_host(setting), values) == expected
     assert not there or "this" in str(expected)
 
 
 @pytest.mark.parametrize("host", HOSTS)
 async def test_a_coroutine_tool_gets_what_a_plain_tool_node_injects(host: str) -> None:
-    guarded, reference = HOSTS[host]
+    guarded_host, reference = HOSTS[host]
     setting, values = Setting(slow_field), {**PLEASE, "clerk": "ada"}
-    states = [await item(setting).ainvoke(values) for item in (guarded, reference)]
+    states = [await item(setting).ainvoke(values) for item in (guarded_host, reference)]
     assert [contents(item) for item in states] == [["this ada"], ["this ada"]]
 
 
@@ -330,23 +330,23 @@ class Data:
 def test_a_field_of_any_kind_of_state_is_injected(
     runner: Runner, host: str, schema: Any, injected: BaseTool, values: dict[str, str]
 ) -> None:
-    guarded, reference = HOSTS[host]
+    guarded_host, reference = HOSTS[host]
     expected = ran(runner, reference(Setting(injected, schema)), values)
-    assert ran(runner, guarded(Setting(injected, schema)), values) == expected
+    assert ran(runner, guarded_host(Setting(injected, schema)), values) == expected
     assert not values or "this ada" in str(expected)
 
 
-@pytest.mark.parametrize("returned", RETURNED, ids=lambda value: value.name)
+@pytest.mark.parametrize("returned", OUTPUT_TOOLS, ids=lambda value: value.name)
 @pytest.mark.parametrize(
     "host", ["create_guarded_agent", "add_guard", "wrap_tool_call", "wrap_tools"]
 )
 def test_a_tool_gives_what_it_gives_in_a_plain_tool_node(
     runner: Runner, host: str, returned: BaseTool
 ) -> None:
-    guarded, reference = HOSTS[host]
+    guarded_host, reference = HOSTS[host]
     setting = Setting(returned, handle_tool_errors=True)
     expected = ran(runner, reference(setting), {})
-    assert ran(runner, guarded(setting), {}) == expected
+    assert ran(runner, guarded_host(setting), {}) == expected
     assert "this" in str(expected)
 
 
@@ -423,7 +423,7 @@ def test_a_tool_node_of_somebodys_own_is_invoked_as_it_is() -> None:
     assert contents(agent(Odd([greet]), call("greet")).invoke(PLEASE)) == ["hello, oddly"]
 
 
-class Waiting(ToolNode):
+class SlowToolNode(ToolNode):
     """The same, of coroutines."""
 
     async def ainvoke(self, *values: Any, **options: Any) -> Any:
@@ -432,7 +432,7 @@ class Waiting(ToolNode):
         return update
 
 
-class Greeting(BaseTool):
+class Greeter(BaseTool):
     """A tool with a way of its own to be awaited."""
 
     name: str = "greet"
@@ -453,22 +453,22 @@ async def test_what_is_awaited_in_a_way_of_its_own_is_awaited_so() -> None:
         """Greet."""
         return "hello"
 
-    for tools in (Waiting([greet]), ToolNode([Greeting()])):
+    for tools in (SlowToolNode([greet]), ToolNode([Greeter()])):
         assert contents(await agent(tools, call("greet")).ainvoke(PLEASE)) == ["hello, oddly"]
 
 
 @pytest.mark.parametrize("most", [1, 2])
 def test_no_more_calls_run_at_once_than_the_run_allows(runner: Runner, most: int) -> None:
-    running: list[int] = []
-    seen: list[int] = []
+    starts: list[int] = []
+    values: list[int] = []
 
     @tool
     def work(number: int) -> str:
         """Work for a moment."""
-        running.append(number)
-        seen.append(len(running))
+        starts.append(number)
+        values.append(len(starts))
         time.sleep(0.02)
-        running.remove(number)
+        starts.remove(number)
         return str(number)
 
     calls = [call("work", f"call-{number}", number=number) for number in range(4)]
@@ -478,7 +478,7 @@ def test_no_more_calls_run_at_once_than_the_run_allows(runner: Runner, most: int
     graph = builder.compile().with_config(max_concurrency=most)
     state = runner.run(graph, {"messages": [asks_for(*calls)]})
     assert contents(state) == ["0", "1", "2", "3"]
-    assert max(seen) <= most
+    assert max(values) <= most
 
 
 # -- tools and requests that wrappers bring in -----------------------------------------------------
@@ -521,7 +521,7 @@ def test_a_tool_that_a_wrapper_brings_in_gets_what_is_injected(
 
 
 @dataclass
-class Numbered(ToolCallRequest):
+class NumberedRequest(ToolCallRequest):
     """Somebody's own request."""
 
     attempt: int
@@ -531,7 +531,9 @@ def test_a_request_of_a_kind_of_its_own_is_guarded_like_any_other() -> None:
     guard = BighubGuard(bighub=ScriptedBighub())
 
     def wrap(request: Any, handler: Any) -> Any:
-        own = Numbered(request.tool_call, request.tool, request.state, request.runtime, attempt=2)
+        own = NumberedRequest(
+            request.tool_call, request.tool, request.state, request.runtime, attempt=2
+        )
         return guard.wrap_tool_call(own, handler)
 
     builder = StateGraph(Desk)

@@ -11,7 +11,7 @@ import pytest
 from langchain_core.messages import ToolMessage
 from langgraph.types import Command
 
-import bighub_langgraph.graph.journal_codec  # noqa: F401 - registers LangGraph's codec
+import bighub_langgraph.graph  # noqa: F401 - registers LangGraph's codec
 from bighub_langgraph import Journal
 from bighub_langgraph.core.errors import JournalError
 from bighub_langgraph.core.lifecycle import ExecutionFinished, ExecutionStarted

@@ -142,8 +142,8 @@ def test_an_answer_that_is_not_understood_is_asked_again_and_poisons_nothing(
     runner: Runner, nonsense: Any
 ) -> None:
     agent = Agent(asks_for(REFUND, LOOK_UP), "Done.", says=REVIEW)
-    waiting = runner.run(agent.graph, PLEASE)
-    answer = {waiting["__interrupt__"][0].id: nonsense}
+    result = runner.run(agent.graph, PLEASE)
+    answer = {result["__interrupt__"][0].id: nonsense}
     again = read_question(runner.run(agent.graph, Command(resume=answer)))
     assert "The last answer was not understood" in again["action_requests"][0]["description"]
     assert agent.shop.ran == []
@@ -487,7 +487,7 @@ def test_a_run_that_ends_behind_its_tools_is_told_of_in_a_moment(runner: Runner)
 
 
 async def test_a_subclass_keeps_its_own_hooks() -> None:
-    class Counting(BighubMiddleware):
+    class CountingMiddleware(BighubMiddleware):
         calls = 0
 
         async def awrap_tool_call(self, request: Any, handler: Any) -> Any:
@@ -495,22 +495,22 @@ async def test_a_subclass_keeps_its_own_hooks() -> None:
             return await super().awrap_tool_call(request, handler)
 
     shop = Shop()
-    counting = Counting(BighubGuard(bighub=ScriptedBighub()))
-    assert inspect.iscoroutinefunction(counting.awrap_tool_call)
-    assert list(inspect.signature(counting.wrap_tool_call).parameters) == ["request", "handler"]
+    middleware = CountingMiddleware(BighubGuard(bighub=ScriptedBighub()))
+    assert inspect.iscoroutinefunction(middleware.awrap_tool_call)
+    assert list(inspect.signature(middleware.wrap_tool_call).parameters) == ["request", "handler"]
     model = ScriptedModel(script=(asks_for(REFUND, LOOK_UP), "Done."))
-    graph: Any = create_agent(model, shop.tools(), middleware=[counting])
+    graph: Any = create_agent(model, shop.tools(), middleware=[middleware])
     await graph.ainvoke(PLEASE)
-    assert (counting.calls, len(shop.ran)) == (2, 2)
+    assert (middleware.calls, len(shop.ran)) == (2, 2)
 
 
 async def test_a_copy_asks_its_own_guard() -> None:
     shop, strict = Shop(), ScriptedBighub("do_not_proceed")
     lenient = BighubMiddleware(BighubGuard(bighub=ScriptedBighub()))
-    copied = copy(lenient)
-    copied.guard = BighubGuard(bighub=strict)
+    copy_of_lenient = copy(lenient)
+    copy_of_lenient.guard = BighubGuard(bighub=strict)
     model = ScriptedModel(script=(asks_for(REFUND), "Done.") * 2)
-    graph: Any = create_agent(model, shop.tools(), middleware=[copied])
+    graph: Any = create_agent(model, shop.tools(), middleware=[copy_of_lenient])
     graph.invoke(PLEASE)
     await graph.ainvoke(PLEASE)
     assert (len(strict.evaluations), shop.ran) == (2, [])

@@ -166,9 +166,9 @@ def test_a_call_that_is_changed_after_the_model_runs_only_as_bighub_sees_it(
     state = runner.run(agent.graph, PLEASE)
     while "__interrupt__" in state:
         [question] = state["__interrupt__"]
-        shown = question.value["action_requests"][0]["args"]["amount"]
+        shown_amount = question.value["action_requests"][0]["args"]["amount"]
         state = runner.run(agent.graph, resume(YES))
-    assert shown == 1000
+    assert shown_amount == 1000
     assert agent.shop.ran == [("refund", 1000)]
     assert agent.bighub.evaluations[-1]["value"] == 1000
 
@@ -219,8 +219,10 @@ def test_retries_run_inside_the_guard_and_never_around_it(place: Place, runner: 
     inside = place.__name__ == "the guard first"
     model = ScriptedModel(script=[asks_for(call("pay", amount=1)), "Done."])
     retry = ToolRetryMiddleware(max_retries=3, initial_delay=0.0, jitter=False)
-    guarded = BighubMiddleware(agent.guard)
-    graph = create_agent(model, [pay], middleware=[guarded, retry] if inside else [retry, guarded])
+    middleware = BighubMiddleware(agent.guard)
+    graph = create_agent(
+        model, [pay], middleware=[middleware, retry] if inside else [retry, middleware]
+    )
     state = runner.run(graph, PLEASE, thread=None)
     agent.guard.flush()
     assert len(tries) == (3 if inside else 1)
@@ -332,8 +334,8 @@ class Farewell(AgentMiddleware[Any, Any, Any]):
 
     def after_agent(self, state: Any, runtime: Any) -> dict[str, Any] | None:
         last = state["messages"][-1]
-        done = isinstance(last, AIMessage) and not last.tool_calls
-        return {"messages": [AIMessage("Bye.")]} if done else None
+        is_done = isinstance(last, AIMessage) and not last.tool_calls
+        return {"messages": [AIMessage("Bye.")]} if is_done else None
 
 
 def test_hooks_at_the_end_of_the_agent_run_when_the_agent_ends(

@@ -18,7 +18,7 @@ def look(place: str) -> str:
     return f"seen {place}"
 
 
-def looking(place: str = "here") -> Answer:
+def look_call(place: str = "here") -> Answer:
     return calls(("look", {"place": place}), text="Let me look.")
 
 
@@ -29,7 +29,7 @@ def kinds(items: Any) -> list[str]:
 def test_the_whole_conversation_is_sent_again_with_encrypted_reasoning(
     server: ResponsesServer, client_kind: str
 ) -> None:
-    server.script(looking(), looking("there"))
+    server.script(look_call(), look_call("there"))
     with runtime(client_kind, server) as client:
         client.tool("look", look)
         client.run()
@@ -45,7 +45,7 @@ def test_the_whole_conversation_is_sent_again_with_encrypted_reasoning(
 def test_a_model_that_does_not_reason_is_asked_once_more_and_remembered(
     server: ResponsesServer, client_kind: str
 ) -> None:
-    server.script(looking())
+    server.script(look_call())
     with runtime(client_kind, server) as client:
         client.tool("look", look)
         assert client.run(model="gpt-4.1").status == "completed"
@@ -57,7 +57,7 @@ def test_a_model_that_does_not_reason_is_asked_once_more_and_remembered(
 def test_a_stored_conversation_is_continued_by_its_id(
     server: ResponsesServer, client_kind: str
 ) -> None:
-    server.script(looking(), looking())
+    server.script(look_call(), look_call())
     with runtime(client_kind, server) as client:
         client.tool("look", look)
         client.run(extra_create_args={"store": True})
@@ -70,7 +70,7 @@ def test_a_stored_conversation_is_continued_by_its_id(
 def test_a_named_conversation_is_continued_by_its_name(
     server: ResponsesServer, client_kind: str
 ) -> None:
-    server.script(looking())
+    server.script(look_call())
     with runtime(client_kind, server) as client:
         client.tool("look", look)
         client.run(extra_create_args={"conversation": "conv_1"})
@@ -82,7 +82,7 @@ def test_a_named_conversation_is_continued_by_its_name(
 def test_a_stored_response_can_be_continued_without_storing(
     server: ResponsesServer, client_kind: str
 ) -> None:
-    server.script(says("Hello."), looking())
+    server.script(says("Hello."), look_call())
     with runtime(client_kind, server) as client:
         client.tool("look", look)
         earlier = client.run(extra_create_args={"store": True})["response_id"]
@@ -92,7 +92,7 @@ def test_a_stored_response_can_be_continued_without_storing(
 
 
 def test_every_setting_is_sent_in_every_turn(server: ResponsesServer, client_kind: str) -> None:
-    server.script(looking())
+    server.script(look_call())
     extra = {
         "max_output_tokens": 99,
         "metadata": {"a": "b"},
@@ -122,7 +122,7 @@ def test_every_setting_is_sent_in_every_turn(server: ResponsesServer, client_kin
 def test_a_forced_tool_is_forced_in_the_first_turn_only(
     server: ResponsesServer, client_kind: str, choice: Any, then: Any
 ) -> None:
-    server.script(looking())
+    server.script(look_call())
     with runtime(client_kind, server) as client:
         client.tool("look", look)
         client.run(extra_create_args={"tool_choice": choice})
@@ -132,7 +132,7 @@ def test_a_forced_tool_is_forced_in_the_first_turn_only(
 def test_the_model_answers_after_the_last_allowed_turn(
     server: ResponsesServer, client_kind: str
 ) -> None:
-    server.script(looking("1"), looking("2"), says("Seen both."))
+    server.script(look_call("1"), look_call("2"), says("Seen both."))
     with runtime(client_kind, server, max_tool_rounds=2) as client:
         client.tool("look", look)
         answer = client.run()
@@ -142,7 +142,7 @@ def test_the_model_answers_after_the_last_allowed_turn(
 def test_a_turn_beyond_the_limit_is_not_run_and_not_lost(
     server: ResponsesServer, client_kind: str
 ) -> None:
-    server.otherwise = lambda _: looking()
+    server.otherwise = lambda _: look_call()
     with runtime(client_kind, server, max_tool_rounds=2) as client:
         client.tool("look", look)
         answer = client.run()
@@ -179,7 +179,7 @@ def test_calls_of_an_incomplete_answer_do_not_run(
 
 
 def test_a_call_that_was_cut_off_does_not_run(server: ResponsesServer, client_kind: str) -> None:
-    answer = looking()
+    answer = look_call()
     answer.items[-1]["status"] = "incomplete"
     server.script(answer)
     with runtime(client_kind, server) as client:
@@ -209,7 +209,7 @@ def test_hosted_items_are_shown(server: ResponsesServer, client_kind: str) -> No
 
 
 def test_tokens_of_all_turns_are_added_up(server: ResponsesServer, client_kind: str) -> None:
-    server.script(looking())
+    server.script(look_call())
     with runtime(client_kind, server) as client:
         client.tool("look", look)
         assert client.run().usage["total_tokens"] == 30
@@ -224,14 +224,14 @@ def test_an_error_carries_what_ran_and_where_to_go_on(
         ran.append(place)
         return "seen"
 
-    server.script(looking(), fails(400, "no more"), says("Seen."))
+    server.script(look_call(), fails(400, "no more"), says("Seen."))
     with runtime(client_kind, server) as client:
         client.tool("look", once)
-        with pytest.raises(ProviderResponseError, match="no more") as raised:
+        with pytest.raises(ProviderResponseError, match="no more") as error_info:
             client.run()
-        assert [event["status"] for event in raised.value.events] == ["executed"]
-        assert raised.value.response["output_text"] == "Let me look."
-        answer = client.resume(raised.value.state)
+        assert [event["status"] for event in error_info.value.events] == ["executed"]
+        assert error_info.value.response["output_text"] == "Let me look."
+        answer = client.resume(error_info.value.state)
         assert [outcome["status"] for outcome in client.bighub.reports] == ["SUCCESS"]
     assert (answer["output_text"], ran) == ("Seen.", ["here"])
 
@@ -262,7 +262,7 @@ SQL: Json = {"type": "custom", "name": "sql"}
 def test_a_custom_tool_call_is_answered_with_an_error_and_the_model_goes_on(
     server: ResponsesServer, client_kind: str, streaming: bool
 ) -> None:
-    turn = looking()
+    turn = look_call()
     turn.items.append(CUSTOM)
     server.script(turn, says("I cannot."))
     with runtime(client_kind, server) as client:
@@ -272,12 +272,12 @@ def test_a_custom_tool_call_is_answered_with_an_error_and_the_model_goes_on(
         answer = client.stream(**options)[-1]["response"] if streaming else client.run(**options)
         assert len(client.bighub.evaluations) == 1
     assert answer.status == "completed"
-    executed, refused = answer["execution"]["events"]
-    assert (executed["tool"], executed["status"]) == ("look", "executed")
-    assert (refused["tool"], refused["status"]) == ("sql", "tool_error")
-    sent = server.requests[-1]["input"][-1]
-    assert (sent["type"], sent["call_id"]) == ("custom_tool_call_output", "c1")
-    assert "only registered functions" in sent["output"]
+    executed_event, refused_event = answer["execution"]["events"]
+    assert (executed_event["tool"], executed_event["status"]) == ("look", "executed")
+    assert (refused_event["tool"], refused_event["status"]) == ("sql", "tool_error")
+    sent_item = server.requests[-1]["input"][-1]
+    assert (sent_item["type"], sent_item["call_id"]) == ("custom_tool_call_output", "c1")
+    assert "only registered functions" in sent_item["output"]
 
 
 MESSAGE: Json = {
@@ -287,7 +287,7 @@ MESSAGE: Json = {
     "content": [{"type": "output_text", "text": "Hm.", "annotations": [], "logprobs": []}],
 }
 SHELL: Json = {"type": "shell_call", "call_id": "s1", "action": {}, "status": "completed"}
-UNANSWERED: dict[str, list[Json]] = {
+UNANSWERED_ITEMS: dict[str, list[Json]] = {
     "a computer call": [{"type": "computer_call", "call_id": "c", "status": "completed"}],
     "a call before a message": [SHELL, MESSAGE],
     "a patch": [{"type": "apply_patch_call", "call_id": "c", "status": "completed"}],
@@ -295,11 +295,11 @@ UNANSWERED: dict[str, list[Json]] = {
 }
 
 
-@pytest.mark.parametrize("items", UNANSWERED.values(), ids=UNANSWERED)
+@pytest.mark.parametrize("items", UNANSWERED_ITEMS.values(), ids=UNANSWERED_ITEMS)
 def test_an_item_that_nothing_answers_is_told_and_no_call_beside_it_runs(
     server: ResponsesServer, client_kind: str, items: list[Json]
 ) -> None:
-    turn = Answer([*items, *looking().items[1:]])
+    turn = Answer([*items, *look_call().items[1:]])
     server.script(turn)
     with runtime(client_kind, server) as client:
         client.tool("look", look)
@@ -311,7 +311,7 @@ def test_an_item_that_nothing_answers_is_told_and_no_call_beside_it_runs(
     assert len(server.requests) == 1
 
 
-ANSWERED: dict[str, list[Json]] = {
+ANSWERED_ITEMS: dict[str, list[Json]] = {
     "a shell of the service": [
         SHELL,
         {"type": "shell_call_output", "call_id": "s1", "output": []},
@@ -322,7 +322,7 @@ ANSWERED: dict[str, list[Json]] = {
 }
 
 
-@pytest.mark.parametrize("items", ANSWERED.values(), ids=ANSWERED)
+@pytest.mark.parametrize("items", ANSWERED_ITEMS.values(), ids=ANSWERED_ITEMS)
 def test_what_the_service_does_by_itself_needs_no_answer(
     server: ResponsesServer, client_kind: str, items: list[Json]
 ) -> None:
@@ -336,7 +336,7 @@ def test_what_the_service_does_by_itself_needs_no_answer(
 def test_ids_that_the_service_refuses_are_not_sent_back(
     server: ResponsesServer, client_kind: str
 ) -> None:
-    turn = looking()
+    turn = look_call()
     for number, item in enumerate(turn.items):
         item["id"] = f"{number}" * 400
     server.script(turn)
@@ -344,29 +344,35 @@ def test_ids_that_the_service_refuses_are_not_sent_back(
     with runtime(client_kind, server) as client:
         client.tool("look", look)
         client.run(messages=[old, {"role": "user", "content": "Go."}], model="gpt-4.1")
-    sent = server.requests[-1]["input"]
-    assert kinds(sent) == ["message", "message", "message", "function_call", "function_call_output"]
-    assert not any("id" in item for item in sent)
+    items = server.requests[-1]["input"]
+    assert kinds(items) == [
+        "message",
+        "message",
+        "message",
+        "function_call",
+        "function_call_output",
+    ]
+    assert not any("id" in item for item in items)
 
 
 def test_the_next_run_goes_on_with_the_items_of_the_last(
     server: ResponsesServer, client_kind: str
 ) -> None:
-    server.script(looking(), says("Seen."), says("As I said."))
+    server.script(look_call(), says("Seen."), says("As I said."))
     with runtime(client_kind, server) as client:
         client.tool("look", look)
         items = client.run().to_input_list()
         client.run(messages=[*items, {"role": "user", "content": "And?"}])
-    sent = server.requests[-1]["input"]
-    assert sent[:-1] == items
+    sent_items = server.requests[-1]["input"]
+    assert sent_items[:-1] == items
     assert kinds(items)[-3:] == ["function_call_output", "reasoning", "message"]
 
 
-@pytest.mark.parametrize("turn", [looking, lambda: calls(("look", '{"pla'), status="incomplete")])
+@pytest.mark.parametrize("turn", [look_call, lambda: calls(("look", '{"pla'), status="incomplete")])
 def test_calls_that_a_run_left_behind_are_answered_in_its_items(
     server: ResponsesServer, client_kind: str, turn: Any
 ) -> None:
-    server.script(looking(), turn(), says("So be it."))
+    server.script(look_call(), turn(), says("So be it."))
     with runtime(client_kind, server, max_tool_rounds=1) as client:
         client.tool("look", look)
         first = client.run()
@@ -379,7 +385,7 @@ def test_calls_that_a_run_left_behind_are_answered_in_its_items(
 def test_a_run_that_waits_for_a_person_has_no_items_for_a_next_run(
     server: ResponsesServer, client_kind: str
 ) -> None:
-    server.script(looking())
+    server.script(look_call())
     with runtime(client_kind, server, REVIEW) as client:
         client.tool("look", look)
         with pytest.raises(InvalidRunState, match="waits for a person"):
@@ -394,9 +400,9 @@ def test_a_call_that_repeats_another_of_its_answer_is_marked(
     with runtime(client_kind, server, REVIEW) as client:
         client.tool("look", look)
         state = client.run().to_state()
-        first, other, repeated = state.interruptions
+        first, other, repetition = state.interruptions
         assert (first.get("repeats"), other.get("repeats")) == (None, None)
-        assert repeated["repeats"] == first["call_id"]
+        assert repetition["repeats"] == first["call_id"]
         state = client.client.state_from_json(state.to_json())
         for item in state.interruptions:
             state.approve(item)

@@ -37,9 +37,9 @@ def test_empty_arguments_are_no_arguments() -> None:
 def test_arguments_that_do_not_fit_are_named_one_by_one() -> None:
     def pay(amount: float, order: str) -> None: ...
 
-    with pytest.raises(InvalidCall) as raised:
+    with pytest.raises(InvalidCall) as error_info:
         parameters_from_signature(pay, "pay").check({"amount": "much", "extra": 1})
-    message = str(raised.value)
+    message = str(error_info.value)
     assert "amount: Input should be a valid number" in message
     assert "order: Field required" in message
     assert "extra: " in message
@@ -60,6 +60,6 @@ def test_a_validated_call_gets_values_of_its_own() -> None:
 
     parameters = parameters_from_signature(tag, "tag")
     arguments, bind = parameters.validate({"names": ["a"]})
-    _, named = bind()
-    assert tag(**named) == ["a", "changed"]
+    _, by_name = bind()
+    assert tag(**by_name) == ["a", "changed"]
     assert arguments == {"names": ["a"]}

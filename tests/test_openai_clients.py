@@ -46,7 +46,7 @@ def look(place: str) -> str:
     return f"seen {place}"
 
 
-def looking() -> Any:
+def look_up() -> Any:
     return calls(("look", {"place": "here"}))
 
 
@@ -59,8 +59,10 @@ def test_importing_the_client_loads_no_framework() -> None:
         "heavy = ('openai', 'langgraph', 'langchain', 'langchain_core'); "
         "print([name for name in heavy if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert process.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("kind", [BighubOpenAI, AsyncBighubOpenAI])
@@ -120,7 +122,7 @@ def generate(place: str) -> Iterator[str]:
     yield place
 
 
-class Generating:
+class Generator:
     def __call__(self, place: str) -> Iterator[str]:
         yield place
 
@@ -139,8 +141,8 @@ async def agenerate(place: str) -> AsyncIterator[str]:
         ("look", look, {"parameters_schema": {"type": "string"}}, "type 'object'"),
         ("look", generate, {}, "generator"),
         ("look", agenerate, {}, "generator"),
-        ("look", Generating(), {}, "generator"),
-        ("look", partial(Generating(), "here"), {}, "generator"),
+        ("look", Generator(), {}, "generator"),
+        ("look", partial(Generator(), "here"), {}, "generator"),
     ],
 )
 def test_a_tool_that_cannot_work_is_refused_at_registration(
@@ -153,17 +155,17 @@ def test_a_tool_that_cannot_work_is_refused_at_registration(
 
 def test_a_warning_points_at_the_registration() -> None:
     client = BighubOpenAI(openai_client=CLIENT, bighub=ScriptedBighub())
-    with pytest.warns(SchemaWarning, match="parameter 'place'") as seen:
+    with pytest.warns(SchemaWarning, match="parameter 'place'") as warning_list:
         client.tool("look", lambda place: place)
-    assert seen[0].filename == __file__
+    assert warning_list[0].filename == __file__
 
 
 def test_an_action_tells_bighub_its_facts(server: ResponsesServer) -> None:
     server.script(calls(("reset", {"user": "ann"})))
     with runtime("blocking", server) as client:
-        made: BighubOpenAI = client.client
+        own_client: BighubOpenAI = client.client
 
-        @made.action(system="okta", risk="high", environment="production")
+        @own_client.action(system="okta", risk="high", environment="production")
         def reset(user: str) -> str:
             """Reset a password."""
             return "reset"
@@ -179,26 +181,28 @@ def test_an_action_tells_bighub_its_facts(server: ResponsesServer) -> None:
 def test_tools_are_listed_in_the_shape_of_chat_completions() -> None:
     client = BighubOpenAI(openai_client=CLIENT, bighub=ScriptedBighub())
     client.tool("look", look)
-    [listed] = client.list_tools()
-    assert listed["type"] == "function"
-    assert listed["function"]["name"] == "look"
-    assert listed["function"]["strict"] is True
-    assert listed["function"]["parameters"]["required"] == ["place"]
+    [definition] = client.list_tools()
+    assert definition["type"] == "function"
+    assert definition["function"]["name"] == "look"
+    assert definition["function"]["strict"] is True
+    assert definition["function"]["parameters"]["required"] == ["place"]
 
 
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 def test_a_guard_is_shared_with_its_policies_and_its_hook(
     server: ResponsesServer, client_kind: str
 ) -> None:
-    bighub, seen = ScriptedBighub(), list[Json]()
+    bighub, requests = ScriptedBighub(), list[Json]()
     policy = ToolPolicy(always_review=True)
-    guard = BighubGuard(bighub=bighub, tools={"look": policy}, on_decision=seen.append, actor="bot")
-    server.script(looking())
+    guard = BighubGuard(
+        bighub=bighub, tools={"look": policy}, on_decision=requests.append, actor="bot"
+    )
+    server.script(look_up())
     with runtime(client_kind, server, guard=guard, bighub=None) as client:
         client.tool("look", look)
         assert client.run().status == "interrupted"
         assert client.client.actor == "bot"
-    assert [event["tool"] for event in seen] == ["look"]
+    assert [event["tool"] for event in requests] == ["look"]
     assert not bighub.closed
     guard.close()
 
@@ -216,7 +220,7 @@ def test_close_leaves_the_users_clients_open(server: ResponsesServer, client_kin
 def test_either_client_takes_the_embedded_engine(
     server: ResponsesServer, client_kind: str, bighub: str | None
 ) -> None:
-    server.script(looking())
+    server.script(look_up())
     engine = bighub or LocalBighub()
     with runtime(client_kind, server, bighub=engine) as client:
         client.tool("look", look)
@@ -227,7 +231,7 @@ def test_either_client_takes_the_embedded_engine(
 
 async def test_a_blocking_bighub_serves_an_async_client(server: ResponsesServer) -> None:
     bighub = ScriptedBighub()
-    server.script(looking())
+    server.script(look_up())
     model = openai.AsyncOpenAI(api_key="key", base_url=server.url)
     async with AsyncBighubOpenAI(openai_client=model, bighub=bighub) as client:
         client.tool("look", look)
@@ -238,7 +242,7 @@ async def test_a_blocking_bighub_serves_an_async_client(server: ResponsesServer)
 
 def test_an_async_bighub_serves_a_blocking_client(server: ResponsesServer) -> None:
     bighub = AsyncScriptedBighub()
-    server.script(looking())
+    server.script(look_up())
     with (
         openai.OpenAI(api_key="key", base_url=server.url) as model,
         BighubOpenAI(openai_client=model, bighub=bighub) as client,
@@ -249,7 +253,7 @@ def test_an_async_bighub_serves_a_blocking_client(server: ResponsesServer) -> No
 
 
 async def test_a_blocking_client_works_inside_a_running_loop(server: ResponsesServer) -> None:
-    server.script(looking())
+    server.script(look_up())
     with runtime("blocking", server) as client:
         client.tool("look", look)
         assert client.run()["execution"]["last"]["status"] == "executed"
@@ -259,7 +263,7 @@ async def test_a_blocking_client_works_inside_a_running_loop(server: ResponsesSe
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 def test_a_run_does_not_wait_for_a_slow_report(server: ResponsesServer, client_kind: str) -> None:
     let_go = threading.Event()
-    server.script(looking())
+    server.script(look_up())
     with runtime(
         client_kind, server, memory_ingest_timeout_ms=0, bighub=(slow := Slow(let_go))
     ) as client:
@@ -285,7 +289,7 @@ class Slow(ScriptedBighub):
 
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 def test_outcomes_and_memory_can_be_turned_off(server: ResponsesServer, client_kind: str) -> None:
-    server.script(looking())
+    server.script(look_up())
     with runtime(client_kind, server, outcome_reporting=False, memory_enabled=False) as client:
         client.tool("look", look)
         client.run()
@@ -295,10 +299,10 @@ def test_outcomes_and_memory_can_be_turned_off(server: ResponsesServer, client_k
 async def test_a_cancelled_run_finishes_its_tool_and_reports_its_outcome(
     server: ResponsesServer, tmp_path: Any
 ) -> None:
-    begun, let_go = threading.Event(), threading.Event()
+    start, let_go = threading.Event(), threading.Event()
 
     def slow(place: str) -> str:
-        begun.set()
+        start.set()
         let_go.wait(20)
         return "seen"
 
@@ -309,7 +313,7 @@ async def test_a_cancelled_run_finishes_its_tool_and_reports_its_outcome(
     client = AsyncBighubOpenAI(openai_client=model, bighub=bighub, journal=journal)
     client.tool("slow", slow)
     run = asyncio.ensure_future(client.run(messages="Go.", model="gpt-5"))
-    await asyncio.to_thread(begun.wait, 20)
+    await asyncio.to_thread(start.wait, 20)
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
         await run
@@ -324,7 +328,7 @@ async def test_a_cancelled_run_finishes_its_tool_and_reports_its_outcome(
 
 def test_runs_in_several_threads_do_not_mix(server: ResponsesServer) -> None:
     server.otherwise = lambda body: (
-        looking() if len(body["input"]) == 1 else says(body["input"][0]["content"])
+        look_up() if len(body["input"]) == 1 else says(body["input"][0]["content"])
     )
     answers: dict[str, str] = {}
     with runtime("blocking", server) as client:
@@ -347,8 +351,8 @@ def test_a_reply_of_the_submit_payload_mode_is_the_same(
 ) -> None:
     with runtime("blocking", server, reply, decision_mode="submit_payload") as client:
         client.tool("look", look)
-        checked = client.client.check_tool("look", {"place": "here"})
-    assert reply.items() <= checked.items()
+        decision = client.client.check_tool("look", {"place": "here"})
+    assert reply.items() <= decision.items()
 
 
 def test_a_client_with_a_decisions_resource_is_asked_for_the_raw_decision(
@@ -366,7 +370,7 @@ def test_a_client_with_a_decisions_resource_is_asked_for_the_raw_decision(
 
 
 @dataclass
-class Keyed:
+class KeyHolder:
     """A client whose `repr` shows its key, as those of BIGHUB's SDK do."""
 
     api_key: str = "bh-secret-key"
@@ -374,16 +378,19 @@ class Keyed:
 
 def test_nothing_that_can_be_printed_shows_a_key() -> None:
     with BighubGuard(bighub=BighubClient(api_key="bh-secret-key")) as guard:
-        shown = [repr(part) for part in (guard, guard.runtime, guard.runtime.clients)]
+        texts = [repr(part) for part in (guard, guard.runtime, guard.runtime.clients)]
     keys: Json = {"bighub_api_key": "bh-secret-key", "signing_key": "bh-secret-key"}
     with BighubOpenAI(openai_api_key="bh-secret-key", **keys) as client:
-        shown += [repr(client), repr(vars(client)["_runtime"])]
-    others: list[Json] = [{"openai_client": Keyed()}, {"bighub": Keyed(), "openai_api_key": "key"}]
+        texts += [repr(client), repr(vars(client)["_runtime"])]
+    others: list[Json] = [
+        {"openai_client": KeyHolder()},
+        {"bighub": KeyHolder(), "openai_api_key": "key"},
+    ]
     for options in others:
-        with pytest.raises(AdapterConfigurationError) as raised:
+        with pytest.raises(AdapterConfigurationError) as error_info:
             BighubOpenAI(**{"bighub": "local", **options})
-        shown.append(str(raised.value))
-    assert not any("bh-secret-key" in text for text in shown)
+        texts.append(str(error_info.value))
+    assert not any("bh-secret-key" in text for text in texts)
 
 
 @pytest.mark.parametrize(
@@ -400,7 +407,7 @@ def test_nothing_that_can_be_printed_shows_a_key() -> None:
 @pytest.mark.parametrize("place", ["bighub", "journal"])
 def test_passwords_in_urls_are_masked_wherever_they_are_refused(place: str, url: str) -> None:
     options: Json = {"bighub": "local", place: url}
-    with pytest.raises(Exception) as raised:  # noqa: PT011 - of our classes, and of the engine's
+    with pytest.raises(Exception) as error_info:  # noqa: PT011 - of our classes, and of the engine's
         BighubGuard(**options)
-    lines = traceback.format_exception(raised.value)
+    lines = traceback.format_exception(error_info.value)
     assert not any("hunter2-pw" in line for line in lines)

@@ -52,13 +52,16 @@ def example(number: int, order: str, amount: float) -> list[Json]:
     """One refund that went well, as earlier items of the conversation."""
     arguments = json.dumps({"order_id": order, "amount": amount})
     call = {"call_id": f"call_{number}", "name": "refund_payment", "arguments": arguments}
-    done = {"call_id": f"call_{number}", "output": '{"status": "executed", "output": "refunded"}'}
+    output_item = {
+        "call_id": f"call_{number}",
+        "output": '{"status": "executed", "output": "refunded"}',
+    }
     text = {"type": "output_text", "text": f"Order {order} was refunded.", "annotations": []}
     message = {"id": f"msg_{number}", "role": "assistant", "status": "completed", "content": [text]}
     return [
         {"role": "user", "content": f"Please refund order {order} for {amount}."},
         {"type": "function_call", **call},
-        {"type": "function_call_output", **done},
+        {"type": "function_call_output", **output_item},
         {"type": "message", **message},
     ]
 
@@ -84,11 +87,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[openai.OpenAI]:
 
 
 def test_a_refund_asked_for_in_words_is_decided_run_and_learned_from(model: openai.OpenAI) -> None:
-    refunded: list[tuple[str, float]] = []
+    refunds: list[tuple[str, float]] = []
 
     def refund_payment(order_id: str, amount: float) -> str:
         """Refund a payment."""
-        refunded.append((order_id, amount))
+        refunds.append((order_id, amount))
         return "refunded"
 
     bighub = LocalBighub()
@@ -104,10 +107,10 @@ def test_a_refund_asked_for_in_words_is_decided_run_and_learned_from(model: open
             on_approval_required=lambda _: {"resolution": "approved", "approver": "ann"},
         )
     ran = [event for event in answer["execution"]["events"] if event["status"] == "executed"]
-    assert ("X99", 19.5) in refunded
-    assert len(refunded) == len(ran)
+    assert ("X99", 19.5) in refunds
+    assert len(refunds) == len(ran)
     first = ran[0]
     assert first["decision"]["request_id"] == first["request_id"]
-    learned = bighub.outcomes.get(first["request_id"])
-    assert "SUCCESS" in json.dumps(learned)
+    outcome = bighub.outcomes.get(first["request_id"])
+    assert "SUCCESS" in json.dumps(outcome)
     bighub.close()

@@ -77,10 +77,10 @@ def test_an_outage_after_a_tool_ran_loses_nothing(faults: LLMock) -> None:
     faults.call_tool("refund", CALL)
     down = {"on_decision": lambda _: faults.fail(503, times=2), "provider_max_retries": 0}
     with Refunds(faults, **down) as client:
-        with pytest.raises(ProviderResponseError, match="503") as raised:
+        with pytest.raises(ProviderResponseError, match="503") as error_info:
             client.runtime.run(**RUN)
         with pytest.raises(ProviderResponseError, match="503") as again:
-            client.runtime.resume(raised.value.state)
+            client.runtime.resume(error_info.value.state)
         faults.reply("Done.")
         assert client.runtime.resume(again.value.state)["output_text"] == "Done."
         assert (client.orders, client.outcomes) == (["o1"], ["SUCCESS"])
@@ -104,10 +104,10 @@ def test_a_stream_that_breaks_after_the_call_can_be_continued(faults: LLMock, fa
         while next(events)["type"] != "execution_event":
             pass
         getattr(faults, fault)(after_chunks=2)
-        with pytest.raises(StreamInterruptedError) as raised:
+        with pytest.raises(StreamInterruptedError) as error_info:
             list(events)
-        assert [event["status"] for event in raised.value.events] == ["executed"]
-        answer = client.runtime.resume(raised.value.state)
+        assert [event["status"] for event in error_info.value.events] == ["executed"]
+        answer = client.runtime.resume(error_info.value.state)
         assert answer.status == "completed"
         assert (client.orders, client.outcomes) == (["o1"], ["SUCCESS"])
 

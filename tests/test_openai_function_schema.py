@@ -85,7 +85,7 @@ def everything(  # noqa: PLR0917 - everything
     return dict(locals())
 
 
-SENT = {
+SENT_SCHEMAS = {
     "number": "4",
     "share": 0.5,
     "words": ["a"],
@@ -109,14 +109,14 @@ SENT = {
 
 def call(fn: Callable[..., Any], arguments: dict[str, Any], **options: Any) -> Any:
     parameters = parameters_from_signature(fn, "tool", **options)
-    positional, named = parameters.bind(parameters.check(arguments))
-    return fn(*positional, **named)
+    positional, by_name = parameters.bind(parameters.check(arguments))
+    return fn(*positional, **by_name)
 
 
 def record_warning(make: Callable[[], SignatureParameters]) -> tuple[SignatureParameters, str]:
-    with pytest.warns(SchemaWarning) as seen:
+    with pytest.warns(SchemaWarning) as warning_list:
         parameters = make()
-    return parameters, str(seen[0].message)
+    return parameters, str(warning_list[0].message)
 
 
 def test_ordinary_types_are_expressed_strictly() -> None:
@@ -126,7 +126,7 @@ def test_ordinary_types_are_expressed_strictly() -> None:
 
 
 def test_arguments_arrive_as_the_signature_says() -> None:
-    assert call(everything, SENT) == {
+    assert call(everything, SENT_SCHEMAS) == {
         "number": 4,
         "share": 0.5,
         "words": ["a"],
@@ -150,7 +150,7 @@ def test_arguments_arrive_as_the_signature_says() -> None:
 
 def test_checking_twice_changes_nothing() -> None:
     check = parameters_from_signature(everything, "tool").check
-    assert check(check(SENT)) == check(SENT)
+    assert check(check(SENT_SCHEMAS)) == check(SENT_SCHEMAS)
 
 
 def test_descriptions_come_from_docstring_and_annotation() -> None:
@@ -370,11 +370,11 @@ def test_every_strict_schema_keeps_the_rules_of_strict_mode(
     hints: dict[str, Any], data: st.DataObject
 ) -> None:
     namespace: dict[str, Any] = {}
-    listed = ", ".join(
+    names = ", ".join(
         f"{name}=None" if data.draw(st.booleans()) else name for name in sorted(hints)
     )
     exec(
-        f"def tool(*, {listed}): return dict(locals())", namespace
+        f"def tool(*, {names}): return dict(locals())", namespace
     )  # a signature made up on the spot
     namespace["tool"].__annotations__ = hints
     parameters = parameters_from_signature(namespace["tool"], "tool")

@@ -45,7 +45,7 @@ def test_half_a_surrogate_that_a_call_would_have_to_hold_is_refused_at_registrat
         client.tool("look", fn)
 
 
-class Described(BaseModel):
+class DescribedModel(BaseModel):
     """A thing."""
 
     word: str = Field(description=HALF, title=HALF)
@@ -54,7 +54,7 @@ class Described(BaseModel):
 def tool_with_descriptions(
     first: Annotated[str, HALF],
     second: Annotated[str, Field(description=HALF)],
-    third: Described,
+    third: DescribedModel,
     fourth: str = HALF,
 ) -> str:
     return first

@@ -141,7 +141,7 @@ runtime.register_tool(
 )
 """
 
-STREAMING = """
+STREAM_SCRIPT = """
 for event in runtime.run_stream(
     messages=[{"role": "user", "content": "Refund order ord_123 for 199.99"}],
     model="gpt-4.1",
@@ -197,7 +197,7 @@ with BighubOpenAI(
 """
 
 
-def refunding(body: Json) -> Answer:
+def refund_answer(body: Json) -> Answer:
     """A model that asks for a refund once and then says so."""
     if body["input"][-1].get("type") == "function_call_output":
         return says("Refunded.")
@@ -207,7 +207,7 @@ def refunding(body: Json) -> Answer:
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> Iterator[ResponsesServer]:
     with ResponsesServer() as server:
-        server.otherwise = refunding
+        server.otherwise = refund_answer
         monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         yield server
@@ -263,11 +263,11 @@ def test_response_shape(model: ResponsesServer, bighub: ScriptedBighub) -> None:
 
 
 def test_constructor_parameters(model: ResponsesServer, bighub: ScriptedBighub) -> None:
-    seen: list[Json] = []
+    events: list[Json] = []
     client = openai.OpenAI()
     register = 'runtime.tool("refund_payment", refund_payment)'
-    run_parts(CONSTRUCTOR, register, RUN, my_openai_client=client, my_callback=seen.append)
-    assert [event["status"] for event in seen] == ["executed"]
+    run_parts(CONSTRUCTOR, register, RUN, my_openai_client=client, my_callback=events.append)
+    assert [event["status"] for event in events] == ["executed"]
     client.close()
 
 
@@ -329,9 +329,9 @@ def test_registering_tools(model: ResponsesServer, bighub: ScriptedBighub) -> No
 def test_streaming(
     model: ResponsesServer, bighub: ScriptedBighub, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_parts(QUICKSTART, STREAMING)
-    printed = capsys.readouterr().out
-    assert printed == "\n[decision] refund_payment executed\nRefunded.\nDone: Refunded.\n"
+    run_parts(QUICKSTART, STREAM_SCRIPT)
+    output = capsys.readouterr().out
+    assert output == "\n[decision] refund_payment executed\nRefunded.\nDone: Refunded.\n"
 
 
 def test_async(
@@ -359,7 +359,7 @@ def test_context_manager(model: ResponsesServer, bighub: ScriptedBighub) -> None
     assert run_parts(CONTEXT_MANAGER)["response"].status == "completed"
 
 
-DOCUMENTED = {
+DOCUMENTED_KEYS = {
     *("recommendation", "recommendation_confidence", "risk_score", "enforcement_mode"),
     *("decision_intelligence", "request_id", "reason"),
 }
@@ -390,10 +390,10 @@ def test_a_decision_has_all_documented_keys_whatever_became_of_the_call(
         client.tool("pay", lambda: None)
         client.tool("look", lambda: None, read_only=True)
         decision = client.run()["execution"]["last"]["decision"]
-        checked = client.client.check_tool("pay", {})
-    for shown in (decision, checked):
-        assert shown.keys() >= DOCUMENTED
-        assert shown["decision_intelligence"].keys() >= INTELLIGENCE.keys()
+        check = client.client.check_tool("pay", {})
+    for part in (decision, check):
+        assert part.keys() >= DOCUMENTED_KEYS
+        assert part["decision_intelligence"].keys() >= INTELLIGENCE.keys()
     if reply is refuse_key:
         assert decision["recommendation"] == "do_not_proceed"
         assert decision["recommendation_confidence"] is None

@@ -189,8 +189,8 @@ def test_arguments_that_the_function_does_not_take_are_refused() -> None:
 def test_the_function_gets_a_copy_of_the_recorded_arguments() -> None:
     parameters = loose({"properties": {"names": {"type": "array"}}})
     arguments, bind = parameters.validate({"names": ["a"]})
-    _, named = bind()
-    named["names"].append("b")
+    _, by_name = bind()
+    by_name["names"].append("b")
     assert arguments == {"names": ["a"]}
 
 
@@ -213,7 +213,7 @@ SIZES = st.integers(0, 3)
 
 def _keywords(inner: st.SearchStrategy[Any]) -> dict[str, st.SearchStrategy[Any]]:
     several = st.lists(inner, min_size=1, max_size=2)
-    named = st.dictionaries(st.sampled_from("ab"), inner, max_size=2)
+    objects = st.dictionaries(st.sampled_from("ab"), inner, max_size=2)
     return {
         "type": TYPES | st.lists(TYPES, min_size=1, unique=True),
         "enum": st.lists(VALUES, min_size=1, max_size=3),
@@ -229,8 +229,8 @@ def _keywords(inner: st.SearchStrategy[Any]) -> dict[str, st.SearchStrategy[Any]
         "maxItems": SIZES,
         "minProperties": SIZES,
         "maxProperties": SIZES,
-        "properties": named,
-        "patternProperties": named,
+        "properties": objects,
+        "patternProperties": objects,
         "additionalProperties": inner | st.booleans(),
         "required": st.lists(st.sampled_from("ab"), unique=True),
         "items": inner,

@@ -23,7 +23,7 @@ from tests.openai_server import ResponsesServer
 
 Json = dict[str, Any]
 REPORTING = ReportingConfig()
-APPROVED = AnswerGiven(Approval(Answer.APPROVE, 0.0))
+APPROVAL = AnswerGiven(Approval(Answer.APPROVE, 0.0))
 
 
 @pytest.fixture
@@ -54,21 +54,21 @@ def elsewhere(url: str, events: str) -> None:
     with closing(Journal(url)) as journal:
         records = [view.record for view in journal.admin.calls()]
         [key] = [item.key for item in records if "'1'" in str(item.request.context["arguments"])]
-        host, pid, started, random = journal.owner.split(":")
-        alive, dead = f"{journal.owner}/1", f"{host}:{pid}:{int(started) - 1}:{random}/1"
-        happened: dict[str, list[Any]] = {
+        host, pid, start_time, random = journal.owner.split(":")
+        alive, dead = f"{journal.owner}/1", f"{host}:{pid}:{int(start_time) - 1}:{random}/1"
+        records_by_name: dict[str, list[Any]] = {
             "nothing": [],
-            "approved": [APPROVED],
-            "runs": [APPROVED, ExecutionStarted(alive, 0.0)],
-            "died": [APPROVED, ExecutionStarted(dead, 0.0)],
-            "lost": [APPROVED, ExecutionStarted(dead, 0.0), OwnerLost(dead, "it is gone")],
+            "approved": [APPROVAL],
+            "runs": [APPROVAL, ExecutionStarted(alive, 0.0)],
+            "died": [APPROVAL, ExecutionStarted(dead, 0.0)],
+            "lost": [APPROVAL, ExecutionStarted(dead, 0.0), OwnerLost(dead, "it is gone")],
             "ran": [
-                APPROVED,
+                APPROVAL,
                 ExecutionStarted(alive, 0.0),
                 ExecutionFinished(alive, ToolSucceeded("refunded there")),
             ],
         }
-        for event in happened[events]:
+        for event in records_by_name[events]:
             journal.transition(key, event, REPORTING)
 
 
@@ -88,12 +88,12 @@ def elsewhere(url: str, events: str) -> None:
 def test_a_call_without_an_answer_goes_on_as_the_journal_and_its_policy_say(  # noqa: PLR0917
     client: Runtime, url: str, events: str, policy: Json, ran: list[str], output: str | None
 ) -> None:
-    started: list[str] = []
-    client.tool("refund", refund_tool(started), **policy)
+    starts: list[str] = []
+    client.tool("refund", refund_tool(starts), **policy)
     blob = client.run().to_state().to_json()
     elsewhere(url, events)
     result = client.resume(client.client.state_from_json(blob))
-    assert started == ran
+    assert starts == ran
     outputs = [event["output"] for event in result["execution"]["events"] if event["output"]]
     assert outputs == ([output] if output else [])
     assert len(result.interruptions) == (1 if output else 2)
@@ -111,27 +111,27 @@ def test_a_call_without_an_answer_goes_on_as_the_journal_and_its_policy_say(  # 
 def test_an_answer_to_a_call_whose_process_died_may_stop_it_but_not_run_it_again(  # noqa: PLR0917
     client: Runtime, url: str, answer: str, policy: Json, ran: list[str], waiting: list[str]
 ) -> None:
-    started: list[str] = []
-    client.tool("refund", refund_tool(started), **policy)
+    starts: list[str] = []
+    client.tool("refund", refund_tool(starts), **policy)
     blob = client.run().to_state().to_json()
     elsewhere(url, "died")
     state = client.client.state_from_json(blob)
     [unknown] = [item for item in state.interruptions if item.get("outcome_unknown")]
     getattr(state, answer)(unknown, comment="no record of it")
     result = client.resume(state)
-    assert started == ran
+    assert starts == ran
     assert [item["arguments"]["order"] for item in result.interruptions] == waiting
 
 
 def test_an_answer_to_one_call_does_not_wait_for_another_that_still_runs(
     client: Runtime, url: str
 ) -> None:
-    started: list[str] = []
-    client.tool("refund", refund_tool(started))
+    starts: list[str] = []
+    client.tool("refund", refund_tool(starts))
     blob = client.run().to_state().to_json()
     elsewhere(url, "runs")
     state = client.client.state_from_json(blob)
-    [waiting] = [item for item in state.interruptions if not item.get("outcome_unknown")]
-    state.approve(waiting)
+    [pending_call] = [item for item in state.interruptions if not item.get("outcome_unknown")]
+    state.approve(pending_call)
     assert len(client.resume(state).interruptions) == 1
-    assert started == ["2"]
+    assert starts == ["2"]

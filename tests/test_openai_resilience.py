@@ -55,17 +55,17 @@ def attempt(breaker: CircuitBreaker, error: BaseException | None = None) -> None
             raise error
 
 
-def failing(breaker: CircuitBreaker, error: BaseException) -> None:
+def fail_within(breaker: CircuitBreaker, error: BaseException) -> None:
     with pytest.raises(type(error)):
         attempt(breaker, error)
 
 
 def test_the_circuit_opens_after_so_many_faults_in_a_row() -> None:
     circuit = breaker([0.0])
-    failing(circuit, Http(503))
+    fail_within(circuit, Http(503))
     attempt(circuit)
-    failing(circuit, Http(503))
-    failing(circuit, ConnectionError())
+    fail_within(circuit, Http(503))
+    fail_within(circuit, ConnectionError())
     with pytest.raises(CircuitOpenError, match="no request is sent"):
         attempt(circuit)
 
@@ -73,15 +73,15 @@ def test_the_circuit_opens_after_so_many_faults_in_a_row() -> None:
 def test_the_callers_own_mistakes_do_not_open_it() -> None:
     circuit = breaker([0.0], failures=1)
     for status in (400, 401, 404, 422):
-        failing(circuit, Http(status))
-    failing(circuit, ValueError("mine"))
+        fail_within(circuit, Http(status))
+    fail_within(circuit, ValueError("mine"))
     attempt(circuit)
 
 
 def test_half_open_lets_one_probe_through() -> None:
     now = [0.0]
     circuit = breaker(now, failures=1)
-    failing(circuit, Http(429))
+    fail_within(circuit, Http(429))
     now[0] = 10.0
     with circuit, pytest.raises(CircuitOpenError):
         attempt(circuit)
@@ -91,10 +91,10 @@ def test_half_open_lets_one_probe_through() -> None:
 def test_a_probe_that_fails_opens_it_again() -> None:
     now = [0.0]
     circuit = breaker(now)
-    failing(circuit, Http(500))
-    failing(circuit, Http(500))
+    fail_within(circuit, Http(500))
+    fail_within(circuit, Http(500))
     now[0] = 10.0
-    failing(circuit, Http(500))
+    fail_within(circuit, Http(500))
     now[0] = 19.0
     with pytest.raises(CircuitOpenError):
         attempt(circuit)
@@ -103,16 +103,16 @@ def test_a_probe_that_fails_opens_it_again() -> None:
 def test_an_interrupted_probe_does_not_count() -> None:
     now = [0.0]
     circuit = breaker(now, failures=1)
-    failing(circuit, Http(500))
+    fail_within(circuit, Http(500))
     now[0] = 10.0
-    failing(circuit, KeyboardInterrupt())
+    fail_within(circuit, KeyboardInterrupt())
     attempt(circuit)
 
 
 def test_a_breaker_of_no_failures_never_opens() -> None:
     circuit = breaker([0.0], failures=0)
     for _ in range(20):
-        failing(circuit, Http(500))
+        fail_within(circuit, Http(500))
     attempt(circuit)
 
 
@@ -121,7 +121,7 @@ def test_threads_share_one_count() -> None:
 
     def fail() -> None:
         together.wait()
-        failing(circuit, Http(500))
+        fail_within(circuit, Http(500))
 
     threads = [threading.Thread(target=fail) for _ in range(8)]
     for thread in threads:
@@ -187,9 +187,9 @@ def test_a_client_without_retries_is_retried_as_it_asks() -> None:
 
 
 def runtime(client: Any, **options: Any) -> BighubOpenAI:
-    made = BighubOpenAI(openai_client=client, bighub=ScriptedBighub(), **options)
-    made.tool("pay", lambda: None, parameters_schema={"type": "object"}, strict=False)
-    return made
+    guarded_client = BighubOpenAI(openai_client=client, bighub=ScriptedBighub(), **options)
+    guarded_client.tool("pay", lambda: None, parameters_schema={"type": "object"}, strict=False)
+    return guarded_client
 
 
 def openai_client(server: ResponsesServer, **options: Any) -> openai.OpenAI:
@@ -200,10 +200,10 @@ def openai_client(server: ResponsesServer, **options: Any) -> openai.OpenAI:
 def test_there_is_one_layer_of_retries() -> None:
     with ResponsesServer() as server, openai_client(server, max_retries=5) as client:
         server.script(*[fails(503, retry_after="0")] * 9)
-        with pytest.raises(ProviderResponseError) as raised:
+        with pytest.raises(ProviderResponseError) as error_info:
             runtime(client, provider_max_retries=2).run(messages="hello", model="gpt-5")
         assert len(server.requests) == 3
-    assert isinstance(raised.value.__cause__, openai.InternalServerError)
+    assert isinstance(error_info.value.__cause__, openai.InternalServerError)
 
 
 def test_a_fault_that_passes_is_not_seen() -> None:
@@ -216,10 +216,12 @@ def test_a_fault_that_passes_is_not_seen() -> None:
 def test_an_open_circuit_sends_no_request() -> None:
     with ResponsesServer() as server, openai_client(server) as client:
         server.script(fails(500), says("never heard"))
-        made = runtime(client, provider_max_retries=0, provider_circuit_breaker_failures=1)
+        guarded_client = runtime(
+            client, provider_max_retries=0, provider_circuit_breaker_failures=1
+        )
         for error in (ProviderResponseError, CircuitOpenError):
             with pytest.raises(error):
-                made.run(messages="hello", model="gpt-5")
+                guarded_client.run(messages="hello", model="gpt-5")
         assert len(server.requests) == 1
 
 
@@ -269,12 +271,12 @@ def test_fields_that_the_sdk_adds_to_a_parsed_answer_are_not_sent_back() -> None
         type="message", id="m", role="assistant", status="completed", content=[text]
     )
     client = Bare({"id": "r", "output": [message, call]}, {"output": [], "output_text": "Done."})
-    made = runtime(client)
-    made.tool("count", lambda: 1, parameters_schema={"type": "object"}, strict=False)
-    assert made.run(messages="hello", model="any")["output_text"] == "Done."
-    sent = json.dumps(client.requests[1]["input"])
-    assert "Counting." in sent
-    assert "parsed" not in sent
+    guarded_client = runtime(client)
+    guarded_client.tool("count", lambda: 1, parameters_schema={"type": "object"}, strict=False)
+    assert guarded_client.run(messages="hello", model="any")["output_text"] == "Done."
+    items = json.dumps(client.requests[1]["input"])
+    assert "Counting." in items
+    assert "parsed" not in items
 
 
 def test_a_client_that_does_not_stream_gives_one_delta() -> None:
@@ -295,20 +297,20 @@ def test_a_server_whose_ids_come_again_has_every_call_run(ids: list[Any], asks: 
     call = {"type": "function_call", "call_id": "call", "name": "count", "arguments": "{}"}
     answers: list[Any] = [{"id": response_id, "output": [call]} for response_id in ids]
     ran: list[int] = []
-    made = runtime(Bare(*answers, {"id": ids[0], "output": [], "output_text": "Done."}))
+    guarded_client = runtime(Bare(*answers, {"id": ids[0], "output": [], "output_text": "Done."}))
     schema = {"type": "object"}
-    made.tool(
+    guarded_client.tool(
         "count",
         lambda: ran.append(1),
         parameters_schema=schema,
         strict=False,
         always_review=asks,
     )
-    result = made.run(messages="hello", model="any")
+    result = guarded_client.run(messages="hello", model="any")
     while result.status == "interrupted":
-        state = made.state_from_json(result.to_state().to_json())
+        state = guarded_client.state_from_json(result.to_state().to_json())
         state.approve("call")
-        result = made.resume(state)
+        result = guarded_client.resume(state)
     assert result["output_text"] == "Done."
     assert len(ran) == 3
 
@@ -345,9 +347,9 @@ def test_the_users_client_keeps_its_timeout_unless_another_is_set(
         ResponsesServer() as server,
         openai_client(server, timeout=77.0, http_client=own) as client,
     ):
-        made = runtime(client, **options)
-        made.run(messages="hello", model="gpt-5", extra_create_args=extra)
-        list(made.run_stream(messages="hello", model="gpt-5", extra_create_args=extra))
+        guarded_client = runtime(client, **options)
+        guarded_client.run(messages="hello", model="gpt-5", extra_create_args=extra)
+        list(guarded_client.run_stream(messages="hello", model="gpt-5", extra_create_args=extra))
     assert timeouts == [timeout, timeout]
 
 
@@ -357,20 +359,20 @@ def test_the_users_client_keeps_its_timeout_unless_another_is_set(
     ids=repr,
 )
 def test_tracing_patched_onto_the_users_client_sees_every_request(options: dict[str, Any]) -> None:
-    seen: list[str] = []
+    texts: list[str] = []
     with ResponsesServer() as server, openai_client(server, max_retries=3) as client:
         server.script(calls(("pay", {})), says("Done."), says("Done."))
         create = client.responses.create
 
         def create_traced(*args: Any, **request: Any) -> Any:
-            seen.append(request["model"])
+            texts.append(request["model"])
             return create(*args, **request)
 
         client.responses.create = create_traced  # type: ignore[method-assign]
-        made = runtime(client, **options)
-        made.run(messages="hello", model="gpt-5")
-        list(made.run_stream(messages="hello", model="gpt-5"))
-    assert seen == ["gpt-5"] * 3
+        guarded_client = runtime(client, **options)
+        guarded_client.run(messages="hello", model="gpt-5")
+        list(guarded_client.run_stream(messages="hello", model="gpt-5"))
+    assert texts == ["gpt-5"] * 3
 
 
 def test_a_client_that_we_open_has_stated_limits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -378,8 +380,8 @@ def test_a_client_that_we_open_has_stated_limits(monkeypatch: pytest.MonkeyPatch
         server.script(*[fails(503, retry_after_ms="1")] * 9)
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         with (
-            runtime(None, openai_api_key="key") as made,
+            runtime(None, openai_api_key="key") as guarded_client,
             pytest.raises(ProviderResponseError),
         ):
-            made.run(messages="hello", model="gpt-5")
+            guarded_client.run(messages="hello", model="gpt-5")
         assert len(server.requests) == 3

@@ -116,8 +116,8 @@ def test_a_denial_reaches_the_model_with_its_reason(
 ) -> None:
     with runtime(client_kind, server, over(5)) as client:
         client.tool("refund", refund)
-        denied = {"resolution": "denied", "comment": "not this one"}
-        answer = client.run_with_approval(lambda _: denied)
+        denial = {"resolution": "denied", "comment": "not this one"}
+        answer = client.run_with_approval(lambda _: denial)
         assert [report["status"] for report in client.bighub.reports] == ["SUCCESS", "BLOCKED"]
         assert client.bighub.resolutions[0]["resolution"] == "denied"
     assert outputs(server)[1]["status"] == "blocked"
@@ -193,13 +193,13 @@ def test_a_callback_that_raises_blocks_the_call_and_is_no_denial(
 def test_a_decision_is_announced_once_though_a_person_answers_later(
     server: ResponsesServer, client_kind: str
 ) -> None:
-    seen: list[str] = []
+    requests: list[str] = []
     with runtime(
-        client_kind, server, REVIEW, on_decision=lambda event: seen.append(event["status"])
+        client_kind, server, REVIEW, on_decision=lambda event: requests.append(event["status"])
     ) as client:
         client.tool("refund", refund)
         client.run_with_approval(lambda _: YES)
-    assert seen == ["approval_required", "approval_required"]
+    assert requests == ["approval_required", "approval_required"]
 
 
 def test_a_callback_may_be_a_coroutine(server: ResponsesServer, client_kind: str) -> None:

@@ -158,11 +158,11 @@ def test_a_later_answer_does_not_overrule_the_first(
     with runtime(client_kind, server, REVIEW, journal=journal) as client:
         client.tool("refund", refund)
         state = client.run().to_state()
-        waiting = state.to_json()
+        blob = state.to_json()
         for item in state.interruptions:
             state.reject(item)
         client.resume(state)
-        late = client.client.state_from_json(waiting)
+        late = client.client.state_from_json(blob)
         approve_all(late)
         answer = client.resume(late)
     assert {event["status"] for event in answer["execution"]["events"]} == {
@@ -248,12 +248,12 @@ async def test_a_run_that_is_cancelled_while_resuming_can_be_resumed(
         client.tool("refund", refund)
         state = (await client.run(messages="Refund both.", model="gpt-5")).to_state()
         approve_all(state)
-        going = asyncio.create_task(client.resume(state))
+        task = asyncio.create_task(client.resume(state))
         await asyncio.to_thread(slow.claiming.wait, 10)
-        going.cancel()
+        task.cancel()
         slow.let_go.set()
         with pytest.raises(asyncio.CancelledError):
-            await going
+            await task
         assert (await client.resume(state))["output_text"] == "All refunded."
     assert len(bighub.reports) == 2
     await model.close()
@@ -414,13 +414,13 @@ def test_a_state_whose_tool_has_changed_is_refused(
         client.tool("refund", refund)
         blob = store_run(client)
         client.tool(
-            "refund", lambda order, amount, to: None, parameters_schema=CHANGED, strict=False
+            "refund", lambda order, amount, to: None, parameters_schema=CHANGED_SCHEMA, strict=False
         )
         with pytest.raises(InvalidRunState, match="register it as it was"):
             client.client.state_from_json(blob)
 
 
-CHANGED = {"type": "object", "properties": {"order": {}, "amount": {}, "to": {}}}
+CHANGED_SCHEMA = {"type": "object", "properties": {"order": {}, "amount": {}, "to": {}}}
 
 
 def _forge_arguments(stored_run: Json) -> None:
@@ -428,8 +428,10 @@ def _forge_arguments(stored_run: Json) -> None:
 
     run, call = stored_run["run"], stored_run["run"]["calls"][0]
     call["arguments"] = {"order": "1", "amount": 5000.0}
-    made = ToolCall(run["run_id"], run["turn_id"], call["call_id"], call["tool"], call["arguments"])
-    call["key"] = made.key
+    own_call = ToolCall(
+        run["run_id"], run["turn_id"], call["call_id"], call["tool"], call["arguments"]
+    )
+    call["key"] = own_call.key
 
 
 def test_a_forged_call_is_not_in_the_journal(
@@ -526,7 +528,7 @@ def test_a_state_that_was_changed_anywhere_is_refused_or_runs_what_it_shows(
         function_calls = json.loads(state.to_json())
         hosted_call = json.loads(client.resume(state).to_state().to_json())
         assert hosted_call["run"]["calls"][0]["kind"] == "mcp"
-    refused = 0
+    refusals = 0
     for stored_run in (function_calls, hosted_call):
         for mutant in mutants(stored_run, MUTANTS):
             options = {"journal": journal} if is_durable else {}
@@ -535,15 +537,17 @@ def test_a_state_that_was_changed_anywhere_is_refused_or_runs_what_it_shows(
             with BighubOpenAI(openai_client=Silent(), bighub=bighub, **options) as other:
                 other.tool("refund", pay)
                 try:
-                    loaded = other.state_from_json(json.dumps(mutant))
-                    for item in loaded.interruptions:
-                        call = next(c for c in loaded.run.calls if c.call_id == item["call_id"])
+                    loaded_state = other.state_from_json(json.dumps(mutant))
+                    for item in loaded_state.interruptions:
+                        call = next(
+                            c for c in loaded_state.run.calls if c.call_id == item["call_id"]
+                        )
                         assert (item["tool"], item["arguments"]) == (call.tool, call.arguments)
-                        loaded.approve(item)
-                    other.resume(loaded)
+                        loaded_state.approve(item)
+                    other.resume(loaded_state)
                 except (InvalidRunState, ProviderResponseError):
-                    refused += 1
-    assert refused > MUTANTS
+                    refusals += 1
+    assert refusals > MUTANTS
     assert len(ran) <= 4 or not is_durable
 
 
@@ -629,7 +633,7 @@ def test_an_edited_call_runs_with_the_new_arguments_in_another_client(
     assert outputs == ["refunded 7"]
 
 
-def _begin_and_die(url: str, journal: str, blob: str, started: Any) -> None:
+def _begin_and_die(url: str, journal: str, blob: str, start: Any) -> None:
     import os
 
     import openai
@@ -638,7 +642,7 @@ def _begin_and_die(url: str, journal: str, blob: str, started: Any) -> None:
     from tests.openai_bighub import ScriptedBighub
 
     def die(order: str, amount: float) -> str:
-        started.set()
+        start.set()
         os._exit(9)
 
     client = openai.OpenAI(api_key="key", base_url=url)
@@ -656,11 +660,11 @@ def test_a_call_whose_process_died_waits_for_a_person_and_is_not_run_again(
         client.tool("refund", refund)
         blob = store_run(client)
     spawn = multiprocessing.get_context("spawn")
-    started = spawn.Event()
-    dying = spawn.Process(target=_begin_and_die, args=(server.url, journal, blob, started))
-    dying.start()
-    dying.join()
-    assert started.is_set()
+    start = spawn.Event()
+    process = spawn.Process(target=_begin_and_die, args=(server.url, journal, blob, start))
+    process.start()
+    process.join()
+    assert start.is_set()
     with runtime("blocking", server, REVIEW, journal=journal) as client:
         client.tool("refund", refund)
         state = client.client.state_from_json(blob)
@@ -751,11 +755,11 @@ def test_an_error_of_a_run_can_be_pickled_and_resumed(client_kind: str) -> None:
     with ResponsesServer() as server, runtime(client_kind, server) as client:
         server.script(calls(("refund", {"order": "1", "amount": 5})), fails(400), says("Done."))
         client.tool("refund", refund)
-        with pytest.raises(ProviderResponseError) as raised:
+        with pytest.raises(ProviderResponseError) as error_info:
             client.run()
-        again = pickle.loads(pickle.dumps(raised.value))
+        again = pickle.loads(pickle.dumps(error_info.value))
         assert type(again) is ProviderResponseError
-        assert (str(again), again.events) == (str(raised.value), raised.value.events)
+        assert (str(again), again.events) == (str(error_info.value), error_info.value.events)
         assert client.resume(again.state)["output_text"] == "Done."
 
 

@@ -124,9 +124,9 @@ def test_changes_to_an_interruption_do_not_reach_the_tool(
     with runtime(client_kind, server, REVIEW) as client:
         client.tool("refund", refunds.refund)
         state = client.run().to_state()
-        shown = state.interruptions[0]
-        shown["arguments"]["amount"] = 9999
-        state.approve(shown)
+        event = state.interruptions[0]
+        event["arguments"]["amount"] = 9999
+        state.approve(event)
         client.resume(state)
     assert refunds == [5]
 
@@ -207,7 +207,7 @@ SCHEMA = {
     "required": ["n"],
     "additionalProperties": False,
 }
-BOUNDED = {**SCHEMA, "properties": {"n": {"type": "integer", "multipleOf": 3}}}
+BOUNDED_SCHEMA = {**SCHEMA, "properties": {"n": {"type": "integer", "multipleOf": 3}}}
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ BOUNDED = {**SCHEMA, "properties": {"n": {"type": "integer", "multipleOf": 3}}}
         (number, '{"n": ' + "[" * 100_000),
         (number, '{"n": ' + "[" * 500 + "]" * 500 + "}"),
         (SCHEMA, '{"n": 1e999}'),
-        (BOUNDED, '{"n": 1' + "0" * 400 + "}"),
+        (BOUNDED_SCHEMA, '{"n": 1' + "0" * 400 + "}"),
     ],
     ids=["validator", "broken nest", "nest", "infinite", "401 digits"],
 )
@@ -237,7 +237,7 @@ def test_a_run_continues_after_any_arguments_of_the_model(
 
 
 def test_integers_beyond_floats_are_integers() -> None:
-    parameters = parameters_from_schema(BOUNDED, number, "count")
+    parameters = parameters_from_schema(BOUNDED_SCHEMA, number, "count")
     assert (
         parameters.check(parse_arguments('{"n": 3' + "0" * 400 + "}", "count"))["n"] == 3 * 10**400
     )
@@ -248,7 +248,7 @@ class Mute(Exception):
         raise RuntimeError("no text")
 
 
-def failing(error: BaseException, *, coroutine: bool) -> Callable[[], Any]:
+def fail(error: BaseException, *, coroutine: bool) -> Callable[[], Any]:
     async def later() -> None:
         raise error
 
@@ -267,7 +267,7 @@ def test_any_exception_of_a_tool_is_its_short_result(
 ) -> None:
     silent.script(calls(("fail", {})), says("Done."))
     with runtime(client_kind, silent) as client:
-        client.tool("fail", failing(error, coroutine=coroutine))
+        client.tool("fail", fail(error, coroutine=coroutine))
         answer = client.run()
     last = answer["execution"]["last"]
     assert (answer.status, last["status"]) == ("completed", "tool_error")
@@ -333,7 +333,7 @@ def test_a_journal_that_fails_at_the_end_does_not_lose_the_answer(
 async def test_a_tool_that_still_waits_for_a_thread_does_not_start_after_a_cancellation(
     server: ResponsesServer, refunds: Refunds
 ) -> None:
-    waiting, free = asyncio.Event(), threading.Event()
+    start, free = asyncio.Event(), threading.Event()
     asyncio.get_running_loop().set_default_executor(pool := ThreadPoolExecutor(1))
     async with openai.AsyncOpenAI(api_key="key", base_url=server.url) as model:
         client = AsyncBighubOpenAI(
@@ -346,12 +346,12 @@ async def test_a_tool_that_still_waits_for_a_thread_does_not_start_after_a_cance
 
         async def ask(*args: Any) -> Any:
             pool.submit(free.wait, 10)
-            waiting.set()
+            start.set()
             return await evaluate(*args)
 
         object.__setattr__(engine, "evaluate", ask)
         run = asyncio.create_task(client.run(messages="Go.", model="gpt-5"))
-        await waiting.wait()
+        await start.wait()
         await asyncio.sleep(0.3)
         run.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -387,15 +387,15 @@ def test_an_option_that_contradicts_the_shared_guard_is_refused(option: Json) ->
 def test_the_keys_of_a_hosted_server_are_not_stored(
     server: ResponsesServer, client_kind: str, refunds: Refunds
 ) -> None:
-    hosted = {"type": "mcp", "server_label": "s", "server_url": "https://s.example"}
+    hosted_tool = {"type": "mcp", "server_label": "s", "server_url": "https://s.example"}
     keys = {"authorization": "key-1", "headers": {"X-Key": "key-2"}}
     with runtime(client_kind, server, REVIEW) as client:
         client.tool("refund", refunds.refund)
-        answer = client.run(extra_create_args={"tools": [{**hosted, **keys}]})
-        stored = answer.to_state().to_json()
-    assert "key-1" not in stored
-    assert "key-2" not in stored
-    assert json.loads(stored)["run"]["settings"]["tools"] == [hosted]
+        answer = client.run(extra_create_args={"tools": [{**hosted_tool, **keys}]})
+        pending_blob = answer.to_state().to_json()
+    assert "key-1" not in pending_blob
+    assert "key-2" not in pending_blob
+    assert json.loads(pending_blob)["run"]["settings"]["tools"] == [hosted_tool]
 
 
 def test_a_call_with_an_unknown_outcome_is_not_edited(
@@ -457,10 +457,10 @@ def test_additional_tools_may_be_null(
 def test_resuming_again_after_the_service_failed_repeats_no_turn(
     silent: ResponsesServer, client_kind: str, refunds: Refunds, *, blob: bool
 ) -> None:
-    mailed: list[str] = []
+    mails: list[str] = []
 
     def mail(to: str) -> str:
-        mailed.append(to)
+        mails.append(to)
         return "sent"
 
     def opinion(request: Json) -> Json:
@@ -470,11 +470,11 @@ def test_resuming_again_after_the_service_failed_repeats_no_turn(
     with runtime(client_kind, silent, opinion, provider_max_retries=0) as client:
         client.tool("refund", refunds.refund)
         client.tool("mail", mail)
-        waiting = client.run().to_state()
-        stored = waiting.to_json()
+        pending_state = client.run().to_state()
+        pending_blob = pending_state.to_json()
 
         def again() -> Any:
-            state = client.client.state_from_json(stored) if blob else waiting
+            state = client.client.state_from_json(pending_blob) if blob else pending_state
             if state.interruptions:
                 state.approve(state.interruptions[0])
             return client.resume(state)
@@ -483,4 +483,4 @@ def test_resuming_again_after_the_service_failed_repeats_no_turn(
             again()
         assert again()["output_text"] == "Done."
         assert again()["output_text"] == "Done."
-    assert (refunds, mailed) == ([5.0], ["bob"])
+    assert (refunds, mails) == ([5.0], ["bob"])

@@ -36,9 +36,9 @@ def client(server: ResponsesServer) -> Iterator[Any]:
 
 def refusal(client: Any, **request: Any) -> str:
     options: Json = {"model": "gpt-5", "input": [USER], "store": False, "tools": [TOOL], **request}
-    with pytest.raises(openai.BadRequestError) as raised:
+    with pytest.raises(openai.BadRequestError) as error_info:
         client.responses.create(**options)
-    return str(raised.value)
+    return str(error_info.value)
 
 
 def request_call(server: ResponsesServer, client: Any, **more: Any) -> list[Json]:

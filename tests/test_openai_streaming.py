@@ -24,7 +24,7 @@ def look(place: str) -> str:
 MESSAGE: Json = {"type": "message", "role": "assistant", "status": "completed", "content": None}
 
 
-def looking(**options: Any) -> Any:
+def look_call(**options: Any) -> Any:
     return calls(("look", {"place": "here"}), **options)
 
 
@@ -35,7 +35,7 @@ def events_of_type(events: list[Json], kind: str) -> list[Json]:
 def test_every_event_comes_in_its_place_with_its_response(
     server: ResponsesServer, client_kind: str
 ) -> None:
-    server.script(looking(), says("I have seen it."))
+    server.script(look_call(), says("I have seen it."))
     with runtime(client_kind, server) as client:
         client.tool("look", look)
         events = client.stream()
@@ -55,18 +55,18 @@ def test_every_event_comes_in_its_place_with_its_response(
         "".join(event["delta"] for event in events_of_type(events, "llm_delta"))
         == "I have seen it."
     )
-    [done] = events_of_type(events, "function_call_args_done")
-    assert (done["name"], done["arguments"]) == ("look", '{"place": "here"}')
+    [done_event] = events_of_type(events, "function_call_args_done")
+    assert (done_event["name"], done_event["arguments"]) == ("look", '{"place": "here"}')
     [ran] = events_of_type(events, "execution_event")
-    assert (ran["event"]["status"], ran["event"]["call_id"]) == ("executed", done["call_id"])
+    assert (ran["event"]["status"], ran["event"]["call_id"]) == ("executed", done_event["call_id"])
     assert all(
-        delta["call_id"] == done["call_id"]
+        delta["call_id"] == done_event["call_id"]
         for delta in events_of_type(events, "function_call_args_delta")
     )
 
 
 def test_the_last_event_is_the_result_of_run(server: ResponsesServer, client_kind: str) -> None:
-    server.script(looking(), says("Seen."))
+    server.script(look_call(), says("Seen."))
     with runtime(client_kind, server) as client:
         client.tool("look", look)
         last = client.stream()[-1]
@@ -79,7 +79,7 @@ def test_the_last_event_is_the_result_of_run(server: ResponsesServer, client_kin
 def test_a_waiting_call_is_an_event_and_the_resumed_run_is_streamed(
     server: ResponsesServer, client_kind: str
 ) -> None:
-    server.script(looking(), says("Seen."))
+    server.script(look_call(), says("Seen."))
     with runtime(client_kind, server, REVIEW) as client:
         client.tool("look", look)
         events = client.stream()
@@ -109,8 +109,8 @@ def test_a_failed_answer_is_an_event(server: ResponsesServer, client_kind: str) 
     with runtime(client_kind, server) as client:
         client.tool("look", look)
         events = client.stream()
-    [failed] = events_of_type(events, "response_failed")
-    assert failed["error"]["code"] == "server_error"
+    [failed_event] = events_of_type(events, "response_failed")
+    assert failed_event["error"]["code"] == "server_error"
     assert events[-1]["response"].status == "failed"
 
 
@@ -134,7 +134,7 @@ def test_calls_and_texts_that_were_streamed_count_where_the_last_event_lacks_the
     server: ResponsesServer, client_kind: str, output: str, left_out: str
 ) -> None:
     options: Json = {"final": {"output": FINAL_OUTPUTS[output]}, "left_out": LEFT_OUT[left_out]}
-    server.script(looking(text="Let me see.", **options), says("I have seen it.", **options))
+    server.script(look_call(text="Let me see.", **options), says("I have seen it.", **options))
     with runtime(client_kind, server) as client:
         client.tool("look", look)
         answer = client.stream()[-1]["response"]
@@ -148,8 +148,8 @@ def test_calls_and_texts_that_were_streamed_count_where_the_last_event_lacks_the
 def test_a_call_that_was_streamed_in_part_only_does_not_run(
     server: ResponsesServer, client_kind: str
 ) -> None:
-    unfinished = (*LEFT_OUT["done items"], "response.function_call_arguments.done")
-    server.script(looking(final={"output": []}, left_out=unfinished))
+    omissions = (*LEFT_OUT["done items"], "response.function_call_arguments.done")
+    server.script(look_call(final={"output": []}, left_out=omissions))
     with runtime(client_kind, server) as client:
         client.tool("look", look)
         assert client.stream()[-1]["response"].status == "incomplete"
@@ -159,8 +159,14 @@ def test_a_call_that_was_streamed_in_part_only_does_not_run(
 def test_a_last_event_that_lacks_one_of_the_streamed_calls_loses_none(
     server: ResponsesServer, client_kind: str
 ) -> None:
-    kept = {"type": "message", "id": "m", "role": "assistant", "status": "completed", "content": []}
-    server.script(looking(text="Let me see.", final={"output": [kept]}), says("Seen."))
+    message = {
+        "type": "message",
+        "id": "m",
+        "role": "assistant",
+        "status": "completed",
+        "content": [],
+    }
+    server.script(look_call(text="Let me see.", final={"output": [message]}), says("Seen."))
     with runtime(client_kind, server) as client:
         client.tool("look", look)
         assert client.stream()[-1]["response"]["execution"]["last"]["output"] == "seen here"
@@ -186,7 +192,7 @@ def test_a_failed_answer_tells_the_services_own_error(
 def test_a_message_without_content_is_an_empty_one(
     server: ResponsesServer, client_kind: str, streaming: bool
 ) -> None:
-    looks = looking()
+    looks = look_call()
     looks.items.insert(0, MESSAGE)
     server.script(looks, Answer([MESSAGE]))
     with runtime(client_kind, server) as client:
@@ -253,7 +259,7 @@ def test_calls_with_one_id_that_were_streamed_are_still_two() -> None:
 def test_an_event_that_says_the_answer_failed_is_believed_before_its_response(
     server: ResponsesServer, client_kind: str, kind: str
 ) -> None:
-    server.script(looking(status=kind, final={"status": ABSENT}))
+    server.script(look_call(status=kind, final={"status": ABSENT}))
     with runtime(client_kind, server) as client:
         client.tool("look", look)
         assert client.stream()[-1]["response"].status == kind
@@ -264,7 +270,7 @@ def test_an_event_that_says_the_answer_failed_is_believed_before_its_response(
 def test_a_stream_that_breaks_is_an_error_and_its_calls_do_not_run(
     server: ResponsesServer, client_kind: str, how: str
 ) -> None:
-    server.script(looking(**{how: 8}))
+    server.script(look_call(**{how: 8}))
     with runtime(client_kind, server) as client:
         client.tool("look", look)
         with pytest.raises(StreamInterruptedError):
@@ -275,19 +281,19 @@ def test_a_stream_that_breaks_is_an_error_and_its_calls_do_not_run(
 def test_calls_that_ran_before_a_stream_breaks_are_returned_and_reported(
     server: ResponsesServer, client_kind: str
 ) -> None:
-    server.script(looking(), says("I have seen it.", cut_after=6), says("Seen."))
+    server.script(look_call(), says("I have seen it.", cut_after=6), says("Seen."))
     with runtime(client_kind, server) as client:
         client.tool("look", look)
-        with pytest.raises(StreamInterruptedError) as raised:
+        with pytest.raises(StreamInterruptedError) as error_info:
             client.stream()
-        assert [event["status"] for event in raised.value.events] == ["executed"]
+        assert [event["status"] for event in error_info.value.events] == ["executed"]
         assert [outcome["status"] for outcome in client.bighub.reports] == ["SUCCESS"]
-        assert client.resume(raised.value.state)["output_text"] == "Seen."
+        assert client.resume(error_info.value.state)["output_text"] == "Seen."
         assert len(client.bighub.evaluations) == 1
 
 
 def test_a_stream_that_is_not_read_to_its_end_is_closed(server: ResponsesServer) -> None:
-    server.script(looking())
+    server.script(look_call())
     with runtime("blocking", server) as client:
         client.tool("look", look)
         events = client.client.run_stream(messages="Go.", model="gpt-5")
@@ -310,8 +316,8 @@ EVENTS = [
 
 
 def test_unknown_events_and_foreign_objects_pass() -> None:
-    streaming = SimpleNamespace(responses=SimpleNamespace(create=lambda **_: iter(EVENTS)))
-    client = BighubOpenAI(openai_client=streaming, bighub=ScriptedBighub())
+    provider = SimpleNamespace(responses=SimpleNamespace(create=lambda **_: iter(EVENTS)))
+    client = BighubOpenAI(openai_client=provider, bighub=ScriptedBighub())
     client.tool("look", look)
     events = list(client.run_stream(messages="Go.", model="any"))
     assert [event["type"] for event in events] == ["llm_delta", "response_done", "final_response"]
@@ -320,8 +326,8 @@ def test_unknown_events_and_foreign_objects_pass() -> None:
 
 def test_an_error_event_breaks_the_stream() -> None:
     broken = [*EVENTS[:3], event("error", message="token=abcdefgh is bad")]
-    streaming = SimpleNamespace(responses=SimpleNamespace(create=lambda **_: iter(broken)))
-    client = BighubOpenAI(openai_client=streaming, bighub=ScriptedBighub())
+    provider = SimpleNamespace(responses=SimpleNamespace(create=lambda **_: iter(broken)))
+    client = BighubOpenAI(openai_client=provider, bighub=ScriptedBighub())
     client.tool("look", look)
     with pytest.raises(StreamInterruptedError, match=r"token=\[redacted\]"):
         list(client.run_stream(messages="Go.", model="any"))
@@ -335,8 +341,8 @@ async def test_an_async_generator_is_a_stream_too() -> None:
 
         return stream()
 
-    streaming = SimpleNamespace(responses=SimpleNamespace(create=create))
-    async with AsyncBighubOpenAI(openai_client=streaming, bighub=AsyncScriptedBighub()) as client:
+    provider = SimpleNamespace(responses=SimpleNamespace(create=create))
+    async with AsyncBighubOpenAI(openai_client=provider, bighub=AsyncScriptedBighub()) as client:
         client.tool("look", look)
         events = [event async for event in client.run_stream(messages="Go.", model="any")]
     assert events[-1]["response"]["output_text"] == "Hi."

@@ -241,11 +241,11 @@ def test_content_parts_survive_an_edit_and_a_second_resume(
         else:
             state.approve(item)
         client.resume(state)
-        stored = client.resume(state).to_state().to_json()
-    [sent] = [item["output"] for item in server.requests[-1]["input"] if "output" in item]
-    assert sent[1:] == [IMAGE]
-    assert ("A person changed" in sent[0]["text"]) == (way == "edited")
-    assert PNG in stored
+        blob = client.resume(state).to_state().to_json()
+    [output] = [item["output"] for item in server.requests[-1]["input"] if "output" in item]
+    assert output[1:] == [IMAGE]
+    assert ("A person changed" in output[0]["text"]) == (way == "edited")
+    assert PNG in blob
 
 
 def test_a_coroutine_tool_runs_to_its_end(server: ResponsesServer, client_kind: str) -> None:
@@ -322,14 +322,14 @@ def test_every_event_says_what_wrote_it(server: ResponsesServer, client_kind: st
     answer = calls(("refund", {"order": "1"}), ("refund", {"wrong": "1"}))
     answer.items.append(asks)
     server.script(answer)
-    seen: list[Json] = []
+    seen_events: list[Json] = []
     with runtime(
-        client_kind, server, memory_source_version="desk@7", on_decision=seen.append
+        client_kind, server, memory_source_version="desk@7", on_decision=seen_events.append
     ) as client:
         client.tool("refund", refund)
         events = client.run()["execution"]["events"]
     assert [event["status"] for event in events] == ["executed", "tool_error", "approval_required"]
-    assert {event["source_version"] for event in [*events, *seen]} == {"desk@7"}
+    assert {event["source_version"] for event in [*events, *seen_events]} == {"desk@7"}
 
 
 def test_one_run_is_one_trajectory_of_one_session(
@@ -387,10 +387,10 @@ def test_the_fail_mode_decides_while_bighub_is_unavailable(
 def test_check_tool_evaluates_and_runs_nothing(server: ResponsesServer) -> None:
     with runtime("blocking", server, STOP) as client:
         client.tool("refund", refund)
-        checked = client.client.check_tool("refund", {"order": "1"})
+        decision = client.client.check_tool("refund", {"order": "1"})
         assert client.bighub.reports == []
-    assert checked["_resolved_action"] == "blocked"
-    assert checked["recommendation"] == "do_not_proceed"
+    assert decision["_resolved_action"] == "blocked"
+    assert decision["recommendation"] == "do_not_proceed"
 
 
 @pytest.mark.parametrize("arguments", [None, [], [1], "{", 7, {"order": 1, "more": 2}])
@@ -478,9 +478,9 @@ def stopped_in_a_turn(server: ResponsesServer) -> None:
 def are_reported(client: Any, statuses: list[str]) -> bool:
     """Whether these outcomes are reported after a while, without another run or `close`."""
     pause = threading.Event()
-    reported = client.bighub.reports
+    reports = client.bighub.reports
     return any(
-        [report["status"] for report in reported] == statuses or pause.wait(0.01)
+        [report["status"] for report in reports] == statuses or pause.wait(0.01)
         for _ in range(1_000)
     )
 
@@ -506,16 +506,16 @@ async def test_calls_that_ran_in_a_cancelled_run_are_reported(
     server: ResponsesServer, bighub: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bighub_langgraph.delivery_schedule.FALLBACK_DELAY", 0.01)
-    begun = {name: asyncio.Event() for name in ("quick", "slow")}
+    starts = {name: asyncio.Event() for name in ("quick", "slow")}
     let_go = threading.Event()
     loop = asyncio.get_running_loop()
 
     def quick() -> str:
-        loop.call_soon_threadsafe(begun["quick"].set)
+        loop.call_soon_threadsafe(starts["quick"].set)
         return "done"
 
     def slow() -> str:
-        loop.call_soon_threadsafe(begun["slow"].set)
+        loop.call_soon_threadsafe(starts["slow"].set)
         let_go.wait(20)
         return "done"
 
@@ -526,19 +526,19 @@ async def test_calls_that_ran_in_a_cancelled_run_are_reported(
     ):
         client.tool("quick", quick)
         client.tool("slow", slow)
-        reported = client._runtime.clients.primary.reports
+        reports = client._runtime.clients.primary.reports
         run = asyncio.create_task(client.run(messages="Go.", model="gpt-5"))
-        for event in begun.values():
+        for event in starts.values():
             await event.wait()
         run.cancel()
         with pytest.raises(asyncio.CancelledError):
             await run
-        for ended in (1, 2):
+        for count in (1, 2):
             for _ in range(1_000):
-                if len(reported) == ended:
+                if len(reports) == count:
                     break
                 await asyncio.sleep(0.01)
-            assert [report["status"] for report in reported] == ["SUCCESS"] * ended
+            assert [report["status"] for report in reports] == ["SUCCESS"] * count
             let_go.set()
 
 

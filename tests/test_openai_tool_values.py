@@ -38,7 +38,7 @@ Json = dict[str, Any]
 T = TypeVar("T")
 
 
-class Masked(BaseModel):
+class MaskedModel(BaseModel):
     iban: str
 
     @field_serializer("iban")
@@ -46,12 +46,12 @@ class Masked(BaseModel):
         return "****" + value[-4:]
 
 
-class Excluded(BaseModel):
+class ExcludingModel(BaseModel):
     to: str
     amount: float = Field(default=1.0, exclude=True)
 
 
-class Renamed(BaseModel):
+class RenamingModel(BaseModel):
     amount: float = Field(validation_alias="betrag", serialization_alias="sum")
 
 
@@ -64,7 +64,7 @@ class Choices(BaseModel):
     amount: float = Field(validation_alias=AliasChoices("amount", "sum"))
 
 
-class Computed(BaseModel):
+class ComputingModel(BaseModel):
     model_config = ConfigDict(extra="forbid")
     net: float
 
@@ -74,7 +74,7 @@ class Computed(BaseModel):
         return self.net * 1.2
 
 
-class Wrapped(BaseModel):
+class WrappingModel(BaseModel):
     cents: int
 
     @model_serializer
@@ -82,10 +82,10 @@ class Wrapped(BaseModel):
         return f"{self.cents / 100} EUR"
 
 
-class Audited(BaseModel):
+class AuditedModel(BaseModel):
     model_config = ConfigDict(ser_json_bytes="base64", ser_json_timedelta="float")
-    payments: list[Masked]
-    best: Masked | Excluded | None = None
+    payments: list[MaskedModel]
+    best: MaskedModel | ExcludingModel | None = None
 
 
 class Cat(BaseModel):
@@ -136,13 +136,13 @@ NOON = datetime(2026, 1, 2, 12, 30, tzinfo=UTC)
 # The annotation of a parameter, what the model sends, and what the tool receives.
 CASES: dict[str, tuple[Any, Any, Any]] = {
     "secret": (SecretStr, "hunter2", SecretStr("hunter2")),
-    "field serializer": (Masked, {"iban": "DE0212"}, Masked(iban="DE0212")),
-    "excluded": (Excluded, {"to": "b", "amount": 99.0}, Excluded(to="b", amount=99.0)),
-    "two aliases": (Renamed, {"betrag": 5.0}, Renamed.model_construct(amount=5.0)),
+    "field serializer": (MaskedModel, {"iban": "DE0212"}, MaskedModel(iban="DE0212")),
+    "excluded": (ExcludingModel, {"to": "b", "amount": 99.0}, ExcludingModel(to="b", amount=99.0)),
+    "two aliases": (RenamingModel, {"betrag": 5.0}, RenamingModel.model_construct(amount=5.0)),
     "generated alias": (Camel, {"orderId": "o"}, Camel.model_construct(order_id="o")),
     "alias choices": (Choices, {"amount": 5.0}, Choices(amount=5.0)),
-    "computed": (Computed, {"net": 10.0}, Computed(net=10.0)),
-    "model serializer": (Wrapped, {"cents": 1234}, Wrapped(cents=1234)),
+    "computed": (ComputingModel, {"net": 10.0}, ComputingModel(net=10.0)),
+    "model serializer": (WrappingModel, {"cents": 1234}, WrappingModel(cents=1234)),
     "loses the time": (
         Annotated[datetime, PlainSerializer(day_only)],
         "2026-01-02T12:30:00Z",
@@ -161,20 +161,28 @@ CASES: dict[str, tuple[Any, Any, Any]] = {
         {"street": "Long", "since": "2026-01-02"},
         {"street": "Long", "since": date(2026, 1, 2)},
     ),
-    "list of models": (list[Masked], [{"iban": "DE0212"}], [Masked(iban="DE0212")]),
-    "dict of models": (dict[str, Masked], {"a": {"iban": "DE0"}}, {"a": Masked(iban="DE0")}),
-    "nested": (
-        Audited,
-        {"payments": [{"iban": "DE1"}], "best": {"to": "b", "amount": 2.0}},
-        Audited(payments=[Masked(iban="DE1")], best=Excluded(to="b", amount=2.0)),
+    "list of models": (list[MaskedModel], [{"iban": "DE0212"}], [MaskedModel(iban="DE0212")]),
+    "dict of models": (
+        dict[str, MaskedModel],
+        {"a": {"iban": "DE0"}},
+        {"a": MaskedModel(iban="DE0")},
     ),
-    "union": (Masked | SecretStr, "hunter2", SecretStr("hunter2")),
+    "nested": (
+        AuditedModel,
+        {"payments": [{"iban": "DE1"}], "best": {"to": "b", "amount": 2.0}},
+        AuditedModel(payments=[MaskedModel(iban="DE1")], best=ExcludingModel(to="b", amount=2.0)),
+    ),
+    "union": (MaskedModel | SecretStr, "hunter2", SecretStr("hunter2")),
     "tagged union": (
         Annotated[Cat | Dog, Field(discriminator="kind")],
         {"kind": "cat", "name": "Tom"},
         Cat(kind="cat", name="Tom"),
     ),
-    "generic": (Box[Masked], {"content": {"iban": "DE1"}}, Box[Masked](content=Masked(iban="DE1"))),
+    "generic": (
+        Box[MaskedModel],
+        {"content": {"iban": "DE1"}},
+        Box[MaskedModel](content=MaskedModel(iban="DE1")),
+    ),
     "optional": (SecretStr | None, "s", SecretStr("s")),
     "iterable": (Iterable[int], [1, 2], [1, 2]),
     "half a surrogate": (str, "broken \ud83d emoji \ude00", "broken ? emoji ?"),
@@ -184,8 +192,8 @@ CASES: dict[str, tuple[Any, Any, Any]] = {
 
 @pytest.fixture
 def server() -> Iterator[ResponsesServer]:
-    with ResponsesServer() as made:
-        yield made
+    with ResponsesServer() as new_server:
+        yield new_server
 
 
 @pytest.mark.filterwarnings("ignore::bighub_langgraph.openai.function_schema.SchemaWarning")
@@ -194,54 +202,54 @@ def server() -> Iterator[ResponsesServer]:
 def test_a_tool_gets_what_the_recorded_json_stands_for(
     server: ResponsesServer, name: str, way: str
 ) -> None:
-    hint, sent, value = CASES[name]
-    shown = sent if name != "half a surrogate" else value
-    received = []
+    hint, sent_value, value = CASES[name]
+    shown_value = sent_value if name != "half a surrogate" else value
+    values = []
 
     def pay(amount: int, value: Any) -> None:
-        received.append(value)
+        values.append(value)
 
     pay.__annotations__["value"] = hint
     amount = 6 if way == "edited" else 5
-    server.script(calls(("pay", {"amount": 5, "value": sent})), says("Done."))
+    server.script(calls(("pay", {"amount": 5, "value": sent_value})), says("Done."))
     with runtime("blocking", server, *([] if way == "at once" else [REVIEW])) as client:
         client.tool("pay", pay)
         result = client.run()
         if way != "at once":
             state = client.client.state_from_json(result.to_state().to_json())
             [item] = state.interruptions
-            assert item["arguments"] == {"amount": 5, "value": shown}
+            assert item["arguments"] == {"amount": 5, "value": shown_value}
             if way == "edited":
-                state.edit(item, arguments={"amount": 6, "value": sent})
+                state.edit(item, arguments={"amount": 6, "value": sent_value})
             else:
                 state.approve(item)
             result = client.resume(state)
         last = result["execution"]["last"]
         assert (last["status"], last["error"]) == ("executed", None)
-        assert last["arguments"] == {"amount": amount, "value": shown}
-        evaluated = client.bighub.evaluations[-1]["context"]["arguments"]["value"]
-    assert received == [value]
-    assert type(received[0]) is type(value)
-    assert evaluated == shown or "[redacted]" in str(evaluated)
+        assert last["arguments"] == {"amount": amount, "value": shown_value}
+        evaluated_value = client.bighub.evaluations[-1]["context"]["arguments"]["value"]
+    assert values == [value]
+    assert type(values[0]) is type(value)
+    assert evaluated_value == shown_value or "[redacted]" in str(evaluated_value)
 
 
 @pytest.mark.parametrize("client_kind", CLIENT_KINDS)
 def test_numbers_that_the_model_sends_as_text_are_numbers_for_all(
     server: ResponsesServer, client_kind: str
 ) -> None:
-    received: list[Any] = []
+    values: list[Any] = []
 
     def pay(amount: float, times: int | None, sure: bool, price: Decimal, note: str) -> None:
-        received.extend([amount, times, sure, price, note])
+        values.extend([amount, times, sure, price, note])
 
-    sent = {"amount": "2.50", "times": "3", "sure": "true", "price": "1.10", "note": "7"}
-    server.script(calls(("pay", sent)), says("Done."))
+    sent_value = {"amount": "2.50", "times": "3", "sure": "true", "price": "1.10", "note": "7"}
+    server.script(calls(("pay", sent_value)), says("Done."))
     with runtime(client_kind, server) as client:
         client.tool("pay", pay, value_from_args=lambda args: args["amount"] * args["times"])
         last = client.run()["execution"]["last"]
         [request] = client.bighub.evaluations
-    assert received == [2.5, 3, True, Decimal("1.10"), "7"]
-    assert last["arguments"] == {**sent, "amount": 2.5, "times": 3, "sure": True}
+    assert values == [2.5, 3, True, Decimal("1.10"), "7"]
+    assert last["arguments"] == {**sent_value, "amount": 2.5, "times": 3, "sure": True}
     assert request["value"] == 7.5
 
 
@@ -306,7 +314,7 @@ class Holder(BaseModel):
     inner: list[ByPath]
 
 
-def taking(hint: Any) -> Callable[..., Any]:
+def take(hint: Any) -> Callable[..., Any]:
     def pay(value: Any) -> None: ...
 
     pay.__annotations__["value"] = hint
@@ -316,12 +324,12 @@ def taking(hint: Any) -> Callable[..., Any]:
 @pytest.mark.parametrize(
     ("fn", "fault"),
     [
-        (taking(ByPath), "read from the path"),
-        (taking(Holder), "read from the path"),
-        (taking(Generator[int, None, None]), "an iterator is read only once"),
-        (taking(Lazy), "an iterator is read only once"),
-        (taking(Callable[[], int]), "JSON cannot express"),
-        (taking(Annotated[Callable[[], int], Field(default=len)]), "JSON cannot express"),
+        (take(ByPath), "read from the path"),
+        (take(Holder), "read from the path"),
+        (take(Generator[int, None, None]), "an iterator is read only once"),
+        (take(Lazy), "an iterator is read only once"),
+        (take(Callable[[], int]), "JSON cannot express"),
+        (take(Annotated[Callable[[], int], Field(default=len)]), "JSON cannot express"),
     ],
 )
 def test_a_parameter_whose_values_cannot_be_those_of_its_schema_is_refused_by_name(
@@ -391,11 +399,11 @@ TOM = Cat(kind="cat", name="Tom")
 def test_fields_of_pydantic_declare_rules_and_defaults(
     server: ResponsesServer, fn: Callable[..., Any], arguments: Json, expected: Any
 ) -> None:
-    received = []
+    values = []
 
     @functools.wraps(fn)
-    def tool(*args: Any, **named: Any) -> None:
-        received.append(fn(*args, **named))
+    def tool(*args: Any, **by_name: Any) -> None:
+        values.append(fn(*args, **by_name))
 
     server.script(calls(("tool", arguments)), says("Done."))
     with runtime("blocking", server) as client:
@@ -403,9 +411,9 @@ def test_fields_of_pydantic_declare_rules_and_defaults(
         last = client.run()["execution"]["last"]
     if isinstance(expected, str):
         assert expected in last["error"]
-        assert (last["status"], received) == ("tool_error", [])
+        assert (last["status"], values) == ("tool_error", [])
     else:
-        assert (last["status"], received) == ("executed", [expected])
+        assert (last["status"], values) == ("executed", [expected])
 
 
 class Defaults(BaseModel):
@@ -426,8 +434,8 @@ def test_a_default_within_a_type_is_shown_as_it_is_or_not_at_all() -> None:
     client = BighubOpenAI(openai_api_key="key", bighub="local")
     client.tool("pay", pay)
     text = json.dumps(client.list_tools())
-    for shown in ("(null: the default, 1.55)", '(null: the default, \\"DE0212\\")', "100)"):
-        assert shown in text
+    for hint_text in ("(null: the default, 1.55)", '(null: the default, \\"DE0212\\")', "100)"):
+        assert hint_text in text
     assert "***" not in text
     assert "hunter2" not in text
 
@@ -511,10 +519,10 @@ def with_rest(a: int, b: Any = DEFAULT, *rest: int, c: Any = DEFAULT) -> Any:
 def test_an_omitted_argument_moves_no_other_into_its_place(
     fn: Callable[..., Any], arguments: Json, expected: Any
 ) -> None:
-    positional, named = (
+    positional, by_name = (
         parameters_from_signature(fn, "tool", strict=False).validate(arguments).bind()
     )
-    assert fn(*positional, **named) == expected
+    assert fn(*positional, **by_name) == expected
 
 
 @pytest.mark.parametrize("name", ["price", "amount", "sizes"])
@@ -525,8 +533,8 @@ def test_a_field_as_default_never_reaches_a_tool_with_a_schema_by_hand(
         return [amount, price, sizes]
 
     properties: Json = {name: {} for name in ("amount", "price", "sizes")}
-    sent = {other: 1 for other in properties if other != name}
-    server.script(calls(("pay", sent)), says("Done."))
+    sent_value = {other: 1 for other in properties if other != name}
+    server.script(calls(("pay", sent_value)), says("Done."))
     with runtime("blocking", server) as client:
         schema = {"type": "object", "properties": properties}
         client.tool("pay", pay, parameters_schema=schema, strict=False)
@@ -538,16 +546,16 @@ def test_a_field_as_default_never_reaches_a_tool_with_a_schema_by_hand(
 
 
 def test_a_number_is_the_same_after_a_round_through_javascript(server: ResponsesServer) -> None:
-    received = []
+    values = []
 
     def pay(amount: float, times: int, limit: float | None, either: int | str) -> None:
-        received.append((amount, times, limit, either))
+        values.append((amount, times, limit, either))
 
     server.script(calls(("pay", '{"amount": 5.0, "times": 2.0, "limit": 3, "either": 4}')))
     with runtime("blocking", server, REVIEW) as client:
         client.tool("pay", pay)
         [item] = client.run().interruptions
         assert list(map(repr, item["arguments"].values())) == ["5.0", "2", "3.0", "4"]
-        shown = {"amount": 5, "times": 2, "limit": 3, "either": 4}
-        assert client.resume_after_approval("pay", shown, item["request_id"])["resumed"]
-    assert received == [(5.0, 2, 3.0, 4)]
+        shown_value = {"amount": 5, "times": 2, "limit": 3, "either": 4}
+        assert client.resume_after_approval("pay", shown_value, item["request_id"])["resumed"]
+    assert values == [(5.0, 2, 3.0, 4)]

@@ -17,13 +17,13 @@ from tests.engines import ScriptedBighub
 from tests.openai_answers import calls, says
 from tests.openai_server import ResponsesServer
 
-SHOWN = {"amount": 40.0}
-PAID: list[float] = []
+SHOWN_ARGUMENTS = {"amount": 40.0}
+PAYMENTS: list[float] = []
 
 
 def refund(amount: float) -> str:
     """Pay money back."""
-    PAID.append(amount)
+    PAYMENTS.append(amount)
     return f"refunded {amount}"
 
 
@@ -44,7 +44,7 @@ def ask_in_graph(host: str, bighub: ScriptedBighub, answer: Any) -> None:
 
 def ask_in_facade(_: str, bighub: ScriptedBighub, answer: Any) -> None:
     with ResponsesServer() as server:
-        server.script(calls(("refund", SHOWN)), says("Done."))
+        server.script(calls(("refund", SHOWN_ARGUMENTS)), says("Done."))
         model = openai.OpenAI(api_key="key", base_url=server.url)
         with model, BighubOpenAI(openai_client=model, bighub=bighub) as client:
             client.tool("refund", refund)
@@ -59,10 +59,10 @@ HOSTS: dict[str, Callable[[str, ScriptedBighub, Any], None]] = {
     "facade": ask_in_facade,
 }
 ACTION = {"name": "refund", "args": {"amount": 5.0}}
-SAME = {"action": "refund", "args": SHOWN}
-APPROVED: Any = ([40.0], ["approved"])
-DENIED: Any = ([], ["denied"])
-EDITED: Any = ([5.0], [])
+SAME = {"action": "refund", "args": SHOWN_ARGUMENTS}
+APPROVAL: Any = ([40.0], ["approved"])
+DENIAL: Any = ([], ["denied"])
+EDIT: Any = ([5.0], [])
 UNCLEAR: Any = ([], [])
 
 
@@ -70,27 +70,27 @@ UNCLEAR: Any = ([], [])
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        ({"decisions": [{"type": "approve"}]}, APPROVED),
-        ({"type": "approved"}, APPROVED),
-        ({"resolution": "approve"}, APPROVED),
-        ([{"type": "accept", "args": SAME}], APPROVED),
-        ({"type": "edit", "edited_action": {"name": "refund", "args": SHOWN}}, APPROVED),
-        ({"resolution": "approved", "arguments": SHOWN}, APPROVED),
-        (json.dumps({"decisions": [{"type": "approve"}]}), APPROVED),
-        (json.dumps([{"type": "accept", "args": None}]), APPROVED),
-        ({"decisions": json.dumps([{"type": "approve"}])}, APPROVED),
-        ([json.dumps({"type": "approve"})], APPROVED),
-        ({"resolution": "APPROVED"}, APPROVED),
-        ({"resolution": "denied"}, DENIED),
-        ({"resolution": "rejected"}, DENIED),
-        ({"type": "deny"}, DENIED),
-        ({"type": "reject", "message": "no"}, DENIED),
-        ([{"type": "ignore", "args": None}], DENIED),
-        ('{"resolution": "rejected"}', DENIED),
-        ({"type": "edit", "edited_action": ACTION}, EDITED),
-        ([{"type": "edit", "args": {"action": "refund", "args": {"amount": 5.0}}}], EDITED),
-        ({"resolution": "approved", "arguments": {"amount": 5.0}}, EDITED),
-        (json.dumps({"type": "edit", "edited_action": ACTION}), EDITED),
+        ({"decisions": [{"type": "approve"}]}, APPROVAL),
+        ({"type": "approved"}, APPROVAL),
+        ({"resolution": "approve"}, APPROVAL),
+        ([{"type": "accept", "args": SAME}], APPROVAL),
+        ({"type": "edit", "edited_action": {"name": "refund", "args": SHOWN_ARGUMENTS}}, APPROVAL),
+        ({"resolution": "approved", "arguments": SHOWN_ARGUMENTS}, APPROVAL),
+        (json.dumps({"decisions": [{"type": "approve"}]}), APPROVAL),
+        (json.dumps([{"type": "accept", "args": None}]), APPROVAL),
+        ({"decisions": json.dumps([{"type": "approve"}])}, APPROVAL),
+        ([json.dumps({"type": "approve"})], APPROVAL),
+        ({"resolution": "APPROVED"}, APPROVAL),
+        ({"resolution": "denied"}, DENIAL),
+        ({"resolution": "rejected"}, DENIAL),
+        ({"type": "deny"}, DENIAL),
+        ({"type": "reject", "message": "no"}, DENIAL),
+        ([{"type": "ignore", "args": None}], DENIAL),
+        ('{"resolution": "rejected"}', DENIAL),
+        ({"type": "edit", "edited_action": ACTION}, EDIT),
+        ([{"type": "edit", "args": {"action": "refund", "args": {"amount": 5.0}}}], EDIT),
+        ({"resolution": "approved", "arguments": {"amount": 5.0}}, EDIT),
+        (json.dumps({"type": "edit", "edited_action": ACTION}), EDIT),
         ({"type": "respond", "message": "no need"}, UNCLEAR),  # nothing runs, no one denied it
         ("approve", UNCLEAR),
         ('"approve"', UNCLEAR),
@@ -101,13 +101,13 @@ UNCLEAR: Any = ([], [])
         ({"type": "approve", "arguments": "all"}, UNCLEAR),
         ({"type": "approve", "edited_action": ACTION}, UNCLEAR),
         ({"type": "edit"}, UNCLEAR),
-        ({"type": "edit", "edited_action": ACTION, "arguments": SHOWN}, UNCLEAR),
+        ({"type": "edit", "edited_action": ACTION, "arguments": SHOWN_ARGUMENTS}, UNCLEAR),
         ({"type": "edit", "edited_action": {"name": "steal", "args": {}}}, UNCLEAR),
         ({"approved": True}, UNCLEAR),
     ],
 )
 def test_an_answer_means_the_same_in_every_host(host: str, answer: Any, expected: Any) -> None:
-    PAID.clear()
+    PAYMENTS.clear()
     bighub = ScriptedBighub("review_recommended")
     HOSTS[host](host, bighub, answer)
-    assert (PAID, [item["resolution"] for item in bighub.resolutions]) == expected
+    assert (PAYMENTS, [item["resolution"] for item in bighub.resolutions]) == expected

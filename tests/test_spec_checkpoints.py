@@ -77,8 +77,8 @@ def test_a_checkpoint_holds_plain_json_after_every_kind_of_answer(host: str, mod
     ]
     unclear = [{"type": "maybe"}]
     # LangGraph itself refuses an unclear answer to a question of a tool's own task.
-    refused = host == "middleware" and mode == "per_call"
-    for response in (answers,) if refused else (unclear, answers):
+    is_refused = host == "middleware" and mode == "per_call"
+    for response in (answers,) if is_refused else (unclear, answers):
         questions = state["__interrupt__"]
         resume: Any = {"decisions": response}
         if mode == "per_call":

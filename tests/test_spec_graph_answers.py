@@ -126,8 +126,8 @@ ANSWERS = st.one_of(
 def decisions_in(response: Any) -> list[dict[str, Any]]:
     """Everything in an answer that looks like a decision."""
     if isinstance(response, dict):
-        listed = response.get("decisions", [response])
-        return decisions_in(listed) if isinstance(listed, list) else []
+        decisions = response.get("decisions", [response])
+        return decisions_in(decisions) if isinstance(decisions, list) else []
     if isinstance(response, list):
         return [item for item in response if isinstance(item, dict)]
     return []
@@ -135,7 +135,7 @@ def decisions_in(response: Any) -> list[dict[str, Any]]:
 
 def amounts_allowed(response: Any, ids: Sequence[str]) -> set[float]:
     """The most that an answer can allow to be paid."""
-    allowed: set[float] = set()
+    allowed_amounts: set[float] = set()
     for position, decision in enumerate(decisions_in(response)):
         by_position = ids[position] if position < len(ids) else None
         call_id = decision.get("tool_call_id") or by_position
@@ -144,11 +144,11 @@ def amounts_allowed(response: Any, ids: Sequence[str]) -> set[float]:
             decision.get("type") in {"approve", "accept"}
             or decision.get("resolution") == "approved"
         ):
-            allowed.add(amount)
+            allowed_amounts.add(amount)
         args = decision.get("edited_action", {}).get("args") or {}
         if decision.get("type") == "edit" and isinstance(args.get("amount"), int):
-            allowed.add(args["amount"])
-    return allowed
+            allowed_amounts.add(args["amount"])
+    return allowed_amounts
 
 
 @pytest.fixture(
@@ -171,14 +171,14 @@ def test_no_answer_runs_an_unapproved_call_or_poisons_a_thread(
     desk: Desk, responses: list[Any]
 ) -> None:
     thread = Thread(desk)
-    allowed: set[float] = set()
+    allowed_amounts: set[float] = set()
     for response in responses:
         if not thread.open:
             break
         question = thread.open[0]
-        allowed |= amounts_allowed(response, thread.asked_ids(question))
+        allowed_amounts |= amounts_allowed(response, thread.asked_ids(question))
         thread.answer(question, response)
-        assert set(desk.paid) <= allowed
+        assert set(desk.paid) <= allowed_amounts
     for _ in count():
         if not thread.open:
             break
@@ -186,9 +186,11 @@ def test_no_answer_runs_an_unapproved_call_or_poisons_a_thread(
         no = [{"type": "reject", "tool_call_id": call_id} for call_id in thread.asked_ids(question)]
         thread.answer(question, {"decisions": no})
     messages = thread.state["messages"]
-    answered = [message.tool_call_id for message in messages if isinstance(message, ToolMessage)]
-    assert sorted(answered) == IDS
+    answered_ids = [
+        message.tool_call_id for message in messages if isinstance(message, ToolMessage)
+    ]
+    assert sorted(answered_ids) == IDS
     assert messages[-1].content == "Done."
     assert len(desk.model.turns) == 2
-    assert set(desk.paid) <= allowed
+    assert set(desk.paid) <= allowed_amounts
     assert len(desk.paid) <= 2

@@ -35,14 +35,14 @@ def host(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def make(tmp_path: Path, host: str) -> Iterator[Make]:
     """Agents on the same files, each as if in a process of its own."""
-    made: list[Files] = []
+    files_list: list[Files] = []
 
     def open_files(*calls: dict[str, Any], **options: Any) -> Files:
-        made.append(Files(tmp_path, host, *calls, **options))
-        return made[-1]
+        files_list.append(Files(tmp_path, host, *calls, **options))
+        return files_list[-1]
 
     yield open_files
-    for files in made:
+    for files in files_list:
         files.close()
 
 
@@ -61,20 +61,20 @@ def process(directory: Path, host: str, answer: Any) -> "subprocess.Popen[str]":
 def test_a_no_stays_a_no_when_bighub_changes_its_mind(make: Make) -> None:
     files = make()
     files.start()
-    waiting = files.graph.get_state(CONFIG).config
+    pending_config = files.graph.get_state(CONFIG).config
     files.answer(NO)
     files.bighub.response = "proceed"
     again = make(says="proceed")
-    again.answer(YES, config=waiting)
+    again.answer(YES, config=pending_config)
     assert files.trace.count("refund 40") == 0
 
 
 def test_the_decision_is_made_once_however_often_the_thread_is_resumed(make: Make) -> None:
     files = make()
     files.start()
-    waiting = files.graph.get_state(CONFIG).config
+    pending_config = files.graph.get_state(CONFIG).config
     for _ in range(3):
-        files.answer(YES, config=waiting)
+        files.answer(YES, config=pending_config)
     assert len(files.bighub.evaluations) == 1
     assert files.trace.count("refund 40") == 1
 
@@ -224,9 +224,9 @@ def test_an_old_checkpoint_gets_what_the_call_gave_then(make: Make) -> None:
 def test_a_fork_gets_what_the_call_gave_then(make: Make) -> None:
     files = make()
     files.start()
-    waiting = files.graph.get_state(CONFIG)
+    pending_state = files.graph.get_state(CONFIG)
     files.answer(YES)
-    fork = files.graph.update_state(waiting.config, {"messages": []}, as_node="model")
+    fork = files.graph.update_state(pending_state.config, {"messages": []}, as_node="model")
     state = files.run(None, fork)
     while "__interrupt__" in state:
         state = files.answer(YES, config=files.graph.get_state(CONFIG).config)
@@ -236,11 +236,11 @@ def test_a_fork_gets_what_the_call_gave_then(make: Make) -> None:
 def test_a_fork_with_other_arguments_is_another_call(make: Make) -> None:
     files = make()
     files.start()
-    waiting = files.graph.get_state(CONFIG)
+    pending_state = files.graph.get_state(CONFIG)
     files.answer(NO)
-    message = waiting.values["messages"][-1]
+    message = pending_state.values["messages"][-1]
     other = message.model_copy(update={"tool_calls": [{**REFUND, "args": {"amount": 41}}]})
-    fork = files.graph.update_state(waiting.config, {"messages": [other]}, as_node="model")
+    fork = files.graph.update_state(pending_state.config, {"messages": [other]}, as_node="model")
     state = files.run(None, fork)
     assert "__interrupt__" in state
     assert len(files.bighub.evaluations) == 2
@@ -252,11 +252,11 @@ def test_a_fork_with_other_arguments_is_another_call(make: Make) -> None:
 def test_a_message_during_an_approval_closes_it_for_every_process(make: Make) -> None:
     files = make()
     files.start()
-    waiting = files.graph.get_state(CONFIG).config
+    pending_config = files.graph.get_state(CONFIG).config
     state = files.run({"messages": [HumanMessage("wait")]})
     kinds = [type(message) for message in state["messages"]]
     assert kinds == [HumanMessage, AIMessage, ToolMessage, HumanMessage, AIMessage]
-    make().answer(YES, config=waiting)
+    make().answer(YES, config=pending_config)
     assert files.trace.count("refund 40") == 0
 
 
@@ -277,16 +277,16 @@ def test_a_run_that_starts_before_a_checkpoint_is_stored_does_not_go_on_too(
     """The first run has finished a step, and the next checkpoint is on its way to the disk."""
     first, second = make(), make()
     first.start()
-    held_up, loaded = Event(), Event()
+    held_up, is_loaded = Event(), Event()
     checkpoints = iter(range(1, 100))
 
     def hold_up() -> None:
         if next(checkpoints) == step:
             held_up.set()
-            loaded.wait(10)
+            is_loaded.wait(10)
 
     first.saver.before_put = hold_up
-    second.saver.after_load = loaded.set
+    second.saver.after_load = is_loaded.set
 
     def resume(files: Files) -> str:
         try:

@@ -146,11 +146,11 @@ def test_while_a_person_is_asked_what_the_history_holds_is_asked_about(
     state = runner.run(desk.graph, None)
     if expected:
         [question] = state["__interrupt__"]
-        shown = [(item["name"], item["args"]) for item in question.value["action_requests"]]
-        held = [(item["name"], item["args"]) for item in desk.message.tool_calls]
-        assert shown == held
+        shown_calls = [(item["name"], item["args"]) for item in question.value["action_requests"]]
+        held_calls = [(item["name"], item["args"]) for item in desk.message.tool_calls]
+        assert shown_calls == held_calls
         assert desk.shop.ran == []
-        state = runner.run(desk.graph, resume(*[YES] * len(shown)))
+        state = runner.run(desk.graph, resume(*[YES] * len(shown_calls)))
     assert "__interrupt__" not in state
     assert sorted(desk.shop.ran) == sorted(expected)
     assert history_faults(state["messages"]) == []
@@ -172,8 +172,8 @@ def test_of_several_calls_only_the_changed_one_is_another_call(runner: Runner) -
 def test_a_persons_edit_runs_though_the_history_holds_the_original(runner: Runner) -> None:
     desk = Desk("own", "review_recommended", asks_for(REFUND), "Done.", stop=["tools"])
     runner.run(desk.graph, PLEASE)
-    edited = {"name": "refund", "args": {"order_id": "o", "amount": 50}}
-    runner.run(desk.graph, resume({"type": "edit", "edited_action": edited}))
+    edit = {"name": "refund", "args": {"order_id": "o", "amount": 50}}
+    runner.run(desk.graph, resume({"type": "edit", "edited_action": edit}))
     runner.run(desk.graph, None)
     assert desk.shop.ran == [("refund", 50)]
 

@@ -102,10 +102,10 @@ def test_each_call_that_a_new_message_orphaned_gets_an_outcome(
     agent: Callable[..., Any], mode: str, first: str
 ) -> None:
     office = Office(agent, mode)
-    waiting = len(office.say(first)["__interrupt__"])
+    question_count = len(office.say(first)["__interrupt__"])
     assert office.statuses == []
     office.approve(office.say("6"))
-    assert office.statuses.count("BLOCKED") == waiting
+    assert office.statuses.count("BLOCKED") == question_count
     assert office.shop.ran == [("refund", 6.0)]
     office.say(first)
     office.say("never mind")  # no subagent is called
@@ -151,20 +151,20 @@ def test_a_call_that_waits_while_another_subagent_goes_on_stays_open() -> None:
     assert office.statuses == ["SUCCESS", "SUCCESS"]
 
 
-def fork_before(office: Office, asking: Any) -> None:
+def fork_before(office: Office, question_state: Any) -> None:
     """Another message instead of the one before the question."""
-    earlier = asking.parent_config
+    earlier = question_state.parent_config
     while (parent := office.graph.get_state(earlier).parent_config) is not None:
         earlier = parent
-    forked = office.graph.update_state(earlier, {"messages": [HumanMessage("7", id="m")]})
-    office.graph.invoke(None, forked)
+    fork = office.graph.update_state(earlier, {"messages": [HumanMessage("7", id="m")]})
+    office.graph.invoke(None, fork)
 
 
-def fork_at(office: Office, asking: Any) -> None:
+def fork_at(office: Office, question_state: Any) -> None:
     """Somebody changes the state at the question, and goes on from there."""
     state = {"messages": [AIMessage("A note.")]}
-    forked = office.graph.update_state(asking.config, state, as_node="supervisor")
-    office.graph.invoke(None, forked)
+    fork = office.graph.update_state(question_state.config, state, as_node="supervisor")
+    office.graph.invoke(None, fork)
 
 
 @pytest.mark.parametrize("fork", [fork_before, fork_at])
@@ -174,9 +174,9 @@ def test_a_fork_leaves_the_call_of_the_original_open(
 ) -> None:
     office = Office(agent)
     office.say("5")
-    asking = office.graph.get_state(THREAD)
-    fork(office, asking)
+    question_state = office.graph.get_state(THREAD)
+    fork(office, question_state)
     assert office.statuses == []
-    office.graph.invoke(Command(resume=YES), asking.config)
+    office.graph.invoke(Command(resume=YES), question_state.config)
     assert office.statuses == ["SUCCESS"]
     assert office.shop.ran == [("refund", 5.0)]

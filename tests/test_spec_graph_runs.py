@@ -61,11 +61,11 @@ class LateSaver(SqliteSaver):
     go_on: Any = None
 
     def get_tuple(self, config: Any) -> Any:
-        stored = super().get_tuple(config)
+        checkpoint_tuple = super().get_tuple(config)
         if self.loaded is not None and not self.loaded.is_set():
             self.loaded.set()
             assert self.go_on.wait(30)
-        return stored
+        return checkpoint_tuple
 
 
 class Office:
@@ -124,14 +124,16 @@ def journals(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Journal
     """Journals on one database; on SQLite, unless a test wants several kinds."""
     kind = getattr(request, "param", "sqlite")
     with ExitStack() as stack:
-        shared = Journal.in_memory()
+        shared_journal = Journal.in_memory()
         url = f"sqlite:///{tmp_path / 'calls.db'}"
         if kind == "postgresql":
             server = request.getfixturevalue("postgres_server")
             url = stack.enter_context(postgres.database(server))
 
         def open_journal() -> Any:
-            return shared if kind == "memory" else stack.enter_context(closing(Journal(url)))
+            return (
+                shared_journal if kind == "memory" else stack.enter_context(closing(Journal(url)))
+            )
 
         yield Journals(open_journal, stack)
 
@@ -166,9 +168,9 @@ def test_a_double_click_runs_the_next_turn_once(
     with ThreadPoolExecutor(2) as pool:
         ends = list(pool.map(click_together, [first, second]))
     assert office.ran == [1, 2]
-    finished = [end for end in ends if not isinstance(end, RunInProgress)]
-    assert finished
-    assert {end["messages"][-1].content for end in finished} == {"Done."}
+    finished_runs = [end for end in ends if not isinstance(end, RunInProgress)]
+    assert finished_runs
+    assert {end["messages"][-1].content for end in finished_runs} == {"Done."}
     assert first.get_state(THREAD).values["messages"][-1].content == "Done."
 
 
@@ -248,8 +250,8 @@ def test_a_run_that_failed_in_the_model_can_be_retried_by_any_worker(
 def test_a_cancelled_run_can_be_resumed(host: str) -> None:
     class Slow(Payer):
         async def _agenerate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
-            if any(message.type == "tool" for message in messages) and not started.is_set():
-                started.set()
+            if any(message.type == "tool" for message in messages) and not start.is_set():
+                start.set()
                 await asyncio.sleep(60)
             return self._generate(messages)
 
@@ -272,13 +274,13 @@ def test_a_cancelled_run_can_be_resumed(host: str) -> None:
             )
         )
         run = asyncio.create_task(graph.ainvoke(PLEASE, THREAD))
-        await started.wait()
+        await start.wait()
         run.cancel()
         with pytest.raises(asyncio.CancelledError):
             await run
         state = await graph.ainvoke(None, THREAD)
         assert state["messages"][-1].content == "Done."
 
-    started = asyncio.Event()
+    start = asyncio.Event()
     asyncio.run(main())
     assert ran == [1, 2]

@@ -137,7 +137,7 @@ def test_a_call_without_complete_arguments_is_answered_and_can_be_made_again(
         state = runner.run(graph, resume(YES))
     assert "not a complete JSON object" in answers(state)["bad"]
     assert ("refund", 5) in shop.ran
-    assert all(history_faults(shown) == [] for shown in model.shown)
+    assert all(history_faults(history) == [] for history in model.shown)
     assert state["messages"][-1].text == "Done."
 
 
@@ -254,8 +254,8 @@ def test_an_edit_that_does_not_fit_a_json_schema_is_refused(
     guard = BighubGuard(bighub=ScriptedBighub("review_recommended"))
     graph = build(host, model, [with_schema(ran)], guard)
     runner.run(graph, PLEASE)
-    edited = {"type": "edit", "edited_action": {"name": "refund", "args": arguments}}
-    state = runner.run(graph, resume(edited))
+    edit = {"type": "edit", "edited_action": {"name": "refund", "args": arguments}}
+    state = runner.run(graph, resume(edit))
     assert error in str(state["__interrupt__"][0].value)
     runner.run(graph, resume(YES))
     assert ran == [{"order_id": "o", "amount": 5}]
@@ -276,8 +276,8 @@ def test_an_edit_is_checked_though_another_process_takes_the_answer(runner: Runn
     )
     runner.run(first, PLEASE)
     arguments = {"order_id": "o", "amount": "many"}
-    edited = {"type": "edit", "edited_action": {"name": "refund", "args": arguments}}
-    state = runner.run(second, resume(edited))
+    edit = {"type": "edit", "edited_action": {"name": "refund", "args": arguments}}
+    state = runner.run(second, resume(edit))
     assert "amount: 'many' is not of type 'number'" in answers(state)["call-1"]
     assert ran == []
 
@@ -346,10 +346,10 @@ def test_a_model_node_that_goes_to_the_tools_by_itself_is_refused() -> None:
 
 def test_an_agent_without_a_checkpointer_is_warned_of_once_when_it_is_built() -> None:
     guard, model = BighubGuard(bighub=ScriptedBighub()), ScriptedModel(script=[])
-    with pytest.warns(UserWarning, match="has no checkpointer") as warned:
+    with pytest.warns(UserWarning, match="has no checkpointer") as warning_list:
         create_guarded_agent(model, [], guard)
-    assert len(warned) == 1
-    assert warned[0].filename == __file__
+    assert len(warning_list) == 1
+    assert warning_list[0].filename == __file__
     create_guarded_agent(model, [], guard, checkpointer=False)
     create_guarded_agent(model, [], guard, name="part of another graph")
 
@@ -360,9 +360,9 @@ def test_a_journal_in_memory_beside_a_durable_checkpointer_is_refused_when_built
         guard = BighubGuard(bighub=ScriptedBighub())
         with pytest.raises(JournalError, match="outlives the process"):
             create_guarded_agent(model, [], guard, checkpointer=saver)
-        chosen = BighubGuard(bighub=ScriptedBighub(), journal=Journal.in_memory())
+        own_guard = BighubGuard(bighub=ScriptedBighub(), journal=Journal.in_memory())
         with pytest.warns(UserWarning, match="the journal is in memory"):
-            create_guarded_agent(model, [], chosen, checkpointer=saver)
+            create_guarded_agent(model, [], own_guard, checkpointer=saver)
 
 
 @pytest.mark.parametrize("name", ["refunds", "Refund", "refnd", "look-up", "lookup"])

@@ -33,7 +33,7 @@ from bighub_langgraph.core.errors import (
 from bighub_langgraph.core.jsonable import exception_text
 from bighub_langgraph.core.models import Answer, Approval, State
 from bighub_langgraph.core.ports import Ports
-from bighub_langgraph.graph.tool_execution import GraphHost, open_hosts
+from bighub_langgraph.graph.tool_execution import AsyncGraphHost, GraphHost
 from bighub_langgraph.guard import BighubGuard
 from bighub_langgraph.journal.sql import Journal
 from bighub_langgraph.journal.sql_resumes import PausedThread
@@ -107,7 +107,7 @@ class ApprovalWorker:
         self._agent, self._queue = guard.runtime.settings.name, guard.journal.resumes
         self._own_guard = guard.runtime.settings.description
         self._graph, self._breakpoints = graph, find_breakpoints(graph)
-        self._hosts = open_hosts(guard.runtime)
+        self._hosts = GraphHost(guard.runtime), AsyncGraphHost(guard.runtime)
         self._config_for, self._context_for = config_for, context_for
         self._poll, self._concurrency = poll, concurrency
         self._stopped = threading.Event()

@@ -1,7 +1,7 @@
-"""What is stored of a question for a person, so that other processes can show it."""
+"""What people are shown of calls: an interrupt's payload, and what other processes show of it."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from langchain_core.runnables import RunnableConfig
@@ -21,14 +21,39 @@ from bighub_langgraph.core.policy import GuardSettings
 from bighub_langgraph.core.ports import ApprovalQuestion
 from bighub_langgraph.core.reporting import ReportingConfig
 from bighub_langgraph.graph.langgraph_internals import execution_info
-from bighub_langgraph.graph.plan import CHANNEL, thread_id_of
+from bighub_langgraph.graph.plan import CHANNEL, Plan, thread_id_of
 from bighub_langgraph.graph.validation import parameter_names
 
 log = logging.getLogger("bighub_langgraph")
 
 
+def build_payload(
+    plan: Plan,
+    records: Sequence[CallRecord],
+    pending_calls: Sequence[PendingApproval],
+    settings: GuardSettings,
+    tools: Mapping[str, BaseTool],
+) -> dict[str, Any]:
+    """Build the payload of an interrupt about the calls of a plan, given with their records."""
+    requests: list[dict[str, Any]] = []
+    for call, record in zip(plan["calls"], records, strict=True):
+        text = describe_question(record, call["args"], settings, tools)
+        description = f"{plan['unclear']}\n{text}" if plan["unclear"] else text
+        request = {"name": call["name"], "args": call["args"], "description": description}
+        requests.append({**request, CHANNEL: build_evidence(record)})
+    if plan["per_call"]:
+        call_id = pending_calls[0].call_id
+        return {"type": "tool_approval", "tool_call_id": call_id, **requests[0]}
+    answers = {pending_call.tool: pending_call.allowed_decisions for pending_call in pending_calls}
+    configs = [
+        {"action_name": name, "allowed_decisions": [answer.value for answer in choices]}
+        for name, choices in answers.items()
+    ]
+    return {"action_requests": requests, "review_configs": configs}
+
+
 def build_question(
-    pending: PendingApproval,
+    pending_call: PendingApproval,
     record: CallRecord,
     settings: GuardSettings,
     tools: Mapping[str, BaseTool],
@@ -39,7 +64,9 @@ def build_question(
     shown_arguments = record.request.context.get("arguments")
     arguments = shown_arguments if isinstance(shown_arguments, Mapping) else {}
     own_text = settings.approvals.describe is not None
-    text = describe_question(record, pending.arguments if own_text else arguments, settings, tools)
+    text = describe_question(
+        record, pending_call.arguments if own_text else arguments, settings, tools
+    )
     return ApprovalQuestion(
         key=record.key,
         agent=settings.name,
@@ -50,9 +77,9 @@ def build_question(
         description=str(ReportingConfig(redact=settings.redact).redact_value(text)),
         evidence=to_jsonable(build_evidence(record)),
         arguments=arguments,
-        locked_pointers=tuple(_find_redacted(pending.arguments, shown_arguments)),
-        allowed_decisions=tuple(answer.value for answer in pending.allowed_decisions),
-        allow_tool_change=pending.allow_tool_change,
+        locked_pointers=tuple(_find_redacted(pending_call.arguments, shown_arguments)),
+        allowed_decisions=tuple(answer.value for answer in pending_call.allowed_decisions),
+        allow_tool_change=pending_call.allow_tool_change,
         guard=settings.description,
     )
 
@@ -76,10 +103,10 @@ def describe_question(
 
 
 def response_schema(
-    pending: PendingApproval, parse: Callable[[object], Any] | None, *, per_call: bool
+    pending_call: PendingApproval, parse: Callable[[object], Any] | None, *, per_call: bool
 ) -> Any:
     """Return the schema of a response; with `parse` a type that refuses what it refuses."""
-    schema: Any = build_answer_schema(pending)
+    schema: Any = build_answer_schema(pending_call)
     if not per_call:
         decisions = {"type": "array", "items": schema}
         schema = {"type": "object", "properties": {"decisions": decisions}}

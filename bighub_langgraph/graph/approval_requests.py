@@ -1,7 +1,8 @@
 """The question a person gets about calls, and what becomes of the answers."""
 
-import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from langchain_core.runnables import RunnableConfig
@@ -17,8 +18,9 @@ from bighub_langgraph.core.approval_answers import (
     parse_answers,
     record_answer,
 )
+from bighub_langgraph.core.argument_patch import ArgumentPatch
 from bighub_langgraph.core.errors import InvalidCall
-from bighub_langgraph.core.evidence import build_evidence, one_line
+from bighub_langgraph.core.evidence import one_line
 from bighub_langgraph.core.lifecycle import EditApplied, find_objection, is_restricted
 from bighub_langgraph.core.models import Answer, Approval, CallRecord, State, ToolCall
 from bighub_langgraph.core.policy import GuardSettings
@@ -26,14 +28,12 @@ from bighub_langgraph.core.ports import ApprovalQuestion, Ports
 from bighub_langgraph.core.recovery import resolve_unknown
 from bighub_langgraph.core.reporting import build_event
 from bighub_langgraph.graph.approval_questions import (
+    build_payload,
     build_question,
-    describe_question,
     response_schema,
     states_shown,
 )
-from bighub_langgraph.graph.edits import apply_edit, check_edit
 from bighub_langgraph.graph.langgraph_internals import (
-    ServerUser,
     StoredQuestions,
     ask,
     authenticated_user,
@@ -44,18 +44,18 @@ from bighub_langgraph.graph.langgraph_internals import (
     was_resumed,
 )
 from bighub_langgraph.graph.plan import (
-    CHANNEL,
     Plan,
     PlannedCall,
+    TurnId,
     next_action,
     plan_call,
     reject_call,
     subplan,
+    to_tool_call,
 )
 from bighub_langgraph.graph.tool_execution import GraphHost
 from bighub_langgraph.graph.tool_messages import emit_event
-
-log = logging.getLogger("bighub_langgraph")
+from bighub_langgraph.graph.validation import check_edit
 
 NOT_UNDERSTOOD = "the answer to the question about it was not understood: {}"
 _UNCLEAR = "The last answer was not understood: {}"
@@ -97,9 +97,9 @@ async def ask_person(
         request.ask_again(str(error), config)
         return await _end_calls(plan, records, NOT_UNDERSTOOD.format(error), host)
     answered_calls = await request.record_answers(answers, config, host.ports)
-    if twice and all(call.planned["next"] == "ask" for call in answered_calls):
+    if twice and all(call.planned_call["next"] == "ask" for call in answered_calls):
         request.ask_more(config)
-    return subplan(plan, [call.planned for call in answered_calls], unclear=request.note)
+    return subplan(plan, [call.planned_call for call in answered_calls], unclear=request.note)
 
 
 async def _end_calls(
@@ -116,11 +116,11 @@ async def _end_calls(
 class AnsweredCall(NamedTuple):
     """One call after the question, with what comes next, and the record that was asked about.
 
-    It is asked about again where no answer counts yet. After an edit that came first, `planned` is
-    the edited call, which is evaluated next.
+    It is asked about again where no answer counts yet. After an edit that came first,
+    `planned_call` is the edited call, which is evaluated next.
     """
 
-    planned: PlannedCall
+    planned_call: PlannedCall
     record: CallRecord
 
 
@@ -143,11 +143,11 @@ class ApprovalRequest:
         self._plan = plan
         self._settings = settings
         self._tools = tools or {}
-        self._calls = {call["id"]: (call, records[call["key"] or ""]) for call in plan["calls"]}
+        self._records = [records[call["key"] or ""] for call in plan["calls"]]
         self._allow_edits = allow_edits
-        self._pending = self._pending_approvals({})
+        self._pending_calls = self._find_pending_calls({})
         self._earlier: Sequence[Any] = ()
-        self.taken: Sequence[Any] = ()
+        self.taken_answers: Sequence[Any] = ()
         self.note = ""  # why an answer does not count
 
     async def ask(
@@ -155,15 +155,15 @@ class ApprovalRequest:
         config: RunnableConfig,
         host: GraphHost,
         *,
-        checked: bool = False,
+        is_checked: bool = False,
         leave_open: bool = True,
         earlier: Sequence[Any] = (),
     ) -> list[ApprovalAnswer]:
         """Interrupt, and return the answers: one `HITLRequest` for all calls, or a `tool_approval`.
 
         Only an answer to this question is taken, as the checkpoint has it; any other answer that
-        waits was given before it was asked. With `checked` LangGraph refuses an invalid response:
-        it raises at the caller, nothing of it is saved, and the question stays open. With
+        waits was given before it was asked. With `is_checked` LangGraph refuses an invalid
+        response: it raises at the caller, nothing of it is saved, and the question stays open. With
         `leave_open` this question also stays open at a `RECORDED` while the journal has no answer.
         `earlier` are the answers that this attempt took for other questions.
 
@@ -173,47 +173,41 @@ class ApprovalRequest:
         questions = StoredQuestions()
         if was_resumed(config):
             questions = await stored_questions(config, host.get_checkpoint)
-        own_question = next(
-            (item for item in questions.interrupts if self._is_shown(item.value)), None
-        )
-        answers, takes_answer = questions.answers[len(earlier) :], own_question is not None
-        is_asked = takes_answer
-        waits = all(record.state in _ASKABLE for _, record in self._calls.values())
-        if own_question is not None:
-            self._pending = self._pending_approvals(states_shown(own_question.value))
-            takes_answer = not (
-                (waits and leave_open) and is_recorded(waiting_answer(config, [*earlier, *answers]))
-            )
-        elif not any(record.state in _ASKABLE for _, record in self._calls.values()):
+        question = next((item for item in questions.interrupts if self._is_shown(item.value)), None)
+        answers, takes_answer = questions.answers[len(earlier) :], question is not None
+        if question is not None:
+            self._pending_calls = self._find_pending_calls(states_shown(question.value))
+            if leave_open and all(record.state in _ASKABLE for record in self._records):
+                takes_answer = not is_recorded(waiting_answer(config, [*earlier, *answers]))
+        elif not any(record.state in _ASKABLE for record in self._records):
             if not answers:  # answered in the journal before the question was stored
                 return []
             # Answered in this task, before the tool interrupted it.
             answers, takes_answer = self._own_answers(answers)[:-1], True
-        reference = {
-            "interrupt_id": own_question.id if own_question else None,
-            "is_addressed": own_question is None or is_addressed(config, questions),
-        }
-        if takes_answer or is_asked:
-            keys = [record.key for _, record in self._calls.values()]
+        if takes_answer or question is not None:
+            keys = [record.key for record in self._records]
             await host.ports.call(host.ports.journal.take_questions, keys)
         else:
             await host.ports.store_questions(self._questions(config))
-        schema = response_schema(
-            self._pending[0],
-            (lambda response: self._parse(response, **reference)) if checked else None,
-            per_call=self._plan["per_call"],
+        parse = partial(
+            self._parse,
+            interrupt_id=question.id if question else None,
+            is_addressed=question is None or is_addressed(config, questions),
         )
-        payload = own_question.value if own_question and takes_answer else self._payload()
+        per_call = self._plan["per_call"]
+        check = parse if is_checked else None
+        schema = response_schema(self._pending_calls[0], check, per_call=per_call)
+        payload = question.value if question and takes_answer else self._payload()
         response = ask(payload, config, schema, answers, read=takes_answer, earlier=earlier)
-        self._earlier, self.taken = earlier, [*answers, response]
-        return self._parse(response, **reference)
+        self._earlier, self.taken_answers = earlier, [*answers, response]
+        return parse(response)
 
     def ask_again(self, unclear: str, config: RunnableConfig) -> None:
         """Interrupt with the same question, and say why the answer to it was not understood.
 
         Returns after a second answer that was not understood, unless it is the first one again.
         """
-        *earlier, response = self.taken
+        *earlier, response = self.taken_answers
         if not earlier or earlier[-1] == response:
             self.note = _UNCLEAR.format(one_line(unclear))
             self.ask_more(config)
@@ -221,13 +215,13 @@ class ApprovalRequest:
     def ask_more(self, config: RunnableConfig) -> None:
         """Interrupt with the same question, since no answer to it counts yet."""
         self._plan = subplan(self._plan, self._plan["calls"], unclear=self.note)
-        ask(self._payload(), config, None, self.taken, read=False, earlier=self._earlier)
+        ask(self._payload(), config, None, self.taken_answers, read=False, earlier=self._earlier)
 
     def _own_answers(self, answers: Sequence[Any]) -> Sequence[Any]:
         """Return those of a task's answers that this question got; the tool's own follow them."""
         numbers = [number for number, item in enumerate(answers, 1) if is_recorded(item)]
         count = max(numbers, default=0)
-        if any(is_restricted(record) for _, record in self._calls.values()):
+        if any(map(is_restricted, self._records)):
             while count < len(answers) and self._is_understood(answers[count]):
                 count += 1
         return answers[: max(count, 1)]
@@ -247,55 +241,36 @@ class ApprovalRequest:
         """
         edits = [await self._record_answer(answer, config, ports) for answer in answers]
         edited_calls = {call.call_id: call for call in edits if call is not None}
-        records = await ports.find([record.key for _, record in self._calls.values()])
+        records = await ports.find([record.key for record in self._records])
         answered_calls = []
-        for call, before in self._calls.values():
+        for call, before in zip(self._plan["calls"], self._records, strict=True):
             record = records[before.key]
             if before.state in _ASKABLE and record != before:
                 emit_event(build_event("approval", record))
             answered_calls.append(
                 await self._plan_next(call, record, edited_calls.get(call["id"]), ports)
             )
-        self._calls = {
-            call["id"]: (call, records[call["key"] or ""]) for call, _ in self._calls.values()
-        }
+        self._records = [records[record.key] for record in self._records]
         return answered_calls
 
     def _questions(self, config: RunnableConfig) -> list[ApprovalQuestion]:
-        records = [record for _, record in self._calls.values()]
         return [
-            build_question(pending, record, self._settings, self._tools, config)
-            for pending, record in zip(self._pending, records, strict=True)
+            build_question(pending_call, record, self._settings, self._tools, config)
+            for pending_call, record in zip(self._pending_calls, self._records, strict=True)
         ]
 
     def _payload(self) -> dict[str, Any]:
-        requests = [self._action_request(*pair) for pair in self._calls.values()]
-        if self._plan["per_call"]:
-            call_id = self._pending[0].call_id
-            return {"type": "tool_approval", "tool_call_id": call_id, **requests[0]}
-        allowed_answers = {pending.tool: pending.allowed_decisions for pending in self._pending}
-        configs = [
-            {"action_name": name, "allowed_decisions": [answer.value for answer in answers]}
-            for name, answers in allowed_answers.items()
-        ]
-        return {"action_requests": requests, "review_configs": configs}
-
-    def _action_request(self, call: PlannedCall, record: CallRecord) -> dict[str, Any]:
-        description = describe_question(record, call["args"], self._settings, self._tools)
-        if unclear := self._plan["unclear"]:
-            description = f"{unclear}\n{description}"
-        return {
-            "name": call["name"],
-            "args": call["args"],
-            "description": description,
-            CHANNEL: build_evidence(record),
-        }
+        return build_payload(
+            self._plan, self._records, self._pending_calls, self._settings, self._tools
+        )
 
     def _parse(self, response: object, **reference: Any) -> list[ApprovalAnswer]:
         if is_recorded(response):
             return []
         is_strict = self._settings.approvals.require_reference
-        answers = parse_answers(response, self._pending, require_reference=is_strict, **reference)
+        answers = parse_answers(
+            response, self._pending_calls, require_reference=is_strict, **reference
+        )
         for answer in answers:
             check_edit(answer, self._tools, self._settings)
         return answers
@@ -303,22 +278,22 @@ class ApprovalRequest:
     def _is_shown(self, value: object) -> bool:
         """Whether an interrupt asks what this request asks, about the same calls."""
         shown_states = states_shown(value)
-        return shown_states.keys() == {record.key for _, record in self._calls.values()} and all(
+        return shown_states.keys() == {record.key for record in self._records} and all(
             shown_states[record.key] == (record.state, record.starts)
-            for _, record in self._calls.values()
+            for record in self._records
             if record.state in _ASKABLE
         )
 
-    def _pending_approvals(self, states: Mapping[str, tuple[str, int]]) -> list[PendingApproval]:
+    def _find_pending_calls(self, states: Mapping[str, tuple[str, int]]) -> list[PendingApproval]:
         settings = self._settings
-        pending = []
-        for call, record in self._calls.values():
+        pending_calls = []
+        for call, record in zip(self._plan["calls"], self._records, strict=True):
             state, _ = states.get(record.key, (record.state, 0))
             is_unknown = state == State.UNKNOWN
             choices = settings.allowed_decisions(call["name"])
             if not self._allow_edits:
                 choices = [item for item in choices if item is not Answer.EDIT] or [Answer.REJECT]
-            pending.append(
+            pending_calls.append(
                 PendingApproval(
                     call["id"],
                     call["name"],
@@ -329,19 +304,34 @@ class ApprovalRequest:
                     outcome_unknown=is_unknown,
                 )
             )
-        return pending
+        return pending_calls
 
     async def _record_answer(
         self, answer: ApprovalAnswer, config: RunnableConfig, ports: Ports
     ) -> ToolCall | None:
         """Record one answer; return the call as it edits it."""
-        call, record = self._calls[answer.call_id]
-        edited_call = self._edited_call(answer, call)
-        approval = self._approval(answer, edited_call, authenticated_user(config), ports.clock())
-        pending = next(item for item in self._pending if item.call_id == answer.call_id)
+        calls = zip(self._plan["calls"], self._records, self._pending_calls, strict=True)
+        call, record, pending_call = next(item for item in calls if item[0]["id"] == answer.call_id)
+        edited_call = None
+        if answer.arguments is not None:
+            ids, arguments = (self._plan["thread"], self._plan["turn"]), dict(answer.arguments)
+            edited_call = ToolCall(*ids, call["id"], answer.tool, arguments)
+        user, at = authenticated_user(config), ports.clock()
+        lifetime = self._settings.approvals.expires_after
+        approval = Approval(
+            answer=answer.answer,
+            at=at,
+            text=answer.text,
+            comment=answer.comment,
+            approver=user.name if user else answer.approver,
+            verified=user is not None,
+            roles=user.roles if user else (),
+            expires_at=None if lifetime is None else at + lifetime,
+            edited_to=edited_call.key if edited_call else "",
+        )
         if objection := find_objection(record, approval):
             self.note = f"The last answer about {call['name']} does not count: {objection}."
-        if not pending.outcome_unknown:
+        if not pending_call.outcome_unknown:
             await record_answer(record, approval, ports)
         elif not objection:
             await resolve_unknown(record, approval, ports)
@@ -358,7 +348,7 @@ class ApprovalRequest:
             return AnsweredCall(planned_call, record)
         if approval.edit is not None:
             try:
-                edit = apply_edit(call, self._plan, record, approval.edit)
+                edit = self._apply_edit(call, record, approval.edit)
                 answer = ApprovalAnswer(
                     call["id"], Answer.EDIT, tool=call["name"], arguments=edit.arguments
                 )
@@ -374,25 +364,13 @@ class ApprovalRequest:
             planned_call["edited_from"] = record.key
         return AnsweredCall(planned_call, record)
 
-    def _edited_call(self, answer: ApprovalAnswer, call: PlannedCall) -> ToolCall | None:
-        """Return the call as a person edited it; None where it was not edited."""
-        if answer.arguments is None:
-            return None
-        plan, arguments = self._plan, dict(answer.arguments)
-        return ToolCall(plan["thread"], plan["turn"], call["id"], answer.tool, arguments)
+    def _apply_edit(self, call: PlannedCall, record: CallRecord, patch: ArgumentPatch) -> ToolCall:
+        """Return a call with the changes that a person made outside of its graph.
 
-    def _approval(
-        self, answer: ApprovalAnswer, edit: ToolCall | None, user: ServerUser | None, at: float
-    ) -> Approval:
-        lifetime = self._settings.approvals.expires_after
-        return Approval(
-            answer=answer.answer,
-            at=at,
-            text=answer.text,
-            comment=answer.comment,
-            approver=user.name if user else answer.approver,
-            verified=user is not None,
-            roles=user.roles if user else (),
-            expires_at=None if lifetime is None else at + lifetime,
-            edited_to=edit.key if edit else "",
-        )
+        Raises:
+            InvalidCall: They are about another call, or about fields that it does not have.
+        """
+        original = to_tool_call(TurnId(self._plan["thread"], self._plan["turn"]), call)
+        if original.key != record.key:
+            raise InvalidCall("the call in the thread's state is not the one that was shown")
+        return replace(original, arguments=patch.apply(call["args"]))

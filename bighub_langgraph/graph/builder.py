@@ -2,7 +2,7 @@
 
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,6 +10,7 @@ from langchain_core.language_models import BaseChatModel, LanguageModelLike
 from langchain_core.messages import BaseMessage, SystemMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
+from langgraph.channels import BinaryOperatorAggregate, DeltaChannel
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.graph.state import CompiledStateGraph
@@ -17,12 +18,7 @@ from langgraph.prebuilt import ToolNode
 from langgraph.store.base import BaseStore
 
 from bighub_langgraph.core.errors import ConfigurationError
-from bighub_langgraph.graph.builder_edges import (
-    edges_in_the_way,
-    has_node,
-    has_reducer,
-    redirect_edges,
-)
+from bighub_langgraph.graph.langgraph_internals import installed_versions
 from bighub_langgraph.graph.nodes import (
     APPROVE,
     CLOSE_STALE_CALLS,
@@ -50,6 +46,7 @@ MODEL = "model"
 
 Prompt = str | SystemMessage | Callable[[Any], Any] | Runnable[Any, Any]
 Tools = Sequence[BaseTool | Callable[..., Any]] | ToolNode
+Builder = StateGraph[Any, Any, Any, Any]
 
 
 def create_guarded_agent(
@@ -86,9 +83,7 @@ def create_guarded_agent(
             "checkpointer=..., name=... if it is part of another graph, or checkpointer=False",
             stacklevel=2,
         )
-    builder: StateGraph[Any, Any, Any, Any] = StateGraph(
-        state_schema or MessagesState, context_schema=context_schema
-    )
+    builder: Builder = StateGraph(state_schema or MessagesState, context_schema=context_schema)
     call_model = model_node(model, tools, prompt=prompt)
 
     async def call(state: Any, config: RunnableConfig, host: GraphHost) -> dict[str, Any]:
@@ -112,7 +107,7 @@ class GuardNodes(NamedTuple):
 
 
 def add_guard(
-    builder: StateGraph[Any, Any, Any, Any],
+    builder: Builder,
     tools: Tools,
     guard: "BighubGuard",
     *,
@@ -139,39 +134,32 @@ def add_guard(
     """
     then = then or after
     _check_graph(builder, after, then, end, messages_key)
-    guarded_node = tools_node(guard, tools, messages_key=messages_key)
-    guarded_node.then = then
-    evaluate = evaluate_node(
-        guard,
-        messages_key=messages_key,
-        tools=guarded_node.tools_by_name,
-        all_tools_known=guarded_node.all_tools_known,
-    )
-    approve = approval_node(guard, messages_key=messages_key, tools=guarded_node.tools_by_name)
-    by_name = guarded_node.tools_by_name
+    guarded_tools = tools_node(guard, tools, messages_key=messages_key)
+    guarded_tools.then = then
+    by_name, all_known = guarded_tools.tools_by_name, guarded_tools.all_tools_known
     ends = [end] if any(tool.return_direct for tool in by_name.values()) else []
-    report = outcome_node(guard, messages_key=messages_key, then=then, end=end, tools=by_name)
+    key: Any = {"messages_key": messages_key}
     add = partial(builder.add_node, input_schema=input_schema(messages_key))
-    add(CLOSE_STALE_CALLS, stale_calls_node(guard, messages_key=messages_key))
-    add(EVALUATE, evaluate)
+    add(CLOSE_STALE_CALLS, stale_calls_node(guard, **key))
+    add(EVALUATE, evaluate_node(guard, **key, tools=by_name, all_tools_known=all_known))
+    approve = approval_node(guard, **key, tools=by_name)
     add(APPROVE, approve, destinations=(TOOLS, EVALUATE, REPORT))
     # Tools may ask for any part of the state: this node has the graph's own schema.
-    builder.add_node(TOOLS, guarded_node, destinations=(APPROVE, EVALUATE))
+    builder.add_node(TOOLS, guarded_tools, destinations=(APPROVE, EVALUATE))
+    report = outcome_node(guard, **key, then=then, end=end, tools=by_name)
     add(REPORT, report, destinations=(then, *ends))
     redirect_edges(builder, after, CLOSE_STALE_CALLS)
     builder.add_edge(CLOSE_STALE_CALLS, after)
-    from_model = model_edge(guard, messages_key=messages_key, end=end)
+    from_model = model_edge(guard, **key, end=end)
     builder.add_conditional_edges(after, from_model, {EVALUATE: EVALUATE, end: end})
-    from_evaluate = partial(route_plan, messages_key=messages_key)
+    from_evaluate = partial(route_plan, **key)
     builder.add_conditional_edges(EVALUATE, from_evaluate, [TOOLS, APPROVE, EVALUATE, REPORT])
-    from_tools = tools_edge(guard, messages_key=messages_key, then=then, end=end, tools=by_name)
+    from_tools = tools_edge(guard, **key, then=then, end=end, tools=by_name)
     builder.add_conditional_edges(TOOLS, from_tools, [then, REPORT, *ends])
     return GuardNodes()
 
 
-def _check_graph(
-    builder: StateGraph[Any, Any, Any, Any], after: str, then: str, end: str, messages_key: str
-) -> None:
+def _check_graph(builder: Builder, after: str, then: str, end: str, messages_key: str) -> None:
     for name in (after, then, *([] if end == END else [end])):
         if not has_node(builder, name):
             raise ConfigurationError(f"add_guard: the graph has no node {name!r}; add it first")
@@ -187,6 +175,81 @@ def _check_graph(
             f"add_guard: the key {messages_key!r} needs a reducer, such as add_messages, so that "
             "answers of tools are added to the messages and do not replace them"
         )
+
+
+# -- the parts of a graph that is not compiled yet -------------------------------------------------
+
+# Its attributes have no underscore, but no documentation either: a graph of another shape is
+# refused.
+
+
+def has_node(builder: Builder, name: str) -> bool:
+    """Whether a graph has a node of this name."""
+    return name in _part(builder, "nodes", Mapping)
+
+
+def has_reducer(builder: Builder, key: str) -> bool:
+    """Whether a key of a graph's state has a reducer."""
+    channels = _part(builder, "channels", Mapping)
+    return isinstance(channels.get(key), BinaryOperatorAggregate | DeltaChannel)
+
+
+def edges_in_the_way(builder: Builder, after: str, names: Collection[str]) -> list[str]:
+    """Return the edges out of the node `after` and from or to `names`, as they were added."""
+    lines = [
+        f"add_edge({start!r}, {end!r})"
+        for start, end in sorted(_part(builder, "edges", set))
+        if start in {after, *names} or end in names
+    ]
+    lines += [
+        f"add_edge({list(starts)!r}, {end!r})"
+        for starts, end in sorted(_part(builder, "waiting_edges", set))
+        if {after, *names} & {*starts} or end in names
+    ]
+    ends = getattr(_part(builder, "nodes", Mapping)[after], "ends", None) or ()
+    lines += [f"{end!r} from the destinations of {after!r}" for end in ends if end in names]
+    return lines + [
+        f"add_conditional_edges({start!r}, {name})"
+        for start, branches in _part(builder, "branches", Mapping).items()
+        for name, branch in branches.items()
+        if start in {after, *names} or {*names} & {*(branch.ends or {}).values()}
+    ]
+
+
+def redirect_edges(builder: Builder, old: str, new: str) -> None:
+    """Redirect the edges into the node `old` to `new`.
+
+    Plain edges, edges that wait for several nodes, and conditional edges with a path map are
+    redirected. Conditional edges without one, `Command(goto=old)` and `Send(old, ...)` are not.
+    """
+    edges = _part(builder, "edges", set)
+    for start, end in sorted(edges):
+        if end == old:
+            edges.discard((start, end))
+            builder.add_edge(start, new)
+    joins = _part(builder, "waiting_edges", set)
+    for starts, end in sorted(joins):
+        if end == old:
+            joins.discard((starts, end))
+            builder.add_edge(list(starts), new)
+    for branches in _part(builder, "branches", Mapping).values():
+        for name, branch in branches.items():
+            if branch.ends and old in branch.ends.values():
+                ends = {key: new if end == old else end for key, end in branch.ends.items()}
+                branches[name] = branch._replace(ends=ends)  # a named tuple
+
+
+def _part(builder: Builder, name: str, kind: type[Any]) -> Any:
+    part = getattr(builder, name, None)
+    if isinstance(part, kind):
+        return part
+    raise ConfigurationError(
+        f"add_guard cannot edit this graph: a {type(builder).__name__} has no {name!r} that it "
+        f"knows. These releases are not supported: {installed_versions()}"
+    )
+
+
+# -- the model -------------------------------------------------------------------------------------
 
 
 def model_node(

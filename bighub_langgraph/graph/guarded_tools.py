@@ -25,7 +25,7 @@ from bighub_langgraph.core.errors import ConfigurationError
 from bighub_langgraph.core.models import ToolCall
 from bighub_langgraph.graph.langgraph_internals import attempt_of, execution_info, only_blocks
 from bighub_langgraph.graph.plan import TurnId, find_message, key_of, new_id, thread_id_of
-from bighub_langgraph.graph.tool_execution import GraphHost, Update, open_hosts
+from bighub_langgraph.graph.tool_execution import AsyncGraphHost, GraphHost, Update
 from bighub_langgraph.graph.tool_proxy import StandInTool
 from bighub_langgraph.graph.tool_wrapper import finish, guard_call
 from bighub_langgraph.guard_runtime import GuardRuntime
@@ -57,7 +57,7 @@ class GuardedTool(StandInTool):
         **options: Any,
     ) -> Any:
         """Run the tool without an event loop, if the guard lets it."""
-        host, _ = open_hosts(self.guard_runtime)
+        host = GraphHost(self.guard_runtime)
         return run_sync(self._run_guarded(input, ensure_config(config), options, host))
 
     async def ainvoke(
@@ -67,7 +67,7 @@ class GuardedTool(StandInTool):
         **options: Any,
     ) -> Any:
         """Run the tool on the running loop, if the guard lets it."""
-        _, host = open_hosts(self.guard_runtime)
+        host = AsyncGraphHost(self.guard_runtime)
         flow = self._run_guarded(input, ensure_config(config), options, host)
         return await (finish(flow) if only_blocks(self.tool) else flow)
 
@@ -139,42 +139,23 @@ class GuardedTool(StandInTool):
         self, value: Any, config: RunnableConfig, options: dict[str, Any], host: GraphHost
     ) -> Any:
         is_call = isinstance(value, Mapping) and value.get("type") == "tool_call"
-        raw_arguments = value["args"] if is_call else value
-        schema = self.tool.tool_call_schema
-        visible = (
-            schema["properties"]
-            if isinstance(schema, dict)
-            else getattr(schema, "model_fields", {})
+        arguments, injected_arguments, runtime = self._split_arguments(
+            value["args"] if is_call else value
         )
-        if not isinstance(raw_arguments, Mapping):  # the only argument of the tool
-            raw_arguments = {next(iter(visible), "input"): raw_arguments}
-        injected_names = {
-            name
-            for name, kind in self._parameters.items()
-            if name not in visible or _is_runtime(kind)
-        }
-        filled_in = {name: item for name, item in raw_arguments.items() if name in injected_names}
-        runtime = next(
-            (item for item in raw_arguments.values() if isinstance(item, ToolRuntime)), None
-        )
-        arguments = {
-            name: item for name, item in raw_arguments.items() if name not in {RUNTIME, *filled_in}
-        }
         call_id = value.get("id") if is_call else None
 
         async def invoke(arguments: Mapping[str, Any]) -> Any:
-            complete = {**arguments, **filled_in}
+            complete = {**arguments, **injected_arguments}
             complete = {**value, "args": complete} if is_call else complete
             return await host.invoke(self.tool, complete, config, **options)
 
         async def handle(request: Any) -> Update:
-            arguments = request.tool_call["args"]
-            take_claim(self.name, request.tool_call["id"], arguments)
+            arguments, call_id = request.tool_call["args"], request.tool_call["id"]
+            take_claim(self.name, call_id, arguments)
             output = await request.gate.enter(self.name, arguments, lambda: invoke(arguments))
             if is_call or isinstance(output, ToolMessage | Command):
                 return output
             # As a message it can be stored and reported like any other output.
-            call_id = request.tool_call["id"]
             return ToolMessage(str(output), name=self.name, tool_call_id=call_id, artifact=[output])
 
         is_read_only = host.runtime.settings.policy_for(self.name).read_only
@@ -193,6 +174,28 @@ class GuardedTool(StandInTool):
         if is_call or not isinstance(result, ToolMessage):
             return result
         return result.artifact[0] if result.artifact else result.content
+
+    def _split_arguments(
+        self, value: Any
+    ) -> tuple[dict[str, Any], dict[str, Any], ToolRuntime[Any, Any] | None]:
+        """Return the model's arguments, those that a ToolNode fills in, and the runtime, if any."""
+        schema = self.tool.tool_call_schema
+        visible = (
+            schema["properties"]
+            if isinstance(schema, dict)
+            else getattr(schema, "model_fields", {})
+        )
+        if not isinstance(value, Mapping):  # the only argument of the tool
+            value = {next(iter(visible), "input"): value}
+        injected_arguments = {
+            name: value[name]
+            for name, kind in self._parameters.items()
+            if name in value and (name not in visible or _is_runtime(kind))
+        }
+        runtime = next((item for item in value.values() if isinstance(item, ToolRuntime)), None)
+        other_names = {RUNTIME, *injected_arguments}
+        arguments = {name: item for name, item in value.items() if name not in other_names}
+        return arguments, injected_arguments, runtime
 
     def _turn_id(
         self,

@@ -37,7 +37,7 @@ _READ_STATE = "__pregel_read_state"
 _RUNTIME = "__pregel_runtime"
 _SCRATCHPAD = "__pregel_scratchpad"
 # `metadata["langgraph_triggers"]` of a task that a `Send` made.
-_SENT = ("__pregel_push",)
+_SEND_TRIGGERS = ("__pregel_push",)
 # The `__type` of a ToolNode's input that holds one call and the state.
 _WITH_STATE = "tool_call_with_context"
 
@@ -124,13 +124,12 @@ def surrounding_checkpoints(config: RunnableConfig, info: ExecutionInfo) -> list
     return [checkpoint_config(config, info), *around]
 
 
-def root_checkpoint_of(config: RunnableConfig) -> str | None:
+def root_checkpoint_of(config: RunnableConfig, info: ExecutionInfo | None) -> str | None:
     """Return the root checkpoint of a task in a subgraph that ends with the task around it.
 
     None for tasks of the root graph itself, and in a subgraph with `checkpointer=True`, whose
     namespace has no task of the root: it can go on from any later checkpoint. None if unknown.
     """
-    info = execution_info(config)
     root_task, _, rest = (info.checkpoint_ns if info else "").partition("|")
     checkpoints: Mapping[str, str] = config.get("configurable", {}).get("checkpoint_map", {})
     return checkpoints.get("") if rest and ":" in root_task else None
@@ -211,9 +210,9 @@ async def stored_questions(
     checkpoint_id = config.get("configurable", {}).get("checkpoint_map", {}).get("")
     place = {"thread_id": info.thread_id, "checkpoint_ns": "", "checkpoint_id": checkpoint_id}
     checkpoint = checkpoint_id and await get_checkpoint(saver, {"configurable": place})
-    pending = checkpoint.pending_writes if checkpoint else None
+    root_writes = checkpoint.pending_writes if checkpoint else None
     return StoredQuestions(
-        [item for _, name, items in pending or () if name == INTERRUPT for item in items]
+        [item for _, name, items in root_writes or () if name == INTERRUPT for item in items]
     )
 
 
@@ -333,7 +332,7 @@ def attempt_of(config: RunnableConfig) -> object | None:
 
 def is_sent(config: RunnableConfig) -> bool:
     """Whether a `Send` made the task, as LangChain's edges and ours do for each call."""
-    return tuple(config.get("metadata", {}).get("langgraph_triggers", ())) == _SENT
+    return tuple(config.get("metadata", {}).get("langgraph_triggers", ())) == _SEND_TRIGGERS
 
 
 # -- tools and tool nodes --------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from bighub_langgraph.graph.plan import (
     message_tool_call,
     new_plan,
     open_calls,
-    plan_call,
+    plan_calls,
     read_messages,
     read_plan,
     read_turn,
@@ -35,9 +35,9 @@ from bighub_langgraph.graph.stale_calls import (
     refresh_plan,
 )
 from bighub_langgraph.graph.tool_execution import (
+    AsyncGraphHost,
     GraphHost,
     evaluate_plan,
-    open_hosts,
     read_surrounding_messages,
 )
 from bighub_langgraph.graph.tool_messages import answer_finished_calls
@@ -67,7 +67,7 @@ class GuardNode(Runnable[Any, Any]):
     ) -> None:
         self._flow = flow if is_edge else self._run_in_fence
         self._inner_flow = flow
-        self._host, self._async_host = open_hosts(runtime)
+        self._host, self._async_host = GraphHost(runtime), AsyncGraphHost(runtime)
         self.name = name
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> Any:  # noqa: A002
@@ -108,22 +108,19 @@ def evaluate_node(
 
     async def evaluate_turn(state: Any, config: RunnableConfig, host: GraphHost) -> dict[str, Any]:
         plan = read_plan(state)
-        if plan and any(
-            call["next"] == "evaluate" for call in plan["calls"]
-        ):  # sent by `send_plan`
+        # `send_plan` has sent the plan, or the turn is new, or it is evaluated again.
+        if plan and any(call["next"] == "evaluate" for call in plan["calls"]):
             plan = subplan(plan, [call.copy() for call in plan["calls"]])
         else:
             messages = read_messages(state, messages_key)
             message, answered_ids = last_turn(messages)
-            if plan and message is not None and plan["turn"] == message.id:  # it is evaluated again
+            if plan and message is not None and plan["turn"] == message.id:
                 await refresh_plan(plan, messages, host.ports)
             elif plan:
                 await cancel_removed_calls(plan, messages, host.ports)
             turn_id = TurnId.of(config, message)
             calls = open_calls(message, answered_ids, turn_id)
-            plan = new_plan(
-                turn_id, settings, [plan_call(call, None, "evaluate") for call in calls]
-            )
+            plan = new_plan(turn_id, settings, plan_calls(calls))
         await evaluate_plan(plan, config, host, tools=tools, all_tools_known=all_tools_known)
         return {messages_key: await answer_finished_calls(plan, host.ports), CHANNEL: plan}
 
@@ -160,8 +157,8 @@ def send_plan(plan: Plan) -> list[Send | str]:
         for call in plan["calls"]
         if call["next"] == "execute"
     ]
-    if pending := [call for call in plan["calls"] if call["next"] == "ask"]:
-        groups = [[call] for call in pending] if plan["per_call"] else [pending]
+    if questions := [call for call in plan["calls"] if call["next"] == "ask"]:
+        groups = [[call] for call in questions] if plan["per_call"] else [questions]
         parts = [subplan(plan, group, unclear=plan["unclear"]) for group in groups]
         goto += [Send(APPROVE, {CHANNEL: part}) for part in parts]
     if edited_calls := [call for call in plan["calls"] if call["next"] == "evaluate"]:
@@ -225,10 +222,7 @@ def outcome_node(
         await host.ports.deliver(plan["turn"] if plan and is_complete else None)
         if not is_complete or then is None:
             return None
-        if not ends_run(messages, tools or {}):
-            return Command(goto=then)
-        await host.wait_for_delivery()
-        return Command(goto=end)
+        return Command(goto=await _next_node(messages, tools or {}, then, end, host))
 
     return GuardNode(report_turn, guard.runtime, REPORT)
 
@@ -252,18 +246,22 @@ def tools_edge(
         if message is None or len(message.tool_calls) != 1 or open_calls(message, answered_ids):
             return REPORT
         await host.ports.deliver(message.id)
-        if not ends_run(messages, tools):
-            return then
-        await host.wait_for_delivery()
-        return end
+        return await _next_node(messages, tools, then, end, host)
 
     return GuardNode(route, guard.runtime, "answered", is_edge=True)
 
 
-def ends_run(messages: Sequence[BaseMessage], tools: Mapping[str, BaseTool]) -> bool:
-    """Whether an answered turn ends the run: its tools all return directly, and all succeeded.
+async def _next_node(
+    messages: Sequence[BaseMessage],
+    tools: Mapping[str, BaseTool],
+    then: str,
+    end: str,
+    host: GraphHost,
+) -> str:
+    """Return `end` behind an answered turn that ends the run, else `then`.
 
-    So does a turn that has no calls any more, because somebody removed them.
+    It ends where its tools all return directly, and all succeeded. So does a turn that has no calls
+    any more, because somebody removed them.
     """
     message, _ = last_turn(messages)
     names = {call.call_id: call.tool for call in open_calls(message)}
@@ -274,7 +272,10 @@ def ends_run(messages: Sequence[BaseMessage], tools: Mapping[str, BaseTool]) -> 
         return tool is not None and tool.return_direct and has_run and answer.status != "error"
 
     answers = itertools.takewhile(lambda item: not isinstance(item, AIMessage), reversed(messages))
-    return all(returns_directly(item) for item in answers if isinstance(item, ToolMessage))
+    if not all(returns_directly(item) for item in answers if isinstance(item, ToolMessage)):
+        return then
+    await host.wait_for_delivery()
+    return end
 
 
 def model_edge(guard: "BighubGuard", *, messages_key: str, end: str) -> GuardNode:

@@ -16,10 +16,11 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.runtime import ExecutionInfo
 
 from bighub_langgraph.core.approval_answers import cancel_call
 from bighub_langgraph.core.ports import Ports
-from bighub_langgraph.graph.langgraph_internals import execution_info, root_checkpoint_of
+from bighub_langgraph.graph.langgraph_internals import root_checkpoint_of
 from bighub_langgraph.graph.stale_calls import NEW_MESSAGE
 from bighub_langgraph.graph.tool_execution import GraphHost
 
@@ -34,15 +35,15 @@ GetCheckpoint = Callable[[RunnableConfig], Awaitable[Any]]
 
 
 async def cancel_orphaned_calls(
-    config: RunnableConfig, saver: BaseCheckpointSaver[Any], host: GraphHost
+    config: RunnableConfig, saver: BaseCheckpointSaver[Any], info: ExecutionInfo, host: GraphHost
 ) -> None:
     """Cancel what earlier subagents of a thread left, when a task of a subagent begins.
 
     The delivery worker does so from then on, for the case that no other subagent is called. It
     cannot use a checkpointer of an event loop.
     """
-    root, info = root_checkpoint_of(config), execution_info(config)
-    if root is None or info is None or not info.thread_id:
+    root = root_checkpoint_of(config, info)
+    if root is None or not info.thread_id:
         return
     sweeps = host.runtime.delivery.sweeps
     if info.thread_id not in sweeps and (not host.is_async or isinstance(saver, InMemorySaver)):
@@ -67,24 +68,26 @@ async def _sweep(thread: str, saver: "weakref.ref[BaseCheckpointSaver[Any]]", po
     except Exception as error:  # noqa: BLE001 - its connection may be closed
         log.info("the checkpoints of thread %s cannot be read: %r", thread, error)
         return False
-    waiting = await ports.call(ports.journal.find_waiting, thread)
-    return any(record.root_checkpoint for record in waiting)
+    records = await ports.call(ports.journal.find_waiting, thread)
+    return any(record.root_checkpoint for record in records)
 
 
 async def _cancel(
     thread: str, get_checkpoint: GetCheckpoint, ports: Ports, *, current: str | None = None
 ) -> bool:
     """Cancel the superseded calls of a thread; return whether there were any."""
-    waiting = [
+    waiting_calls = [
         (record, record.root_checkpoint)
         for record in await ports.call(ports.journal.find_waiting, thread)
         if record.root_checkpoint and record.root_checkpoint != current
     ]
-    if not waiting:
+    if not waiting_calls:
         return False
-    oldest = min(checkpoint for _, checkpoint in waiting)
+    oldest = min(checkpoint for _, checkpoint in waiting_calls)
     followed_ids = await _followed_checkpoints(thread, get_checkpoint, oldest)
-    cancelled_records = [record for record, checkpoint in waiting if checkpoint in followed_ids]
+    cancelled_records = [
+        record for record, checkpoint in waiting_calls if checkpoint in followed_ids
+    ]
     for record in cancelled_records:
         await cancel_call(record, NEW_MESSAGE, ports)
     return bool(cancelled_records)

@@ -6,7 +6,7 @@ superstep never overwrite each other. Users' schemas do not show the channel; th
 declare it by `input_schema`.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict
 from uuid import uuid4
 
@@ -114,6 +114,14 @@ def plan_call(call: ToolCall, key: str | None, next_action: NextAction) -> Plann
     """Return a call as a part of a plan."""
     arguments: Any = call.arguments
     return PlannedCall(id=call.call_id, name=call.tool, args=arguments, key=key, next=next_action)
+
+
+def plan_calls(calls: Sequence[ToolCall], tools: Container[str] | None = None) -> list[PlannedCall]:
+    """Return calls to be evaluated; with `tools`, calls of others go to the tools as they are."""
+    return [
+        plan_call(call, None, "evaluate" if tools is None or call.tool in tools else "execute")
+        for call in calls
+    ]
 
 
 def reject_call(call: PlannedCall, error: str) -> None:

@@ -62,7 +62,7 @@ async def fence_run(
     if saver is None or info is None or not info.thread_id:
         yield
         return
-    await cancel_orphaned_calls(config, saver, host)
+    await cancel_orphaned_calls(config, saver, info, host)
     fence = _Fence(config, saver, info, info.thread_id, host)
     try:
         await fence.claim_steps()
@@ -93,9 +93,12 @@ class _Fence:
     ) -> None:
         self._config, self._saver, self._info, self._host = config, saver, info, host
         self._thread = thread
-        self._ports, self._journal = host.ports, host.ports.journal
+        journal, self._call = host.ports.journal, host.ports.call
+        self._claim = partial(journal.claim, durable=False)
+        self._end_claim = partial(journal.end_claim, durable=False)
+        self._process, self._ports = journal.owner, host.ports
         self._went_back = names_checkpoint(config)
-        self._held: dict[str, tuple[str, Mapping[str, Any]]] = {}
+        self._claims: dict[str, tuple[str, Mapping[str, Any]]] = {}
 
     async def claim_task(self, call_id: str) -> None:
         """Claim the task, or one call of it.
@@ -106,7 +109,7 @@ class _Fence:
         info, attempt = self._info, str(self._info.node_first_attempt_time)
         key = _key(self._thread, info.checkpoint_ns, info.task_id, call_id)
         other = await self._take(key, attempt, {"done": True})
-        if other is None or other.owner == self._owner(attempt):
+        if other is None or other.owner == f"{self._process}/{attempt}":
             return
         if other.result is None or await self._is_left_behind():
             raise GraphRunInProgress(self._thread)
@@ -142,40 +145,33 @@ class _Fence:
             is_late = self._ports.monotonic() >= deadline
             # Somebody went back on purpose, or the other run stored nothing after its step.
             if self._went_back or (is_late and other.result):
-                await self._replace(key, other.owner, result)
+                await self._call(self._end_claim, key, other.owner, result)
                 return
             if is_late or not await self._is_newest(place):
                 raise GraphRunInProgress(self._thread)
             await self._ports.sleep(POLL)
 
-    def _owner(self, suffix: str) -> str:
-        return f"{self._journal.owner}/{suffix}"
-
     async def _take(self, key: str, suffix: str, result: Mapping[str, Any]) -> WorkClaim | None:
         """Take a claim, to keep `result` when the task is done; return that of another."""
-        owner = self._owner(suffix)
-        self._held[key] = (owner, result)  # before, since the task may be cancelled meanwhile
-        take = partial(self._journal.claim, durable=False)
-        claim: WorkClaim = await self._ports.call(take, key, owner)
+        owner = f"{self._process}/{suffix}"
+        self._claims[key] = (owner, result)  # before, since the task may be cancelled meanwhile
+        claim: WorkClaim = await self._call(self._claim, key, owner)
         if claim == WorkClaim(owner):
             return None
-        del self._held[key]
+        del self._claims[key]
         return claim
-
-    async def _replace(self, key: str, owner: str, result: Mapping[str, Any]) -> None:
-        await self._ports.call(partial(self._journal.end_claim, durable=False), key, owner, result)
 
     def release(self) -> None:
         """End the claims of a task that is not done."""
-        for key, (owner, _) in self._held.items():
+        for key, (owner, _) in self._claims.items():
             with contextlib.suppress(BighubGuardError):  # it ends with its process at the latest
-                self._journal.end_claim(key, owner, durable=False)
+                self._end_claim(key, owner)
 
     async def keep(self) -> None:
         """Keep the results of a done task. Its tool may have run, so nothing may raise here."""
         try:
-            for key, (owner, result) in self._held.items():
-                await self._replace(key, owner, result)
+            for key, (owner, result) in self._claims.items():
+                await self._call(self._end_claim, key, owner, result)
         except Exception:
             log.exception(
                 "the journal could not store that a task is done; its claim stays with us"
@@ -192,9 +188,12 @@ class _Fence:
 
     async def _is_newest(self, place: RunnableConfig) -> bool:
         keys = {key: place["configurable"][key] for key in ("thread_id", "checkpoint_ns")}
-        stored = await self._host.get_checkpoint(self._saver, {"configurable": keys})
+        checkpoint_tuple = await self._host.get_checkpoint(self._saver, {"configurable": keys})
+        if checkpoint_tuple is None:
+            return False
+        newest: str = checkpoint_tuple.config["configurable"]["checkpoint_id"]
         checkpoint: str = place["configurable"]["checkpoint_id"]
-        return stored is not None and stored.config["configurable"]["checkpoint_id"] == checkpoint
+        return newest == checkpoint
 
 
 def _key(*parts: str) -> str:

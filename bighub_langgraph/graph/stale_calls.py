@@ -7,7 +7,7 @@ changed in it, is cancelled without an answer.
 
 from collections.abc import Sequence
 
-from langchain_core.messages import BaseMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 
 from bighub_langgraph.core.approval_answers import cancel_call, is_cancellable
@@ -37,7 +37,7 @@ from bighub_langgraph.graph.tool_messages import (
 from bighub_langgraph.graph.validation import did_not_run
 
 NEW_MESSAGE = "a new message came before it was approved"
-CHANGED = "it was changed in the history or removed from it"
+CHANGED_IN_HISTORY = "it was changed in the history or removed from it"
 
 
 async def close_stale_calls(
@@ -49,13 +49,13 @@ async def close_stale_calls(
     if plan:
         await cancel_removed_calls(plan, messages, ports)
     answers = _answers_by_call(messages)
+    # Of messages without an id at most one still has open calls: the plan's.
+    thread, turn = (plan["thread"], plan["turn"]) if plan else ("", "")
+    thread = thread_id_of(config) or thread
     closed_messages: list[BaseMessage] = []
     for index, message in enumerate(messages):
-        # Of messages without an id at most one still has open calls: the plan's.
-        turn = message.id or (plan["turn"] if plan else "")
-        turn_id = TurnId(thread_id_of(config) or (plan["thread"] if plan else ""), turn)
-        answered_ids = {call_id for position, call_id in answers if position == index}
-        calls = open_calls(message, answered_ids, turn_id)
+        calls = open_calls(message, (), TurnId(thread, message.id or turn))
+        calls = [call for call in calls if (index, call.call_id) not in answers]
         closed_messages += [message, *await close_calls(calls, NEW_MESSAGE, ports)]
     return closed_messages if len(closed_messages) > len(messages) else None
 
@@ -86,8 +86,9 @@ def _answers_by_call(messages: Sequence[BaseMessage]) -> dict[tuple[int, str], T
     positions: dict[str, int] = {}
     answers: dict[tuple[int, str], ToolMessage] = {}
     for index, message in enumerate(messages):
-        positions |= dict.fromkeys(call_ids(message), index)
-        if isinstance(message, ToolMessage) and message.tool_call_id in positions:
+        if isinstance(message, AIMessage):
+            positions |= dict.fromkeys(call_ids(message), index)
+        elif isinstance(message, ToolMessage) and message.tool_call_id in positions:
             answers[positions[message.tool_call_id], message.tool_call_id] = message
     return answers
 
@@ -145,7 +146,7 @@ async def _cancel(keys: Sequence[str | None], ports: Ports) -> None:
     for key in filter(None, keys):
         record = await _find_latest_record(key, ports)
         if record is not None and is_cancellable(record):
-            await cancel_call(record, CHANGED, ports)
+            await cancel_call(record, CHANGED_IN_HISTORY, ports)
 
 
 async def _find_latest_record(key: str | None, ports: Ports) -> CallRecord | None:

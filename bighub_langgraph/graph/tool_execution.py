@@ -1,9 +1,8 @@
 """The steps that nodes, tools node and wrapper share: evaluate calls, and run one call once."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Container, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any
 
 from langchain_core.messages import BaseMessage, ToolMessage
 from langchain_core.runnables import Runnable, RunnableConfig
@@ -31,7 +30,6 @@ from bighub_langgraph.core.models import (
     ToolOutcome,
     ToolSucceeded,
 )
-from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.core.recovery import execute_or_recover
 from bighub_langgraph.core.reporting import build_event
 from bighub_langgraph.graph.langgraph_internals import (
@@ -45,11 +43,8 @@ from bighub_langgraph.graph.langgraph_internals import (
 )
 from bighub_langgraph.graph.plan import (
     Plan,
-    TurnId,
     evaluation_items,
-    new_plan,
     next_action,
-    plan_call,
     read_messages,
     reject_call,
     thread_id_of,
@@ -71,7 +66,7 @@ NO_CHECKPOINTER = (
 
 # How long a tool waits for the checkpoint of its task, and how often a host looks, in seconds.
 CHECKPOINT_TIMEOUT = 30.0
-FIRST_POLL = 0.001
+FIRST_POLL = 0.0002
 LONGEST_POLL = 0.1
 
 # A ToolNode's output: an update of the state, or a list of updates and commands.
@@ -79,13 +74,14 @@ Update = Any
 Invoke = Callable[[], Awaitable[Update]]
 
 
-@dataclass(frozen=True)
 class GraphHost:
     """A guard's runtime, and what differs between `invoke` and `ainvoke`: this is for `invoke`."""
 
-    runtime: GuardRuntime
-    ports: Ports
-    is_async: ClassVar[bool] = False
+    is_async = False
+
+    def __init__(self, runtime: GuardRuntime) -> None:
+        self.runtime = runtime
+        self.ports = runtime.async_ports if self.is_async else runtime.ports
 
     async def invoke(self, runnable: Runnable[Any, Any], *args: Any, **options: Any) -> Any:
         """Invoke a runnable."""
@@ -104,10 +100,10 @@ class GraphHost:
         """
         now, pause = self.ports.monotonic, FIRST_POLL
         deadline = now() + seconds
-        while not (stored := await self.get_checkpoint(saver, config)) and now() < deadline:
+        while not (checkpoint := await self.get_checkpoint(saver, config)) and now() < deadline:
             await self.ports.sleep(pause)
             pause = min(2 * pause, LONGEST_POLL)
-        return stored
+        return checkpoint
 
     async def get_state(self, graph: Any, config: RunnableConfig) -> StateSnapshot:
         """Load the newest state of a thread of a graph, with that of its subgraphs."""
@@ -142,13 +138,7 @@ class AsyncGraphHost(GraphHost):
         await self.runtime.delivery.wait_async(END_OF_RUN)
 
     async def run_in_thread(self, flow: Callable[[GraphHost], Coroutine[Any, Any, Any]]) -> Any:  # noqa: D102
-        blocking_host = GraphHost(self.runtime, self.runtime.ports)
-        return await asyncio.to_thread(run_sync, flow(blocking_host))
-
-
-def open_hosts(runtime: GuardRuntime) -> tuple[GraphHost, AsyncGraphHost]:
-    """Return the hosts of `invoke` and of `ainvoke`."""
-    return GraphHost(runtime, runtime.ports), AsyncGraphHost(runtime, runtime.async_ports)
+        return await asyncio.to_thread(run_sync, flow(GraphHost(self.runtime)))
 
 
 async def read_surrounding_messages(
@@ -211,39 +201,9 @@ async def evaluate(
         session=session,
         trajectory=session,
         requested_by=user.name if user else "",
-        root_checkpoint=root_checkpoint_of(config),
+        root_checkpoint=root_checkpoint_of(config, execution_info(config)),
         on_new=lambda record: emit_event(runtime.emit_decision(record)),
     )
-
-
-async def plan_turn(
-    calls: Sequence[ToolCall],
-    turn_id: TurnId,
-    config: RunnableConfig,
-    host: GraphHost,
-    *,
-    tools: Mapping[str, BaseTool] | None = None,
-    all_tools_known: bool = True,
-    without_evaluation: Container[str] = (),
-    cannot_ask: str | None = None,
-) -> Plan:
-    """Plan the open calls of a turn, and evaluate them.
-
-    Calls of tools in `without_evaluation` are not evaluated here. For the other arguments see
-    `evaluate_plan`.
-    """
-    plan = new_plan(
-        turn_id,
-        host.runtime.settings,
-        [
-            plan_call(call, None, "execute" if call.tool in without_evaluation else "evaluate")
-            for call in calls
-        ],
-    )
-    await evaluate_plan(
-        plan, config, host, tools=tools, all_tools_known=all_tools_known, cannot_ask=cannot_ask
-    )
-    return plan
 
 
 async def evaluate_plan(
@@ -270,17 +230,17 @@ async def evaluate_plan(
             reject_call(call, error)
         elif "edited_from" not in call and settings.policy_for(call["name"]).read_only:
             call["next"] = "execute"
-    pending = [
+    pending_calls = [
         (call, item)
         for call, item in zip(plan["calls"], items, strict=True)
         if call["next"] == "evaluate"
     ]
-    if not pending:
+    if not pending_calls:
         return
     if cannot_ask is None and not checkpointer_of(config):
         cannot_ask = NO_CHECKPOINTER
-    records = await evaluate([item for _, item in pending], plan["turn"], config, host)
-    for (call, _), record in zip(pending, records, strict=True):
+    records = await evaluate([item for _, item in pending_calls], plan["turn"], config, host)
+    for (call, _), record in zip(pending_calls, records, strict=True):
         if isinstance(record, RefusedCall):
             reject_call(call, invalid_call_message(call["name"], record.error))
             continue

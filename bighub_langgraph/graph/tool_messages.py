@@ -116,15 +116,17 @@ def add_to_update(
 
 def join_parent_sends(parts: Sequence[Any]) -> list[Any]:
     """Join the commands that only send to the parent: LangGraph obeys only the first of them."""
-    sending = [
+    commands = [
         part
         for part in parts
         if goes_to_parent(part) and {type(target) for target in _targets(part)} == {Send}
     ]
-    if not sending:
+    if not commands:
         return list(parts)
-    joined_command = replace(sending[0], goto=[send for part in sending for send in _targets(part)])
-    return [*(part for part in parts if part not in sending), joined_command]
+    joined_command = replace(
+        commands[0], goto=[send for part in commands for send in _targets(part)]
+    )
+    return [*(part for part in parts if part not in commands), joined_command]
 
 
 def remove_goto(part: Any, node: str) -> Any:

@@ -34,7 +34,9 @@ from bighub_langgraph.graph.plan import (
     key_of,
     last_turn,
     message_tool_call,
+    new_plan,
     open_calls,
+    plan_calls,
     question_plan,
     read_messages,
     subplan,
@@ -45,7 +47,7 @@ from bighub_langgraph.graph.tool_execution import (
     GraphHost,
     Update,
     check_run,
-    plan_turn,
+    evaluate_plan,
     read_surrounding_messages,
     run_once,
     update_of,
@@ -184,16 +186,10 @@ class _Invocation:
         self, calls: Sequence[ToolCall], host: GraphHost
     ) -> list[PlannedCall | ToolMessage]:
         """Evaluate calls where nobody can be asked."""
-        unknown = {call.tool for call in calls} - self.node.tools_by_name.keys()
-        plan = await plan_turn(
-            calls,
-            self.input.turn_id,
-            self.config,
-            host,
-            # The ToolNode answers calls of tools that do not exist.
-            without_evaluation=unknown if self.node.all_tools_known else (),
-            cannot_ask=CANNOT_ASK,
-        )
+        names = self.node.tools_by_name.keys() if self.node.all_tools_known else None
+        # The ToolNode answers calls of tools that do not exist.
+        plan = new_plan(self.input.turn_id, host.runtime.settings, plan_calls(calls, names))
+        await evaluate_plan(plan, self.config, host, cannot_ask=CANNOT_ASK)
         answers = iter(await answer_finished_calls(plan, host.ports))
         return [next(answers) if call["next"] == "done" else call for call in plan["calls"]]
 
@@ -220,9 +216,9 @@ class _Invocation:
             return await host.run_in_thread(partial(self._run_guarded, call, call["key"]))
         return await self._run_guarded(call, call["key"], host)
 
-    async def _run_guarded(self, planned: PlannedCall, key: str, host: GraphHost) -> Update:
-        call = to_tool_call(self.input.turn_id, planned)
-        result = await run_once(call, key, lambda: self._invoke_tool(planned, host), host)
+    async def _run_guarded(self, planned_call: PlannedCall, key: str, host: GraphHost) -> Update:
+        call = to_tool_call(self.input.turn_id, planned_call)
+        result = await run_once(call, key, lambda: self._invoke_tool(planned_call, host), host)
         if isinstance(result.signal, ParentCommand):
             [command] = await self._close_turn([result.signal.args[0]], host)
             raise ParentCommand(command)
@@ -338,10 +334,10 @@ async def _read_input(
 
 def _read_sent_calls(values: Sequence[Mapping[str, Any]]) -> _ToolNodeInput:
     """Read calls that the guard's own edges sent, each with its part of the plan."""
-    planned: list[Any] = [
+    planned_calls: list[Any] = [
         {**call, "args": value["args"]} for value in values for call in value[CHANNEL]["calls"]
     ]
-    plan = subplan(values[0][CHANNEL], planned)
+    plan = subplan(values[0][CHANNEL], planned_calls)
     turn_id = TurnId(plan["thread"], plan["turn"])
     calls = [to_tool_call(turn_id, call) for call in plan["calls"]]
     return _ToolNodeInput("calls", calls, turn_id, plan)

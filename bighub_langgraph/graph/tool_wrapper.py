@@ -43,12 +43,12 @@ from bighub_langgraph.graph.plan import (
 )
 from bighub_langgraph.graph.run_fence import fence_run
 from bighub_langgraph.graph.tool_execution import (
+    AsyncGraphHost,
     GraphHost,
     Invoke,
     Update,
     check_run,
     evaluate,
-    open_hosts,
     run_once,
     update_of,
 )
@@ -64,8 +64,9 @@ from bighub_langgraph.guard_runtime import GuardRuntime
 
 Handler = Callable[[ToolCallRequest], Awaitable[Update]]
 
-CHANGED = "another wrapper changed its arguments before it ran"
+CHANGED_ARGUMENTS = "another wrapper changed its arguments before it ran"
 ANSWERED_ELSEWHERE = "another middleware answered it"
+_REASONS_OF_WRAPPERS = (CHANGED_ARGUMENTS, ANSWERED_ELSEWHERE)
 
 
 def guard_tool_call(
@@ -84,7 +85,7 @@ def guard_tool_call(
     async def call_handler(inner: ToolCallRequest) -> Update:
         return handler(inner)
 
-    host, _ = open_hosts(runtime)
+    host = GraphHost(runtime)
     return run_sync(guard_call(request, call_handler, host, reported_later=reported_later))
 
 
@@ -96,8 +97,7 @@ async def aguard_tool_call(
     reported_later: bool = False,
 ) -> Any:
     """Guard one call of a ToolNode on the running loop; see `guard_tool_call`."""
-    _, host = open_hosts(runtime)
-    flow = guard_call(request, handler, host, reported_later=reported_later)
+    flow = guard_call(request, handler, AsyncGraphHost(runtime), reported_later=reported_later)
     return await (finish(flow) if only_blocks(request.tool) else flow)
 
 
@@ -112,30 +112,18 @@ async def guard_call(
     """Guard one call; `turn_id` names its turn where the state's plan does not count."""
     config, call = request.runtime.config, request.tool_call
     async with fence_run(config, host, call["id"] or ""):
-        return await _guard_call(request, handler, host, turn_id, reported_later=reported_later)
-
-
-async def _guard_call(
-    request: ToolCallRequest,
-    handler: Handler,
-    host: GraphHost,
-    turn_id: TurnId | None,
-    *,
-    reported_later: bool,
-) -> Any:
-    config, call = request.runtime.config, request.tool_call
-    await check_run(config, host)
-    message = find_message(request.state, call["id"])
-    # Another call of the turn with the same id makes this one invalid.
-    same_id = [other for other in open_calls(message) if other.call_id == call["id"]]
-    [error, *_] = find_errors([to_tool_call(NO_TURN, call), *same_id[1:]], config)
-    if error is not None:
-        return error_message(call["name"], call["id"], error)
-    plan = read_plan(request.state)
-    if turn_id or not plan or message is None or plan["turn"] != message.id:
-        plan = new_plan(turn_id or TurnId.of(config, message), host.runtime.settings)
-    wrapped_call = _WrappedCall(request, message, handler, host, plan, reported_later)
-    return unwrap_single(await wrapped_call.run())
+        await check_run(config, host)
+        message = find_message(request.state, call["id"])
+        # Another call of the turn with the same id makes this one invalid.
+        same_id = [other for other in open_calls(message) if other.call_id == call["id"]]
+        [error, *_] = find_errors([to_tool_call(NO_TURN, call), *same_id[1:]], config)
+        if error is not None:
+            return error_message(call["name"], call["id"], error)
+        plan = read_plan(request.state)
+        if turn_id or not plan or message is None or plan["turn"] != message.id:
+            plan = new_plan(turn_id or TurnId.of(config, message), host.runtime.settings)
+        wrapped_call = _WrappedCall(request, message, handler, host, plan, reported_later)
+        return unwrap_single(await wrapped_call.run())
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,12 +188,12 @@ class _WrappedCall:
         record = await self._evaluate(item)
         if isinstance(record, RefusedCall):
             return _error_update(record)
-        if record.state is State.CANCELLED and record.reason in {CHANGED, ANSWERED_ELSEWHERE}:
+        if record.state is State.CANCELLED and record.reason in _REASONS_OF_WRAPPERS:
             return await self.handler(self._guard_tool(request, None))
         if record.state is State.AWAITING or self._is_answered_here(record):
-            record, edited, answers = await self._ask_person(call, record, earlier=earlier)
-            if edited is not None:
-                return await self._run_edited(edited, call, [*earlier, *answers])
+            record, edited_call, answers = await self._ask_person(call, record, earlier=earlier)
+            if edited_call is not None:
+                return await self._run_edited(edited_call, call, [*earlier, *answers])
         if next_action(record, self.host.runtime.settings) == "done":
             return await self._answer(record)
         return await self._execute(request, call, record.key)
@@ -270,17 +258,18 @@ class _WrappedCall:
             answers = await question.ask(
                 config,
                 self.host,
-                checked=self.plan["per_call"] or not was_asked,
+                is_checked=self.plan["per_call"] or not was_asked,
                 earlier=earlier,
             )
         except InvalidApprovalResponse as error:
             reason = NOT_UNDERSTOOD.format(error)
             return await block_call(record, reason, self.host.ports), None, ()
-        [answered] = await question.record_answers(answers, config, self.host.ports)
-        if answered.planned["next"] == "ask":
+        [answered_call] = await question.record_answers(answers, config, self.host.ports)
+        planned_call, record = answered_call
+        if planned_call["next"] == "ask":
             question.ask_more(config)
-        is_edited = answered.planned["next"] == "evaluate" or "error" in answered.planned
-        return answered.record, answered.planned if is_edited else None, question.taken
+        is_edited = planned_call["next"] == "evaluate" or "error" in planned_call
+        return record, planned_call if is_edited else None, question.taken_answers
 
     def _is_answered_here(self, record: CallRecord) -> bool:
         """Whether this task took the answer about a call before it started again from its top.
@@ -311,7 +300,7 @@ class _WrappedCall:
             await self._ask_person(call, result.record)
             result = await self._run_once(call, key, invoke)
         if isinstance(result.signal, CallNotStarted):
-            reason = CHANGED if inner.gate.is_replaced else ANSWERED_ELSEWHERE
+            reason = CHANGED_ARGUMENTS if inner.gate.is_replaced else ANSWERED_ELSEWHERE
             await cancel_call(result.record, reason, self.host.ports)
             await self.host.ports.deliver(None)
             return result.signal.result()

@@ -1,4 +1,4 @@
-"""Errors of calls and settings that are found before a call is evaluated."""
+"""Errors of calls, edits and settings that are found before a call is evaluated."""
 
 import inspect
 import warnings
@@ -14,10 +14,12 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 from pydantic import AliasChoices, AliasPath, BaseModel, ValidationError
 
-from bighub_langgraph.core.errors import JournalError
+from bighub_langgraph.core.approval_answers import ApprovalAnswer, InvalidApprovalResponse
+from bighub_langgraph.core.errors import InvalidCall, JournalError
 from bighub_langgraph.core.json_schema import find_schema_errors
 from bighub_langgraph.core.jsonable import find_non_finite, short_repr
 from bighub_langgraph.core.models import ToolCall
+from bighub_langgraph.core.policy import GuardSettings, build_evaluation_request
 from bighub_langgraph.core.ports import JournalPort
 from bighub_langgraph.graph.langgraph_internals import unreadable_run
 from bighub_langgraph.journal.memory_journal import MemoryJournal
@@ -84,6 +86,27 @@ def find_argument_errors(tool: BaseTool | None, arguments: Mapping[str, Any]) ->
         if text
         else None
     )
+
+
+def check_edit(
+    answer: ApprovalAnswer, tools: Mapping[str, BaseTool], settings: GuardSettings
+) -> None:
+    """Check the arguments of a person's edit, where the tools are known.
+
+    Raises:
+        InvalidApprovalResponse: They do not fit; the message says why.
+    """
+    if answer.arguments is None or not tools:
+        return
+    if answer.tool not in tools:
+        raise InvalidApprovalResponse(f"an edit names {answer.tool!r}, which is no tool here")
+    if error := find_argument_errors(tools[answer.tool], answer.arguments):
+        raise InvalidApprovalResponse(error)
+    try:  # the policy's own functions may raise for these arguments
+        edited_call = ToolCall("", "", answer.call_id, answer.tool, answer.arguments)
+        build_evaluation_request(edited_call, settings)
+    except InvalidCall as invalid:
+        raise InvalidApprovalResponse(str(invalid)) from invalid
 
 
 def _find_unknown_arguments(tool: BaseTool, arguments: Mapping[str, Any]) -> list[str]:

@@ -60,7 +60,7 @@ def _find_codec(name: str) -> ResultCodec:
     if name in _codecs:
         return _codecs[name]
     try:  # another host wrote the row
-        import bighub_langgraph.graph.journal_codec  # noqa: F401 - it registers LangGraph's codec
+        import bighub_langgraph.graph  # noqa: F401 - it registers LangGraph's codec
 
         return _codecs[name]
     except (KeyError, ImportError) as error:

@@ -38,7 +38,7 @@ async def run_agent(  # noqa: C901, PLR0912 - one loop; a generator within it co
     run: Run,
     context: RunContext,
     *,
-    streaming: bool,
+    stream: bool,
     response: ModelResponse = NO_RESPONSE,
     once: bool = False,
 ) -> Parts:
@@ -49,7 +49,7 @@ async def run_agent(  # noqa: C901, PLR0912 - one loop; a generator within it co
     Args:
         run: The run so far.
         context: What it needs from outside.
-        streaming: Whether to yield the events of the responses and calls.
+        stream: Whether to yield the events of the responses and calls.
         response: The last response of a run that is resumed.
         once: Whether each response is stored in the journal before its calls run, so that the same
             state resumed again gets the same response, and with it the results of the same calls.
@@ -58,7 +58,7 @@ async def run_agent(  # noqa: C901, PLR0912 - one loop; a generator within it co
     while True:
         if step is not None:
             after = await _run_and_deliver(step, context)
-            for event in _stream_events(run, after) if streaming else ():
+            for event in _stream_events(run, after) if stream else ():
                 yield event
             if after.pending_calls:
                 yield RunEnding(after, response, "interrupted")
@@ -69,9 +69,9 @@ async def run_agent(  # noqa: C901, PLR0912 - one loop; a generator within it co
             ending = _load_ending(claim, run)
         else:
             with claim or nullcontext():
-                request = _build_request(run, [tool.definition for tool in context.tools])
+                request = _build_request(run, context.tools.definitions)
                 try:
-                    if streaming:
+                    if stream:
                         async with aclosing(context.api.stream(request)) as parts:
                             async for part in parts:
                                 if isinstance(part, ModelResponse):
@@ -94,9 +94,9 @@ async def run_agent(  # noqa: C901, PLR0912 - one loop; a generator within it co
         step = run_turn(run, response, context)
 
 
-def _load_ending(stored: Json, run: Run) -> RunEnding:
+def _load_ending(fields: Json, run: Run) -> RunEnding:
     """Return a stored ending of a run, with the run's settings: the journal holds no keys."""
-    ending = RunEnding.from_json(stored)
+    ending = RunEnding.from_json(fields)
     return ending._replace(run=ending.run._replace(settings=run.settings))
 
 
@@ -111,8 +111,8 @@ def _attach_run(
 
 async def run_to_end(parts: Parts) -> RunEnding:
     """Run until the run stops; return the ending."""
-    async with aclosing(parts) as running:
-        async for part in running:
+    async with aclosing(parts):
+        async for part in parts:
             if isinstance(part, RunEnding):
                 return part
     raise AssertionError("unreachable: a run has an ending, or raises")
@@ -128,7 +128,7 @@ async def run_with_approvals(
 
     Returns the ending and the published adapter's `approval_loop`.
     """
-    ending = await run_to_end(run_agent(run, context, streaming=False))
+    ending = await run_to_end(run_agent(run, context, stream=False))
     asked_calls: list[ToolCallState] = []
     while ending.status == "interrupted":
         calls = ending.run.pending_calls
@@ -141,9 +141,7 @@ async def run_with_approvals(
             break
         answered_calls = [answers.get(call.call_id, call) for call in ending.run.calls]
         resumed_run = ending.run._replace(calls=answered_calls)
-        parts = run_agent(
-            resumed_run, context, streaming=False, response=ending.response, once=True
-        )
+        parts = run_agent(resumed_run, context, stream=False, response=ending.response, once=True)
         ending = await run_to_end(parts)
         # An answer that does not count, as where several people have to approve, is not asked for
         # again: it would be the same.

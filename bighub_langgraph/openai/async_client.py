@@ -32,7 +32,7 @@ class AsyncBighubOpenAI(BaseClient):
     ) -> RunResult:
         """See `BighubOpenAI.run`."""
         run = self._start(messages, model, instructions, temperature, extra_create_args)
-        return await self._finish(run_agent(run, self._make_context(), streaming=False))
+        return await self._finish(run_agent(run, self._make_context(), stream=False))
 
     def run_stream(
         self,
@@ -46,9 +46,9 @@ class AsyncBighubOpenAI(BaseClient):
     ) -> AsyncGenerator[Json, None]:
         """See `BighubOpenAI.run_stream`."""
         if state is not None:
-            return self._stream(self._resume(state, extra_create_args, streaming=True))
+            return self._stream(self._resume(state, extra_create_args, stream=True))
         run = self._start(messages, model, instructions, temperature, extra_create_args)
-        return self._stream(run_agent(run, self._make_context(), streaming=True))
+        return self._stream(run_agent(run, self._make_context(), stream=True))
 
     async def run_with_approval(
         self,
@@ -73,7 +73,7 @@ class AsyncBighubOpenAI(BaseClient):
     ) -> RunResult:
         """See `BighubOpenAI.resume`."""
         credentials = {"extra_headers": extra_headers, "tools": tools}
-        return await self._finish(self._resume(state, credentials, streaming=False))
+        return await self._finish(self._resume(state, credentials, stream=False))
 
     async def resume_after_approval(
         self,

@@ -129,7 +129,7 @@ class BaseClient(ClientSettings, ToolRegistration):
         return Run(token_hex(16), self.session_id, settings, items=items, new_items=items)
 
     def _resume(
-        self, state: RunState, credentials: Mapping[str, Any] | None, *, streaming: bool
+        self, state: RunState, credentials: Mapping[str, Any] | None, *, stream: bool
     ) -> Parts:
         if isinstance(state, PickledRunState):
             state = self.state_from_json(state)
@@ -143,7 +143,7 @@ class BaseClient(ClientSettings, ToolRegistration):
         self._ports.schedule_delivery()  # of what the stopped run has not delivered
         context = self._make_context()
         run = state.run.with_credentials(credentials or {})
-        return run_agent(run, context, streaming=streaming, response=state.response, once=True)
+        return run_agent(run, context, stream=stream, response=state.response, once=True)
 
     async def _finish(self, parts: Parts) -> RunResult:
         try:
@@ -156,8 +156,8 @@ class BaseClient(ClientSettings, ToolRegistration):
 
     async def _stream(self, parts: Parts) -> AsyncGenerator[Json, None]:
         try:
-            async with aclosing(parts) as running:
-                async for part in running:
+            async with aclosing(parts):
+                async for part in parts:
                     if not isinstance(part, RunEnding):
                         yield part
                         continue

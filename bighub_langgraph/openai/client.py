@@ -48,7 +48,7 @@ class BighubOpenAI(BaseClient):
             ProviderResponseError: The model's service failed; `state` of the error can be resumed.
         """
         run = self._start(messages, model, instructions, temperature, extra_create_args)
-        return run_sync(self._finish(run_agent(run, self._make_context(), streaming=False)))
+        return run_sync(self._finish(run_agent(run, self._make_context(), stream=False)))
 
     def run_stream(
         self,
@@ -65,10 +65,10 @@ class BighubOpenAI(BaseClient):
         `state=` resumes a run instead, with the headers and tools in `extra_create_args`.
         """
         if state is not None:
-            parts = self._resume(state, extra_create_args, streaming=True)
+            parts = self._resume(state, extra_create_args, stream=True)
         else:
             run = self._start(messages, model, instructions, temperature, extra_create_args)
-            parts = run_agent(run, self._make_context(), streaming=True)
+            parts = run_agent(run, self._make_context(), stream=True)
         return _iterate(self._stream(parts))
 
     def run_with_approval(
@@ -105,7 +105,7 @@ class BighubOpenAI(BaseClient):
             tools: Its hosted tools, with the keys that a stored run does not hold.
         """
         credentials = {"extra_headers": extra_headers, "tools": tools}
-        return run_sync(self._finish(self._resume(state, credentials, streaming=False)))
+        return run_sync(self._finish(self._resume(state, credentials, stream=False)))
 
     def resume_after_approval(
         self,

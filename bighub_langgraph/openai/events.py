@@ -108,7 +108,7 @@ def complete_decision(response: Mapping[str, Any]) -> Json:
 
 
 # Fields of BIGHUB's response that an event repeats where the response has them.
-_REPEATED = (
+_REPEATED_FIELDS = (
     *[item.name for item in fields(DecisionFields)],
     *("better_action", "proposed_action", "execution_mode", "decision_brain", "expected_regret"),
     *("can_run", "needs_review", "needs_more_context", "should_not_run"),
@@ -117,16 +117,20 @@ _REPEATED = (
 # Every event has all these keys.
 BLANK_EVENT: Json = {
     **dict.fromkeys([item.name for item in fields(ToolExecutionEvent)]),
-    **dict.fromkeys(_REPEATED),
+    **dict.fromkeys(_REPEATED_FIELDS),
     "decision": complete_decision({}),
     "schema_version": 1,
 }
 
 
 def build_call_event(
-    record: CallRecord, arguments: Json, trace_id: str, source_version: str
+    record: CallRecord,
+    arguments: Json,
+    trace_id: str,
+    source_version: str,
+    repeats: str | None = None,
 ) -> Json:
-    """Return the event of a call as JSON.
+    """Return the event of a call as JSON; `repeats` is the id of an equal call before it.
 
     The decision and the arguments are those of the record: copy it before giving it to users.
     """
@@ -150,12 +154,14 @@ def build_call_event(
     if (decision := record.decision) is not None:
         response = decision.reply
         event["decision"] = complete_decision(response)
-        event.update((name, response[name]) for name in _REPEATED if name in response)
+        event.update((name, response[name]) for name in _REPEATED_FIELDS if name in response)
         event["risk_score"] = decision.risk_score
         event["trajectory_health"] = decision.trajectory_health
         event["request_id"] = decision.request_id
     if record.state in {State.UNKNOWN, State.RUNNING}:
         event["outcome_unknown"] = True
+    if repeats:
+        event["repeats"] = repeats
     if (approval := record.approval) is not None:
         event["approval"] = {
             "answer": approval.answer.value,
@@ -166,7 +172,9 @@ def build_call_event(
     return event
 
 
-def output_for_model(record: CallRecord, event: Json, *, edited: bool = False) -> str | list[Json]:
+def output_for_model(
+    record: CallRecord, event: Json, *, is_edited: bool = False
+) -> str | list[Json]:
     """Return what the model reads about a complete call: its status, and output or error.
 
     Content parts of the Responses API, such as images and files, follow the status as they are.
@@ -181,7 +189,7 @@ def output_for_model(record: CallRecord, event: Json, *, edited: bool = False) -
         case None:
             key = "output" if record.state is State.ANSWERED else "reason"
             message[key] = message_for_model(record)
-    if edited and record.result is not None:
+    if is_edited and record.result is not None:
         message["note"] = edit_note(record.tool, event["arguments"])
     text = _dump(message)
     if len(text) > MAX_OUTPUT_LENGTH and "output" in message:

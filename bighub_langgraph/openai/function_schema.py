@@ -61,7 +61,7 @@ def parameters_from_signature(
     """
     hints, descriptions = _read_hints(fn, tool), read_docstring(fn).parameters
     parameters, fields, defaults = dict[str, inspect.Parameter](), dict[str, Any](), Json()
-    base: type[BaseModel] = _Closed
+    base: type[BaseModel] = _ClosedModel
     for name, parameter in _read_signature(fn, tool).items():
         hint = _normalize_hint(hints.get(name, Any))
         if is_field(parameter.default):
@@ -82,18 +82,18 @@ def parameters_from_signature(
             fields[field], default = _make_field(parameter, hint, descriptions.get(name))
             defaults |= default
     model = create_model(tool, __base__=base, **fields)
-    declared = replace_all_surrogates(model.model_json_schema(schema_generator=_ToolSchema))
-    for name, item in declared.get("properties", {}).items():
+    declared_schema = replace_all_surrogates(model.model_json_schema(schema_generator=_ToolSchema))
+    for name, item in declared_schema.get("properties", {}).items():
         item.pop("default", None)  # it may be missing, or not fit
         item.update({"default": defaults[name]} if name in defaults else {})
-    schema = declared
+    schema = declared_schema
     if strict:
         try:
-            schema = to_strict_schema(declared)
+            schema = to_strict_schema(declared_schema)
         except StrictSchemaError as error:
             strict = False
             warn_about_schema(tool, f"strict mode cannot express {error}; sent with strict: false")
-    return SignatureParameters(tool, schema, strict, model, parameters, declared, defaults)
+    return SignatureParameters(tool, schema, strict, model, parameters, declared_schema, defaults)
 
 
 def read_docstring(fn: Callable[..., Any]) -> Documentation:
@@ -137,7 +137,7 @@ def warn_about_schema(tool: str, text: str) -> None:
     warnings.warn(f"tool {tool!r}: {text}", SchemaWarning, stacklevel=level)
 
 
-class _Closed(BaseModel, extra="forbid", allow_inf_nan=False):
+class _ClosedModel(BaseModel, extra="forbid", allow_inf_nan=False):
     pass
 
 
@@ -172,20 +172,20 @@ class _ToolSchema(GenerateJsonSchema):
 
     def default_schema(self, schema: Any) -> JsonSchemaValue:
         """Show a default only as it is, not masked or rounded by a serializer."""
-        generated, default = self.generate_inner(schema["schema"]), schema.get("default", ...)
+        inner_schema, default = self.generate_inner(schema["schema"]), schema.get("default", ...)
         default = default.value if isinstance(default, Enum) else default
         try:
             is_shown = json.loads(json.dumps(default, allow_nan=False)) == default
         except (TypeError, ValueError, RecursionError):
             is_shown = False
-        return {**generated, "default": default} if is_shown else generated
+        return {**inner_schema, "default": default} if is_shown else inner_schema
 
     def generate(self, schema: Any, mode: Any = "validation") -> JsonSchemaValue:
-        generated = super().generate(schema, mode)
-        for part in (generated, *generated.get("$defs", {}).values()):
+        json_schema = super().generate(schema, mode)
+        for part in (json_schema, *json_schema.get("$defs", {}).values()):
             if isinstance(part.get("title"), str):
                 del part["title"]
-        return generated
+        return json_schema
 
 
 def _read_signature(fn: Callable[..., Any], tool: str) -> Mapping[str, inspect.Parameter]:
@@ -258,11 +258,11 @@ def _find_json_default(name: str, hint: Any, default: Any) -> Json:
         return {}
     adapter = _make_adapter(hint)
     try:
-        dumped = adapter.dump_python(default, mode="json", by_alias=True, warnings="error")
-        is_exact = adapter.validate_json(json.dumps(dumped, allow_nan=False)) == default
+        json_default = adapter.dump_python(default, mode="json", by_alias=True, warnings="error")
+        is_exact = adapter.validate_json(json.dumps(json_default, allow_nan=False)) == default
     except Exception:  # noqa: BLE001 - a default is any object at all
         return {}
-    return {name: dumped} if is_exact else {}
+    return {name: json_default} if is_exact else {}
 
 
 def _make_open_model(hint: Any) -> type[BaseModel]:

@@ -103,8 +103,10 @@ def _find_faults(schema: Json, validator: Any) -> Iterator[str]:
             else:
                 parts.append((target.contents, target.resolver))
         if part.get("additionalProperties") is False and "patternProperties" not in part:
-            missing = set(part.get("required", ())) - part.get("properties", {}).keys()
-            yield from (f"the required property {name!r} without a schema" for name in missing)
+            missing_names = set(part.get("required", ())) - part.get("properties", {}).keys()
+            yield from (
+                f"the required property {name!r} without a schema" for name in missing_names
+            )
         parts.extend((subschema, resolver) for subschema in DRAFT202012.subresources_of(part))
 
 

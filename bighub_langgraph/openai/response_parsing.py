@@ -53,8 +53,11 @@ class ModelResponse(NamedTuple):
         """
         if self.status != "completed" or self.incomplete_reason or self.error:
             return False
-        statuses = {call.get("status") or "completed" for call in self.tool_calls}
-        return statuses <= {"completed"}
+        return all(
+            (item.get("status") or "completed") == "completed"
+            for item in self.items
+            if item.get("type") in TOOL_CALLS
+        )
 
 
 def call_id_of(item: Json) -> str:
@@ -70,10 +73,13 @@ def parse_response(response: Any) -> ModelResponse:
     """
     id_, status, output, details, error, usage = _get_fields(response, *_RESPONSE_FIELDS)
     items = [item for item in to_items(output or ()) if isinstance(item, dict)]
-    messages = [item for item in items if item.get("type", "message") == "message"]
-    # The content may be null.
-    blocks = [block for message in messages for block in _content_blocks(message.get("content"))]
-    text = _join(blocks, "text") or _text_of(response)
+    output_text = refusal = ""
+    for item in items:
+        if item.get("type", "message") == "message":
+            for block in _content_blocks(item.get("content")):
+                output_text += str(block.get("text") or "")
+                refusal += str(block.get("refusal") or "")
+    text = output_text or _text_of(response)
     error = to_item(error) if error else None
     if output is None and text is None and status is None:
         raise ProviderResponseError(
@@ -87,19 +93,20 @@ def parse_response(response: Any) -> ModelResponse:
         status=str(status or "completed"),
         items=items,
         text=text or "",
-        refusal=_join(blocks, "refusal"),
+        refusal=refusal,
         incomplete_reason=_incomplete_reason(details) or _unanswerable(items),
         error=error if isinstance(error, dict) or error is None else {"message": error},
         usage=usage if isinstance(usage, dict) else {},
     )
 
 
-def _content_blocks(content: Any) -> list[Any]:
+def _content_blocks(content: Any) -> list[Json]:
     """Return the blocks of a message; some servers send a text for them."""
     blocks = [content] if isinstance(content, str) else content
     return [
         {"type": "output_text", "text": block} if isinstance(block, str) else block
         for block in (blocks if isinstance(blocks, list) else ())
+        if isinstance(block, str | dict)
     ]
 
 
@@ -110,27 +117,23 @@ def _incomplete_reason(details: Any) -> str:
 
 def _unanswerable(items: Sequence[Json]) -> str:
     """Return why a run cannot go on after these items; "" where it can."""
-    outputs = {item.get("call_id") for item in items if _type_of(item).endswith("call_output")}
+    ids = {item.get("call_id") for item in items if str(item.get("type")).endswith("call_output")}
     kinds: list[str] = []
     for item in items:
-        kind = _type_of(item)
+        kind = str(item.get("type") or "message")
         if kind == "message":
             # It follows what the service did by itself, but not what it asks a client for.
             kinds = [kind for kind in kinds if kind in _CLIENT_CALLS]
-        elif kind not in _ANSWERED and item.get("call_id", kind) not in outputs:
+        elif kind not in _ANSWERED_TYPES and item.get("call_id", kind) not in ids:
             kinds.append(kind)
     return f"nothing here answers {' and '.join(dict.fromkeys(kinds))}" if kinds else ""
-
-
-def _type_of(item: Json) -> str:
-    return str(item.get("type") or "message")
 
 
 TOOL_CALLS = ("function_call", "custom_tool_call")
 # Calls that are made for a client to run.
 _CLIENT_CALLS = ("computer_call", "local_shell_call", "shell_call", "apply_patch_call")
 # Items that need no answer, or have one from us.
-_ANSWERED = {
+_ANSWERED_TYPES = {
     *TOOL_CALLS,
     *("mcp_approval_request", "mcp_list_tools", "mcp_call", "reasoning", "compaction"),
     *("web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call"),
@@ -144,10 +147,6 @@ def _text_of(response: Any) -> Any:
     with suppress(TypeError):
         return get_field(response, "output_text")
     return None
-
-
-def _join(blocks: Iterable[Any], name: str) -> str:
-    return "".join([str(block.get(name) or "") for block in blocks if isinstance(block, dict)])
 
 
 def _message_of(error: Any) -> str:

@@ -266,13 +266,13 @@ async def _parse_stream(
 
 def _events_of(response: ModelResponse) -> list[Json]:
     """Return the events of a response from a client that does not stream."""
-    done: Json = {
+    done_event: Json = {
         "type": "response_done",
         "status": response.status,
         "response_id": response.id,
     }
-    delta: Json = {"type": "llm_delta", "delta": response.text, "response_id": response.id}
-    return [delta, done] if response.text else [done]
+    delta_event: Json = {"type": "llm_delta", "delta": response.text, "response_id": response.id}
+    return [delta_event, done_event] if response.text else [done_event]
 
 
 def _refuses_encryption(error: Exception) -> bool:

@@ -96,13 +96,13 @@ class ToolCallState(NamedTuple):
                 "call_id": self.call_id,
                 "output": self.output or "",
             }
-        approved = self.approval is not None and self.approval.answer is Answer.APPROVE
+        is_approved = self.approval is not None and self.approval.answer is Answer.APPROVE
         item = {
             "type": "mcp_approval_response",
             "approval_request_id": self.call_id,
-            "approve": approved,
+            "approve": is_approved,
         }
-        return item if approved else {**item, "reason": self.output or ""}
+        return item if is_approved else {**item, "reason": self.output or ""}
 
     def to_json(self) -> Json:
         """Return what is stored with a run."""

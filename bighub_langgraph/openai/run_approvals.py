@@ -90,10 +90,10 @@ def _parse_answer(response: Any, call: ToolCallState, context: RunContext) -> To
     allowed_answers = (
         [Answer.APPROVE] if is_hosted else context.settings.allowed_decisions(call.tool)
     )
-    pending = PendingApproval(
+    pending_call = PendingApproval(
         call.call_id, call.tool, call.arguments, [*allowed_answers, Answer.REJECT]
     )
-    [answer] = parse_answers(response, [pending])
+    [answer] = parse_answers(response, [pending_call])
     approval = Approval(
         answer.answer,
         context.ports.clock(),
@@ -244,8 +244,8 @@ async def _record_answer(call: ToolCallState, run: Run, context: RunContext) -> 
     if approval.answer is not Answer.EDIT:
         return call._replace(record=await record_answer(record, approval, ports))
     arguments = call.edited_arguments or {}
-    edited = call._replace(arguments=arguments, is_edited=True)
-    edited_call = run.to_tool_call(edited)
+    edited_state = call._replace(arguments=arguments, is_edited=True)
+    edited_call = run.to_tool_call(edited_state)
     record = await record_answer(record, replace(approval, edited_to=edited_call.key), ports)
     if record.state is not State.EDITED:  # another answer came first
         return call._replace(record=record)
@@ -256,7 +256,7 @@ async def _record_answer(call: ToolCallState, run: Run, context: RunContext) -> 
         )
     # The edit is already the person's approval of the new arguments.
     edit = EditedCall(edited_call, replace(approval, answer=Answer.APPROVE), record.key)
-    [evaluated_calls] = await evaluate_pending_calls([edited], run, context, edit)
+    [evaluated_calls] = await evaluate_pending_calls([edited_state], run, context, edit)
     return evaluated_calls
 
 
@@ -369,12 +369,12 @@ async def _insert_record(request: PendingRequest, context: RunContext) -> CallRe
     record = record._replace(key=key_of_request(request.request_id), turn=call.key)
     review = {"recommendation": "review_recommended", "requires_approval": True}
     decision = parse_decision({**review, "request_id": request.request_id})
-    [stored] = await context.ports.insert(
+    [record] = await context.ports.insert(
         [apply_event(record, DecisionMade(decision, Verdict.REVIEW))]
     )
-    if not request.describes(stored):
-        raise _other_call(request, stored)
-    return stored
+    if not request.describes(record):
+        raise _other_call(request, record)
+    return record
 
 
 def _other_call(request: PendingRequest, record: CallRecord) -> InvalidRunState:

@@ -94,9 +94,9 @@ class RunState:
         approval = Approval(Answer.APPROVE, self._clock(), comment=comment, approver=approver)
         self._keep(call, call._replace(approval=approval))
         if always_approve:
-            standing = {call.approval_scope: {"approver": approver, "comment": comment}}
-            standing_approvals = {**self.run.standing_approvals, **standing}
-            self.run = self.run._replace(standing_approvals=standing_approvals)
+            approvals = dict(self.run.standing_approvals)
+            approvals[call.approval_scope] = {"approver": approver, "comment": comment}
+            self.run = self.run._replace(standing_approvals=approvals)
 
     def reject(
         self, item: Any, *, rejection_message: str = "", approver: str = "", comment: str = ""
@@ -155,15 +155,15 @@ class RunState:
             raise InvalidRunState(
                 f"{item!r:.80} names {len(matches)} calls; name one of them by its call_id"
             )
-        pending = ", ".join(call.call_id for call in calls) or "nothing"
-        raise InvalidRunState(f"{item!r:.80} is not waiting for an answer; waiting: {pending}")
+        pending_ids = ", ".join(call.call_id for call in calls) or "nothing"
+        raise InvalidRunState(f"{item!r:.80} is not waiting for an answer; waiting: {pending_ids}")
 
     def _keep(self, before: ToolCallState, answered_call: ToolCallState) -> None:
         calls = [answered_call if call is before else call for call in self.run.calls]
-        standing = dict(self.run.standing_approvals)
+        standing_approvals = dict(self.run.standing_approvals)
         is_approved = (
             answered_call.approval is not None and answered_call.approval.answer is Answer.APPROVE
         )
         if before.approval is not None or not is_approved:
-            standing.pop(before.approval_scope, None)
-        self.run = self.run._replace(calls=calls, standing_approvals=standing)
+            standing_approvals.pop(before.approval_scope, None)
+        self.run = self.run._replace(calls=calls, standing_approvals=standing_approvals)

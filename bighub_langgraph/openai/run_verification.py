@@ -171,14 +171,16 @@ async def check_against_journal(run: Run, context: RunContext, *, is_signed: boo
                 f"call {call.call_id} ({call.tool}) was changed after it was asked about"
             )
     records = await ports.find(list(calls_by_key))
-    missing = [call for key, call in calls_by_key.items() if key not in records and call.is_pending]
-    if missing and ports.journal.durable and not is_signed:
-        names = ", ".join(f"{call.call_id} ({call.tool})" for call in missing)
+    missing_calls = [
+        call for key, call in calls_by_key.items() if key not in records and call.is_pending
+    ]
+    if missing_calls and ports.journal.durable and not is_signed:
+        names = ", ".join(f"{call.call_id} ({call.tool})" for call in missing_calls)
         raise InvalidRunState(
             f"the journal does not hold {names}; "
             "use the journal that the run was started with, or signing_key="
         )
-    for call in missing:
+    for call in missing_calls:
         if call.request_id and await ports.find([key_of_request(call.request_id)]):
             raise InvalidRunState(
                 f"call {call.call_id} ({call.tool}) was answered by its request id "
@@ -186,7 +188,7 @@ async def check_against_journal(run: Run, context: RunContext, *, is_signed: boo
             )
     for call in run.pending_calls:
         _check_shown(call, run)
-    await ports.insert([_rebuild_record(call, run, context) for call in missing])
+    await ports.insert([_rebuild_record(call, run, context) for call in missing_calls])
     return run._replace(
         calls=[_with_journal_event(call, records.get(call.key or ""), run) for call in run.calls]
     )
@@ -196,9 +198,7 @@ def _with_journal_event(call: ToolCallState, record: CallRecord | None, run: Run
     if record is None or not call.is_pending:
         return call
     source_version = str(call.event.get("source_version"))
-    event = build_call_event(record, call.arguments, run.run_id, source_version)
-    if call.repeats:
-        event["repeats"] = call.repeats
+    event = build_call_event(record, call.arguments, run.run_id, source_version, call.repeats)
     return call._replace(event=event)
 
 

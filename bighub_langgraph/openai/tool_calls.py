@@ -146,9 +146,9 @@ def _parse_approval_request(item: Json, run: Run, context: RunContext) -> ToolCa
         "server_label": item.get("server_label"),
     }
     call = call._replace(event=event)
-    if (standing := run.standing_approvals.get(call.approval_scope)) is None:
+    if (standing_approval := run.standing_approvals.get(call.approval_scope)) is None:
         return call
-    approval = Approval(Answer.APPROVE, context.ports.clock(), **standing)
+    approval = Approval(Answer.APPROVE, context.ports.clock(), **standing_approval)
     return call._replace(approval=approval, output="")
 
 
@@ -159,12 +159,12 @@ async def evaluate_pending_calls(
     calls: Sequence[ToolCallState], run: Run, context: RunContext, edit: EditedCall | None = None
 ) -> list[ToolCallState]:
     """Evaluate calls and return them with their records; `edit` is the only one, edited."""
-    pending = [call for call in calls if call.is_pending and not _is_read_only(call, context)]
-    if not pending:
+    pending_calls = [call for call in calls if call.is_pending and not _is_read_only(call, context)]
+    if not pending_calls:
         return list(calls)
     new_keys: set[str] = set()
     records = await evaluate_calls(
-        [edit or run.to_tool_call(call) for call in pending],
+        [edit or run.to_tool_call(call) for call in pending_calls],
         context.settings,
         context.ports,
         session=run.session_id,
@@ -173,7 +173,7 @@ async def evaluate_pending_calls(
         on_new=lambda record: new_keys.add(record.key),
     )
     evaluated_calls: dict[str, ToolCallState] = {}
-    for call, record in zip(pending, records, strict=True):
+    for call, record in zip(pending_calls, records, strict=True):
         if isinstance(record, RefusedCall):
             evaluated_calls[call.call_id] = refuse_call(call, str(record.error), run, context)
             continue
@@ -192,11 +192,11 @@ async def _apply_standing_approval(
 ) -> CallRecord:
     if record.state is not State.AWAITING:
         return record
-    if (standing := run.standing_approvals.get(call.approval_scope)) is None:
+    if (standing_approval := run.standing_approvals.get(call.approval_scope)) is None:
         return record
     if record.decision is None or record.decision.recommendation in _NEVER_COVERED:
         return record
-    approval = Approval(Answer.APPROVE, context.ports.clock(), **standing)
+    approval = Approval(Answer.APPROVE, context.ports.clock(), **standing_approval)
     return await record_answer(record, approval, context.ports)
 
 
@@ -214,14 +214,14 @@ async def _complete_call(call: ToolCallState, run: Run, context: RunContext) -> 
     if record is None:
         return await _run_read_only(call, run, context)
     if next_step(record) is not Step.EXECUTE and record.state is not State.UNKNOWN:
-        return _with_record(call, record, run, context, replayed=record.starts > 0)
+        return _with_record(call, record, run, context, is_replayed=record.starts > 0)
     if not call.is_new and run.to_tool_call(call).key != record.key:
         return refuse_call(call, "its arguments were changed after it was decided", run, context)
     tool = context.tools[record.tool]
     policy = context.settings.policy_for(record.tool)
     bind = call.bind or partial(tool.parameters.bind, call.arguments)
     result = await context.tool_runner.execute(tool, policy, call.arguments, record.key, bind)
-    return _with_record(call, result.record, run, context, replayed=result.replayed)
+    return _with_record(call, result.record, run, context, is_replayed=result.replayed)
 
 
 async def _run_read_only(call: ToolCallState, run: Run, context: RunContext) -> ToolCallState:
@@ -236,24 +236,22 @@ async def _run_read_only(call: ToolCallState, run: Run, context: RunContext) -> 
     outcome = await context.tool_runner.run_read_only(tool, record, bind)
     state = State.EXECUTED if isinstance(outcome, ToolSucceeded) else State.TOOL_ERROR
     record = record._replace(state=state, result=outcome)
-    completed_call = _with_record(call, record, run, context, replayed=False)
+    completed_call = _with_record(call, record, run, context, is_replayed=False)
     return completed_call._replace(key=None, record=None)
 
 
 def _with_record(
-    call: ToolCallState, record: CallRecord, run: Run, context: RunContext, *, replayed: bool
+    call: ToolCallState, record: CallRecord, run: Run, context: RunContext, *, is_replayed: bool
 ) -> ToolCallState:
     """Return a call with the event of its record, and with an output if it is complete."""
     source_version = context.ports.reporting.source_version
-    event = build_call_event(record, call.arguments, run.run_id, source_version)
-    if call.repeats:
-        event["repeats"] = call.repeats
+    event = build_call_event(record, call.arguments, run.run_id, source_version, call.repeats)
     if next_step(record) is not Step.REPORT:
         # A person decides next, or says what became of it.
         if record.state is State.AWAITING and call.approval is not None:
             event["error"] = find_objection(record, call.approval) or None
         return call._replace(key=record.key, record=record, event=event, approval=None)
-    if replayed:
+    if is_replayed:
         event["replayed"] = True
-    output = output_for_model(record, event, edited=call.is_edited)
+    output = output_for_model(record, event, is_edited=call.is_edited)
     return call._replace(key=record.key, record=record, event=event, output=output)

@@ -90,10 +90,10 @@ class AsyncToolRunner(ToolRunner):
             return await super()._run(tool, bind, flow)
         wait_for = partial(_wait_on, asyncio.get_running_loop())
         run_tool = partial(_call_tool, tool, bind, wait_for)
-        cancelled = threading.Event()
+        cancellation = threading.Event()
 
         def run() -> T:
-            if cancelled.is_set():  # while it waited for a thread
+            if cancellation.is_set():  # while it waited for a thread
                 raise asyncio.CancelledError
             return run_sync(flow(self._blocking_ports, run_tool))
 
@@ -101,7 +101,7 @@ class AsyncToolRunner(ToolRunner):
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
-            cancelled.set()
+            cancellation.set()
             # The run that would deliver the outcome has ended.
             work.add_done_callback(self._end_without_caller)
             raise

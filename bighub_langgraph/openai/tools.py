@@ -74,17 +74,20 @@ class ToolRegistry:
 
     Attributes:
         settings: The client's settings with the policies of these tools, where they have one.
+        definitions: The tools in the form of the Responses API.
     """
 
     def __init__(self, settings: GuardSettings) -> None:
         self.settings = self._client_settings = settings
         self._tools: dict[str, Tool] = {}
+        self.definitions: Sequence[Json] = ()
         self._lock = threading.Lock()
 
     def add(self, tool: Tool) -> None:
         """Add a tool. It replaces one of the same name."""
         with self._lock:
             self._tools = {**self._tools, tool.name: tool}
+            self.definitions = [tool.definition for tool in self]
             policies = {tool.name: tool.policy for tool in self if tool.policy != ToolPolicy()}
             tools = {**self._client_settings.tools, **policies}
             self.settings = replace(self._client_settings, tools=tools)
