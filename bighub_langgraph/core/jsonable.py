@@ -100,7 +100,7 @@ def find_non_finite(value: object, *path: str) -> Iterator[tuple[str, ...]]:
     elif isinstance(value, list | tuple | set | frozenset | deque):
         members = enumerate(value)
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        members = _fields(value).items()
+        members = _dataclass_fields(value).items()
     elif hasattr(type(value), "model_fields"):  # a model of pydantic
         members = [*vars(value).items(), *(getattr(value, "model_extra", None) or {}).items()]
     for name, member in members:
