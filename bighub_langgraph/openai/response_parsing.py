@@ -283,10 +283,9 @@ class StreamParser:
                 if not isinstance(new_item := to_item(item), dict):
                     return
                 is_done = kind.endswith("done")
-                place = self._find_place(raw, new_item)
                 if not is_done and new_item.get("type") in TOOL_CALLS:  # incomplete until it ends
                     new_item["status"] = "in_progress"
-                self._items[place] = new_item
+                self._items[place := self._find_place(raw, new_item)] = new_item
                 self._done |= {place} if is_done else set()
             case "response.function_call_arguments.done":
                 if (place := self._find_place(raw, {})) in self._items:
@@ -299,8 +298,8 @@ class StreamParser:
     def _find_place(self, raw: Any, item: Json) -> tuple[Any, int]:
         """Return the place of an item among those that were streamed, or a new one.
 
-        Its id says which one it is, or its index. Some gateways give every item the index 0, or
-        neither: an item takes the place of no other call, and of no item that is done.
+        Some gateways give every item one index or id, or none: an item takes the place of no other
+        call, and of no item that is done.
         """
         index, item_id = _get_fields(raw, "output_index", "item_id")
         item_id, call_id = item.get("id") or item_id, item.get("call_id")
