@@ -18,7 +18,7 @@ NAME = "bighub_langgraph"
 
 # From the lowest to the highest; a module may import from its own layer and from lower ones.
 LAYERS = (
-    ("core", "circuit_breaker", "concurrency", "testing", "thread_pool"),
+    ("core", "circuit_breaker", "concurrency", "json_logs", "testing", "thread_pool"),
     ("telemetry", "telemetry_attributes", "telemetry_metrics", "telemetry_spans"),
     ("sql_engines", "sqldb"),
     ("journal", "bighub", "local"),

@@ -36,6 +36,9 @@ def start_server(
     assert process.stderr is not None
     try:
         for line in process.stderr:
+            if log is not None:
+                log.append(line.rstrip("
+"))
             if "running on" in line:
                 url = next(word for word in line.split() if word.startswith("http://"))
                 break
@@ -89,6 +92,24 @@ def test_every_request_is_logged_as_a_line_of_json_without_its_contents(tmp_path
         ("GET", "/cases/{case_id}", 404),
     ]
     assert {"at", "client", "ms", "key_id"} <= set(lines[0])
+    assert "secret" not in "".join(log)
+
+
+def test_with_log_format_json_every_line_is_an_object_with_the_fields_of_its_record(
+    tmp_path: Path,
+) -> None:
+    log: list[str] = []
+    with start_server(tmp_path / "b.db", "--log-format", "json", log=log) as (url, _):
+        httpx.get(f"{url}/cases/req_secret")
+    lines = [json.loads(line) for line in log]
+    assert all({"at", "level", "logger", "message"} <= set(line) for line in lines)
+    [request] = [line for line in lines if line["logger"] == "bighub_langgraph.server"]
+    assert request["message"] == "GET /cases/{case_id} 404"
+    assert (request["route"], request["status"], request["level"]) == (
+        "/cases/{case_id}",
+        404,
+        "info",
+    )
     assert "secret" not in "".join(log)
 
 

@@ -1,5 +1,6 @@
 """`work`: a worker as an operator starts and stops it."""
 
+import json
 import os
 import signal
 import subprocess
@@ -108,6 +109,22 @@ def test_a_thread_that_fails_is_listed(home: Path) -> None:
     result = work(home, "agent:graph", "--once")
     assert (result.returncode, (home / "ran").read_text()) == (1, "refund\n")
     assert "t failed 1 times: the model is away" in result.stdout
+
+
+def test_with_log_format_json_each_line_names_the_thread(home: Path) -> None:
+    answer(home)
+    (home / "broken").touch()
+    done = work(home, "agent:graph", "--once", "--log-format", "json")
+    assert done.returncode == 1
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    shown = [
+        (line["level"], line["bighub_agent"], line["bighub_thread"])
+        for line in lines
+        if "bighub_agent" in line
+    ]
+    assert shown == [("info", "desk", "t"), ("error", "desk", "t")]
+    [failure] = [line["exception"] for line in lines if "exception" in line]
+    assert "ConnectionError: the model is away" in failure
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -296,7 +296,7 @@ def test_the_log_has_routes_and_statuses_but_no_contents(
     caplog.set_level(logging.INFO, "bighub_langgraph.server")
     with client(address, "secret-key-7") as bighub, pytest.raises(BighubAuthError):
         bighub.approvals.resolve("req_7", resolution="approved", comment="card 4111")
-    (line,) = [json.loads(each.message) for each in caplog.records if each.name.endswith("server")]
+    (line,) = [vars(each) for each in caplog.records if each.name.endswith("server")]
     assert line["route"] == "/approvals/{request_id}/resolve"
     assert line["status"] == 401
     assert "4111" not in caplog.text

@@ -222,9 +222,19 @@ class ApprovalWorker:
                     break
                 paused = await self._find(thread, ports)
         except (RunInProgress, CallStillRunning):
-            log.info("agent %r: somebody else runs thread %r", self._agent, thread)
+            log.info(
+                "agent %r: somebody else runs thread %r",
+                self._agent,
+                thread,
+                extra=self._log_fields(thread),
+            )
         except Exception as error:
-            log.exception("agent %r: thread %r failed and is tried again", self._agent, thread)
+            log.exception(
+                "agent %r: thread %r failed and is tried again",
+                self._agent,
+                thread,
+                extra=self._log_fields(thread),
+            )
             await self._retry_later(paused, exception_text(error), ports)
             paused = None  # it is due later
         if paused is None:
@@ -276,7 +286,12 @@ class ApprovalWorker:
         elif answered == resumed_questions:
             return False
         resumed_questions[:] = answered
-        log.info("agent %r: thread %r goes on", self._agent, paused.thread)
+        log.info(
+            "agent %r: thread %r goes on",
+            self._agent,
+            paused.thread,
+            extra=self._log_fields(paused.thread),
+        )
         value: Command[Any] | None = (
             Command(resume=dict.fromkeys(answered, RECORDED)) if answered else None
         )
@@ -288,6 +303,9 @@ class ApprovalWorker:
         config = self._config_for(thread) if self._config_for else {}
         configurable = {**config.get("configurable", {}), "thread_id": thread}
         return {**config, "configurable": configurable}
+
+    def _log_fields(self, thread: str) -> dict[str, str]:
+        return {"bighub_agent": self._agent, "bighub_thread": thread}
 
     async def _is_free(self, paused: PausedThread, keys: Iterable[str], ports: Ports) -> bool:
         """Whether nobody runs a thread: its last run failed here, or its process is dead."""
@@ -310,7 +328,13 @@ class ApprovalWorker:
         others = sorted({*paused.guards.values()} - {self._own_guard})
         if others or paused.tries < MAX_MISSING:
             reason = OTHER_GUARD.format(self._agent, "; ".join(others)) if others else MISSING
-            log.warning("agent %r: thread %r: %s", self._agent, paused.thread, reason)
+            log.warning(
+                "agent %r: thread %r: %s",
+                self._agent,
+                paused.thread,
+                reason,
+                extra=self._log_fields(paused.thread),
+            )
             await self._retry_later(paused, reason, ports)
             return
         for record in (await ports.find(list(paused.calls))).values():

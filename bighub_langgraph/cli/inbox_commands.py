@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bighub_langgraph.cli import console
-from bighub_langgraph.cli.options import DEFAULT_JOURNAL, JournalOption, JsonOption, open_journal
+from bighub_langgraph.cli.options import (
+    DEFAULT_JOURNAL,
+    JournalOption,
+    JsonOption,
+    LogFormatOption,
+    open_journal,
+)
 from bighub_langgraph.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -51,6 +57,7 @@ def serve_inbox(  # noqa: PLR0917 - typer makes options of them
         list[str] | None,
         typer.Option(help="The address of a proxy whose X-Forwarded-For is true; repeatable."),
     ] = None,
+    log_format: LogFormatOption = "text",
 ) -> None:
     """Serve the page on which people answer about calls, until Ctrl-C.
 
@@ -74,11 +81,6 @@ def serve_inbox(  # noqa: PLR0917 - typer makes options of them
         from bighub_langgraph.approvals.web.visitors import Visitors
 
         trusted_proxy = _read_proxy(trusted_header, proxy_secret_file, proxy or [])
-        if trusted_proxy is None and not accounts.users():
-            console.print_line(
-                "nobody can sign in yet: add a user with `bighub-langgraph inbox users add`",
-                to=console.stderr(),
-            )
         visitors = Visitors(accounts, public_url=public_url, proxy=trusted_proxy)
         with suppress(KeyboardInterrupt):
             serve(
@@ -86,6 +88,7 @@ def serve_inbox(  # noqa: PLR0917 - typer makes options of them
                 host=host,
                 port=port,
                 forwarded_allow_ips=forwarded_allow_ips or (),
+                log_format=log_format,
             )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bighub_langgraph.cli.console import fail
+from bighub_langgraph.json_logs import LogFormat
 
 if TYPE_CHECKING:
     from bighub_langgraph.journal.sql import Journal
@@ -23,6 +24,9 @@ JournalOption = Annotated[
     typer.Option("--journal", "--db", envvar="BIGHUB_JOURNAL", help="A SQLite file or a URL."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+LogFormatOption = Annotated[
+    LogFormat, typer.Option("--log-format", help="Of the log, which goes to stderr.")
+]
 
 # The risk limit of an embedded engine, for every command that starts one; see `read_settings`.
 MaxBadRateOption = Annotated[

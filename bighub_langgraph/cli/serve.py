@@ -10,6 +10,7 @@ from bighub_langgraph.cli import console
 from bighub_langgraph.cli.options import (
     ConfidenceLevelOption,
     JsonOption,
+    LogFormatOption,
     MaxBadRateOption,
     SettingsOption,
     database_url,
@@ -35,6 +36,7 @@ def serve(  # noqa: PLR0917 - typer makes options of them
     confidence_level: ConfidenceLevelOption = None,
     settings: SettingsOption = None,
     log_level: Annotated[LogLevel, typer.Option(help="The server's log level.")] = "info",
+    log_format: LogFormatOption = "text",
 ) -> None:
     """Serve the embedded engine over BIGHUB's HTTP API, until Ctrl-C.
 
@@ -46,7 +48,7 @@ def serve(  # noqa: PLR0917 - typer makes options of them
     ```
     bighub-langgraph serve
     bighub-langgraph serve --db postgresql+psycopg://me@db/bighub --host 0.0.0.0 --port 80
-    bighub-langgraph serve --max-bad-rate 0.02 --settings engine.toml
+    bighub-langgraph serve --max-bad-rate 0.02 --settings engine.toml --log-format json
     ```
     """
     try:
@@ -63,6 +65,7 @@ def serve(  # noqa: PLR0917 - typer makes options of them
                 port=port,
                 settings=engine_settings,
                 log_level=log_level,
+                log_format=log_format,
             )
     except PublicWithoutKeys as error:
         console.fail(str(error))

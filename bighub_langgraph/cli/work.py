@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bighub_langgraph.cli import console
+from bighub_langgraph.cli.options import LogFormatOption
+from bighub_langgraph.json_logs import JsonFormatter, LogFormat
 
 if TYPE_CHECKING:
     from bighub_langgraph.approvals.resume_worker import ApprovalWorker
@@ -26,7 +28,7 @@ THREADS_FAILED = 1
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
-def work(
+def work(  # noqa: PLR0917 - typer makes options of them
     agent: Annotated[
         str,
         typer.Argument(
@@ -42,6 +44,7 @@ def work(
     ] = 2.0,
     concurrency: Annotated[int, typer.Option(min=1, help="How many threads run at a time.")] = 4,
     once: Annotated[bool, typer.Option("--once", help="End when no thread can go on.")] = False,
+    log_format: LogFormatOption = "text",
 ) -> None:
     """Resume an agent's threads when their calls are answered, until SIGTERM or Ctrl-C.
 
@@ -54,14 +57,14 @@ def work(
     ```
     bighub-langgraph work support.agent:graph
     bighub-langgraph work support.agent:graph --guard support.guards:refunds --concurrency 8
-    bighub-langgraph work support.agent:create_worker --once
+    bighub-langgraph work support.agent:create_worker --once --log-format json
     ```
 
     Exit codes: 0 done, 1 with `--once` when a thread failed, 2 for bad usage.
     """
     from bighub_langgraph.core.errors import BighubGuardError
 
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+    _configure_logging(log_format)
     sys.path.insert(0, str(Path.cwd()))  # as `python -m` does
     try:
         source = _load_worker(agent, guard, poll, concurrency)
@@ -84,6 +87,14 @@ def _load_worker(agent: str, guard: str | None, poll: float, concurrency: int) -
         own_guard = _load(guard or f"{agent.partition(':')[0]}:guard")
         target = ApprovalWorker(target, own_guard, poll=poll, concurrency=concurrency)
     return target() if callable(target) else target
+
+
+def _configure_logging(log_format: LogFormat) -> None:
+    handler = logging.StreamHandler()
+    is_json = log_format == "json"
+    handler.setFormatter(JsonFormatter() if is_json else logging.Formatter("%(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.captureWarnings(is_json)
 
 
 def _load(name: str) -> Any:

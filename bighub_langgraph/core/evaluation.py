@@ -99,7 +99,7 @@ async def evaluate_request(
             response = await ports.engine.evaluate(request, key)
         except EngineError as error:
             response = error
-        decision = _to_decision(response, request, settings)
+        decision = _to_decision(response, request, key, settings)
         add_decisions([decision])
         return decision
 
@@ -116,7 +116,9 @@ def _trace_evaluation(
 _NOT_TRACED = nullcontext[Callable[[Sequence[Decision]], object]](len)
 
 
-def _to_decision(response: object, request: EvaluationRequest, settings: GuardSettings) -> Decision:
+def _to_decision(
+    response: object, request: EvaluationRequest, key: str, settings: GuardSettings
+) -> Decision:
     try:
         if isinstance(response, EngineError):
             raise response
@@ -124,7 +126,8 @@ def _to_decision(response: object, request: EvaluationRequest, settings: GuardSe
     except EngineError as error:
         decision = fallback_decision(error, settings.fail_mode)
         level = logging.WARNING if decision.fault == "unavailable" else logging.ERROR
-        log.log(level, "%s of %s: %s", request.action, request.actor, decision.reason)
+        fields = {"bighub_call_key": key, "bighub_tool": request.action}
+        log.log(level, "%s of %s: %s", request.action, request.actor, decision.reason, extra=fields)
         return decision
 
 
@@ -176,8 +179,8 @@ async def _decide_all(
         with _trace_evaluation(requests, ports) as add_decisions:
             responses = await evaluate_batch(requests)
             decisions = [
-                _to_decision(response, request, settings)
-                for response, (request, _) in zip(responses, requests, strict=True)
+                _to_decision(response, request, key, settings)
+                for response, (request, key) in zip(responses, requests, strict=True)
             ]
             add_decisions(decisions)
     return [

@@ -14,6 +14,7 @@ from bighub_langgraph.core.approval_answers import (
     build_answer_schema,
 )
 from bighub_langgraph.core.argument_patch import build_pointer
+from bighub_langgraph.core.context import log_fields
 from bighub_langgraph.core.evidence import build_evidence, describe_call, describe_votes
 from bighub_langgraph.core.jsonable import copy_jsonable, to_jsonable
 from bighub_langgraph.core.models import CallRecord
@@ -96,7 +97,8 @@ def describe_question(
         try:
             text = str(describe(record, copy_jsonable(arguments)))
         except Exception:
-            log.exception("describe= raised; the person reads the usual text")
+            message = "describe= raised; the person reads the usual text"
+            log.exception(message, extra=log_fields(record))
     tool = tools.get(record.tool)
     text = text or describe_call(record, arguments, parameter_names(tool) if tool else None)
     return "\n".join(filter(None, [text, describe_votes(record)]))

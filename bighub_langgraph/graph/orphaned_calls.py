@@ -66,7 +66,8 @@ async def _sweep(thread: str, saver: "weakref.ref[BaseCheckpointSaver[Any]]", po
     try:
         await _cancel(thread, get_checkpoint, ports)
     except Exception as error:  # noqa: BLE001 - its connection may be closed
-        log.info("the checkpoints of thread %s cannot be read: %r", thread, error)
+        fields = {"bighub_thread": thread}
+        log.info("the checkpoints of thread %s cannot be read: %r", thread, error, extra=fields)
         return False
     records = await ports.call(ports.journal.find_waiting, thread)
     return any(record.root_checkpoint for record in records)

@@ -43,15 +43,17 @@ class WriteBehind:
         with self._lock:
             while self._pending:
                 key, event, reporting = self._pending[0]
-                name = type(event).__name__
+                name, extra = type(event).__name__, {"bighub_call_key": key}
                 try:
                     write(key, event, reporting)
-                    log.warning("call %s: %s is written now", key[:12], name)
+                    log.warning("call %s: %s is written now", key[:12], name, extra=extra)
                 except JournalError:
                     return
                 except BighubGuardError as error:
                     # It was written at the time, or the call was completed by someone else.
-                    log.warning("call %s: %s is not written: %s", key[:12], name, error)
+                    log.warning(
+                        "call %s: %s is not written: %s", key[:12], name, error, extra=extra
+                    )
                 del self._pending[0]
 
     def log_lost(self) -> None:
@@ -61,4 +63,5 @@ class WriteBehind:
                 "call %s: the journal never took its end (%s); its outcome will show as unknown",
                 key[:12],
                 type(event).__name__,
+                extra={"bighub_call_key": key},
             )

@@ -109,7 +109,8 @@ def _parse_answer(response: Any, call: ToolCallState, context: RunContext) -> To
 async def _block(call: ToolCallState, reason: str, context: RunContext) -> ToolCallState:
     """Return a call that its callback did not answer: blocked, which is no denial by a person."""
     if call.event.get("outcome_unknown"):
-        log.warning("%s; call %s stays pending", reason, call.call_id)
+        fields = {"bighub_call_key": call.key, "bighub_tool": call.tool}
+        log.warning("%s; call %s stays pending", reason, call.call_id, extra=fields)
         return call
     if record := (await context.ports.find([call.key or ""])).get(call.key or ""):
         await block_call(record, reason, context.ports)

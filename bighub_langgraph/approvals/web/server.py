@@ -1,14 +1,21 @@
 """The process that serves the approval page."""
 
+import logging
 from collections.abc import Sequence
+from logging.config import dictConfig
 
 from bighub_langgraph.approvals.accounts import Accounts
 from bighub_langgraph.approvals.inbox import ApprovalInbox
 from bighub_langgraph.approvals.web.pages import create_app
 from bighub_langgraph.approvals.web.visitors import Visitors, parse_networks
 from bighub_langgraph.core.errors import ConfigurationError
+from bighub_langgraph.json_logs import LogFormat, log_config
 from bighub_langgraph.local.server import ServerLimits, is_loopback
 from bighub_langgraph.local.server.connections import create_limited_protocol
+
+log = logging.getLogger("bighub_langgraph")
+
+NOBODY = "nobody can sign in yet: add a user with `bighub-langgraph inbox users add`"
 
 
 def serve(
@@ -19,6 +26,7 @@ def serve(
     port: int,
     forwarded_allow_ips: Sequence[str] = (),
     log_level: str = "info",
+    log_format: LogFormat = "text",
 ) -> None:
     """Serve the page until the process is stopped.
 
@@ -29,7 +37,8 @@ def serve(
         port: The port to listen on.
         forwarded_allow_ips: The proxies whose `X-Forwarded-For` names the client of whom attempts
             to sign in are counted. Without one it is the other end of the connection.
-        log_level: Uvicorn's.
+        log_level: The lowest level that is logged.
+        log_format: How the log is written to stderr.
 
     Raises:
         ConfigurationError: Other machines could reach it, and their people would not know where;
@@ -49,6 +58,10 @@ def serve(
             f"{host} can be reached from other machines: pass --public-url https://..., where "
             "people open the page, and let a proxy there add the encryption"
         )
+    dictConfig(log_config(log_level, log_format))
+    logging.captureWarnings(log_format == "json")
+    if visitors.proxy is None and not accounts.users():
+        log.warning(NOBODY)
     app = create_app(ApprovalInbox(accounts.journal), accounts, visitors)
     uvicorn.run(
         app,
@@ -58,7 +71,7 @@ def serve(
         proxy_headers=bool(forwarded_allow_ips),
         forwarded_allow_ips=[*forwarded_allow_ips],
         access_log=False,
-        log_level=log_level,
+        log_config=None,
         ws="none",
         server_header=False,
         timeout_graceful_shutdown=5,

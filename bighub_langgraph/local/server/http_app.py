@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect
 
+from bighub_langgraph.json_logs import LogFormat, log_config
 from bighub_langgraph.local.api_keys import READ, has_keys
 from bighub_langgraph.local.engine import Engine
 from bighub_langgraph.local.errors import ApiError, invalid_field
@@ -31,7 +32,7 @@ from bighub_langgraph.local.server.auth_and_rate_limits import (
 )
 from bighub_langgraph.local.server.connections import create_limited_protocol
 from bighub_langgraph.local.server.group_commit import GroupCommit
-from bighub_langgraph.local.server.metrics import Metrics, RequestLogMiddleware, log_config
+from bighub_langgraph.local.server.metrics import Metrics, RequestLogMiddleware
 from bighub_langgraph.local.settings import Settings
 
 log = logging.getLogger("bighub_langgraph")
@@ -114,6 +115,7 @@ def serve(
     port: int = 8787,
     settings: Settings | None = None,
     log_level: str = "info",
+    log_format: LogFormat = "text",
 ) -> None:
     """Serve the API until the process is stopped; requests in progress are completed first."""
     import uvicorn
@@ -123,7 +125,8 @@ def serve(
             is_protected = has_keys(tx)
         if not is_protected and not is_loopback(host):
             raise PublicWithoutKeys(host)
-        dictConfig(log_config(log_level))
+        dictConfig(log_config(log_level, log_format))
+        logging.captureWarnings(log_format == "json")
         log.info("every request needs an API key" if is_protected else _WITHOUT_KEYS)
         # Without keys, refuse other host names: a web page could send requests (DNS rebinding).
         app = create_app(engine, hosts=() if is_protected else _LOOPBACK)

@@ -1,11 +1,8 @@
 """Metrics for Prometheus and the request log: routes, statuses and durations, never contents."""
 
-import json
 import logging
-from datetime import UTC, datetime
 from http import HTTPMethod
 from time import perf_counter
-from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -16,22 +13,6 @@ from bighub_langgraph.telemetry_spans import server_span
 
 log = logging.getLogger("bighub_langgraph.server")
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
-
-
-def log_config(level: str) -> dict[str, Any]:
-    """Return the logging of the server's process: all to stderr, each request as a line of JSON."""
-    from uvicorn.config import LOGGING_CONFIG
-
-    own = {"level": level.upper(), "propagate": False}
-    return {
-        **LOGGING_CONFIG,
-        "handlers": {**LOGGING_CONFIG["handlers"], "requests": {"class": "logging.StreamHandler"}},
-        "loggers": {
-            "uvicorn": {**own, "handlers": ["default"]},
-            "bighub_langgraph": {**own, "handlers": ["default"]},
-            log.name: {**own, "handlers": ["requests"]},
-        },
-    }
 
 
 class Metrics:
@@ -92,8 +73,7 @@ class RequestLogMiddleware:
         self._metrics.requests.labels(method, route, str(status)).inc()
         self._metrics.seconds.observe(seconds)
         client = scope.get("client")
-        line = {
-            "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        fields = {
             "client": client and client[0],
             "method": method,
             "route": route,
@@ -101,4 +81,4 @@ class RequestLogMiddleware:
             "ms": round(seconds * 1e3, 2),
             "key_id": scope.get("state", {}).get("key_id"),
         }
-        log.info(json.dumps(line))
+        log.info("%s %s %d", method, route, status, extra=fields)
