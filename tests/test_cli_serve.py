@@ -37,8 +37,7 @@ def start_server(
     try:
         for line in process.stderr:
             if log is not None:
-                log.append(line.rstrip("
-"))
+                log.append(line.rstrip("\n"))
             if "running on" in line:
                 url = next(word for word in line.split() if word.startswith("http://"))
                 break

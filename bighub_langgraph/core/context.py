@@ -70,9 +70,14 @@ def enter_call(record: CallRecord) -> Iterator[None]:
         _claims.reset(claim)
 
 
+def current_record() -> CallRecord | None:
+    """Return the record of the guarded call that this code runs in; None where there is none."""
+    return _current.get(None)
+
+
 def current_key() -> str | None:
     """Return the key of the guarded call that this code runs in; None where there is none."""
-    record = _current.get(None)
+    record = current_record()
     return None if record is None else record.key
 
 

@@ -25,6 +25,7 @@ from bighub_langgraph.core.errors import ConfigurationError
 from bighub_langgraph.core.models import ToolCall
 from bighub_langgraph.graph.langgraph_internals import attempt_of, execution_info, only_blocks
 from bighub_langgraph.graph.plan import TurnId, find_message, key_of, new_id, thread_id_of
+from bighub_langgraph.graph.run_metadata import with_decision
 from bighub_langgraph.graph.tool_execution import AsyncGraphHost, GraphHost, Update
 from bighub_langgraph.graph.tool_proxy import StandInTool
 from bighub_langgraph.graph.tool_wrapper import finish, guard_call
@@ -147,7 +148,8 @@ class GuardedTool(StandInTool):
         async def invoke(arguments: Mapping[str, Any]) -> Any:
             complete = {**arguments, **injected_arguments}
             complete = {**value, "args": complete} if is_call else complete
-            return await host.invoke(self.tool, complete, config, **options)
+            own_config = with_decision(config, self.name)
+            return await host.invoke(self.tool, complete, own_config, **options)
 
         async def handle(request: Any) -> Update:
             arguments, call_id = request.tool_call["args"], request.tool_call["id"]

@@ -42,6 +42,7 @@ from bighub_langgraph.graph.plan import (
     subplan,
     to_tool_call,
 )
+from bighub_langgraph.graph.run_metadata import with_decision
 from bighub_langgraph.graph.stale_calls import close_calls, refresh_plan
 from bighub_langgraph.graph.tool_execution import (
     GraphHost,
@@ -231,7 +232,8 @@ class _Invocation:
 
     async def _invoke_tool(self, call: PlannedCall, host: GraphHost) -> Update:
         value = self.input.value_for(call)
-        return await host.invoke(self.node.tool_node, value, self.config, **self.options)
+        config = with_decision(self.config, call["name"])
+        return await host.invoke(self.node.tool_node, value, config, **self.options)
 
     async def _close_turn(self, parts: Sequence[Any], host: GraphHost) -> list[Any]:
         """Let a command to the parent answer the calls it leaves behind.

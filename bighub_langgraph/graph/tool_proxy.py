@@ -18,6 +18,7 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from bighub_langgraph.concurrency import run_sync
 from bighub_langgraph.core.models import ToolCall
 from bighub_langgraph.graph.plan import key_of
+from bighub_langgraph.graph.run_metadata import with_decision
 from bighub_langgraph.graph.tool_execution import Invoke, Update
 
 
@@ -160,7 +161,7 @@ class ToolProxy(StandInTool):
         """Run the tool, if the gate lets it."""
 
         async def invoke() -> Any:
-            return self.tool.invoke(input, config, **options)
+            return self.tool.invoke(input, with_decision(config, self.tool.name), **options)
 
         return run_sync(self.gate.enter(self.tool.name, self._arguments(input), invoke))
 
@@ -173,7 +174,7 @@ class ToolProxy(StandInTool):
         """Run the tool on the running loop, if the gate lets it."""
 
         async def invoke() -> Any:
-            return await self.tool.ainvoke(input, config, **options)
+            return await self.tool.ainvoke(input, with_decision(config, self.tool.name), **options)
 
         return await self.gate.enter(self.tool.name, self._arguments(input), invoke)
 
