@@ -23,8 +23,10 @@ from bighub_langgraph.core.models import CallRecord, Decision, State, ToolFailed
 from bighub_langgraph.core.ports import JournalPort
 from bighub_langgraph.core.redaction import redact_text
 from bighub_langgraph.telemetry_attributes import (
+    Attributes,
     approval_attributes,
     decision_attributes,
+    ended_status,
     error_type,
     verdict_attributes,
 )
@@ -173,20 +175,37 @@ class Telemetry:
     @never_raise
     def add_answer(self, record: CallRecord) -> None:
         """Trace how long a call has waited for the person who answered, in the call's own trace."""
+        if (approval := record.approval) is not None:
+            self._add_wait("bighub.approval", record, approval_attributes(record), approval.at)
+
+    @never_raise
+    def add_ending(self, before: CallRecord, record: CallRecord) -> None:
+        """Trace how long a call has waited that expired or was cancelled, in its own trace."""
+        if (status := ended_status(record)) is None:
+            return
+        attributes: Attributes = {"bighub.status": status}
+        if (span := self._find_open(record.key)) is not None:
+            span.set_attributes(attributes)
+            self._end(record.key)
+        name = "bighub.wait"  # for its start
+        if before.state is State.AWAITING and record.approval is None:
+            name, attributes["bighub.approval.state"] = "bighub.approval", status
+        self._add_wait(name, record, attributes, time.time())
+
+    def _add_wait(
+        self, name: str, record: CallRecord, attributes: Attributes, until: float
+    ) -> None:
         from opentelemetry import trace
 
-        approval = record.approval
-        if approval is None:
-            return
         current, origin = trace.get_current_span().get_span_context(), record.trace_context
         span = self._get_tracer().start_span(
-            "bighub.approval",
+            name,
             context=to_context(origin) if origin else None,
             links=[trace.Link(current)] if current.is_valid and origin else None,
             start_time=_nanoseconds(record.created_at),
-            attributes={**self._call_attributes(record), **approval_attributes(record)},
+            attributes={**self._call_attributes(record), **attributes},
         )
-        span.end(_nanoseconds(max(approval.at, record.created_at)))
+        span.end(_nanoseconds(max(until, record.created_at)))
 
     def close(self) -> None:
         """End the spans of calls whose tools have not started."""

@@ -65,6 +65,11 @@ def approval_attributes(record: CallRecord) -> Attributes:
     return attributes
 
 
+def ended_status(record: CallRecord) -> str | None:
+    """Return how a call ended that was neither run nor answered; None for any other."""
+    return record.state.value if record.state in {State.EXPIRED, State.CANCELLED} else None
+
+
 def verdict_of(record: CallRecord) -> Verdict:
     """Return what was decided about a call."""
     if record.state is State.AWAITING or record.approval is not None:

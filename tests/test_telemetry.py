@@ -12,6 +12,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
 from bighub_langgraph import (
+    ApprovalPolicy,
     BighubGuard,
     BighubMiddleware,
     Journal,
@@ -463,6 +464,67 @@ def test_an_answer_in_the_inbox_belongs_to_the_trace_of_the_call(
     assert is_linked(answer, spans.single("POST /answers"))
     assert attributes(answer)["bighub.approval.state"] == "rejected"
     assert attributes(answer)["bighub.approval.verified"] is True
+
+
+def test_a_call_that_nobody_answers_in_time_shows_how_long_it_has_waited(
+    host: str, runner: Runner, spans: Spans
+) -> None:
+    approvals = ApprovalPolicy(expires_after=1e-9)
+    bighub = ScriptedBighub("review_recommended")
+    graph, guard, _ = agent(host, spans, bighub, REFUND, approvals=approvals)
+    runner.run(graph, PLEASE)
+    guard.flush()
+    guard.close()
+    waited = spans.single("bighub.approval")
+    assert is_child(waited, spans.single("execute_tool refund"))
+    assert attributes(waited)["bighub.approval.state"] == "expired"
+    assert attributes(waited)["bighub.status"] == "expired"
+
+
+def test_an_answer_that_comes_too_late_shows_that_the_call_expired(
+    host: str, runner: Runner, spans: Spans
+) -> None:
+    approvals = ApprovalPolicy(expires_after=1e-9)
+    bighub = ScriptedBighub("review_recommended")
+    graph, guard, shop = agent(host, spans, bighub, REFUND, approvals=approvals)
+    runner.run(graph, PLEASE)
+    runner.run(graph, APPROVE)
+    guard.close()
+    assert shop.ran == []
+    waited = spans.single("bighub.approval")
+    assert attributes(waited)["bighub.approval.state"] == "expired"
+
+
+def test_a_call_that_a_new_message_cancels_shows_how_long_it_has_waited(
+    host: str, runner: Runner, spans: Spans
+) -> None:
+    bighub = ScriptedBighub("review_recommended")
+    graph, guard, _ = agent(host, spans, bighub, REFUND)
+    runner.run(graph, PLEASE)
+    runner.run(graph, PLEASE)
+    guard.close()
+    waited = spans.single("bighub.approval")
+    assert is_child(waited, spans.single("execute_tool refund"))
+    assert attributes(waited)["bighub.approval.state"] == "cancelled"
+
+
+def test_a_call_that_waited_for_its_start_shows_that_it_was_cancelled(
+    spans: Spans, tmp_path: Path
+) -> None:
+    journal = Journal(tmp_path / "calls.db")
+    note = call("look_up", "call-2", order_id="o-1")
+    bighub = ScriptedBighub("review_recommended", look_up="proceed")
+    graph, guard, _ = agent("middleware", spans, bighub, REFUND, note, journal=journal)
+    Runner("blocking").run(graph, PLEASE)  # `look_up` waits for the answer about the refund
+    inbox = ApprovalInbox(journal, telemetry=spans.telemetry())
+    [view] = journal.admin.calls(tool="look_up")
+    inbox.cancel(view.record.key, "withdrawn", approver=Approver("ann"))
+    guard.close()
+    journal.close()
+    waited = spans.single("bighub.wait")
+    assert is_child(waited, spans.single("execute_tool look_up"))
+    assert attributes(waited)["bighub.status"] == "cancelled"
+    assert "withdrawn" not in spans.text()
 
 
 SERVED = """

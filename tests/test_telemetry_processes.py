@@ -61,15 +61,19 @@ class Receiver:
         return Handler
 
 
-@pytest.fixture(scope="module")
-def sent(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Any]]:
-    """What two processes send of a call that waits in the first and runs in the second."""
-    directory: Path = tmp_path_factory.mktemp("agent")
+def spans_of(directory: Path, *steps: str) -> list[tuple[str, Any]]:
+    """What processes send that run one after the other."""
     with Receiver().running() as receiver:
-        for step in ("ask", "resume"):
+        for step in steps:
             command = [sys.executable, "-m", "tests.trace_worker", str(directory), step]
             subprocess.run([*command, receiver.url], check=True)
         return receiver.spans()
+
+
+@pytest.fixture(scope="module")
+def sent(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Any]]:
+    """What two processes send of a call that waits in the first and runs in the second."""
+    return spans_of(tmp_path_factory.mktemp("agent"), "ask", "resume")
 
 
 def test_a_call_that_waits_and_runs_in_another_process_is_one_trace(
@@ -98,3 +102,13 @@ def test_no_secret_and_no_name_of_a_person_leaves_the_processes(
     text = "".join(str(span) for _, span in sent)
     assert SECRET not in text
     assert APPROVER not in text
+
+
+def test_a_call_that_another_process_cancels_says_so_in_its_trace(tmp_path: Path) -> None:
+    sent = spans_of(tmp_path, "ask", "cancel")
+    [call] = [span for step, span in sent if (step, span.name) == ("ask", "execute_tool refund")]
+    [ended] = [span for step, span in sent if step == "cancel"]
+    assert (ended.name, ended.parent_span_id) == ("bighub.approval", call.span_id)
+    shown = {item.key: item.value.string_value for item in ended.attributes}
+    assert shown["bighub.approval.state"] == "cancelled"
+    assert SECRET not in str(ended)

@@ -260,9 +260,11 @@ class ApprovalInbox:
             raise NotAllowedToAnswer(objection)
         event = CallCancelled(redact_text(reason), approver.name, approver.verified)
         try:
-            self.journal.transition(card.key, event, ReportingConfig())
+            ended = self.journal.transition(card.key, event, ReportingConfig())
         except InvalidTransition as error:
             raise AlreadyAnswered(describe_ending(self.get(card.key))) from error
+        if self._telemetry.is_on:
+            self._telemetry.add_ending(card.record, ended)
         return self.get(card.key)
 
     def history(self, key: str) -> Sequence[HistoryEntry]:
@@ -323,8 +325,12 @@ class ApprovalInbox:
         except InvalidTransition as error:
             _check_waiting(self.get(card.key), self._clock())
             raise StaleVersion(_STALE) from error
-        if not card.outcome_unknown and answered.approval == approval and self._telemetry.is_on:
+        if card.outcome_unknown or not self._telemetry.is_on:
+            return
+        if answered.approval == approval:
             self._telemetry.add_answer(answered)
+        else:
+            self._telemetry.add_ending(record, answered)  # the answer came too late
 
 
 _STALE = "the call has changed since it was shown; look at it again"

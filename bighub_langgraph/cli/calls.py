@@ -176,16 +176,20 @@ def cancel_call(
     from bighub_langgraph.core.errors import InvalidTransition
     from bighub_langgraph.core.lifecycle import CallCancelled
     from bighub_langgraph.core.reporting import ReportingConfig
+    from bighub_langgraph.telemetry import Telemetry
 
     event = CallCancelled(reason, by or getpass.getuser())
     with open_journal(location) as journal:
         view = _find_call(journal, key)
         name = f"{view.record.tool} {view.record.key[: console.SHORT_KEY]}"
         try:
-            journal.transition(view.record.key, event, ReportingConfig())
+            ended = journal.transition(view.record.key, event, ReportingConfig())
         except InvalidTransition:
             message = f"{name} is {_status_of(view)}; only a call that waits can be cancelled"
             console.fail(message, NOT_RESOLVED)
+        telemetry = Telemetry()
+        if telemetry.is_on:
+            telemetry.add_ending(view.record, ended)
     console.print_line(f"{name} is cancelled")
 
 

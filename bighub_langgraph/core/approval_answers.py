@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bighub_langgraph.core.errors import BighubGuardError, InvalidCall
+from bighub_langgraph.core.errors import BighubGuardError, InvalidCall, InvalidTransition
 from bighub_langgraph.core.jsonable import short_repr
-from bighub_langgraph.core.lifecycle import AnswerGiven, CallCancelled, NobodyToAsk
+from bighub_langgraph.core.lifecycle import AnswerGiven, CallCancelled, Event, NobodyToAsk
 from bighub_langgraph.core.models import WAITING_STATES, Answer, Approval, CallRecord, digest
 from bighub_langgraph.core.ports import Ports
 
@@ -331,7 +331,8 @@ def build_answer_schema(call: PendingApproval) -> dict[str, Any]:
 
 async def record_answer(record: CallRecord, approval: Approval, ports: Ports) -> CallRecord:
     """Record a person's answer. The first one wins; returns the journal's record."""
-    answered_record = await ports.transition_or_load(record.key, AnswerGiven(approval))
+    # An answer that comes too late ends the call.
+    answered_record = await end_call(record, AnswerGiven(approval), ports)
     if (telemetry := ports.active_telemetry) is not None and answered_record.approval == approval:
         telemetry.add_answer(answered_record)
     return answered_record
@@ -344,7 +345,18 @@ def is_cancellable(record: CallRecord) -> bool:
 
 async def cancel_call(record: CallRecord, reason: str, ports: Ports) -> CallRecord:
     """End a call that nobody waits for any more; returns the journal's record."""
-    return await ports.transition_or_load(record.key, CallCancelled(reason))
+    return await end_call(record, CallCancelled(reason), ports)
+
+
+async def end_call(record: CallRecord, event: Event, ports: Ports) -> CallRecord:
+    """Apply an event that may end a call without its tool; returns the journal's record."""
+    try:
+        ended_record = await ports.transition(record.key, event)
+    except InvalidTransition:
+        return (await ports.find([record.key]))[record.key]
+    if (telemetry := ports.active_telemetry) is not None:
+        telemetry.add_ending(record, ended_record)
+    return ended_record
 
 
 async def block_call(record: CallRecord, reason: str, ports: Ports) -> CallRecord:

@@ -72,6 +72,8 @@ async def claim_and_execute(key: str, ports: Ports, run: RunTool) -> ExecutionRe
         _release_claim(key, owner, ports)
         raise
     if claimed_record.state is not State.RUNNING:  # the approval has expired
+        if (telemetry := ports.active_telemetry) is not None:
+            telemetry.add_ending(claimed_record, claimed_record)
         return ExecutionResult(claimed_record)
     if (record.state, record.owner) != (State.RUNNING, owner):
         return ExecutionResult(record, replayed=True)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
+from bighub_langgraph.core.approval_answers import end_call
 from bighub_langgraph.core.decision import parse_decision
 from bighub_langgraph.core.errors import (
     BighubGuardError,
@@ -37,7 +38,7 @@ async def expire_overdue_calls(ports: Ports) -> None:
     """End the calls whose time is over, so that BIGHUB gets an outcome of each evaluation."""
     at = ports.clock()
     for record in await ports.call(ports.journal.find_overdue, at, MAX_EXPIRED):
-        await ports.transition_or_load(record.key, CallExpired(at))
+        await end_call(record, CallExpired(at), ports)
 
 
 class Delivery(NamedTuple):

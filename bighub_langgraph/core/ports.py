@@ -272,6 +272,10 @@ class TelemetryPort(Protocol):
     def add_answer(self, record: CallRecord) -> None:
         """Trace that a person has answered."""
 
+    def add_ending(self, before: CallRecord, record: CallRecord) -> None:
+        """Trace that a call has expired or was cancelled, if it was; `before` is its last state."""
+        ...
+
 
 async def _deliver_nothing(_: str | None) -> None:
     """Leave the reports in the outbox."""
