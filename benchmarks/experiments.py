@@ -12,6 +12,7 @@ ADAPTERS = {"bighub_langgraph": None, "bighub_openai": PUBLISHED}
 APIS, CALLS = ("sync", "async"), (1, 10)
 APIS_AND_CALLS = tuple(product(APIS, CALLS))
 AGENTS = ("bare", "guarded", "middleware", "middleware-embedded", "hooks", "stock")
+TRACING = ("traced", "middleware")
 
 NO_WAITS = dict.fromkeys(("model", "evaluate", "tool", "report", "ingest"), 0.0)
 WAITS = {"model": 0.4, "evaluate": 0.03, "tool": 0.05, "report": 0.03, "ingest": 0.03}
@@ -64,12 +65,12 @@ def _with_waits(api: str) -> Experiment:
     return Experiment((ours, _facade(api, 10, "bighub_openai", runs=4, waits=WAITS)))
 
 
-def _agent(api: str, calls: int) -> Experiment:
+def _agent(api: str, calls: int, agents: Sequence[str] = AGENTS) -> Experiment:
     # Each agent has its own interpreter, so that background work of a guard affects no other agent.
     return Experiment(
         tuple(
             _time_runs("graph", 300 // (1 + calls // 2), api=api, calls=calls, agent=agent)
-            for agent in AGENTS
+            for agent in agents
         )
     )
 
@@ -83,6 +84,7 @@ EXPERIMENTS = {
     **{f"parallel-{api}": _with_waits(api) for api in APIS},
     "crowd": Experiment((_CROWD,)),
     **{f"agent-{api}-{calls}": _agent(api, calls) for api, calls in APIS_AND_CALLS},
+    **{f"telemetry-{api}-{calls}": _agent(api, calls, TRACING) for api, calls in APIS_AND_CALLS},
     **{
         f"journal-{on}": Experiment((_time_runs("journal", runs, on=on),))
         for on, runs in {"memory": 5_000, "sqlite": 500, "postgres": 500}.items()

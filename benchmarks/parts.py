@@ -33,6 +33,7 @@ PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("the approval page, the inbox and workers", ("approvals/",)),
     ("the embedded engine: scores and training", ("local/scoring/", "local/trainer")),
     ("the embedded engine: requests, responses and storage", ("local/",)),
+    ("spans and metrics of OpenTelemetry", ("telemetry",)),
     ("SQL connections and transactions", ("sql_engines", "sqldb")),
     ("thread pools and event loops", ("concurrency", "thread_pool")),
 )

@@ -110,6 +110,15 @@ def _turns() -> Iterator[Target]:
         yield Target(f"{name}-{size}", turn, f"agent-{size}", ours, alternative, theirs, limit)
 
 
+def _telemetry(api: str, calls: int) -> Target:
+    name = f"telemetry-{api}-{calls}"
+    description = (
+        f"a turn of {_OURS}, a client that responds at once, with spans to OpenTelemetry's SDK, "
+        f"{_CALL_COUNTS[calls]}, {api}"
+    )
+    return Target(name, description, name, "traced", "itself without a provider", "middleware")
+
+
 def _engine(cases: str) -> tuple[Target, ...]:
     description = f"embedded engine on a file, one decision with its commit, after {cases} cases"
     name, bare = f"engine-{cases.replace(' ', '-')}", "a bare SQLite commit"
@@ -135,6 +144,7 @@ TARGETS = (
         Limit(1.15),
     ),
     *_turns(),
+    *(_telemetry(api, calls) for api, calls in APIS_AND_CALLS),
     Target(
         "journal-memory",
         "journal in memory, one call from claim to outcome",

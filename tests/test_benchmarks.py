@@ -71,6 +71,7 @@ def test_every_target_has_a_name_of_its_own_an_alternative_and_an_experiment() -
         ("agent", {Limit(1.5)}),
         ("middleware", {Limit(1.25)}),
         ("hooks", {None}),
+        ("telemetry", {None}),
         ("journal", {Limit(0.02, Basis.OURS), Limit(1.6)}),
         ("engine", {Limit(0.5, Basis.OURS), Limit(1.3), None}),
         ("server", {Limit(1_000, Basis.OURS, at_least=True), Limit(50, Basis.OURS)}),

@@ -3,7 +3,8 @@
 All have the same model and tool, and there is no checkpointer. The guard asks the embedded engine
 in memory; our middleware also a client that answers at once, so that its own cost shows. The stock
 middleware asks a person about another tool, and so lets every call run. Empty hooks show what
-LangChain takes for calling a middleware around the model, behind it and around each tool.
+LangChain takes for calling a middleware around the model, behind it and around each tool. The
+traced agent is our middleware with a provider of OpenTelemetry, whose spans go nowhere.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,10 +17,12 @@ from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.tools import tool
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 from benchmarks.workers.fakes import FakeBighub
 from benchmarks.workers.stopwatch import Side, Sides, run_program
-from bighub_langgraph import BighubGuard, BighubMiddleware, create_guarded_agent
+from bighub_langgraph import BighubGuard, BighubMiddleware, Telemetry, create_guarded_agent
 from bighub_langgraph.local import DomainSettings, LocalBighub, Settings
 
 LESSONS = 50
@@ -73,11 +76,33 @@ def _nobody(_: str) -> Iterator[None]:
 
 
 @contextmanager
-def _at_once(api: str) -> Iterator[BighubGuard]:
+def _at_once(api: str, telemetry: Telemetry | None = None) -> Iterator[BighubGuard]:
     """A guard over a client that has the same answer for every call, at once."""
     bighub = FakeBighub(api, dict.fromkeys(("evaluate", "report", "ingest"), 0.0))
-    with BighubGuard(bighub=bighub, actor="agent", domain="shop") as guard:
+    with BighubGuard(bighub=bighub, actor="agent", domain="shop", telemetry=telemetry) as guard:
         yield guard
+
+
+@contextmanager
+def _traced(api: str) -> Iterator[BighubGuard]:
+    """The same guard with OpenTelemetry's SDK; its batches of spans are thrown away."""
+    exporter = _DiscardingExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(exporter))
+    with _at_once(api, Telemetry(tracer_provider=provider)) as guard:
+        yield guard
+    provider.shutdown()
+    if not exporter.received:
+        raise RuntimeError("no span was made")
+
+
+class _DiscardingExporter(SpanExporter):
+    def __init__(self) -> None:
+        self.received = 0
+
+    def export(self, spans: Sequence[Any]) -> SpanExportResult:
+        self.received += len(spans)
+        return SpanExportResult.SUCCESS
 
 
 @contextmanager
@@ -136,6 +161,7 @@ MADE: dict[str, tuple[Callable[[Model, Any], Any], Callable[[str], Any]]] = {
         _embedded_guard,
     ),
     "middleware": (_ours, _at_once),
+    "traced": (_ours, _traced),
     "middleware-embedded": (_ours, _embedded_guard),
     "hooks": (_empty, _nobody),
     "stock": (_stock, _nobody),
