@@ -22,6 +22,7 @@ from tests.documents import PAGES, README, ROOT, Block, blocks, commands, run_pa
 
 DOCS = ROOT / "docs"
 WORKERS = DOCS / "workers.md"
+INTEGRATIONS = DOCS / "integrations.md"  # run by test_integrations.py
 SAMPLE = ROOT / "notebooks" / "support_desk_runs.jsonl"
 PROGRAM = "bighub-langgraph"
 # Not run here: they run until stopped, ask, or need data that other commands create.
@@ -43,7 +44,7 @@ pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relativ
 
 @pytest.mark.parametrize(
     "page",
-    [page for page in PAGES if page not in {README, WORKERS} and runnable(page)],
+    [page for page in PAGES if page not in {README, WORKERS, INTEGRATIONS} and runnable(page)],
     ids=lambda page: str(page.relative_to(ROOT)),
 )
 def test_every_python_block_of_a_page_runs_one_after_the_other(

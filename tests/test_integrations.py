@@ -15,6 +15,7 @@ from langgraph.types import Command
 
 from bighub_langgraph import BighubGuard, BighubMiddleware, ToolPolicy
 from tests.agents import Runner, ScriptedModel, Shop, answers, asks_for, call
+from tests.documents import ROOT, run_page
 from tests.engines import ScriptedBighub
 
 PLEASE = {"messages": [HumanMessage("please")]}
@@ -174,3 +175,12 @@ async def test_tools_of_an_mcp_server(
     if after:
         assert "refunded 40 for o1" in answers(state)["call-1"]
         assert state["messages"][-2].artifact is not None
+
+
+@pytest.mark.filterwarnings("ignore:create_react_agent has been moved")
+def test_the_page_about_them_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("deepagents", "langchain_mcp_adapters", "langgraph_supervisor"):
+        pytest.importorskip(package)
+    pytest.importorskip("langgraph_swarm")
+    monkeypatch.chdir(tmp_path)
+    run_page(ROOT / "docs" / "integrations.md")
