@@ -67,21 +67,19 @@ def test_an_exception_is_one_field() -> None:
 
 def test_the_approval_page_writes_lines_of_json(tmp_path: Path) -> None:
     Journal(tmp_path / "calls.db").close()
-    page = subprocess.Popen(
-        [*PROGRAM, "inbox", "--port", "0", "--log-format", "json"],
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
-    assert page.stderr is not None
-    lines = []
-    for line in page.stderr:
-        lines.append(json.loads(line))
-        if "running on" in lines[-1]["message"]:
-            page.send_signal(signal.SIGINT)
-    page.stderr.close()
-    assert page.wait() == 0
+    command = [*PROGRAM, "inbox", "--port", "0", "--log-format", "json"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=environment
+    ) as page:
+        assert page.stderr is not None
+        shown = []
+        for line in page.stderr:
+            shown.append(line)
+            if "running on" in line:
+                page.send_signal(signal.SIGINT)
+    assert page.returncode == 0
+    lines = [json.loads(line) for line in shown]
     assert [line["level"] for line in lines if "nobody can sign in yet" in line["message"]] == [
         "warning"
     ]
