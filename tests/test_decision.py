@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from bighub_langgraph.core.decision import (
     VERDICTS,
+    block_reason,
     fallback_decision,
     parse_decision,
     resolve_verdict,
@@ -174,6 +175,11 @@ NEWER_FIELDS = [
     ({"execution_mode": "needs_context"}, BLOCK),
     ({"needs_review": True}, REVIEW),
     ({"execution_mode": "review"}, REVIEW),
+    ({"execution_mode": " Blocked "}, BLOCK),
+    ({"execution_mode": "DENIED"}, BLOCK),
+    ({"execution_mode": "Needs_Context"}, BLOCK),
+    ({"execution_mode": "review_required"}, REVIEW),
+    ({"execution_mode": "autonomous"}, EXECUTE),
     ({"should_not_run": False, "needs_review": False}, EXECUTE),
 ]
 
@@ -181,6 +187,11 @@ NEWER_FIELDS = [
 @pytest.mark.parametrize(("fields", "verdict"), NEWER_FIELDS)
 def test_newer_fields_make_the_verdict_stricter(fields: dict[str, Any], verdict: Verdict) -> None:
     assert resolve_verdict(decision("proceed", **fields)) is verdict
+
+
+def test_a_blocked_call_whose_recommendation_is_to_proceed_says_why() -> None:
+    assert block_reason(decision("do_not_proceed")) == "BIGHUB says do_not_proceed"
+    assert "other fields" in block_reason(decision("proceed", should_not_run=True))
 
 
 @given(

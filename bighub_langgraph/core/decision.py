@@ -182,13 +182,25 @@ def minimum_verdict(decision: Decision) -> Verdict:
     """Return the loosest verdict that BIGHUB's newer fields allow; they never loosen a verdict."""
     if decision.reply.keys().isdisjoint(_TIGHTENING_FIELDS):
         return Verdict.EXECUTE
-    execution_mode = decision.reply.get("execution_mode")
-    if decision.flag("should_not_run") or execution_mode == "blocked" or lacks_context(decision):
-        return Verdict.BLOCK
-    if decision.flag("needs_review") or execution_mode == "review":
-        return Verdict.REVIEW
-    return Verdict.EXECUTE
+    least = Verdict.REVIEW if decision.flag("needs_review") else Verdict.EXECUTE
+    if decision.flag("should_not_run") or lacks_context(decision):
+        least = Verdict.BLOCK
+    return strictest(least, _EXECUTION_MODES.get(_execution_mode(decision), Verdict.EXECUTE))
 
+
+def _execution_mode(decision: Decision) -> str:
+    """Return the execution mode in the spelling of the SDK, which ignores capitals and spaces."""
+    return str(decision.reply.get("execution_mode") or "").strip().lower()
+
+
+# The modes that make a verdict stricter, with the synonyms that the SDK reads.
+_EXECUTION_MODES = {
+    "blocked": Verdict.BLOCK,
+    "denied": Verdict.BLOCK,
+    "needs_context": Verdict.BLOCK,
+    "review": Verdict.REVIEW,
+    "review_required": Verdict.REVIEW,
+}
 
 _TIGHTENING_FIELDS = (
     *("should_not_run", "needs_review", "execution_mode"),
@@ -196,10 +208,20 @@ _TIGHTENING_FIELDS = (
 )
 
 
+def block_reason(decision: Decision) -> str:
+    """Return why a call with this decision is blocked, in BIGHUB's words where it gave any."""
+    if decision.reason:
+        return decision.reason
+    says = f"BIGHUB says {decision.raw_recommendation}"
+    if decision.recommendation in {Recommendation.PROCEED, Recommendation.CAUTION}:
+        return f"{says}, but other fields of its response do not let the call run"
+    return says
+
+
 def lacks_context(decision: Decision) -> bool:
     """Whether BIGHUB needs more context before it decides."""
     is_flagged = decision.flag("needs_more_context", "needs_context")
-    return is_flagged or decision.reply.get("execution_mode") == "needs_context"
+    return is_flagged or _execution_mode(decision) == "needs_context"
 
 
 def _always(verdict: Verdict) -> Callable[[Decision], Verdict]:

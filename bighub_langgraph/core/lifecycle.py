@@ -22,6 +22,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple, assert_never
 
+from bighub_langgraph.core.decision import block_reason
 from bighub_langgraph.core.errors import InvalidTransition
 from bighub_langgraph.core.models import (
     Answer,
@@ -246,7 +247,6 @@ def _decide(record: CallRecord, event: DecisionMade) -> Changes:
             state = State.BLOCKED
         case _:
             assert_never(event.verdict)
-    reason = decision.reason or f"BIGHUB says {decision.raw_recommendation}"
     return {
         "state": state,
         "decision": decision,
@@ -254,7 +254,7 @@ def _decide(record: CallRecord, event: DecisionMade) -> Changes:
         "requirement": requirement,
         "votes": votes,
         "edited_from": event.edited_from,
-        "reason": reason if state is State.BLOCKED else "",
+        "reason": block_reason(decision) if state is State.BLOCKED else "",
         "expires_at": approval.expires_at if approval else event.expires_at,
     }
 
