@@ -71,9 +71,11 @@ def put_call(
     request = EvaluationRequest(
         tool, actor, "payments", value, target, {"arguments": dict(arguments)}
     )
-    made = decision("review_recommended", risk_score=risk, **evidence)
+    new_decision = decision("review_recommended", risk_score=risk, **evidence)
     record = CallRecord.of(call, request, 1_800_000_000.0)
-    event = DecisionMade(made, Verdict.REVIEW, expires_at=expires_at, requirement=requirement)
+    event = DecisionMade(
+        new_decision, Verdict.REVIEW, expires_at=expires_at, requirement=requirement
+    )
     record = apply_event(record, event)
     journal.insert([record], ReportingConfig())
     question = ApprovalQuestion(
@@ -121,7 +123,7 @@ class Page:
             yield Browser(client, self.base)
 
     @contextmanager
-    def signed_in(self, name: str, *roles: str) -> Iterator["Browser"]:
+    def sign_in_as(self, name: str, *roles: str) -> Iterator["Browser"]:
         """The browser of a new user."""
         self.accounts.add(name, roles or ("approver",), PASSWORD, by="root")
         with self.browser() as browser:

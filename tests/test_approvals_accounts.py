@@ -145,14 +145,14 @@ def test_the_command_line_manages_users_and_prints_the_audit_log(tmp_path: Path)
     assert run("users", "role", "ada", "--role", "admin")[0] == 0
     assert run("users", "password", "ada", stdin="short\n")[0] == 2
     assert run("users", "password", "ada", stdin=f"{PASSWORD}!\n")[0] == 0
-    listed = json.loads(run("users", "list", "--json")[1])
-    assert listed == [{"name": "ada", "roles": ["admin"]}]
+    users_json = json.loads(run("users", "list", "--json")[1])
+    assert users_json == [{"name": "ada", "roles": ["admin"]}]
     assert "ada" in run("users", "list")[1]
     assert run("users", "remove", "ada")[0] == 0
     assert run("users", "remove", "ada")[0] == 2
     log = json.loads(run("audit", "--json")[1])
-    expected = ["user_added", "roles_changed", "password_changed", "user_removed"]
-    assert [entry["event"] for entry in log] == expected
+    events = ["user_added", "roles_changed", "password_changed", "user_removed"]
+    assert [entry["event"] for entry in log] == events
     assert PASSWORD not in str(log)
     assert "user_removed" in run("audit")[1]
 

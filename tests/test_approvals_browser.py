@@ -51,18 +51,18 @@ def page(tmp_path: Path) -> Iterator[Page]:
     journal = Journal(tmp_path / "calls.db")
     page = Page(journal)
     page.accounts.add("ada", {"approver"}, PASSWORD, by="root")
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
-    page.base = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    page.base = f"http://127.0.0.1:{listener.getsockname()[1]}"
     server = uvicorn.Server(
         uvicorn.Config(page.app, log_config=None, proxy_headers=False, ws="none")
     )
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     yield page
     server.should_exit = True
     thread.join()
-    listening.close()
+    listener.close()
     journal.close()
 
 
@@ -114,10 +114,14 @@ def test_an_approver_edits_and_approves_one_call_and_rejects_another(
     tab.get_by_text("reject by ada").wait_for()
     records = [page.inbox.get(record.key).record for record in (first, second)]
     assert [record.state for record in records] == [State.EDITED, State.BLOCKED]
-    edited = records[0].approval
-    assert edited is not None
-    assert edited.edit is not None
-    assert (edited.edit.values, edited.approver, edited.verified) == ({"/amount": 15}, "ada", True)
+    edit_result = records[0].approval
+    assert edit_result is not None
+    assert edit_result.edit is not None
+    assert (edit_result.edit.values, edit_result.approver, edit_result.verified) == (
+        {"/amount": 15},
+        "ada",
+        True,
+    )
     assert records[1].reason == "too much"
     tab.goto("/history")
     assert tab.get_by_text("edit by ada").count() == tab.get_by_text("reject by ada").count() == 1
@@ -215,7 +219,7 @@ def test_agents_whose_processes_have_ended_go_on_by_their_workers_as_one_answers
         tab.get_by_label("amount").fill("15")
         tab.get_by_role("button", name="Edit and approve").click()
         tab.get_by_role("heading", name="No answer is needed").wait_for()
-        edited = tab.url
+        edit_result = tab.url
         tab.get_by_role("link", name="Back to the inbox").click()
         tab.get_by_role("link", name="two wants to run refund").click()
         tab.locator("#reject").click()
@@ -224,7 +228,7 @@ def test_agents_whose_processes_have_ended_go_on_by_their_workers_as_one_answers
         tab.get_by_role("heading", name="No answer is needed").wait_for()
         assert "refunded 15" in read_result(tmp_path, "one", worker_of_one)
         assert "too much" in read_result(tmp_path, "two", worker_of_two)
-        tab.goto(edited)
+        tab.goto(edit_result)
         tab.get_by_role("link", name="The edited call").click()
         tab.get_by_text("The tool ran.", exact=True).wait_for()
         tab.goto("/history")
@@ -292,19 +296,19 @@ def test_an_open_page_follows_what_happens_elsewhere(chromium: Any, page: Page) 
     tab = sign_in(open_tab(chromium, page))
     other = sign_in(open_tab(chromium, page))
     other.goto(f"/calls/{record.key}")
-    typing = sign_in(open_tab(chromium, page))
-    typing.goto(f"/calls/{record.key}#reject")
-    typing.locator("details[open] [name=text]").fill("I am writing")
+    tab_with_text = sign_in(open_tab(chromium, page))
+    tab_with_text.goto(f"/calls/{record.key}#reject")
+    tab_with_text.locator("details[open] [name=text]").fill("I am writing")
     put_call(page.accounts.journal, 2)
     tab.get_by_role("heading", name="2 calls wait").wait_for()
     tab.get_by_role("link", name="support-desk wants").first.click()
     tab.get_by_role("button", name="Approve", exact=True).click()
     other.get_by_role("heading", name="No answer is needed").wait_for()
-    typing.get_by_text("This call has changed while you were typing.").wait_for()
-    assert typing.locator("details[open] [name=text]").input_value() == "I am writing"
+    tab_with_text.get_by_text("This call has changed while you were typing.").wait_for()
+    assert tab_with_text.locator("details[open] [name=text]").input_value() == "I am writing"
     page.accounts.sign_out(page.accounts.users()[0], "", everywhere=True)
     other.get_by_text("You are signed out.").wait_for()
-    assert [tab.problems, other.problems, typing.problems] == [[], [], []]
+    assert [tab.problems, other.problems, tab_with_text.problems] == [[], [], []]
 
 
 def test_what_an_agent_wrote_is_never_run_or_rendered(chromium: Any, page: Page) -> None:

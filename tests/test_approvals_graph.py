@@ -103,8 +103,8 @@ class Desk:
         return [item["description"] for item in requests]
 
     def resume(self, value: Any = RECORDED) -> None:
-        waiting = self.graph.get_state(CONFIG).interrupts
-        answers = {item.id: value for item in waiting}
+        open_items = self.graph.get_state(CONFIG).interrupts
+        answers = {item.id: value for item in open_items}
         self.state = self.graph.invoke(Command(resume=answers), CONFIG)
 
     @property
@@ -175,17 +175,17 @@ def test_an_edit_changes_its_fields_alone_and_is_evaluated_by_the_guard(
 ) -> None:
     desk = Desk(host, tmp_path)
     card = desk.card
-    assert card.locked == ("/api_key",)
+    assert card.locked_pointers == ("/api_key",)
     assert SECRET not in f"{card}"
     desk.inbox.answer(card.key, "edit", approver=ADA, edit={"/amount": 20.0}, version=card.version)
-    waiting = desk.inbox.get(card.key)
-    assert (waiting.state, waiting.edit) == (State.EDITED, {"/amount": 20.0})
+    first_card = desk.inbox.get(card.key)
+    assert (first_card.state, first_card.edit) == (State.EDITED, {"/amount": 20.0})
     desk.resume()
     assert desk.ran == [("o1", 20.0, SECRET)]
     approval = desk.inbox.get(card.key).record.approval
     assert approval is not None
-    edited = desk.inbox.get(approval.edited_to)
-    assert (edited.state, edited.arguments["amount"]) == (State.EXECUTED, 20.0)
+    edited_card = desk.inbox.get(approval.edited_to)
+    assert (edited_card.state, edited_card.arguments["amount"]) == (State.EXECUTED, 20.0)
     desk.guard.close()
     assert SECRET.encode() not in desk.journal.read_bytes()
 
@@ -219,13 +219,11 @@ NO_CALL: dict[str, tuple[Callable[[Desk], None], State]] = {
 }
 
 
-@pytest.mark.parametrize("ending", NO_CALL)
-def test_an_edit_that_comes_to_no_call_has_an_outcome(
-    host: str, tmp_path: Path, ending: str
-) -> None:
-    if ending == "a new message" and host not in BATCHES:
+@pytest.mark.parametrize("case", NO_CALL)
+def test_an_edit_that_comes_to_no_call_has_an_outcome(host: str, tmp_path: Path, case: str) -> None:
+    if case == "a new message" and host not in BATCHES:
         pytest.skip("these hosts do not see the messages of their graph")
-    end, state = NO_CALL[ending]
+    end, state = NO_CALL[case]
     policy = ToolPolicy(value_from_args=value_unless_13)
     desk = Desk(host, tmp_path, tools={"refund": policy}, expires_after=3600)
     card = desk.card
@@ -234,7 +232,7 @@ def test_an_edit_that_comes_to_no_call_has_an_outcome(
     desk.guard.flush()
     assert desk.inbox.get(card.key).state is state
     assert desk.bighub.statuses == ["BLOCKED"]
-    if ending != "a new message":
+    if case != "a new message":
         desk.resume()
     assert desk.ran == []
 
@@ -265,7 +263,7 @@ def test_two_people_have_to_approve_and_a_plain_yes_does_not_count(
         [question] = desk.questions
         assert "only people who are signed in may approve it" in question
     receipt = desk.inbox.answer(desk.card.key, "approve", approver=ADA)
-    assert (receipt.is_final, receipt.missing) == (False, 1)
+    assert (receipt.is_final, receipt.missing_approvals) == (False, 1)
     with pytest.raises(NotAllowedToAnswer, match="ada has approved it already"):
         desk.inbox.answer(desk.card.key, "approve", approver=ADA)
     desk.resume()
@@ -288,9 +286,9 @@ def test_an_edit_is_its_authors_approval_and_the_number_is_computed_anew(
     desk.resume()
     if people > 1:
         assert desk.ran == []
-        edited = desk.card
-        assert [vote.approver for vote in edited.votes] == ["ada"]
-        assert desk.inbox.answer(edited.key, "approve", approver=BOB).is_final
+        edited_card = desk.card
+        assert [vote.approver for vote in edited_card.votes] == ["ada"]
+        assert desk.inbox.answer(edited_card.key, "approve", approver=BOB).is_final
         desk.resume()
     assert desk.ran == [("o1", amount, SECRET)]
 

@@ -59,8 +59,8 @@ class Office:
         arguments = {"order_id": call_id, "amount": 40, "token": "[redacted]", "items": [{"a": 1}]}
         arguments |= fields.pop("more", {})
         record = proposed_record(replace(REFUND, call_id=call_id, arguments=arguments))
-        made = DecisionMade(decision(risk_score=risk), Verdict.REVIEW, **fields)
-        record = apply_event(record._replace(created_at=self.now), made)
+        event = DecisionMade(decision(risk_score=risk), Verdict.REVIEW, **fields)
+        record = apply_event(record._replace(created_at=self.now), event)
         self.journal.insert([record], ReportingConfig())
         question = ApprovalQuestion(
             *(record.key, "desk", "root", "tools:1", SCHEMA, "Pays.", "Refund 40?", {}),
@@ -226,15 +226,15 @@ def test_an_answer_that_does_not_count_changes_nothing_and_says_why(
     kind, words, give = REFUSED[case]
     office = Office(str(tmp_path / "calls.db"))
     record = office.ask(expires_at=5000.0)
-    with pytest.raises(kind) as raised:
+    with pytest.raises(kind) as error_info:
         give(office, record.key)
-    assert words in str(raised.value)
+    assert words in str(error_info.value)
     after = office.inbox.get(record.key)
     assert after.state is not State.ALLOWED or case == "another was first"
 
 
 @pytest.mark.parametrize(
-    ("edit", "removed", "words"),
+    ("edit", "removals", "words"),
     [
         ({}, (), "changes nothing"),
         ({"/amount": 40, "/token": "[redacted]"}, (), "changes nothing"),
@@ -249,21 +249,21 @@ def test_an_answer_that_does_not_count_changes_nothing_and_says_why(
     ],
 )
 def test_an_edit_that_does_not_fit_is_refused(
-    tmp_path: Path, edit: dict[str, Any], removed: tuple[str, ...], words: str
+    tmp_path: Path, edit: dict[str, Any], removals: tuple[str, ...], words: str
 ) -> None:
     office = Office(str(tmp_path / "calls.db"))
     record = office.ask()
     with pytest.raises(InvalidApprovalResponse, match=words):
         office.inbox.answer(
-            record.key, "edit", approver=ADA, edit=edit, removed=removed, version=record.version
+            record.key, "edit", approver=ADA, edit=edit, remove=removals, version=record.version
         )
     assert office.inbox.get(record.key).state is State.AWAITING
 
 
-@pytest.mark.parametrize(("shown", "new"), [(0, False), (1, True), (1, 1.0), (True, 1)])
-def test_what_python_takes_for_equal_is_a_change(tmp_path: Path, shown: Any, new: Any) -> None:
+@pytest.mark.parametrize(("old", "new"), [(0, False), (1, True), (1, 1.0), (True, 1)])
+def test_what_python_takes_for_equal_is_a_change(tmp_path: Path, old: Any, new: Any) -> None:
     office = Office(str(tmp_path / "calls.db"))
-    record = office.ask(more={"flag": shown})
+    record = office.ask(more={"flag": old})
     edit, version = {"/flag": new}, record.version
     office.inbox.answer(record.key, "edit", approver=ADA, edit=edit, version=version)
     approval = office.inbox.get(record.key).record.approval
@@ -283,9 +283,9 @@ def test_the_history_shows_an_edit_without_its_secrets(office: Office) -> None:
     record = office.ask()
     edit = {"/token": 5, "/note": "password=hunter22", "/items/-": {"a": 2}}
     office.inbox.answer(record.key, "edit", approver=ADA, edit=edit, version=record.version)
-    answered = office.inbox.history(record.key)[-1]
-    assert "hunter22" not in str(answered)
-    assert answered.details["approval"]["approver"] == "ada"
+    entry = office.inbox.history(record.key)[-1]
+    assert "hunter22" not in str(entry)
+    assert entry.details["approval"]["approver"] == "ada"
     approval = office.inbox.get(record.key).record.approval
     assert approval is not None
     assert approval.edit is not None

@@ -49,7 +49,7 @@ CALL = WaitingCall(
 )
 
 
-def waiting(*calls: WaitingCall) -> Notification:
+def create_notification(*calls: WaitingCall) -> Notification:
     return Notification(calls or (CALL,), PAGE)
 
 
@@ -57,7 +57,7 @@ def waiting(*calls: WaitingCall) -> Notification:
 
 
 def test_a_message_names_tool_agent_risk_and_the_page() -> None:
-    assert waiting().text == (
+    assert create_notification().text == (
         "refund of support-desk waits for a person\n\n"
         "refund of support-desk: high risk (0.72), until 2027-01-15 08:00 UTC\n\n"
         f"Sign in to answer: {PAGE}/calls/{'a' * 64}"
@@ -65,7 +65,7 @@ def test_a_message_names_tool_agent_risk_and_the_page() -> None:
 
 
 def test_one_message_about_many_calls_names_the_first_and_links_to_the_list() -> None:
-    message = waiting(*(replace(CALL, tool=f"tool_{number}") for number in range(14)))
+    message = create_notification(*(replace(CALL, tool=f"tool_{number}") for number in range(14)))
     assert message.subject == "14 calls wait for a person"
     assert message.lines[-2:] == [
         "tool_9 of support-desk: high risk (0.72), until 2027-01-15 08:00 UTC",
@@ -91,7 +91,7 @@ def test_one_message_about_many_calls_names_the_first_and_links_to_the_list() ->
     ],
 )
 def test_a_line_says_what_is_known_as_data(changes: dict[str, Any], line: str) -> None:
-    assert waiting(replace(CALL, expires_at=None, **changes)).lines == [line]
+    assert create_notification(replace(CALL, expires_at=None, **changes)).lines == [line]
 
 
 # -- where it goes ---------------------------------------------------------------------------------
@@ -99,7 +99,7 @@ def test_a_line_says_what_is_known_as_data(changes: dict[str, Any], line: str) -
 
 def test_slack_gets_text_that_it_does_not_interpret_and_a_link() -> None:
     with webhook() as slack:
-        SlackNotifier(slack.url).send(waiting(replace(CALL, agent="<!channel> & *co*")))
+        SlackNotifier(slack.url).send(create_notification(replace(CALL, agent="<!channel> & *co*")))
     [message] = slack.messages
     text, link = message["blocks"]
     assert text["text"]["type"] == "plain_text"
@@ -111,7 +111,7 @@ def test_slack_gets_text_that_it_does_not_interpret_and_a_link() -> None:
 @pytest.mark.parametrize("secret", [SECRET, "a text of at least 24 bytes"])
 def test_a_webhook_is_signed_as_the_standard_says(secret: str) -> None:
     with webhook() as receiver:
-        WebhookNotifier(receiver.url, secret).send(waiting())
+        WebhookNotifier(receiver.url, secret).send(create_notification())
     key = secret if secret == SECRET else secret.encode()
     message = Verifier(key).verify(receiver.bodies[0], receiver.headers)
     assert message["type"] == "approvals.waiting"
@@ -122,8 +122,8 @@ def test_a_webhook_is_signed_as_the_standard_says(secret: str) -> None:
 
 
 def test_a_message_that_is_sent_again_has_the_same_id() -> None:
-    again = waiting(replace(CALL, risk_score=0.9))
-    assert waiting().id == again.id != waiting(replace(CALL, starts=1)).id
+    again = create_notification(replace(CALL, risk_score=0.9))
+    assert create_notification().id == again.id != create_notification(replace(CALL, starts=1)).id
 
 
 @pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")  # the server's TLS
@@ -140,24 +140,24 @@ def test_mail_goes_over_tls_with_a_password(security: Any) -> None:
             password="hunter2",
             tls=server.trusted,
         )
-        notifier.send(waiting())
+        notifier.send(create_notification())
         with pytest.raises(NotificationError, match="535"):
-            replace(notifier, password="wrong").send(waiting())
+            replace(notifier, password="wrong").send(create_notification())
         with pytest.raises(NotificationError, match="certificate"):
-            replace(notifier, tls=None).send(waiting())
+            replace(notifier, tls=None).send(create_notification())
     [message] = server.messages
     assert message["Subject"] == "refund of support-desk waits for a person"
     assert message["To"] == "alice@example.com, bob@example.com"
-    assert message.get_content().splitlines() == waiting().text.splitlines()
+    assert message.get_content().splitlines() == create_notification().text.splitlines()
 
 
 @pytest.mark.parametrize("status", [302, 307, 404, 500])
 def test_a_message_that_is_not_accepted_is_an_error_without_the_urls_secret(status: int) -> None:
     with webhook(status) as receiver:
         for notifier in (SlackNotifier(receiver.url), WebhookNotifier(receiver.url, SECRET)):
-            with pytest.raises(NotificationError) as raised:
-                notifier.send(waiting())
-            assert str(raised.value) == f"127.0.0.1 answered with status {status}"
+            with pytest.raises(NotificationError) as error_info:
+                notifier.send(create_notification())
+            assert str(error_info.value) == f"127.0.0.1 answered with status {status}"
 
 
 NOTIFIERS: list[Any] = [
@@ -171,9 +171,9 @@ NOTIFIERS: list[Any] = [
 
 @pytest.mark.parametrize("notifier", NOTIFIERS, ids=lambda notifier: type(notifier).__name__)
 def test_a_destination_shows_its_secret_nowhere(notifier: Any) -> None:
-    with pytest.raises(NotificationError) as raised:
-        notifier.send(waiting())
-    for text in (str(raised.value), repr(notifier), notifier.channel):
+    with pytest.raises(NotificationError) as error_info:
+        notifier.send(create_notification())
+    for text in (str(error_info.value), repr(notifier), notifier.channel):
         assert "hunter2" not in text
 
 
@@ -228,14 +228,14 @@ def ask_about(journal: Journal, tool: str, risk: float = 0.2) -> str:
     record = decided_record()
     assert record.decision is not None
     reply = {**record.decision.reply, "risk_score": risk}
-    waiting = record._replace(
+    waiting_record = record._replace(
         key=tool.ljust(64, "0"),
         tool=tool,
         state=State.AWAITING,
         decision=replace(record.decision, reply=reply),
     )
-    journal.insert([waiting], REPORTING)
-    return waiting.key
+    journal.insert([waiting_record], REPORTING)
+    return waiting_record.key
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ def alert(response: Any) -> str:
 def test_a_call_is_one_sentence_with_its_evidence(journal: Journal) -> None:
     record = put_call(journal, expires_at=time.time() + 600, recommendation_confidence="low")
     put_call(journal, 2, risk=0.9)
-    with Page(journal).signed_in("ada") as ada:
+    with Page(journal).sign_in_as("ada") as ada:
         inbox = ada.show("/").text
         call = ada.show(f"/calls/{record.key}").text
     assert "2 calls wait" in inbox
@@ -89,17 +89,17 @@ HOSTILE = {
 @pytest.mark.parametrize("text", HOSTILE, ids=ascii)
 def test_an_argument_is_shown_as_what_it_is(journal: Journal, text: str) -> None:
     record = put_call(journal, arguments={"order_id": text, text: [text]})
-    with Page(journal).signed_in("ada") as ada:
+    with Page(journal).sign_in_as("ada") as ada:
         for path in ("/", f"/calls/{record.key}", "/history"):
-            shown = ada.show(path)
-            assert shown.status_code == 200
-            assert "<script>alert" not in shown.text
+            response = ada.show(path)
+            assert response.status_code == 200
+            assert "<script>alert" not in response.text
         assert HOSTILE[text] in ada.show(f"/calls/{record.key}").text
 
 
 def test_a_long_argument_is_folded(journal: Journal) -> None:
     record = put_call(journal, arguments={"order_id": "x" * 100_000})
-    with Page(journal).signed_in("ada") as ada:
+    with Page(journal).sign_in_as("ada") as ada:
         assert (
             "Show the other 99,400 of 100,000 characters" in ada.show(f"/calls/{record.key}").text
         )
@@ -109,15 +109,15 @@ def test_a_long_argument_is_folded(journal: Journal) -> None:
 def test_no_page_needs_anything_else_and_no_get_changes_anything(journal: Journal) -> None:
     record = put_call(journal)
     page = Page(journal)
-    with page.signed_in("ada") as ada:
+    with page.sign_in_as("ada") as ada:
         before = page.inbox.newest_change()
         for path in ("/", f"/calls/{record.key}", "/history", "/sign-in", "/nothing", "/changes"):
-            shown = ada.show(path)
-            policy = shown.headers["content-security-policy"]
+            response = ada.show(path)
+            policy = response.headers["content-security-policy"]
             assert policy.startswith("default-src 'none'; script-src 'self'")
             assert "unsafe" not in policy
             assert not any(
-                part in shown.text for part in ("<script>", "style=", "onclick", "//cdn")
+                part in response.text for part in ("<script>", "style=", "onclick", "//cdn")
             )
         for path in ("/answers", "/sign-out", f"/calls/{record.key}/check"):
             assert ada.show(path).status_code == 405
@@ -127,7 +127,7 @@ def test_no_page_needs_anything_else_and_no_get_changes_anything(journal: Journa
 def test_pages_learn_of_a_change_by_one_number(journal: Journal) -> None:
     record = put_call(journal)
     page = Page(journal)
-    with page.signed_in("ada") as ada:
+    with page.sign_in_as("ada") as ada:
         change = ada.show("/changes").json()["change"]
         assert f'data-change="{change}"' in ada.show("/").text
         ada.answer(record, "approve")
@@ -158,23 +158,23 @@ def test_a_page_that_reloads_by_itself_never_takes_old_calls_for_the_newest(
     journal: Journal,
 ) -> None:
     page = Page(journal)
-    with page.signed_in("ada") as ada:
+    with page.sign_in_as("ada") as ada:
         for number in range(1, 4):
             ada.show("/")
             put_call(journal, number)
             newest = f'data-change="{page.inbox.newest_change()}"'
-            reloaded = ada.client.get("/", headers={"x-bighub-reload": "1"}).text
-            all_shown = f'data-count="{number}"'
-            assert (all_shown in reloaded) == (newest in reloaded)
-            assert all_shown in ada.show("/").text
+            reload_text = ada.client.get("/", headers={"x-bighub-reload": "1"}).text
+            count_text = f'data-count="{number}"'
+            assert (count_text in reload_text) == (newest in reload_text)
+            assert count_text in ada.show("/").text
 
 
 def test_a_long_history_shows_the_newest_calls_first_and_more_on_request(journal: Journal) -> None:
     records = [put_call(journal, number, risk=0.9 - number / 200) for number in range(102)]
-    with Page(journal).signed_in("ada") as ada:
-        shown = ada.show("/history?tool=refund").text
-        assert shown.count("wants to run") == 100
-        assert 'href="/history?tool=refund&amp;show=200"' in shown
+    with Page(journal).sign_in_as("ada") as ada:
+        response = ada.show("/history?tool=refund").text
+        assert response.count("wants to run") == 100
+        assert 'href="/history?tool=refund&amp;show=200"' in response
         more = ada.show("/history?tool=refund&show=200").text
         assert more.count("wants to run") == len(records)
         assert "Show more" not in more
@@ -184,12 +184,12 @@ def test_a_long_history_shows_the_newest_calls_first_and_more_on_request(journal
 def test_lists_are_filtered(journal: Journal) -> None:
     put_call(journal, 1, agent="one", risk=0.3)
     put_call(journal, 2, agent="two", actor="bob", risk=0.7)
-    with Page(journal).signed_in("ada") as ada:
+    with Page(journal).sign_in_as("ada") as ada:
         for query, agent in (("agent=one", "one"), ("min_risk=0.5", "two"), ("actor=bob", "two")):
             for path in ("/", "/history"):
-                shown = ada.show(f"{path}?{query}").text
-                assert f"<b>{agent}</b>" in shown
-                assert shown.count("wants to run") == 1
+                response = ada.show(f"{path}?{query}").text
+                assert f"<b>{agent}</b>" in response
+                assert response.count("wants to run") == 1
         assert "wants to run" not in ada.show("/history?state=executed&min_risk=nothing").text
 
 
@@ -203,7 +203,7 @@ def test_lists_are_filtered(journal: Journal) -> None:
 def test_an_approver_answers(journal: Journal, answer: str, after: State) -> None:
     record = put_call(journal)
     page = Page(journal)
-    with page.signed_in("ada") as ada:
+    with page.sign_in_as("ada") as ada:
         response = ada.answer(record, answer, text="because", comment="looked at it")
         assert (response.status_code, response.headers["location"]) == (303, f"/calls/{record.key}")
         assert "No answer is needed" in ada.show(f"/calls/{record.key}").text
@@ -231,32 +231,38 @@ EDITS: list[tuple[dict[str, str], dict[str, Any], tuple[str, ...]]] = [
 
 def form_of(changes: dict[str, str]) -> dict[str, str]:
     """The edit form as a browser sends it, with some fields changed."""
-    shown = {"order_id": "ord_1", "amount": "20.0", "currency": '"EUR"', "urgent": "", "note": ""}
-    shown |= {"items": '[\r\n  "shoes"\r\n]', "api_token": ""}
-    return {f"argument:{name}": text for name, text in {**shown, **changes}.items()}
+    inputs = {
+        "order_id": "ord_1",
+        "amount": "20.0",
+        "currency": '"EUR"',
+        "urgent": "",
+        "note": "",
+    }
+    inputs |= {"items": '[\r\n  "shoes"\r\n]', "api_token": ""}
+    return {f"argument:{name}": text for name, text in {**inputs, **changes}.items()}
 
 
-@pytest.mark.parametrize(("typed", "values", "removed"), EDITS, ids=str)
+@pytest.mark.parametrize(("inputs", "values", "removals"), EDITS, ids=str)
 def test_an_edit_is_what_was_changed_and_nothing_else(
-    journal: Journal, typed: dict[str, str], values: dict[str, Any], removed: tuple[str, ...]
+    journal: Journal, inputs: dict[str, str], values: dict[str, Any], removals: tuple[str, ...]
 ) -> None:
     arguments = {**ARGUMENTS, "api_token": "[redacted]"}
     record = put_call(journal, arguments=arguments, locked_pointers=("/api_token",))
     page = Page(journal)
-    with page.signed_in("ada") as ada:
+    with page.sign_in_as("ada") as ada:
         assert "not shown; empty keeps it" in ada.show(f"/calls/{record.key}").text
         path = f"/calls/{record.key}"
-        checked = ada.send(f"{path}/check", page=path, **form_of(typed)).json()
-        assert checked == {"error": "", "changed": [*values, *removed]}
-        assert ada.answer(record, "edit", **form_of(typed)).status_code == 303
+        check_result = ada.send(f"{path}/check", page=path, **form_of(inputs)).json()
+        assert check_result == {"error": "", "changed": [*values, *removals]}
+        assert ada.answer(record, "edit", **form_of(inputs)).status_code == 303
     approval = page.inbox.get(record.key).record.approval
     assert approval is not None
     assert approval.edit is not None
-    assert (approval.edit.values, approval.edit.removed_pointers) == (values, removed)
+    assert (approval.edit.values, approval.edit.removed_pointers) == (values, removals)
 
 
 @pytest.mark.parametrize(
-    ("typed", "words"),
+    ("inputs", "words"),
     [
         ({}, "changes nothing"),
         ({"amount": "ten"}, "amount: this is not a number"),
@@ -269,22 +275,22 @@ def test_an_edit_is_what_was_changed_and_nothing_else(
     ids=str,
 )
 def test_an_edit_that_does_not_fit_is_refused_and_kept_in_the_form(
-    journal: Journal, typed: dict[str, str], words: str
+    journal: Journal, inputs: dict[str, str], words: str
 ) -> None:
     record = put_call(journal)
     page = Page(journal)
-    with page.signed_in("ada") as ada:
-        response = ada.answer(record, "edit", **form_of(typed))
+    with page.sign_in_as("ada") as ada:
+        response = ada.answer(record, "edit", **form_of(inputs))
         assert response.status_code == 422
         assert words in alert(response)
-        assert all(text.replace('"', "&#34;") in response.text for text in typed.values())
+        assert all(text.replace('"', "&#34;") in response.text for text in inputs.values())
     assert state(page, record.key) is State.AWAITING
 
 
 def test_the_first_of_two_people_wins_and_the_other_reads_who_it_was(journal: Journal) -> None:
     record = put_call(journal)
     page = Page(journal)
-    with page.signed_in("ada") as ada, page.signed_in("bob") as bob:
+    with page.sign_in_as("ada") as ada, page.sign_in_as("bob") as bob:
         assert ada.answer(record, "reject", text="no").status_code == 303
         for browser in (bob, ada):  # another person, and a double click
             response = browser.answer(record, "approve")
@@ -296,7 +302,7 @@ def test_the_first_of_two_people_wins_and_the_other_reads_who_it_was(journal: Jo
 def test_a_form_of_an_earlier_version_changes_nothing(journal: Journal) -> None:
     record = put_call(journal, requirement=ApprovalRequirement(2))
     page = Page(journal)
-    with page.signed_in("ada") as ada, page.signed_in("bob") as bob:
+    with page.sign_in_as("ada") as ada, page.sign_in_as("bob") as bob:
         assert ada.answer(record, "approve").status_code == 303
         for version in (record.version, "", "x"):
             response = bob.answer(record, "approve", version=version)
@@ -317,7 +323,7 @@ def test_who_may_not_answer_changes_nothing(journal: Journal) -> None:
     finance = put_call(journal, 3, requirement=ApprovalRequirement(1, ("finance",)))
     approvals_only = put_call(journal, 4, allowed_decisions=(Answer.APPROVE, Answer.REJECT))
     page = Page(journal)
-    with page.signed_in("ada") as ada, page.signed_in("eve", "viewer") as eve:
+    with page.sign_in_as("ada") as ada, page.sign_in_as("eve", "viewer") as eve:
         assert "you cannot answer" in eve.show(f"/calls/{other.key}").text
         own_page, finance_page = f"/calls/{own.key}", f"/calls/{finance.key}"
         cases = (
@@ -337,23 +343,26 @@ def test_who_may_not_answer_changes_nothing(journal: Journal) -> None:
 
 def test_a_call_that_ended_while_the_page_was_open_says_so(journal: Journal) -> None:
     late = put_call(journal, 1, expires_at=1.0)
-    cancelled = put_call(journal, 2)
+    cancelled_record = put_call(journal, 2)
     page = Page(journal)
-    with page.signed_in("ada") as ada:
-        token = ada.token(f"/calls/{cancelled.key}")
+    with page.sign_in_as("ada") as ada:
+        token = ada.token(f"/calls/{cancelled_record.key}")
         event = CallCancelled("the user wrote a new message")
-        journal.transition(cancelled.key, event, ReportingConfig())
-        for record, words in ((late, "the time to answer is over"), (cancelled, "new message")):
+        journal.transition(cancelled_record.key, event, ReportingConfig())
+        for record, words in (
+            (late, "the time to answer is over"),
+            (cancelled_record, "new message"),
+        ):
             response = ada.answer(record, "approve", form_token=token)
             assert (response.status_code, words in alert(response)) == (409, True)
         assert ada.show("/calls/0123456789").status_code == 404
-    assert state(page, cancelled.key) is State.CANCELLED
+    assert state(page, cancelled_record.key) is State.CANCELLED
 
 
 def test_an_approver_cancels_a_call_once_with_a_reason(journal: Journal) -> None:
     waiting, approved = put_call(journal, 1), put_call(journal, 2)
     page = Page(journal)
-    with page.signed_in("ada") as ada:
+    with page.sign_in_as("ada") as ada:
         assert ada.answer(approved, "approve").status_code == 303
         approved = page.inbox.get(approved.key).record
         for record in (waiting, approved):
@@ -379,7 +388,7 @@ def test_a_call_is_not_cancelled_by_everybody_nor_by_an_old_form(journal: Journa
     finance = put_call(journal, 2, requirement=ApprovalRequirement(1, ("finance",)))
     running = put_call(journal, 3)
     page = Page(journal)
-    with page.signed_in("ada") as ada, page.signed_in("eve", "viewer") as eve:
+    with page.sign_in_as("ada") as ada, page.sign_in_as("eve", "viewer") as eve:
         token = ada.token(f"/calls/{running.key}")
         assert ada.answer(running, "approve").status_code == 303
         journal.transition(running.key, ExecutionStarted("worker", 1.0), ReportingConfig())
@@ -408,7 +417,7 @@ def test_several_calls_that_are_alike_are_answered_at_once(journal: Journal) -> 
     )
     other = put_call(journal, 4, tool="delete")
     page = Page(journal)
-    with page.signed_in("ada") as ada:
+    with page.sign_in_as("ada") as ada:
 
         def send(*records: Any) -> Any:
             calls = [f"{record.key}:{record.version}" for record in records]
@@ -429,7 +438,7 @@ def test_several_calls_that_are_alike_are_answered_at_once(journal: Journal) -> 
 def test_nothing_is_shown_or_changed_without_a_session(journal: Journal) -> None:
     record = put_call(journal)
     page = Page(journal)
-    with page.signed_in("ada") as ada:
+    with page.sign_in_as("ada") as ada:
         token = ada.token(f"/calls/{record.key}")
         ada.send("/sign-out", page="/")
         response = ada.answer(record, "approve", form_token=token)  # a tab of before
@@ -437,14 +446,14 @@ def test_nothing_is_shown_or_changed_without_a_session(journal: Journal) -> None
         assert "You are signed out, so nothing was changed" in response.text
         assert f'name="next" value="/calls/{record.key}"' in response.text
         for path in ("/", "/history", "/changes", f"/calls/{record.key}"):
-            shown = ada.show(path)
-            assert (shown.status_code, "refund" in shown.text) == (401, False)
+            response = ada.show(path)
+            assert (response.status_code, "refund" in response.text) == (401, False)
     assert state(page, record.key) is State.AWAITING
 
 
 def test_a_session_cannot_be_forged_and_ends_everywhere(journal: Journal) -> None:
     page = Page(journal)
-    with page.signed_in("ada") as ada, page.browser() as tab:
+    with page.sign_in_as("ada") as ada, page.browser() as tab:
         tab.client.cookies.set("bighub_session", "0" * 43)
         assert tab.show("/").status_code == 401
         response = tab.send("/sign-in", name="ada", password=PASSWORD)
@@ -473,7 +482,7 @@ def test_a_form_of_another_page_changes_nothing(
 ) -> None:
     record = put_call(journal)
     page = Page(journal)
-    with page.signed_in("ada") as ada, page.browser() as visitor:
+    with page.sign_in_as("ada") as ada, page.browser() as visitor:
         response = ada.answer(record, "approve", headers=headers, **form)
         assert response.status_code == 403
         assert "nothing was changed" in response.text
@@ -485,16 +494,16 @@ def test_a_form_of_another_page_changes_nothing(
 def test_the_form_of_one_person_is_not_that_of_another(journal: Journal) -> None:
     record = put_call(journal)
     page = Page(journal)
-    with page.signed_in("ada") as ada, page.signed_in("bob") as bob:
+    with page.sign_in_as("ada") as ada, page.sign_in_as("bob") as bob:
         token = bob.token(f"/calls/{record.key}")
         assert ada.answer(record, "approve", form_token=token).status_code == 403
 
 
 def test_another_name_of_this_host_is_refused(journal: Journal) -> None:
-    with Page(journal).signed_in("ada") as ada:
+    with Page(journal).sign_in_as("ada") as ada:
         assert ada.client.get("/", headers={"host": "evil.example"}).status_code == 400
     public = Page(journal, public_url="https://approvals.example")
-    with public.signed_in("bob") as bob:
+    with public.sign_in_as("bob") as bob:
         assert bob.show("/").status_code == 200
         response = bob.send("/sign-in", page="/", name="bob", password=PASSWORD)
         assert "; secure" in response.headers["set-cookie"].lower()

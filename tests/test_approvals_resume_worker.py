@@ -242,9 +242,9 @@ ENDINGS: dict[str, tuple[Callable[[Desk], None], list[tuple[str, Any]], str]] = 
 
 
 @pytest.mark.parametrize("host", ["ready graph", "middleware", "guarded tools"])
-@pytest.mark.parametrize("ending", ENDINGS)
-def test_the_model_reads_how_each_question_ended(desk: Desk, host: str, ending: str) -> None:
-    end, ran, text = ENDINGS[ending]
+@pytest.mark.parametrize("case", ENDINGS)
+def test_the_model_reads_how_each_question_ended(desk: Desk, host: str, case: str) -> None:
+    end, ran, text = ENDINGS[case]
     guard = desk.guard(approvals=ApprovalPolicy(expires_after=3600.0))
     graph = HOSTS[host](desk, guard)
     ask(graph)
@@ -335,8 +335,8 @@ def test_each_worker_resumes_only_its_own_agent(any_desk: Desk) -> None:
         ask(graph, f"thread of {name}")
     desk.answer_all()
     resume(ApprovalWorker(graphs["second"], guards["second"]))
-    ended = [last_message(graph, f"thread of {name}") for name, graph in graphs.items()]
-    assert ended == ["", "done", ""]
+    messages = [last_message(graph, f"thread of {name}") for name, graph in graphs.items()]
+    assert messages == ["", "done", ""]
 
 
 class Sent:
@@ -352,20 +352,20 @@ class Sent:
 
 
 def test_a_worker_tells_people_of_the_calls_of_guards_that_tell_nobody(desk: Desk) -> None:
-    sent = Sent()
-    notifications = Notifications(sent, inbox_url="https://inbox.example.com", burst=0.0)
+    notifier = Sent()
+    notifications = Notifications(notifier, inbox_url="https://inbox.example.com", burst=0.0)
     with desk.guard("other", notifications=notifications) as guard:
         graph = desk.ready(guard)
         ask(desk.ready(desk.guard()))
         resume(ApprovalWorker(graph, guard))
-    assert sent.agents == ["desk", "desk"]
+    assert notifier.agents == ["desk", "desk"]
 
 
 def test_what_no_checkpoint_holds_is_supplied(desk: Desk) -> None:
-    seen: list[Any] = []
+    contexts: list[Any] = []
 
     def spy(_: Any, runtime: Any) -> None:
-        seen.append(runtime.context)
+        contexts.append(runtime.context)
 
     guard = desk.guard()
     builder: Any = StateGraph(MessagesState, context_schema=dict)
@@ -383,7 +383,7 @@ def test_what_no_checkpoint_holds_is_supplied(desk: Desk) -> None:
         context_for=lambda thread: {"thread": thread},
     )
     resume(worker)
-    assert seen == [{"thread": "t"}]
+    assert contexts == [{"thread": "t"}]
 
 
 # -- several at once -------------------------------------------------------------------------------
@@ -399,10 +399,10 @@ def test_two_workers_share_the_threads(any_desk: Desk) -> None:
     model = ScriptedModel(script=["done"] * 12)
     worker_graph = create_guarded_agent(model, desk.shop.tools(), guard, checkpointer=desk.saver)
     workers = [ApprovalWorker(worker_graph, guard) for _ in range(2)]
-    running = [threading.Thread(target=worker.run, kwargs={"once": True}) for worker in workers]
-    for thread in running:
+    threads = [threading.Thread(target=worker.run, kwargs={"once": True}) for worker in workers]
+    for thread in threads:
         thread.start()
-    for thread in running:
+    for thread in threads:
         thread.join()
     assert sorted(desk.shop.ran) == sorted([("refund", 1.0), ("refund", 2.0)] * 6)
     assert [last_message(graph, f"t{n}") for n, graph in enumerate(graphs)] == ["done"] * 6
@@ -454,15 +454,15 @@ def test_a_thread_that_fails_is_listed_and_tried_again_later(any_desk: Desk) -> 
     ask(graph)
     desk.answer_all()
     resume(worker, worker)
-    [failing] = worker.failing_threads()
-    assert (failing.thread, failing.tries, failing.error) == ("t", 1, "the model is away")
-    desk.now = failing.due_at
+    [thread] = worker.list_failing_threads()
+    assert (thread.thread, thread.tries, thread.error) == ("t", 1, "the model is away")
+    desk.now = thread.due_at
     resume(worker)
-    assert [failing.tries for failing in worker.failing_threads()] == [2]
+    assert [thread.tries for thread in worker.list_failing_threads()] == [2]
     model.broken = False
     desk.now += 10.0
     resume(worker)
-    assert (last_message(graph), worker.failing_threads()) == ("done", [])
+    assert (last_message(graph), worker.list_failing_threads()) == ("done", [])
     assert sorted(desk.shop.ran) == [("refund", 1.0), ("refund", 2.0)]
 
 
@@ -537,11 +537,11 @@ def test_calls_of_a_thread_that_the_checkpointer_does_not_know_are_cancelled_in_
         else:
             desk.now = began + UNANSWERED - 1  # it may be answered soon
             resume(ApprovalWorker(graph, guard))
-            assert ApprovalWorker(graph, guard).failing_threads() == []
+            assert ApprovalWorker(graph, guard).list_failing_threads() == []
             desk.now = time.time() + UNANSWERED + 1
         for tries in range(1, MAX_MISSING + 1):
             resume(ApprovalWorker(graph, guard))
-            [failing] = ApprovalWorker(graph, guard).failing_threads()
+            [failing] = ApprovalWorker(graph, guard).list_failing_threads()
             assert (failing.tries, failing.error) == (tries, MISSING)
             expected = State.ALLOWED if is_answered else State.AWAITING
             assert [card.state for card in cards(desk)] == [expected]
@@ -549,7 +549,7 @@ def test_calls_of_a_thread_that_the_checkpointer_does_not_know_are_cancelled_in_
         resume(ApprovalWorker(graph, guard))
         [record] = cards(desk)
         assert (record.state, record.reason) == ("cancelled", MISSING)
-        assert ApprovalWorker(graph, guard).failing_threads() == []
+        assert ApprovalWorker(graph, guard).list_failing_threads() == []
 
 
 def test_a_worker_cancels_no_calls_of_another_agent_with_the_same_name(database: str) -> None:
@@ -560,7 +560,7 @@ def test_a_worker_cancels_no_calls_of_another_agent_with_the_same_name(database:
         desk.answer_all()
         for _ in range(MAX_MISSING + 2):
             resume(ApprovalWorker(graph, guard))
-            [failing] = ApprovalWorker(graph, guard).failing_threads()
+            [failing] = ApprovalWorker(graph, guard).list_failing_threads()
             desk.now = failing.due_at
         assert [card.state for card in cards(desk)] == ["allowed"]
         assert "another guard of the name 'desk'" in failing.error
@@ -578,7 +578,7 @@ def test_a_thread_that_waits_for_long_keeps_waiting(desk: Desk) -> None:
     worker = ApprovalWorker(graph, guard)
     resume(worker, worker)
     assert {card.state for card in cards(desk)} == {State.AWAITING}
-    assert (worker.failing_threads(), graph.get_state(config("t"))) == ([], before)
+    assert (worker.list_failing_threads(), graph.get_state(config("t"))) == ([], before)
     desk.answer_all()
     resume(worker)
     assert last_message(graph) == "done"

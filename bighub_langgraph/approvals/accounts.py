@@ -21,7 +21,7 @@ SESSION, LINK = "session", "link"
 # How long a session and a link to sign in are valid, in seconds.
 LIFETIMES = {SESSION: 12 * 3600.0, LINK: 600.0}
 # A hash takes 64 MB of memory; more sign-ins at the same time wait.
-_hashing = threading.BoundedSemaphore(2)
+_hash_slots = threading.BoundedSemaphore(2)
 
 
 class AccountError(BighubGuardError):
@@ -96,9 +96,9 @@ class Accounts:
 
     def set_password(self, name: str, password: str, *, by: str) -> None:
         """Replace a user's password, and sign the user out everywhere."""
-        hashed = self._hash(password)
+        password_hash = self._hash(password)
         with self._db.transaction() as db:
-            if not execute(db, schema.UPDATE_PASSWORD, name=name, password=hashed):
+            if not execute(db, schema.UPDATE_PASSWORD, name=name, password=password_hash):
                 raise _no_user(name)
             execute(db, schema.DELETE_SESSIONS, name=name)
             self._write(db, by, "password_changed", name)
@@ -125,13 +125,13 @@ class Accounts:
         from argon2.exceptions import InvalidHashError, VerificationError
 
         rows = self._db.fetch_rows(schema.SELECT_USER, name=to_storable(name[:LONGEST]))
-        hashed = rows[0]["password"] if rows else ""
+        password_hash = rows[0]["password"] if rows else ""
         try:
-            with _hashing:
-                self._hasher.verify(hashed or self._no_password, password[: LONGEST + 1])
+            with _hash_slots:
+                self._hasher.verify(password_hash or self._no_password, password[: LONGEST + 1])
         except (VerificationError, InvalidHashError):
-            hashed = ""
-        if not hashed:
+            password_hash = ""
+        if not password_hash:
             with self._db.transaction() as db:
                 who = rows[0]["name"] if rows else ""
                 self._write(db, who, "sign_in_refused", name[:LONGEST], address=address)
@@ -204,7 +204,7 @@ class Accounts:
             raise AccountError(
                 f"a password has {SHORTEST_PASSWORD} to {LONGEST} characters, not {len(password)}"
             )
-        with _hashing:
+        with _hash_slots:
             return self._hasher.hash(password)
 
 

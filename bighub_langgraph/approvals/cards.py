@@ -35,11 +35,11 @@ class ApprovalCard:
         thread: The thread id of the root graph.
         namespace: The checkpoint namespace of the task that asks.
         arguments: The arguments, redacted.
-        locked: JSON pointers of the redacted arguments, which keep their value unless replaced.
+        locked_pointers: Of the redacted arguments, which keep their value unless replaced.
         schema: The JSON schema of the arguments; empty where it is not known.
         description: The text that the question shows.
         evidence: What BIGHUB knows, as `build_evidence` returns it.
-        allowed: The answers that are allowed now; none where no answer is expected.
+        allowed_answers: The answers that are allowed now; none where no answer is expected.
         approvers: The names or roles of those who may answer; anyone where there are none.
         required_approvals: How many people have to approve.
         votes: The answers so far that count.
@@ -58,12 +58,12 @@ class ApprovalCard:
     call_id: str
     tool: str
     arguments: Mapping[str, Any]
-    locked: tuple[str, ...]
+    locked_pointers: tuple[str, ...]
     schema: Mapping[str, Any]
     tool_description: str
     description: str
     evidence: Mapping[str, Any]
-    allowed: tuple[Answer, ...]
+    allowed_answers: tuple[Answer, ...]
     allow_tool_change: bool
     approvers: tuple[str, ...]
     required_approvals: int
@@ -80,7 +80,7 @@ class ApprovalCard:
 
     def is_locked(self, pointer: str) -> bool:
         """Whether a field, or what it is part of, is redacted."""
-        return any(f"{pointer}/".startswith(f"{locked}/") for locked in self.locked)
+        return any(f"{pointer}/".startswith(f"{place}/") for place in self.locked_pointers)
 
 
 def build_card(view: ApprovalView) -> ApprovalCard:
@@ -97,12 +97,12 @@ def build_card(view: ApprovalView) -> ApprovalCard:
         call_id=record.call_id,
         tool=record.tool,
         arguments=question.arguments if question else arguments,
-        locked=question.locked_pointers if question else (),
+        locked_pointers=question.locked_pointers if question else (),
         schema=question.schema if question else {},
         tool_description=question.tool_description if question else "",
         description=question.description if question else describe_call(record, arguments),
         evidence=question.evidence if question else build_evidence(record),
-        allowed=_allowed_answers(view),
+        allowed_answers=_list_allowed_answers(view),
         allow_tool_change=question.allow_tool_change if question else False,
         approvers=record.requirement.approvers,
         required_approvals=record.requirement.approvals,
@@ -119,7 +119,7 @@ def build_card(view: ApprovalView) -> ApprovalCard:
     )
 
 
-def _allowed_answers(view: ApprovalView) -> tuple[Answer, ...]:
+def _list_allowed_answers(view: ApprovalView) -> tuple[Answer, ...]:
     if view.call.outcome_unknown:
         return (Answer.APPROVE, Answer.REJECT, Answer.RESPOND)
     if view.call.record.state is not State.AWAITING:

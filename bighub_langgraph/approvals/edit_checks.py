@@ -12,7 +12,7 @@ from bighub_langgraph.core.models import digest
 
 
 def check_edit(
-    card: ApprovalCard, edit: Mapping[str, Any], removed: tuple[str, ...]
+    card: ApprovalCard, edit: Mapping[str, Any], removals: tuple[str, ...]
 ) -> ArgumentPatch:
     """Return the checked changes of a call. Redacted fields keep their value unless replaced.
 
@@ -27,19 +27,21 @@ def check_edit(
             for pointer, value in edit.items()
             if not _is_equal(find_value(dict(card.arguments), pointer, default=_MISSING), value)
         }
-        for pointer in (*changes, *removed):
+        for pointer in (*changes, *removals):
             _check_place(card, pointer)
-        replaced = tuple(filter(card.is_locked, changes))
-        patch = ArgumentPatch(changes, removed, replaced)
-        changed = patch.apply(card.arguments)
+        replacements = tuple(filter(card.is_locked, changes))
+        patch = ArgumentPatch(changes, removals, replacements)
+        arguments = patch.apply(card.arguments)
     except InvalidCall as error:
         raise InvalidApprovalResponse(str(error)) from error
-    if not (changes or removed):
+    if not (changes or removals):
         raise InvalidApprovalResponse(
             f"the edit changes nothing of {card.tool}; approve it instead"
         )
-    locked = {tuple(parse_pointer(pointer)) for pointer in {*card.locked} - {*changes}}
-    if errors := list(_find_errors(card.schema, changed, locked)):
+    locked_paths = {
+        tuple(parse_pointer(pointer)) for pointer in {*card.locked_pointers} - {*changes}
+    }
+    if errors := list(_find_errors(card.schema, arguments, locked_paths)):
         raise InvalidApprovalResponse(f"the edit does not fit {card.tool}: {'; '.join(errors)}")
     return patch
 
@@ -47,22 +49,22 @@ def check_edit(
 _MISSING = object()
 
 
-def _is_equal(shown: object, value: object) -> bool:
+def _is_equal(current: object, value: object) -> bool:
     """Whether two values are the same in JSON; in Python 1 equals 1.0 and True."""
-    return digest(value, of="an edit") == digest(shown) if shown is not _MISSING else False
+    return digest(value, of="an edit") == digest(current) if current is not _MISSING else False
 
 
 def _check_place(card: ApprovalCard, pointer: str) -> None:
     """Refuse to replace a field as a whole whose redacted parts would be lost."""
-    if any(place.startswith(f"{pointer}/") for place in card.locked):
+    if any(place.startswith(f"{pointer}/") for place in card.locked_pointers):
         raise InvalidApprovalResponse(
             f"{pointer} has parts that are not shown; change the other fields in it one by one"
         )
 
 
 def _find_errors(
-    schema: Mapping[str, Any], value: object, locked: set[tuple[str, ...]]
+    schema: Mapping[str, Any], value: object, locked_paths: set[tuple[str, ...]]
 ) -> Iterator[str]:
     for path, message in list_schema_errors(schema, value):
-        if tuple(map(str, path)) not in locked:
+        if tuple(map(str, path)) not in locked_paths:
             yield f"{'.'.join(map(str, path)) or 'arguments'}: {message}"

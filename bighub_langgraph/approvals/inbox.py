@@ -20,7 +20,6 @@ from bighub_langgraph.core.errors import BighubGuardError, InvalidTransition, Jo
 from bighub_langgraph.core.lifecycle import (
     AnswerGiven,
     CallCancelled,
-    Event,
     OwnerLost,
     find_objection,
     is_expired,
@@ -69,12 +68,12 @@ class AnswerReceipt:
     Attributes:
         card: The call after it.
         is_final: Whether the question is answered; otherwise more approvals are needed.
-        missing: How many more people have to approve.
+        missing_approvals: How many more people have to approve.
     """
 
     card: ApprovalCard
     is_final: bool
-    missing: int
+    missing_approvals: int
 
 
 class ApprovalInbox:
@@ -138,7 +137,7 @@ class ApprovalInbox:
             limit=MAX_CARDS if actor or domain or min_risk or not newest_first else limit,
         )
 
-        def is_wanted(record: CallRecord) -> bool:
+        def is_match(record: CallRecord) -> bool:
             risk = record.decision.risk_score if record.decision is not None else None
             return (
                 (actor is None or record.request.actor == actor)
@@ -146,10 +145,10 @@ class ApprovalInbox:
                 and (min_risk is None or (risk is not None and risk >= min_risk))
             )
 
-        wanted = [view for view in views if is_wanted(view.call.record)]
+        matches = [view for view in views if is_match(view.call.record)]
         if not newest_first:
-            wanted.sort(key=_urgency)
-        return [build_card(view) for view in wanted[:limit]]
+            matches.sort(key=_urgency)
+        return [build_card(view) for view in matches[:limit]]
 
     def get(self, key: str) -> ApprovalCard:
         """Return the call with a key, or with a key that begins so.
@@ -179,19 +178,19 @@ class ApprovalInbox:
         text: str = "",
         comment: str = "",
         edit: Mapping[str, Any] | None = None,
-        removed: Sequence[str] = (),
+        remove: Sequence[str] = (),
         version: int | None = None,
     ) -> AnswerReceipt:
         """Record a person's answer about a call.
 
         Args:
             key: The call's key.
-            answer: One of the card's `allowed`.
+            answer: One of the card's `allowed_answers`.
             approver: Who answers.
             text: The reason of a rejection, or the response in the place of the tool's output.
             comment: For the history and for BIGHUB.
             edit: New values by JSON pointer, such as `{"/amount": 20}`; the rest stays as it is.
-            removed: Pointers of fields to leave out.
+            remove: Pointers of fields to leave out.
             version: The version of the card that was shown; needed for an edit, and to run a call
                 of unknown outcome again.
 
@@ -204,27 +203,22 @@ class ApprovalInbox:
             ApprovalNotFound: There is no such call.
         """
         card = self.get(key)
-        _check_waiting(card, self._clock())
-        if version not in {None, card.version}:
-            raise StaleVersion(_STALE)
-        if version is None and card.outcome_unknown and answer == Answer.APPROVE:
-            raise InvalidApprovalResponse("to run a call again, name the version that was shown")
+        _check_answerable(card, self._clock())
+        _check_version(version, answer, card)
         answer = _check_answer(answer, card, text)
         patch = None
-        if edit or removed or answer is Answer.EDIT:
-            if answer is not Answer.EDIT:
-                raise InvalidApprovalResponse(
-                    f"an answer with other arguments is an edit: {answer}"
-                )
+        if answer is Answer.EDIT:
             if version is None:
                 raise InvalidApprovalResponse("an edit names the version of the call it changes")
-            patch = check_edit(card, edit or {}, tuple(removed))
+            patch = check_edit(card, edit or {}, tuple(remove))
+        elif edit or remove:
+            raise InvalidApprovalResponse(f"an answer with other arguments is an edit: {answer}")
         approval = self._build_approval(card, answer, approver, patch, text=text, comment=comment)
         if objection := find_objection(card.record, approval):
             raise NotAllowedToAnswer(objection)
         self._record(card, approval, version)
         after = self.get(card.key)
-        _check_not_expired(after)
+        _check_expiry(after)
         is_final = after.state is not State.AWAITING
         return AnswerReceipt(after, is_final, 0 if is_final else missing_approvals(after.record))
 
@@ -313,24 +307,33 @@ class ApprovalInbox:
 
     def _record(self, card: ApprovalCard, approval: Approval, version: int | None) -> None:
         """Record an answer, unless another one was first."""
-        record, reporting = card.record, ReportingConfig()
-        event: Event = AnswerGiven(approval, version)
-        if card.outcome_unknown:
-            event = event_for_answer(approval)
         try:
-            if card.outcome_unknown and record.state is State.RUNNING:
-                lost = OwnerLost(record.owner or "", "the process that ran it is gone")
-                self.journal.transition(card.key, lost, reporting)
-            answered = self.journal.transition(card.key, event, reporting)
+            if card.outcome_unknown:
+                resolve_unknown_outcome(self.journal, card.record, approval)
+                return
+            event = AnswerGiven(approval, version)
+            record = self.journal.transition(card.key, event, ReportingConfig())
         except InvalidTransition as error:
-            _check_waiting(self.get(card.key), self._clock())
+            _check_answerable(self.get(card.key), self._clock())
             raise StaleVersion(_STALE) from error
-        if card.outcome_unknown or not self._telemetry.is_on:
+        if not self._telemetry.is_on:
             return
-        if answered.approval == approval:
-            self._telemetry.add_answer(answered)
+        if record.approval == approval:
+            self._telemetry.add_answer(record)
         else:
-            self._telemetry.add_ending(record, answered)  # the answer came too late
+            self._telemetry.add_ending(card.record, record)  # the answer came too late
+
+
+def resolve_unknown_outcome(journal: Journal, record: CallRecord, approval: Approval) -> None:
+    """Record what a person found out about a call, and first that its process is gone.
+
+    Raises:
+        InvalidTransition: Somebody else has resolved it.
+    """
+    if record.state is State.RUNNING:
+        event = OwnerLost(record.owner or "", "the process that ran it is gone")
+        journal.transition(record.key, event, ReportingConfig())
+    journal.transition(record.key, event_for_answer(approval), ReportingConfig())
 
 
 _STALE = "the call has changed since it was shown; look at it again"
@@ -346,9 +349,9 @@ def describe_ending(card: ApprovalCard) -> str:
     return f"{who} has answered already, at {when}: {approval.answer}"
 
 
-def _check_waiting(card: ApprovalCard, at: float) -> None:
+def _check_answerable(card: ApprovalCard, at: float) -> None:
     """Raise unless a person's answer is expected."""
-    _check_not_expired(card)
+    _check_expiry(card)
     if card.state is State.AWAITING and is_expired(card.record, at):
         raise ApprovalExpired(_EXPIRED.format(card.tool))
     if card.state is not State.AWAITING and not card.outcome_unknown:
@@ -358,20 +361,27 @@ def _check_waiting(card: ApprovalCard, at: float) -> None:
 _EXPIRED = "the time to answer is over, so {} does not run"
 
 
-def _check_not_expired(card: ApprovalCard) -> None:
+def _check_expiry(card: ApprovalCard) -> None:
     if card.state is State.EXPIRED:
         raise ApprovalExpired(_EXPIRED.format(card.tool))
 
 
 def _check_answer(answer: Answer | str, card: ApprovalCard, text: str) -> Answer:
-    if answer not in card.allowed:
-        allowed = ", ".join(card.allowed)
+    if answer not in card.allowed_answers:
+        answers = ", ".join(card.allowed_answers)
         raise InvalidApprovalResponse(
-            f"{answer!s:.80} is not allowed for {card.tool}; allowed: {allowed}"
+            f"{answer!s:.80} is not allowed for {card.tool}; allowed: {answers}"
         )
     if answer == Answer.RESPOND and not text:
         raise InvalidApprovalResponse(f"a response to {card.tool} needs a message")
     return Answer(answer)
+
+
+def _check_version(version: int | None, answer: Answer | str, card: ApprovalCard) -> None:
+    if version not in {None, card.version}:
+        raise StaleVersion(_STALE)
+    if version is None and card.outcome_unknown and answer == Answer.APPROVE:
+        raise InvalidApprovalResponse("to run a call again, name the version that was shown")
 
 
 def _check_role(approver: Approver) -> None:

@@ -173,20 +173,20 @@ class NotificationWorker:
         self._settings = settings
         self._journal = journal
         self._owner = f"{journal.owner}/{uuid4().hex}"
-        self._closed = threading.Event()
+        self._close_event = threading.Event()
         self._threads: list[threading.Thread] = []  # at most one
         self._is_requested = False
         self._lock = fork_safe_lock()
-        self._sending = fork_safe_lock()
+        self._send_lock = fork_safe_lock()
         # Also at interpreter exit.
-        self._finish = weakref.finalize(self, _finish, self._closed, self._threads)
+        self._finish = weakref.finalize(self, _finish, self._close_event, self._threads)
         self.schedule()
 
     def schedule(self) -> None:
         """Send what waits in a moment, or later where that fails; never raise."""
         with self._lock:
             self._is_requested = True
-            if self._closed.is_set() or any(thread.is_alive() for thread in self._threads):
+            if self._close_event.is_set() or any(thread.is_alive() for thread in self._threads):
                 return
             thread = threading.Thread(target=self._run, name="bighub-notifications", daemon=True)
             with suppress(RuntimeError):  # no more threads: another process sends it
@@ -195,7 +195,7 @@ class NotificationWorker:
 
     def deliver(self) -> bool:
         """Send what waits now; return whether everything is sent. Never raise."""
-        with self._sending:
+        with self._send_lock:
             # Each of them, also where one fails.
             complete = {self._deliver(notifier) for notifier in self._settings.notifiers}
             return False not in complete
@@ -207,7 +207,7 @@ class NotificationWorker:
     def _run(self) -> None:
         failures, pause = 0, self._settings.burst
         while True:
-            is_last = self._closed.wait(pause)
+            is_last = self._close_event.wait(pause)
             with self._lock:
                 self._is_requested = False
             is_done = self.deliver()
@@ -238,12 +238,12 @@ class NotificationWorker:
         admin = self._journal.admin
         views = admin.approvals(state=[State.AWAITING, State.UNKNOWN], limit=MAX_CALLS)
         if views := admin.not_notified(notifier.channel, views):
-            calls = sorted(map(_waiting_call, views), key=lambda call: -(call.risk_score or 0.0))
+            calls = sorted(map(_to_waiting_call, views), key=lambda call: -(call.risk_score or 0.0))
             notifier.send(Notification(calls, self._settings.inbox_url))
             admin.record_notifications(notifier.channel, views)
 
 
-def _waiting_call(view: ApprovalView) -> WaitingCall:
+def _to_waiting_call(view: ApprovalView) -> WaitingCall:
     record = view.call.record
     return WaitingCall(
         record.key,
@@ -276,7 +276,7 @@ class _Claim(NamedTuple):
             self.journal.end_claim(self.key, self.owner, durable=False)
 
 
-def _finish(closed: threading.Event, threads: Sequence[threading.Thread]) -> None:
-    closed.set()
+def _finish(close_event: threading.Event, threads: Sequence[threading.Thread]) -> None:
+    close_event.set()
     for thread in list(threads):
         thread.join(AT_EXIT)

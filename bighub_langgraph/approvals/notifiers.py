@@ -77,7 +77,7 @@ class WebhookNotifier:
 
     def __post_init__(self) -> None:
         _check_url(self.url, "url")
-        if len(self._signing_key()) < SHORTEST_SECRET:
+        if len(self._decode_secret()) < SHORTEST_SECRET:
             raise ConfigurationError(f"secret has at least {SHORTEST_SECRET} bytes")
 
     @property
@@ -89,8 +89,8 @@ class WebhookNotifier:
         """Post a signed message."""
         timestamp = int(time.time())
         body = json.dumps(notification.to_json(timestamp)).encode()
-        signed = f"{notification.id}.{timestamp}.".encode() + body
-        signature = base64.b64encode(hmac.digest(self._signing_key(), signed, hashlib.sha256))
+        content = f"{notification.id}.{timestamp}.".encode() + body
+        signature = base64.b64encode(hmac.digest(self._decode_secret(), content, hashlib.sha256))
         headers = {
             "webhook-id": notification.id,
             "webhook-timestamp": str(timestamp),
@@ -98,7 +98,7 @@ class WebhookNotifier:
         }
         _post(self.url, body, headers)
 
-    def _signing_key(self) -> bytes:
+    def _decode_secret(self) -> bytes:
         if not self.secret.startswith("whsec_"):
             return self.secret.encode()
         try:
@@ -152,11 +152,11 @@ class EmailNotifier:
         message["Message-ID"] = f"<{notification.id}@{self.sender.rpartition('@')[2]}>"
         message.set_content(f"{notification.text}\n")
         try:
-            refused = self._deliver(message)
+            refusals = self._deliver(message)
         except (OSError, smtplib.SMTPException) as error:
             raise NotificationError(f"{self.host}: {redact_exception(error)}") from error
-        if refused:
-            log.warning("%s refused %d of the recipients", self.host, len(refused))
+        if refusals:
+            log.warning("%s refused %d of the recipients", self.host, len(refusals))
 
     def _deliver(self, message: EmailMessage) -> Mapping[str, Any]:
         tls = self.tls or ssl.create_default_context()

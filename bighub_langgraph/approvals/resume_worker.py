@@ -17,8 +17,8 @@ from langgraph.types import Command
 
 from bighub_langgraph.approvals.thread_state import (
     find_breakpoints,
+    find_own_questions,
     is_left_behind,
-    own_questions,
 )
 from bighub_langgraph.concurrency import run_sync
 from bighub_langgraph.core.approval_answers import RECORDED, cancel_call, record_answer
@@ -110,9 +110,9 @@ class ApprovalWorker:
         self._hosts = GraphHost(guard.runtime), AsyncGraphHost(guard.runtime)
         self._config_for, self._context_for = config_for, context_for
         self._poll, self._concurrency = poll, concurrency
-        self._stopped = threading.Event()
+        self._stop_event = threading.Event()
         # When each thread is to be looked at again though its calls have not changed.
-        self._looked_at: dict[str, tuple[tuple[int, ...], float]] = {}
+        self._rechecks: dict[str, tuple[tuple[int, ...], float]] = {}
         self._queue_due_at = self._unanswered_due_at = 0.0  # by the monotonic clock
 
     def run(self, *, once: bool = False) -> None:
@@ -127,9 +127,9 @@ class ApprovalWorker:
 
     def stop(self) -> None:
         """Return from `run` once the threads that run have come to their end or to a question."""
-        self._stopped.set()
+        self._stop_event.set()
 
-    def failing_threads(self) -> list[PausedThread]:
+    def list_failing_threads(self) -> list[PausedThread]:
         """Return the threads whose last run failed; each is tried again at its `due_at`."""
         return self._queue.find_failing(self._agent)
 
@@ -138,7 +138,7 @@ class ApprovalWorker:
         await host.ports.gather(lanes)
 
     async def _work(self, host: GraphHost, *, once: bool) -> None:
-        while not self._stopped.is_set():
+        while not self._stop_event.is_set():
             try:
                 if await self._resume_next(host):
                     continue
@@ -146,10 +146,10 @@ class ApprovalWorker:
                 if once:
                     raise
                 log.exception("agent %r: its threads cannot be resumed at the moment", self._agent)
-            waited = 0.0
-            while waited < self._poll and not self._stopped.is_set() and not once:
+            seconds = 0.0
+            while seconds < self._poll and not self._stop_event.is_set() and not once:
                 await host.ports.sleep(PAUSE)
-                waited += PAUSE
+                seconds += PAUSE
             if once:
                 return
 
@@ -162,30 +162,30 @@ class ApprovalWorker:
             self._queue_due_at = ports.monotonic() + QUEUE_POLL
             await self._take_answers_of_bighub(ports)
         now, at = ports.clock(), ports.monotonic()
-        for paused in await ports.call(self._queue.find_decided, self._agent, now):
-            if await self._claim_and_resume(paused, host):
+        for paused_thread in await ports.call(self._queue.find_decided, self._agent, now):
+            if await self._claim_and_resume(paused_thread, host):
                 return True
         if at >= self._unanswered_due_at:
             self._unanswered_due_at = at + UNANSWERED_POLL
-            self._looked_at = {key: item for key, item in self._looked_at.items() if item[1] > at}
+            self._rechecks = {key: item for key, item in self._rechecks.items() if item[1] > at}
             values = (self._agent, now, now - UNANSWERED)
-            for paused in await ports.call(self._queue.find_unanswered, *values):
-                if not self._stopped.is_set():
-                    await self._claim_and_resume(paused, host)
+            for paused_thread in await ports.call(self._queue.find_unanswered, *values):
+                if not self._stop_event.is_set():
+                    await self._claim_and_resume(paused_thread, host)
         return False
 
-    async def _claim_and_resume(self, paused: PausedThread, host: GraphHost) -> bool:
+    async def _claim_and_resume(self, paused_thread: PausedThread, host: GraphHost) -> bool:
         """Resume a thread, unless it was looked at a moment ago or another worker has it."""
         ports = host.ports
-        changes, until = self._looked_at.get(paused.thread, ((), 0.0))
-        if changes == paused.changes and ports.monotonic() < until:
+        changes, until = self._rechecks.get(paused_thread.thread, ((), 0.0))
+        if changes == paused_thread.changes and ports.monotonic() < until:
             return False
-        name = f"resume\n{self._agent}\n{paused.thread}"
+        name = f"resume\n{self._agent}\n{paused_thread.thread}"
         key, owner = hashlib.sha256(name.encode()).hexdigest(), new_owner_id(ports)
         if (await ports.call(ports.journal.claim, key, owner)).owner != owner:
             return False
         try:
-            await self._resume(paused.thread, host)
+            await self._resume(paused_thread.thread, host)
         finally:
             ports.journal.end_claim(key, owner)
         return True
@@ -194,16 +194,16 @@ class ApprovalWorker:
         """Record the answers that people gave in BIGHUB's queue; each is one unverified vote."""
         if (list_approvals := ports.engine.list_approvals) is None:
             return
-        waiting = await ports.call(self._queue.waiting_requests, self._agent)
+        keys_by_request = await ports.call(self._queue.waiting_requests, self._agent)
         try:
-            replies = [await list_approvals(status) for status in _RESOLUTIONS if waiting]
+            replies = [await list_approvals(status) for status in _RESOLUTIONS if keys_by_request]
         except EngineError as error:
             log.warning("agent %r: BIGHUB's approvals cannot be read: %s", self._agent, error)
             return
         # What is no approval answers nothing, and holds up no other.
         lists = [reply for reply in replies if isinstance(reply, Sequence)]
         for row in (row for rows in lists for row in rows if isinstance(row, Mapping)):
-            key = waiting.get(str(row.get("request_id")))
+            key = keys_by_request.get(str(row.get("request_id")))
             answer = _RESOLUTIONS.get(str(row.get("status")))
             if key and answer and not row.get("modified_action"):
                 text = str(row.get("comment") or "")
@@ -213,14 +213,16 @@ class ApprovalWorker:
     async def _resume(self, thread: str, host: GraphHost) -> None:
         """Bring a thread to its end or to its next question; if that fails, try again later."""
         ports = host.ports
-        paused = await self._find(thread, ports)
+        paused_thread = await self._find(thread, ports)
         try:
             resumed_questions: list[str] = []
             for _ in range(MAX_RUNS):
                 # Another worker may have resumed it meanwhile.
-                if paused is None or not await self._go_on(paused, resumed_questions, host):
+                if paused_thread is None or not await self._continue_thread(
+                    paused_thread, resumed_questions, host
+                ):
                     break
-                paused = await self._find(thread, ports)
+                paused_thread = await self._find(thread, ports)
         except (RunInProgress, CallStillRunning):
             log.info(
                 "agent %r: somebody else runs thread %r",
@@ -235,13 +237,13 @@ class ApprovalWorker:
                 thread,
                 extra=self._log_fields(thread),
             )
-            await self._retry_later(paused, exception_text(error), ports)
-            paused = None  # it is due later
-        if paused is None:
-            self._looked_at.pop(thread, None)
+            await self._retry_later(paused_thread, exception_text(error), ports)
+            paused_thread = None  # it is due later
+        if paused_thread is None:
+            self._rechecks.pop(thread, None)
         else:
-            delay = RECHECK if paused.is_decided else UNANSWERED
-            self._looked_at[thread] = (paused.changes, ports.monotonic() + delay)
+            delay = RECHECK if paused_thread.is_decided else UNANSWERED
+            self._rechecks[thread] = (paused_thread.changes, ports.monotonic() + delay)
 
     async def _find(self, thread: str, ports: Ports) -> PausedThread | None:
         now = ports.clock()
@@ -251,51 +253,53 @@ class ApprovalWorker:
             matches = await ports.call(self._queue.find_unanswered, *values)
         return next(iter(matches), None)
 
-    async def _go_on(
-        self, paused: PausedThread, resumed_questions: list[str], host: GraphHost
+    async def _continue_thread(
+        self, paused_thread: PausedThread, resumed_questions: list[str], host: GraphHost
     ) -> bool:
         """Run a thread once, if it can go on; return whether it did."""
-        ports, config = host.ports, self._config(paused.thread)
+        ports, config = host.ports, self._config(paused_thread.thread)
         state = await host.get_state(self._graph, config)
-        questions = own_questions(state, paused.calls)
-        shown = set().union(*questions.values())
-        passed = [
+        questions = find_own_questions(state, paused_thread.calls)
+        open_keys = set().union(*questions.values())
+        past_keys = [
             key
-            for key, call_state in paused.calls.items()
-            if call_state is not State.AWAITING and key not in shown
+            for key, call_state in paused_thread.calls.items()
+            if call_state is not State.AWAITING and key not in open_keys
         ]
         is_missing = state.created_at is None
-        is_left = paused.is_decided and is_left_behind(state, self._breakpoints)
+        is_left = paused_thread.is_decided and is_left_behind(state, self._breakpoints)
         if not (is_missing or is_left):
-            await ports.call(self._queue.mark_resumed, passed)
-        if paused.tries and not (is_missing or paused.is_decided):
-            await ports.call(self._queue.retry_later, list(paused.calls), 0, 0.0, "")
-        answered = [
+            await ports.call(self._queue.mark_resumed, past_keys)
+        if paused_thread.tries and not (is_missing or paused_thread.is_decided):
+            await ports.call(self._queue.retry_later, list(paused_thread.calls), 0, 0.0, "")
+        answered_questions = [
             question
             for question, keys in questions.items()
-            if not any(paused.calls[key] in _UNDECIDED for key in keys)
+            if not any(paused_thread.calls[key] in _UNDECIDED for key in keys)
         ]
-        if is_missing or not answered:
+        if is_missing or not answered_questions:
             # Only a process that is known to be gone leaves its work to others.
-            keys = paused.calls if is_missing else passed
-            if not (is_missing or is_left) or not await self._is_free(paused, keys, ports):
+            keys = paused_thread.calls if is_missing else past_keys
+            if not (is_missing or is_left) or not await self._is_free(paused_thread, keys, ports):
                 return False
             if is_missing:
-                await self._give_up(paused, ports)
+                await self._give_up(paused_thread, ports)
                 return False
-        elif answered == resumed_questions:
+        elif answered_questions == resumed_questions:
             return False
-        resumed_questions[:] = answered
+        resumed_questions[:] = answered_questions
         log.info(
             "agent %r: thread %r goes on",
             self._agent,
-            paused.thread,
-            extra=self._log_fields(paused.thread),
+            paused_thread.thread,
+            extra=self._log_fields(paused_thread.thread),
         )
         value: Command[Any] | None = (
-            Command(resume=dict.fromkeys(answered, RECORDED)) if answered else None
+            Command(resume=dict.fromkeys(answered_questions, RECORDED))
+            if answered_questions
+            else None
         )
-        context = {"context": self._context_for(paused.thread)} if self._context_for else {}
+        context = {"context": self._context_for(paused_thread.thread)} if self._context_for else {}
         await host.invoke(self._graph, value, config, **context)
         return True
 
@@ -307,36 +311,40 @@ class ApprovalWorker:
     def _log_fields(self, thread: str) -> dict[str, str]:
         return {"bighub_agent": self._agent, "bighub_thread": thread}
 
-    async def _is_free(self, paused: PausedThread, keys: Iterable[str], ports: Ports) -> bool:
+    async def _is_free(
+        self, paused_thread: PausedThread, keys: Iterable[str], ports: Ports
+    ) -> bool:
         """Whether nobody runs a thread: its last run failed here, or its process is dead."""
-        if paused.tries:
+        if paused_thread.tries:
             return True
         for record in (await ports.find(list(keys))).values():
-            runner = record._replace(owner=paused.runners[record.key])
+            runner = record._replace(owner=paused_thread.runners[record.key])
             if not await ports.call(ports.journal.is_owner_dead, runner):
                 return False
         return True
 
-    async def _retry_later(self, paused: PausedThread | None, error: str, ports: Ports) -> None:
-        if paused is not None:
-            due_at = ports.clock() + retry_delay(paused.tries)
-            values = (list(paused.calls), paused.tries + 1, due_at, error)
+    async def _retry_later(
+        self, paused_thread: PausedThread | None, error: str, ports: Ports
+    ) -> None:
+        if paused_thread is not None:
+            due_at = ports.clock() + retry_delay(paused_thread.tries)
+            values = (list(paused_thread.calls), paused_thread.tries + 1, due_at, error)
             await ports.call(self._queue.retry_later, *values)
 
-    async def _give_up(self, paused: PausedThread, ports: Ports) -> None:
+    async def _give_up(self, paused_thread: PausedThread, ports: Ports) -> None:
         """Cancel the calls of a thread that stays without a checkpoint, if this agent asked."""
-        others = sorted({*paused.guards.values()} - {self._own_guard})
-        if others or paused.tries < MAX_MISSING:
+        others = sorted({*paused_thread.guards.values()} - {self._own_guard})
+        if others or paused_thread.tries < MAX_MISSING:
             reason = OTHER_GUARD.format(self._agent, "; ".join(others)) if others else MISSING
             log.warning(
                 "agent %r: thread %r: %s",
                 self._agent,
-                paused.thread,
+                paused_thread.thread,
                 reason,
-                extra=self._log_fields(paused.thread),
+                extra=self._log_fields(paused_thread.thread),
             )
-            await self._retry_later(paused, reason, ports)
+            await self._retry_later(paused_thread, reason, ports)
             return
-        for record in (await ports.find(list(paused.calls))).values():
+        for record in (await ports.find(list(paused_thread.calls))).values():
             await cancel_call(record, MISSING, ports)
-        await ports.call(self._queue.mark_resumed, list(paused.calls))
+        await ports.call(self._queue.mark_resumed, list(paused_thread.calls))

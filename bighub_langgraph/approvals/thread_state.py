@@ -12,15 +12,15 @@ from bighub_langgraph.graph.approval_questions import states_shown
 EVERY = "*"
 
 
-def own_questions(state: StateSnapshot, keys: Container[str]) -> dict[str, set[str]]:
+def find_own_questions(state: StateSnapshot, keys: Container[str]) -> dict[str, set[str]]:
     """Return the interrupts that ask only about calls with these keys: their calls, by id.
 
     A graph shows the interrupts of its subgraphs too; they are answered at the root.
     """
-    shown = {item.id: set(states_shown(item.value)) for item in state.interrupts}
+    calls_by_question = {item.id: set(states_shown(item.value)) for item in state.interrupts}
     return {
         interrupt_id: calls
-        for interrupt_id, calls in shown.items()
+        for interrupt_id, calls in calls_by_question.items()
         if calls and all(key in keys for key in calls)
     }
 
@@ -32,14 +32,14 @@ def is_left_behind(state: StateSnapshot, breakpoints: Container[str]) -> bool:
     """
     if not state.tasks or EVERY in breakpoints:
         return False
-    waiting = [task for task in state.tasks if task.interrupts]
-    if not state.next and not waiting:
+    interrupted_tasks = [task for task in state.tasks if task.interrupts]
+    if not state.next and not interrupted_tasks:
         return True  # every task is done, and the next step has not begun
     pending = Counter(name for name in state.next if name not in breakpoints)
-    pending.subtract(task.name for task in waiting)
+    pending.subtract(task.name for task in interrupted_tasks)
     return any(number > 0 for number in pending.values()) or any(
         is_left_behind(task.state, breakpoints)
-        for task in waiting
+        for task in interrupted_tasks
         if isinstance(task.state, StateSnapshot)
     )
 

@@ -106,7 +106,7 @@ def show_approval(
         "state": _state_of(card),
         "asked": f"{console.format_time(card.asked_at)} UTC",
         "expires": card.expires_at and f"{console.format_time(card.expires_at)} UTC",
-        "allowed": ", ".join(card.allowed),
+        "allowed": ", ".join(card.allowed_answers),
         "approved by": ", ".join(vote.approver or "unnamed" for vote in card.votes),
         "approvals": f"{card.required_approvals} needed" if card.required_approvals > 1 else "",
         "approvers": ", ".join(card.approvers),
@@ -227,7 +227,7 @@ def _answer(location: str, key: str, answer: Answer, by: str, **details: Any) ->
                 NOT_RECORDED,
             )
         receipt = inbox.answer(card.key, answer, approver=approver, version=card.version, **details)
-    what = "" if receipt.is_final else f"; {receipt.missing} more must approve it"
+    what = "" if receipt.is_final else f"; {receipt.missing_approvals} more must approve it"
     console.print_line(f"{_name(card)} is now {_state_of(receipt.card)}{what}")
 
 

@@ -138,6 +138,9 @@ def resolve_call(  # noqa: PLR0917 - typer makes options of them
 
     Exit codes: 0 done, 1 if the call's outcome is not unknown, 2 for bad usage.
     """
+    from bighub_langgraph.approvals.inbox import resolve_unknown_outcome
+    from bighub_langgraph.core.errors import InvalidTransition
+
     answers = [Answer.RESPOND] * executed + [Answer.REJECT] * failed + [Answer.APPROVE] * run_again
     if len(answers) != 1:
         console.fail("pass exactly one of --executed, --failed and --run-again")
@@ -148,7 +151,10 @@ def resolve_call(  # noqa: PLR0917 - typer makes options of them
         if not view.outcome_unknown:
             message = f"{name} is {_status_of(view)}; only an unknown outcome can be resolved"
             console.fail(message, NOT_RESOLVED)
-        _record_resolution(journal, view, approval)
+        try:
+            resolve_unknown_outcome(journal, view.record, approval)
+        except InvalidTransition as error:
+            console.fail(f"the call was resolved by somebody else: {error}", NOT_RESOLVED)
         status = _status_of(_find_call(journal, view.record.key))
     console.print_line(f"{name} is now {status}")
 
@@ -223,23 +229,6 @@ def _find_call(journal: "Journal", key: str) -> "CallView":
         number = "more than one call has" if matches else "no call has"
         console.fail(f"{number} a key that begins with {key!r}; see `calls list`")
     return matches[0]
-
-
-def _record_resolution(journal: "Journal", view: "CallView", approval: Approval) -> None:
-    """Record what a person found out about a call, and first that its process is gone."""
-    from bighub_langgraph.core.errors import InvalidTransition
-    from bighub_langgraph.core.lifecycle import OwnerLost
-    from bighub_langgraph.core.recovery import event_for_answer
-    from bighub_langgraph.core.reporting import ReportingConfig
-
-    record, reporting = view.record, ReportingConfig()
-    try:
-        if record.state is State.RUNNING:
-            lost = OwnerLost(record.owner or "", "the process that ran it is gone")
-            journal.transition(record.key, lost, reporting)
-        journal.transition(record.key, event_for_answer(approval), reporting)
-    except InvalidTransition as error:
-        console.fail(f"the call was resolved by somebody else: {error}", NOT_RESOLVED)
 
 
 def _status_of(view: "CallView") -> str:

@@ -70,7 +70,7 @@ def work(  # noqa: PLR0917 - typer makes options of them
         source = _load_worker(agent, guard, poll, concurrency)
         is_async = isinstance(source, AbstractAsyncContextManager) or inspect.isawaitable(source)
         worker = asyncio.run(_arun(source, once=once)) if is_async else _run(source, once=once)
-        failing_threads = worker.failing_threads()
+        failing_threads = worker.list_failing_threads()
     except BighubGuardError as error:
         console.fail(f"{agent}: {error}")
     for thread in failing_threads:

@@ -49,7 +49,7 @@ class SignedOut(PageError):
         super().__init__(401, "You are signed out, so nothing was changed. Sign in to go on.")
 
 
-class Sent(NamedTuple):
+class Submission(NamedTuple):
     """A form of this page that a signed-in user sent."""
 
     visitor: Visitor
@@ -62,41 +62,41 @@ class Sent(NamedTuple):
         return dict(self.fields)
 
 
-def _visitor(request: Request) -> Visitor:
+def _identify_visitor(request: Request) -> Visitor:
     visitors: Visitors = request.app.state.visitors
     request.state.visitor = visitor = visitors.identify(request)
     return visitor
 
 
-def _signed_in(request: Request) -> User:
-    user = _visitor(request).user
+def _require_user(request: Request) -> User:
+    user = _identify_visitor(request).user
     if user is None:
         raise SignedOut
     return user
 
 
-async def _sent_form(request: Request) -> list[tuple[str, str]]:
+async def _read_sent_form(request: Request) -> list[tuple[str, str]]:
     """Return a form that this page made for this visitor, and nobody else's."""
     visitors: Visitors = request.app.state.visitors
     visitors.check_origin(request)
     fields = await read_form(request)
-    visitor = await run_in_threadpool(_visitor, request)
+    visitor = await run_in_threadpool(_identify_visitor, request)
     if visitor.user is None and request.url.path != "/sign-in":
         raise SignedOut
     visitors.check_form(visitor, dict(fields))
     return fields
 
 
-AnyVisitor = Annotated[Visitor, Depends(_visitor)]
-SignedIn = Annotated[User, Depends(_signed_in)]
-Fields = Annotated[list[tuple[str, str]], Depends(_sent_form)]
+AnyVisitor = Annotated[Visitor, Depends(_identify_visitor)]
+CurrentUser = Annotated[User, Depends(_require_user)]
+Fields = Annotated[list[tuple[str, str]], Depends(_read_sent_form)]
 
 
-def _sent(request: Request, fields: Fields) -> Sent:
+def _require_submission(request: Request, fields: Fields) -> Submission:
     visitor: Visitor = request.state.visitor
     if visitor.user is None:
         raise SignedOut
-    return Sent(visitor, visitor.user, fields)
+    return Submission(visitor, visitor.user, fields)
 
 
-SentForm = Annotated[Sent, Depends(_sent)]
+CurrentSubmission = Annotated[Submission, Depends(_require_submission)]

@@ -55,18 +55,18 @@ class EditField:
 
 
 def build_fields(
-    schema: Mapping[str, Any], arguments: Mapping[str, Any], locked: Collection[str]
+    schema: Mapping[str, Any], arguments: Mapping[str, Any], locked_pointers: Collection[str]
 ) -> list[EditField]:
     """Build a field for each argument that the call has or the tool takes."""
     properties = schema.get("properties", {})
-    required = schema.get("required", ())
+    required_names = schema.get("required", ())
     return [
         _build_field(
             name,
             _inner(properties.get(name, {}), schema),
             arguments.get(name, _MISSING),
-            is_required=name in required,
-            is_locked=build_pointer((name,)) in locked,
+            is_required=name in required_names,
+            is_locked=build_pointer((name,)) in locked_pointers,
         )
         for name in dict.fromkeys([*arguments, *properties])
     ]
@@ -79,7 +79,7 @@ def read_patch(fields: Collection[EditField], form: Mapping[str, str]) -> Argume
         InvalidField: A field holds no value of its kind.
     """
     values: dict[str, Any] = {}
-    removed: list[str] = []
+    removals: list[str] = []
     for item in fields:
         text = form.get(PREFIX + item.name)
         if text is None or _comparable(text) == _comparable("" if item.is_locked else item.text):
@@ -88,11 +88,11 @@ def read_patch(fields: Collection[EditField], form: Mapping[str, str]) -> Argume
         if text == "" and item.kind not in {"text", "long"}:
             if item.is_required:
                 raise InvalidField(f"{item.name}: a value is needed")
-            removed.append(pointer)
+            removals.append(pointer)
         else:
             value = item.parse(text.replace("\r\n", "\n"))
             values |= dict(_changes((item.name,), item.value, value))
-    return ArgumentPatch(values, tuple(removed))
+    return ArgumentPatch(values, tuple(removals))
 
 
 def _build_field(
@@ -171,7 +171,7 @@ def _changes(path: tuple[str | int, ...], old: Any, new: Any) -> Iterator[tuple[
 
 def _comparable(text: str) -> str:
     """Return a text without what a browser changes in a field."""
-    kept = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     return "".join(
-        char for char in kept if char not in "\0\ufffd" and not "\ud800" <= char <= "\udfff"
+        char for char in text if char not in "\0\ufffd" and not "\ud800" <= char <= "\udfff"
     )

@@ -26,10 +26,10 @@ from bighub_langgraph.approvals.inbox import (
 from bighub_langgraph.approvals.web import presentation
 from bighub_langgraph.approvals.web.dependencies import (
     AnyVisitor,
+    CurrentSubmission,
+    CurrentUser,
     Fields,
     HeadersMiddleware,
-    SentForm,
-    SignedIn,
     SignedOut,
 )
 from bighub_langgraph.approvals.web.edit_form import InvalidField, build_fields, read_patch
@@ -107,8 +107,8 @@ class _Page:
         self._visitors = visitors
         self._sign_ins = RateLimiter(SIGN_INS_PER_MINUTE)
         self._change = (0, 0.0)  # and when it was read
-        self._reading = asyncio.Lock()
-        self._waiting = WaitingCalls(inbox)
+        self._change_lock = asyncio.Lock()
+        self._waiting_calls = WaitingCalls(inbox)
         self._templates = Environment(
             loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined
         )
@@ -125,15 +125,15 @@ class _Page:
 
     # -- what is shown
 
-    def show_inbox(self, request: Request, user: SignedIn) -> Response:
+    def show_inbox(self, request: Request, user: CurrentUser) -> Response:
         """Show what waits."""
         return self._inbox_page(request, user)
 
-    def show_call(self, key: str, request: Request, user: SignedIn) -> Response:
+    def show_call(self, key: str, request: Request, user: CurrentUser) -> Response:
         """Show one call, and the forms to answer it."""
         return self._call_page(request, user, self._inbox.get(key))
 
-    def show_history(self, request: Request, user: SignedIn) -> Response:
+    def show_history(self, request: Request, user: CurrentUser) -> Response:
         """Show all calls, also those that wait for nobody."""
         state = request.query_params.get("state", "")
         states = [State(state)] if state in set(State) else list(State)
@@ -149,9 +149,9 @@ class _Page:
             more=(limit + PAGE_SIZE) * (len(cards) > limit),
         )
 
-    async def show_changes(self, user: SignedIn) -> Response:
+    async def show_changes(self, user: CurrentUser) -> Response:
         """Return the newest change's number; it is read at most once a second for all pages."""
-        async with self._reading:
+        async with self._change_lock:
             number, at = self._change
             if time.monotonic() - at > CHANGE_AGE:
                 number = await run_in_threadpool(self._inbox.newest_change)
@@ -191,39 +191,39 @@ class _Page:
 
     # -- what is sent
 
-    def answer_call(self, key: str, request: Request, sent: SentForm) -> Response:
+    def answer_call(self, key: str, request: Request, submission: CurrentSubmission) -> Response:
         """Record an answer, and show what became of it."""
         try:
-            self._answer(key, sent.form, sent.user)
+            self._answer(key, submission.form, submission.user)
         except REFUSALS as error:
             card = self._inbox.get(key)
             status = _STATUS.get(type(error), 409)
             return self._call_page(
-                request, sent.user, card, status, error=str(error), typed=sent.form
+                request, submission.user, card, status, error=str(error), form=submission.form
             )
         return RedirectResponse(f"/calls/{key}", 303)
 
-    def answer_several(self, request: Request, sent: SentForm) -> Response:
+    def answer_several(self, request: Request, submission: CurrentSubmission) -> Response:
         """Record the same answer about several calls that are alike."""
-        selected = [value.partition(":") for name, value in sent.fields if name == "call"]
-        cards = [self._inbox.get(key) for key, *_ in selected]
+        selections = [value.partition(":") for name, value in submission.fields if name == "call"]
+        cards = [self._inbox.get(key) for key, *_ in selections]
         if len({(card.agent, card.tool, card.outcome_unknown) for card in cards}) != 1:
             message = "Select calls of one agent and one tool to answer them at once."
-            return self._inbox_page(request, sent.user, 422, message=message)
+            return self._inbox_page(request, submission.user, 422, message=message)
         results = []
-        for card, (*_, version) in zip(cards, selected, strict=True):
+        for card, (*_, version) in zip(cards, selections, strict=True):
             try:
-                self._answer(card.key, {**sent.form, "version": version}, sent.user)
+                self._answer(card.key, {**submission.form, "version": version}, submission.user)
                 results.append((card, ""))
             except REFUSALS as error:
                 results.append((card, str(error)))
-        return self._inbox_page(request, sent.user, results=results)
+        return self._inbox_page(request, submission.user, results=results)
 
-    def check_edit(self, key: str, sent: SentForm) -> Response:
+    def check_edit(self, key: str, submission: CurrentSubmission) -> Response:
         """Return what is wrong with an edit, as it is typed."""
         card = self._inbox.get(key)
         try:
-            patch = read_patch(_fields_of(card), sent.form)
+            patch = read_patch(_fields_of(card), submission.form)
             if patch.values or patch.removed_pointers:
                 check_edit(card, patch.values, patch.removed_pointers)
         except (InvalidField, InvalidApprovalResponse) as error:
@@ -260,10 +260,10 @@ class _Page:
         self._visitors.set_session(response, token)
         return response
 
-    def sign_out(self, sent: SentForm) -> Response:
+    def sign_out(self, submission: CurrentSubmission) -> Response:
         """End this session, or all sessions of the user."""
-        everywhere = bool(sent.form.get("everywhere"))
-        self._accounts.sign_out(sent.user, sent.visitor.token, everywhere=everywhere)
+        everywhere = bool(submission.form.get("everywhere"))
+        self._accounts.sign_out(submission.user, submission.visitor.token, everywhere=everywhere)
         response = RedirectResponse("/sign-in", 303)
         response.delete_cookie(SESSION_COOKIE)
         return response
@@ -292,7 +292,7 @@ class _Page:
         changes: dict[str, Any] = {}
         if answer == Answer.EDIT:
             patch = read_patch(_fields_of(self._inbox.get(key)), form)
-            changes = {"edit": patch.values, "removed": patch.removed_pointers}
+            changes = {"edit": patch.values, "remove": patch.removed_pointers}
         self._inbox.answer(
             key,
             answer,
@@ -312,17 +312,17 @@ class _Page:
         message: str = "",
         results: list[tuple[ApprovalCard, str]] | None = None,
     ) -> Response:
-        cards, change = self._waiting.read(request)
-        shown = min(read_number(request, "show") or PAGE_SIZE, len(cards))
+        cards, change = self._waiting_calls.read(request)
+        count = min(read_number(request, "show") or PAGE_SIZE, len(cards))
         return self._render(
             request,
             "inbox.html",
             status,
             user=user,
             change=change,
-            cards=cards[: int(shown)],
+            cards=cards[: int(count)],
             total=len(cards),
-            more=int(shown) + PAGE_SIZE,
+            more=int(count) + PAGE_SIZE,
             message=message,
             results=results or [],
         )
@@ -335,7 +335,7 @@ class _Page:
         status: int = 200,
         *,
         error: str = "",
-        typed: Mapping[str, str] | None = None,
+        form: Mapping[str, str] | None = None,
     ) -> Response:
         return self._render(
             request,
@@ -347,7 +347,7 @@ class _Page:
             fields=_fields_of(card),
             history=self._inbox.history(card.key),
             error=error,
-            typed=typed or {},
+            form=form or {},
         )
 
     def _render(self, request: Request, name: str, status: int = 200, **values: Any) -> Response:
@@ -370,7 +370,7 @@ class _Page:
 
 
 def _fields_of(card: ApprovalCard) -> list[Any]:
-    return build_fields(card.schema, card.arguments, card.locked)
+    return build_fields(card.schema, card.arguments, card.locked_pointers)
 
 
 def _next_page(request: Request) -> str:

@@ -37,9 +37,9 @@ def visible(value: object) -> Markup:
 
 def _mark(character: str, count: int) -> Markup:
     name = unicodedata.name(character, "control character").lower()
-    repeated = f" x{count}" if count > 1 else ""
+    repetition = f" x{count}" if count > 1 else ""
     return Markup('<span class="mark" title="{}">U+{:04X}{}</span>').format(
-        name, ord(character), repeated
+        name, ord(character), repetition
     )
 
 
@@ -201,7 +201,7 @@ def list_choices(card: ApprovalCard) -> dict[str, Choice]:
     """Return what a person can do about a call now, by the name that the form sends."""
     answers = OUTCOMES if card.outcome_unknown else ANSWERS
     choices: dict[str, Choice] = {
-        answer.value: choice for answer, choice in answers.items() if answer in card.allowed
+        answer.value: choice for answer, choice in answers.items() if answer in card.allowed_answers
     }
     return choices | ({CANCEL: _CANCELLATION} if is_cancellable(card.record) else {})
 
@@ -226,9 +226,9 @@ def details_of(details: Mapping[str, Any]) -> list[str]:
     if decision := details.get("decision"):
         parts.append(str(decision["recommendation"]).replace("_", " "))
     if approval := details.get("approval"):
-        known_as = approval["approver"] or "somebody without a name"
-        verified = "" if approval["verified"] else " (not verified)"
-        parts.append(f"{approval['answer']} by {known_as}{verified}")
+        name = approval["approver"] or "somebody without a name"
+        note = "" if approval["verified"] else " (not verified)"
+        parts.append(f"{approval['answer']} by {name}{note}")
         parts += [approval["text"], approval["comment"]]
     parts += [details.get("reason", ""), details.get("error", "")]
     return [part for part in parts if part]

@@ -14,10 +14,10 @@ from bighub_langgraph.approvals.inbox import MAX_CARDS, ApprovalInbox
 FILTERS = ("agent", "tool", "actor", "domain", "thread")
 LARGEST = 1e9  # of a number in a filter
 RELOAD_HEADER = "X-Bighub-Reload"  # of a page that reloads by itself
-RELOAD_AGE = 1.0  # seconds for which such pages share a reading
+RELOAD_AGE = 1.0  # seconds for which such pages share a snapshot
 
 
-class _Reading(NamedTuple):
+class _Snapshot(NamedTuple):
     """Calls, the newest change number before they were read, and when that was."""
 
     cards: Sequence[ApprovalCard] = ()
@@ -31,7 +31,7 @@ class WaitingCalls:
     def __init__(self, inbox: ApprovalInbox) -> None:
         self._inbox = inbox
         self._lock = threading.Lock()
-        self._readings: dict[str, _Reading] = {}  # by the filters
+        self._snapshots: dict[str, _Snapshot] = {}  # by the filters
 
     def read(self, request: Request) -> tuple[Sequence[ApprovalCard], int]:
         """Return the calls that a page lists, and a change number that they are no older than.
@@ -42,12 +42,12 @@ class WaitingCalls:
         key, is_reload = repr(filters), RELOAD_HEADER in request.headers
         with self._lock:
             change, now = self._inbox.newest_change(), time.monotonic()
-            reading = self._readings.get(key, _Reading())
-            if now - reading.at > RELOAD_AGE or not (is_reload or reading.change == change):
-                reading = _Reading(self._inbox.list(**filters, limit=MAX_CARDS), change, now)
-                kept = {k: v for k, v in self._readings.items() if now - v.at <= RELOAD_AGE}
-                self._readings = {**kept, key: reading}
-        return reading.cards, reading.change
+            snapshot = self._snapshots.get(key, _Snapshot())
+            if now - snapshot.at > RELOAD_AGE or not (is_reload or snapshot.change == change):
+                snapshot = _Snapshot(self._inbox.list(**filters, limit=MAX_CARDS), change, now)
+                recent = {k: v for k, v in self._snapshots.items() if now - v.at <= RELOAD_AGE}
+                self._snapshots = {**recent, key: snapshot}
+        return snapshot.cards, snapshot.change
 
 
 def read_filters(request: Request) -> dict[str, Any]:
