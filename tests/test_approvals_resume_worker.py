@@ -38,7 +38,7 @@ from bighub_langgraph.approvals.notifications import Notification, Notifications
 from bighub_langgraph.approvals.resume_worker import (
     MAX_MISSING,
     MISSING,
-    UNANSWERED,
+    UNANSWERED_SECONDS,
     ApprovalWorker,
 )
 from bighub_langgraph.core.errors import ConfigurationError, RunInProgress
@@ -535,10 +535,10 @@ def test_calls_of_a_thread_that_the_checkpointer_does_not_know_are_cancelled_in_
         if is_answered:
             desk.answer_all()
         else:
-            desk.now = began + UNANSWERED - 1  # it may be answered soon
+            desk.now = began + UNANSWERED_SECONDS - 1  # it may be answered soon
             resume(ApprovalWorker(graph, guard))
             assert ApprovalWorker(graph, guard).list_failing_threads() == []
-            desk.now = time.time() + UNANSWERED + 1
+            desk.now = time.time() + UNANSWERED_SECONDS + 1
         for tries in range(1, MAX_MISSING + 1):
             resume(ApprovalWorker(graph, guard))
             [failing] = ApprovalWorker(graph, guard).list_failing_threads()
@@ -572,7 +572,7 @@ def test_a_thread_that_waits_for_long_keeps_waiting(desk: Desk) -> None:
     graph = desk.ready(guard)
     ask(graph)
     before = graph.get_state(config("t"))
-    desk.now = time.time() + 2 * UNANSWERED
+    desk.now = time.time() + 2 * UNANSWERED_SECONDS
     keys = [card.key for card in desk.inbox.list()]
     desk.journal.resumes.retry_later(keys, 3, 0.0, MISSING)  # as while the checkpointer was away
     worker = ApprovalWorker(graph, guard)

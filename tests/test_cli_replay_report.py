@@ -35,7 +35,15 @@ def test_caught_and_held_up_count_calls_not_executed_without_approval() -> None:
         shadow_call(Verdict.BLOCK, None),
     ]
     assert count_calls(calls) == Tally(
-        calls=6, execute=2, review=2, block=2, bad=3, caught=2, good=2, held_up=1, good_blocked=0
+        calls=6,
+        execute=2,
+        review=2,
+        block=2,
+        bad=3,
+        caught=2,
+        good=2,
+        held_up=1,
+        good_blocked=0,
     )
 
 
@@ -53,7 +61,11 @@ def test_executing_everything_catches_nothing_and_reviewing_everything_catches_a
     )
     engine = count_calls(calls)
     assert (execute.caught, execute.held_up, execute.review) == (0, 0, 0)
-    assert (review.caught, review.held_up, review.review) == (review.bad, review.good, len(calls))
+    assert (review.caught, review.held_up, review.review) == (
+        review.bad,
+        review.good,
+        len(calls),
+    )
     assert review.caught >= engine.caught >= execute.caught
     assert engine.execute + engine.review + engine.block == engine.calls
 

@@ -254,11 +254,11 @@ class ApprovalInbox:
             raise NotAllowedToAnswer(objection)
         event = CallCancelled(redact_text(reason), approver.name, approver.verified)
         try:
-            ended = self.journal.transition(card.key, event, ReportingConfig())
+            cancelled_record = self.journal.transition(card.key, event, ReportingConfig())
         except InvalidTransition as error:
             raise AlreadyAnswered(describe_ending(self.get(card.key))) from error
         if self._telemetry.is_on:
-            self._telemetry.add_ending(card.record, ended)
+            self._telemetry.add_ending(card.record, cancelled_record)
         return self.get(card.key)
 
     def history(self, key: str) -> Sequence[HistoryEntry]:
@@ -353,17 +353,17 @@ def _check_answerable(card: ApprovalCard, at: float) -> None:
     """Raise unless a person's answer is expected."""
     _check_expiry(card)
     if card.state is State.AWAITING and is_expired(card.record, at):
-        raise ApprovalExpired(_EXPIRED.format(card.tool))
+        raise ApprovalExpired(_EXPIRY_TEXT.format(card.tool))
     if card.state is not State.AWAITING and not card.outcome_unknown:
         raise AlreadyAnswered(describe_ending(card))
 
 
-_EXPIRED = "the time to answer is over, so {} does not run"
+_EXPIRY_TEXT = "the time to answer is over, so {} does not run"
 
 
 def _check_expiry(card: ApprovalCard) -> None:
     if card.state is State.EXPIRED:
-        raise ApprovalExpired(_EXPIRED.format(card.tool))
+        raise ApprovalExpired(_EXPIRY_TEXT.format(card.tool))
 
 
 def _check_answer(answer: Answer | str, card: ApprovalCard, text: str) -> Answer:

@@ -48,7 +48,7 @@ QUEUE_POLL = 10.0
 RECHECK = 10.0
 # After so many seconds without an answer, and then again, a worker looks whether the checkpointer
 # still knows the thread; how often it searches for such threads.
-UNANSWERED = 600.0
+UNANSWERED_SECONDS = 600.0
 UNANSWERED_POLL = 60.0
 # How soon a worker that waits sees that it shall stop, in seconds.
 PAUSE = 0.2
@@ -64,7 +64,7 @@ OTHER_GUARD = (
 
 # What BIGHUB's queue says of a request that a person has answered.
 _RESOLUTIONS = {"approved": Answer.APPROVE, "denied": Answer.REJECT}
-_UNDECIDED = frozenset({State.AWAITING, State.UNKNOWN})
+_OPEN_STATES = frozenset({State.AWAITING, State.UNKNOWN})
 
 
 class ApprovalWorker:
@@ -168,7 +168,7 @@ class ApprovalWorker:
         if at >= self._unanswered_due_at:
             self._unanswered_due_at = at + UNANSWERED_POLL
             self._rechecks = {key: item for key, item in self._rechecks.items() if item[1] > at}
-            values = (self._agent, now, now - UNANSWERED)
+            values = (self._agent, now, now - UNANSWERED_SECONDS)
             for paused_thread in await ports.call(self._queue.find_unanswered, *values):
                 if not self._stop_event.is_set():
                     await self._claim_and_resume(paused_thread, host)
@@ -242,14 +242,14 @@ class ApprovalWorker:
         if paused_thread is None:
             self._rechecks.pop(thread, None)
         else:
-            delay = RECHECK if paused_thread.is_decided else UNANSWERED
+            delay = RECHECK if paused_thread.is_decided else UNANSWERED_SECONDS
             self._rechecks[thread] = (paused_thread.changes, ports.monotonic() + delay)
 
     async def _find(self, thread: str, ports: Ports) -> PausedThread | None:
         now = ports.clock()
         matches = await ports.call(self._queue.find_decided, self._agent, now, thread)
         if not matches:
-            values = (self._agent, now, now - UNANSWERED, thread)
+            values = (self._agent, now, now - UNANSWERED_SECONDS, thread)
             matches = await ports.call(self._queue.find_unanswered, *values)
         return next(iter(matches), None)
 
@@ -275,7 +275,7 @@ class ApprovalWorker:
         answered_questions = [
             question
             for question, keys in questions.items()
-            if not any(paused_thread.calls[key] in _UNDECIDED for key in keys)
+            if not any(paused_thread.calls[key] in _OPEN_STATES for key in keys)
         ]
         if is_missing or not answered_questions:
             # Only a process that is known to be gone leaves its work to others.

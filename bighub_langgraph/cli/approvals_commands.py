@@ -197,7 +197,7 @@ def edit_call(  # noqa: PLR0917 - typer makes options of them
             console.fail(f"--set {change}: write NAME=VALUE")
         edit[_to_pointer(name)] = _parse_value(text)
     pointers = tuple(map(_to_pointer, remove or ()))
-    _answer(location, key, Answer.EDIT, by, comment=comment, edit=edit, removed=pointers)
+    _answer(location, key, Answer.EDIT, by, comment=comment, edit=edit, remove=pointers)
 
 
 @contextmanager

@@ -189,13 +189,13 @@ def cancel_call(
         view = _find_call(journal, key)
         name = f"{view.record.tool} {view.record.key[: console.SHORT_KEY]}"
         try:
-            ended = journal.transition(view.record.key, event, ReportingConfig())
+            cancelled_record = journal.transition(view.record.key, event, ReportingConfig())
         except InvalidTransition:
             message = f"{name} is {_status_of(view)}; only a call that waits can be cancelled"
             console.fail(message, NOT_RESOLVED)
         telemetry = Telemetry()
         if telemetry.is_on:
-            telemetry.add_ending(view.record, ended)
+            telemetry.add_ending(view.record, cancelled_record)
     console.print_line(f"{name} is cancelled")
 
 

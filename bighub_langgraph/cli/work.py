@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bighub_langgraph.approvals.resume_worker import ApprovalWorker
 
 THREADS_FAILED = 1
-STOPPING = (signal.SIGINT, signal.SIGTERM)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def work(  # noqa: PLR0917 - typer makes options of them
@@ -130,10 +130,10 @@ def _check_and_stop_on_signals(worker: Any) -> "ApprovalWorker":
         console.fail(f"an ApprovalWorker is needed, not {type(worker).__name__}")
 
     def stop(*_: object) -> None:
-        for number in STOPPING:
+        for number in STOP_SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         worker.stop()
 
-    for number in STOPPING:
+    for number in STOP_SIGNALS:
         signal.signal(number, stop)
     return worker

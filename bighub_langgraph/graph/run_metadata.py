@@ -18,16 +18,16 @@ def with_decision(config: RunnableConfig | None, tool: str) -> RunnableConfig | 
     record = current_record()
     if record is None or record.tool != tool:
         return config
-    shown = {
+    fields = {
         **decision_attributes(record.decision),
         **verdict_attributes(record),
         **approval_attributes(record),
     }
     tags = [
-        f"bighub:{shown[name]}"
+        f"bighub:{fields[name]}"
         for name in ("bighub.recommendation", "bighub.approval.state")
-        if name in shown
+        if name in fields
     ]
     base: RunnableConfig = config or {}
-    metadata = {**(base.get("metadata") or {}), "bighub.call.key": record.key, **shown}
+    metadata = {**(base.get("metadata") or {}), "bighub.call.key": record.key, **fields}
     return {**base, "tags": [*(base.get("tags") or []), *tags], "metadata": metadata}

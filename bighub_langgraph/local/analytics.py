@@ -21,7 +21,7 @@ from bighub_langgraph.local.tables import decisions
 
 _WEEK = 7 * DAY
 _MAX_EXAMPLES = 5
-_REPORTED = decisions.c.outcome.is_not(None)
+_HAS_OUTCOME = decisions.c.outcome.is_not(None)
 _IS_BAD = case((decisions.c.label == int(Label.BAD), 1), else_=0)
 _QUADRANTS = {
     "followed_positive": decisions.c.followed & (_IS_BAD == 0),
@@ -52,8 +52,10 @@ def summarize(
 ) -> dict[str, Any]:
     """Return how many outcomes a period has, by status and by domain."""
     where = _build_filters(domain, since, until)
-    statuses = select(decisions.c.outcome, func.count()).where(*where, _REPORTED)
-    by_domain = select(decisions.c.domain, func.count(), func.sum(_IS_BAD)).where(*where, _REPORTED)
+    statuses = select(decisions.c.outcome, func.count()).where(*where, _HAS_OUTCOME)
+    by_domain = select(decisions.c.domain, func.count(), func.sum(_IS_BAD)).where(
+        *where, _HAS_OUTCOME
+    )
     with engine.store.transaction() as tx:
         counts = {row[0]: row[1] for row in tx.execute(statuses.group_by(decisions.c.outcome))}
         domains = tx.execute(by_domain.group_by(decisions.c.domain)).all()
@@ -82,7 +84,7 @@ def compare_advice(
 ) -> dict[str, Any]:
     """Return whether following the advice did better than ignoring it."""
     filters = _build_filters(domain, since, until)
-    where = (*filters, _REPORTED, decisions.c.followed.is_not(None))
+    where = (*filters, _HAS_OUTCOME, decisions.c.followed.is_not(None))
     with engine.store.transaction() as tx:
         domains = _count_quadrants(tx, where, domain=decisions.c.domain)
         actors = _count_quadrants(tx, where, actor_type=decisions.c.actor)

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Connection, case, func, select
 
 from bighub_langgraph.local.engine import Engine
-from bighub_langgraph.local.repository import RUNNING
+from bighub_langgraph.local.repository import RUN_RECOMMENDATIONS
 from bighub_langgraph.local.schemas.requests import TAXONOMY, Observation
 from bighub_langgraph.local.schemas.wire_format import Days, QueryText, format_timestamp
 from bighub_langgraph.local.scoring.features import Label
@@ -141,7 +141,9 @@ def get_history(
 
 def _count_pending(tx: Connection, domain: str, before: float) -> int:
     """Count the calls that may have run so long ago that their outcome should be known."""
-    may_have_run = decisions.c.recommendation.in_(RUNNING) | (decisions.c.approval == "approved")
+    may_have_run = decisions.c.recommendation.in_(RUN_RECOMMENDATIONS) | (
+        decisions.c.approval == "approved"
+    )
     is_old = (decisions.c.domain == domain, decisions.c.at <= before)
     query = select(func.count()).where(*is_old, may_have_run, decisions.c.outcome.is_(None))
     return tx.execute(query).scalar_one()

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Insert, Row, Update, delete, func, select, up
 
 from bighub_langgraph.core.models import Recommendation
 from bighub_langgraph.local.errors import invalid_field, not_found_error
-from bighub_langgraph.local.repository import RUNNING
+from bighub_langgraph.local.repository import RUN_RECOMMENDATIONS
 from bighub_langgraph.local.schemas.requests import (
     Constraint,
     ConstraintChange,
@@ -124,7 +124,7 @@ def _check_time(tx: Connection, limits: Limits, action: Action, at: float) -> It
 def _count_runs(tx: Connection, limits: Limits, action: Action, since: float) -> int:
     """Count the calls under a constraint that may have run since a moment."""
     may_have_run = (
-        decisions.c.recommendation.in_(RUNNING)
+        decisions.c.recommendation.in_(RUN_RECOMMENDATIONS)
         | (decisions.c.approval == "approved")
         | (decisions.c.outcome == "SUCCESS")
     )

@@ -15,7 +15,7 @@ from bighub_langgraph.local.tables import decisions, heads, metadata, sessions
 from bighub_langgraph.sqldb import Database, run_statement
 
 # The advisory lock of PostgreSQL under which one process at a time saves a snapshot.
-KEEPING = 8_787_002
+SNAPSHOT_LOCK = 8_787_002
 # The key by which a row of a table is replaced; rows of other tables are only inserted.
 _REPLACED_BY = {decisions: "request_id", sessions: "session_id"}
 
@@ -39,7 +39,7 @@ class Store(Database):
         super().__init__(url, label="the engine's database", error=StoreError)
         self.alone = threading.Lock()
         self.rows = MemoryRows(self._write_row)
-        self._inserts: dict[str, Prepared] = {}
+        self._inserts: dict[str, PreparedStatement] = {}
         self.migrate("engine", metadata)
         rows = [{"name": "evidence", "number": 0}, {"name": "controls", "number": 0}]
         with self.transaction() as tx:
@@ -101,7 +101,7 @@ class Store(Database):
         only: Iterable[str] | None = None,
         replace: str | None = None,
         returning: str | None = None,
-    ) -> "Prepared":
+    ) -> "PreparedStatement":
         """Return the table's INSERT of all columns or of `only` some.
 
         A row that exists is kept, or replaced where `replace` names its key. A table has one such
@@ -117,7 +117,7 @@ class Store(Database):
                 insert = insert.on_conflict_do_update(index_elements=[replace], set_=new_values)
             if returning is not None:
                 insert = insert.returning(table.c[returning])
-            self._inserts[table.name] = Prepared(insert, columns=columns)
+            self._inserts[table.name] = PreparedStatement(insert, columns=columns)
         return self._inserts[table.name]
 
     def insert_row(self, tx: Connection, table: Table, key: Hashable, row: dict[str, Any]) -> bool:
@@ -139,7 +139,7 @@ def _is_serial(column: Column[Any]) -> bool:
     return column.primary_key and column.autoincrement is True
 
 
-class Prepared:
+class PreparedStatement:
     """A statement that is compiled once and runs with values by name.
 
     Args:

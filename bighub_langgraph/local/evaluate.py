@@ -22,7 +22,7 @@ from bighub_langgraph.local.settings import DAY
 
 DEFAULT_DOMAIN = "general"
 _OFFERED_ONE_IN = 20
-_OFFERED = "it would be stopped; one in 20 such calls goes to a person"
+_OFFER = "it would be stopped; one in 20 such calls goes to a person"
 
 
 def evaluate(
@@ -122,7 +122,7 @@ def _assess(
     health = assess_health(action.history)
     advice = recommend(assessment, health, settings, at)
     if advice.recommendation is Recommendation.STOP and _is_offered(action, context, at):
-        advice = advice._replace(recommendation=Recommendation.REVIEW, reason=_OFFERED)
+        advice = advice._replace(recommendation=Recommendation.REVIEW, reason=_OFFER)
     for ruling in state.constraints.find_rulings(tx, action, at):
         advice = advice.at_least(*ruling)
     highest_cost = max(settings.bad_cost, settings.review_cost)

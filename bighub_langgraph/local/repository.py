@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from bighub_langgraph.core.models import Recommendation
-from bighub_langgraph.local.engine_store import Prepared, Store
+from bighub_langgraph.local.engine_store import PreparedStatement, Store
 from bighub_langgraph.local.schemas.wire_format import load_json, to_json_text
 from bighub_langgraph.local.scoring.features import Action, Evidence, Label, SessionHistory
 from bighub_langgraph.local.scoring.session import Session
@@ -19,7 +19,7 @@ from bighub_langgraph.local.tables import decisions, evidence, heads, memory, ou
 
 MAX_DECISIONS_IN_MEMORY = 20_000
 RETENTION_INTERVAL = 5_000  # decisions between two deletions, as the model is saved before each
-RUNNING = (Recommendation.PROCEED, Recommendation.CAUTION)
+RUN_RECOMMENDATIONS = (Recommendation.PROCEED, Recommendation.CAUTION)
 _LABELS_PER_QUERY, _GOOD_LABELS_PER_QUERY = 500, 10
 
 
@@ -167,8 +167,8 @@ class DecisionRepository:
         row = None
         if label is not None:
             seq = self._sequences.next_value(tx, "evidence")
-            replaced = (decision.label, decision.label_at, decision.label_seq)
-            about = (seq, decision.request_id, decision.domain, at, int(label), *replaced)
+            previous = (decision.label, decision.label_at, decision.label_seq)
+            about = (seq, decision.request_id, decision.domain, at, int(label), *previous)
             self._store.insert_row(tx, evidence, seq, dict(zip(_LABEL_COLUMNS, about, strict=True)))
             changes |= {"label": int(label), "label_at": at, "label_seq": seq}
             row = _parse_label((*about, *decision._replace(**changes)))
@@ -270,7 +270,7 @@ def _parse_label(row: tuple[Any, ...]) -> LabelRow:
         risk=decision.risk,
         novelties=tuple(novelties),
         automatic=decision.approval != "approved"
-        and (decision.auto_executed or decision.recommendation in RUNNING),
+        and (decision.auto_executed or decision.recommendation in RUN_RECOMMENDATIONS),
     )
     return LabelRow(seq, replaced_seq, evidence, decision)
 
@@ -280,16 +280,16 @@ def _last_id(tx: Connection) -> int:
 
 
 @cache
-def _prepare_update(*columns: str) -> Prepared:
+def _prepare_update(*columns: str) -> PreparedStatement:
     statement = update(decisions).where(decisions.c.request_id == bindparam("this"))
-    return Prepared(statement, columns=columns)
+    return PreparedStatement(statement, columns=columns)
 
 
-_HEADS = Prepared(select(heads.c.name, heads.c.number))
-_LOCK_HEAD = Prepared(
+_HEADS = PreparedStatement(select(heads.c.name, heads.c.number))
+_LOCK_HEAD = PreparedStatement(
     select(heads.c.number).where(heads.c.name == bindparam("name")).with_for_update()
 )
-_ADVANCE_HEAD = Prepared(
+_ADVANCE_HEAD = PreparedStatement(
     update(heads)
     .where(heads.c.name == bindparam("name"))
     .values(number=heads.c.number + bindparam("count"))
@@ -297,30 +297,34 @@ _ADVANCE_HEAD = Prepared(
 )
 _SEQUENCES, _KEYS = "sequences", "idempotency keys"  # in memory
 _DECISION = [decisions.c[name] for name in DecisionRow._fields]
-_BY_ID = Prepared(
+_BY_ID = PreparedStatement(
     select(*_DECISION).where(decisions.c.request_id == bindparam("request_id")).with_for_update()
 )
-_BY_KEY = Prepared(select(*_DECISION).where(decisions.c.idempotency_key == bindparam("key")))
-_REPLACED = ("replaces", "replaced_at", "replaced_seq")
-_LABEL_COLUMNS = ("seq", "request_id", "domain", "at", "label", *_REPLACED)
+_BY_KEY = PreparedStatement(
+    select(*_DECISION).where(decisions.c.idempotency_key == bindparam("key"))
+)
+_REPLACED_COLUMNS = ("replaces", "replaced_at", "replaced_seq")
+_LABEL_COLUMNS = ("seq", "request_id", "domain", "at", "label", *_REPLACED_COLUMNS)
 _LABELED_DECISIONS = (
     select(*(evidence.c[name] for name in _LABEL_COLUMNS), *_DECISION)
     .join(decisions, decisions.c.request_id == evidence.c.request_id)
     .where(evidence.c.seq > bindparam("after"), evidence.c.seq <= bindparam("newest"))
     .order_by(evidence.c.seq)
 )
-_LABELS = Prepared(_LABELED_DECISIONS.limit(_LABELS_PER_QUERY))
-_REPLACED_LABEL = Prepared(select(evidence.c.replaces).where(evidence.c.seq == bindparam("seq")))
-_GOOD_LABELS = Prepared(
+_LABELS = PreparedStatement(_LABELED_DECISIONS.limit(_LABELS_PER_QUERY))
+_REPLACED_LABEL = PreparedStatement(
+    select(evidence.c.replaces).where(evidence.c.seq == bindparam("seq"))
+)
+_GOOD_LABELS = PreparedStatement(
     _LABELED_DECISIONS.where(
         evidence.c.domain == bindparam("domain"), evidence.c.label == int(Label.GOOD)
     ).limit(_GOOD_LABELS_PER_QUERY)
 )
-_SESSION = Prepared(
+_SESSION = PreparedStatement(
     select(sessions.c.summary)
     .where(sessions.c.session_id == bindparam("session_id"))
     .with_for_update()
 )
-_LOCK_SESSION = Prepared(
+_LOCK_SESSION = PreparedStatement(
     select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("session_id"), 0)))
 )

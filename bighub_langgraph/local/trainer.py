@@ -8,7 +8,7 @@ from hashlib import sha256
 
 from sqlalchemy import Connection, delete, func, select
 
-from bighub_langgraph.local.engine_store import KEEPING, Store
+from bighub_langgraph.local.engine_store import SNAPSHOT_LOCK, Store
 from bighub_langgraph.local.repository import (
     LabelRow,
     find_replaced,
@@ -149,11 +149,11 @@ class Trainer:
         if not self._store.sqlite and not tx.execute(_TRY_LOCK).scalar_one():
             return  # another process saves one now, and may hold its row for longer
         state = [dump_model(self._model), self._last_counted, self._waiting_since]
-        packed = zlib.compress(json.dumps(state).encode(), 1)
+        blob = zlib.compress(json.dumps(state).encode(), 1)
         tx.execute(delete(snapshots).where(snapshots.c.seq <= last))
-        row = {"seq": last, "settings": self._fingerprint, "at": at, "state": packed}
+        row = {"seq": last, "settings": self._fingerprint, "at": at, "state": blob}
         tx.execute(snapshots.insert(), row)
 
 
-_TRY_LOCK = select(func.pg_try_advisory_xact_lock(KEEPING))
+_TRY_LOCK = select(func.pg_try_advisory_xact_lock(SNAPSHOT_LOCK))
 _SNAPSHOT = select(snapshots.c.seq, snapshots.c.state).order_by(snapshots.c.seq.desc()).limit(1)

@@ -145,8 +145,8 @@ async def run_with_approvals(
         ending = await run_to_end(parts)
         # An answer that does not count, as where several people have to approve, is not asked for
         # again: it would be the same.
-        if refused := {call.call_id: call for call in ending.run.pending_calls if call.is_refused}:
-            asked_calls = [refused.get(call.call_id, call) for call in asked_calls]
+        if refusals := {call.call_id: call for call in ending.run.pending_calls if call.is_refused}:
+            asked_calls = [refusals.get(call.call_id, call) for call in asked_calls]
             break
     return ending, summarize_approvals(asked_calls, ending)
 

@@ -221,12 +221,12 @@ def find_binding_fault(fn: Callable[..., Any], names: Iterable[str]) -> str:
     """Say why the function cannot be called with arguments of these names, if it cannot."""
     try:
         signature = inspect.signature(fn)
-        bound = signature.bind(**dict.fromkeys(names))
+        binding = signature.bind(**dict.fromkeys(names))
     except TypeError as error:
         return str(error)
     except ValueError:  # a built-in function without a readable signature
         return ""
-    for name in signature.parameters.keys() - bound.arguments.keys():
+    for name in signature.parameters.keys() - binding.arguments.keys():
         # It would get the `FieldInfo` that is its default.
         if is_field(signature.parameters[name].default):
             return f"missing a required argument: {name!r}"

@@ -106,7 +106,7 @@ def read_docstring(fn: Callable[..., Any]) -> Documentation:
     prose = {DocstringSectionKind.text, DocstringSectionKind.admonition}
     docstring = Docstring(replace_surrogates(inspect.getdoc(unwrap_function(fn)) or ""))
     styles = (docstring.parse(style, warnings=False) for style in ("sphinx", "google", "numpy"))
-    sections = max(styles, key=lambda parsed: sum(section.kind not in prose for section in parsed))
+    sections = max(styles, key=lambda style: sum(section.kind not in prose for section in style))
     description, parameters = list[str](), dict[str, str]()
     is_structured = False
     for section in sections:

@@ -252,7 +252,7 @@ class StreamParser:
         self._response_id: str | None = None
         # What was streamed, by its place: some gateways leave it out of the final response.
         self._items: dict[tuple[Any, int], Json] = {}
-        self._done: set[tuple[Any, int]] = set()
+        self._done_places: set[tuple[Any, int]] = set()
         self._texts: dict[tuple[Any, int], str] = {}
 
     def parse(self, raw: Any) -> Json | None:
@@ -286,7 +286,7 @@ class StreamParser:
                 if not is_done and new_item.get("type") in TOOL_CALLS:  # incomplete until it ends
                     new_item["status"] = "in_progress"
                 self._items[place := self._find_place(raw, new_item)] = new_item
-                self._done |= {place} if is_done else set()
+                self._done_places |= {place} if is_done else set()
             case "response.function_call_arguments.done":
                 if (place := self._find_place(raw, {})) in self._items:
                     arguments = get_field(raw, "arguments")
@@ -312,7 +312,7 @@ class StreamParser:
             if item_id is not None and other.get("id") == item_id:
                 return place
         for place in same_call:
-            if place[0] == index and not (item and place in self._done):
+            if place[0] == index and not (item and place in self._done_places):
                 return place
         return index, len(self._items)
 

@@ -124,9 +124,9 @@ def find_strict_violation(schema: Mapping[str, Any]) -> str | None:
             return None
     except StrictSchemaError as error:
         return str(error)
-    required = schema.get("required", ())
+    required_names = schema.get("required", ())
     for name, item in schema.get("properties", {}).items():
-        if name not in required:
+        if name not in required_names:
             return f"parameter {name!r}, which is not required"
         if any(_convert(part) != part for part in _find_reachable_schemas(item, schema)):
             return f"parameter {name!r}, which is not closed or uses keywords of no effect there"
@@ -209,12 +209,12 @@ def _convert_object(schema: Mapping[str, Any]) -> Schema:
     if schema.get("additionalProperties", False) is not False or "patternProperties" in schema:
         raise StrictSchemaError("it is a mapping with any keys")
     properties: Mapping[str, Schema] = schema.get("properties", {})
-    required = schema.get("required", ())
+    required_names = schema.get("required", ())
     definitions = {name: _convert(item) for name, item in schema.get("$defs", {}).items()}
     return {
         **({"$defs": definitions} if "$defs" in schema else {}),
         "properties": {
-            name: _convert(item) if name in required else _make_nullable(item)
+            name: _convert(item) if name in required_names else _make_nullable(item)
             for name, item in properties.items()
         },
         "required": list(properties),

@@ -236,9 +236,9 @@ class _Page:
             raise PageError(403, "You are signed in by the proxy.")
         form, client = dict(fields), find_client(request)
         name, link = form.get("name", ""), form.get("link", "")
-        counted = [f"client {client}"] + [f"name {name[:LONGEST]}"] * (not link)
+        limit_keys = [f"client {client}"] + [f"name {name[:LONGEST]}"] * (not link)
         # Taken before the password is checked, so that attempts at the same time count.
-        if wait := max([self._sign_ins.take(item) for item in counted]):
+        if wait := max([self._sign_ins.take(item) for item in limit_keys]):
             token, status = None, 429
             message = f"Too many attempts; try again in {wait:.0f} seconds."
         else:
@@ -252,7 +252,7 @@ class _Page:
             return self._render(
                 request, "sign_in.html", status, message=message, link="", link_user=None
             )
-        for item in counted:
+        for item in limit_keys:
             self._sign_ins.take(item, -1)  # only failures count
         target = form.get("next", "")
         is_own = target.startswith("/") and not target.startswith(("//", "/\\"))

@@ -54,7 +54,7 @@ def type_name(value: object) -> str:
     return "nothing" if value is None else names.get(type(value), "object")
 
 
-class Folded(NamedTuple):
+class FoldedText(NamedTuple):
     """A text of which the beginning is shown, and all on request; `rest` may be empty."""
 
     start: str
@@ -62,10 +62,10 @@ class Folded(NamedTuple):
     length: int
 
 
-def fold(value: object) -> Folded:
+def fold(value: object) -> FoldedText:
     """Fold a long text."""
     text = as_text(value)
-    return Folded(text[:LONGEST_SHOWN], text[LONGEST_SHOWN:], len(text))
+    return FoldedText(text[:LONGEST_SHOWN], text[LONGEST_SHOWN:], len(text))
 
 
 def shorten(text: str, length: int = 160) -> str:

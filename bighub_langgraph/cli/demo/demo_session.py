@@ -39,7 +39,7 @@ from bighub_langgraph.journal.memory_journal import MemoryJournal
 from bighub_langgraph.local import DomainSettings, Settings
 
 MODEL_FAILED = 1
-INTERRUPTED = 130
+EXIT_ON_INTERRUPT = 130
 AGENT, DOMAIN = "support-desk", "shop"
 DEFAULTS = DomainSettings(label_delay=LABEL_DELAY)
 PAGE_USER = "demo"
@@ -58,7 +58,7 @@ def run_demo(options: Options, settings: Settings) -> None:
         run = _run(options, settings, person)
     _print_summary(run, options, settings.for_domain(DOMAIN), person)
     if run.stop.is_set:
-        raise typer.Exit(INTERRUPTED)
+        raise typer.Exit(EXIT_ON_INTERRUPT)
 
 
 def _run(options: Options, settings: Settings, person: SimulatedPerson) -> DemoRun:

@@ -137,8 +137,8 @@ def _read_tau_bench(record: JsonRecord, name: str) -> Steps:
 def _read_items(record: JsonRecord, items: list[Any], name: str) -> Steps:
     """Read Responses items: `function_call`, and `function_call_output` with the same id."""
     if not items:
-        expected = '"messages", "input", "output" or "traj"'
-        yield record.invalid(f"expected a list, alone or under {expected}")
+        keys = '"messages", "input", "output" or "traj"'
+        yield record.invalid(f"expected a list, alone or under {keys}")
         return
     trajectory = Trajectory(_find_name(record.value) or name)
     open_calls: defaultdict[str, deque[tuple[RecordedCall, bool | None]]] = defaultdict(deque)

@@ -206,7 +206,7 @@ def _list_events(history: SessionHistory) -> list[str]:
         "same_action_failed": history.same_action_errors,
         "new_words": history.new_words,
     }
-    return [event for event, happened in events.items() if happened]
+    return [event for event, is_true in events.items() if is_true]
 
 
 def size_class(value: float) -> int:

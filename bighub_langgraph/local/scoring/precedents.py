@@ -27,8 +27,8 @@ _SQUARINGS = 4  # the weight of a precedent is its similarity to the power of 3 
 # How many precedents the regression may weigh as much as, and how much more where calls name no
 # subject: then those that are most alike tell less.
 _STRENGTHS = (0.1, 1.0, 10.0, 100.0)
-_UNNAMED = 6.0
-_SAMPLED = 4  # every such call tells how well the strengths fit; more would tell little more
+_UNNAMED_WEIGHT = 6.0
+_SAMPLE_EVERY = 4  # every such call tells how well the strengths fit; more would tell little more
 _MIN_RISK = 1e-4
 
 
@@ -50,18 +50,18 @@ class Comparison(NamedTuple):
     Attributes:
         bad: The weight of those with a bad outcome.
         total: The weight of those with an outcome.
-        denied: The weight of those a person refused, which fades.
+        denials: The weight of those a person refused, which fades.
         nearest: The most similar ones, the most similar first.
         agreement: For each strength, how well it fits the action's outcomes, as a log likelihood.
     """
 
     bad: float
     total: float
-    denied: float
+    denials: float
     nearest: list[Precedent]
     agreement: Sequence[float] = (0.0,) * len(_STRENGTHS)
 
-    def estimate_risk(self, regression: float, *, is_named: bool, denied: float = 0.0) -> float:
+    def estimate_risk(self, regression: float, *, is_named: bool, denials: float = 0.0) -> float:
         """The mean bad rate of calls like this one, given their outcomes and the regression.
 
         The rate has a Beta distribution about the regression's probability, whose width is one of
@@ -69,25 +69,25 @@ class Comparison(NamedTuple):
         action, tells which. Such a mean rises with each bad outcome and falls with each good one.
         Denials count as bad outcomes here, but do not tell the width.
         """
-        fits, risks = self.fit_strengths(regression, is_named=is_named, denied=denied)
+        fits, risks = self.fit_strengths(regression, is_named=is_named, denials=denials)
         logs = [fit + agreement for fit, agreement in zip(fits, self.agreement, strict=True)]
         highest = max(logs)
         weights = [math.exp(log - highest) for log in logs]
-        weighted = [weight * risk for weight, risk in zip(weights, risks, strict=True)]
-        return sum(weighted) / sum(weights)
+        terms = [weight * risk for weight, risk in zip(weights, risks, strict=True)]
+        return sum(terms) / sum(weights)
 
     def fit_strengths(
-        self, regression: float, *, is_named: bool, denied: float = 0.0
+        self, regression: float, *, is_named: bool, denials: float = 0.0
     ) -> tuple[list[float], list[float]]:
         """For each strength, the log likelihood of the outcomes, and the risk that follows."""
         bad, good = self.bad, self.total - self.bad
         chance = min(1 - _MIN_RISK, max(_MIN_RISK, regression))
         fits, risks = [], []
         for named_strength in _STRENGTHS:
-            strength = named_strength if is_named else named_strength * _UNNAMED
+            strength = named_strength if is_named else named_strength * _UNNAMED_WEIGHT
             a, b = strength * chance, strength - strength * chance
             fits.append(_log_beta(a + bad, b + good) - _log_beta(a, b))
-            risks.append((a + bad + denied) / (strength + bad + denied + good))
+            risks.append((a + bad + denials) / (strength + bad + denials + good))
         return fits, risks
 
 
@@ -139,22 +139,22 @@ class Precedents:
             return Comparison(0.0, 0.0, 0.0, [])
         indices, values = _embed_action(action)
         similarities = (values @ self.vectors.take(indices, axis=0))[:count].clip(0.0, 1.0)
-        bad, outcome, denied, times = self.labels[:, :count]
+        bad, outcome, is_denial, times = self.labels[:, :count]
         ages = np.maximum(0.0, at - times)
         weights = similarities * similarities * similarities
         for _ in range(_SQUARINGS):
             weights *= weights
-        refused = 0.0
-        if denied.any():
-            refused = float(weights @ (denied * np.exp2(-ages / settings.reevaluate_after)))
+        denials = 0.0
+        if is_denial.any():
+            denials = float(weights @ (is_denial * np.exp2(-ages / settings.reevaluate_after)))
         weights = weights * np.exp2(-ages / settings.half_life)
-        nearest = limit and self._list_nearest(similarities * (outcome + denied), limit)
-        sums = float(weights @ bad), float(weights @ outcome), refused
+        nearest = limit and self._list_nearest(similarities * (outcome + is_denial), limit)
+        sums = float(weights @ bad), float(weights @ outcome), denials
         return Comparison(*sums, nearest or [], self.agreement)
 
     def is_sampled(self, request_id: str) -> bool:
         """Whether a call tells how well the strengths fit."""
-        return self.slots.get(request_id, 1) % _SAMPLED == 0
+        return self.slots.get(request_id, 1) % _SAMPLE_EVERY == 0
 
     def update_agreement(
         self, request_id: str, near: Comparison, regression: float, *, is_named: bool
@@ -169,7 +169,7 @@ class Precedents:
         if near.total:
             fits, _ = near.fit_strengths(regression, is_named=is_named)
             # Each outcome is part of as many comparisons as it has weight in one.
-            self.fits[:, slot] = np.array(fits) * (_SAMPLED / near.total)
+            self.fits[:, slot] = np.array(fits) * (_SAMPLE_EVERY / near.total)
         self.agreement = self.fits.sum(axis=1).tolist()
 
     def find_largest_good_value(self) -> float:

@@ -83,8 +83,8 @@ def _find_review_reasons(
     assessment: Assessment, settings: DomainSettings, at: float
 ) -> Iterator[str]:
     risk, limit, max_rate = assessment.risk, assessment.risk_limit, settings.max_bad_rate
-    allowed, total = min(limit, settings.affordable_risk), assessment.total
-    if total < settings.min_evidence or (assessment.novelties and risk > allowed):
+    highest_risk, total = min(limit, settings.affordable_risk), assessment.total
+    if total < settings.min_evidence or (assessment.novelties and risk > highest_risk):
         yield assessment.novelties[0].reason
     if at < assessment.paused_until:
         hours = (assessment.paused_until - at) / _HOUR
@@ -92,12 +92,12 @@ def _find_review_reasons(
     if risk > settings.affordable_risk:
         yield f"at a risk of {risk:.2f} asking is cheaper than running"
     if max_rate is not None and risk > limit:
-        needed = estimate_outcomes_needed(max_rate, settings.confidence_level)
-        if total < needed and not assessment.bad:  # with bad ones it takes more
-            history = f"{total} of about {needed} good outcomes needed"
+        minimum = estimate_outcomes_needed(max_rate, settings.confidence_level)
+        if total < minimum and not assessment.bad:  # with bad ones it takes more
+            history = f"{total} of about {minimum} good outcomes needed"
             yield f"not enough history to run without approval: {history}"
         yield f"a risk of {risk:.2f} is above the limit of {limit:.2f} that past outcomes allow"
-    if assessment.concern > allowed:
+    if assessment.concern > highest_risk:
         yield "people have refused calls like it lately"
 
 

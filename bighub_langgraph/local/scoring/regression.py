@@ -24,8 +24,8 @@ _MIN_SHARE = 0.02  # of the information that stays when an example is taken out
 
 def logit(probability: float) -> float:
     """Return the log odds of a probability, kept finite."""
-    limited = min(1 - 1e-6, max(1e-6, probability))
-    return math.log(limited / (1 - limited))
+    share = min(1 - 1e-6, max(1e-6, probability))
+    return math.log(share / (1 - share))
 
 
 def expit(log_odds: float) -> float:
@@ -67,12 +67,12 @@ class Regression:
     mean: "NDArray[np.float64]"
     covariance: "NDArray[np.float64]"
     last_used: "NDArray[np.int64]"  # the step at which a weight was used last
-    assigned: "NDArray[np.int64]"  # the step at which a weight got its feature
+    assigned_at: "NDArray[np.int64]"  # the step at which a weight got its feature
     candidates: dict[str, None] = field(default_factory=dict)  # features that occurred once
     examples: dict[str, Example] = field(default_factory=dict)
     ring: list[str] = field(default_factory=list)  # the examples; the newest replaces the oldest
     oldest: int = 0
-    visited: int = 0
+    visit_index: int = 0
     step: int = 0
 
     @classmethod
@@ -115,21 +115,21 @@ class Regression:
         example.bad = bad
         surprise = self._visit(example)
         for _ in range(min(_REVISITS + int(_MORE_REVISITS * surprise), len(self.ring))):
-            self.visited = (self.visited + 1) % len(self.ring)
-            self._visit(self.examples[self.ring[self.visited]])
+            self.visit_index = (self.visit_index + 1) % len(self.ring)
+            self._visit(self.examples[self.ring[self.visit_index]])
 
     def _select(
         self, features: Mapping[str, float]
     ) -> tuple["NDArray[np.intp]", "NDArray[np.float64]"]:
         """The positions and values of the features that have a weight."""
-        weighted = [
+        terms = [
             (position, value)
             for position, value in zip(
                 map(self.positions.get, features), features.values(), strict=True
             )
             if position is not None
         ]
-        positions, values = zip(*weighted, strict=True)
+        positions, values = zip(*terms, strict=True)
         return np.array(positions, dtype=np.intp), np.array(values)
 
     def _project(
@@ -145,7 +145,7 @@ class Regression:
 
         Return how much that says: nearly 1 if a first label was not expected at all.
         """
-        own = self.assigned.take(example.positions) <= example.step
+        own = self.assigned_at.take(example.positions) <= example.step
         if not own.all():
             example.positions, example.values = example.positions[own], example.values[own]
         direction, margin, variance = self._project(example.positions, example.values)
@@ -157,8 +157,8 @@ class Regression:
             curvature, pull = _make_term(optimum, bad=example.bad)
         more, change = curvature - example.curvature, pull - example.pull
         scale, force = max(_MIN_SHARE, 1 + more * variance), change - more * margin
-        moved = abs(force) * math.sqrt(max(0.0, variance)) + abs(more) * variance
-        if example.curvature and moved < _NEGLIGIBLE:
+        distance = abs(force) * math.sqrt(max(0.0, variance)) + abs(more) * variance
+        if example.curvature and distance < _NEGLIGIBLE:
             return 0.0  # its term stays as it is
         self.mean += direction * (force / scale)
         self.covariance -= np.multiply.outer(direction * (more / scale), direction)
@@ -189,7 +189,7 @@ class Regression:
             else:
                 del self.candidates[name]
                 self.positions[name] = position
-                self.last_used[position] = self.assigned[position] = self.step
+                self.last_used[position] = self.assigned_at[position] = self.step
 
     def _find_place(self) -> int | None:
         """A free weight; one that has not been used for long is freed."""
@@ -202,20 +202,20 @@ class Regression:
         position = 1 + int(self.last_used[1:].argmin())
         if self.last_used[position] > self.step - _IDLE_EXAMPLES:
             return None
-        name = next(name for name, used in self.positions.items() if used == position)
+        name = next(name for name, place in self.positions.items() if place == position)
         del self.positions[name]
         self.mean[position] = self.covariance[position] = self.covariance[:, position] = 0.0
         self.covariance[position, position] = _VARIANCE
         return position
 
     def _grow(self, size: int) -> None:
-        used = len(self.mean)
+        count = len(self.mean)
         covariance = np.eye(size) * _VARIANCE
-        covariance[:used, :used] = self.covariance
+        covariance[:count, :count] = self.covariance
         self.covariance = covariance
-        self.mean, self.last_used, self.assigned = (
-            np.concatenate([array, np.zeros(size - used, dtype=array.dtype)])
-            for array in (self.mean, self.last_used, self.assigned)
+        self.mean, self.last_used, self.assigned_at = (
+            np.concatenate([array, np.zeros(size - count, dtype=array.dtype)])
+            for array in (self.mean, self.last_used, self.assigned_at)
         )
 
 

@@ -139,9 +139,9 @@ class AutomationMonitor:
     def add(self, evidence: Evidence, settings: DomainSettings) -> None:
         """Count the outcome of a call that ran without approval, or correct it."""
         bad = evidence.label.bad
-        replaced = evidence.replaces
-        self.good += (evidence.label is Label.GOOD) - (replaced is Label.GOOD)
-        self.bad += bad - (replaced is Label.BAD)
+        previous = evidence.replaces
+        self.good += (evidence.label is Label.GOOD) - (previous is Label.GOOD)
+        self.bad += bad - (previous is Label.BAD)
         if settings.max_bad_rate is None or not evidence.is_news:
             return
         if evidence.decided_at < self.paused_until:

@@ -71,25 +71,25 @@ class ActionState:
 
     def learn(self, evidence: Evidence) -> None:
         """Count a label, and remove the one it replaces."""
-        label, replaced, value = evidence.label, evidence.replaces, evidence.action.value
-        for each, change in ((label, 1), (replaced, -1)):
+        label, previous, value = evidence.label, evidence.replaces, evidence.action.value
+        for each, change in ((label, 1), (previous, -1)):
             self.good += change * (each is Label.GOOD)
             self.bad += change * (each is Label.BAD)
             self.denials += change * (each is Label.DENIED)
         self.precedents.add(evidence)
         if label.outcome:
             self.last_at = evidence.at
-        if evidence.is_news and not (replaced and replaced.outcome):
+        if evidence.is_news and not (previous and previous.outcome):
             self.familiarity.add(evidence)
         if value is None:
             return
         counts = self.sizes.setdefault(str(size_class(value)), [0, 0])
-        for each, change in ((label, 1), (replaced, -1)):
+        for each, change in ((label, 1), (previous, -1)):
             if each is not None and each.outcome:
                 counts[each.bad] += change
         if label is Label.GOOD:
             self.familiarity.largest_good = max(value, self.familiarity.largest_good)
-        elif replaced is Label.GOOD and value >= self.familiarity.largest_good:
+        elif previous is Label.GOOD and value >= self.familiarity.largest_good:
             self.familiarity.largest_good = self.precedents.find_largest_good_value()
 
     def find_smaller_value(self, value: float, risk: float) -> float | None:
@@ -146,8 +146,8 @@ class Model:
         near = state.precedents.compare(action, at, settings, SHOWN_PRECEDENTS)
         is_named = features.is_named
         risk = concern = near.estimate_risk(regression, is_named=is_named)
-        if denied := self._settings.human_label_weight * near.denied:
-            concern = near.estimate_risk(regression, is_named=is_named, denied=denied)
+        if denials := self._settings.human_label_weight * near.denials:
+            concern = near.estimate_risk(regression, is_named=is_named, denials=denials)
         novelties, total = state.familiarity.find_novelties(action), state.good + state.bad
         if total < settings.min_evidence:
             history = f"has {total} of the {settings.min_evidence} outcomes it needs"
@@ -190,14 +190,14 @@ class Model:
 
     def learn(self, evidence: Evidence) -> None:
         """Learn from the label of an earlier decision."""
-        action, label, replaced = evidence.action, evidence.label, evidence.replaces
+        action, label, previous = evidence.action, evidence.label, evidence.replaces
         settings, domain = self._settings.for_domain(action.domain), self._use_domain(action.domain)
         state = domain.actions.pop(action.name, None)
         if state is None:
             self._make_room(domain)
             state = ActionState()
         domain.actions[action.name] = state
-        was_outcome = replaced is not None and replaced.outcome
+        was_outcome = previous is not None and previous.outcome
         state.learn(evidence)
         if not (label.outcome or was_outcome):
             return  # people's refusals are no outcomes
@@ -205,13 +205,13 @@ class Model:
         if not was_outcome:
             domain.scales.update(features.numbers)
         inputs = _regression_inputs(domain.scales.scale(features))
-        self.good += (label is Label.GOOD) - (replaced is Label.GOOD)
-        self.bad += label.bad - (replaced is Label.BAD)
+        self.good += (label is Label.GOOD) - (previous is Label.GOOD)
+        self.bad += label.bad - (previous is Label.BAD)
         domain.regression.learn(
             evidence.request_id,
             inputs,
             bad=label.bad if label.outcome else None,
-            replaces=replaced.bad if replaced is not None and was_outcome else None,
+            replaces=previous.bad if previous is not None and was_outcome else None,
         )
         if state.precedents.is_sampled(evidence.request_id):
             near = state.precedents.compare(action, evidence.at, settings, 0)
