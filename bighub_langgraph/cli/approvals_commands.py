@@ -300,8 +300,8 @@ def _parse_value(text: str) -> Any:
 
 
 _FIELDS = (
-    *("key", "agent", "thread", "tool", "call_id", "version", "arguments", "locked"),
-    *("description", "evidence", "allowed", "approvers", "required_approvals"),
+    *("key", "agent", "thread", "tool", "call_id", "version", "arguments", "locked_pointers"),
+    *("description", "evidence", "allowed_answers", "approvers", "required_approvals"),
     *("asked_at", "expires_at", "outcome_unknown"),
 )
 
