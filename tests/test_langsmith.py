@@ -15,6 +15,8 @@ from langchain_core.tracers import LangChainTracer
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 from langsmith import Client
+from langsmith.run_trees import RunTree
+from pydantic.errors import PydanticUndefinedAnnotation
 
 from bighub_langgraph import BighubGuard, BighubMiddleware, ToolPolicy, create_guarded_agent
 from bighub_langgraph.testing import ScriptedBighub, recommends
@@ -148,6 +150,16 @@ def langsmith_server() -> Iterator[tuple[str, list[dict[str, Any]]]]:
         thread.join()
 
 
+def langsmith_works() -> bool:
+    """Whether langsmith can define its runs; langsmith 0.15 cannot with pydantic 2.9."""
+    try:
+        RunTree.model_rebuild()
+    except PydanticUndefinedAnnotation:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not langsmith_works(), reason="this langsmith needs a newer pydantic")
 def test_langsmith_receives_the_decision_with_the_run_of_the_tool(host: str) -> None:
     with langsmith_server() as (url, received):
         client = Client(api_url=url, api_key="not a key", auto_batch_tracing=False)
