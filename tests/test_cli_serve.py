@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import httpx
 import pytest
 from bighub import BighubAuthError, BighubClient
 
-from bighub_langgraph import BighubGuard
+from bighub_langgraph import BighubGuard, Journal
 
 COMMAND = [sys.executable, "-c", "from bighub_langgraph.cli import main; main()"]
 
@@ -150,6 +151,20 @@ def test_what_cannot_be_served_is_refused_with_the_remedy(
     result = run(*arguments, "--db", str(tmp_path / "b.db"))
     assert result.returncode == 2
     assert message in result.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "inbox"])
+def test_a_port_that_another_program_has_is_named(tmp_path: Path, command: str) -> None:
+    journal = tmp_path / "calls.db"
+    Journal(journal).close()
+    option = ("--journal", str(journal)) if command == "inbox" else ("--db", str(tmp_path / "b.db"))
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        result = run(command, "--port", port, *option)
+    assert result.returncode == 2
+    assert f"error: cannot listen on 127.0.0.1, port {port}: " in result.stderr
+    assert "--port" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_a_database_that_cannot_be_opened_is_named(tmp_path: Path) -> None:

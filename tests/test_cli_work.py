@@ -152,11 +152,13 @@ def test_a_signal_lets_the_running_thread_come_to_its_end(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (("agent",), "names no object: pass MODULE:OBJECT"),
+        (("agent:",), "names no object: pass MODULE:OBJECT"),
         (("nowhere:graph",), "is not the MODULE:OBJECT of something that exists"),
         (("agent:nothing",), "is not the MODULE:OBJECT of something that exists"),
         (("agent:graph", "--guard", "agent:nothing"), "is not the MODULE:OBJECT"),
-        (("agent:guard",), "an ApprovalWorker is needed, not BighubGuard"),
-        (("agent:create_nothing",), "an ApprovalWorker is needed, not BighubGuard"),
+        (("agent:guard",), "returns one is needed, not BighubGuard"),
+        (("agent:create_nothing",), "returns one is needed, not BighubGuard"),
     ],
 )
 def test_what_is_no_worker_ends_with_two(

@@ -99,10 +99,15 @@ def _configure_logging(log_format: LogFormat) -> None:
 
 def _load(name: str) -> Any:
     """Import an object by `module:object`; exit with code 2 if there is none."""
+    if not all(name.partition(":")):
+        console.fail(f"{name} names no object: pass MODULE:OBJECT, such as support.agent:graph")
     try:
         return pkgutil.resolve_name(name)
     except (ImportError, AttributeError, ValueError) as error:
-        console.fail(f"{name} is not the MODULE:OBJECT of something that exists: {error}")
+        console.fail(
+            f"{name} is not the MODULE:OBJECT of something that exists: {error}; modules are "
+            "imported from the current directory and the environment"
+        )
 
 
 def _run(source: Any, *, once: bool) -> "ApprovalWorker":
@@ -127,7 +132,10 @@ def _check_and_stop_on_signals(worker: Any) -> "ApprovalWorker":
     from bighub_langgraph.approvals.resume_worker import ApprovalWorker
 
     if not isinstance(worker, ApprovalWorker):
-        console.fail(f"an ApprovalWorker is needed, not {type(worker).__name__}")
+        console.fail(
+            "a compiled graph, an ApprovalWorker or a function that returns one is needed, not "
+            f"{type(worker).__name__}"
+        )
 
     def stop(*_: object) -> None:
         for number in STOP_SIGNALS:

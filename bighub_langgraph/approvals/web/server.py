@@ -11,7 +11,7 @@ from bighub_langgraph.approvals.web.visitors import Visitors, parse_networks
 from bighub_langgraph.core.errors import ConfigurationError
 from bighub_langgraph.json_logs import LogFormat, log_config
 from bighub_langgraph.local.server import ServerLimits, is_loopback
-from bighub_langgraph.local.server.connections import create_limited_protocol
+from bighub_langgraph.local.server.connections import check_address, create_limited_protocol
 
 log = logging.getLogger("bighub_langgraph")
 
@@ -58,6 +58,7 @@ def serve(
             f"{host} can be reached from other machines: pass --public-url https://..., where "
             "people open the page, and let a proxy there add the encryption"
         )
+    check_address(host, port)
     dictConfig(log_config(log_level, log_format))
     logging.captureWarnings(log_format == "json")
     if visitors.proxy is None and not accounts.users():

@@ -1,16 +1,38 @@
 """Connections: how long a client may take to send a request, and how many it may hold open."""
 
 import asyncio
+import socket
 from collections import Counter
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
+from bighub_langgraph.core.errors import ConfigurationError
 from bighub_langgraph.local.server.auth_and_rate_limits import ServerLimits
 
 _RESPONSE = "HTTP/1.1 {}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _Protocol: Any = AutoHTTPProtocol  # one of two classes of uvicorn; both call `app` with a request
+
+
+def check_address(host: str, port: int) -> None:
+    """Check that a server can listen at an address; uvicorn ends the process without a reason.
+
+    Raises:
+        ConfigurationError: Another program listens there, or it is no address of this machine.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigurationError(
+            f"cannot listen on {host}, port {port}: {reason}; pass another --port or --host"
+        ) from error
 
 
 def create_limited_protocol(limits: ServerLimits) -> type[asyncio.Protocol]:
