@@ -266,22 +266,25 @@ def _compute_value(
             return _check_number(call, value)
         # A tool reads such a text as the number, so a limit on the value must hold for it.
         if isinstance(value, str) and (number := _parse_number(value)) is not None:
-            return number
+            return _check_number(call, number)
     return None
 
 
 def _parse_number(text: str) -> float | None:
-    """Return the finite number that a text stands for; None where it stands for none."""
+    """Return the number that the digits of a text stand for; None where it stands for none.
+
+    It is infinite where it is too large for a float, as "1e400", which a `Decimal` holds.
+    """
     try:
         number = float(text)
     except ValueError:
         return None
-    return number if math.isfinite(number) else None
+    return number if any(map(str.isdigit, text)) else None  # "nan" and "inf" are words
 
 
 def _check_number(call: ToolCall, value: object) -> float | None:
     if isinstance(value, str) and (number := _parse_number(value)) is not None:
-        return number
+        value = number
     if value is None or (type(value) is float and math.isfinite(value)):
         return value
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
