@@ -67,15 +67,18 @@ class CircuitBreaker(ABC):
         if not self.max_failures:
             return
         with self._lock:
+            if error is None:
+                self._circuit = ClosedCircuit()
+                return
             match self._circuit:
-                case OpenCircuit(since, True) if error and not isinstance(error, Exception):
+                case OpenCircuit(since, True) if not isinstance(error, Exception):
                     self._circuit = OpenCircuit(since)  # cancelled: says nothing about the service
-                case ClosedCircuit(failures) if error and self.counts(error):
+                case ClosedCircuit(failures) if self.counts(error):
                     is_open = self.max_failures <= failures + 1
                     self._circuit = (
                         OpenCircuit(self._clock()) if is_open else ClosedCircuit(failures + 1)
                     )
-                case OpenCircuit() if error and self.counts(error):
+                case OpenCircuit() if self.counts(error):
                     self._circuit = OpenCircuit(self._clock())
-                case _ if error is None or isinstance(error, Exception):
+                case _ if isinstance(error, Exception):
                     self._circuit = ClosedCircuit()

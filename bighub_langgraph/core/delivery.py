@@ -88,6 +88,7 @@ class _Batch:
         self.delivered_count = 0
         self.error: EngineError | None = None
         self._ports = ports
+        self._telemetry = ports.active_telemetry
         self._leased_reports: Sequence[QueuedReport] = ()
         self._requests: deque[Sequence[QueuedReport]] = deque()
         self._acked_ids: list[int] = []  # delivered, and still to be removed from the outbox
@@ -137,7 +138,13 @@ class _Batch:
         if not reports:
             return
         try:
-            await _send_traced(ReportKind(reports[0].kind), reports, self._ports)
+            send = _SENDERS[kind := ReportKind(reports[0].kind)]
+            if self._telemetry is None:
+                await send(reports, self._ports)
+            else:
+                records = await self._ports.find([report.key for report in reports])
+                with self._telemetry.report(kind.value, list(records.values())):
+                    await send(reports, self._ports)
         except Exception as error:
             if isinstance(error, BighubGuardError) and not isinstance(error, EngineError):
                 raise  # the journal's
@@ -244,7 +251,10 @@ async def _send_approvals(reports: Sequence[QueuedReport], ports: Ports) -> None
 
 
 async def _send_outcomes(reports: Sequence[QueuedReport], ports: Ports) -> None:
-    bodies = [await _build_outcome_body(report, ports) for report in reports]
+    bodies = [report.body for report in reports]
+    for number, report in enumerate(reports):
+        if not bodies[number].get("request_id"):
+            bodies[number] = await _evaluate_late(report.key, bodies[number], ports)
     if len(bodies) > 1 and ports.engine.report_outcomes is not None:
         await ports.engine.report_outcomes(bodies)
         return
@@ -265,21 +275,9 @@ _SENDERS = {
 }
 
 
-async def _send_traced(kind: ReportKind, reports: Sequence[QueuedReport], ports: Ports) -> None:
-    if (telemetry := ports.active_telemetry) is None:
-        await _SENDERS[kind](reports, ports)
-        return
-    records = await ports.find([report.key for report in reports])
-    with telemetry.report(kind.value, list(records.values())):
-        await _SENDERS[kind](reports, ports)
-
-
-async def _build_outcome_body(report: QueuedReport, ports: Ports) -> Mapping[str, Any]:
-    """Return an outcome's body. A call executed without an evaluation is evaluated now."""
-    body = report.body
-    if body.get("request_id"):
-        return body
-    record = (await ports.find([report.key]))[report.key]
+async def _evaluate_late(key: str, body: Mapping[str, Any], ports: Ports) -> Mapping[str, Any]:
+    """Evaluate a call that was executed without an evaluation; return its outcome's body."""
+    record = (await ports.find([key]))[key]
     context = {**record.request.context, "auto_executed": True}
     request = replace(record.request, context=context)
     decision = parse_decision(await ports.engine.evaluate(request, f"{record.key}-late"))

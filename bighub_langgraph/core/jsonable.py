@@ -21,6 +21,8 @@ from uuid import UUID
 # For `isinstance`: the exact class first, which is much faster than the abstract one.
 MAPPING = (dict, Mapping)
 
+SEQUENCE = (list, tuple, set, frozenset)
+
 # JSON's own containers.
 CONTAINERS = frozenset({dict, list})
 
@@ -46,10 +48,11 @@ def to_jsonable(value: object) -> Any:
 def copy_jsonable(value: Any) -> Any:
     """Return a deep copy of JSON-compatible data."""
     if type(value) is dict:
-        return {
-            key: copy_jsonable(member) if type(member) in CONTAINERS else member
-            for key, member in value.items()
-        }
+        copy = value.copy()
+        for key, member in value.items():
+            if type(member) in CONTAINERS:
+                copy[key] = copy_jsonable(member)
+        return copy
     if type(value) is list:
         return [copy_jsonable(member) if type(member) in CONTAINERS else member for member in value]
     return value
@@ -97,14 +100,15 @@ def find_non_finite(value: object, *path: str) -> Iterator[tuple[str, ...]]:
             yield path
     elif isinstance(value, MAPPING):
         members = value.items()
-    elif isinstance(value, list | tuple | set | frozenset | deque):
+    elif isinstance(value, (*SEQUENCE, deque)):
         members = enumerate(value)
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        members = _dataclass_fields(value).items()
     elif hasattr(type(value), "model_fields"):  # a model of pydantic
         members = [*vars(value).items(), *(getattr(value, "model_extra", None) or {}).items()]
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        members = _dataclass_fields(value).items()
     for name, member in members:
-        yield from find_non_finite(member, *path, str(name))
+        if type(member) not in _FINITE:
+            yield from find_non_finite(member, *path, str(name))
 
 
 def exception_text(error: BaseException) -> str:
@@ -118,25 +122,23 @@ def exception_text(error: BaseException) -> str:
 class _Conversion:
     """One conversion, with its count of nested containers."""
 
-    def __init__(self) -> None:
-        self._containers = 0
+    _containers = 0
 
     def convert(self, value: Any, path: tuple[int, ...]) -> Any:
         """Convert a value; `path` has the ids of the containers around it."""
         if (kind := type(value)) in _LEAVES:
             return _LEAVES[kind](value)
         try:
-            return self._convert_other(value, path)
+            if isinstance(value, MAPPING):
+                return self._convert_members(value, value, path)
+            if isinstance(value, SEQUENCE):
+                inner = self._enter(value, path)
+                return "[...]" if inner is None else [self.convert(item, inner) for item in value]
+            return self._convert_object(value, path)
         except Exception:  # noqa: BLE001 - a user's object may raise anything from its own methods
             return _safe_repr(value)
 
-    def _convert_other(self, value: Any, path: tuple[int, ...]) -> Any:  # noqa: PLR0911 - by type
-        if isinstance(value, MAPPING):
-            return self._convert_members(value, value, path)
-        if isinstance(value, list | tuple | set | frozenset):
-            if (inner := self._enter(value, path)) is None:
-                return "[...]"
-            return [self.convert(member, inner) for member in value]
+    def _convert_object(self, value: Any, path: tuple[int, ...]) -> Any:
         if isinstance(value, Enum):
             return self.convert(value.value, path)
         for kind, convert in _CONVERSIONS:
@@ -180,7 +182,7 @@ def _is_nested(container: object) -> bool:
     members: Iterable[object] = ()
     if isinstance(container, MAPPING):
         members = container.values()
-    elif isinstance(container, list | tuple | set | frozenset):
+    elif isinstance(container, SEQUENCE):
         members = container
     else:
         return True
@@ -221,6 +223,9 @@ _LEAVES: dict[type, Callable[[Any], Any]] = {
     int: _convert_int,
     float: _convert_float,
 }
+
+# What `find_non_finite` need not look at.
+_FINITE = frozenset(_LEAVES) - {float}
 
 # Subclasses of the above, and other types. The first that fits is used.
 _CONVERSIONS: tuple[tuple[type | tuple[type, ...], Callable[[Any], Any]], ...] = (

@@ -262,7 +262,7 @@ def _compute_value(
         )
     for name in VALUE_NAMES:
         value = arguments.get(name)
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
             return _check_number(call, value)
         # A tool reads such a text as the number, so a limit on the value must hold for it.
         if isinstance(value, str) and (number := _parse_number(value)) is not None:

@@ -52,7 +52,7 @@ def redact(value: Any) -> Any:
         return value
     if isinstance(value, MAPPING):
         return {redact_text(str(key)): _redact_member(key, member) for key, member in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         return [redact(member) for member in value]
     if type(value) is int and len(str(abs(value))) in _CARD_LENGTHS:
         return REDACTED if _is_card_number(str(abs(value))) else value
@@ -83,9 +83,9 @@ def redact_exception(error: BaseException) -> str:
 def _redact_member(key: object, value: Any) -> Any:
     if value not in (None, "", False, True) and _is_secret_name(str(key), value):
         return REDACTED
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         return [_redact_member(key, member) for member in value]
-    if isinstance(value, str | int) and str(value).isdigit() and _mentions_order(str(key)):
+    if isinstance(value, (str, int)) and str(value).isdigit() and _mentions_order(str(key)):
         return value
     return value if type(value) in _HARMLESS else redact(value)
 

@@ -94,7 +94,7 @@ def parse_response(response: Any) -> ModelResponse:
         items=items,
         text=text or "",
         refusal=refusal,
-        incomplete_reason=_incomplete_reason(details) or _unanswerable(items),
+        incomplete_reason=(_incomplete_reason(details) if details else "") or _unanswerable(items),
         error=error if isinstance(error, dict) or error is None else {"message": error},
         usage=usage if isinstance(usage, dict) else {},
     )
