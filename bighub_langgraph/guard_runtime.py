@@ -65,8 +65,6 @@ class GuardRuntime:
         telemetry: Telemetry | None = None,
     ) -> Self:
         """Build the ports over clients and a journal."""
-        if telemetry is not None:
-            telemetry.watch(settings.name, journal, clients.breaker)
         ports = Ports(
             engine=clients.build_engine(retries),
             journal=journal,
@@ -78,8 +76,10 @@ class GuardRuntime:
             monotonic=time.monotonic,
             sleep=_sleep,
             schedule_notification=schedule_notification,
-            telemetry=telemetry,
         )
+        if telemetry is not None:
+            telemetry.watch(settings.name, journal, clients.breaker)
+            ports = replace(ports, active_telemetry=telemetry.if_on)
         async_ports = replace(
             ports,
             engine=clients.build_async_engine(retries),

@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from bighub_langgraph import __version__
 from bighub_langgraph.circuit_breaker import CircuitBreaker
@@ -86,12 +86,16 @@ class Telemetry:
     @property
     def is_on(self) -> bool:
         """Whether there is a provider."""
+        return self.if_on() is not None
+
+    def if_on(self) -> Self | None:
+        """Return itself while there is a provider; None otherwise."""
         if not self._is_on and "opentelemetry.trace" in sys.modules:
             own = self._tracer_provider is not None or self._meter_provider is not None
             self._is_on = own or bool(has_provider())
             if self._is_on:
                 self._start_metrics()
-        return self._is_on
+        return self if self._is_on else None
 
     @never_raise
     def watch(self, agent: str, journal: JournalPort, breaker: CircuitBreaker) -> None:

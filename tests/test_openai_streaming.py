@@ -8,7 +8,7 @@ import pytest
 
 from bighub_langgraph import AsyncBighubOpenAI, BighubOpenAI
 from bighub_langgraph.openai.errors import StreamInterruptedError
-from bighub_langgraph.openai.response_parsing import StreamParser
+from bighub_langgraph.openai.stream_parsing import StreamParser
 from tests.openai_answers import ABSENT, Answer, calls, refuses, says
 from tests.openai_bighub import REVIEW, AsyncScriptedBighub, ScriptedBighub
 from tests.openai_runtime import runtime

@@ -333,7 +333,7 @@ async def record_answer(record: CallRecord, approval: Approval, ports: Ports) ->
     """Record a person's answer. The first one wins; returns the journal's record."""
     # An answer that comes too late ends the call.
     answered_record = await end_call(record, AnswerGiven(approval), ports)
-    if (telemetry := ports.active_telemetry) is not None and answered_record.approval == approval:
+    if (telemetry := ports.active_telemetry()) is not None and answered_record.approval == approval:
         telemetry.add_answer(answered_record)
     return answered_record
 
@@ -354,7 +354,7 @@ async def end_call(record: CallRecord, event: Event, ports: Ports) -> CallRecord
         ended_record = await ports.transition(record.key, event)
     except InvalidTransition:
         return (await ports.find([record.key]))[record.key]
-    if (telemetry := ports.active_telemetry) is not None:
+    if (telemetry := ports.active_telemetry()) is not None:
         telemetry.add_ending(record, ended_record)
     return ended_record
 

@@ -72,7 +72,7 @@ async def claim_and_execute(key: str, ports: Ports, run: RunTool) -> ExecutionRe
         _release_claim(key, owner, ports)
         raise
     if claimed_record.state is not State.RUNNING:  # the approval has expired
-        if (telemetry := ports.active_telemetry) is not None:
+        if (telemetry := ports.active_telemetry()) is not None:
             telemetry.add_ending(claimed_record, claimed_record)
         return ExecutionResult(claimed_record)
     if (record.state, record.owner) != (State.RUNNING, owner):
@@ -96,7 +96,7 @@ async def _run_claimed(
 ) -> ExecutionResult:
     ending: ToolFinished | ToolPaused | None = None
     try:
-        if (telemetry := ports.active_telemetry) is None:
+        if (telemetry := ports.active_telemetry()) is None:
             ending = await run(claimed_record)
         else:
             with telemetry.execution(claimed_record) as add_outcome:

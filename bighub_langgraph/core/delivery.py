@@ -88,7 +88,7 @@ class _Batch:
         self.delivered_count = 0
         self.error: EngineError | None = None
         self._ports = ports
-        self._telemetry = ports.active_telemetry
+        self._telemetry = ports.active_telemetry()
         self._leased_reports: Sequence[QueuedReport] = ()
         self._requests: deque[Sequence[QueuedReport]] = deque()
         self._acked_ids: list[int] = []  # delivered, and still to be removed from the outbox

@@ -76,7 +76,7 @@ async def evaluate_calls(
         for record, call in zip(proposals, calls, strict=True)
         if isinstance(record, CallRecord) and record.key not in records
     ]
-    telemetry = ports.active_telemetry if undecided_calls else None
+    telemetry = ports.active_telemetry() if undecided_calls else None
     if telemetry is not None:
         undecided_calls = await _start_traces(undecided_calls, telemetry, ports)
     decided_records = await _decide_all(undecided_calls, settings, ports, requested_by)
@@ -107,7 +107,7 @@ async def evaluate_request(
 def _trace_evaluation(
     items: Sequence[EvaluationItem], ports: Ports
 ) -> AbstractContextManager[Callable[[Sequence[Decision]], object]]:
-    telemetry = ports.active_telemetry
+    telemetry = ports.active_telemetry()
     if telemetry is None:
         return _NOT_TRACED
     return telemetry.evaluation([(key, request.action) for request, key in items])

@@ -390,7 +390,9 @@ class CallRecord(NamedTuple):
     @property
     def is_final(self) -> bool:
         """Whether the state is final, so that the outcome can be reported."""
-        return self.state in FINAL_STATES and not self.has_unapplied_edit
+        if self.state is State.EDITED:
+            return not self.has_unapplied_edit
+        return self.state in FINAL_STATES
 
     @property
     def request_id(self) -> str | None:

@@ -244,11 +244,7 @@ class NotificationsPort(Protocol):
 
 
 class TelemetryPort(Protocol):
-    """Traces and counts what happens to calls. It is used while it `is_on`, and never raises."""
-
-    @property
-    def is_on(self) -> bool:
-        """Whether anything is traced or counted."""
+    """Traces and counts what happens to calls, and never raises."""
 
     def start_call(self, record: CallRecord, origin: Mapping[str, str] | None = None) -> CallRecord:
         """Return a new record with its trace context; `origin` is that of the call it edits."""
@@ -285,6 +281,10 @@ def schedule_nothing() -> None:
     """Leave it to another process."""
 
 
+def _trace_nothing() -> None:
+    """Neither trace nor count."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """Everything a flow needs from outside.
@@ -299,7 +299,7 @@ class Ports:
         deliver: Starts the delivery of a turn's reports, or of all with None; never raises.
         schedule_delivery: Schedules a fallback delivery in case no later step starts one.
         schedule_notification: Schedules a message to the people that a call waits for.
-        telemetry: Traces and counts; see `active_telemetry`.
+        active_telemetry: Returns what traces and counts; None while nothing does.
     """
 
     engine: EnginePort
@@ -314,13 +314,7 @@ class Ports:
     deliver: Callable[[str | None], Awaitable[None]] = _deliver_nothing
     schedule_delivery: Callable[[], None] = schedule_nothing
     schedule_notification: Callable[[], None] = schedule_nothing
-    telemetry: TelemetryPort | None = None
-
-    @property
-    def active_telemetry(self) -> TelemetryPort | None:
-        """What traces and counts; None while nothing is."""
-        telemetry = self.telemetry
-        return telemetry if telemetry is not None and telemetry.is_on else None
+    active_telemetry: Callable[[], TelemetryPort | None] = _trace_nothing
 
     def find(self, keys: Sequence[str]) -> Awaitable[dict[str, CallRecord]]:
         """Return the records that exist, by key."""

@@ -1,13 +1,13 @@
-"""Parse what clients of the Responses API return: responses and stream events of any type."""
+"""Parse the responses that clients of the Responses API return, of any type."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from types import NoneType
 from typing import Any, NamedTuple
 
 from bighub_langgraph.core.jsonable import MAPPING, copy_jsonable, replace_surrogates, to_jsonable
 from bighub_langgraph.core.redaction import redact_text
-from bighub_langgraph.openai.errors import ProviderResponseError, StreamInterruptedError
+from bighub_langgraph.openai.errors import ProviderResponseError
 
 Json = dict[str, Any]
 
@@ -71,7 +71,7 @@ def parse_response(response: Any) -> ModelResponse:
     Raises:
         ProviderResponseError: It has neither an output nor a status, so it is not a response.
     """
-    id_, status, output, details, error, usage = _get_fields(response, *_RESPONSE_FIELDS)
+    id_, status, output, details, error, usage = get_fields(response, *RESPONSE_FIELDS)
     items = [item for item in to_items(output or ()) if isinstance(item, dict)]
     output_text = refusal = ""
     for item in items:
@@ -79,11 +79,11 @@ def parse_response(response: Any) -> ModelResponse:
             for block in _content_blocks(item.get("content")):
                 output_text += str(block.get("text") or "")
                 refusal += str(block.get("refusal") or "")
-    text = output_text or _text_of(response)
+    text = output_text or get_text(response)
     error = to_item(error) if error else None
     if output is None and text is None and status is None:
         raise ProviderResponseError(
-            f"the model's service answered with an error, not a response: {_message_of(error)}"
+            f"the model's service answered with an error, not a response: {describe_error(error)}"
             if error
             else f"the model's service answered {response!r:.200}, not a response"
         )
@@ -139,17 +139,18 @@ _ANSWERED_TYPES = {
     *("web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call"),
 }
 
-_RESPONSE_FIELDS = ("id", "status", "output", "incomplete_details", "error", "usage")
+RESPONSE_FIELDS = ("id", "status", "output", "incomplete_details", "error", "usage")
 
 
-def _text_of(response: Any) -> Any:
+def get_text(response: Any) -> Any:
+    """Return the `output_text` of a response; None where it has none."""
     # A property of the SDK's class, which raises where the output or a content is null.
     with suppress(TypeError):
         return get_field(response, "output_text")
     return None
 
 
-def _message_of(error: Any) -> str:
+def describe_error(error: Any) -> str:
     """Return what a service's error says."""
     message = get_field(error, "message") or get_field(error, "code") or error
     return redact_text(str(message))
@@ -168,16 +169,17 @@ def is_response(answer: Any) -> bool:
     """Whether a client that was asked to stream returned the complete response instead."""
     if hasattr(answer, "__next__") or hasattr(answer, "__anext__"):
         return False
-    fields = _get_fields(answer, "output", "status")
+    fields = get_fields(answer, "output", "status")
     return isinstance(answer, MAPPING) or any(field is not None for field in fields)
 
 
 def get_field(source: Any, name: str) -> Any:
     """Return a field of a mapping or an attribute of an object; None where there is none."""
-    return None if source is None else _get_fields(source, name)[0]
+    return None if source is None else get_fields(source, name)[0]
 
 
-def _get_fields(source: Any, *names: str) -> list[Any]:
+def get_fields(source: Any, *names: str) -> list[Any]:
+    """Return fields like `get_field`, of a source that is not None."""
     if isinstance(source, MAPPING):
         return [source.get(name) for name in names]
     return [getattr(source, name, None) for name in names]
@@ -233,167 +235,3 @@ def _dump_model(model: Any) -> Any:
                 part.pop("parsed", None)
                 part.pop("parsed_arguments", None)
     return item
-
-
-# -- stream events ---------------------------------------------------------------------------------
-
-
-class StreamParser:
-    """Parses the events of one streamed response.
-
-    Attributes:
-        calls: Call id and name of each function call, by the id of its item.
-        response: The complete response, once it has arrived.
-    """
-
-    def __init__(self) -> None:
-        self.calls: dict[str, Json] = {}
-        self.response: ModelResponse | None = None
-        self._response_id: str | None = None
-        # What was streamed, by its place: some gateways leave it out of the final response.
-        self._items: dict[tuple[Any, int], Json] = {}
-        self._done_places: set[tuple[Any, int]] = set()
-        self._texts: dict[tuple[Any, int], str] = {}
-
-    def parse(self, raw: Any) -> Json | None:
-        """Return a raw event as one of ours; None for an event that users do not need.
-
-        Raises:
-            StreamInterruptedError: The event reports an error.
-        """
-        kind, response, item = _get_fields(raw, "type", "response", "item")
-        if kind == "error":
-            message = _message_of(get_field(raw, "error") or raw)
-            raise StreamInterruptedError(f"the stream reports an error: {message}")
-        # Later events repeat neither the response's id nor the call's id and name.
-        self._response_id = get_field(response, "id") or self._response_id
-        if get_field(item, "type") == "function_call" and (item_id := get_field(item, "id")):
-            self.calls[item_id] = {name: get_field(item, name) for name in ("call_id", "name")}
-        self._keep(kind, raw, item)
-        if kind in _FINAL_EVENTS:
-            self.response = self._parse_final(_FINAL_EVENTS[kind], response)
-        if kind not in _EVENTS:
-            return None
-        response_id = get_field(raw, "response_id") or self._response_id
-        return {**_EVENTS[kind](raw, self), "response_id": response_id}
-
-    def _keep(self, kind: str, raw: Any, item: Any) -> None:
-        match kind:
-            case "response.output_item.added" | "response.output_item.done":
-                if not isinstance(new_item := to_item(item), dict):
-                    return
-                is_done = kind.endswith("done")
-                if not is_done and new_item.get("type") in TOOL_CALLS:  # incomplete until it ends
-                    new_item["status"] = "in_progress"
-                self._items[place := self._find_place(raw, new_item)] = new_item
-                self._done_places |= {place} if is_done else set()
-            case "response.function_call_arguments.done":
-                if (place := self._find_place(raw, {})) in self._items:
-                    arguments = get_field(raw, "arguments")
-                    self._items[place] |= {"arguments": arguments, "status": "completed"}
-            case "response.output_text.delta":
-                place = self._find_place(raw, {})
-                self._texts[place] = self._texts.get(place, "") + (get_field(raw, "delta") or "")
-
-    def _find_place(self, raw: Any, item: Json) -> tuple[Any, int]:
-        """Return the place of an item among those that were streamed, or a new one.
-
-        Some gateways give every item one index or id, or none: an item takes the place of no other
-        call, and of no item that is done.
-        """
-        index, item_id = _get_fields(raw, "output_index", "item_id")
-        item_id, call_id = item.get("id") or item_id, item.get("call_id")
-        same_call = {
-            place: other
-            for place, other in self._items.items()
-            if None in (call_id, own := other.get("call_id")) or call_id == own
-        }
-        for place, other in same_call.items():
-            if item_id is not None and other.get("id") == item_id:
-                return place
-        for place in same_call:
-            if place[0] == index and not (item and place in self._done_places):
-                return place
-        return index, len(self._items)
-
-    def _parse_final(self, status: str | None, response: Any) -> ModelResponse:
-        """Parse the final response; where it lacks items that were streamed, it gets them."""
-        fields = dict(zip(_RESPONSE_FIELDS, _get_fields(response, *_RESPONSE_FIELDS), strict=True))
-        output = fields["output"] or ()
-        items = [self._with_text(place) for place in self._items]
-        if not output or len(output) < sum(item.get("status") != "in_progress" for item in items):
-            fields["output"] = items
-        fields["output_text"] = "".join(self._texts.values()) or _text_of(response)
-        fields["status"] = status or fields["status"] or "completed"
-        fields["id"] = fields["id"] or self._response_id
-        return parse_response(fields)
-
-    def _with_text(self, place: tuple[Any, int]) -> Json:
-        item, text = self._items[place], self._texts.get(place)
-        if not text or item.get("content"):
-            return item
-        block = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
-        return {**item, "status": "completed", "content": [block]}
-
-
-def _item_added_event(raw: Any, _: StreamParser) -> Json:
-    item = get_field(raw, "item")
-    names = {name: value for name in ("call_id", "name") if (value := get_field(item, name))}
-    return {
-        "type": "output_item_added",
-        "item_type": get_field(item, "type"),
-        "output_index": get_field(raw, "output_index"),
-        **names,
-    }
-
-
-def _failed_event(raw: Any, _: StreamParser) -> Json:
-    error = get_field(raw, "error") or get_field(get_field(raw, "response"), "error")
-    return {"type": "response_failed", "error": to_item(error) if error else None}
-
-
-def _done_event(raw: Any, _: StreamParser) -> Json:
-    status = get_field(get_field(raw, "response"), "status")
-    return {"type": "response_done", "status": status or "completed"}
-
-
-def _text_event(kind: str, name: str) -> Callable[[Any, StreamParser], Json]:
-    return lambda raw, _: {"type": kind, name: get_field(raw, name) or ""}
-
-
-def _arguments_event(kind: str, name: str) -> Callable[[Any, StreamParser], Json]:
-    def build(raw: Any, parser: StreamParser) -> Json:
-        call = parser.calls.get(get_field(raw, "item_id") or "", {})
-        return {
-            "type": kind,
-            name: get_field(raw, name) or "",
-            "call_id": get_field(raw, "call_id") or call.get("call_id"),
-            "name": get_field(raw, "name") or call.get("name"),
-            "output_index": get_field(raw, "output_index"),
-        }
-
-    return build
-
-
-# With the status that the event says by itself, whatever its response says.
-_FINAL_EVENTS = {
-    "response.completed": None,
-    "response.done": None,
-    "response.incomplete": "incomplete",
-    "response.failed": "failed",
-}
-
-_EVENTS: dict[str, Callable[[Any, StreamParser], Json]] = {
-    "response.output_text.delta": _text_event("llm_delta", "delta"),
-    "response.output_text.done": _text_event("llm_text_done", "text"),
-    "response.refusal.delta": _text_event("refusal_delta", "delta"),
-    "response.output_item.added": _item_added_event,
-    "response.function_call_arguments.delta": _arguments_event("function_call_args_delta", "delta"),
-    "response.function_call_arguments.done": _arguments_event(
-        "function_call_args_done", "arguments"
-    ),
-    "response.completed": _done_event,
-    "response.done": _done_event,
-    "response.incomplete": _done_event,
-    "response.failed": _failed_event,
-}

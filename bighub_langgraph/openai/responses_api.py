@@ -24,11 +24,11 @@ from bighub_langgraph.openai.errors import (
 from bighub_langgraph.openai.resilience import RetryPolicy, retry_transient
 from bighub_langgraph.openai.response_parsing import (
     ModelResponse,
-    StreamParser,
     get_field,
     is_response,
     parse_response,
 )
+from bighub_langgraph.openai.stream_parsing import StreamParser
 
 Json = dict[str, Any]
 

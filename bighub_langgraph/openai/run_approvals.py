@@ -4,7 +4,6 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from bighub_langgraph.core.approval_answers import (
@@ -334,21 +333,28 @@ async def resolve_request(
         )
         record = await record_answer(record, approval, context.ports)
     if is_approved:
-        tool = context.tools[request.tool]
-        bind = partial(tool.parameters.bind, request.arguments)
-        policy = context.settings.policy_for(tool.name)
-        execution = await context.tool_runner.execute(
-            tool, policy, request.arguments, record.key, bind
-        )
-        match execution.record.result:
-            case ToolSucceeded(output):
-                result["tool_output"] = to_jsonable(output)
-            case ToolFailed(error):
-                result |= {"tool_output": None, "error": error}
-            case None:
-                result |= {"resumed": False, "error": execution.record.reason or None}
+        result |= await _execute_approved(request, record, context)
     await context.ports.deliver(record.turn)
     return result
+
+
+async def _execute_approved(
+    request: PendingRequest, record: CallRecord, context: RunContext
+) -> Json:
+    """Run an approved call once; return what the result says of it."""
+    execution = await context.tool_runner.execute(
+        context.tools[request.tool],
+        context.settings.policy_for(request.tool),
+        request.arguments,
+        record.key,
+    )
+    match execution.record.result:
+        case ToolSucceeded(output):
+            return {"tool_output": to_jsonable(output)}
+        case ToolFailed(error):
+            return {"tool_output": None, "error": error}
+        case None:
+            return {"resumed": False, "error": execution.record.reason or None}
 
 
 def _find_record(request: PendingRequest, records: Sequence[CallRecord]) -> CallRecord | None:

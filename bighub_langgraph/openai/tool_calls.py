@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from bighub_langgraph.core.approval_answers import record_answer
@@ -159,7 +158,10 @@ async def evaluate_pending_calls(
     calls: Sequence[ToolCallState], run: Run, context: RunContext, edit: EditedCall | None = None
 ) -> list[ToolCallState]:
     """Evaluate calls and return them with their records; `edit` is the only one, edited."""
-    pending_calls = [call for call in calls if call.is_pending and not _is_read_only(call, context)]
+    policy_for = context.settings.policy_for
+    pending_calls = [
+        call for call in calls if call.is_pending and not policy_for(call.tool).read_only
+    ]
     if not pending_calls:
         return list(calls)
     new_keys: set[str] = set()
@@ -181,10 +183,6 @@ async def evaluate_pending_calls(
         record = await _apply_standing_approval(call, record, run, context)  # noqa: PLW2901
         evaluated_calls[call.call_id] = call._replace(key=record.key, record=record, is_new=is_new)
     return [evaluated_calls.get(call.call_id, call) for call in calls]
-
-
-def _is_read_only(call: ToolCallState, context: RunContext) -> bool:
-    return context.settings.policy_for(call.tool).read_only
 
 
 async def _apply_standing_approval(
@@ -217,10 +215,13 @@ async def _complete_call(call: ToolCallState, run: Run, context: RunContext) -> 
         return _with_record(call, record, run, context, is_replayed=record.starts > 0)
     if not call.is_new and run.to_tool_call(call).key != record.key:
         return refuse_call(call, "its arguments were changed after it was decided", run, context)
-    tool = context.tools[record.tool]
-    policy = context.settings.policy_for(record.tool)
-    bind = call.bind or partial(tool.parameters.bind, call.arguments)
-    result = await context.tool_runner.execute(tool, policy, call.arguments, record.key, bind)
+    result = await context.tool_runner.execute(
+        context.tools[record.tool],
+        context.settings.policy_for(record.tool),
+        call.arguments,
+        record.key,
+        call.bind,
+    )
     return _with_record(call, result.record, run, context, is_replayed=result.replayed)
 
 
@@ -232,8 +233,7 @@ async def _run_read_only(call: ToolCallState, run: Run, context: RunContext) -> 
         record = CallRecord.of(run.to_tool_call(call), request, context.ports.clock())
     except InvalidCall as error:
         return refuse_call(call, str(error), run, context)
-    bind = call.bind or partial(tool.parameters.bind, call.arguments)
-    outcome = await context.tool_runner.run_read_only(tool, record, bind)
+    outcome = await context.tool_runner.run_read_only(tool, record, call.arguments, call.bind)
     state = State.EXECUTED if isinstance(outcome, ToolSucceeded) else State.TOOL_ERROR
     record = record._replace(state=state, result=outcome)
     completed_call = _with_record(call, record, run, context, is_replayed=False)

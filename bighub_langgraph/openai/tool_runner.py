@@ -42,7 +42,7 @@ class ToolRunner:
         self._ports = ports
 
     async def execute(
-        self, tool: Tool, policy: ToolPolicy, arguments: Json, key: str, bind: Bind
+        self, tool: Tool, policy: ToolPolicy, arguments: Json, key: str, bind: Bind | None = None
     ) -> ExecutionResult:
         """Claim the call with this key, run its tool once, and record the outcome.
 
@@ -51,23 +51,26 @@ class ToolRunner:
             policy: What recovers the call if its outcome is unknown.
             arguments: As JSON, for the policy's probe.
             key: The key of the record.
-            bind: Returns the values that the function is called with.
+            bind: Returns the values that the function is called with, where the arguments were
+                just validated.
         """
         flow = partial(execute_or_recover, key, policy, arguments)
-        return await self._run(tool, bind, flow)
+        return await self._run(tool, bind or partial(tool.parameters.bind, arguments), flow)
 
-    async def run_read_only(self, tool: Tool, record: CallRecord, bind: Bind) -> ToolOutcome:
+    async def run_read_only(
+        self, tool: Tool, record: CallRecord, arguments: Json, bind: Bind | None
+    ) -> ToolOutcome:
         """Run a tool that changes nothing, so that the journal need not know the call."""
 
         async def run(ports: Ports, run_tool: RunTool) -> ToolOutcome:
-            if (telemetry := ports.active_telemetry) is None:
+            if (telemetry := ports.active_telemetry()) is None:
                 return (await run_tool(record)).result
             with telemetry.execution(record) as add_outcome:
                 outcome = (await run_tool(record)).result
                 add_outcome(outcome)
                 return outcome
 
-        return await self._run(tool, bind, run)
+        return await self._run(tool, bind or partial(tool.parameters.bind, arguments), run)
 
     async def _run(self, tool: Tool, bind: Bind, flow: Flow[T]) -> T:
         """Call a flow with the ports to use and a function that runs the tool for a record."""
