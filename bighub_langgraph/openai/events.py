@@ -154,7 +154,7 @@ def build_call_event(
     if (decision := record.decision) is not None:
         response = decision.reply
         event["decision"] = complete_decision(response)
-        event.update((name, response[name]) for name in _REPEATED_FIELDS if name in response)
+        event |= {name: response[name] for name in _REPEATED_FIELDS if name in response}
         event["risk_score"] = decision.risk_score
         event["trajectory_health"] = decision.trajectory_health
         event["request_id"] = decision.request_id

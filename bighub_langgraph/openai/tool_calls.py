@@ -99,11 +99,13 @@ def _mark_repeats(calls: Sequence[ToolCallState]) -> list[ToolCallState]:
     first_ids: dict[str, str] = {}
     for call in calls:
         if call.is_pending:
-            name = json.dumps([call.tool, call.arguments], sort_keys=True)
-            first_id = first_ids.setdefault(name, call.call_id)
+            first_id = first_ids.setdefault(_encode([call.tool, call.arguments]), call.call_id)
             call = call if first_id == call.call_id else call._replace(repeats=first_id)  # noqa: PLW2901
         marked_calls.append(call)
     return marked_calls
+
+
+_encode = json.JSONEncoder(sort_keys=True).encode
 
 
 def _parse_call(
