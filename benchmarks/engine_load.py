@@ -19,7 +19,7 @@ from uuid import uuid4
 from sqlalchemy import func, select
 
 from bighub_langgraph.local import LocalBighub
-from bighub_langgraph.local.tables import decisions, evidence, outcomes, sessions
+from bighub_langgraph.local.tables import decisions, evidence, outcomes
 
 SEEDS = 500
 COPIES_PER_TRANSACTION = 2_000
@@ -117,7 +117,6 @@ class _History:
             newest = select(decisions).where(decisions.c.label.is_not(None))
             rows = tx.execute(newest.order_by(decisions.c.id.desc()).limit(SEEDS)).mappings()
             self._seeds = [dict(row) for row in rows]
-            self._session = tx.execute(select(sessions).limit(1)).mappings().one()
 
     def copy(self, cases: int) -> None:
         """Store this many copies in one transaction, then train the engine on them."""
@@ -128,9 +127,6 @@ class _History:
             tx.execute(decisions.insert(), copies)
             tx.execute(evidence.insert(), [_evidence_row(row) for row in copies])
             tx.execute(outcomes.insert(), [_outcome_row(row) for row in copies])
-            names = sorted({row["session_id"] for row in copies})
-            rows = [{**self._session, "session_id": name, "at": at} for name in names]
-            tx.execute(sessions.insert(), rows)
             self._engine.decisions.delete_surplus(tx)
         with self._engine.current_model():
             pass

@@ -176,7 +176,7 @@ def test_what_forgotten_rows_taught_outlasts_an_interrupt(monkeypatch: pytest.Mo
 def test_a_store_that_fails_is_the_services_fault_and_not_the_callers(tmp_path: Path) -> None:
     with engine(f"sqlite:///{tmp_path / 'engine.db'}") as bighub:
         with bighub.engine.store.transaction() as tx:
-            tx.exec_driver_sql("DROP TABLE bighub_sessions")
+            tx.exec_driver_sql("ALTER TABLE bighub_decisions DROP COLUMN session")
         with pytest.raises(BighubAPIError) as error_info:
             refund(bighub, context={"session_id": "s"})
         assert error_info.value.status_code == 503

@@ -94,7 +94,7 @@ def test_a_call_that_failed_on_a_full_disk_is_in_no_session(tmp_path: Path) -> N
         replies = bighub.decisions.evaluate_together(calls)
         assert all(isinstance(reply, BighubAPIError) for reply in replies)
     with closing(sqlite3.connect(path)) as database:
-        session_ids = database.execute("SELECT session_id FROM bighub_sessions").fetchall()
+        session_ids = database.execute("SELECT session_id FROM bighub_decisions").fetchall()
     assert session_ids == [("s",)]
 
 

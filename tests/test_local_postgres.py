@@ -76,7 +76,7 @@ def test_concurrent_requests_are_all_processed_and_counted(url: str) -> None:
     with ThreadPoolExecutor(6) as threads:
         decision_count = sum(threads.map(work, range(6)))
     with clients[0].engine.store.transaction() as tx:
-        call_counts = [clients[0].engine.sessions.find(tx, each).calls for each in sessions]
+        call_counts = [clients[0].engine.current_state(tx, each).session.calls for each in sessions]
     for client in clients:
         client.close()
     assert sum(call_counts) == decision_count

@@ -15,10 +15,11 @@ from sqlalchemy import select
 
 from bighub_langgraph.local import Engine, LocalBighub
 from bighub_langgraph.local.repository import DecisionRow
-from bighub_langgraph.local.tables import decisions, heads, sessions
+from bighub_langgraph.local.tables import decisions, heads
+from bighub_langgraph.sql_engines import driver_connection
 from tests.local_engine import Clock, live, refund
 
-SESSION = {"session_id": "s", "arguments": {"amount": 3, "reason": "damaged"}}
+SESSION: dict[str, Any] = {"session_id": "s", "arguments": {"amount": 3, "reason": "damaged"}}
 
 
 def open_clients(url: str, clients: int) -> list[LocalBighub]:
@@ -80,10 +81,23 @@ def test_a_decision_row_has_every_column_of_its_table() -> None:
     assert {*DecisionRow._fields, "id"} == {column.name for column in decisions.c}
 
 
-def list_rows(bighub: LocalBighub) -> list[Any]:
-    """Return the sessions and sequences of a store."""
+def read_session_and_heads(bighub: LocalBighub) -> list[Any]:
+    """Return the session and the sequences of a store."""
     with bighub.engine.store.transaction() as tx:
-        return [tx.execute(select(table)).all() for table in (sessions, heads)]
+        session = bighub.engine.current_state(tx, SESSION["session_id"]).session
+        return [session, tx.execute(select(heads)).all()]
+
+
+def test_a_decision_on_a_file_takes_two_statements_and_one_commit(tmp_path: Path) -> None:
+    (bighub,) = open_clients(f"sqlite:///{tmp_path / 'engine.db'}", 1)
+    live(bighub, 2, context=SESSION)
+    statements: list[str] = []
+    with bighub.engine.store.transaction() as tx:
+        driver_connection(tx).set_trace_callback(statements.append)
+    statements.clear()
+    refund(bighub, context=SESSION, idempotency_key="k")
+    names = [statement.split()[0] for statement in statements]
+    assert names == ["BEGIN", "SELECT", "INSERT", "COMMIT"]
 
 
 @pytest.mark.parametrize("in_batch", [False, True])
@@ -100,7 +114,9 @@ def test_a_batch_of_outcomes_is_stored_like_single_reports(*, in_batch: bool) ->
             for report in reports:
                 with suppress(BighubAPIError):
                     bighub.outcomes.report(**report)
-        results.append((list_rows(bighub), refund(bighub, context=SESSION)["risk_score"]))
+        results.append(
+            (read_session_and_heads(bighub), refund(bighub, context=SESSION)["risk_score"])
+        )
     assert results[0] == results[1]
 
 
@@ -116,7 +132,7 @@ def test_a_nested_transaction_that_fails_leaves_its_session_unchanged() -> None:
             later = Clock(1_700_001_000.0)
             bighub.engine.clock, bighub.engine.new_id = later, lambda: "f" * 32
             reply = refund(bighub, context=SESSION)
-        results.append((list_rows(bighub), reply))
+        results.append((read_session_and_heads(bighub), reply))
     assert results[0] == results[1]
 
 
@@ -150,7 +166,11 @@ CALLS: dict[str, Callable[[LocalBighub, int], Any]] = {
         RuleCreateModel("small", "shop", 10, 21.0 + number), idempotency_key=f"rule {number % 2}"
     ),
     "read a timeline": lambda bighub, number: bighub.outcomes.timeline(f"req_{number:032x}"),
-    "list": lambda bighub, _: [bighub.approvals.list(), bighub.cases.list(), list_rows(bighub)[:1]],
+    "list": lambda bighub, _: [
+        bighub.approvals.list(),
+        bighub.cases.list(),
+        read_session_and_heads(bighub)[:1],
+    ],
 }
 STEPS = st.recursive(
     st.tuples(st.sampled_from(sorted(CALLS)), st.integers(0, 8)),

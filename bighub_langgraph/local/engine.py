@@ -17,9 +17,9 @@ from bighub_langgraph.local.repository import (
     DecisionRepository,
     LabelRow,
     Sequences,
-    SessionRepository,
 )
 from bighub_langgraph.local.scoring.risk_model import Model
+from bighub_langgraph.local.scoring.session import Session
 from bighub_langgraph.local.settings import Settings
 from bighub_langgraph.local.trainer import Trainer
 
@@ -29,10 +29,11 @@ def _new_id() -> str:
 
 
 class CurrentState(NamedTuple):
-    """The limits and the newest evidence at the moment of a decision."""
+    """The limits, the newest evidence and a session at the moment of a decision."""
 
     constraints: ActiveConstraints
     newest_evidence: int
+    session: Session
 
 
 class Engine:
@@ -53,16 +54,15 @@ class Engine:
         self.sequences = Sequences(self.store)
         self.trainer = Trainer(self.store, self.settings)
         self.decisions = DecisionRepository(self.store, self.sequences)
-        self.sessions = SessionRepository(self.store)
         self._constraints = ActiveConstraints()
         self._decision_count = 0
 
-    def current_state(self, tx: Connection) -> CurrentState:
+    def current_state(self, tx: Connection, session_id: str | None = None) -> CurrentState:
         """Return what holds now. The limits are read again only after they changed."""
-        values = self.sequences.current_values(tx)
-        if values["controls"] != self._constraints.revision:
-            self._constraints = load_constraints(tx, values["controls"])
-        return CurrentState(self._constraints, values["evidence"])
+        state = self.decisions.read_state(tx, session_id)
+        if state.controls != self._constraints.revision:
+            self._constraints = load_constraints(tx, state.controls)
+        return CurrentState(self._constraints, state.evidence, state.session)
 
     @contextmanager
     def current_model(self) -> Iterator[Model]:

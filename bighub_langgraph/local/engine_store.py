@@ -11,13 +11,13 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from bighub_langgraph.core.errors import BighubGuardError
 from bighub_langgraph.local.memory_rows import MemoryRows, MemoryTransaction
-from bighub_langgraph.local.tables import decisions, heads, metadata, sessions
+from bighub_langgraph.local.tables import decisions, heads, metadata
 from bighub_langgraph.sqldb import Database, run_statement
 
 # The advisory lock of PostgreSQL under which one process at a time saves a snapshot.
 SNAPSHOT_LOCK = 8_787_002
 # The key by which a row of a table is replaced; rows of other tables are only inserted.
-_REPLACED_BY = {decisions: "request_id", sessions: "session_id"}
+_REPLACED_BY = {decisions: "request_id"}
 
 
 class StoreError(BighubGuardError):

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from bighub_langgraph.core.models import Recommendation
 from bighub_langgraph.local.api_keys import IN_PROCESS, Caller
-from bighub_langgraph.local.engine import Engine
+from bighub_langgraph.local.engine import CurrentState, Engine
 from bighub_langgraph.local.errors import ApiError
 from bighub_langgraph.local.idempotency import check_key, key_mismatch
 from bighub_langgraph.local.repository import DecisionRow
@@ -73,11 +73,13 @@ def _decide(
     # What a key stands for: the session, the time and the like may be others in a repeat.
     about = [action.domain, action.name, action.actor, action.target, action.value]
     digest = _digest([*about, context.get("arguments", context)])
-    if session_id := find_session_id(context):
-        session = engine.sessions.find(tx, session_id)
-        call = _digest([action.name, action.target, action.value, context.get("arguments")])[:16]
-        action = action._replace(history=session.history_before(action, call, at))
-    content = _assess(engine, tx, action, at, context)
+    session_id, session = find_session_id(context), None
+    state = engine.current_state(tx, session_id)
+    if session_id is not None:
+        call = _digest([action.name, action.target, action.value, context.get("arguments")])[:8]
+        action = action._replace(history=state.session.history_before(action, call, at))
+        session = state.session.with_call(action, call, at)
+    content = _assess(engine, tx, state, action, at=at, context=context)
     answer = build_response(content, dry_run=proposal.dry_run)
     if proposal.dry_run:
         return (key and _find_reply(engine, tx, key, digest)) or answer
@@ -96,11 +98,11 @@ def _decide(
         risk=content.risk,
         recommendation=content.recommendation,
         auto_executed=auto_executed,
-        parts=content.parts,
         seen=[action.facts, tuple(action.history), *content.novelty_kinds],
         reply=content.to_stored_fields(),
         approval="pending" if answer["requires_approval"] and not auto_executed else "",
         key_id=caller.key_id,
+        session=session,
     )
     # A repeated key is rare: it is detected here instead of by a query before each decision.
     if not engine.decisions.insert(tx, decision):
@@ -108,15 +110,19 @@ def _decide(
             return earlier
         raise ApiError(409, f"the decision for the key {key!r} is being made; repeat the request")
     engine.count_decision(tx)
-    if session_id:
-        engine.sessions.save(tx, session_id, session.with_call(action, call, at), at)
     return answer
 
 
 def _assess(
-    engine: Engine, tx: Connection, action: Action, at: float, context: Mapping[str, Any]
+    engine: Engine,
+    tx: Connection,
+    state: CurrentState,
+    action: Action,
+    *,
+    at: float,
+    context: Mapping[str, Any],
 ) -> EvaluationResult:
-    state, settings = engine.current_state(tx), engine.settings.for_domain(action.domain)
+    settings = engine.settings.for_domain(action.domain)
     with engine.trainer.current_model(tx, state.newest_evidence, at) as model:
         assessment = model.assess(action, at)
     health = assess_health(action.history)

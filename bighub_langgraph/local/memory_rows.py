@@ -47,6 +47,12 @@ class MemoryRows:
         if not isinstance(table, str):
             self._pending[table, key] = row
 
+    def delete(self, name: str, is_old: Callable[[Any], bool]) -> None:
+        """Delete the rows under a text that are old."""
+        rows = self._tables.get(name, {})
+        for key in [key for key, row in rows.items() if is_old(row)]:
+            self._undo.append(((name, key), rows.pop(key)))
+
     @property
     def is_full(self) -> bool:
         """Whether the rows that the database does not have are too many to wait for a query."""

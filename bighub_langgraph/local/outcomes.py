@@ -243,9 +243,9 @@ def _update_decision(
         if label is before:
             label = None
         if label is not None and decision.session_id:
-            session = engine.sessions.find(tx, decision.session_id)
+            session = engine.decisions.read_state(tx, decision.session_id).session
             after = session.with_outcome(decision.action, label, replaces=before)
-            engine.sessions.save(tx, decision.session_id, after, at)
+            engine.decisions.update_session(tx, decision.session_id, after)
     return engine.decisions.update(tx, decision, label=label, at=at, **changes)
 
 

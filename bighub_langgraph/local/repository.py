@@ -1,21 +1,20 @@
-"""The repositories of decisions, their labels and sessions: the one place that writes them.
+"""The repository of decisions, their labels and sessions: the one place that writes them.
 
 Gapless sequences number new evidence and new limits, by which every process notices them.
 """
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, func, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, func, select, update
 
 from bighub_langgraph.core.models import Recommendation
 from bighub_langgraph.local.engine_store import PreparedStatement, Store
 from bighub_langgraph.local.schemas.wire_format import load_json, to_json_text
 from bighub_langgraph.local.scoring.features import Action, Evidence, Label, SessionHistory
 from bighub_langgraph.local.scoring.session import Session
-from bighub_langgraph.local.tables import decisions, evidence, heads, memory, outcomes, sessions
+from bighub_langgraph.local.tables import decisions, evidence, heads, memory, outcomes
 
 MAX_DECISIONS_IN_MEMORY = 20_000
 RETENTION_INTERVAL = 5_000  # decisions between two deletions, as the model is saved before each
@@ -26,7 +25,8 @@ _LABELS_PER_QUERY, _GOOD_LABELS_PER_QUERY = 500, 10
 class DecisionRow(NamedTuple):
     """A decision as it is stored.
 
-    `parts`, `seen` and `reply` are JSON: as text, or what it stands for, until it is written.
+    `seen`, `reply` and `session` are JSON: as text, or what it stands for, until it is written. The
+    last is the summary of the session with this call.
     """
 
     request_id: str
@@ -42,7 +42,6 @@ class DecisionRow(NamedTuple):
     risk: float
     recommendation: str
     auto_executed: bool
-    parts: Any
     seen: Any
     reply: Any
     approval: str
@@ -58,26 +57,23 @@ class DecisionRow(NamedTuple):
     modified_action: str | None = None
     key_id: str | None = None
     agent_report: str | None = None
+    session: Any = None
 
     def to_columns(self) -> dict[str, Any]:
         """Return the values of the columns."""
         columns = self._asdict()
-        for name in ("parts", "seen", "reply"):
-            if not isinstance(columns[name], str):
+        for name in ("seen", "reply", "session"):
+            if not isinstance(columns[name], str | None):
                 columns[name] = to_json_text(columns[name])
         return columns
 
 
-class SessionRow(NamedTuple):
-    """A session as it is stored."""
+class StoreState(NamedTuple):
+    """The newest numbers of evidence and limits, and a session's summary so far."""
 
-    session_id: str
-    at: float
-    summary: Session
-
-    def to_columns(self) -> dict[str, Any]:
-        """Return the values of the columns."""
-        return {**self._asdict(), "summary": to_json_text(self.summary)}
+    evidence: int
+    controls: int
+    session: Session
 
 
 class LabelRow(NamedTuple):
@@ -95,12 +91,6 @@ class Sequences:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def current_values(self, tx: Connection) -> Mapping[str, int]:
-        """Return the last number of each sequence."""
-        if self._store.in_memory:
-            return {name: self._last_value(name) for name in ("evidence", "controls")}
-        return {row[0]: row[1] for row in _HEADS.rows(tx)}
-
     def lock(self, tx: Connection) -> None:
         """Lock the sequences before any other row, so that transactions never deadlock."""
         if not self._store.sqlite:
@@ -112,21 +102,41 @@ class Sequences:
         Its row stays locked until the commit, so numbers become visible in order, without gaps.
         """
         if self._store.in_memory:
-            number = self._last_value(name) + count
+            number = (self._store.rows.find(_SEQUENCES, name) or 0) + count
             self._store.rows.put(_SEQUENCES, name, number)
             return number
         return int(_ADVANCE_HEAD.rows(tx, name=name, count=count)[0][0])
 
-    def _last_value(self, name: str) -> int:
-        return self._store.rows.find(_SEQUENCES, name) or 0
-
 
 class DecisionRepository:
-    """The decisions and labels of a store."""
+    """The decisions, labels and sessions of a store."""
 
     def __init__(self, store: Store, sequences: Sequences) -> None:
         self._store = store
         self._sequences = sequences
+
+    def read_state(self, tx: Connection, session_id: str | None = None) -> StoreState:
+        """Return what a decision depends on, in one statement.
+
+        The session is locked until the end of the transaction.
+        """
+        if self._store.in_memory:
+            find = self._store.rows.find
+            evidence, controls = find(_SEQUENCES, "evidence"), find(_SEQUENCES, "controls")
+            session = find(_SESSIONS, session_id)
+        else:
+            if session_id and not self._store.sqlite:
+                _LOCK_SESSION.rows(tx, session_id=session_id)
+            [(evidence, controls, text)] = _STATE.rows(tx, session_id=session_id)
+            session = text and Session.from_json(load_json(text))
+        return StoreState(evidence or 0, controls or 0, session or Session())
+
+    def update_session(self, tx: Connection, session_id: str, session: Session) -> None:
+        """Replace the summary of a session that has a decision."""
+        if self._store.in_memory:
+            self._store.rows.put(_SESSIONS, session_id, session)
+        else:
+            _UPDATE_SESSION.write(tx, session_id=session_id, session=to_json_text(session))
 
     def insert(self, tx: Connection, decision: DecisionRow) -> bool:
         """Insert a decision; return False if its idempotency key exists."""
@@ -139,6 +149,8 @@ class DecisionRepository:
                 return False
             rows.put(_KEYS, key, None)
         rows.put(decisions, decision.request_id, decision)
+        if decision.session_id:
+            rows.put(_SESSIONS, decision.session_id, decision.session)
         return True
 
     def find(self, tx: Connection, request_id: str) -> DecisionRow | None:
@@ -200,38 +212,9 @@ class DecisionRepository:
             oldest_id = _last_id(tx) - MAX_DECISIONS_IN_MEMORY
             tx.execute(delete(decisions).where(decisions.c.id <= oldest_id))
             oldest = tx.execute(select(func.min(decisions.c.at))).scalar_one()
-            for table in (outcomes, evidence, sessions, memory):
+            for table in (outcomes, evidence, memory):
                 tx.execute(delete(table).where(table.c.at < oldest))
-
-
-class SessionRepository:
-    """The summaries of the sessions of a store."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._insert = store.prepare(sessions, replace="session_id")
-
-    def find(self, tx: Connection, session_id: str) -> Session:
-        """Return a session's summary so far, locked until the end of the transaction."""
-        row: SessionRow | None = self._store.rows.find(sessions, session_id)
-        if row is not None:
-            return row.summary
-        if self._store.in_memory and not self._store.rows.has(sessions, session_id):
-            return Session()
-        rows = _SESSION.rows(tx, session_id=session_id)
-        if not rows and not self._store.sqlite:
-            # There is no row to lock yet, and another process may be about to insert it.
-            _LOCK_SESSION.rows(tx, session_id=session_id)
-            rows = _SESSION.rows(tx, session_id=session_id)
-        return Session.from_json(json.loads(rows[0][0])) if rows else Session()
-
-    def save(self, tx: Connection, session_id: str, session: Session, at: float) -> None:
-        """Insert or replace a session's summary."""
-        row = SessionRow(session_id, at, session)
-        if self._store.in_memory:
-            self._store.rows.put(sessions, session_id, row)
-        else:
-            self._insert.write(tx, **row.to_columns())
+            self._store.rows.delete(_SESSIONS, lambda session: session.last_at < oldest)
 
 
 def list_labels(tx: Connection, *, after: int, newest: int) -> list[LabelRow]:
@@ -285,7 +268,24 @@ def _prepare_update(*columns: str) -> PreparedStatement:
     return PreparedStatement(statement, columns=columns)
 
 
-_HEADS = PreparedStatement(select(heads.c.name, heads.c.number))
+def _newest_of_session(column: Any) -> Select[Any]:
+    """A query of a column of the newest decision of a session."""
+    rows = select(column).where(decisions.c.session_id == bindparam("session_id"))
+    return rows.order_by(decisions.c.id.desc()).limit(1)
+
+
+_STATE = PreparedStatement(
+    select(
+        select(heads.c.number).where(heads.c.name == "evidence").scalar_subquery(),
+        select(heads.c.number).where(heads.c.name == "controls").scalar_subquery(),
+        _newest_of_session(decisions.c.session).scalar_subquery(),
+    )
+)
+_UPDATE_SESSION = PreparedStatement(
+    update(decisions)
+    .where(decisions.c.id == _newest_of_session(decisions.c.id).scalar_subquery())
+    .values(session=bindparam("session"))
+)
 _LOCK_HEAD = PreparedStatement(
     select(heads.c.number).where(heads.c.name == bindparam("name")).with_for_update()
 )
@@ -295,7 +295,7 @@ _ADVANCE_HEAD = PreparedStatement(
     .values(number=heads.c.number + bindparam("count"))
     .returning(heads.c.number)
 )
-_SEQUENCES, _KEYS = "sequences", "idempotency keys"  # in memory
+_SEQUENCES, _KEYS, _SESSIONS = "sequences", "idempotency keys", "sessions"  # in memory
 _DECISION = [decisions.c[name] for name in DecisionRow._fields]
 _BY_ID = PreparedStatement(
     select(*_DECISION).where(decisions.c.request_id == bindparam("request_id")).with_for_update()
@@ -319,11 +319,6 @@ _GOOD_LABELS = PreparedStatement(
     _LABELED_DECISIONS.where(
         evidence.c.domain == bindparam("domain"), evidence.c.label == int(Label.GOOD)
     ).limit(_GOOD_LABELS_PER_QUERY)
-)
-_SESSION = PreparedStatement(
-    select(sessions.c.summary)
-    .where(sessions.c.session_id == bindparam("session_id"))
-    .with_for_update()
 )
 _LOCK_SESSION = PreparedStatement(
     select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("session_id"), 0)))

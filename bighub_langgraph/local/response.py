@@ -37,10 +37,10 @@ class EvaluationResult(NamedTuple):
     value: float | None
     risk: float
     recommendation: str
-    parts: Mapping[str, float]
     confidence: str
     reason: str
     health: str | None
+    parts: Mapping[str, float]
     blocked_by: str | None
     mode: str
     regret: float
@@ -64,7 +64,7 @@ class EvaluationResult(NamedTuple):
     def from_row(cls, row: Any) -> Self:
         """Return the result in a row of the store."""
         columns = (row.request_id, row.action, row.target, row.value, row.risk, row.recommendation)
-        result = cls(*columns, load_json(row.parts), *load_json(row.reply))
+        result = cls(*columns, *load_json(row.reply))
         precedents = [Precedent(*fields) for fields in result.precedents]
         return result._replace(
             precedents=[each._replace(label=Label(each.label)) for each in precedents],

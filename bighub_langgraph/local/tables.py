@@ -45,7 +45,7 @@ decisions = Table(
     Column("request_id", Text, nullable=False, unique=True),
     Column("idempotency_key", Text, unique=True),
     *_columns(Text, "digest", "domain", "action", "actor", "recommendation", "approval"),
-    *_columns(Text, "parts", "seen", "reply"),  # JSON
+    *_columns(Text, "seen", "reply"),  # JSON
     *_columns(Float, "at", "risk", "severity"),
     *_columns(Boolean, "auto_executed"),
     *_columns(Text, "target", "session_id", "comment", "outcome", nullable=True),
@@ -54,10 +54,15 @@ decisions = Table(
     Column("followed", Boolean),
     Column("label", Integer),
     Column("label_seq", BigInteger),
+    # JSON: the summary of the session with this call, current in the session's newest decision.
+    Column("session", Text),
     Index("bighub_decisions_by_time", "at"),
     # Of pending decisions only, so that others are not inserted and deleted again.
     _partial_index("bighub_decisions_with_approval", "approval", "id", where="approval <> ''"),
     _partial_index("bighub_decisions_without_outcome", "at", where="outcome IS NULL"),
+    _partial_index(
+        "bighub_decisions_of_session", "session_id", "id", where="session_id IS NOT NULL"
+    ),
 )
 
 outcomes = Table(
@@ -91,15 +96,6 @@ snapshots = Table(
     Column("settings", Text, nullable=False),
     Column("at", Float, nullable=False),
     Column("state", LargeBinary, nullable=False),
-)
-
-sessions = Table(
-    "bighub_sessions",
-    metadata,
-    Column("session_id", Text, primary_key=True),
-    Column("at", Float, nullable=False),
-    Column("summary", Text, nullable=False),
-    sqlite_with_rowid=False,  # one B-tree to write to instead of two
 )
 
 memory = Table(

@@ -14,7 +14,7 @@ from pydantic import (
     ValidationError,
     WithJsonSchema,
 )
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from bighub_langgraph.local.errors import ApiError
 
@@ -149,7 +149,7 @@ def to_json_text(tree: object) -> str:
 
 def load_json(value: Any) -> Any:
     """Return the JSON tree that is stored as text, or not as text yet."""
-    return json.loads(value) if isinstance(value, str) else value
+    return from_json(value) if isinstance(value, str) else value
 
 
 def canonical_json(tree: object) -> str:
