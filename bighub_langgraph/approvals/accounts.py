@@ -147,8 +147,9 @@ class Accounts:
     def use_link(self, token: str, *, address: str) -> str | None:
         """Return the token of a new session for a link's, which is valid once."""
         user = self.find_session(token, LINK)
-        if user is None or not self._db_execute(schema.DELETE_SESSION, digest=_digest(token)):
-            return None
+        with self._db.transaction() as db:
+            if user is None or not execute(db, schema.DELETE_SESSION, digest=_digest(token)):
+                return None
         return self._create_token(user.name, SESSION, address)
 
     def find_session(self, token: str, kind: str = SESSION) -> User | None:
@@ -182,10 +183,6 @@ class Accounts:
             if not execute(db, statement, name=name, **values):
                 raise _no_user(name)
             self._write(db, by, event, name, **values)
-
-    def _db_execute(self, statement: str, **values: Any) -> int:
-        with self._db.transaction() as db:
-            return execute(db, statement, **values)
 
     def _create_token(self, name: str, kind: str, address: str) -> str:
         token, now = secrets.token_urlsafe(32), self._db.now()

@@ -6,7 +6,8 @@ from typing import Any
 
 from bighub_langgraph.core.evidence import build_evidence, describe_call, describe_reason
 from bighub_langgraph.core.models import Answer, Approval, CallRecord, State
-from bighub_langgraph.journal.admin import ApprovalView
+from bighub_langgraph.core.ports import ApprovalQuestion
+from bighub_langgraph.journal.admin import ApprovalView, CallView
 
 # Of these states a person's answer is expected.
 WAITING_FOR_ANSWER = (State.AWAITING, State.UNKNOWN)
@@ -78,32 +79,41 @@ class ApprovalCard:
     edit: Mapping[str, Any] | None
     change: int
 
+    @property
+    def risk_score(self) -> float | None:
+        """The risk that BIGHUB sees, from 0 to 1; None where it gave none."""
+        return find_risk_score(self.record)
+
     def is_locked(self, pointer: str) -> bool:
         """Whether a field, or what it is part of, is redacted."""
         return any(f"{pointer}/".startswith(f"{place}/") for place in self.locked_pointers)
 
 
+def find_risk_score(record: CallRecord) -> float | None:
+    """Return the risk score of a call's decision, if it has one."""
+    return record.decision.risk_score if record.decision is not None else None
+
+
 def build_card(view: ApprovalView) -> ApprovalCard:
     """Build the card of a call."""
-    record, question = view.call.record, view.question
-    arguments = record.request.context.get("arguments")
-    arguments = arguments if isinstance(arguments, Mapping) else {}
+    record = view.call.record
+    question = view.question or _build_question(record)
     edit = record.approval.edit if record.approval is not None else None
     return ApprovalCard(
         key=record.key,
-        agent=question.agent if question else "",
-        thread=question.thread if question else record.thread,
-        namespace=question.namespace if question else "",
+        agent=question.agent,
+        thread=question.thread,
+        namespace=question.namespace,
         call_id=record.call_id,
         tool=record.tool,
-        arguments=question.arguments if question else arguments,
-        locked_pointers=question.locked_pointers if question else (),
-        schema=question.schema if question else {},
-        tool_description=question.tool_description if question else "",
-        description=question.description if question else describe_call(record, arguments),
-        evidence=question.evidence if question else build_evidence(record),
-        allowed_answers=_list_allowed_answers(view),
-        allow_tool_change=question.allow_tool_change if question else False,
+        arguments=question.arguments,
+        locked_pointers=question.locked_pointers,
+        schema=question.schema,
+        tool_description=question.tool_description,
+        description=question.description,
+        evidence=question.evidence,
+        allowed_answers=_list_allowed_answers(view.call, question),
+        allow_tool_change=question.allow_tool_change,
         approvers=record.requirement.approvers,
         required_approvals=record.requirement.approvals,
         votes=record.votes,
@@ -119,11 +129,29 @@ def build_card(view: ApprovalView) -> ApprovalCard:
     )
 
 
-def _list_allowed_answers(view: ApprovalView) -> tuple[Answer, ...]:
-    if view.call.outcome_unknown:
+def _build_question(record: CallRecord) -> ApprovalQuestion:
+    """Build what people are shown of a call that nothing was stored of, such as a facade's."""
+    arguments = record.request.context.get("arguments")
+    arguments = arguments if isinstance(arguments, Mapping) else {}
+    return ApprovalQuestion(
+        key=record.key,
+        agent="",
+        thread=record.thread,
+        namespace="",
+        schema={},
+        tool_description="",
+        description=describe_call(record, arguments),
+        evidence=build_evidence(record),
+        arguments=arguments,
+        locked_pointers=(),
+        allowed_decisions=(Answer.APPROVE, Answer.REJECT),  # its caller has the arguments
+        allow_tool_change=False,
+    )
+
+
+def _list_allowed_answers(call: CallView, question: ApprovalQuestion) -> tuple[Answer, ...]:
+    if call.outcome_unknown:
         return (Answer.APPROVE, Answer.REJECT, Answer.RESPOND)
-    if view.call.record.state is not State.AWAITING:
+    if call.record.state is not State.AWAITING:
         return ()
-    if view.question is None:  # a facade's: its caller has the arguments
-        return (Answer.APPROVE, Answer.REJECT)
-    return tuple(Answer(answer) for answer in view.question.allowed_decisions)
+    return tuple(Answer(answer) for answer in question.allowed_decisions)

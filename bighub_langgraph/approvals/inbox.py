@@ -12,6 +12,7 @@ from bighub_langgraph.approvals.cards import (
     ApprovalCard,
     Approver,
     build_card,
+    find_risk_score,
 )
 from bighub_langgraph.approvals.edit_checks import check_edit
 from bighub_langgraph.core.approval_answers import InvalidApprovalResponse, is_cancellable
@@ -29,7 +30,7 @@ from bighub_langgraph.core.models import Answer, Approval, CallRecord, State
 from bighub_langgraph.core.recovery import event_for_answer
 from bighub_langgraph.core.redaction import redact_text
 from bighub_langgraph.core.reporting import ReportingConfig
-from bighub_langgraph.journal.admin import ApprovalView, HistoryEntry
+from bighub_langgraph.journal.admin import ApprovalView, CallView, HistoryEntry
 from bighub_langgraph.journal.sql import Journal
 from bighub_langgraph.telemetry import Telemetry
 
@@ -138,7 +139,7 @@ class ApprovalInbox:
         )
 
         def is_match(record: CallRecord) -> bool:
-            risk = record.decision.risk_score if record.decision is not None else None
+            risk = find_risk_score(record)
             return (
                 (actor is None or record.request.actor == actor)
                 and (domain is None or record.request.domain == domain)
@@ -157,16 +158,10 @@ class ApprovalInbox:
             ApprovalNotFound: There is none, or more than one.
             JournalError: It is stored, and cannot be read.
         """
-        admin = self.journal.admin
-        matches = admin.find_by_prefix(key) if key else []
-        if len(matches) != 1:
-            number = "more than one call has" if matches else "no call has"
-            raise ApprovalNotFound(f"{number} a key that begins with {key!r:.80}")
-        views = admin.approvals(key=matches[0].record.key)
+        key = find_call(self.journal, key).record.key
+        views = self.journal.admin.approvals(key=key)
         if not views:  # it was logged by its name
-            raise JournalError(
-                f"the question about call {matches[0].record.key} cannot be read; the log says why"
-            )
+            raise JournalError(f"the question about call {key} cannot be read; the log says why")
         return build_card(views[0])
 
     def answer(
@@ -204,12 +199,10 @@ class ApprovalInbox:
         """
         card = self.get(key)
         _check_answerable(card, self._clock())
-        _check_version(version, answer, card)
-        answer = _check_answer(answer, card, text)
+        _check_version(version, card)
+        answer = _check_answer(answer, card, text, version)
         patch = None
         if answer is Answer.EDIT:
-            if version is None:
-                raise InvalidApprovalResponse("an edit names the version of the call it changes")
             patch = check_edit(card, edit or {}, tuple(remove))
         elif edit or remove:
             raise InvalidApprovalResponse(f"an answer with other arguments is an edit: {answer}")
@@ -218,7 +211,7 @@ class ApprovalInbox:
             raise NotAllowedToAnswer(objection)
         self._record(card, approval, version)
         after = self.get(card.key)
-        _check_expiry(after)
+        _check_not_expired(after)
         is_final = after.state is not State.AWAITING
         return AnswerReceipt(after, is_final, 0 if is_final else missing_approvals(after.record))
 
@@ -245,8 +238,7 @@ class ApprovalInbox:
         card = self.get(key)
         if not is_cancellable(card.record):
             raise AlreadyAnswered(describe_ending(card))
-        if version not in {None, card.version}:
-            raise StaleVersion(_STALE)
+        _check_version(version, card)
         if not reason.strip():
             raise InvalidApprovalResponse(f"to cancel {card.tool}, write why; the agent reads it")
         refusal = self._build_approval(card, Answer.REJECT, approver, None, text="", comment="")
@@ -324,6 +316,19 @@ class ApprovalInbox:
             self._telemetry.add_ending(card.record, record)  # the answer came too late
 
 
+def find_call(journal: Journal, key: str) -> CallView:
+    """Return the call with a key, or with a key that begins so.
+
+    Raises:
+        ApprovalNotFound: There is none, or more than one.
+    """
+    matches = journal.admin.find_by_prefix(key) if key else []
+    if len(matches) != 1:
+        number = "more than one call has" if matches else "no call has"
+        raise ApprovalNotFound(f"{number} a key that begins with {key!r:.80}")
+    return matches[0]
+
+
 def resolve_unknown_outcome(journal: Journal, record: CallRecord, approval: Approval) -> None:
     """Record what a person found out about a call, and first that its process is gone.
 
@@ -351,22 +356,25 @@ def describe_ending(card: ApprovalCard) -> str:
 
 def _check_answerable(card: ApprovalCard, at: float) -> None:
     """Raise unless a person's answer is expected."""
-    _check_expiry(card)
-    if card.state is State.AWAITING and is_expired(card.record, at):
-        raise ApprovalExpired(_EXPIRY_TEXT.format(card.tool))
+    _check_not_expired(card, at)
     if card.state is not State.AWAITING and not card.outcome_unknown:
         raise AlreadyAnswered(describe_ending(card))
 
 
-_EXPIRY_TEXT = "the time to answer is over, so {} does not run"
+def _check_not_expired(card: ApprovalCard, at: float = -math.inf) -> None:
+    is_overdue = card.state is State.AWAITING and is_expired(card.record, at)
+    if card.state is State.EXPIRED or is_overdue:
+        raise ApprovalExpired(f"the time to answer is over, so {card.tool} does not run")
 
 
-def _check_expiry(card: ApprovalCard) -> None:
-    if card.state is State.EXPIRED:
-        raise ApprovalExpired(_EXPIRY_TEXT.format(card.tool))
+def _check_version(version: int | None, card: ApprovalCard) -> None:
+    if version not in {None, card.version}:
+        raise StaleVersion(_STALE)
 
 
-def _check_answer(answer: Answer | str, card: ApprovalCard, text: str) -> Answer:
+def _check_answer(
+    answer: Answer | str, card: ApprovalCard, text: str, version: int | None
+) -> Answer:
     if answer not in card.allowed_answers:
         answers = ", ".join(card.allowed_answers)
         raise InvalidApprovalResponse(
@@ -374,14 +382,11 @@ def _check_answer(answer: Answer | str, card: ApprovalCard, text: str) -> Answer
         )
     if answer == Answer.RESPOND and not text:
         raise InvalidApprovalResponse(f"a response to {card.tool} needs a message")
-    return Answer(answer)
-
-
-def _check_version(version: int | None, answer: Answer | str, card: ApprovalCard) -> None:
-    if version not in {None, card.version}:
-        raise StaleVersion(_STALE)
-    if version is None and card.outcome_unknown and answer == Answer.APPROVE:
+    if version is None and answer == Answer.EDIT:
+        raise InvalidApprovalResponse("an edit names the version of the call it changes")
+    if version is None and answer == Answer.APPROVE and card.outcome_unknown:
         raise InvalidApprovalResponse("to run a call again, name the version that was shown")
+    return Answer(answer)
 
 
 def _check_role(approver: Approver) -> None:
@@ -391,6 +396,5 @@ def _check_role(approver: Approver) -> None:
 
 def _urgency(view: ApprovalView) -> tuple[float, float, float]:
     record = view.call.record
-    risk = record.decision.risk_score if record.decision is not None else None
     expires_at = math.inf if record.expires_at is None else record.expires_at
-    return (-(risk or 0.0), expires_at, record.created_at)
+    return (-(find_risk_score(record) or 0.0), expires_at, record.created_at)

@@ -10,14 +10,15 @@ import hashlib
 import logging
 import threading
 import weakref
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+from bighub_langgraph.approvals.cards import WAITING_FOR_ANSWER, find_risk_score
 from bighub_langgraph.concurrency import fork_safe_lock
 from bighub_langgraph.core.delivery import retry_delay
 from bighub_langgraph.core.errors import BighubGuardError, ConfigurationError
@@ -221,22 +222,18 @@ class NotificationWorker:
     def _deliver(self, notifier: Notifier) -> bool:
         """Send what waits to one channel, unless another process is at it."""
         try:
-            claim = _Claim(self._journal, notifier.channel, self._owner)
-            if not claim.take():
-                return False
-            try:
-                self._send(notifier)
-            finally:
-                claim.release()
+            with _claim(self._journal, notifier.channel, self._owner) as is_ours:
+                if is_ours:
+                    self._send(notifier)
+                return is_ours
         except Exception as error:  # noqa: BLE001 - logged; a notifier of the user's may raise anything
             message = "people were not notified of waiting calls (%s); it will be tried again"
             log.error(message, redact_exception(error))  # noqa: TRY400 - it says it all
             return False
-        return True
 
     def _send(self, notifier: Notifier) -> None:
         admin = self._journal.admin
-        views = admin.approvals(state=[State.AWAITING, State.UNKNOWN], limit=MAX_CALLS)
+        views = admin.approvals(state=WAITING_FOR_ANSWER, limit=MAX_CALLS)
         if views := admin.not_notified(notifier.channel, views):
             calls = sorted(map(_to_waiting_call, views), key=lambda call: -(call.risk_score or 0.0))
             notifier.send(Notification(calls, self._settings.inbox_url))
@@ -249,7 +246,7 @@ def _to_waiting_call(view: ApprovalView) -> WaitingCall:
         record.key,
         record.tool,
         view.question.agent if view.question else "",
-        record.decision.risk_score if record.decision else None,
+        find_risk_score(record),
         view.asked_at or record.created_at,
         record.expires_at,
         outcome_unknown=record.state is State.UNKNOWN,
@@ -257,23 +254,17 @@ def _to_waiting_call(view: ApprovalView) -> WaitingCall:
     )
 
 
-class _Claim(NamedTuple):
-    """The claim of the one process that sends to a channel."""
-
-    journal: Journal
-    channel: str
-    owner: str
-
-    @property
-    def key(self) -> str:
-        return hashlib.sha256(f"notify\n{self.channel}".encode()).hexdigest()
-
-    def take(self) -> bool:
-        return self.journal.claim(self.key, self.owner, durable=False).owner == self.owner
-
-    def release(self) -> None:
-        with suppress(BighubGuardError):  # it ends with its process at the latest
-            self.journal.end_claim(self.key, self.owner, durable=False)
+@contextmanager
+def _claim(journal: Journal, channel: str, owner: str) -> Iterator[bool]:
+    """Claim a channel for the one process that sends to it; yields whether it is this one."""
+    key = hashlib.sha256(f"notify\n{channel}".encode()).hexdigest()
+    is_ours = journal.claim(key, owner, durable=False).owner == owner
+    try:
+        yield is_ours
+    finally:
+        if is_ours:
+            with suppress(BighubGuardError):  # it ends with its process at the latest
+                journal.end_claim(key, owner, durable=False)
 
 
 def _finish(close_event: threading.Event, threads: Sequence[threading.Thread]) -> None:

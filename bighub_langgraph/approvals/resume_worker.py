@@ -224,19 +224,9 @@ class ApprovalWorker:
                     break
                 paused_thread = await self._find(thread, ports)
         except (RunInProgress, CallStillRunning):
-            log.info(
-                "agent %r: somebody else runs thread %r",
-                self._agent,
-                thread,
-                extra=self._log_fields(thread),
-            )
-        except Exception as error:
-            log.exception(
-                "agent %r: thread %r failed and is tried again",
-                self._agent,
-                thread,
-                extra=self._log_fields(thread),
-            )
+            self._log(logging.INFO, thread, "is run by somebody else")
+        except Exception as error:  # noqa: BLE001 - logged, and tried again
+            self._log(logging.ERROR, thread, "failed and is tried again", exc_info=True)
             await self._retry_later(paused_thread, exception_text(error), ports)
             paused_thread = None  # it is due later
         if paused_thread is None:
@@ -288,17 +278,9 @@ class ApprovalWorker:
         elif answered_questions == resumed_questions:
             return False
         resumed_questions[:] = answered_questions
-        log.info(
-            "agent %r: thread %r goes on",
-            self._agent,
-            paused_thread.thread,
-            extra=self._log_fields(paused_thread.thread),
-        )
-        value: Command[Any] | None = (
-            Command(resume=dict.fromkeys(answered_questions, RECORDED))
-            if answered_questions
-            else None
-        )
+        self._log(logging.INFO, paused_thread.thread, "goes on")
+        values = dict.fromkeys(answered_questions, RECORDED)
+        value: Command[Any] | None = Command(resume=values) if values else None
         context = {"context": self._context_for(paused_thread.thread)} if self._context_for else {}
         await host.invoke(self._graph, value, config, **context)
         return True
@@ -308,8 +290,12 @@ class ApprovalWorker:
         configurable = {**config.get("configurable", {}), "thread_id": thread}
         return {**config, "configurable": configurable}
 
-    def _log_fields(self, thread: str) -> dict[str, str]:
-        return {"bighub_agent": self._agent, "bighub_thread": thread}
+    def _log(
+        self, level: int, thread: str, event: str, *details: str, exc_info: bool = False
+    ) -> None:
+        fields = {"bighub_agent": self._agent, "bighub_thread": thread}
+        message = f"agent %r: thread %r {event}"
+        log.log(level, message, self._agent, thread, *details, exc_info=exc_info, extra=fields)
 
     async def _is_free(
         self, paused_thread: PausedThread, keys: Iterable[str], ports: Ports
@@ -336,13 +322,7 @@ class ApprovalWorker:
         others = sorted({*paused_thread.guards.values()} - {self._own_guard})
         if others or paused_thread.tries < MAX_MISSING:
             reason = OTHER_GUARD.format(self._agent, "; ".join(others)) if others else MISSING
-            log.warning(
-                "agent %r: thread %r: %s",
-                self._agent,
-                paused_thread.thread,
-                reason,
-                extra=self._log_fields(paused_thread.thread),
-            )
+            self._log(logging.WARNING, paused_thread.thread, "stays: %s", reason)
             await self._retry_later(paused_thread, reason, ports)
             return
         for record in (await ports.find(list(paused_thread.calls))).values():

@@ -1,12 +1,14 @@
 """The table of commands. Each command imports what it needs when it is called."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from bighub_langgraph import __version__
 from bighub_langgraph.cli.approvals_commands import approvals
 from bighub_langgraph.cli.calls import calls
+from bighub_langgraph.cli.console import exit_on_error
 from bighub_langgraph.cli.demo.demo_command import demo
 from bighub_langgraph.cli.doctor import doctor
 from bighub_langgraph.cli.inbox_commands import inbox
@@ -15,7 +17,18 @@ from bighub_langgraph.cli.replay.replay_command import replay
 from bighub_langgraph.cli.serve import keys, serve
 from bighub_langgraph.cli.work import work
 
+
+class Commands(TyperGroup):
+    """The commands. What a person can do something about ends them with a sentence."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Invoke a command."""
+        with exit_on_error():
+            return super().invoke(ctx)
+
+
 app = typer.Typer(
+    cls=Commands,
     name="bighub-langgraph",
     epilog="Try first: bighub-langgraph demo",
     no_args_is_help=True,

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from bighub_langgraph.approvals.cards import ApprovalCard
     from bighub_langgraph.approvals.inbox import ApprovalInbox
 
-NOT_RECORDED = 1
 # How often `--watch` looks for changes, in seconds.
 WATCH_INTERVAL = 0.5
 LONGEST_VALUE = 2_000
@@ -100,7 +99,7 @@ def show_approval(
         return
     head = {
         "key": card.key,
-        "call": f"{card.tool}, {describe_risk(_risk_of(card))}",
+        "call": f"{card.tool}, {describe_risk(card.risk_score)}",
         "agent": card.agent or "none: its caller resumes it",
         "thread": card.thread,
         "state": _state_of(card),
@@ -111,9 +110,7 @@ def show_approval(
         "approvals": f"{card.required_approvals} needed" if card.required_approvals > 1 else "",
         "approvers": ", ".join(card.approvers),
     }
-    for name, text in head.items():
-        if text:
-            console.print_line(f"{name:>12}  {text}")
+    console.print_fields(head)
     rows = [(name, _format_value(value)) for name, value in card.arguments.items()]
     console.print_table("\nArguments", ("name", "value"), rows)
     for line in ["", *card.description.splitlines()]:
@@ -202,17 +199,10 @@ def edit_call(  # noqa: PLR0917 - typer makes options of them
 
 @contextmanager
 def _open_inbox(location: str) -> "Iterator[ApprovalInbox]":
-    """Open the inbox of a journal; exit where a key names no call, or an answer does not count."""
-    from bighub_langgraph.approvals.inbox import ApprovalError, ApprovalInbox, ApprovalNotFound
-    from bighub_langgraph.core.approval_answers import InvalidApprovalResponse
+    from bighub_langgraph.approvals.inbox import ApprovalInbox
 
     with open_journal(location) as journal:
-        try:
-            yield ApprovalInbox(journal)
-        except ApprovalNotFound as error:
-            console.fail(f"{error}; see `approvals list`")
-        except (ApprovalError, InvalidApprovalResponse) as error:
-            console.fail(str(error), NOT_RECORDED)
+        yield ApprovalInbox(journal)
 
 
 def _answer(location: str, key: str, answer: Answer, by: str, **details: Any) -> None:
@@ -224,7 +214,7 @@ def _answer(location: str, key: str, answer: Answer, by: str, **details: Any) ->
         if card.outcome_unknown:
             console.fail(
                 f"{_name(card)} was started, and its outcome is unknown; see `calls resolve`",
-                NOT_RECORDED,
+                console.NOT_DONE,
             )
         receipt = inbox.answer(card.key, answer, approver=approver, version=card.version, **details)
     what = "" if receipt.is_final else f"; {receipt.missing_approvals} more must approve it"
@@ -249,8 +239,8 @@ def _print_table(cards: "list[ApprovalCard]", *, clear: bool) -> None:
         console.stdout().clear()  # nothing where the output is no terminal
     rows = [
         (
-            *(card.key[: console.SHORT_KEY], card.tool, card.agent),
-            *(describe_risk(_risk_of(card)), console.format_time(card.asked_at)),
+            *(console.shorten_key(card.key), card.tool, card.agent),
+            *(describe_risk(card.risk_score), console.format_time(card.asked_at)),
             "" if card.expires_at is None else console.format_time(card.expires_at),
         )
         for card in cards
@@ -272,15 +262,11 @@ def _print_changes(
 
 
 def _name(card: "ApprovalCard") -> str:
-    return f"{card.tool} {card.key[: console.SHORT_KEY]}"
+    return f"{card.tool} {console.shorten_key(card.key)}"
 
 
 def _state_of(card: "ApprovalCard") -> str:
     return "unknown" if card.outcome_unknown else card.state.value
-
-
-def _risk_of(card: "ApprovalCard") -> float | None:
-    return card.record.decision.risk_score if card.record.decision is not None else None
 
 
 def _format_value(value: object) -> str:

@@ -13,9 +13,7 @@ from bighub_langgraph.core.models import WAITING_STATES, Answer, Approval, State
 
 if TYPE_CHECKING:
     from bighub_langgraph.journal.admin import CallView, HistoryEntry
-    from bighub_langgraph.journal.sql import Journal
 
-NOT_RESOLVED = 1
 SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 calls = typer.Typer(help="List, show, resolve, cancel and prune calls.", no_args_is_help=True)
@@ -72,7 +70,7 @@ def list_calls(  # noqa: PLR0917 - typer makes options of them
         return
     rows = [
         (
-            *(view.record.key[: console.SHORT_KEY], _status_of(view), view.record.tool),
+            *(console.shorten_key(view.record.key), _status_of(view), view.record.tool),
             *(view.record.thread, console.format_time(view.updated_at)),
         )
         for view in views
@@ -96,17 +94,18 @@ def show_call(
 
     Exit codes: 0 done, 2 for bad usage or a call that does not exist.
     """
+    from bighub_langgraph.approvals.inbox import find_call
+
     with open_journal(location) as journal:
-        view = _find_call(journal, key)
+        view = find_call(journal, key)
         history = journal.admin.history(view.record.key)
     if json:
         entries = [_entry_to_json(entry) for entry in history]
         console.print_json({**_call_to_json(view), "history": entries})
         return
-    for name, value in _call_to_json(view).items():
-        if value not in (None, ""):
-            text = console.format_time(value) if name.endswith("_at") else str(value)
-            console.print_line(f"{name:>12}  {text}")
+    fields = _call_to_json(view)
+    times = {name: console.format_time(fields[name]) for name in ("created_at", "updated_at")}
+    console.print_fields(fields | times)
     rows = [
         (console.format_time(entry.at), entry.event, entry.state.value, _summarize(entry))
         for entry in history
@@ -138,7 +137,7 @@ def resolve_call(  # noqa: PLR0917 - typer makes options of them
 
     Exit codes: 0 done, 1 if the call's outcome is not unknown, 2 for bad usage.
     """
-    from bighub_langgraph.approvals.inbox import resolve_unknown_outcome
+    from bighub_langgraph.approvals.inbox import find_call, resolve_unknown_outcome
     from bighub_langgraph.core.errors import InvalidTransition
 
     answers = [Answer.RESPOND] * executed + [Answer.REJECT] * failed + [Answer.APPROVE] * run_again
@@ -146,16 +145,16 @@ def resolve_call(  # noqa: PLR0917 - typer makes options of them
         console.fail("pass exactly one of --executed, --failed and --run-again")
     approval = Approval(answers[0], time.time(), text=text, approver=by or getpass.getuser())
     with open_journal(location) as journal:
-        view = _find_call(journal, key)
-        name = f"{view.record.tool} {view.record.key[: console.SHORT_KEY]}"
+        view = find_call(journal, key)
+        name = f"{view.record.tool} {console.shorten_key(view.record.key)}"
         if not view.outcome_unknown:
             message = f"{name} is {_status_of(view)}; only an unknown outcome can be resolved"
-            console.fail(message, NOT_RESOLVED)
+            console.fail(message, console.NOT_DONE)
         try:
             resolve_unknown_outcome(journal, view.record, approval)
         except InvalidTransition as error:
-            console.fail(f"the call was resolved by somebody else: {error}", NOT_RESOLVED)
-        status = _status_of(_find_call(journal, view.record.key))
+            console.fail(f"the call was resolved by somebody else: {error}", console.NOT_DONE)
+        status = _status_of(find_call(journal, view.record.key))
     console.print_line(f"{name} is now {status}")
 
 
@@ -179,6 +178,7 @@ def cancel_call(
 
     Exit codes: 0 done, 1 if the call does not wait any more, 2 for bad usage.
     """
+    from bighub_langgraph.approvals.inbox import find_call
     from bighub_langgraph.core.errors import InvalidTransition
     from bighub_langgraph.core.lifecycle import CallCancelled
     from bighub_langgraph.core.reporting import ReportingConfig
@@ -186,13 +186,13 @@ def cancel_call(
 
     event = CallCancelled(reason, by or getpass.getuser())
     with open_journal(location) as journal:
-        view = _find_call(journal, key)
-        name = f"{view.record.tool} {view.record.key[: console.SHORT_KEY]}"
+        view = find_call(journal, key)
+        name = f"{view.record.tool} {console.shorten_key(view.record.key)}"
         try:
             cancelled_record = journal.transition(view.record.key, event, ReportingConfig())
         except InvalidTransition:
             message = f"{name} is {_status_of(view)}; only a call that waits can be cancelled"
-            console.fail(message, NOT_RESOLVED)
+            console.fail(message, console.NOT_DONE)
         telemetry = Telemetry()
         if telemetry.is_on:
             telemetry.add_ending(view.record, cancelled_record)
@@ -221,14 +221,6 @@ def prune_calls(
     with open_journal(location) as journal:
         count = journal.prune(older_than * SECONDS["d"])
     console.print_line(f"{count} calls deleted")
-
-
-def _find_call(journal: "Journal", key: str) -> "CallView":
-    matches = journal.admin.find_by_prefix(key)
-    if len(matches) != 1:
-        number = "more than one call has" if matches else "no call has"
-        console.fail(f"{number} a key that begins with {key!r}; see `calls list`")
-    return matches[0]
 
 
 def _status_of(view: "CallView") -> str:

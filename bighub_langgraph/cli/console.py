@@ -5,7 +5,8 @@ its control characters are shown as escapes.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 from unicodedata import category
@@ -16,7 +17,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+NOT_DONE = 1
 BAD_USAGE = 2
+# The extra that a package belongs to, for commands that need one.
+EXTRAS = {"argon2": "inbox", "jinja2": "inbox", "fastapi": "server", "uvicorn": "server"}
 SHORT_KEY = 12  # characters that suffice to find a call
 
 
@@ -47,6 +51,13 @@ def print_line(*parts: str | tuple[str, str], to: Console | None = None) -> None
     styled_parts = [(part, "") if isinstance(part, str) else part for part in parts]
     line = Text.assemble(*((to_visible(text), style) for text, style in styled_parts))
     (to or stdout()).print(line, soft_wrap=True)
+
+
+def print_fields(fields: Mapping[str, object]) -> None:
+    """Print one line for each field that is not empty, with its name."""
+    for name, value in fields.items():
+        if value not in (None, ""):
+            print_line(f"{name:>12}  {value}")
 
 
 def create_table(title: str) -> Table:
@@ -82,7 +93,41 @@ def format_time(timestamp: float) -> str:
     return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
+def shorten_key(key: str) -> str:
+    """Return the first characters of a call's key."""
+    return key[:SHORT_KEY]
+
+
 def fail(message: str, code: int = BAD_USAGE) -> NoReturn:
     """Print an error to stderr and exit, by default with the code for bad usage."""
     print_line(("error:", "bold red"), f" {message}", to=stderr())
     raise typer.Exit(code)
+
+
+@contextmanager
+def exit_on_error() -> Iterator[None]:
+    """End with a sentence and an exit code where a person can do something about an error."""
+    from bighub_langgraph.core.errors import BighubGuardError
+
+    try:
+        yield
+    except ImportError as error:
+        if (extra := EXTRAS.get((error.name or "").partition(".")[0])) is None:
+            raise
+        fail(f"this needs the {extra} extra: pip install 'bighub-langgraph[{extra}]'")
+    except BighubGuardError as error:
+        fail(*_describe(error))
+
+
+def _describe(error: Exception) -> tuple[str, int]:
+    """Return an error's sentence and exit code."""
+    from bighub_langgraph.approvals.inbox import ApprovalError, ApprovalNotFound
+    from bighub_langgraph.core.approval_answers import InvalidApprovalResponse
+
+    match error:
+        case ApprovalNotFound():
+            return f"{error}; see `calls list`", BAD_USAGE
+        case ApprovalError() | InvalidApprovalResponse():
+            return str(error), NOT_DONE
+        case _:
+            return str(error), BAD_USAGE

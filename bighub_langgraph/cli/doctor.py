@@ -17,7 +17,6 @@ from bighub_langgraph.core.models import WAITING_STATES
 if TYPE_CHECKING:
     from bighub_langgraph.journal.sql import Journal
 
-PROBLEM_FOUND = 1
 DISTRIBUTIONS = (
     *("bighub-langgraph", "bighub", "langgraph", "langgraph-prebuilt", "langgraph-checkpoint"),
     *("langchain-core", "langchain", "openai", "SQLAlchemy", "psycopg"),
@@ -68,7 +67,7 @@ def doctor(
             health = (f"{result.health:>7}", STYLES[result.health])
             console.print_line(health, f"  {result.subject}: {result.details}")
     has_problem = any(result.health == "problem" for result in results)
-    raise typer.Exit(PROBLEM_FOUND if has_problem else 0)
+    raise typer.Exit(console.NOT_DONE if has_problem else 0)
 
 
 def _check_versions() -> CheckResult:
@@ -132,7 +131,7 @@ def _check_calls(journal: "Journal") -> Iterator[CheckResult]:
     for view in (view for view in waiting_calls if view.record.expires_at is None):
         record = view.record
         details = (
-            f"{record.key[: console.SHORT_KEY]} in thread {record.thread} since "
+            f"{console.shorten_key(record.key)} in thread {record.thread} since "
             f"{console.format_time(view.updated_at)}, and has no expiry; answer it, or end it with "
             "`calls cancel`"
         )
@@ -141,7 +140,7 @@ def _check_calls(journal: "Journal") -> Iterator[CheckResult]:
         record = view.record
         since = console.format_time(view.updated_at)
         details = (
-            f"{record.key[: console.SHORT_KEY]} in thread {record.thread} since {since}: "
+            f"{console.shorten_key(record.key)} in thread {record.thread} since {since}: "
             f"{record.reason or 'its process is gone'}; see `calls show`, then `calls resolve`"
         )
         yield CheckResult(f"outcome of {record.tool} is unknown", "problem", details)

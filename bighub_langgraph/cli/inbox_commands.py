@@ -17,13 +17,10 @@ from bighub_langgraph.cli.options import (
     LogFormatOption,
     open_journal,
 )
-from bighub_langgraph.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from bighub_langgraph.approvals.accounts import Accounts
     from bighub_langgraph.approvals.web.visitors import TrustedProxy
-
-NEEDS_EXTRA = "the approval page needs the inbox extra: pip install 'bighub-langgraph[inbox]'"
 
 inbox = typer.Typer()
 users = typer.Typer(help="Add, list, change and remove users.", no_args_is_help=True)
@@ -218,16 +215,10 @@ def show_audit(
 
 @contextmanager
 def _open_accounts(location: str) -> "Iterator[Accounts]":
-    """Open the users of a journal; exit with code 2 if a change is not possible."""
-    try:
-        from bighub_langgraph.approvals.accounts import AccountError, Accounts
+    from bighub_langgraph.approvals.accounts import Accounts
 
-        with open_journal(location) as journal:
-            yield Accounts(journal)
-    except ImportError:
-        console.fail(NEEDS_EXTRA)
-    except (AccountError, ConfigurationError) as error:
-        console.fail(str(error))
+    with open_journal(location) as journal:
+        yield Accounts(journal)
 
 
 def _read_proxy(

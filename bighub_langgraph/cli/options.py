@@ -59,19 +59,14 @@ def database_url(location: str | None) -> str:
 @contextmanager
 def open_journal(location: str) -> "Iterator[Journal]":
     """Open an existing journal; exit with code 2 if there is none, so a typo creates no file."""
-    from bighub_langgraph.core.errors import BighubGuardError
     from bighub_langgraph.journal.sql import Journal
     from bighub_langgraph.sql_engines import parse_location
 
-    try:
-        url = parse_location(location)
-        file = url.database if url.get_backend_name() == "sqlite" else None
-        if file and not Path(file).is_file():
-            fail(f"there is no journal {file}; pass --journal or set BIGHUB_JOURNAL")
-        journal = Journal(url)
-    except BighubGuardError as error:
-        fail(str(error))
-    with closing(journal):
+    url = parse_location(location)
+    file = url.database if url.get_backend_name() == "sqlite" else None
+    if file and not Path(file).is_file():
+        fail(f"there is no journal {file}; pass --journal or set BIGHUB_JOURNAL")
+    with closing(Journal(url)) as journal:
         yield journal
 
 

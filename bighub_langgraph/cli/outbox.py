@@ -10,8 +10,6 @@ from bighub_langgraph.cli.options import DEFAULT_JOURNAL, JournalOption, JsonOpt
 if TYPE_CHECKING:
     from bighub_langgraph.journal.admin import OutboxEntry
 
-ENTRIES_PENDING = 1
-
 outbox = typer.Typer(
     help="List, deliver and requeue what is not delivered to BIGHUB yet.", no_args_is_help=True
 )
@@ -64,19 +62,13 @@ def flush_entries(
 
     Exit codes: 0 when nothing is pending any more, 1 when something is, 2 for bad usage.
     """
-    from bighub_langgraph.core.errors import BighubGuardError
     from bighub_langgraph.guard import BighubGuard
 
     service = None if bighub is None else options.database_url(bighub)
-    with open_journal(location) as journal:
-        try:
-            guard = BighubGuard(bighub=service, journal=journal)
-        except BighubGuardError as error:
-            console.fail(str(error))
+    with open_journal(location) as journal, BighubGuard(bighub=service, journal=journal) as guard:
         pending = guard.flush(timeout)
-        guard.close()
     console.print_line(f"{pending} entries pending" if pending else "everything is delivered")
-    raise typer.Exit(ENTRIES_PENDING if pending else 0)
+    raise typer.Exit(console.NOT_DONE if pending else 0)
 
 
 @outbox.command("requeue")
@@ -100,7 +92,7 @@ def _entry_to_row(entry: "OutboxEntry") -> tuple[object, ...]:
     report = entry.report
     next_try = console.format_time(entry.due_at) if entry.due_at else "now"
     return (
-        *(report.id, report.key[: console.SHORT_KEY], report.kind),
+        *(report.id, console.shorten_key(report.key), report.kind),
         *(console.format_time(entry.queued_at), report.tries),
         *("dead letter" if entry.dead_letter else next_try, entry.error),
     )

@@ -51,16 +51,13 @@ def serve(  # noqa: PLR0917 - typer makes options of them
     bighub-langgraph serve --max-bad-rate 0.02 --settings engine.toml --log-format json
     ```
     """
-    try:
-        from bighub_langgraph.core.errors import ConfigurationError
-        from bighub_langgraph.local.server import PublicWithoutKeys
-        from bighub_langgraph.local.server import serve as run_server
-        from bighub_langgraph.local.server.connections import check_address
-    except ImportError:
-        console.fail("serving needs the server extra: pip install 'bighub-langgraph[server]'")
+    from bighub_langgraph.local.server import PublicWithoutKeys
+    from bighub_langgraph.local.server import serve as run_server
+    from bighub_langgraph.local.server.connections import check_address
+
     engine_settings = read_settings(settings, max_bad_rate, confidence_level)
+    check_address(host, port)
     try:
-        check_address(host, port)
         with exit_on_database_error(location), suppress(KeyboardInterrupt):
             run_server(
                 database_url(location),
@@ -70,7 +67,7 @@ def serve(  # noqa: PLR0917 - typer makes options of them
                 log_level=log_level,
                 log_format=log_format,
             )
-    except (ConfigurationError, PublicWithoutKeys) as error:
+    except PublicWithoutKeys as error:
         console.fail(str(error))
 
 

@@ -24,7 +24,6 @@ from bighub_langgraph.json_logs import JsonFormatter, LogFormat
 if TYPE_CHECKING:
     from bighub_langgraph.approvals.resume_worker import ApprovalWorker
 
-THREADS_FAILED = 1
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -62,20 +61,15 @@ def work(  # noqa: PLR0917 - typer makes options of them
 
     Exit codes: 0 done, 1 with `--once` when a thread failed, 2 for bad usage.
     """
-    from bighub_langgraph.core.errors import BighubGuardError
-
     _configure_logging(log_format)
     sys.path.insert(0, str(Path.cwd()))  # as `python -m` does
-    try:
-        source = _load_worker(agent, guard, poll, concurrency)
-        is_async = isinstance(source, AbstractAsyncContextManager) or inspect.isawaitable(source)
-        worker = asyncio.run(_arun(source, once=once)) if is_async else _run(source, once=once)
-        failing_threads = worker.list_failing_threads()
-    except BighubGuardError as error:
-        console.fail(f"{agent}: {error}")
+    source = _load_worker(agent, guard, poll, concurrency)
+    is_async = isinstance(source, AbstractAsyncContextManager) or inspect.isawaitable(source)
+    worker = asyncio.run(_arun(source, once=once)) if is_async else _run(source, once=once)
+    failing_threads = worker.list_failing_threads()
     for thread in failing_threads:
         console.print_line(f"{thread.thread} failed {thread.tries} times: {thread.error}")
-    raise typer.Exit(THREADS_FAILED if once and failing_threads else 0)
+    raise typer.Exit(console.NOT_DONE if once and failing_threads else 0)
 
 
 def _load_worker(agent: str, guard: str | None, poll: float, concurrency: int) -> Any:

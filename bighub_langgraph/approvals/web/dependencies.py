@@ -4,8 +4,6 @@ from typing import Annotated, NamedTuple
 
 from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
-from starlette.datastructures import MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bighub_langgraph.approvals.accounts import User
 from bighub_langgraph.approvals.web.visitors import PageError, Visitor, Visitors, read_form
@@ -21,25 +19,7 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-
-
-class HeadersMiddleware:
-    """Adds the headers of `HEADERS` to every response."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on."""
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
-        await self._app(scope, receive, send_with_headers)
+SIGN_IN_PATH = "/sign-in"
 
 
 class SignedOut(PageError):
@@ -50,16 +30,20 @@ class SignedOut(PageError):
 
 
 class Submission(NamedTuple):
-    """A form of this page that a signed-in user sent."""
+    """A form of this page that a visitor sent: a signed-in one, except for the form to sign in."""
 
     visitor: Visitor
-    user: User
     fields: list[tuple[str, str]]
 
     @property
     def form(self) -> dict[str, str]:
         """The fields by name."""
         return dict(self.fields)
+
+    @property
+    def user(self) -> User:
+        """Who is signed in."""
+        return require_user(self.visitor)
 
 
 def _identify_visitor(request: Request) -> Visitor:
@@ -68,35 +52,27 @@ def _identify_visitor(request: Request) -> Visitor:
     return visitor
 
 
-def _require_user(request: Request) -> User:
-    user = _identify_visitor(request).user
-    if user is None:
+AnyVisitor = Annotated[Visitor, Depends(_identify_visitor)]
+
+
+def require_user(visitor: AnyVisitor) -> User:
+    """Return who is signed in, or refuse the request."""
+    if visitor.user is None:
         raise SignedOut
-    return user
+    return visitor.user
 
 
-async def _read_sent_form(request: Request) -> list[tuple[str, str]]:
+async def _read_submission(request: Request) -> Submission:
     """Return a form that this page made for this visitor, and nobody else's."""
     visitors: Visitors = request.app.state.visitors
     visitors.check_origin(request)
     fields = await read_form(request)
     visitor = await run_in_threadpool(_identify_visitor, request)
-    if visitor.user is None and request.url.path != "/sign-in":
-        raise SignedOut
+    if request.url.path != SIGN_IN_PATH:
+        require_user(visitor)
     visitors.check_form(visitor, dict(fields))
-    return fields
+    return Submission(visitor, fields)
 
 
-AnyVisitor = Annotated[Visitor, Depends(_identify_visitor)]
-CurrentUser = Annotated[User, Depends(_require_user)]
-Fields = Annotated[list[tuple[str, str]], Depends(_read_sent_form)]
-
-
-def _require_submission(request: Request, fields: Fields) -> Submission:
-    visitor: Visitor = request.state.visitor
-    if visitor.user is None:
-        raise SignedOut
-    return Submission(visitor, visitor.user, fields)
-
-
-CurrentSubmission = Annotated[Submission, Depends(_require_submission)]
+CurrentUser = Annotated[User, Depends(require_user)]
+CurrentSubmission = Annotated[Submission, Depends(_read_submission)]

@@ -6,18 +6,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.exceptions import HTTPException
 
 from bighub_langgraph import __version__
 from bighub_langgraph.approvals.accounts import LINK, LONGEST, Accounts, User
 from bighub_langgraph.approvals.cards import ApprovalCard, Approver
 from bighub_langgraph.approvals.edit_checks import check_edit
 from bighub_langgraph.approvals.inbox import (
-    AlreadyAnswered,
     ApprovalError,
     ApprovalInbox,
     ApprovalNotFound,
@@ -25,12 +25,13 @@ from bighub_langgraph.approvals.inbox import (
 )
 from bighub_langgraph.approvals.web import presentation
 from bighub_langgraph.approvals.web.dependencies import (
+    HEADERS,
+    SIGN_IN_PATH,
     AnyVisitor,
     CurrentSubmission,
     CurrentUser,
-    Fields,
-    HeadersMiddleware,
     SignedOut,
+    require_user,
 )
 from bighub_langgraph.approvals.web.edit_form import InvalidField, build_fields, read_patch
 from bighub_langgraph.approvals.web.visitors import (
@@ -47,13 +48,12 @@ from bighub_langgraph.core.models import Answer, State
 from bighub_langgraph.local.server.auth_and_rate_limits import RateLimiter
 
 PAGE_SIZE = 100
-METHOD_NOT_ALLOWED = 405
 SIGN_INS_PER_MINUTE = 10  # that fail, of a client and for an account
 CHANGE_AGE = 1.0  # seconds for which the newest change number is used again
+# Why an answer is not recorded; of the others the status is 409.
 _STATUS: dict[type[Exception], int] = {
-    AlreadyAnswered: 409,
-    ApprovalNotFound: 404,
     NotAllowedToAnswer: 403,
+    ApprovalNotFound: 404,
     InvalidApprovalResponse: 422,
     InvalidField: 422,
 }
@@ -64,33 +64,44 @@ def create_app(inbox: ApprovalInbox, accounts: Accounts, visitors: Visitors) -> 
     """Return the page's application."""
     page = _Page(inbox, accounts, visitors)
     app = FastAPI(title="Approvals", openapi_url=None, docs_url=None, redoc_url=None)
+    app.state.visitors = visitors
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
-    gets: dict[str, Callable[..., Any]] = {
-        "/": page.show_inbox,
-        "/calls/{key}": page.show_call,
-        "/history": page.show_history,
-        "/changes": page.show_changes,
-        "/sign-in": page.show_sign_in,
+    endpoints: dict[tuple[str, str], Callable[..., Any]] = {
+        ("GET", "/"): page.show_inbox,
+        ("GET", "/calls/{key}"): page.show_call,
+        ("GET", "/history"): page.show_history,
+        ("GET", "/changes"): page.show_changes,
+        ("GET", SIGN_IN_PATH): page.show_sign_in,
+        ("POST", "/answers"): page.answer_several,
+        ("POST", "/calls/{key}"): page.answer_call,
+        ("POST", "/calls/{key}/check"): page.check_edit,
+        ("POST", SIGN_IN_PATH): page.sign_in,
+        ("POST", "/sign-out"): page.sign_out,
     }
-    posts: dict[str, Callable[..., Any]] = {
-        "/answers": page.answer_several,
-        "/calls/{key}": page.answer_call,
-        "/calls/{key}/check": page.check_edit,
-        "/sign-in": page.sign_in,
-        "/sign-out": page.sign_out,
-    }
-    for path, endpoint in gets.items():
-        app.add_api_route(path, endpoint, methods=["GET"], response_model=None)
-    for path, endpoint in posts.items():
-        app.add_api_route(path, endpoint, methods=["POST"], response_model=None)
-    app.add_exception_handler(PageError, page.show_error)
-    app.add_exception_handler(ApprovalNotFound, page.show_error)
-    app.add_exception_handler(404, page.show_error)
-    app.add_exception_handler(405, page.show_error)
+    for (method, path), endpoint in endpoints.items():
+        # A form names its user itself, once it is known to be this page's.
+        is_open = method == "POST" or path == SIGN_IN_PATH
+        needs = [] if is_open else [Depends(require_user)]
+        app.add_api_route(path, endpoint, methods=[method], response_model=None, dependencies=needs)
+    for error in (PageError, ApprovalNotFound, HTTPException):
+        app.add_exception_handler(error, page.show_error)
     app.add_exception_handler(JournalError, _show_outage)
-    app.middleware("http")(page.check_host)
-    app.add_middleware(HeadersMiddleware)
+    app.middleware("http")(_check_host_and_add_headers)
     return app
+
+
+async def _check_host_and_add_headers(
+    request: Request, call_next: Callable[[Request], Awaitable[Response]]
+) -> Response:
+    """Refuse other names of this host, before anything else."""
+    try:
+        request.app.state.visitors.check_host(request)
+        response = await call_next(request)
+    except PageError as error:
+        response = Response(str(error), error.status, media_type="text/plain")
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response
 
 
 async def _show_outage(_: Request, __: Exception) -> Response:
@@ -112,28 +123,20 @@ class _Page:
         self._templates = Environment(
             loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined
         )
-        self._templates.globals |= {
-            name: getattr(presentation, name)
-            for name in (
-                *("STATUSES", "EVENTS", "RECOMMENDATIONS", "CONFIDENCES"),
-                *("details_of", "risk_of", "sentence"),
-            )
-        }
-        self._templates.globals["version"] = __version__
-        for name in ("visible", "fold", "as_text", "type_name", "shorten", "iso", "utc"):
-            self._templates.filters[name] = getattr(presentation, name)
+        self._templates.globals |= {"version": __version__, **presentation.GLOBALS}
+        self._templates.filters |= presentation.FILTERS
 
     # -- what is shown
 
-    def show_inbox(self, request: Request, user: CurrentUser) -> Response:
+    def show_inbox(self, request: Request) -> Response:
         """Show what waits."""
-        return self._inbox_page(request, user)
+        return self._inbox_page(request)
 
-    def show_call(self, key: str, request: Request, user: CurrentUser) -> Response:
+    def show_call(self, key: str, request: Request) -> Response:
         """Show one call, and the forms to answer it."""
-        return self._call_page(request, user, self._inbox.get(key))
+        return self._call_page(request, self._inbox.get(key))
 
-    def show_history(self, request: Request, user: CurrentUser) -> Response:
+    def show_history(self, request: Request) -> Response:
         """Show all calls, also those that wait for nobody."""
         state = request.query_params.get("state", "")
         states = [State(state)] if state in set(State) else list(State)
@@ -143,7 +146,6 @@ class _Page:
         return self._render(
             request,
             "history.html",
-            user=user,
             cards=cards[:limit],
             states=list(State),
             more=(limit + PAGE_SIZE) * (len(cards) > limit),
@@ -163,30 +165,23 @@ class _Page:
         if visitor.user is not None:
             return RedirectResponse("/", 303)
         link = request.query_params.get("link", "")
-        name = self._accounts.find_session(link, LINK) if link else None
-        message = "This link was used, or is too old." if link and name is None else ""
-        return self._render(
-            request, "sign_in.html", message=message, link=link if name else "", link_user=name
-        )
+        user = self._accounts.find_session(link, LINK) if link else None
+        if link and user is None:
+            return self._sign_in_page(request, message="This link was used, or is too old.")
+        return self._sign_in_page(request, link=link, link_user=user)
 
     async def show_error(self, request: Request, error: Exception) -> Response:
         """Show why a request is refused."""
-        status = getattr(error, "status", getattr(error, "status_code", 404))
-        message = (
-            "There is no such page."
-            if not str(error) or status == METHOD_NOT_ALLOWED
-            else str(error)
-        )
-        if isinstance(error, ApprovalNotFound):
+        status, message = getattr(error, "status", 404), str(error)
+        if isinstance(error, HTTPException):
+            status, message = error.status_code, "There is no such page."
+        elif isinstance(error, ApprovalNotFound):
             message = f"{message}. It may have been deleted."
         if request.url.path == "/changes" or request.url.path.endswith("/check"):
             return JSONResponse({"error": message}, status)
         if isinstance(error, SignedOut):
-            is_get = request.method == "GET"
-            message = "" if is_get else message
-            return self._render(
-                request, "sign_in.html", status, message=message, link="", link_user=None
-            )
+            message = "" if request.method == "GET" else message
+            return self._sign_in_page(request, status, message)
         return self._render(request, "error.html", status, message=message)
 
     # -- what is sent
@@ -198,9 +193,7 @@ class _Page:
         except REFUSALS as error:
             card = self._inbox.get(key)
             status = _STATUS.get(type(error), 409)
-            return self._call_page(
-                request, submission.user, card, status, error=str(error), form=submission.form
-            )
+            return self._call_page(request, card, status, error=str(error), form=submission.form)
         return RedirectResponse(f"/calls/{key}", 303)
 
     def answer_several(self, request: Request, submission: CurrentSubmission) -> Response:
@@ -209,7 +202,7 @@ class _Page:
         cards = [self._inbox.get(key) for key, *_ in selections]
         if len({(card.agent, card.tool, card.outcome_unknown) for card in cards}) != 1:
             message = "Select calls of one agent and one tool to answer them at once."
-            return self._inbox_page(request, submission.user, 422, message=message)
+            return self._inbox_page(request, 422, message=message)
         results = []
         for card, (*_, version) in zip(cards, selections, strict=True):
             try:
@@ -217,7 +210,7 @@ class _Page:
                 results.append((card, ""))
             except REFUSALS as error:
                 results.append((card, str(error)))
-        return self._inbox_page(request, submission.user, results=results)
+        return self._inbox_page(request, results=results)
 
     def check_edit(self, key: str, submission: CurrentSubmission) -> Response:
         """Return what is wrong with an edit, as it is typed."""
@@ -230,28 +223,23 @@ class _Page:
             return JSONResponse({"error": str(error)})
         return JSONResponse({"error": "", "changed": [*patch.values, *patch.removed_pointers]})
 
-    def sign_in(self, request: Request, fields: Fields) -> Response:
+    def sign_in(self, request: Request, submission: CurrentSubmission) -> Response:
         """Sign in with a password or a link."""
         if self._visitors.proxy is not None:
             raise PageError(403, "You are signed in by the proxy.")
-        form, client = dict(fields), find_client(request)
+        form, client = submission.form, find_client(request)
         name, link = form.get("name", ""), form.get("link", "")
         limit_keys = [f"client {client}"] + [f"name {name[:LONGEST]}"] * (not link)
         # Taken before the password is checked, so that attempts at the same time count.
         if wait := max([self._sign_ins.take(item) for item in limit_keys]):
-            token, status = None, 429
             message = f"Too many attempts; try again in {wait:.0f} seconds."
+            return self._sign_in_page(request, 429, message)
+        if link:
+            token = self._accounts.use_link(link, address=client)
         else:
-            status, message = 401, "The name or the password is wrong."
-            token = (
-                self._accounts.use_link(link, address=client)
-                if link
-                else self._accounts.sign_in(name, form.get("password", ""), address=client)
-            )
+            token = self._accounts.sign_in(name, form.get("password", ""), address=client)
         if token is None:
-            return self._render(
-                request, "sign_in.html", status, message=message, link="", link_user=None
-            )
+            return self._sign_in_page(request, 401, "The name or the password is wrong.")
         for item in limit_keys:
             self._sign_ins.take(item, -1)  # only failures count
         target = form.get("next", "")
@@ -264,22 +252,11 @@ class _Page:
         """End this session, or all sessions of the user."""
         everywhere = bool(submission.form.get("everywhere"))
         self._accounts.sign_out(submission.user, submission.visitor.token, everywhere=everywhere)
-        response = RedirectResponse("/sign-in", 303)
+        response = RedirectResponse(SIGN_IN_PATH, 303)
         response.delete_cookie(SESSION_COOKIE)
         return response
 
     # -- shared
-
-    async def check_host(
-        self, request: Request, call_next: Callable[[Request], Awaitable[Response]]
-    ) -> Response:
-        """Refuse other names of this host, before anything else."""
-        request.app.state.visitors = self._visitors
-        try:
-            self._visitors.check_host(request)
-        except PageError as error:
-            return Response(str(error), error.status, media_type="text/plain")
-        return await call_next(request)
 
     def _answer(self, key: str, form: Mapping[str, str], user: User) -> None:
         answer = form.get("answer", "")
@@ -303,10 +280,22 @@ class _Page:
             **changes,
         )
 
+    def _sign_in_page(
+        self,
+        request: Request,
+        status: int = 200,
+        message: str = "",
+        *,
+        link: str = "",
+        link_user: User | None = None,
+    ) -> Response:
+        return self._render(
+            request, "sign_in.html", status, message=message, link=link, link_user=link_user
+        )
+
     def _inbox_page(
         self,
         request: Request,
-        user: User,
         status: int = 200,
         *,
         message: str = "",
@@ -318,7 +307,6 @@ class _Page:
             request,
             "inbox.html",
             status,
-            user=user,
             change=change,
             cards=cards[: int(count)],
             total=len(cards),
@@ -330,7 +318,6 @@ class _Page:
     def _call_page(
         self,
         request: Request,
-        user: User,
         card: ApprovalCard,
         status: int = 200,
         *,
@@ -341,7 +328,6 @@ class _Page:
             request,
             "call.html",
             status,
-            user=user,
             card=card,
             choices=presentation.list_choices(card),
             fields=_fields_of(card),
@@ -352,7 +338,7 @@ class _Page:
 
     def _render(self, request: Request, name: str, status: int = 200, **values: Any) -> Response:
         visitor: Visitor | None = getattr(request.state, "visitor", None)
-        values.setdefault("user", visitor.user if visitor else None)
+        values["user"] = visitor.user if visitor else None
         if "change" not in values:
             values["change"] = self._inbox.newest_change() if values["user"] else 0
         content = self._templates.get_template(name).render(

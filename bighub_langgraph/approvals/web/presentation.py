@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup, escape
 
-from bighub_langgraph.approvals.cards import ApprovalCard
+from bighub_langgraph.approvals.cards import ApprovalCard, find_risk_score
 from bighub_langgraph.core.approval_answers import is_cancellable
 from bighub_langgraph.core.evidence import risk_in_words
 from bighub_langgraph.core.models import Answer, CallRecord, State
@@ -97,7 +97,7 @@ class Risk(NamedTuple):
 
 def risk_of(record: CallRecord) -> Risk:
     """Return the risk that BIGHUB sees."""
-    score = record.decision.risk_score if record.decision else None
+    score = find_risk_score(record)
     if score is None:
         return Risk("Risk not known", "none", 0, "")
     words = risk_in_words(score)
@@ -232,3 +232,16 @@ def details_of(details: Mapping[str, Any]) -> list[str]:
         parts += [approval["text"], approval["comment"]]
     parts += [details.get("reason", ""), details.get("error", "")]
     return [part for part in parts if part]
+
+
+# What templates use by its name, and as a filter.
+GLOBALS = {
+    "STATUSES": STATUSES,
+    "EVENTS": EVENTS,
+    "RECOMMENDATIONS": RECOMMENDATIONS,
+    "CONFIDENCES": CONFIDENCES,
+    "details_of": details_of,
+    "risk_of": risk_of,
+    "sentence": sentence,
+}
+FILTERS = {item.__name__: item for item in (visible, fold, as_text, type_name, shorten, iso, utc)}

@@ -65,7 +65,6 @@ class TrustedProxy:
         """
         address = ipaddress.ip_address(request.client.host) if request.client else None
         address = getattr(address, "ipv4_mapped", None) or address
-        names = request.headers.getlist(self.header)
         keys = request.headers.getlist(SECRET_HEADER)
         if (
             address is None
@@ -75,10 +74,10 @@ class TrustedProxy:
         ):
             raise PageError(403, "this page is only reached through its proxy, which signs you in")
         try:
-            [name] = names
+            [name] = request.headers.getlist(self.header)
             name = name.encode("latin-1").decode()
-        except ValueError as error:
-            raise PageError(403, "the proxy did not name exactly one person") from error
+        except ValueError:
+            name = ""
         if not name.strip() or not name.isprintable():
             raise PageError(403, "the proxy did not name exactly one person")
         return name.strip()

@@ -2,13 +2,13 @@
 
 import os
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from bighub_langgraph.cli import console
-from bighub_langgraph.cli.inbox_commands import NEEDS_EXTRA
 from bighub_langgraph.cli.options import (
     ConfidenceLevelOption,
     JsonOption,
@@ -40,17 +40,18 @@ class Options:
         """Exit with code 2 if they cannot be used together, or not here."""
         if self.model and not os.environ.get("OPENAI_API_KEY"):
             console.fail("--model needs OPENAI_API_KEY (and OPENAI_BASE_URL for your own server)")
+        if self.model and not (find_spec("langchain") and find_spec("langchain_openai")):
+            console.fail(
+                "--model needs: pip install 'bighub-langgraph[langchain]' langchain-openai"
+            )
         if (self.approve is not None) + self.inbox + self.ask > 1:
             console.fail("pass only one of --approve, --ask and --inbox")
         if self.is_json and (self.ask or self.inbox):
             console.fail("--json asks nothing; omit --ask and --inbox")
         if self.chart is not None and not self.chart.absolute().parent.is_dir():
             console.fail(f"--chart {self.chart}: there is no such folder")
-        if self.inbox:
-            try:
-                import bighub_langgraph.approvals.web.pages  # noqa: F401
-            except ImportError:
-                console.fail(NEEDS_EXTRA)
+        if self.inbox:  # before anything is printed
+            import bighub_langgraph.approvals.web.pages  # noqa: F401
 
 
 def demo(

@@ -33,12 +33,10 @@ from bighub_langgraph.cli.demo.support_desk import (
 from bighub_langgraph.cli.demo.views import View, format_introduction, format_summary, open_view
 from bighub_langgraph.cli.demo.world import DAY, FIRST_DAY, World, create_world
 from bighub_langgraph.cli.options import database_url, exit_on_database_error
-from bighub_langgraph.core.errors import ConfigurationError, JournalError
 from bighub_langgraph.core.redaction import mask_passwords
 from bighub_langgraph.journal.memory_journal import MemoryJournal
 from bighub_langgraph.local import DomainSettings, Settings
 
-MODEL_FAILED = 1
 EXIT_ON_INTERRUPT = 130
 AGENT, DOMAIN = "support-desk", "shop"
 DEFAULTS = DomainSettings(label_delay=LABEL_DELAY)
@@ -54,7 +52,7 @@ def run_demo(options: Options, settings: Settings) -> None:
     """Run the demo and print its summary; exit with 1 if the model fails, 130 after Ctrl-C."""
     accuracy = options.accuracy if options.approve is None else None
     person = SimulatedPerson(accuracy, approves_all=options.approve == "yes")
-    with _exit_on_error(options.db):
+    with _exit_on_error():
         run = _run(options, settings, person)
     _print_summary(run, options, settings.for_domain(DOMAIN), person)
     if run.stop.is_set:
@@ -217,14 +215,10 @@ def _print_summary(
 
 
 @contextmanager
-def _exit_on_error(db: str | None) -> Iterator[None]:
+def _exit_on_error() -> Iterator[None]:
     try:
         yield
     except EOFError:
         console.fail("no answer on stdin; run it without --ask")
-    except (ImportError, ConfigurationError) as error:
-        console.fail(str(error))
-    except JournalError as error:
-        console.fail(mask_passwords(f"--db {db}: {error}"))
     except (OpenAIError, GraphRecursionError) as error:
-        console.fail(f"the model failed: {error}", MODEL_FAILED)
+        console.fail(f"the model failed: {error}", console.NOT_DONE)
