@@ -129,7 +129,19 @@ def _engine(cases: str) -> tuple[Target, ...]:
     )
 
 
-_FLAT = Limit(1.0, Basis.EXCESS)
+def _flat_memory(side: str, how: str) -> Target:
+    """The target of memory that stops growing while 100,000 calls are made."""
+    return Target(
+        f"memory-flat-{side}",
+        f"100,000 calls {how}, this process in the last third",
+        f"growth-{side}",
+        "last",
+        "itself in the middle third",
+        "middle",
+        Limit(1.0, Basis.EXCESS),
+        unit="MB",
+    )
+
 
 TARGETS = (
     *(_facade(api, calls) for api, calls in APIS_AND_CALLS),
@@ -303,36 +315,9 @@ TARGETS = (
         "10 thousand file",
         unit="MB",
     ),
-    Target(
-        "memory-flat-facade",
-        "100,000 calls through the facade, journal in memory, this process in the last third",
-        "growth-facade",
-        "last",
-        "itself in the middle third",
-        "middle",
-        _FLAT,
-        unit="MB",
-    ),
-    Target(
-        "memory-flat-journal",
-        "100,000 calls through a journal on a file, this process in the last third",
-        "growth-journal",
-        "last",
-        "itself in the middle third",
-        "middle",
-        _FLAT,
-        unit="MB",
-    ),
-    Target(
-        "memory-flat-engine",
-        "100,000 calls through the embedded engine on a file, this process in the last third",
-        "growth-engine",
-        "last",
-        "itself in the middle third",
-        "middle",
-        _FLAT,
-        unit="MB",
-    ),
+    _flat_memory("facade", "through the facade, journal in memory"),
+    _flat_memory("journal", "through a journal on a file"),
+    _flat_memory("engine", "through the embedded engine on a file"),
 )
 
 

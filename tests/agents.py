@@ -20,6 +20,15 @@ def asks_for(*calls: dict[str, Any]) -> AIMessage:
     return AIMessage("", tool_calls=list(calls))
 
 
+# Calls of the tools of `Shop` that cannot run, each with what the model reads of it.
+INVALID_CALLS = [
+    ([call("refund", order_id="o1")], "amount: Field required"),
+    ([call("refund", order_id="o1", amount=float("nan"))], "did not run"),
+    ([call("refund"), call("look_up", order_id="o1")], "2 calls have the id call-1"),
+    ([{**call("refund", order_id="o1", amount=40), "id": None}], "the call has no id"),
+]
+
+
 class ScriptedModel(BaseChatModel):
     """Responds with its script line by line, and keeps the messages it was shown."""
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bighub_langgraph.cli.replay.formats import Format, detect_format, read_steps
-from bighub_langgraph.cli.replay.recording import CallProposed, InvalidEntry, OutcomeKnown
+from bighub_langgraph.cli.replay.recording import InvalidEntry, OutcomeKnown, RecordedCall
 
 WORDS = [
     *("calls", "messages", "input", "output", "role", "type", "tool", "arguments", "name", "id"),
@@ -22,9 +22,9 @@ def steps_of(text: str, form: Format | None = None) -> list[str]:
     return [_line(step) for step in read_steps(text, name="run", form=form)]
 
 
-def _line(step: CallProposed | OutcomeKnown | InvalidEntry) -> str:
+def _line(step: RecordedCall | OutcomeKnown | InvalidEntry) -> str:
     match step:
-        case CallProposed(call):
+        case RecordedCall() as call:
             return f"{call.trajectory}#{call.index} {call.tool} {json.dumps(call.arguments)}"
         case OutcomeKnown(call, status):
             return f"{call.trajectory}#{call.index} {status}"
@@ -98,7 +98,7 @@ def test_a_result_of_tau_bench_is_labelled_by_its_reference_calls() -> None:
         "task-3-1#1 SUCCESS",
         "task-3-1#2 ROLLBACK",
     ]
-    calls = [step.call for step in read_steps(text, name="run") if isinstance(step, CallProposed)]
+    calls = [step for step in read_steps(text, name="run") if isinstance(step, RecordedCall)]
     assert [call.state_changing for call in calls] == [False, True, True, True]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bighub_langgraph import BighubGuard, ToolPolicy
-from bighub_langgraph.cli.replay.recording import CallProposed, OutcomeKnown, RecordedCall, Step
+from bighub_langgraph.cli.replay.recording import OutcomeKnown, RecordedCall, Step
 from bighub_langgraph.cli.replay.shadow import (
     ShadowCall,
     evaluate_steps,
@@ -44,7 +44,7 @@ def evaluate(*steps: Step) -> tuple[list[ShadowCall], list[str]]:
 def test_outcomes_are_reported_after_the_calls_evaluation_and_in_the_files_order() -> None:
     calls = [RecordedCall("t", index, "pay", {"order_id": f"o{index}"}) for index in range(2)]
     shadow_calls, log = evaluate(
-        *map(CallProposed, calls),
+        *calls,
         OutcomeKnown(calls[1], "FAILURE"),
         OutcomeKnown(calls[0], "SUCCESS"),
     )
@@ -54,7 +54,7 @@ def test_outcomes_are_reported_after_the_calls_evaluation_and_in_the_files_order
 
 def test_the_same_call_made_twice_is_two_calls() -> None:
     calls = [RecordedCall("t", 0, "pay", {"order_id": "o"}) for _ in range(2)]
-    shadow_calls, _ = evaluate(*map(CallProposed, calls), OutcomeKnown(calls[1], "FAILURE"))
+    shadow_calls, _ = evaluate(*calls, OutcomeKnown(calls[1], "FAILURE"))
     assert [call.is_bad for call in shadow_calls] == [None, True]
 
 

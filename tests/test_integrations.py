@@ -44,6 +44,17 @@ def approve(runner: Runner, graph: Any, state: dict[str, Any]) -> dict[str, Any]
     return runner.run(graph, Command(resume=questions)) if questions else state
 
 
+def run_and_approve(
+    runner: Runner, graph: Any, shop: Shop, before: list[Any], after: list[Any]
+) -> dict[str, Any]:
+    """The state of an agent after every question; what its shop ran before and after these."""
+    state = runner.run(graph, PLEASE)
+    assert shop.ran == before
+    state = approve(runner, graph, state)
+    assert shop.ran == after
+    return state
+
+
 class Delegates(ScriptedModel):
     """Delegates the refund to the general-purpose subagent, which makes it."""
 
@@ -70,10 +81,7 @@ def test_deepagents(runner: Runner, says: str, before: list[Any], after: list[An
         middleware=[BighubMiddleware(guard)],
         checkpointer=InMemorySaver(),
     )
-    state = runner.run(agent, PLEASE)
-    assert shop.ran == before
-    approve(runner, agent, state)
-    assert shop.ran == after
+    run_and_approve(runner, agent, shop, before, after)
     assert [item["action"] for item in bighub.evaluations] == ["refund"]
 
 
@@ -91,10 +99,7 @@ def test_langgraph_supervisor(
     graph = supervisor.create_supervisor([clerk], model=model, tools=tools).compile(
         checkpointer=InMemorySaver()
     )
-    state = runner.run(graph, PLEASE)
-    assert shop.ran == before
-    state = approve(runner, graph, state)
-    assert shop.ran == after
+    state = run_and_approve(runner, graph, shop, before, after)
     assert state["messages"][-1].content == "Done."
     assert len(bighub.evaluations) == 1
 
@@ -140,10 +145,7 @@ def test_langgraph_swarm(runner: Runner, says: str, before: list[Any], after: li
     graph = swarm.create_swarm([desk, payments], default_active_agent="desk").compile(
         checkpointer=InMemorySaver()
     )
-    state = runner.run(graph, PLEASE)
-    assert shop.ran == before
-    state = approve(runner, graph, state)
-    assert shop.ran == after
+    state = run_and_approve(runner, graph, shop, before, after)
     assert state["messages"][-1].content == "Done."
     assert len(bighub.evaluations) == 1
 

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,17 @@ def agent(
     middleware: Any = [BighubMiddleware(guard)]
     graph = create_agent(model, shop.tools(), middleware=middleware, checkpointer=saver)
     return graph, guard, shop
+
+
+@contextmanager
+def asking_agent(runner: Runner, spans: Spans, file: Path) -> Iterator[Journal]:
+    """The journal of an agent that waits for a person; both are closed at the end."""
+    bighub = ScriptedBighub("review_recommended")
+    with closing(Journal(file)) as journal:
+        graph, guard, _ = agent("graph", spans, bighub, REFUND, journal=journal)
+        with guard:
+            runner.run(graph, PLEASE)
+            yield journal
 
 
 def run_python(code: str) -> str:
@@ -290,15 +303,10 @@ def test_a_telemetry_that_raises_stops_no_call(host: str, runner: Runner, spans:
 def test_a_record_in_a_database_keeps_its_trace_context(
     runner: Runner, spans: Spans, tmp_path: Path
 ) -> None:
-    journal = Journal(tmp_path / "calls.db")
-    bighub = ScriptedBighub("review_recommended")
-    graph, guard, _ = agent("graph", spans, bighub, REFUND, journal=journal)
-    runner.run(graph, PLEASE)
-    guard.close()
-    journal.close()
-    journal = Journal(tmp_path / "calls.db")
-    [view] = journal.admin.calls()
-    journal.close()
+    with asking_agent(runner, spans, tmp_path / "calls.db"):
+        pass
+    with closing(Journal(tmp_path / "calls.db")) as journal:
+        [view] = journal.admin.calls()
     context = spans.single("execute_tool refund").get_span_context()
     assert context is not None
     assert view.record.trace_context is not None
@@ -445,20 +453,12 @@ def test_the_trace_of_an_evaluation_is_passed_on_to_bighub(runner: Runner, spans
 def test_an_answer_in_the_inbox_belongs_to_the_trace_of_the_call(
     runner: Runner, spans: Spans, tmp_path: Path
 ) -> None:
-    journal = Journal(tmp_path / "calls.db")
-    bighub = ScriptedBighub("review_recommended")
-    graph, guard, _ = agent("graph", spans, bighub, REFUND, journal=journal)
-    runner.run(graph, PLEASE)
-    inbox = ApprovalInbox(journal, telemetry=spans.telemetry())
-    [card] = inbox.list()
-    with spans.tracer.start_as_current_span("POST /answers"):
-        inbox.answer(
-            card.key,
-            "reject",
-            approver=Approver("ann", verified=True, roles=frozenset({"approver"})),
-        )
-    guard.close()
-    journal.close()
+    with asking_agent(runner, spans, tmp_path / "calls.db") as journal:
+        inbox = ApprovalInbox(journal, telemetry=spans.telemetry())
+        [card] = inbox.list()
+        approver = Approver("ann", verified=True, roles=frozenset({"approver"}))
+        with spans.tracer.start_as_current_span("POST /answers"):
+            inbox.answer(card.key, "reject", approver=approver)
     answer = spans.single("bighub.approval")
     assert is_child(answer, spans.single("execute_tool refund"))
     assert is_linked(answer, spans.single("POST /answers"))

@@ -9,7 +9,6 @@ import asyncio
 import multiprocessing
 import re
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -25,7 +24,7 @@ import httpx
 from benchmarks.server_load import run_command
 from benchmarks.workers.calls import call_fields, claim_and_finish, insert_calls
 from benchmarks.workers.profiler import profile_threads, summarize_times
-from benchmarks.workers.stopwatch import print_result, read_options
+from benchmarks.workers.stopwatch import measure_or_profile
 from bighub_langgraph import Journal
 from bighub_langgraph.approvals.accounts import Accounts
 from bighub_langgraph.approvals.cards import Approver
@@ -240,14 +239,5 @@ def _check(response: httpx.Response, status: int) -> None:
         raise RuntimeError(f"{response.request.url.path}: status {response.status_code}")
 
 
-def main(options: dict[str, Any]) -> None:
-    series = options.pop("profile", None)
-    with tempfile.TemporaryDirectory() as home:
-        if series is None:
-            print_result(samples=measure(Path(home), **options))
-        else:
-            print_result(profiles={series: profile_page(Path(home), **options)})
-
-
 if __name__ == "__main__":
-    main(read_options())
+    measure_or_profile(measure, profile_page)

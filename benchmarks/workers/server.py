@@ -1,7 +1,6 @@
 """Decisions per second of `bighub-langgraph serve` on many connections, and of the engine alone."""
 
 import socket
-import tempfile
 from pathlib import Path
 from threading import Thread
 from time import thread_time
@@ -10,7 +9,7 @@ from typing import Any
 from benchmarks.engine_load import time_decisions
 from benchmarks.server_load import Address, run_server, send_load
 from benchmarks.workers.profiler import profile_threads, summarize_times
-from benchmarks.workers.stopwatch import print_result, read_options
+from benchmarks.workers.stopwatch import measure_or_profile
 from bighub_langgraph.local import Engine, LocalBighub
 from bighub_langgraph.local.api_keys import create_key
 
@@ -58,14 +57,5 @@ def profile_server(home: Path, connections: int, seconds: float) -> dict[str, An
     return summarize_times(profiles, runs=len(result.latencies))
 
 
-def main(options: dict[str, Any]) -> None:
-    series = options.pop("profile", None)
-    with tempfile.TemporaryDirectory() as home:
-        if series is None:
-            print_result(samples=measure(Path(home), **options))
-        else:
-            print_result(profiles={series: profile_server(Path(home), **options)})
-
-
 if __name__ == "__main__":
-    main(read_options())
+    measure_or_profile(measure, profile_server)

@@ -11,9 +11,11 @@ import asyncio
 import gc
 import json
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any, TypeVar
 
 from benchmarks.workers import profiler
@@ -56,6 +58,17 @@ def report_progress(text: str) -> None:
 def print_result(**result: Any) -> None:
     """Print the result of a program: its `samples`, its `profiles`, or both."""
     print(json.dumps(result))
+
+
+def measure_or_profile(measure: Callable[..., Any], profile: Callable[..., Any]) -> None:
+    """Measure in a new folder, or with the option `profile`, a series, profile there; print it."""
+    options = read_options()
+    series = options.pop("profile", None)
+    with tempfile.TemporaryDirectory() as home:
+        if series is None:
+            print_result(samples=measure(Path(home), **options))
+        else:
+            print_result(profiles={series: profile(Path(home), **options)})
 
 
 def run_without_loop(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -90,9 +90,9 @@ def _read_compact(record: JsonRecord, name: str) -> Steps:
             yield record.invalid(f"call {number}: {problem}")
             continue
         state_changing, error, as_intended = map(entry.get, LABELS)
-        step = trajectory.propose(entry["tool"], entry["arguments"], state_changing=state_changing)
-        yield step
-        yield from trajectory.complete(step.call, error=error, as_intended=as_intended)
+        call = trajectory.propose(entry["tool"], entry["arguments"], state_changing=state_changing)
+        yield call
+        yield from trajectory.complete(call, error=error, as_intended=as_intended)
     yield from trajectory.final_outcomes
 
 
@@ -150,12 +150,12 @@ def _read_items(record: JsonRecord, items: list[Any], name: str) -> Steps:
         if item.get("type") == "function_call":
             try:
                 state_changing = _label(item, "state_changing")
-                step = trajectory.propose(*_parse_call(item), state_changing=state_changing)
+                call = trajectory.propose(*_parse_call(item), state_changing=state_changing)
             except (TypeError, ValueError, RecursionError) as error:
                 yield record.invalid(f"call {call_id}: {error}")
                 continue
-            yield step
-            open_calls[call_id].append((step.call, _label(item, "as_intended")))
+            yield call
+            open_calls[call_id].append((call, _label(item, "as_intended")))
         elif item.get("type") == "function_call_output" and open_calls[call_id]:
             call, as_intended = open_calls[call_id].popleft()
             as_intended = _label(item, "as_intended") if as_intended is None else as_intended

@@ -9,20 +9,13 @@ Status = Literal["SUCCESS", "FAILURE", "ROLLBACK"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RecordedCall:
-    """A tool call that an agent made. Two calls are never equal, even with the same fields."""
+    """A tool call that an agent proposed. Two calls are never equal, even with the same fields."""
 
     trajectory: str
     index: int
     tool: str
     arguments: Mapping[str, Any]
     state_changing: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CallProposed:
-    """The agent proposes a call."""
-
-    call: RecordedCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +39,8 @@ class InvalidEntry:
     reason: str
 
 
-Step = CallProposed | OutcomeKnown
+# What a recording shows next: a call that is proposed, or what became of an earlier one.
+Step = RecordedCall | OutcomeKnown
 Steps = Iterator[Step | InvalidEntry]
 
 
@@ -64,11 +58,11 @@ class Trajectory:
 
     def propose(
         self, tool: str, arguments: Mapping[str, Any], *, state_changing: bool | None = None
-    ) -> CallProposed:
-        """Create the step of the next call."""
+    ) -> RecordedCall:
+        """Create the next call."""
         call = RecordedCall(self._name, self._next_index, tool, arguments, state_changing)
         self._next_index += 1
-        return CallProposed(call)
+        return call
 
     def complete(
         self, call: RecordedCall, *, error: bool | None, as_intended: bool | None

@@ -16,7 +16,7 @@ from bighub_langgraph.cli.options import (
     read_settings,
 )
 from bighub_langgraph.cli.replay.formats import Format, read_steps
-from bighub_langgraph.cli.replay.recording import InvalidEntry, Step
+from bighub_langgraph.cli.replay.recording import InvalidEntry, RecordedCall, Step
 
 
 def replay(
@@ -68,7 +68,7 @@ def replay(
     engine_settings = read_settings(settings, max_bad_rate, confidence_level)
     steps, invalid_entries = _read_file(file, form, strict=strict)
     policy = ToolPolicy(value_from_args=find_value, target_from_args=find_target)
-    tools = dict.fromkeys((step.call.tool for step in steps), policy)
+    tools = dict.fromkeys((step.tool for step in steps if isinstance(step, RecordedCall)), policy)
     with (
         exit_on_database_error(db),
         LocalBighub(database_url(db), settings=engine_settings) as client,

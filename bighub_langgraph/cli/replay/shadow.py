@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bighub_langgraph import BighubGuard
-from bighub_langgraph.cli.replay.recording import CallProposed, OutcomeKnown, RecordedCall, Step
+from bighub_langgraph.cli.replay.recording import OutcomeKnown, RecordedCall, Step
 from bighub_langgraph.concurrency import run_sync
 from bighub_langgraph.core.decision import fallback_decision, resolve_verdict
 from bighub_langgraph.core.errors import EngineRequestError, InvalidCall
@@ -46,12 +46,10 @@ def evaluate_steps(steps: Iterable[Step], guard: BighubGuard) -> Iterator[Shadow
     open_calls: dict[RecordedCall, ShadowCall] = {}
     for step in steps:
         match step:
-            case CallProposed(call):
-                decision = _evaluate(call, guard)
-                open_calls[call] = shadow_call = ShadowCall(
-                    call, decision, resolve_verdict(decision)
-                )
-                yield shadow_call
+            case RecordedCall():
+                decision = _evaluate(step, guard)
+                open_calls[step] = ShadowCall(step, decision, resolve_verdict(decision))
+                yield open_calls[step]
             case OutcomeKnown(call, status):
                 shadow_call = open_calls.pop(call)
                 shadow_call.outcome = step
