@@ -155,3 +155,17 @@ def _list_allowed_answers(call: CallView, question: ApprovalQuestion) -> tuple[A
     if call.record.state is not State.AWAITING:
         return ()
     return tuple(Answer(answer) for answer in question.allowed_decisions)
+
+
+def describe_details(details: Mapping[str, Any]) -> list[str]:
+    """Return what the history knows of a transition: who decided what, and why."""
+    parts: list[str] = []
+    if decision := details.get("decision"):
+        parts.append(str(decision["recommendation"]).replace("_", " "))
+    if approval := details.get("approval"):
+        name = approval["approver"] or "somebody without a name"
+        identity = "verified" if approval["verified"] else "not verified"
+        parts.append(f"{approval['answer']} by {name} ({identity})")
+        parts += [approval["text"], approval["comment"]]
+    parts += [details.get("reason", ""), details.get("error", "")]
+    return [part for part in parts if part]

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bighub_langgraph.cli import console
-from bighub_langgraph.cli.calls import KeyArgument, parse_duration
-from bighub_langgraph.cli.options import DEFAULT_JOURNAL, JournalOption, JsonOption, open_journal
+from bighub_langgraph.cli import console, options
 from bighub_langgraph.core.evidence import describe_risk
 from bighub_langgraph.core.jsonable import to_jsonable, truncate
 from bighub_langgraph.core.models import Answer
@@ -27,29 +25,20 @@ LONGEST_VALUE = 2_000
 approvals = typer.Typer(
     help="List, show and answer the calls that wait for a person.", no_args_is_help=True
 )
-ByOption = Annotated[str, typer.Option(help="Who answers; your login by default.")]
 CommentOption = Annotated[str, typer.Option(help="For the history and for BIGHUB.")]
 
 
 @approvals.command("list")
 def list_approvals(  # noqa: PLR0917 - typer makes options of them
-    location: JournalOption = DEFAULT_JOURNAL,
+    location: options.JournalOption = options.DEFAULT_JOURNAL,
     agent: Annotated[str | None, typer.Option(help="Only calls of this agent.")] = None,
-    tool: Annotated[str | None, typer.Option(help="Only calls of this tool.")] = None,
-    thread: Annotated[str | None, typer.Option(help="Only calls of this thread.")] = None,
+    tool: options.ToolOption = None,
+    thread: options.ThreadOption = None,
     min_risk: Annotated[float | None, typer.Option(help="Only calls of this risk or more.")] = None,
-    longer_than: Annotated[
-        float | None,
-        typer.Option(
-            "--waiting-longer-than",
-            parser=parse_duration,
-            metavar="AGE",
-            help="Waiting for 90s, 30m, 12h, 7d.",
-        ),
-    ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many calls to list.")] = 50,
+    waiting_longer_than: options.AgeOption = None,
+    limit: options.LimitOption = 50,
     watch: Annotated[bool, typer.Option("--watch", help="List again when one changes.")] = False,
-    json: JsonOption = False,
+    json: options.JsonOption = False,
 ) -> None:
     """List the calls that wait for a person, the riskiest first.
 
@@ -66,7 +55,7 @@ def list_approvals(  # noqa: PLR0917 - typer makes options of them
     Exit codes: 0 done, 2 for bad usage or a journal that cannot be opened.
     """
     filters = {"agent": agent, "tool": tool, "thread": thread, "min_risk": min_risk}
-    filters |= {"longer_than": longer_than, "limit": limit}
+    filters |= {"longer_than": waiting_longer_than, "limit": limit}
     with _open_inbox(location) as inbox, suppress(KeyboardInterrupt):
         change_by_key: dict[str, int] = {}
         for cards in _list_cards(inbox, filters, watch=watch):
@@ -80,7 +69,9 @@ def list_approvals(  # noqa: PLR0917 - typer makes options of them
 
 @approvals.command("show")
 def show_approval(
-    key: KeyArgument, location: JournalOption = DEFAULT_JOURNAL, json: JsonOption = False
+    key: options.KeyArgument,
+    location: options.JournalOption = options.DEFAULT_JOURNAL,
+    json: options.JsonOption = False,
 ) -> None:
     """Show one call with everything that a person needs to answer about it.
 
@@ -119,10 +110,10 @@ def show_approval(
 
 @approvals.command("approve")
 def approve_call(
-    key: KeyArgument,
-    location: JournalOption = DEFAULT_JOURNAL,
+    key: options.KeyArgument,
+    location: options.JournalOption = options.DEFAULT_JOURNAL,
     comment: CommentOption = "",
-    by: ByOption = "",
+    by: options.ByOption = "",
 ) -> None:
     """Approve a call. Its agent goes on when its thread is resumed, or by its worker.
 
@@ -142,10 +133,10 @@ def approve_call(
 
 @approvals.command("reject")
 def reject_call(
-    key: KeyArgument,
-    reason: Annotated[str, typer.Option(help="Why; the model and BIGHUB read it.")],
-    location: JournalOption = DEFAULT_JOURNAL,
-    by: ByOption = "",
+    key: options.KeyArgument,
+    reason: options.ReasonOption,
+    location: options.JournalOption = options.DEFAULT_JOURNAL,
+    by: options.ByOption = "",
 ) -> None:
     """Reject a call; it does not run.
 
@@ -162,8 +153,8 @@ def reject_call(
 
 @approvals.command("edit")
 def edit_call(  # noqa: PLR0917 - typer makes options of them
-    key: KeyArgument,
-    location: JournalOption = DEFAULT_JOURNAL,
+    key: options.KeyArgument,
+    location: options.JournalOption = options.DEFAULT_JOURNAL,
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="A new value, as JSON or text."),
@@ -172,7 +163,7 @@ def edit_call(  # noqa: PLR0917 - typer makes options of them
         list[str] | None, typer.Option("--remove", metavar="NAME", help="Leave it out.")
     ] = None,
     comment: CommentOption = "",
-    by: ByOption = "",
+    by: options.ByOption = "",
 ) -> None:
     """Change the arguments of a call and approve it so; BIGHUB evaluates it again.
 
@@ -201,7 +192,7 @@ def edit_call(  # noqa: PLR0917 - typer makes options of them
 def _open_inbox(location: str) -> "Iterator[ApprovalInbox]":
     from bighub_langgraph.approvals.inbox import ApprovalInbox
 
-    with open_journal(location) as journal:
+    with options.open_journal(location) as journal:
         yield ApprovalInbox(journal)
 
 

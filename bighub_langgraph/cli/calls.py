@@ -6,40 +6,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bighub_langgraph.cli import console
-from bighub_langgraph.cli.options import DEFAULT_JOURNAL, JournalOption, JsonOption, open_journal
+from bighub_langgraph.cli import console, options
 from bighub_langgraph.core.evidence import describe_reason
 from bighub_langgraph.core.models import WAITING_STATES, Answer, Approval, State
 
 if TYPE_CHECKING:
     from bighub_langgraph.journal.admin import CallView, HistoryEntry
 
-SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 calls = typer.Typer(help="List, show, resolve, cancel and prune calls.", no_args_is_help=True)
-KeyArgument = Annotated[str, typer.Argument(help="The call's key, or its first characters.")]
-
-
-def parse_duration(text: str) -> float:
-    """Return the seconds of an age such as 90s, 30m, 12h or 7d."""
-    number, unit = text[:-1], text[-1:]
-    if not number.isdecimal() or unit not in SECONDS:
-        raise typer.BadParameter(f"{text!r} is not an age such as 90s, 30m, 12h or 7d")
-    return int(number) * SECONDS[unit]
 
 
 @calls.command("list")
 def list_calls(  # noqa: PLR0917 - typer makes options of them
-    location: JournalOption = DEFAULT_JOURNAL,
-    thread: Annotated[str | None, typer.Option(help="Only calls of this thread.")] = None,
-    tool: Annotated[str | None, typer.Option(help="Only calls of this tool.")] = None,
+    location: options.JournalOption = options.DEFAULT_JOURNAL,
+    thread: options.ThreadOption = None,
+    tool: options.ToolOption = None,
     status: Annotated[State | None, typer.Option(help="Only calls in this state.")] = None,
-    waiting_longer_than: Annotated[
-        float | None,
-        typer.Option(parser=parse_duration, metavar="AGE", help="Waiting for 90s, 30m, 12h, 7d."),
-    ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many calls to list.")] = 50,
-    json: JsonOption = False,
+    waiting_longer_than: options.AgeOption = None,
+    limit: options.LimitOption = 50,
+    json: options.JsonOption = False,
 ) -> None:
     """List calls, the newest first.
 
@@ -53,7 +39,7 @@ def list_calls(  # noqa: PLR0917 - typer makes options of them
 
     Exit codes: 0 done, 2 for bad usage or a journal that cannot be opened.
     """
-    with open_journal(location) as journal:
+    with options.open_journal(location) as journal:
         if status is State.UNKNOWN:
             views = journal.admin.unknown_outcomes(thread=thread, tool=tool)[:limit]
         else:
@@ -81,7 +67,9 @@ def list_calls(  # noqa: PLR0917 - typer makes options of them
 
 @calls.command("show")
 def show_call(
-    key: KeyArgument, location: JournalOption = DEFAULT_JOURNAL, json: JsonOption = False
+    key: options.KeyArgument,
+    location: options.JournalOption = options.DEFAULT_JOURNAL,
+    json: options.JsonOption = False,
 ) -> None:
     """Show one call and its history.
 
@@ -94,9 +82,10 @@ def show_call(
 
     Exit codes: 0 done, 2 for bad usage or a call that does not exist.
     """
+    from bighub_langgraph.approvals.cards import describe_details
     from bighub_langgraph.approvals.inbox import find_call
 
-    with open_journal(location) as journal:
+    with options.open_journal(location) as journal:
         view = find_call(journal, key)
         history = journal.admin.history(view.record.key)
     if json:
@@ -107,7 +96,10 @@ def show_call(
     times = {name: console.format_time(fields[name]) for name in ("created_at", "updated_at")}
     console.print_fields(fields | times)
     rows = [
-        (console.format_time(entry.at), entry.event, entry.state.value, _summarize(entry))
+        (
+            *(console.format_time(entry.at), entry.event, entry.state.value),
+            "; ".join(describe_details(entry.details)),
+        )
         for entry in history
     ]
     console.print_table("\nHistory", ("at (UTC)", "event", "state", "details"), rows)
@@ -115,13 +107,13 @@ def show_call(
 
 @calls.command("resolve")
 def resolve_call(  # noqa: PLR0917 - typer makes options of them
-    key: KeyArgument,
-    location: JournalOption = DEFAULT_JOURNAL,
+    key: options.KeyArgument,
+    location: options.JournalOption = options.DEFAULT_JOURNAL,
     executed: Annotated[bool, typer.Option("--executed", help="The call took effect.")] = False,
     failed: Annotated[bool, typer.Option("--failed", help="No effect; do not run it.")] = False,
     run_again: Annotated[bool, typer.Option("--run-again", help="No effect; run it.")] = False,
     text: Annotated[str, typer.Option(help="The output or error that the model reads.")] = "",
-    by: Annotated[str, typer.Option(help="Who decides; your login by default.")] = "",
+    by: options.ByOption = "",
 ) -> None:
     """Resolve a call whose outcome is unknown. First check what happened, e.g. at the provider.
 
@@ -144,7 +136,7 @@ def resolve_call(  # noqa: PLR0917 - typer makes options of them
     if len(answers) != 1:
         console.fail("pass exactly one of --executed, --failed and --run-again")
     approval = Approval(answers[0], time.time(), text=text, approver=by or getpass.getuser())
-    with open_journal(location) as journal:
+    with options.open_journal(location) as journal:
         view = find_call(journal, key)
         name = f"{view.record.tool} {console.shorten_key(view.record.key)}"
         if not view.outcome_unknown:
@@ -160,10 +152,10 @@ def resolve_call(  # noqa: PLR0917 - typer makes options of them
 
 @calls.command("cancel")
 def cancel_call(
-    key: KeyArgument,
-    reason: Annotated[str, typer.Option(help="Why; the model and BIGHUB read it.")],
-    location: JournalOption = DEFAULT_JOURNAL,
-    by: Annotated[str, typer.Option(help="Who decides; your login by default.")] = "",
+    key: options.KeyArgument,
+    reason: options.ReasonOption,
+    location: options.JournalOption = options.DEFAULT_JOURNAL,
+    by: options.ByOption = "",
 ) -> None:
     """End a call that waits for an approval or for its start; it does not run.
 
@@ -185,7 +177,7 @@ def cancel_call(
     from bighub_langgraph.telemetry import Telemetry
 
     event = CallCancelled(reason, by or getpass.getuser())
-    with open_journal(location) as journal:
+    with options.open_journal(location) as journal:
         view = find_call(journal, key)
         name = f"{view.record.tool} {console.shorten_key(view.record.key)}"
         try:
@@ -202,7 +194,7 @@ def cancel_call(
 @calls.command("prune")
 def prune_calls(
     older_than: Annotated[float, typer.Option(min=0.0, help="Age in days.")],
-    location: JournalOption = DEFAULT_JOURNAL,
+    location: options.JournalOption = options.DEFAULT_JOURNAL,
 ) -> None:
     """Delete completed calls older than this many days.
 
@@ -218,8 +210,8 @@ def prune_calls(
 
     Exit codes: 0 done, 2 for bad usage or a journal that cannot be opened.
     """
-    with open_journal(location) as journal:
-        count = journal.prune(older_than * SECONDS["d"])
+    with options.open_journal(location) as journal:
+        count = journal.prune(older_than * options.SECONDS["d"])
     console.print_line(f"{count} calls deleted")
 
 
@@ -252,17 +244,3 @@ def _call_to_json(view: "CallView") -> dict[str, Any]:
 def _entry_to_json(entry: "HistoryEntry") -> dict[str, Any]:
     head = {"at": entry.at, "event": entry.event, "state": entry.state.value}
     return {**head, "version": entry.version, **entry.details}
-
-
-def _summarize(entry: "HistoryEntry") -> str:
-    """Summarize who decided what, and why."""
-    details = entry.details
-    parts = []
-    if decision := details.get("decision"):
-        parts.append(f"BIGHUB: {decision['recommendation']} ({decision['request_id']})")
-    if approval := details.get("approval"):
-        identity = "verified" if approval["verified"] else "not verified"
-        parts.append(f"{approval['answer']} by {approval['approver'] or 'unnamed'} ({identity})")
-        parts.append(approval["comment"] or approval["text"])
-    parts += [details.get("reason", ""), details.get("error", "")]
-    return "; ".join(part for part in parts if part)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bighub_langgraph.cli import console
-from bighub_langgraph.cli.options import DEFAULT_JOURNAL, JournalOption, JsonOption, open_journal
+from bighub_langgraph.cli import console, options
 from bighub_langgraph.core.models import WAITING_STATES
 
 if TYPE_CHECKING:
@@ -39,10 +38,10 @@ class CheckResult:
 
 
 def doctor(
-    location: JournalOption = DEFAULT_JOURNAL,
-    bighub: Annotated[str | None, typer.Option(help="Instead of BIGHUB_BASE_URL.")] = None,
+    location: options.JournalOption = options.DEFAULT_JOURNAL,
+    bighub: options.BighubOption = None,
     offline: Annotated[bool, typer.Option("--offline", help="Do not contact BIGHUB.")] = False,
-    json: JsonOption = False,
+    json: options.JsonOption = False,
 ) -> None:
     """Check the keys, BIGHUB, the journal, its clock, calls with unknown outcomes, the outbox.
 
@@ -57,7 +56,7 @@ def doctor(
 
     Exit codes: 0 when there is no problem, 1 when a problem needs a person, 2 for bad usage.
     """
-    with open_journal(location) as journal:
+    with options.open_journal(location) as journal:
         results = [_check_versions(), *_check_service(bighub, offline=offline)]
         results += [*_check_journal(journal), *_check_calls(journal), *_check_outbox(journal)]
     if json:

@@ -9,14 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bighub_langgraph.cli import console
-from bighub_langgraph.cli.options import (
-    DEFAULT_JOURNAL,
-    JournalOption,
-    JsonOption,
-    LogFormatOption,
-    open_journal,
-)
+from bighub_langgraph.cli import console, options
 
 if TYPE_CHECKING:
     from bighub_langgraph.approvals.accounts import Accounts
@@ -34,9 +27,9 @@ RoleOption = Annotated[
 @inbox.callback(invoke_without_command=True)
 def serve_inbox(  # noqa: PLR0917 - typer makes options of them
     context: typer.Context,
-    location: JournalOption = DEFAULT_JOURNAL,
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on.")] = 8788,
+    location: options.JournalOption = options.DEFAULT_JOURNAL,
+    host: options.HostOption = "127.0.0.1",
+    port: options.PortOption = 8788,
     public_url: Annotated[
         str | None, typer.Option(help="Where people open the page: an https:// URL.")
     ] = None,
@@ -54,7 +47,7 @@ def serve_inbox(  # noqa: PLR0917 - typer makes options of them
         list[str] | None,
         typer.Option(help="The address of a proxy whose X-Forwarded-For is true; repeatable."),
     ] = None,
-    log_format: LogFormatOption = "text",
+    log_format: options.LogFormatOption = "text",
 ) -> None:
     """Serve the page on which people answer about calls, until Ctrl-C.
 
@@ -93,7 +86,7 @@ def serve_inbox(  # noqa: PLR0917 - typer makes options of them
 def add_user(
     name: NameArgument,
     role: RoleOption,
-    location: JournalOption = DEFAULT_JOURNAL,
+    location: options.JournalOption = options.DEFAULT_JOURNAL,
     is_proxied: Annotated[
         bool, typer.Option("--proxied", help="No password: a proxy signs this user in.")
     ] = False,
@@ -118,7 +111,9 @@ def add_user(
 
 
 @users.command("list")
-def list_users(location: JournalOption = DEFAULT_JOURNAL, json: JsonOption = False) -> None:
+def list_users(
+    location: options.JournalOption = options.DEFAULT_JOURNAL, json: options.JsonOption = False
+) -> None:
     """List the users and their roles.
 
     **Example**
@@ -139,7 +134,7 @@ def list_users(location: JournalOption = DEFAULT_JOURNAL, json: JsonOption = Fal
 
 @users.command("role")
 def set_user_roles(
-    name: NameArgument, role: RoleOption, location: JournalOption = DEFAULT_JOURNAL
+    name: NameArgument, role: RoleOption, location: options.JournalOption = options.DEFAULT_JOURNAL
 ) -> None:
     """Replace a user's roles, effective immediately.
 
@@ -155,7 +150,9 @@ def set_user_roles(
 
 
 @users.command("password")
-def set_user_password(name: NameArgument, location: JournalOption = DEFAULT_JOURNAL) -> None:
+def set_user_password(
+    name: NameArgument, location: options.JournalOption = options.DEFAULT_JOURNAL
+) -> None:
     """Replace a user's password, and sign the user out everywhere.
 
     **Example**
@@ -170,7 +167,9 @@ def set_user_password(name: NameArgument, location: JournalOption = DEFAULT_JOUR
 
 
 @users.command("remove")
-def remove_user(name: NameArgument, location: JournalOption = DEFAULT_JOURNAL) -> None:
+def remove_user(
+    name: NameArgument, location: options.JournalOption = options.DEFAULT_JOURNAL
+) -> None:
     """Remove a user, who is signed out everywhere. The user's answers stay.
 
     **Example**
@@ -186,9 +185,9 @@ def remove_user(name: NameArgument, location: JournalOption = DEFAULT_JOURNAL) -
 
 @inbox.command("audit")
 def show_audit(
-    location: JournalOption = DEFAULT_JOURNAL,
-    limit: Annotated[int, typer.Option(min=1, help="How many entries; the newest.")] = 1000,
-    json: JsonOption = False,
+    location: options.JournalOption = options.DEFAULT_JOURNAL,
+    limit: options.LimitOption = 1000,
+    json: options.JsonOption = False,
 ) -> None:
     """Print the audit log: every answer, sign-in and change of a user.
 
@@ -217,7 +216,7 @@ def show_audit(
 def _open_accounts(location: str) -> "Iterator[Accounts]":
     from bighub_langgraph.approvals.accounts import Accounts
 
-    with open_journal(location) as journal:
+    with options.open_journal(location) as journal:
         yield Accounts(journal)
 
 

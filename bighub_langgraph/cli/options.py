@@ -18,11 +18,34 @@ if TYPE_CHECKING:
     from bighub_langgraph.local import DomainSettings, Settings
 
 DEFAULT_JOURNAL = "calls.db"
+SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds of an age such as 90s, 30m, 12h or 7d."""
+    number, unit = text[:-1], text[-1:]
+    if not number.isdecimal() or unit not in SECONDS:
+        raise typer.BadParameter(f"{text!r} is not an age such as 90s, 30m, 12h or 7d")
+    return int(number) * SECONDS[unit]
+
 
 JournalOption = Annotated[
     str,
     typer.Option("--journal", "--db", envvar="BIGHUB_JOURNAL", help="A SQLite file or a URL."),
 ]
+KeyArgument = Annotated[str, typer.Argument(help="The call's key, or its first characters.")]
+ThreadOption = Annotated[str | None, typer.Option(help="Only calls of this thread.")]
+ToolOption = Annotated[str | None, typer.Option(help="Only calls of this tool.")]
+AgeOption = Annotated[
+    float | None,
+    typer.Option(parser=parse_duration, metavar="AGE", help="Waiting for 90s, 30m, 12h, 7d."),
+]
+LimitOption = Annotated[int, typer.Option(min=1, help="How many to list.")]
+ByOption = Annotated[str, typer.Option(help="Who decides; your login by default.")]
+ReasonOption = Annotated[str, typer.Option(help="Why; the model and BIGHUB read it.")]
+BighubOption = Annotated[str | None, typer.Option(help="Instead of BIGHUB_BASE_URL.")]
+HostOption = Annotated[str, typer.Option(help="The address to listen on.")]
+PortOption = Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 LogFormatOption = Annotated[
     LogFormat, typer.Option("--log-format", help="Of the log, which goes to stderr.")

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bighub_langgraph.cli import console, options
-from bighub_langgraph.cli.options import DEFAULT_JOURNAL, JournalOption, JsonOption, open_journal
 
 if TYPE_CHECKING:
     from bighub_langgraph.journal.admin import OutboxEntry
@@ -17,9 +16,9 @@ outbox = typer.Typer(
 
 @outbox.command("list")
 def list_entries(
-    location: JournalOption = DEFAULT_JOURNAL,
-    limit: Annotated[int, typer.Option(min=1, help="How many entries to list.")] = 50,
-    json: JsonOption = False,
+    location: options.JournalOption = options.DEFAULT_JOURNAL,
+    limit: options.LimitOption = 50,
+    json: options.JsonOption = False,
 ) -> None:
     """List pending entries and dead letters (refused by BIGHUB several times), the oldest first.
 
@@ -31,7 +30,7 @@ def list_entries(
 
     Exit codes: 0 done, 2 for bad usage or a journal that cannot be opened.
     """
-    with open_journal(location) as journal:
+    with options.open_journal(location) as journal:
         entries = journal.admin.outbox(limit=limit)
         pending = journal.pending_count()
         dead_letters = journal.pending_count(include_dead_letters=True) - pending
@@ -48,8 +47,8 @@ def list_entries(
 
 @outbox.command("flush")
 def flush_entries(
-    location: JournalOption = DEFAULT_JOURNAL,
-    bighub: Annotated[str | None, typer.Option(help="Instead of BIGHUB_BASE_URL.")] = None,
+    location: options.JournalOption = options.DEFAULT_JOURNAL,
+    bighub: options.BighubOption = None,
     timeout: Annotated[float, typer.Option(min=0.0, help="Seconds to keep trying.")] = 30.0,
 ) -> None:
     """Deliver pending entries now.
@@ -65,14 +64,17 @@ def flush_entries(
     from bighub_langgraph.guard import BighubGuard
 
     service = None if bighub is None else options.database_url(bighub)
-    with open_journal(location) as journal, BighubGuard(bighub=service, journal=journal) as guard:
+    with (
+        options.open_journal(location) as journal,
+        BighubGuard(bighub=service, journal=journal) as guard,
+    ):
         pending = guard.flush(timeout)
     console.print_line(f"{pending} entries pending" if pending else "everything is delivered")
     raise typer.Exit(console.NOT_DONE if pending else 0)
 
 
 @outbox.command("requeue")
-def requeue_entries(location: JournalOption = DEFAULT_JOURNAL) -> None:
+def requeue_entries(location: options.JournalOption = options.DEFAULT_JOURNAL) -> None:
     """Make dead letters pending again, once the reason for BIGHUB's refusal is fixed.
 
     **Example**
@@ -83,7 +85,7 @@ def requeue_entries(location: JournalOption = DEFAULT_JOURNAL) -> None:
 
     Exit codes: 0 done, 2 for bad usage or a journal that cannot be opened.
     """
-    with open_journal(location) as journal:
+    with options.open_journal(location) as journal:
         count = journal.admin.requeue()
     console.print_line(f"{count} entries requeued")
 

@@ -6,17 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bighub_langgraph.cli import console
-from bighub_langgraph.cli.options import (
-    ConfidenceLevelOption,
-    JsonOption,
-    LogFormatOption,
-    MaxBadRateOption,
-    SettingsOption,
-    database_url,
-    exit_on_database_error,
-    read_settings,
-)
+from bighub_langgraph.cli import console, options
 
 if TYPE_CHECKING:
     from bighub_langgraph.local import Engine
@@ -30,13 +20,13 @@ keys = typer.Typer(help="Create, list and revoke API keys for `serve`.", no_args
 
 def serve(  # noqa: PLR0917 - typer makes options of them
     location: DatabaseOption = DEFAULT_DATABASE,
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on.")] = 8787,
-    max_bad_rate: MaxBadRateOption = None,
-    confidence_level: ConfidenceLevelOption = None,
-    settings: SettingsOption = None,
+    host: options.HostOption = "127.0.0.1",
+    port: options.PortOption = 8787,
+    max_bad_rate: options.MaxBadRateOption = None,
+    confidence_level: options.ConfidenceLevelOption = None,
+    settings: options.SettingsOption = None,
     log_level: Annotated[LogLevel, typer.Option(help="The server's log level.")] = "info",
-    log_format: LogFormatOption = "text",
+    log_format: options.LogFormatOption = "text",
 ) -> None:
     """Serve the embedded engine over BIGHUB's HTTP API, until Ctrl-C.
 
@@ -55,12 +45,12 @@ def serve(  # noqa: PLR0917 - typer makes options of them
     from bighub_langgraph.local.server import serve as run_server
     from bighub_langgraph.local.server.connections import check_address
 
-    engine_settings = read_settings(settings, max_bad_rate, confidence_level)
+    engine_settings = options.read_settings(settings, max_bad_rate, confidence_level)
     check_address(host, port)
     try:
-        with exit_on_database_error(location), suppress(KeyboardInterrupt):
+        with options.exit_on_database_error(location), suppress(KeyboardInterrupt):
             run_server(
-                database_url(location),
+                options.database_url(location),
                 host=host,
                 port=port,
                 settings=engine_settings,
@@ -105,7 +95,9 @@ def create_api_key(
 
 
 @keys.command("list")
-def list_api_keys(location: DatabaseOption = DEFAULT_DATABASE, json: JsonOption = False) -> None:
+def list_api_keys(
+    location: DatabaseOption = DEFAULT_DATABASE, json: options.JsonOption = False
+) -> None:
     """List the keys, without their secrets.
 
     **Example**
@@ -156,5 +148,5 @@ def revoke_api_key(
 def _open_engine(location: str) -> "Iterator[Engine]":
     from bighub_langgraph.local import Engine
 
-    with exit_on_database_error(location), Engine(database_url(location)) as engine:
+    with options.exit_on_database_error(location), Engine(options.database_url(location)) as engine:
         yield engine

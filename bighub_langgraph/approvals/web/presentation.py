@@ -3,13 +3,13 @@
 import json
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
-from bighub_langgraph.approvals.cards import ApprovalCard, find_risk_score
+from bighub_langgraph.approvals.cards import ApprovalCard, describe_details, find_risk_score
 from bighub_langgraph.core.approval_answers import is_cancellable
 from bighub_langgraph.core.evidence import risk_in_words
 from bighub_langgraph.core.models import Answer, CallRecord, State
@@ -220,27 +220,13 @@ def sentence(record: CallRecord, agent: str) -> Iterator[tuple[str, bool]]:
         yield f"{request.value:,.12g}", True
 
 
-def details_of(details: Mapping[str, Any]) -> list[str]:
-    """Return what the history knows of a transition, in sentences."""
-    parts = []
-    if decision := details.get("decision"):
-        parts.append(str(decision["recommendation"]).replace("_", " "))
-    if approval := details.get("approval"):
-        name = approval["approver"] or "somebody without a name"
-        note = "" if approval["verified"] else " (not verified)"
-        parts.append(f"{approval['answer']} by {name}{note}")
-        parts += [approval["text"], approval["comment"]]
-    parts += [details.get("reason", ""), details.get("error", "")]
-    return [part for part in parts if part]
-
-
 # What templates use by its name, and as a filter.
 GLOBALS = {
     "STATUSES": STATUSES,
     "EVENTS": EVENTS,
     "RECOMMENDATIONS": RECOMMENDATIONS,
     "CONFIDENCES": CONFIDENCES,
-    "details_of": details_of,
+    "describe_details": describe_details,
     "risk_of": risk_of,
     "sentence": sentence,
 }

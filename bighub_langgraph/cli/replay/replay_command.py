@@ -5,16 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bighub_langgraph.cli import console
-from bighub_langgraph.cli.options import (
-    ConfidenceLevelOption,
-    JsonOption,
-    MaxBadRateOption,
-    SettingsOption,
-    database_url,
-    exit_on_database_error,
-    read_settings,
-)
+from bighub_langgraph.cli import console, options
 from bighub_langgraph.cli.replay.formats import Format, read_steps
 from bighub_langgraph.cli.replay.recording import InvalidEntry, RecordedCall, Step
 
@@ -26,10 +17,10 @@ def replay(
     db: Annotated[str | None, typer.Option(help="Keep what the engine learns.")] = None,
     actor: Annotated[str, typer.Option(help="The actor of the calls.")] = "AI_AGENT",
     domain: Annotated[str, typer.Option(help="The domain in which the engine learns.")] = "replay",
-    max_bad_rate: MaxBadRateOption = None,
-    confidence_level: ConfidenceLevelOption = None,
-    settings: SettingsOption = None,
-    json: JsonOption = False,
+    max_bad_rate: options.MaxBadRateOption = None,
+    confidence_level: options.ConfidenceLevelOption = None,
+    settings: options.SettingsOption = None,
+    json: options.JsonOption = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at an unreadable line.")] = False,
 ) -> None:
     """Replay recorded agent runs in shadow mode.
@@ -65,13 +56,13 @@ def replay(
     from bighub_langgraph.cli.replay.report import create_document, format_report
     from bighub_langgraph.cli.replay.shadow import evaluate_steps, find_target, find_value
 
-    engine_settings = read_settings(settings, max_bad_rate, confidence_level)
+    engine_settings = options.read_settings(settings, max_bad_rate, confidence_level)
     steps, invalid_entries = _read_file(file, form, strict=strict)
     policy = ToolPolicy(value_from_args=find_value, target_from_args=find_target)
     tools = dict.fromkeys((step.tool for step in steps if isinstance(step, RecordedCall)), policy)
     with (
-        exit_on_database_error(db),
-        LocalBighub(database_url(db), settings=engine_settings) as client,
+        options.exit_on_database_error(db),
+        LocalBighub(options.database_url(db), settings=engine_settings) as client,
         BighubGuard(bighub=client, actor=actor, domain=domain, tools=tools, retries=0) as guard,
     ):
         stderr = console.stderr()
