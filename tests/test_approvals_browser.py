@@ -4,20 +4,18 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 
 from bighub_langgraph import Journal
+from bighub_langgraph.approvals.web.server import serve_in_background
 from bighub_langgraph.core.models import Answer, State
 from tests.approval_page import ARGUMENTS, PASSWORD, Page, put_call, serving
 
@@ -48,22 +46,11 @@ def chromium() -> Iterator[Any]:
 @pytest.fixture
 def page(tmp_path: Path) -> Iterator[Page]:
     """The page, served on a free port of loopback."""
-    journal = Journal(tmp_path / "calls.db")
-    page = Page(journal)
-    page.accounts.add("ada", {"approver"}, PASSWORD, by="root")
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    page.base = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server = uvicorn.Server(
-        uvicorn.Config(page.app, log_config=None, proxy_headers=False, ws="none")
-    )
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    yield page
-    server.should_exit = True
-    thread.join()
-    listener.close()
-    journal.close()
+    with closing(Journal(tmp_path / "calls.db")) as journal:
+        page = Page(journal)
+        page.accounts.add("ada", {"approver"}, PASSWORD, by="root")
+        with serve_in_background(page.app) as page.base:
+            yield page
 
 
 def open_tab(chromium: Any, page: Page, **options: Any) -> Any:

@@ -8,7 +8,6 @@ again when something has changed.
 import asyncio
 import multiprocessing
 import re
-import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -16,8 +15,8 @@ from functools import partial
 from itertools import count, islice
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from threading import Thread
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -88,27 +87,23 @@ def measure(
 
 def profile_page(home: Path, pending: int, answers: int, **_: int) -> dict[str, Any]:
     """A profile of a page in this process that is shown, and on which calls are answered."""
-    from uvicorn import Config, Server
-
     from bighub_langgraph.approvals.web.pages import create_app
+    from bighub_langgraph.approvals.web.server import serve_in_background
     from bighub_langgraph.approvals.web.visitors import Visitors
 
     with closing(Journal(home / "calls.db")) as journal:
         records = insert_pending(journal, range(pending))
         accounts = Accounts(journal)
         app = create_app(ApprovalInbox(journal), accounts, Visitors(accounts))
-        server = Server(Config(app, log_level="warning", access_log=False))
-        listener = socket.create_server(("127.0.0.1", 0))
-        with profile_threads(current=False, clock=time.thread_time) as profiles:
-            thread = Thread(target=server.run, args=([listener],))
-            thread.start()
-            with sign_in(journal, listener.getsockname()[1]) as client:
-                answer = prepare_answer(client)
-                for record in records[:answers]:
-                    show_inbox(client)
-                    answer(record)
-            server.should_exit = True
-            thread.join()
+        with (
+            profile_threads(current=False, clock=time.thread_time) as profiles,
+            serve_in_background(app) as url,
+            sign_in(journal, urlsplit(url).port) as client,
+        ):
+            answer = prepare_answer(client)
+            for record in records[:answers]:
+                show_inbox(client)
+                answer(record)
     return summarize_times(profiles, runs=answers)
 
 

@@ -1,8 +1,13 @@
 """The process that serves the approval page."""
 
 import logging
-from collections.abc import Sequence
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from logging.config import dictConfig
+
+from fastapi import FastAPI
 
 from bighub_langgraph.approvals.accounts import Accounts
 from bighub_langgraph.approvals.inbox import ApprovalInbox
@@ -25,7 +30,6 @@ def serve(
     host: str,
     port: int,
     forwarded_allow_ips: Sequence[str] = (),
-    log_level: str = "info",
     log_format: LogFormat = "text",
 ) -> None:
     """Serve the page until the process is stopped.
@@ -37,7 +41,6 @@ def serve(
         port: The port to listen on.
         forwarded_allow_ips: The proxies whose `X-Forwarded-For` names the client of whom attempts
             to sign in are counted. Without one it is the other end of the connection.
-        log_level: The lowest level that is logged.
         log_format: How the log is written to stderr.
 
     Raises:
@@ -46,20 +49,9 @@ def serve(
     """
     import uvicorn
 
-    parse_networks("--forwarded-allow-ips", forwarded_allow_ips)
-    if forwarded_allow_ips and visitors.proxy is not None:
-        raise ConfigurationError(
-            "--forwarded-allow-ips is for people who sign in on the page, and --trusted-header for "
-            "those whom a proxy signs in, by the address of its connection: pass one of them"
-        )
-
-    if not is_loopback(host) and not visitors.is_secure:
-        raise ConfigurationError(
-            f"{host} can be reached from other machines: pass --public-url https://..., where "
-            "people open the page, and let a proxy there add the encryption"
-        )
+    _check_exposure(visitors, host, forwarded_allow_ips)
     check_address(host, port)
-    dictConfig(log_config(log_level, log_format))
+    dictConfig(log_config("info", log_format))
     logging.captureWarnings(log_format == "json")
     if visitors.proxy is None and not accounts.users():
         log.warning(NOBODY)
@@ -77,3 +69,35 @@ def serve(
         server_header=False,
         timeout_graceful_shutdown=5,
     )
+
+
+@contextmanager
+def serve_in_background(app: FastAPI) -> Iterator[str]:
+    """Serve a page from a thread, on a free port of loopback; the value is its URL."""
+    import uvicorn
+
+    config = uvicorn.Config(app, log_level="warning", proxy_headers=False, ws="none")
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def _check_exposure(visitors: Visitors, host: str, forwarded_allow_ips: Sequence[str]) -> None:
+    """Refuse a page that other machines reach without encryption, or by two kinds of proxy."""
+    parse_networks("--forwarded-allow-ips", forwarded_allow_ips)
+    if forwarded_allow_ips and visitors.proxy is not None:
+        raise ConfigurationError(
+            "--forwarded-allow-ips is for people who sign in on the page, and --trusted-header for "
+            "those whom a proxy signs in, by the address of its connection: pass one of them"
+        )
+    if not is_loopback(host) and not visitors.is_secure:
+        raise ConfigurationError(
+            f"{host} can be reached from other machines: pass --public-url https://..., where "
+            "people open the page, and let a proxy there add the encryption"
+        )

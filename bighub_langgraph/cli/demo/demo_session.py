@@ -1,7 +1,5 @@
 """A session of the demo: its guard and its agent, who approves, and what is printed."""
 
-import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -157,28 +155,18 @@ def _open_responder(
 @contextmanager
 def _serve_page(journal: Journal) -> Iterator[str]:
     """Serve the page of a journal on loopback; the value is a link that signs in once."""
-    import uvicorn
-
     from bighub_langgraph.approvals.accounts import Accounts
     from bighub_langgraph.approvals.inbox import ApprovalInbox
     from bighub_langgraph.approvals.web.pages import create_app
+    from bighub_langgraph.approvals.web.server import serve_in_background
     from bighub_langgraph.approvals.web.visitors import Visitors
 
     accounts = Accounts(journal)
     if accounts.find(PAGE_USER) is None:
         accounts.add(PAGE_USER, {"approver"}, None, by=PAGE_USER)
     app = create_app(ApprovalInbox(journal), accounts, Visitors(accounts))
-    config = uvicorn.Config(app, log_level="warning", proxy_headers=False, ws="none")
-    server = uvicorn.Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-        thread.start()
-        try:
-            address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-            yield f"{address}/sign-in?link={accounts.create_link(PAGE_USER)}"
-        finally:
-            server.should_exit = True
-            thread.join()
+    with serve_in_background(app) as url:
+        yield f"{url}/sign-in?link={accounts.create_link(PAGE_USER)}"
 
 
 def _describe_person(options: Options) -> str:
