@@ -126,7 +126,7 @@ def _describe(error: Exception) -> tuple[str, int]:
 
     match error:
         case ApprovalNotFound():
-            return f"{error}; see `calls list`", BAD_USAGE
+            return f"{error}; see `approvals list` or `calls list`", BAD_USAGE
         case ApprovalError() | InvalidApprovalResponse():
             return str(error), NOT_DONE
         case _:
