@@ -24,22 +24,20 @@ from bighub_langgraph.approvals.inbox import (
     NotAllowedToAnswer,
 )
 from bighub_langgraph.approvals.web import presentation
-from bighub_langgraph.approvals.web.dependencies import (
+from bighub_langgraph.approvals.web.edit_form import InvalidField, build_fields, read_patch
+from bighub_langgraph.approvals.web.visitors import (
     HEADERS,
+    SESSION_COOKIE,
     SIGN_IN_PATH,
     AnyVisitor,
     CurrentSubmission,
     CurrentUser,
-    SignedOut,
-    require_user,
-)
-from bighub_langgraph.approvals.web.edit_form import InvalidField, build_fields, read_patch
-from bighub_langgraph.approvals.web.visitors import (
-    SESSION_COOKIE,
     PageError,
+    SignedOut,
     Visitor,
     Visitors,
     find_client,
+    require_user,
 )
 from bighub_langgraph.approvals.web.waiting_calls import WaitingCalls, read_filters, read_number
 from bighub_langgraph.core.approval_answers import InvalidApprovalResponse

@@ -14,8 +14,6 @@ from bighub_langgraph.core.approval_answers import is_cancellable
 from bighub_langgraph.core.evidence import risk_in_words
 from bighub_langgraph.core.models import Answer, CallRecord, State
 
-LONGEST_SHOWN = 600  # characters of a text that is not folded
-
 # -- text ------------------------------------------------------------------------------------------
 
 # Control, bidirectional, zero-width and other characters without a shape of their own.
@@ -52,20 +50,6 @@ def type_name(value: object) -> str:
     """Return what a value is, in a word."""
     names = {str: "text", bool: "yes or no", int: "number", float: "number", list: "list"}
     return "nothing" if value is None else names.get(type(value), "object")
-
-
-class FoldedText(NamedTuple):
-    """A text of which the beginning is shown, and all on request; `rest` may be empty."""
-
-    start: str
-    rest: str
-    length: int
-
-
-def fold(value: object) -> FoldedText:
-    """Fold a long text."""
-    text = as_text(value)
-    return FoldedText(text[:LONGEST_SHOWN], text[LONGEST_SHOWN:], len(text))
 
 
 def shorten(text: str, length: int = 160) -> str:
@@ -230,4 +214,4 @@ GLOBALS = {
     "risk_of": risk_of,
     "sentence": sentence,
 }
-FILTERS = {item.__name__: item for item in (visible, fold, as_text, type_name, shorten, iso, utc)}
+FILTERS = {item.__name__: item for item in (visible, as_text, type_name, shorten, iso, utc)}
