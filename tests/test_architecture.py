@@ -301,7 +301,6 @@ INTERNALS = {"bighub_langgraph.graph.langgraph_internals"}
 ALLOWED = {
     # The SDK has no option for its HTTP client; see the contract test in `test_bighub_limits`.
     "bighub_langgraph.bighub.client_factory": {"_client", "_transport"},
-    "bighub_langgraph.cli.calls": {"_at"},  # how our names of times end
     "bighub_langgraph.cli.demo.views": {"_id"},  # how the demo's arguments end
     "bighub_langgraph.cli.replay.shadow": {"_id"},
     "bighub_langgraph.graph.guarded_tools": {"__signature__"},  # which `inspect` documents
