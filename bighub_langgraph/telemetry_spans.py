@@ -137,11 +137,9 @@ def has_provider() -> bool:
     """Whether the application has set a provider; those of the API itself do nothing."""
     from opentelemetry import metrics, trace
 
-    providers = trace.get_tracer_provider(), metrics.get_meter_provider()
-    modules = [type(provider).__module__ for provider in providers]
-    return not all(
-        name.startswith(("opentelemetry.trace", "opentelemetry.metrics")) for name in modules
-    )
+    own_modules = ("opentelemetry.trace", "opentelemetry.metrics")
+    is_unset = type(trace.get_tracer_provider()).__module__.startswith(own_modules)
+    return not (is_unset and type(metrics.get_meter_provider()).__module__.startswith(own_modules))
 
 
 def to_carrier(span: "Span") -> dict[str, str]:

@@ -76,10 +76,11 @@ async def evaluate_calls(
         for record, call in zip(proposals, calls, strict=True)
         if isinstance(record, CallRecord) and record.key not in records
     ]
+    # Asked for once a turn: it looks for a provider each time.
     telemetry = ports.active_telemetry() if undecided_calls else None
     if telemetry is not None:
         undecided_calls = await _start_traces(undecided_calls, telemetry, ports)
-    decided_records = await _decide_all(undecided_calls, settings, ports, requested_by)
+    decided_records = await _decide_all(undecided_calls, settings, ports, requested_by, telemetry)
     stored_records = await ports.insert(decided_records) if decided_records else []
     for new_record, record in zip(decided_records, stored_records, strict=True):
         records[record.key] = record
@@ -94,20 +95,25 @@ async def evaluate_request(
     request: EvaluationRequest, key: str, settings: GuardSettings, ports: Ports
 ) -> Decision:
     """Evaluate one request. Every failure becomes a decision that gives it as its reason."""
-    with _trace_evaluation([(request, key)], ports) as add_decisions:
+    return await _evaluate((request, key), settings, ports, ports.active_telemetry())
+
+
+async def _evaluate(
+    item: EvaluationItem, settings: GuardSettings, ports: Ports, telemetry: TelemetryPort | None
+) -> Decision:
+    with _trace_evaluation([item], telemetry) as add_decisions:
         try:
-            response = await ports.engine.evaluate(request, key)
+            response = await ports.engine.evaluate(*item)
         except EngineError as error:
             response = error
-        decision = _to_decision(response, request, key, settings)
+        decision = _to_decision(response, item, settings)
         add_decisions([decision])
         return decision
 
 
 def _trace_evaluation(
-    items: Sequence[EvaluationItem], ports: Ports
+    items: Sequence[EvaluationItem], telemetry: TelemetryPort | None
 ) -> AbstractContextManager[Callable[[Sequence[Decision]], object]]:
-    telemetry = ports.active_telemetry()
     if telemetry is None:
         return _NOT_TRACED
     return telemetry.evaluation([(key, request.action) for request, key in items])
@@ -116,9 +122,8 @@ def _trace_evaluation(
 _NOT_TRACED = nullcontext[Callable[[Sequence[Decision]], object]](len)
 
 
-def _to_decision(
-    response: object, request: EvaluationRequest, key: str, settings: GuardSettings
-) -> Decision:
+def _to_decision(response: object, item: EvaluationItem, settings: GuardSettings) -> Decision:
+    request, key = item
     try:
         if isinstance(response, EngineError):
             raise response
@@ -167,20 +172,21 @@ async def _decide_all(
     settings: GuardSettings,
     ports: Ports,
     requested_by: str,
+    telemetry: TelemetryPort | None,
 ) -> list[CallRecord]:
     evaluate_batch = ports.engine.evaluate_batch
     requests = [(record.request, record.key) for record, _ in undecided_calls]
     one_by_one = len(requests) < 2 or any(request.as_payload for request, _ in requests)  # noqa: PLR2004 - a batch
     if evaluate_batch is None or one_by_one:
         decisions = await ports.gather(
-            [evaluate_request(*request, settings, ports) for request in requests]
+            [_evaluate(request, settings, ports, telemetry) for request in requests]
         )
     else:
-        with _trace_evaluation(requests, ports) as add_decisions:
+        with _trace_evaluation(requests, telemetry) as add_decisions:
             responses = await evaluate_batch(requests)
             decisions = [
-                _to_decision(response, request, key, settings)
-                for response, (request, key) in zip(responses, requests, strict=True)
+                _to_decision(response, request, settings)
+                for response, request in zip(responses, requests, strict=True)
             ]
             add_decisions(decisions)
     return [
