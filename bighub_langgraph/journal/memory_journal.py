@@ -95,8 +95,7 @@ class MemoryJournal:
 
     def find(self, keys: Sequence[str]) -> dict[str, CallRecord]:
         """Return the records that exist, by key."""
-        records = ((key, self._records.get(key)) for key in keys)
-        return {key: record for key, record in records if record is not None}
+        return {key: record for key in keys if (record := self._records.get(key)) is not None}
 
     def find_by_request_id(self, request_id: str) -> list[CallRecord]:
         """Return the calls with this id of BIGHUB's, newest first."""

@@ -96,16 +96,22 @@ def _parse_calls(items: Sequence[Json], run: Run, context: RunContext) -> list[T
 def _mark_repeats(calls: Sequence[ToolCallState]) -> list[ToolCallState]:
     """Return the calls, where one is the same as an earlier one with that one's id."""
     marked_calls: list[ToolCallState] = []
-    first_ids: dict[str, str] = {}
     for call in calls:
-        if call.is_pending:
-            first_id = first_ids.setdefault(_encode([call.tool, call.arguments]), call.call_id)
-            call = call if first_id == call.call_id else call._replace(repeats=first_id)  # noqa: PLW2901
-        marked_calls.append(call)
+        first = next((first for first in marked_calls if _is_repeat(call, first)), None)
+        marked_calls.append(call if first is None else call._replace(repeats=first.call_id))
     return marked_calls
 
 
-_encode = json.JSONEncoder(sort_keys=True).encode
+def _is_repeat(call: ToolCallState, first: ToolCallState) -> bool:
+    is_equal = call.tool == first.tool and call.arguments == first.arguments
+    # To Python `True` and 1 are equal; only arguments that seem equal are written as JSON.
+    return (
+        is_equal
+        and call.is_pending
+        and first.is_pending
+        and json.dumps(call.arguments, sort_keys=True)
+        == json.dumps(first.arguments, sort_keys=True)
+    )
 
 
 def _parse_call(
