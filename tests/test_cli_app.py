@@ -2,11 +2,12 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from bighub_langgraph import __version__
+from bighub_langgraph import Journal, __version__
 from bighub_langgraph.cli.app import app
 
 COMMANDS = ["demo", "replay"]
@@ -46,3 +47,25 @@ def test_nothing_heavy_is_loaded_before_a_command_runs() -> None:
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert result.stdout == b"[]\n"
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "extra"),
+    [
+        ("argon2", ["inbox", "users", "list"], "inbox"),
+        ("jinja2", ["demo", "--inbox"], "inbox"),
+        ("uvicorn", ["serve"], "server"),
+    ],
+)
+def test_a_command_without_its_extra_says_how_to_install_it(
+    module: str, arguments: list[str], extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Journal(tmp_path / "calls.db").close()
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in sys.modules if name.startswith("bighub_langgraph.approvals.web")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, module, None)
+    result = CliRunner().invoke(app, arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    words = " ".join(result.stderr.split())
+    assert words == f"error: this needs the {extra} extra: pip install 'bighub-langgraph[{extra}]'"
