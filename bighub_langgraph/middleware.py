@@ -228,6 +228,9 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
             questions = [call for call in calls if call["next"] == "ask"]
             if questions and not plan["per_call"]:
                 plan = await self._ask_person(plan, questions, host)
+            # The agent sends calls whose id is None to the tools all the same, which answer them.
+            if any(call["id"] is None for call in message.tool_calls):
+                open_ids.discard("")
             answers = [
                 answer
                 for answer in await answer_finished_calls(plan, host.ports)

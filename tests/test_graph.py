@@ -1,13 +1,15 @@
 """The ready graph: evaluate, ask, run once, report; blocking and async."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import BaseTool, InjectedToolCallId
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.prebuilt import ToolNode
 from langgraph.types import Command, Interrupt
+from pydantic import AliasChoices, BaseModel, Field
 
 from bighub_langgraph import (
     ApprovalPolicy,
@@ -267,6 +269,46 @@ def test_a_call_that_cannot_be_run_is_answered_and_nobody_is_asked(
     assert desk.bighub.evaluations == []
     assert all(wrong in content for content in answers(state).values())
     assert state["messages"][-1].content == "Sorry."
+
+
+class Payment(BaseModel):
+    order_id: str = Field(alias="orderId")
+    amount: float = Field(validation_alias=AliasChoices("amount", "sum"))
+    call_id: Annotated[str, InjectedToolCallId]
+
+
+class Pay(BaseTool):
+    """A tool whose arguments have other names than its fields."""
+
+    name: str = "pay"
+    description: str = "Pay."
+    args_schema: type[BaseModel] = Payment
+    paid: list[Any] = []  # noqa: RUF012 - pydantic copies it for each tool
+
+    def _run(self, **arguments: Any) -> str:
+        self.paid.append((arguments["order_id"], arguments["amount"]))
+        return "paid"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wrong"),
+    [
+        ({"orderId": "o1", "sum": 1}, None),
+        ({"order_id": "o1", "sum": 1}, "orderId: Field required"),
+        ({"orderId": "o1", "sum": "NaN"}, "amount: a finite number is expected"),
+    ],
+    ids=str,
+)
+def test_arguments_are_checked_by_the_names_that_the_tool_reads(
+    runner: Runner, arguments: dict[str, Any], wrong: str | None
+) -> None:
+    guard, tool = BighubGuard(bighub=ScriptedBighub("proceed")), Pay()
+    model = ScriptedModel(script=[asks_for(call("pay", **arguments)), "Done."])
+    state = runner.run(
+        create_guarded_agent(model, [tool], guard, checkpointer=InMemorySaver()), PLEASE
+    )
+    assert tool.paid == ([] if wrong else [("o1", 1)])
+    assert (wrong or "paid") in answers(state)["call-1"]
 
 
 def test_a_policy_that_cannot_read_the_arguments_is_named_to_the_model(runner: Runner) -> None:

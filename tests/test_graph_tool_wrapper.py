@@ -129,6 +129,17 @@ def test_a_read_only_tool_is_not_asked_about(runner: Runner) -> None:
     assert desk.bighub.evaluations == []
 
 
+@pytest.mark.parametrize("amount", ["NaN", "Infinity", "-Infinity"])
+def test_text_that_stands_for_no_finite_number_is_refused(runner: Runner, amount: str) -> None:
+    desk = Desk()
+    state = runner.run(
+        desk.graph, state_with({**REFUND, "args": {"order_id": "o", "amount": amount}})
+    )
+    assert desk.shop.ran == []
+    assert "amount: a finite number is expected" in contents(state)["call-1"]
+    assert desk.bighub.evaluations == []
+
+
 def test_calls_with_the_same_id_are_refused(runner: Runner) -> None:
     desk = Desk()
     state = runner.run(desk.graph, state_with(REFUND, {**SECOND, "id": "call-1"}))

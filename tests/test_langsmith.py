@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -11,6 +11,7 @@ import pytest
 from langchain.agents import create_agent
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import HumanMessage
+from langchain_core.tools import BaseTool
 from langchain_core.tracers import LangChainTracer
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
@@ -18,7 +19,13 @@ from langsmith import Client
 from langsmith.run_trees import RunTree
 from pydantic.errors import PydanticUndefinedAnnotation
 
-from bighub_langgraph import BighubGuard, BighubMiddleware, ToolPolicy, create_guarded_agent
+from bighub_langgraph import (
+    BighubGuard,
+    BighubMiddleware,
+    ToolPolicy,
+    create_guarded_agent,
+    current_call,
+)
 from bighub_langgraph.testing import ScriptedBighub, recommends
 from tests.agents import Runner, ScriptedModel, Shop, asks_for, call
 
@@ -61,16 +68,19 @@ def host(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def agent(host: str, guard: BighubGuard, *calls: Any) -> tuple[Any, Shop]:
+def agent(
+    host: str, guard: BighubGuard, *calls: Any, tools: Sequence[Any] = ()
+) -> tuple[Any, Shop]:
     """An agent whose model makes these calls at once, and its tools."""
     shop, saver = Shop(), InMemorySaver()
+    tools = tools or shop.tools()
     model = ScriptedModel(script=[asks_for(*calls), "done"])
     if host == "graph":
-        return create_guarded_agent(model, shop.tools(), guard, checkpointer=saver), shop
+        return create_guarded_agent(model, tools, guard, checkpointer=saver), shop
     if host == "tools":
-        return create_agent(model, guard.wrap_tools(shop.tools()), checkpointer=saver), shop
+        return create_agent(model, guard.wrap_tools(tools), checkpointer=saver), shop
     middleware: Any = [BighubMiddleware(guard)]
-    return create_agent(model, shop.tools(), middleware=middleware, checkpointer=saver), shop
+    return create_agent(model, tools, middleware=middleware, checkpointer=saver), shop
 
 
 def test_the_run_of_a_tool_has_the_decision_as_metadata_and_tags(host: str, runner: Runner) -> None:
@@ -173,3 +183,43 @@ def test_langsmith_receives_the_decision_with_the_run_of_the_tool(host: str) -> 
     assert run["name"] == "refund"
     assert run["extra"]["metadata"]["bighub.recommendation"] == "proceed"
     assert "bighub:proceed" in run["tags"]
+
+
+class Refund(BaseTool):
+    """A tool that does without LangChain's callbacks."""
+
+    name: str = "refund"
+    description: str = "Refund an order."
+
+    def invoke(self, input: Any, config: Any = None, **_: Any) -> str:  # noqa: A002
+        return "refunded"
+
+    def _run(self) -> str:
+        raise NotImplementedError
+
+
+def test_metadata_that_takes_no_decision_is_no_failure_of_the_tool() -> None:
+    bighub = ScriptedBighub("proceed")
+    with BighubGuard(bighub=bighub) as guard:
+        [refund] = guard.wrap_tools([Refund()])
+        config: Any = {"metadata": [("team", "shop")]}  # no dictionary
+        assert refund.invoke({"amount": 1}, config) == "refunded"
+    bighub.assert_reported("refund", "SUCCESS")
+
+
+def test_a_read_only_tool_knows_its_call_too(host: str, runner: Runner) -> None:
+    states: list[Any] = []
+
+    def look_up(order_id: str) -> str:
+        """Look an order up."""
+        states.append(current_call())
+        return order_id
+
+    with BighubGuard(
+        bighub=ScriptedBighub(), tools={"look_up": ToolPolicy(read_only=True)}
+    ) as guard:
+        graph, _ = agent(host, guard, LOOK_UP, tools=[look_up])
+        runner.run(graph, PLEASE)
+    [current] = states
+    assert (current.tool, current.decision, current.fencing_token) == ("look_up", None, 0)
+    assert current.call_id == "call-2"

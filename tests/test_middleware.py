@@ -306,6 +306,14 @@ def test_a_call_that_cannot_be_run_is_answered_and_nobody_is_asked(
     assert state["messages"][-1].content == "Sorry."
 
 
+def test_a_call_without_an_id_beside_a_good_one_has_one_answer(runner: Runner) -> None:
+    agent = Agent(asks_for({**REFUND, "id": None}, LOOK_UP), "Sorry.")
+    messages = runner.run(agent.graph, PLEASE)["messages"]
+    tool_messages = [item for item in messages if isinstance(item, ToolMessage)]
+    assert sorted(item.tool_call_id for item in tool_messages) == ["", "call-2"]
+    assert agent.shop.ran == [("look_up", "o1")]
+
+
 def test_a_read_only_tool_runs_without_an_evaluation(runner: Runner) -> None:
     tools = {"look_up": ToolPolicy(read_only=True)}
     agent = Agent(asks_for(LOOK_UP), "Done.", says="do_not_proceed", tools=tools)

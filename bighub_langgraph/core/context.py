@@ -43,10 +43,9 @@ def current_call() -> CurrentCall:
     Raises:
         LookupError: There is none.
     """
-    try:
-        record = _current.get()
-    except LookupError:
-        raise LookupError("current_call() is for code inside a guarded tool call") from None
+    record = _read_only.get() or _current.get(None)
+    if record is None:
+        raise LookupError("current_call() is for code inside a guarded tool call")
     approval = record.approval
     return CurrentCall(
         idempotency_key=record.key,
@@ -62,12 +61,26 @@ def current_call() -> CurrentCall:
 @contextmanager
 def enter_call(record: CallRecord) -> Iterator[None]:
     """Make a record's call the current one within a `with` block."""
-    token, claim = _current.set(record), _claims.set([record])
+    token, claim, read_only = _current.set(record), _claims.set([record]), _read_only.set(None)
     try:
         yield
     finally:
         _current.reset(token)
         _claims.reset(claim)
+        _read_only.reset(read_only)
+
+
+@contextmanager
+def enter_read_only_call(record: CallRecord) -> Iterator[None]:
+    """Show a call that is not in the journal as the current one within a `with` block.
+
+    Only `current_call` shows it: guarded calls inside belong to the guarded call around it.
+    """
+    token = _read_only.set(record)
+    try:
+        yield
+    finally:
+        _read_only.reset(token)
 
 
 def current_record() -> CallRecord | None:
@@ -99,5 +112,6 @@ def take_claim(tool: str, call_id: str | None, arguments: Mapping[str, Any]) -> 
 
 
 _current: ContextVar[CallRecord] = ContextVar("bighub_current_call")
+_read_only: ContextVar[CallRecord | None] = ContextVar("bighub_read_only_call", default=None)
 # The claim of the current call, until a guarded tool starts with it.
 _claims: ContextVar[list[CallRecord]] = ContextVar("bighub_claims", default=[])  # noqa: B039 - never changed

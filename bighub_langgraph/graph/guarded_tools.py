@@ -25,8 +25,13 @@ from bighub_langgraph.core.errors import ConfigurationError
 from bighub_langgraph.core.models import ToolCall
 from bighub_langgraph.graph.langgraph_internals import attempt_of, execution_info, only_blocks
 from bighub_langgraph.graph.plan import TurnId, find_message, key_of, new_id, thread_id_of
-from bighub_langgraph.graph.run_metadata import with_decision
-from bighub_langgraph.graph.tool_execution import AsyncGraphHost, GraphHost, Update
+from bighub_langgraph.graph.tool_execution import (
+    AsyncGraphHost,
+    GraphHost,
+    Update,
+    run_read_only,
+    with_decision,
+)
 from bighub_langgraph.graph.tool_proxy import StandInTool
 from bighub_langgraph.graph.tool_wrapper import finish, guard_call
 from bighub_langgraph.guard_runtime import GuardRuntime
@@ -161,11 +166,14 @@ class GuardedTool(StandInTool):
             return ToolMessage(str(output), name=self.name, tool_call_id=call_id, artifact=[output])
 
         is_read_only = host.runtime.settings.policy_for(self.name).read_only
-        if is_read_only or take_claim(self.name, call_id, arguments):
+        if not is_read_only and take_claim(self.name, call_id, arguments):
             return await invoke(arguments)
         message = find_message(runtime.state, call_id) if runtime else None
         turn_id = self._turn_id(config, message.id if message else None, arguments, call_id)
         call_id = call_id or self.name
+        if is_read_only:
+            call = ToolCall(*turn_id, call_id, self.name, arguments)
+            return await run_read_only(call, lambda: invoke(arguments), host)
         request = ToolCallRequest(
             tool_call={"name": self.name, "args": arguments, "id": call_id, "type": "tool_call"},
             tool=self.tool,

@@ -1,6 +1,7 @@
 """The steps that nodes, tools node and wrapper share: evaluate calls, and run one call once."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
@@ -17,13 +18,19 @@ from langgraph.types import Command, StateSnapshot
 from bighub_langgraph.concurrency import run_sync
 from bighub_langgraph.core.approval_answers import block_call
 from bighub_langgraph.core.claims import ExecutionResult, ToolFinished, ToolPaused
-from bighub_langgraph.core.context import enter_call
-from bighub_langgraph.core.errors import JournalError
+from bighub_langgraph.core.context import (
+    current_record,
+    enter_call,
+    enter_read_only_call,
+    log_fields,
+)
+from bighub_langgraph.core.errors import InvalidCall, JournalError
 from bighub_langgraph.core.evaluation import EditedCall, RefusedCall, evaluate_calls
 from bighub_langgraph.core.jsonable import exception_text
 from bighub_langgraph.core.model_messages import edit_note, invalid_call_message
 from bighub_langgraph.core.models import (
     CallRecord,
+    EvaluationRequest,
     State,
     ToolCall,
     ToolFailed,
@@ -58,6 +65,13 @@ from bighub_langgraph.graph.tool_messages import (
 )
 from bighub_langgraph.graph.validation import check_journal, find_errors
 from bighub_langgraph.guard_runtime import END_OF_RUN, GuardRuntime
+from bighub_langgraph.telemetry_attributes import (
+    approval_attributes,
+    decision_attributes,
+    verdict_attributes,
+)
+
+log = logging.getLogger("bighub_langgraph")
 
 NO_CHECKPOINTER = (
     "a person has to approve it, and this graph has no checkpointer to wait with: "
@@ -250,6 +264,17 @@ async def evaluate_plan(
         call["next"] = next_action(record, settings, can_ask=not cannot_ask)
 
 
+async def run_read_only(call: ToolCall, invoke: Invoke, host: GraphHost) -> Update:
+    """Run a call of a tool that only reads, which is neither evaluated nor recorded."""
+    request = EvaluationRequest(call.tool, host.runtime.settings.actor)
+    try:
+        record = CallRecord.of(call, request, host.ports.clock())
+    except InvalidCall:  # its arguments are not JSON, so it has no key
+        return await invoke()
+    with enter_read_only_call(record):
+        return await invoke()
+
+
 async def run_once(call: ToolCall, key: str, invoke: Invoke, host: GraphHost) -> ExecutionResult:
     """Run a recorded call, or find out what became of it; emits the outcome event."""
     policy = host.runtime.settings.policy_for(call.tool)
@@ -273,6 +298,39 @@ async def run_once(call: ToolCall, key: str, invoke: Invoke, host: GraphHost) ->
     if result.record.state is not State.PAUSED:
         emit_event(build_event("outcome", result.record, replayed=result.replayed))
     return result
+
+
+def with_decision(config: RunnableConfig | None, tool: str) -> RunnableConfig | None:
+    """Return the configuration for the run of a tool, with the decision as metadata and tags.
+
+    LangChain's callbacks, and so LangSmith, show them. It is unchanged where the guarded call that
+    this code runs in is not one of this tool. It never raises: the call is claimed already, and an
+    error would count as the tool's.
+    """
+    record = current_record()
+    if record is None or record.tool != tool:
+        return config
+    try:
+        return _add_decision(config or {}, record)
+    except Exception:
+        message = "the decision could not be added to the metadata of a tool's run"
+        log.exception(message, extra=log_fields(record))
+        return config
+
+
+def _add_decision(config: RunnableConfig, record: CallRecord) -> RunnableConfig:
+    fields = {
+        **decision_attributes(record.decision),
+        **verdict_attributes(record),
+        **approval_attributes(record),
+    }
+    tags = [
+        f"bighub:{fields[name]}"
+        for name in ("bighub.recommendation", "bighub.approval.state")
+        if name in fields
+    ]
+    metadata = {**(config.get("metadata") or {}), "bighub.call.key": record.key, **fields}
+    return {**config, "tags": [*(config.get("tags") or []), *tags], "metadata": metadata}
 
 
 def _outcome_of(update: Update, call: ToolCall) -> ToolOutcome:

@@ -42,7 +42,6 @@ from bighub_langgraph.graph.plan import (
     subplan,
     to_tool_call,
 )
-from bighub_langgraph.graph.run_metadata import with_decision
 from bighub_langgraph.graph.stale_calls import close_calls, refresh_plan
 from bighub_langgraph.graph.tool_execution import (
     GraphHost,
@@ -51,7 +50,9 @@ from bighub_langgraph.graph.tool_execution import (
     evaluate_plan,
     read_surrounding_messages,
     run_once,
+    run_read_only,
     update_of,
+    with_decision,
 )
 from bighub_langgraph.graph.tool_messages import (
     add_to_update,
@@ -211,7 +212,8 @@ class _Invocation:
         if isinstance(call, ToolMessage | Command):
             return call
         if call["key"] is None:
-            return await self._invoke_tool(call, host)
+            read_only_call = to_tool_call(self.input.turn_id, call)
+            return await run_read_only(read_only_call, lambda: self._invoke_tool(call, host), host)
         if call["name"] in self.node.blocking_tools:
             # Claim, tool and result in one function, which a cancelled task cannot interrupt.
             return await host.run_in_thread(partial(self._run_guarded, call, call["key"]))

@@ -18,8 +18,7 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from bighub_langgraph.concurrency import run_sync
 from bighub_langgraph.core.models import ToolCall
 from bighub_langgraph.graph.plan import key_of
-from bighub_langgraph.graph.run_metadata import with_decision
-from bighub_langgraph.graph.tool_execution import Invoke, Update
+from bighub_langgraph.graph.tool_execution import Invoke, Update, with_decision
 
 
 class CallGate:

@@ -16,6 +16,7 @@ from bighub_langgraph.core.approval_answers import (
     cancel_call,
 )
 from bighub_langgraph.core.claims import ExecutionResult
+from bighub_langgraph.core.errors import InvalidCall
 from bighub_langgraph.core.evaluation import EditedCall, RefusedCall
 from bighub_langgraph.core.model_messages import invalid_call_message
 from bighub_langgraph.core.models import CallRecord, State, ToolCall
@@ -50,6 +51,7 @@ from bighub_langgraph.graph.tool_execution import (
     check_run,
     evaluate,
     run_once,
+    run_read_only,
     update_of,
 )
 from bighub_langgraph.graph.tool_messages import error_message, record_message
@@ -59,7 +61,11 @@ from bighub_langgraph.graph.tool_proxy import (
     ProxiedRequest,
     unwrap_single,
 )
-from bighub_langgraph.graph.validation import find_argument_errors, find_errors
+from bighub_langgraph.graph.validation import (
+    find_argument_errors,
+    find_errors,
+    find_non_finite_error,
+)
 from bighub_langgraph.guard_runtime import GuardRuntime
 
 Handler = Callable[[ToolCallRequest], Awaitable[Update]]
@@ -182,9 +188,8 @@ class _WrappedCall:
         is_read_only = self.host.runtime.settings.policy_for(call.tool).read_only
         if is_read_only or request.tool is None:
             # An inner wrapper may know an unknown tool; the call is evaluated in front of it.
-            return await self.handler(
-                self._guard_tool(request, key_of(call) if is_read_only else None)
-            )
+            inner = self._guard_tool(request, key_of(call) if is_read_only else None)
+            return await run_read_only(call, lambda: self.handler(inner), self.host)
         record = await self._evaluate(item)
         if isinstance(record, RefusedCall):
             return _error_update(record)
@@ -201,7 +206,7 @@ class _WrappedCall:
     async def _run_changed_call(self, call: ToolCall, invoke: Invoke) -> Update:
         """Decide about a call that an inner wrapper changed."""
         if self.host.runtime.settings.policy_for(call.tool).read_only:
-            return await invoke()
+            return await run_read_only(call, invoke, self.host)
         record = await self._evaluate(call)
         if isinstance(record, RefusedCall):
             return _error_update(record)
@@ -216,6 +221,13 @@ class _WrappedCall:
         # Most calls are evaluated with the model's response: a policy's functions run only then.
         if key is not None and (record := (await self.host.ports.find([key])).get(key)):
             return record
+        call, tool = item.call if isinstance(item, EditedCall) else item, self.request.tool
+        if (
+            tool is not None
+            and tool.name == call.tool
+            and (error := find_non_finite_error(tool, call.arguments))
+        ):
+            return RefusedCall(call, InvalidCall(error))
         config = self.request.runtime.config
         [evaluated_call] = await evaluate([item], self.plan["turn"], config, self.host)
         return evaluated_call

@@ -1,5 +1,6 @@
 """Errors of calls, edits and settings that are found before a call is evaluated."""
 
+import functools
 import inspect
 import warnings
 from collections import Counter
@@ -12,7 +13,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
-from pydantic import AliasChoices, AliasPath, BaseModel, ValidationError
+from pydantic import AliasChoices, AliasPath, BaseModel, ValidationError, create_model
 
 from bighub_langgraph.core.approval_answers import ApprovalAnswer, InvalidApprovalResponse
 from bighub_langgraph.core.errors import InvalidCall, JournalError
@@ -73,7 +74,7 @@ def find_argument_errors(tool: BaseTool | None, arguments: Mapping[str, Any]) ->
     """Return why arguments do not fit a tool; None if they do, or if the tool is not known here."""
     if tool is None:
         return None
-    schema = tool.tool_call_schema
+    schema = _arguments_schema(tool)
     if isinstance(schema, dict):  # as MCP tools have it
         errors = find_schema_errors(schema, dict(arguments))
     elif issubclass(schema, BaseModel):
@@ -86,6 +87,40 @@ def find_argument_errors(tool: BaseTool | None, arguments: Mapping[str, Any]) ->
         if text
         else None
     )
+
+
+def find_non_finite_error(tool: BaseTool, arguments: Mapping[str, Any]) -> str | None:
+    """Return which arguments a tool reads as infinite or NaN; the tool itself checks the others."""
+    schema = _arguments_schema(tool)
+    if isinstance(schema, dict) or not issubclass(schema, BaseModel):
+        return None
+    try:
+        return "; ".join(_list_non_finite(schema.model_validate(dict(arguments)))) or None
+    except ValidationError:
+        return None
+
+
+def _arguments_schema(tool: BaseTool) -> Any:
+    """Return what reads the arguments of a call: a JSON schema or a model.
+
+    LangChain's `tool_call_schema` loses the aliases of the tool's own model.
+    """
+    schema: Any = tool.tool_call_schema
+    own = tool.args_schema
+    if isinstance(schema, dict) or not isinstance(own, type) or not issubclass(own, BaseModel):
+        return schema
+    names = [name for name in own.model_fields if name in schema.model_fields]
+    if any(own.model_fields[name].validation_alias for name in names):
+        return _select_fields(own, *names)
+    return schema
+
+
+@functools.lru_cache
+def _select_fields(model: type[BaseModel], *names: str) -> type[BaseModel]:
+    fields: Any = {
+        name: (model.model_fields[name].annotation, model.model_fields[name]) for name in names
+    }
+    return create_model(model.__name__, __config__=model.model_config, **fields)
 
 
 def check_edit(
@@ -126,12 +161,16 @@ def _find_model_errors(schema: type[BaseModel], arguments: Mapping[str, Any]) ->
             for item in error.errors(include_url=False, include_input=False)
             if item["loc"] != RUNTIME_PARAMETER
         ]
+    return _list_non_finite(values)
+
+
+def _list_non_finite(values: BaseModel) -> list[str]:
     return [f"{'.'.join(path)}: a finite number is expected" for path in find_non_finite(values)]
 
 
 def parameter_names(tool: BaseTool) -> frozenset[str] | None:
     """Return the names of the arguments that a tool takes; None where it takes any."""
-    schema = tool.tool_call_schema
+    schema = _arguments_schema(tool)
     if isinstance(schema, dict):
         properties = schema.get("properties")
         is_closed = schema.get("additionalProperties") is False
