@@ -114,7 +114,12 @@ def checkpoint_config(config: RunnableConfig, info: ExecutionInfo) -> RunnableCo
 
 
 def surrounding_checkpoints(config: RunnableConfig, info: ExecutionInfo) -> list[RunnableConfig]:
-    """Return how a checkpointer finds a task's checkpoint, and those of the graphs around it."""
+    """Return how a checkpointer finds a task's checkpoint, and those of the graphs around it.
+
+    There is nothing to find with `durability="exit"`.
+    """
+    if stores_only_at_the_end(config):
+        return []
     checkpoints: Mapping[str, str] = config.get("configurable", {}).get("checkpoint_map", {})
     around: list[RunnableConfig] = [
         {"configurable": {"thread_id": info.thread_id, "checkpoint_ns": name, "checkpoint_id": id_}}

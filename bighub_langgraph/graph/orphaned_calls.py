@@ -16,11 +16,9 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.runtime import ExecutionInfo
 
 from bighub_langgraph.core.approval_answers import cancel_call
 from bighub_langgraph.core.ports import Ports
-from bighub_langgraph.graph.langgraph_internals import root_checkpoint_of
 from bighub_langgraph.graph.stale_calls import NEW_MESSAGE
 from bighub_langgraph.graph.tool_execution import GraphHost
 
@@ -35,23 +33,20 @@ GetCheckpoint = Callable[[RunnableConfig], Awaitable[Any]]
 
 
 async def cancel_orphaned_calls(
-    config: RunnableConfig, saver: BaseCheckpointSaver[Any], info: ExecutionInfo, host: GraphHost
+    thread: str, root: str, saver: BaseCheckpointSaver[Any], host: GraphHost
 ) -> None:
     """Cancel what earlier subagents of a thread left, when a task of a subagent begins.
 
-    The delivery worker does so from then on, for the case that no other subagent is called. It
-    cannot use a checkpointer of an event loop.
+    `root` is the checkpoint of the root graph that the subagent belongs to. The delivery worker
+    does so from then on, for the case that no other subagent is called. It cannot use a
+    checkpointer of an event loop.
     """
-    root = root_checkpoint_of(config, info)
-    if root is None or not info.thread_id:
-        return
     sweeps = host.runtime.delivery.sweeps
-    if info.thread_id not in sweeps and (not host.is_async or isinstance(saver, InMemorySaver)):
+    if thread not in sweeps and (not host.is_async or isinstance(saver, InMemorySaver)):
         for oldest in list(sweeps)[: max(0, len(sweeps) - MAX_THREADS)]:
             sweeps.pop(oldest, None)
-        sweeps[info.thread_id] = partial(_sweep, info.thread_id, weakref.ref(saver))
-    get_checkpoint = partial(host.get_checkpoint, saver)
-    if await _cancel(info.thread_id, get_checkpoint, host.ports, current=root):
+        sweeps[thread] = partial(_sweep, thread, weakref.ref(saver))
+    if await _cancel(thread, partial(host.get_checkpoint, saver), host.ports, current=root):
         host.ports.schedule_delivery()
 
 

@@ -16,8 +16,7 @@ import contextlib
 import hashlib
 import logging
 from collections.abc import AsyncIterator, Mapping
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -31,7 +30,7 @@ from bighub_langgraph.graph.langgraph_internals import (
     checkpointer_of,
     execution_info,
     names_checkpoint,
-    stores_only_at_the_end,
+    root_checkpoint_of,
     surrounding_checkpoints,
 )
 from bighub_langgraph.graph.orphaned_calls import cancel_orphaned_calls
@@ -62,11 +61,11 @@ async def fence_run(
     if saver is None or info is None or not info.thread_id:
         yield
         return
-    await cancel_orphaned_calls(config, saver, info, host)
+    if (root := root_checkpoint_of(config, info)) is not None:
+        await cancel_orphaned_calls(info.thread_id, root, saver, host)
     fence = _Fence(config, saver, info, info.thread_id, host)
     try:
-        await fence.claim_steps()
-        await fence.claim_task(call_id)
+        await fence.claim(call_id)
         yield
     except ParentCommand:  # the task is done, and another graph goes on
         await fence.keep()
@@ -80,6 +79,19 @@ async def fence_run(
     await fence.keep()
 
 
+class _Claim(NamedTuple):
+    """A claim that a task needs, and the result that is kept of it when the task is done.
+
+    Attributes:
+        place: The checkpoint that a claimed step led to; None for the task itself.
+    """
+
+    key: str
+    owner: str
+    result: Mapping[str, Any]
+    place: RunnableConfig | None = None
+
+
 class _Fence:
     """The claims that a task holds while it runs."""
 
@@ -91,96 +103,98 @@ class _Fence:
         thread: str,
         host: GraphHost,
     ) -> None:
-        self._config, self._saver, self._info, self._host = config, saver, info, host
-        self._thread = thread
-        journal, self._call = host.ports.journal, host.ports.call
-        self._claim = partial(journal.claim, durable=False)
-        self._end_claim = partial(journal.end_claim, durable=False)
-        self._process, self._ports = journal.owner, host.ports
-        self._went_back = names_checkpoint(config)
-        self._claims: dict[str, tuple[str, Mapping[str, Any]]] = {}
+        self._config, self._saver, self._info, self._thread = config, saver, info, thread
+        self._host, self._ports, self._journal = host, host.ports, host.ports.journal
+        self._claims: dict[str, _Claim] = {}
 
-    async def claim_task(self, call_id: str) -> None:
-        """Claim the task, or one call of it.
+    async def claim(self, call_id: str) -> None:
+        """Claim the steps to the checkpoints of the task, then the task, or one call of it.
+
+        The checkpoints are that of the task, and those of the graphs around it. What an input, a
+        fork or an `update_state` made follows its parent on purpose.
 
         Raises:
-            RunInProgress: Another run has the task, or has done it and gone on.
+            RunInProgress: Another run has the task, or has done it and gone on; or it made another
+                step from the same checkpoint.
         """
-        info, attempt = self._info, str(self._info.node_first_attempt_time)
-        key = _key(self._thread, info.checkpoint_ns, info.task_id, call_id)
-        other = await self._take(key, attempt, {"done": True})
-        if other is None or other.owner == f"{self._process}/{attempt}":
-            return
-        if other.result is None or await self._is_left_behind():
-            raise GraphRunInProgress(self._thread)
-
-    async def claim_steps(self) -> None:
-        """Claim the steps to the checkpoint of the task, and to those of the graphs around it.
-
-        What an input, a fork or an `update_state` made follows its parent on purpose.
-
-        Raises:
-            RunInProgress: Another run made another step from the same checkpoint, and goes on.
-        """
-        if stores_only_at_the_end(self._config):
-            return
-        for place in surrounding_checkpoints(self._config, self._info):
+        process, info, wanted = self._journal.owner, self._info, list[_Claim]()
+        for place in surrounding_checkpoints(self._config, info):
             checkpoint = await self._host.load_when_stored(self._saver, place, STORE_TIMEOUT)
-            if (
-                checkpoint
-                and checkpoint.parent_config
-                and checkpoint.metadata.get("source") == "loop"
-            ):
-                await self._claim_step(checkpoint.parent_config, place)
+            parent = checkpoint.parent_config if checkpoint is not None else None
+            if parent is None or checkpoint.metadata.get("source") != "loop":
+                continue
+            stored, namespace = (place["configurable"][name] for name in _PLACE)
+            key = _key(self._thread, namespace, parent["configurable"]["checkpoint_id"])
+            wanted.append(_Claim(key, f"{process}/{stored}", {"next": stored}, place))
+        task_key = _key(self._thread, info.checkpoint_ns, info.task_id, call_id)
+        owner = f"{process}/{info.node_first_attempt_time}"
+        wanted.append(_Claim(task_key, owner, {"done": True}))
+        while (other := await self._ports.call(self._take, wanted)) is not None:
+            refused_claim = wanted.pop(0)
+            if refused_claim.place is not None:
+                await self._pass_step(refused_claim, refused_claim.place, other)
+            elif other.owner != owner and (other.result is None or await self._is_left_behind()):
+                raise GraphRunInProgress(self._thread)
 
-    async def _claim_step(self, parent: RunnableConfig, place: RunnableConfig) -> None:
-        checkpoint = place["configurable"]["checkpoint_id"]
-        parent_id = parent["configurable"]["checkpoint_id"]
-        key = _key(self._thread, place["configurable"]["checkpoint_ns"], parent_id)
-        result = {"next": checkpoint}
+    def _take(self, wanted: list[_Claim]) -> WorkClaim | None:
+        """Take claims in order, and remove them from the list; return another's in the way."""
+        while wanted:
+            key, owner, *_ = wanted[0]
+            self._claims[key] = wanted[0]  # before, since the task may be cancelled meanwhile
+            claim = self._journal.claim(key, owner, durable=False)
+            if claim != WorkClaim(owner):
+                del self._claims[key]
+                return claim
+            del wanted[0]
+        return None
+
+    async def _pass_step(
+        self, step: _Claim, place: RunnableConfig, other: WorkClaim | None
+    ) -> None:
+        """Go on behind a step that another run has claimed, if that run is another task of it.
+
+        Raises:
+            RunInProgress: The other run made another step from the same checkpoint, and goes on.
+        """
+        checkpoint = step.result["next"]
         deadline = self._ports.monotonic() + STORE_TIMEOUT
-        while other := await self._take(key, checkpoint, result):
+        while other:
             if checkpoint == (other.result or {}).get("next", other.owner.rpartition("/")[2]):
                 return
             is_late = self._ports.monotonic() >= deadline
             # Somebody went back on purpose, or the other run stored nothing after its step.
-            if self._went_back or (is_late and other.result):
-                await self._call(self._end_claim, key, other.owner, result)
+            if names_checkpoint(self._config) or (is_late and other.result):
+                end = self._journal.end_claim
+                await self._ports.call(end, step.key, other.owner, step.result, durable=False)
                 return
             if is_late or not await self._is_newest(place):
                 raise GraphRunInProgress(self._thread)
             await self._ports.sleep(POLL)
-
-    async def _take(self, key: str, suffix: str, result: Mapping[str, Any]) -> WorkClaim | None:
-        """Take a claim, to keep `result` when the task is done; return that of another."""
-        owner = f"{self._process}/{suffix}"
-        self._claims[key] = (owner, result)  # before, since the task may be cancelled meanwhile
-        claim: WorkClaim = await self._call(self._claim, key, owner)
-        if claim == WorkClaim(owner):
-            return None
-        del self._claims[key]
-        return claim
+            other = await self._ports.call(self._take, [step])
 
     def release(self) -> None:
         """End the claims of a task that is not done."""
-        for key, (owner, _) in self._claims.items():
+        for claim in self._claims.values():
             with contextlib.suppress(BighubGuardError):  # it ends with its process at the latest
-                self._end_claim(key, owner)
+                self._journal.end_claim(claim.key, claim.owner, durable=False)
 
     async def keep(self) -> None:
         """Keep the results of a done task. Its tool may have run, so nothing may raise here."""
         try:
-            for key, (owner, result) in self._claims.items():
-                await self._call(self._end_claim, key, owner, result)
+            await self._ports.call(self._keep_results)
         except Exception:
             log.exception(
                 "the journal could not store that a task is done; its claim stays with us"
             )
 
+    def _keep_results(self) -> None:
+        for key, owner, result, _ in self._claims.values():
+            self._journal.end_claim(key, owner, result, durable=False)
+
     async def _is_left_behind(self) -> bool:
         """Whether the thread is past the checkpoint of a task that another run has done."""
         place = checkpoint_config(self._config, self._info)
-        for _ in range(0 if self._went_back else int(STORE_TIMEOUT / POLL)):
+        for _ in range(0 if names_checkpoint(self._config) else int(STORE_TIMEOUT / POLL)):
             if not await self._is_newest(place):
                 return True
             await self._ports.sleep(POLL)
@@ -194,6 +208,9 @@ class _Fence:
         newest: str = checkpoint_tuple.config["configurable"]["checkpoint_id"]
         checkpoint: str = place["configurable"]["checkpoint_id"]
         return newest == checkpoint
+
+
+_PLACE = ("checkpoint_id", "checkpoint_ns")
 
 
 def _key(*parts: str) -> str:
