@@ -217,11 +217,15 @@ _BEFORE_NAME = frozenset({"for", "to", "from", "of", "at", "with", "by"})
 
 
 def describe_call(
-    record: CallRecord, arguments: Mapping[str, Any], parameters: Collection[str] | None = None
+    record: CallRecord,
+    arguments: Mapping[str, Any],
+    parameters: Collection[str] | None = None,
+    evidence: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the text that a person reads before answering.
 
-    The first line is the call; see `format_call` for the tool's `parameters`.
+    The first line is the call; see `format_call` for the tool's `parameters`. `evidence` is what
+    `build_evidence` has returned, where it is known already.
     """
     lines = [format_call(record.tool, arguments, parameters)]
     if record.state is State.UNKNOWN:
@@ -233,7 +237,8 @@ def describe_call(
                 'not, or "run again". A form without these takes them as a response.'
             ),
         ]
-    return "\n".join([*lines, *_describe_decision(record)])
+    evidence = build_evidence(record) if evidence is None else evidence
+    return "\n".join([*lines, *(_describe_decision(evidence) if record.decision else ())])
 
 
 def is_asked_about(record: CallRecord) -> bool:
@@ -256,22 +261,19 @@ def build_approval_view(approval: Approval) -> dict[str, Any]:
     return view
 
 
-def _describe_decision(record: CallRecord) -> Iterator[str]:
-    decision = record.decision
-    if decision is None:
-        return
-    heading = f"BIGHUB says {one_line(decision.raw_recommendation).replace('_', ' ')}"
-    if decision.risk_score is not None:
-        heading += f", risk {decision.risk_score:.2f}"
-    if decision.confidence is not None:
-        heading += f", confidence {one_line(decision.confidence)}"
+def _describe_decision(evidence: Mapping[str, Any]) -> Iterator[str]:
+    heading = f"BIGHUB says {one_line(evidence['recommendation']).replace('_', ' ')}"
+    if evidence["risk_score"] is not None:
+        heading += f", risk {evidence['risk_score']:.2f}"
+    if evidence["confidence"] is not None:
+        heading += f", confidence {one_line(evidence['confidence'])}"
     yield f"{heading}."
     # The heading has the number already.
-    if reason := re.sub(r"^risk [\d.]+: ", "", visible_text(decision.reason, record)):
+    if reason := re.sub(r"^risk [\d.]+: ", "", evidence["rationale"]):
         yield one_line(reason)
-    for row in visible_alternatives(record)[:MAX_ROWS]:
+    for row in evidence["alternatives"][:MAX_ROWS]:
         yield from _describe_row("Instead", row, ("action",), "rationale")
-    for row in visible_precedents(record)[:MAX_ROWS]:
+    for row in evidence["precedents"][:MAX_ROWS]:
         yield from _describe_row("Earlier", row, _TEXTS, "outcome")
 
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
@@ -28,24 +28,37 @@ from bighub_langgraph.graph.validation import parameter_names
 log = logging.getLogger("bighub_langgraph")
 
 
+class ShownCall(NamedTuple):
+    """A call that a person is asked about, the answers it takes, and what `build_evidence` says."""
+
+    call: PendingApproval
+    record: CallRecord
+    evidence: dict[str, Any]
+
+    @classmethod
+    def of(cls, call: PendingApproval, record: CallRecord) -> "ShownCall":
+        """Return a call with its evidence."""
+        return cls(call, record, build_evidence(record))
+
+
 def build_payload(
     plan: Plan,
-    records: Sequence[CallRecord],
-    pending_calls: Sequence[PendingApproval],
+    shown_calls: Sequence[ShownCall],
     settings: GuardSettings,
     tools: Mapping[str, BaseTool],
 ) -> dict[str, Any]:
-    """Build the payload of an interrupt about the calls of a plan, given with their records."""
+    """Build the payload of an interrupt about the calls of a plan."""
     requests: list[dict[str, Any]] = []
-    for call, record in zip(plan["calls"], records, strict=True):
-        text = describe_question(record, call["args"], settings, tools)
+    for shown_call in shown_calls:
+        call = shown_call.call
+        text = _describe(shown_call, call.arguments, settings, tools)
         description = f"{plan['unclear']}\n{text}" if plan["unclear"] else text
-        request = {"name": call["name"], "args": call["args"], "description": description}
-        requests.append({**request, CHANNEL: build_evidence(record)})
+        request = {"name": call.tool, "args": call.arguments, "description": description}
+        requests.append({**request, CHANNEL: shown_call.evidence})
     if plan["per_call"]:
-        call_id = pending_calls[0].call_id
+        call_id = shown_calls[0].call.call_id
         return {"type": "tool_approval", "tool_call_id": call_id, **requests[0]}
-    answers = {pending_call.tool: pending_call.allowed_decisions for pending_call in pending_calls}
+    answers = {item.call.tool: item.call.allowed_decisions for item in shown_calls}
     configs = [
         {"action_name": name, "allowed_decisions": [answer.value for answer in choices]}
         for name, choices in answers.items()
@@ -54,20 +67,18 @@ def build_payload(
 
 
 def build_question(
-    pending_call: PendingApproval,
-    record: CallRecord,
+    shown_call: ShownCall,
     settings: GuardSettings,
     tools: Mapping[str, BaseTool],
     config: RunnableConfig,
 ) -> ApprovalQuestion:
     """Build what people are shown of a call, without what is redacted."""
+    pending_call, record, evidence = shown_call
     info, tool = execution_info(config), tools.get(record.tool)
     shown_arguments = record.request.context.get("arguments")
     arguments = shown_arguments if isinstance(shown_arguments, Mapping) else {}
     own_text = settings.approvals.describe is not None
-    text = describe_question(
-        record, pending_call.arguments if own_text else arguments, settings, tools
-    )
+    text = _describe(shown_call, pending_call.arguments if own_text else arguments, settings, tools)
     return ApprovalQuestion(
         key=record.key,
         agent=settings.name,
@@ -76,7 +87,7 @@ def build_question(
         schema=_schema_of(tool),
         tool_description=tool.description if tool is not None else "",
         description=str(ReportingConfig(redact=settings.redact).redact_value(text)),
-        evidence=to_jsonable(build_evidence(record)),
+        evidence=to_jsonable(evidence),
         arguments=arguments,
         locked_pointers=tuple(_find_redacted(pending_call.arguments, shown_arguments)),
         allowed_decisions=tuple(answer.value for answer in pending_call.allowed_decisions),
@@ -85,14 +96,14 @@ def build_question(
     )
 
 
-def describe_question(
-    record: CallRecord,
+def _describe(
+    shown_call: ShownCall,
     arguments: Mapping[str, Any],
     settings: GuardSettings,
     tools: Mapping[str, BaseTool],
 ) -> str:
     """Return the text that a person reads."""
-    text = ""
+    text, record = "", shown_call.record
     if (describe := settings.approvals.describe) is not None:
         try:
             text = str(describe(record, copy_jsonable(arguments)))
@@ -100,7 +111,9 @@ def describe_question(
             message = "describe= raised; the person reads the usual text"
             log.exception(message, extra=log_fields(record))
     tool = tools.get(record.tool)
-    text = text or describe_call(record, arguments, parameter_names(tool) if tool else None)
+    if not text:
+        names = parameter_names(tool) if tool else None
+        text = describe_call(record, arguments, names, shown_call.evidence)
     return "\n".join(filter(None, [text, describe_votes(record)]))
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
+from langgraph.types import Interrupt
 
 from bighub_langgraph.core.approval_answers import (
     UNKNOWN_ANSWERS,
@@ -24,10 +25,11 @@ from bighub_langgraph.core.evidence import one_line
 from bighub_langgraph.core.lifecycle import EditApplied, find_objection, is_restricted
 from bighub_langgraph.core.models import Answer, Approval, CallRecord, State, ToolCall
 from bighub_langgraph.core.policy import GuardSettings
-from bighub_langgraph.core.ports import ApprovalQuestion, Ports
+from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.core.recovery import resolve_unknown
 from bighub_langgraph.core.reporting import build_event
 from bighub_langgraph.graph.approval_questions import (
+    ShownCall,
     build_payload,
     build_question,
     response_schema,
@@ -145,7 +147,7 @@ class ApprovalRequest:
         self._tools = tools or {}
         self._records = [records[call["key"] or ""] for call in plan["calls"]]
         self._allow_edits = allow_edits
-        self._pending_calls = self._find_pending_calls({})
+        self._pending_calls: list[PendingApproval] = []
         self._earlier: Sequence[Any] = ()
         self.taken_answers: Sequence[Any] = ()
         self.note = ""  # why an answer does not count
@@ -174,9 +176,10 @@ class ApprovalRequest:
         if was_resumed(config):
             questions = await stored_questions(config, host.get_checkpoint)
         question = next((item for item in questions.interrupts if self._is_shown(item.value)), None)
+        states = {} if question is None else states_shown(question.value)
+        self._pending_calls = self._find_pending_calls(states)
         answers, takes_answer = questions.answers[len(earlier) :], question is not None
         if question is not None:
-            self._pending_calls = self._find_pending_calls(states_shown(question.value))
             if leave_open and all(record.state in _ASKABLE for record in self._records):
                 takes_answer = not is_recorded(waiting_answer(config, [*earlier, *answers]))
         elif not any(record.state in _ASKABLE for record in self._records):
@@ -184,11 +187,7 @@ class ApprovalRequest:
                 return []
             # Answered in this task, before the tool interrupted it.
             answers, takes_answer = self._own_answers(answers)[:-1], True
-        if takes_answer or question is not None:
-            keys = [record.key for record in self._records]
-            await host.ports.call(host.ports.journal.take_questions, keys)
-        else:
-            await host.ports.store_questions(self._questions(config))
+        payload = await self._show(question, config, host.ports, takes_answer=takes_answer)
         parse = partial(
             self._parse,
             interrupt_id=question.id if question else None,
@@ -197,10 +196,28 @@ class ApprovalRequest:
         per_call = self._plan["per_call"]
         check = parse if is_checked else None
         schema = response_schema(self._pending_calls[0], check, per_call=per_call)
-        payload = question.value if question and takes_answer else self._payload()
         response = ask(payload, config, schema, answers, read=takes_answer, earlier=earlier)
         self._earlier, self.taken_answers = earlier, [*answers, response]
         return parse(response)
+
+    async def _show(
+        self,
+        question: Interrupt | None,
+        config: RunnableConfig,
+        ports: Ports,
+        *,
+        takes_answer: bool,
+    ) -> Any:
+        """Return the payload of the question, once other channels know that it is asked."""
+        if takes_answer or question is not None:
+            keys = [record.key for record in self._records]
+            await ports.call(ports.journal.take_questions, keys)
+            return question.value if question and takes_answer else self._payload()
+        shown_calls = self._show_calls()
+        await ports.store_questions(
+            [build_question(item, self._settings, self._tools, config) for item in shown_calls]
+        )
+        return self._payload(shown_calls)
 
     def ask_again(self, unclear: str, config: RunnableConfig) -> None:
         """Interrupt with the same question, and say why the answer to it was not understood.
@@ -253,16 +270,12 @@ class ApprovalRequest:
         self._records = [records[record.key] for record in self._records]
         return answered_calls
 
-    def _questions(self, config: RunnableConfig) -> list[ApprovalQuestion]:
-        return [
-            build_question(pending_call, record, self._settings, self._tools, config)
-            for pending_call, record in zip(self._pending_calls, self._records, strict=True)
-        ]
+    def _show_calls(self) -> list[ShownCall]:
+        return list(map(ShownCall.of, self._pending_calls, self._records))
 
-    def _payload(self) -> dict[str, Any]:
-        return build_payload(
-            self._plan, self._records, self._pending_calls, self._settings, self._tools
-        )
+    def _payload(self, shown_calls: Sequence[ShownCall] | None = None) -> dict[str, Any]:
+        shown_calls = self._show_calls() if shown_calls is None else shown_calls
+        return build_payload(self._plan, shown_calls, self._settings, self._tools)
 
     def _parse(self, response: object, **reference: Any) -> list[ApprovalAnswer]:
         if is_recorded(response):
