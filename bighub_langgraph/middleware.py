@@ -19,17 +19,19 @@ from bighub_langgraph.graph.plan import (
     CHANNEL,
     Plan,
     PlannedCall,
+    Turn,
     TurnId,
+    calls_of,
     covers,
     last_turn,
     new_id,
     new_plan,
-    open_calls,
     plan_calls,
+    read_messages,
     read_plan,
-    read_turn,
     replace_plan,
     subplan,
+    to_tool_calls,
 )
 from bighub_langgraph.graph.run_fence import fence_run
 from bighub_langgraph.graph.stale_calls import close_stale_calls, insert_answers
@@ -181,8 +183,9 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         update: dict[str, Any] = {}
         if messages is not None:
             update["messages"] = [RemoveMessage(REMOVE_ALL_MESSAGES), *messages, *result]
-        message, answered_ids = last_turn(result)
-        if message is not None and open_calls(message):
+        turn = last_turn(result)
+        message = turn.message
+        if message is not None and calls_of(message):
             if message.id is None:  # from a stand-in for the model; keys need an id that stays
                 message.id = new_id()
             tools = {tool.name: tool for tool in request.tools if isinstance(tool, BaseTool)}
@@ -192,19 +195,15 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
                 warn_about_policies(self.guard.runtime.settings.tools.keys(), tools.keys())
             if len(self._tools_by_turn) > MAX_TURNS:
                 del self._tools_by_turn[next(iter(self._tools_by_turn))]
-            update[CHANNEL] = await self._plan_turn(message, answered_ids, tools, host)
+            update[CHANNEL] = await self._plan_turn(turn, tools, host)
         return ExtendedModelResponse(response, Command(update=update) if update else None)
 
     async def _plan_turn(
-        self,
-        message: AIMessage,
-        answered_ids: set[str],
-        tools: dict[str, BaseTool] | None,
-        host: GraphHost,
+        self, turn: Turn, tools: dict[str, BaseTool] | None, host: GraphHost
     ) -> Plan:
         config = get_config()
-        turn_id = TurnId.of(config, message)
-        calls = open_calls(message, answered_ids, turn_id)
+        turn_id = TurnId.of(config, turn.message)
+        calls = to_tool_calls(turn_id, turn.open_calls)
         # A tool that the model was not shown may come from a wrapper; it is evaluated there.
         plan = new_plan(turn_id, host.runtime.settings, plan_calls(calls, tools))
         await evaluate_plan(plan, config, host, tools=tools, all_tools_known=False)
@@ -214,8 +213,8 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
 
     async def _decide(self, state: Any, host: GraphHost) -> Any:
         async with fence_run(get_config(), host):
-            message, answered_ids = read_turn(state, "messages")
-            open_ids = {call.call_id for call in open_calls(message, answered_ids)}
+            turn = last_turn(read_messages(state, "messages"))
+            message, open_ids = turn.message, {call["id"] or "" for call in turn.open_calls}
             if message is None or not open_ids:
                 await host.wait_for_delivery()
                 return None
@@ -223,7 +222,7 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
             if stored_plan and covers(stored_plan, message, open_ids):
                 plan = stored_plan
             else:
-                plan = await self._replace_plan(stored_plan, message, answered_ids, host)
+                plan = await self._replace_plan(stored_plan, turn, host)
             calls = [call for call in plan["calls"] if call["id"] in open_ids]
             questions = [call for call in calls if call["next"] == "ask"]
             if questions and not plan["per_call"]:
@@ -243,13 +242,11 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
             # guard.
             return update if message.tool_calls else {**update, "jump_to": "model"}
 
-    async def _replace_plan(
-        self, stored_plan: Plan | None, message: AIMessage, answered_ids: set[str], host: GraphHost
-    ) -> Plan:
+    async def _replace_plan(self, stored_plan: Plan | None, turn: Turn, host: GraphHost) -> Plan:
         """Evaluate the model's calls again, which another middleware has changed."""
-        plan = await self._plan_turn(message, answered_ids, None, host)
+        plan = await self._plan_turn(turn, None, host)
         if stored_plan:
-            is_same_turn = stored_plan["turn"] == message.id
+            is_same_turn = turn.message is not None and stored_plan["turn"] == turn.message.id
             reason = CHANGED_ARGUMENTS if is_same_turn else ANSWERED_ELSEWHERE
             await _cancel_open_calls(stored_plan, reason, host.ports, keep=plan)
         return plan

@@ -103,20 +103,18 @@ def test_a_task_shows_its_runtime_with_its_context_and_without() -> None:
     def look(config: RunnableConfig) -> bool:
         with ThreadPoolExecutor(1) as elsewhere:  # which has none of the task's context variables
             runtime = elsewhere.submit(internals.runtime_of, config).result()
-        return runtime is not None and runtime.execution_info == get_runtime().execution_info
+        return bool(runtime.execution_info == get_runtime().execution_info)
 
     assert seen_in_task(look)
     assert seen_in_task(lambda _: internals.runtime_of({}) is get_runtime())
-    assert internals.runtime_of({}) is None
+    assert internals.execution_info({}) is None
 
 
 def stored_checkpoint(saver: InMemorySaver) -> bool:
     """Whether the checkpoint that the task runs from is found."""
-    config = get_config()
-    info = internals.runtime_of(config)
-    assert info is not None
-    assert info.execution_info is not None
-    return saver.get_tuple(internals.checkpoint_config(config, info.execution_info)) is not None
+    task = internals.stored_task(get_config())
+    assert task is not None
+    return saver.get_tuple(task.place) is not None
 
 
 def test_a_task_shows_the_checkpoint_that_it_runs_from() -> None:
@@ -141,8 +139,9 @@ def test_a_task_of_a_subgraph_shows_the_root_checkpoint_that_it_ends_with(
     saver, roots = InMemorySaver(), list[str | None]()
 
     def node(_: Any) -> None:
-        config = get_config()
-        roots.append(internals.root_checkpoint_of(config, internals.execution_info(config)))
+        task = internals.stored_task(get_config())
+        assert task is not None
+        roots.append(task.root_checkpoint)
 
     builder: Any = StateGraph(Seen)
     builder.add_node("outer", node)
@@ -178,10 +177,12 @@ def test_a_run_of_any_kind_can_be_read() -> None:
 
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
 def test_a_task_shows_whether_its_run_stores_anything_before_its_end(durability: str) -> None:
-    values = seen_in_task(
-        internals.stores_only_at_the_end, checkpointer=InMemorySaver(), durability=durability
-    )
-    assert values is (durability == "exit")
+    def look(config: RunnableConfig) -> bool:
+        task = internals.stored_task(config)
+        return task is not None and task.is_stored
+
+    is_stored = seen_in_task(look, checkpointer=InMemorySaver(), durability=durability)
+    assert is_stored is (durability != "exit")
 
 
 def test_a_task_shows_that_it_was_resumed_and_that_it_has_asked() -> None:

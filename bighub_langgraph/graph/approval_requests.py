@@ -53,7 +53,7 @@ from bighub_langgraph.graph.plan import (
     plan_call,
     reject_call,
     subplan,
-    to_tool_call,
+    to_tool_calls,
 )
 from bighub_langgraph.graph.tool_execution import GraphHost
 from bighub_langgraph.graph.tool_messages import emit_event
@@ -383,7 +383,7 @@ class ApprovalRequest:
         Raises:
             InvalidCall: They are about another call, or about fields that it does not have.
         """
-        original = to_tool_call(TurnId(self._plan["thread"], self._plan["turn"]), call)
+        [original] = to_tool_calls(TurnId(self._plan["thread"], self._plan["turn"]), [call])
         if original.key != record.key:
             raise InvalidCall("the call in the thread's state is not the one that was shown")
         return replace(original, arguments=patch.apply(call["args"]))

@@ -7,7 +7,7 @@ and the message names the installed versions.
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import distributions
 from typing import Any, NamedTuple
 
@@ -54,8 +54,8 @@ def installed_versions() -> str:
 # -- the run of a task -----------------------------------------------------------------------------
 
 
-def runtime_of(config: RunnableConfig) -> Runtime[Any] | None:
-    """Return the runtime of the task that a configuration belongs to; None outside of a graph.
+def runtime_of(config: RunnableConfig) -> Runtime[Any]:
+    """Return the runtime of the task of a configuration; an empty one outside of a graph.
 
     `get_runtime` is the public way, but it needs the task's context variables, which are missing
     where a node hands its work to a thread.
@@ -64,15 +64,14 @@ def runtime_of(config: RunnableConfig) -> Runtime[Any] | None:
     if isinstance(runtime, Runtime):
         return runtime
     try:
-        return get_runtime()
+        return get_runtime() or Runtime()
     except (RuntimeError, KeyError):  # no runnable runs here, or one that is part of no graph
-        return None
+        return Runtime()
 
 
 def execution_info(config: RunnableConfig) -> ExecutionInfo | None:
     """Return LangGraph's description of the current task; None outside of a graph."""
-    runtime = runtime_of(config)
-    return None if runtime is None else runtime.execution_info
+    return runtime_of(config).execution_info
 
 
 class ServerUser(NamedTuple):
@@ -84,8 +83,7 @@ class ServerUser(NamedTuple):
 
 def authenticated_user(config: RunnableConfig) -> ServerUser | None:
     """Return the user that the server has authenticated, if a server runs the graph."""
-    runtime = runtime_of(config)
-    server = None if runtime is None else runtime.server_info
+    server = runtime_of(config).server_info
     if server is None or server.user is None:
         return None
     permissions = getattr(server.user, "permissions", None) or ()
@@ -101,48 +99,68 @@ def surrounding_state(config: RunnableConfig) -> Any:
     return read_state() if callable(read_state) else None
 
 
-def checkpoint_config(config: RunnableConfig, info: ExecutionInfo) -> RunnableConfig:
-    """Return the configuration by which a checkpointer finds the checkpoint a task runs from.
+@dataclass(frozen=True, slots=True)
+class StoredTask:
+    """A task of a run that has a checkpointer.
 
-    `execution_info` has the checkpoint's id, but only the namespace to which the task adds its own
-    part. Of several namespaces with the same checkpoint, as in a `@task`, the first has it.
+    Attributes:
+        saver: The checkpointer.
+        info: LangGraph's description of the task.
+        thread: The thread id.
+        place: How the checkpointer finds the checkpoint that the task runs from. `info` has the
+            checkpoint's id, but only the namespace to which the task adds its own part. Of several
+            namespaces with the same checkpoint, as in a `@task`, the first has it.
+        places_around: The same for the checkpoints of the graphs around it.
+        root_checkpoint: The checkpoint of the root graph whose task runs this one in a subgraph,
+            and ends with it. None for tasks of the root graph itself, and in a subgraph with
+            `checkpointer=True`, whose namespace has no task of the root: it can go on from any
+            later checkpoint. None if unknown.
+        is_stored: Whether the checkpoint is stored; with `durability="exit"` it is at the end.
+        names_checkpoint: Whether the run was started from a checkpoint by its id, as in time
+            travel.
     """
-    checkpoints: Mapping[str, str] = config.get("configurable", {}).get("checkpoint_map", {})
+
+    saver: BaseCheckpointSaver[Any]
+    info: ExecutionInfo
+    thread: str
+    place: RunnableConfig
+    places_around: list[RunnableConfig]
+    root_checkpoint: str | None
+    is_stored: bool
+    names_checkpoint: bool
+
+
+def stored_task(config: RunnableConfig) -> StoredTask | None:
+    """Return the task that a configuration belongs to; None where its run is not stored."""
+    configurable, info = config.get("configurable", {}), runtime_of(config).execution_info
+    saver = configurable.get(_CHECKPOINTER)
+    if not isinstance(saver, BaseCheckpointSaver) or info is None or not info.thread_id:
+        return None
+    checkpoints: Mapping[str, str] = configurable.get("checkpoint_map", {})
     namespaces = [name for name, id_ in checkpoints.items() if id_ == info.checkpoint_id]
-    place = {"thread_id": info.thread_id, "checkpoint_ns": next(iter(namespaces), "")}
-    return {"configurable": {**place, "checkpoint_id": info.checkpoint_id}}
-
-
-def surrounding_checkpoints(config: RunnableConfig, info: ExecutionInfo) -> list[RunnableConfig]:
-    """Return how a checkpointer finds a task's checkpoint, and those of the graphs around it.
-
-    There is nothing to find with `durability="exit"`.
-    """
-    if stores_only_at_the_end(config):
-        return []
-    checkpoints: Mapping[str, str] = config.get("configurable", {}).get("checkpoint_map", {})
-    around: list[RunnableConfig] = [
-        {"configurable": {"thread_id": info.thread_id, "checkpoint_ns": name, "checkpoint_id": id_}}
-        for name, id_ in checkpoints.items()
-        if id_ != info.checkpoint_id
+    pairs = [(next(iter(namespaces), ""), info.checkpoint_id)]
+    pairs += [(name, id_) for name, id_ in checkpoints.items() if id_ != info.checkpoint_id]
+    place, *places_around = [
+        RunnableConfig(
+            configurable={
+                "thread_id": info.thread_id,
+                "checkpoint_ns": name,
+                "checkpoint_id": id_,
+            }
+        )
+        for name, id_ in pairs
     ]
-    return [checkpoint_config(config, info), *around]
-
-
-def root_checkpoint_of(config: RunnableConfig, info: ExecutionInfo | None) -> str | None:
-    """Return the root checkpoint of a task in a subgraph that ends with the task around it.
-
-    None for tasks of the root graph itself, and in a subgraph with `checkpointer=True`, whose
-    namespace has no task of the root: it can go on from any later checkpoint. None if unknown.
-    """
-    root_task, _, rest = (info.checkpoint_ns if info else "").partition("|")
-    checkpoints: Mapping[str, str] = config.get("configurable", {}).get("checkpoint_map", {})
-    return checkpoints.get("") if rest and ":" in root_task else None
-
-
-def names_checkpoint(config: RunnableConfig) -> bool:
-    """Whether the run was started from a checkpoint by its id, as in time travel."""
-    return bool(config.get("metadata", {}).get("checkpoint_id"))
+    root_task, _, rest = info.checkpoint_ns.partition("|")
+    return StoredTask(
+        saver,
+        info,
+        info.thread_id,
+        place,
+        places_around,
+        root_checkpoint=checkpoints.get("") if rest and ":" in root_task else None,
+        is_stored=configurable.get(_DURABILITY) != "exit",
+        names_checkpoint=bool(config.get("metadata", {}).get("checkpoint_id")),
+    )
 
 
 def checkpointer_of(config: RunnableConfig) -> BaseCheckpointSaver[Any] | None:
@@ -176,11 +194,6 @@ def unreadable_run(config: RunnableConfig) -> str | None:
     return f"the guard cannot see whether this run has a checkpointer ({installed_versions()})"
 
 
-def stores_only_at_the_end(config: RunnableConfig) -> bool:
-    """Whether the run has `durability="exit"`. False if unknown."""
-    return config.get("configurable", {}).get(_DURABILITY) == "exit"
-
-
 # -- interrupts ------------------------------------------------------------------------------------
 
 
@@ -200,21 +213,21 @@ async def stored_questions(
     config: RunnableConfig, get_checkpoint: Callable[..., Awaitable[Any]]
 ) -> StoredQuestions:
     """Return the questions of a task as its checkpoint has them."""
-    saver, info = checkpointer_of(config), execution_info(config)
-    if saver is None or info is None:
+    task = stored_task(config)
+    if task is None:
         return StoredQuestions()
-    checkpoint = await get_checkpoint(saver, checkpoint_config(config, info))
+    checkpoint = await get_checkpoint(task.saver, task.place)
     if checkpoint is not None:
         writes = {
             name: value
-            for task, name, value in checkpoint.pending_writes or ()
-            if task == info.task_id
+            for task_id, name, value in checkpoint.pending_writes or ()
+            if task_id == task.info.task_id
         }
         return StoredQuestions(writes.get(INTERRUPT, ()), writes.get(RESUME, ()))
     # A subgraph that stores nothing asks anew in each attempt. The root keeps what it asked.
     checkpoint_id = config.get("configurable", {}).get("checkpoint_map", {}).get("")
-    place = {"thread_id": info.thread_id, "checkpoint_ns": "", "checkpoint_id": checkpoint_id}
-    checkpoint = checkpoint_id and await get_checkpoint(saver, {"configurable": place})
+    place = {"thread_id": task.thread, "checkpoint_ns": "", "checkpoint_id": checkpoint_id}
+    checkpoint = checkpoint_id and await get_checkpoint(task.saver, {"configurable": place})
     root_writes = checkpoint.pending_writes if checkpoint else None
     return StoredQuestions(
         [item for _, name, items in root_writes or () if name == INTERRUPT for item in items]

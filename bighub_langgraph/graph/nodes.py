@@ -17,16 +17,16 @@ from bighub_langgraph.graph.plan import (
     GuardState,
     Plan,
     TurnId,
+    calls_of,
     is_stale,
     last_turn,
     message_tool_call,
     new_plan,
-    open_calls,
     plan_calls,
     read_messages,
     read_plan,
-    read_turn,
     subplan,
+    to_tool_calls,
 )
 from bighub_langgraph.graph.run_fence import fence_run
 from bighub_langgraph.graph.stale_calls import (
@@ -113,13 +113,13 @@ def evaluate_node(
             plan = subplan(plan, [call.copy() for call in plan["calls"]])
         else:
             messages = read_messages(state, messages_key)
-            message, answered_ids = last_turn(messages)
-            if plan and message is not None and plan["turn"] == message.id:
+            turn = last_turn(messages)
+            if plan and turn.message is not None and plan["turn"] == turn.message.id:
                 await refresh_plan(plan, messages, host.ports)
             elif plan:
                 await cancel_removed_calls(plan, messages, host.ports)
-            turn_id = TurnId.of(config, message)
-            calls = open_calls(message, answered_ids, turn_id)
+            turn_id = TurnId.of(config, turn.message)
+            calls = to_tool_calls(turn_id, turn.open_calls)
             plan = new_plan(turn_id, settings, plan_calls(calls))
         await evaluate_plan(plan, config, host, tools=tools, all_tools_known=all_tools_known)
         return {messages_key: await answer_finished_calls(plan, host.ports), CHANNEL: plan}
@@ -216,8 +216,8 @@ def outcome_node(
 
     async def report_turn(state: Any, _: RunnableConfig, host: GraphHost) -> Command[Any] | None:
         messages = read_messages(state, messages_key)
-        message, answered_ids = last_turn(messages)
-        is_complete = message is not None and not open_calls(message, answered_ids)
+        turn = last_turn(messages)
+        is_complete = turn.message is not None and not turn.open_calls
         plan = read_plan(state)
         await host.ports.deliver(plan["turn"] if plan and is_complete else None)
         if not is_complete or then is None:
@@ -242,8 +242,8 @@ def tools_edge(
 
     async def route(state: Any, _: RunnableConfig, host: GraphHost) -> str:
         messages = read_messages(state, messages_key)
-        message, answered_ids = last_turn(messages)
-        if message is None or len(message.tool_calls) != 1 or open_calls(message, answered_ids):
+        message, open_calls = last_turn(messages)
+        if message is None or len(message.tool_calls) != 1 or open_calls:
             return REPORT
         await host.ports.deliver(message.id)
         return await _next_node(messages, tools, then, end, host)
@@ -263,8 +263,7 @@ async def _next_node(
     It ends where its tools all return directly, and all succeeded. So does a turn that has no calls
     any more, because somebody removed them.
     """
-    message, _ = last_turn(messages)
-    names = {call.call_id: call.tool for call in open_calls(message)}
+    names = {call["id"]: call["name"] or "" for call in calls_of(last_turn(messages).message)}
 
     def returns_directly(answer: ToolMessage) -> bool:
         tool = tools.get(answer.name or "") or tools.get(names.get(answer.tool_call_id, ""))
@@ -282,8 +281,7 @@ def model_edge(guard: "BighubGuard", *, messages_key: str, end: str) -> GuardNod
     """Return the edge out of the model: to `evaluate` with tool calls, else to `end`."""
 
     async def route(state: Any, _: RunnableConfig, host: GraphHost) -> str:
-        message, answered_ids = read_turn(state, messages_key)
-        if open_calls(message, answered_ids):
+        if last_turn(read_messages(state, messages_key)).open_calls:
             return EVALUATE
         await host.wait_for_delivery()
         return end

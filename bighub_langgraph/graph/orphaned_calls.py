@@ -19,6 +19,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from bighub_langgraph.core.approval_answers import cancel_call
 from bighub_langgraph.core.ports import Ports
+from bighub_langgraph.graph.langgraph_internals import StoredTask
 from bighub_langgraph.graph.stale_calls import NEW_MESSAGE
 from bighub_langgraph.graph.tool_execution import GraphHost
 
@@ -32,15 +33,14 @@ MAX_THREADS = 1_000
 GetCheckpoint = Callable[[RunnableConfig], Awaitable[Any]]
 
 
-async def cancel_orphaned_calls(
-    thread: str, root: str, saver: BaseCheckpointSaver[Any], host: GraphHost
-) -> None:
+async def cancel_orphaned_calls(task: StoredTask, root: str, host: GraphHost) -> None:
     """Cancel what earlier subagents of a thread left, when a task of a subagent begins.
 
-    `root` is the checkpoint of the root graph that the subagent belongs to. The delivery worker
+    `root` is the checkpoint of the root graph that this subagent belongs to. The delivery worker
     does so from then on, for the case that no other subagent is called. It cannot use a
     checkpointer of an event loop.
     """
+    thread, saver = task.thread, task.saver
     sweeps = host.runtime.delivery.sweeps
     if thread not in sweeps and (not host.is_async or isinstance(saver, InMemorySaver)):
         for oldest in list(sweeps)[: max(0, len(sweeps) - MAX_THREADS)]:

@@ -6,11 +6,17 @@ superstep never overwrite each other. Users' schemas do not show the channel; th
 declare it by `input_schema`.
 """
 
-from collections.abc import Collection, Container, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict
 from uuid import uuid4
 
-from langchain_core.messages import AIMessage, BaseMessage, ToolMessage, convert_to_messages
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    InvalidToolCall,
+    ToolMessage,
+    convert_to_messages,
+)
 from langchain_core.messages import ToolCall as MessageToolCall
 from langchain_core.runnables import RunnableConfig
 
@@ -23,6 +29,7 @@ from bighub_langgraph.core.ports import Ports
 
 CHANNEL = "bighub"
 
+MessageCall = MessageToolCall | InvalidToolCall
 NextAction = Literal["execute", "ask", "evaluate", "done"]
 
 
@@ -98,9 +105,6 @@ class TurnId(NamedTuple):
         return cls(thread_id_of(config) or new_id(), turn or new_id())
 
 
-NO_TURN = TurnId()
-
-
 def new_plan(turn_id: TurnId, settings: GuardSettings, calls: Sequence[PlannedCall] = ()) -> Plan:
     """Return a plan of a turn."""
     thread, turn = turn_id
@@ -164,10 +168,10 @@ def current_calls(plan: Plan, messages: Sequence[BaseMessage]) -> dict[str, Tool
 
     Somebody may have changed them with `update_state`, or another node.
     """
-    message, answered_ids = last_turn(messages)
-    if message is None or message.id not in {None, plan["turn"]}:
+    turn = last_turn(messages)
+    if turn.message is None or turn.message.id not in {None, plan["turn"]}:
         return {}
-    calls = open_calls(message, answered_ids, TurnId(plan["thread"], plan["turn"]))
+    calls = to_tool_calls(TurnId(plan["thread"], plan["turn"]), turn.open_calls)
     return {call.call_id: call for call in calls}
 
 
@@ -189,9 +193,11 @@ def key_of(call: ToolCall) -> str | None:
         return None
 
 
-def to_tool_call(turn_id: TurnId, call: Mapping[str, Any]) -> ToolCall:
-    """Return a call of a message or a plan as the core takes it. Without an id, its id is ""."""
-    return ToolCall(*turn_id, call.get("id") or "", call["name"] or "", call["args"])
+def to_tool_calls(turn_id: TurnId, calls: Iterable[Mapping[str, Any]]) -> list[ToolCall]:
+    """Return calls of a message or a plan as the core takes them. Without an id, the id is ""."""
+    return [
+        ToolCall(*turn_id, call.get("id") or "", call["name"] or "", call["args"]) for call in calls
+    ]
 
 
 def message_tool_call(call: PlannedCall) -> MessageToolCall:
@@ -206,7 +212,7 @@ async def evaluation_items(
 
     The approval is the journal's. A plan is state, which others may write.
     """
-    calls = [to_tool_call(TurnId(plan["thread"], plan["turn"]), call) for call in planned_calls]
+    calls = to_tool_calls(TurnId(plan["thread"], plan["turn"]), planned_calls)
     originals = [call.get("edited_from", "") for call in planned_calls]
     records = await ports.find([key for key in originals if key]) if any(originals) else {}
     return [
@@ -250,41 +256,35 @@ def read_messages(state: Any, messages_key: str) -> list[BaseMessage]:
     return list(convert_to_messages(state or []))
 
 
-def read_turn(state: Any, messages_key: str) -> tuple[AIMessage | None, set[str]]:
-    """Return the last AI message of a state, and the ids of its calls that are answered."""
-    return last_turn(read_messages(state, messages_key))
+class Turn(NamedTuple):
+    """The last AI message of a history, and its calls that have no answer, as it has them."""
+
+    message: AIMessage | None
+    open_calls: list[MessageCall]
 
 
-def last_turn(messages: Sequence[BaseMessage]) -> tuple[AIMessage | None, set[str]]:
-    """Return the last AI message, and the ids of its calls that are answered."""
+def last_turn(messages: Sequence[BaseMessage]) -> Turn:
+    """Return the last turn of a history."""
     answered_ids: set[str] = set()
     for message in reversed(messages):
         if isinstance(message, AIMessage):
-            return message, answered_ids
+            calls = calls_of(message)
+            calls = [call for call in calls if (call["id"] or "") not in answered_ids]
+            return Turn(message, calls)
         if isinstance(message, ToolMessage):
             answered_ids.add(message.tool_call_id)
-    return None, answered_ids
+    return Turn(None, [])
 
 
-def open_calls(
-    message: BaseMessage | None, answered_ids: Collection[str] = (), turn_id: TurnId = NO_TURN
-) -> list[ToolCall]:
-    """Return the calls of a message that have no answer.
+def calls_of(message: BaseMessage | None) -> list[MessageCall]:
+    """Return the calls of a message.
 
     Those whose arguments LangChain could not parse have a text, or None, for their arguments:
     providers want an answer to them too.
     """
     if not isinstance(message, AIMessage):
         return []
-    calls = (
-        to_tool_call(turn_id, call) for call in (*message.tool_calls, *message.invalid_tool_calls)
-    )
-    return [call for call in calls if call.call_id not in answered_ids]
-
-
-def call_ids(message: BaseMessage) -> list[str]:
-    """Return the ids of the calls of a message."""
-    return [call.call_id for call in open_calls(message)]
+    return [*message.tool_calls, *message.invalid_tool_calls]
 
 
 def find_message(state: Any, call_id: str | None) -> AIMessage | None:

@@ -16,23 +16,15 @@ import contextlib
 import hashlib
 import logging
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import GraphBubbleUp, ParentCommand
-from langgraph.runtime import ExecutionInfo
 
 from bighub_langgraph.core.errors import BighubGuardError, RunInProgress
 from bighub_langgraph.core.ports import WorkClaim
-from bighub_langgraph.graph.langgraph_internals import (
-    checkpoint_config,
-    checkpointer_of,
-    execution_info,
-    names_checkpoint,
-    root_checkpoint_of,
-    surrounding_checkpoints,
-)
+from bighub_langgraph.graph.langgraph_internals import StoredTask, stored_task
 from bighub_langgraph.graph.orphaned_calls import cancel_orphaned_calls
 from bighub_langgraph.graph.tool_execution import GraphHost
 
@@ -57,13 +49,13 @@ async def fence_run(
     Raises:
         RunInProgress: Another run goes on from the same checkpoint.
     """
-    saver, info = checkpointer_of(config), execution_info(config)
-    if saver is None or info is None or not info.thread_id:
+    task = stored_task(config)
+    if task is None:
         yield
         return
-    if (root := root_checkpoint_of(config, info)) is not None:
-        await cancel_orphaned_calls(info.thread_id, root, saver, host)
-    fence = _Fence(config, saver, info, info.thread_id, host)
+    if task.root_checkpoint is not None:
+        await cancel_orphaned_calls(task, task.root_checkpoint, host)
+    fence = _Fence(task, host)
     try:
         await fence.claim(call_id)
         yield
@@ -79,7 +71,7 @@ async def fence_run(
     await fence.keep()
 
 
-class _Claim(NamedTuple):
+class _TaskClaim(NamedTuple):
     """A claim that a task needs, and the result that is kept of it when the task is done.
 
     Attributes:
@@ -92,20 +84,13 @@ class _Claim(NamedTuple):
     place: RunnableConfig | None = None
 
 
+@dataclass(slots=True)
 class _Fence:
     """The claims that a task holds while it runs."""
 
-    def __init__(
-        self,
-        config: RunnableConfig,
-        saver: BaseCheckpointSaver[Any],
-        info: ExecutionInfo,
-        thread: str,
-        host: GraphHost,
-    ) -> None:
-        self._config, self._saver, self._info, self._thread = config, saver, info, thread
-        self._host, self._ports, self._journal = host, host.ports, host.ports.journal
-        self._claims: dict[str, _Claim] = {}
+    _task: StoredTask
+    _host: GraphHost
+    _claims: dict[str, _TaskClaim] = field(default_factory=dict)
 
     async def claim(self, call_id: str) -> None:
         """Claim the steps to the checkpoints of the task, then the task, or one call of it.
@@ -117,39 +102,41 @@ class _Fence:
             RunInProgress: Another run has the task, or has done it and gone on; or it made another
                 step from the same checkpoint.
         """
-        process, info, wanted = self._journal.owner, self._info, list[_Claim]()
-        for place in surrounding_checkpoints(self._config, info):
-            checkpoint = await self._host.load_when_stored(self._saver, place, STORE_TIMEOUT)
+        process, task, claims = self._host.ports.journal.owner, self._task, list[_TaskClaim]()
+        for place in [task.place, *task.places_around] if task.is_stored else ():
+            checkpoint = await self._host.load_when_stored(task.saver, place, STORE_TIMEOUT)
             parent = checkpoint.parent_config if checkpoint is not None else None
             if parent is None or checkpoint.metadata.get("source") != "loop":
                 continue
-            stored, namespace = (place["configurable"][name] for name in _PLACE)
-            key = _key(self._thread, namespace, parent["configurable"]["checkpoint_id"])
-            wanted.append(_Claim(key, f"{process}/{stored}", {"next": stored}, place))
-        task_key = _key(self._thread, info.checkpoint_ns, info.task_id, call_id)
-        owner = f"{process}/{info.node_first_attempt_time}"
-        wanted.append(_Claim(task_key, owner, {"done": True}))
-        while (other := await self._ports.call(self._take, wanted)) is not None:
-            refused_claim = wanted.pop(0)
+            checkpoint_id, namespace = (place["configurable"][name] for name in _PLACE)
+            key = _key(task.thread, namespace, parent["configurable"]["checkpoint_id"])
+            claims.append(
+                _TaskClaim(key, f"{process}/{checkpoint_id}", {"next": checkpoint_id}, place)
+            )
+        task_key = _key(task.thread, task.info.checkpoint_ns, task.info.task_id, call_id)
+        owner = f"{process}/{task.info.node_first_attempt_time}"
+        claims.append(_TaskClaim(task_key, owner, {"done": True}))
+        while (other := await self._host.ports.call(self._take, claims)) is not None:
+            refused_claim = claims.pop(0)
             if refused_claim.place is not None:
                 await self._pass_step(refused_claim, refused_claim.place, other)
             elif other.owner != owner and (other.result is None or await self._is_left_behind()):
-                raise GraphRunInProgress(self._thread)
+                raise GraphRunInProgress(self._task.thread)
 
-    def _take(self, wanted: list[_Claim]) -> WorkClaim | None:
+    def _take(self, claims: list[_TaskClaim]) -> WorkClaim | None:
         """Take claims in order, and remove them from the list; return another's in the way."""
-        while wanted:
-            key, owner, *_ = wanted[0]
-            self._claims[key] = wanted[0]  # before, since the task may be cancelled meanwhile
-            claim = self._journal.claim(key, owner, durable=False)
+        while claims:
+            key, owner, *_ = claims[0]
+            self._claims[key] = claims[0]  # before, since the task may be cancelled meanwhile
+            claim = self._host.ports.journal.claim(key, owner, durable=False)
             if claim != WorkClaim(owner):
                 del self._claims[key]
                 return claim
-            del wanted[0]
+            del claims[0]
         return None
 
     async def _pass_step(
-        self, step: _Claim, place: RunnableConfig, other: WorkClaim | None
+        self, step: _TaskClaim, place: RunnableConfig, other: WorkClaim | None
     ) -> None:
         """Go on behind a step that another run has claimed, if that run is another task of it.
 
@@ -157,31 +144,31 @@ class _Fence:
             RunInProgress: The other run made another step from the same checkpoint, and goes on.
         """
         checkpoint = step.result["next"]
-        deadline = self._ports.monotonic() + STORE_TIMEOUT
+        deadline = self._host.ports.monotonic() + STORE_TIMEOUT
         while other:
             if checkpoint == (other.result or {}).get("next", other.owner.rpartition("/")[2]):
                 return
-            is_late = self._ports.monotonic() >= deadline
+            is_late = self._host.ports.monotonic() >= deadline
             # Somebody went back on purpose, or the other run stored nothing after its step.
-            if names_checkpoint(self._config) or (is_late and other.result):
-                end = self._journal.end_claim
-                await self._ports.call(end, step.key, other.owner, step.result, durable=False)
+            if self._task.names_checkpoint or (is_late and other.result):
+                end = self._host.ports.journal.end_claim
+                await self._host.ports.call(end, step.key, other.owner, step.result, durable=False)
                 return
             if is_late or not await self._is_newest(place):
-                raise GraphRunInProgress(self._thread)
-            await self._ports.sleep(POLL)
-            other = await self._ports.call(self._take, [step])
+                raise GraphRunInProgress(self._task.thread)
+            await self._host.ports.sleep(POLL)
+            other = await self._host.ports.call(self._take, [step])
 
     def release(self) -> None:
         """End the claims of a task that is not done."""
         for claim in self._claims.values():
             with contextlib.suppress(BighubGuardError):  # it ends with its process at the latest
-                self._journal.end_claim(claim.key, claim.owner, durable=False)
+                self._host.ports.journal.end_claim(claim.key, claim.owner, durable=False)
 
     async def keep(self) -> None:
         """Keep the results of a done task. Its tool may have run, so nothing may raise here."""
         try:
-            await self._ports.call(self._keep_results)
+            await self._host.ports.call(self._keep_results)
         except Exception:
             log.exception(
                 "the journal could not store that a task is done; its claim stays with us"
@@ -189,20 +176,19 @@ class _Fence:
 
     def _keep_results(self) -> None:
         for key, owner, result, _ in self._claims.values():
-            self._journal.end_claim(key, owner, result, durable=False)
+            self._host.ports.journal.end_claim(key, owner, result, durable=False)
 
     async def _is_left_behind(self) -> bool:
         """Whether the thread is past the checkpoint of a task that another run has done."""
-        place = checkpoint_config(self._config, self._info)
-        for _ in range(0 if names_checkpoint(self._config) else int(STORE_TIMEOUT / POLL)):
-            if not await self._is_newest(place):
+        for _ in range(0 if self._task.names_checkpoint else int(STORE_TIMEOUT / POLL)):
+            if not await self._is_newest(self._task.place):
                 return True
-            await self._ports.sleep(POLL)
+            await self._host.ports.sleep(POLL)
         return False
 
     async def _is_newest(self, place: RunnableConfig) -> bool:
         keys = {key: place["configurable"][key] for key in ("thread_id", "checkpoint_ns")}
-        checkpoint_tuple = await self._host.get_checkpoint(self._saver, {"configurable": keys})
+        checkpoint_tuple = await self._host.get_checkpoint(self._task.saver, {"configurable": keys})
         if checkpoint_tuple is None:
             return False
         newest: str = checkpoint_tuple.config["configurable"]["checkpoint_id"]

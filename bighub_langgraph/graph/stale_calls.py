@@ -17,16 +17,16 @@ from bighub_langgraph.core.recovery import wait_for_owner
 from bighub_langgraph.graph.plan import (
     Plan,
     TurnId,
-    call_ids,
+    calls_of,
     current_calls,
     is_current,
     key_of,
-    open_calls,
     plan_call,
     read_messages,
     read_plan,
     subplan,
     thread_id_of,
+    to_tool_calls,
 )
 from bighub_langgraph.graph.tool_messages import (
     error_message,
@@ -54,9 +54,11 @@ async def close_stale_calls(
     thread = thread_id_of(config) or thread
     closed_messages: list[BaseMessage] = []
     for index, message in enumerate(messages):
-        calls = open_calls(message, (), TurnId(thread, message.id or turn))
-        calls = [call for call in calls if (index, call.call_id) not in answers]
-        closed_messages += [message, *await close_calls(calls, NEW_MESSAGE, ports)]
+        closed_messages.append(message)
+        calls = [call for call in calls_of(message) if (index, call["id"] or "") not in answers]
+        if calls:
+            stale_calls = to_tool_calls(TurnId(thread, message.id or turn), calls)
+            closed_messages += await close_calls(stale_calls, NEW_MESSAGE, ports)
     return closed_messages if len(closed_messages) > len(messages) else None
 
 
@@ -71,9 +73,8 @@ def insert_answers(
     own = _answers_by_call(messages)
     completed_messages: list[BaseMessage] = []
     for index, message in enumerate(messages):
-        keys = [
-            (message.id, call_id) for call_id in call_ids(message) if (index, call_id) not in own
-        ]
+        ids = [call["id"] or "" for call in calls_of(message)]
+        keys = [(message.id, call_id) for call_id in ids if (index, call_id) not in own]
         completed_messages += [message, *(answers[key] for key in keys if key in answers)]
     return completed_messages
 
@@ -87,7 +88,7 @@ def _answers_by_call(messages: Sequence[BaseMessage]) -> dict[tuple[int, str], T
     answers: dict[tuple[int, str], ToolMessage] = {}
     for index, message in enumerate(messages):
         if isinstance(message, AIMessage):
-            positions |= dict.fromkeys(call_ids(message), index)
+            positions |= {call["id"] or "": index for call in calls_of(message)}
         elif isinstance(message, ToolMessage) and message.tool_call_id in positions:
             answers[positions[message.tool_call_id], message.tool_call_id] = message
     return answers
@@ -137,7 +138,8 @@ async def cancel_removed_calls(plan: Plan, messages: Sequence[BaseMessage], port
     held_calls: dict[str, ToolCall] = {}
     for message in messages:
         if message.id in {None, turn_id.turn}:
-            held_calls |= {call.call_id: call for call in open_calls(message, (), turn_id)}
+            calls = to_tool_calls(turn_id, calls_of(message))
+            held_calls |= {call.call_id: call for call in calls}
     active = [call for call in plan["calls"] if call["next"] != "done"]
     await _cancel([call["key"] for call in active if not is_current(call, held_calls)], ports)
 

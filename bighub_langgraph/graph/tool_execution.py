@@ -41,11 +41,9 @@ from bighub_langgraph.core.recovery import execute_or_recover
 from bighub_langgraph.core.reporting import build_event
 from bighub_langgraph.graph.langgraph_internals import (
     authenticated_user,
-    checkpoint_config,
     checkpointer_of,
     execution_info,
-    root_checkpoint_of,
-    stores_only_at_the_end,
+    stored_task,
     surrounding_state,
 )
 from bighub_langgraph.graph.plan import (
@@ -159,10 +157,10 @@ async def read_surrounding_messages(
     config: RunnableConfig, messages_key: str, host: GraphHost
 ) -> list[BaseMessage]:
     """Return the messages in the state of the graph around a task that was sent calls alone."""
-    if execution_info(config) is None:
-        return []
     state = surrounding_state(config)
     if state is None:
+        if execution_info(config) is None:
+            return []
         [answer] = (await host.invoke(_STATE_READER, [_READ_STATE], config))["messages"]
         state = answer.artifact
     return read_messages(state, messages_key)
@@ -188,16 +186,14 @@ async def check_run(config: RunnableConfig, host: GraphHost) -> None:
     is called again, and its new calls have new ids. With `durability="exit"` nothing is stored
     before the run ends.
     """
-    saver, info = checkpointer_of(config), execution_info(config)
-    check_journal(host.ports.journal, saver)
-    if saver is None or info is None or isinstance(saver, InMemorySaver):
+    check_journal(host.ports.journal, checkpointer_of(config))
+    task = stored_task(config)
+    if task is None or isinstance(task.saver, InMemorySaver) or not task.is_stored:
         return
-    if stores_only_at_the_end(config):
-        return
-    place = checkpoint_config(config, info)
-    if not await host.load_when_stored(saver, place, CHECKPOINT_TIMEOUT):
+    if not await host.load_when_stored(task.saver, task.place, CHECKPOINT_TIMEOUT):
+        saver, checkpoint = type(task.saver).__name__, task.info.checkpoint_id
         raise JournalError(
-            f"{type(saver).__name__} has not stored checkpoint {info.checkpoint_id} within "
+            f"{saver} has not stored checkpoint {checkpoint} within "
             f"{CHECKPOINT_TIMEOUT:g} seconds, so no tool was started; see what holds it up"
         )
 
@@ -208,6 +204,7 @@ async def evaluate(
     """Evaluate calls of a turn; new decisions go to `on_decision` and to the custom stream."""
     runtime = host.runtime
     session, user = thread_id_of(config) or turn, authenticated_user(config)
+    task = stored_task(config)
     return await evaluate_calls(
         calls,
         runtime.settings,
@@ -215,7 +212,7 @@ async def evaluate(
         session=session,
         trajectory=session,
         requested_by=user.name if user else "",
-        root_checkpoint=root_checkpoint_of(config, execution_info(config)),
+        root_checkpoint=task.root_checkpoint if task is not None else None,
         on_new=lambda record: emit_event(runtime.emit_decision(record)),
     )
 

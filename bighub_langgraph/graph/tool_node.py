@@ -35,12 +35,11 @@ from bighub_langgraph.graph.plan import (
     last_turn,
     message_tool_call,
     new_plan,
-    open_calls,
     plan_calls,
     question_plan,
     read_messages,
     subplan,
-    to_tool_call,
+    to_tool_calls,
 )
 from bighub_langgraph.graph.stale_calls import close_calls, refresh_plan
 from bighub_langgraph.graph.tool_execution import (
@@ -179,7 +178,7 @@ class _Invocation:
                 plan = await refresh_plan(plan, messages, host.ports)
         if any(call["next"] == "evaluate" for call in plan["calls"]):
             return [Command(goto=send_plan(plan))]
-        calls = [to_tool_call(source.turn_id, call) for call in plan["calls"]]
+        calls = to_tool_calls(source.turn_id, plan["calls"])
         if [key_of(call) for call in calls] == [call["key"] for call in plan["calls"]]:
             return plan["calls"]  # as they were evaluated
         return await self._evaluate(calls, host)
@@ -212,7 +211,7 @@ class _Invocation:
         if isinstance(call, ToolMessage | Command):
             return call
         if call["key"] is None:
-            read_only_call = to_tool_call(self.input.turn_id, call)
+            [read_only_call] = to_tool_calls(self.input.turn_id, [call])
             return await run_read_only(read_only_call, lambda: self._invoke_tool(call, host), host)
         if call["name"] in self.node.blocking_tools:
             # Claim, tool and result in one function, which a cancelled task cannot interrupt.
@@ -220,7 +219,7 @@ class _Invocation:
         return await self._run_guarded(call, call["key"], host)
 
     async def _run_guarded(self, planned_call: PlannedCall, key: str, host: GraphHost) -> Update:
-        call = to_tool_call(self.input.turn_id, planned_call)
+        [call] = to_tool_calls(self.input.turn_id, [planned_call])
         result = await run_once(call, key, lambda: self._invoke_tool(planned_call, host), host)
         if isinstance(result.signal, ParentCommand):
             [command] = await self._close_turn([result.signal.args[0]], host)
@@ -253,9 +252,9 @@ class _Invocation:
         sent_messages = [
             message for command in commands for message in sent_tool_messages(command, turn)
         ]
-        message, answered_ids = last_turn(messages)
-        answered_ids |= {message.tool_call_id for message in sent_messages}
-        calls = open_calls(message, answered_ids, self.input.turn_id)
+        sent_ids = {message.tool_call_id for message in sent_messages}
+        calls = to_tool_calls(self.input.turn_id, last_turn(messages).open_calls)
+        calls = [call for call in calls if call.call_id not in sent_ids]
         answers = await close_calls(calls, HANDED_OVER, host.ports)
         carrier = next((part for part in commands if find_tool_messages(part.update, turn)), None)
         if carrier is None:
@@ -325,14 +324,11 @@ async def _read_input(
     else:
         form, state = "messages" if isinstance(value, list) else "state", value
         messages = read_messages(value, messages_key)
-    message, answered_ids = last_turn(messages)
-    if values is None and message is None:
+    turn = last_turn(messages)
+    if values is None and turn.message is None:
         raise ValueError("there is no AI message in the input, so there is no tool call to run")
-    turn_id = TurnId.of(config, message)
-    if values is None:
-        calls = open_calls(message, answered_ids, turn_id)
-    else:
-        calls = [to_tool_call(turn_id, call) for call in values]
+    turn_id = TurnId.of(config, turn.message)
+    calls = to_tool_calls(turn_id, turn.open_calls if values is None else values)
     return _ToolNodeInput(form, calls, turn_id, state=state, messages=messages)
 
 
@@ -343,5 +339,5 @@ def _read_sent_calls(values: Sequence[Mapping[str, Any]]) -> _ToolNodeInput:
     ]
     plan = subplan(values[0][CHANNEL], planned_calls)
     turn_id = TurnId(plan["thread"], plan["turn"])
-    calls = [to_tool_call(turn_id, call) for call in plan["calls"]]
+    calls = to_tool_calls(turn_id, plan["calls"])
     return _ToolNodeInput("calls", calls, turn_id, plan)

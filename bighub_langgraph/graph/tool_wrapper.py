@@ -27,20 +27,19 @@ from bighub_langgraph.graph.langgraph_internals import (
     was_resumed,
 )
 from bighub_langgraph.graph.plan import (
-    NO_TURN,
     Plan,
     PlannedCall,
     TurnId,
+    calls_of,
     evaluation_items,
     find_message,
     key_of,
     message_tool_call,
     new_plan,
     next_action,
-    open_calls,
     question_plan,
     read_plan,
-    to_tool_call,
+    to_tool_calls,
 )
 from bighub_langgraph.graph.run_fence import fence_run
 from bighub_langgraph.graph.tool_execution import (
@@ -121,8 +120,8 @@ async def guard_call(
         await check_run(config, host)
         message = find_message(request.state, call["id"])
         # Another call of the turn with the same id makes this one invalid.
-        same_id = [other for other in open_calls(message) if other.call_id == call["id"]]
-        [error, *_] = find_errors([to_tool_call(NO_TURN, call), *same_id[1:]], config)
+        same_id = [other for other in calls_of(message) if other["id"] == call["id"]]
+        [error, *_] = find_errors(to_tool_calls(TurnId(), [call, *same_id[1:]]), config)
         if error is not None:
             return error_message(call["name"], call["id"], error)
         plan = read_plan(request.state)
@@ -154,7 +153,7 @@ class _WrappedCall:
         call = self.request.tool_call
         original = self._make_call(call["name"], call["args"])
         for planned_call in self.plan["calls"]:
-            if planned_call.get("edited_from") == original.key:
+            if (key := planned_call.get("edited_from")) and key == original.key:
                 return await self._run_edited(planned_call, original)
         return await self._run(self.request, original)
 

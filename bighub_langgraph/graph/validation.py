@@ -78,7 +78,8 @@ def find_argument_errors(tool: BaseTool | None, arguments: Mapping[str, Any]) ->
     if isinstance(schema, dict):  # as MCP tools have it
         errors = find_schema_errors(schema, dict(arguments))
     elif issubclass(schema, BaseModel):
-        errors = _find_unknown_arguments(tool, arguments) + _find_model_errors(schema, arguments)
+        errors = _find_unknown_arguments(tool, schema, arguments)
+        errors += _find_model_errors(schema, arguments)
     else:
         return None
     text = "; ".join(errors)
@@ -144,7 +145,11 @@ def check_edit(
         raise InvalidApprovalResponse(str(invalid)) from invalid
 
 
-def _find_unknown_arguments(tool: BaseTool, arguments: Mapping[str, Any]) -> list[str]:
+def _find_unknown_arguments(
+    tool: BaseTool, schema: type[BaseModel], arguments: Mapping[str, Any]
+) -> list[str]:
+    if arguments.keys() <= schema.model_fields.keys():
+        return []
     names = parameter_names(tool)
     if names is None or not (unknown := [name for name in arguments if name not in names]):
         return []
