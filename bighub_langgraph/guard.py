@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from enum import StrEnum
 from os import PathLike
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from uuid import uuid4
 
 from bighub_langgraph.bighub.client_factory import open_clients
@@ -25,6 +26,8 @@ from bighub_langgraph.core.redaction import redact as redact_secrets
 from bighub_langgraph.core.reporting import ReportingConfig
 from bighub_langgraph.guard_runtime import DecisionCallback, GuardRuntime, open_journal
 from bighub_langgraph.telemetry import Telemetry
+
+Choice = TypeVar("Choice", bound=StrEnum)
 
 
 class BighubGuard:
@@ -83,17 +86,16 @@ class BighubGuard:
         evaluate_timeout: float = EVALUATE_TIMEOUT,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        check_choice("fail_mode", fail_mode, tuple(FailMode))
         check_choice("decision_mode", decision_mode, ("submit", "submit_payload"))
-        if minimum_mode is not None:
-            check_choice("minimum_mode", minimum_mode, tuple(Mode))
         settings = GuardSettings(
             name=name,
             actor=actor,
             domain=domain,
             tools=_check_policies(tools or {}),
-            fail_mode=FailMode(fail_mode),
-            minimum_mode=None if minimum_mode is None else Mode(minimum_mode),
+            fail_mode=_to_choice("fail_mode", fail_mode, FailMode),
+            minimum_mode=(
+                None if minimum_mode is None else _to_choice("minimum_mode", minimum_mode, Mode)
+            ),
             decision_mode=decision_mode,
             approvals=approvals or ApprovalPolicy(),
             redact=redact,
@@ -102,6 +104,7 @@ class BighubGuard:
         self.journal, self._owns_journal = open_journal(journal)
         self.notifications = notifications.start(self.journal) if notifications else None
         self.telemetry = telemetry or Telemetry()
+        notify = self.notifications.schedule if self.notifications else schedule_nothing
         self.runtime = GuardRuntime.build(
             settings,
             clients,
@@ -110,9 +113,7 @@ class BighubGuard:
             retries=retries,
             clock=clock,
             on_decision=on_decision,
-            schedule_notification=(
-                self.notifications.schedule if self.notifications else schedule_nothing
-            ),
+            schedule_notification=notify,
             telemetry=self.telemetry,
         )
 
@@ -202,6 +203,11 @@ class BighubGuard:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _to_choice(name: str, value: str, choices: type[Choice]) -> Choice:
+    check_choice(name, value, tuple(choices))
+    return choices(value)
 
 
 def _check_policies(tools: Mapping[str, ToolPolicy]) -> Mapping[str, ToolPolicy]:

@@ -36,7 +36,7 @@ from bighub_langgraph.graph.nodes import (
 )
 from bighub_langgraph.graph.plan import input_schema, read_messages
 from bighub_langgraph.graph.tool_execution import GraphHost
-from bighub_langgraph.graph.tool_node import tools_node
+from bighub_langgraph.graph.tool_node import GuardedTools, tools_node
 from bighub_langgraph.graph.validation import check_journal
 
 if TYPE_CHECKING:
@@ -136,27 +136,45 @@ def add_guard(
     _check_graph(builder, after, then, end, messages_key)
     guarded_tools = tools_node(guard, tools, messages_key=messages_key)
     guarded_tools.then = then
-    by_name, all_known = guarded_tools.tools_by_name, guarded_tools.all_tools_known
-    ends = [end] if any(tool.return_direct for tool in by_name.values()) else []
-    key: Any = {"messages_key": messages_key}
-    add = partial(builder.add_node, input_schema=input_schema(messages_key))
+    _add_nodes(builder, guarded_tools, guard, then=then, end=end)
+    redirect_edges(builder, after, CLOSE_STALE_CALLS)
+    _add_edges(builder, guarded_tools, guard, after=after, then=then, end=end)
+    return GuardNodes()
+
+
+def _add_nodes(
+    builder: Builder, tools: GuardedTools, guard: "BighubGuard", *, then: str, end: str
+) -> None:
+    key: Any = {"messages_key": tools.messages_key}
+    by_name, all_known = tools.tools_by_name, tools.all_tools_known
+    add = partial(builder.add_node, input_schema=input_schema(tools.messages_key))
     add(CLOSE_STALE_CALLS, stale_calls_node(guard, **key))
     add(EVALUATE, evaluate_node(guard, **key, tools=by_name, all_tools_known=all_known))
     approve = approval_node(guard, **key, tools=by_name)
     add(APPROVE, approve, destinations=(TOOLS, EVALUATE, REPORT))
     # Tools may ask for any part of the state: this node has the graph's own schema.
-    builder.add_node(TOOLS, guarded_tools, destinations=(APPROVE, EVALUATE))
+    builder.add_node(TOOLS, tools, destinations=(APPROVE, EVALUATE))
     report = outcome_node(guard, **key, then=then, end=end, tools=by_name)
-    add(REPORT, report, destinations=(then, *ends))
-    redirect_edges(builder, after, CLOSE_STALE_CALLS)
+    add(REPORT, report, destinations=tuple(_nodes_behind(tools, then, end)))
+
+
+def _add_edges(
+    builder: Builder, tools: GuardedTools, guard: "BighubGuard", *, after: str, then: str, end: str
+) -> None:
+    key: Any = {"messages_key": tools.messages_key}
     builder.add_edge(CLOSE_STALE_CALLS, after)
     from_model = model_edge(guard, **key, end=end)
     builder.add_conditional_edges(after, from_model, {EVALUATE: EVALUATE, end: end})
     from_evaluate = partial(route_plan, **key)
     builder.add_conditional_edges(EVALUATE, from_evaluate, [TOOLS, APPROVE, EVALUATE, REPORT])
-    from_tools = tools_edge(guard, **key, then=then, end=end, tools=by_name)
-    builder.add_conditional_edges(TOOLS, from_tools, [then, REPORT, *ends])
-    return GuardNodes()
+    from_tools = tools_edge(guard, **key, then=then, end=end, tools=tools.tools_by_name)
+    builder.add_conditional_edges(TOOLS, from_tools, [REPORT, *_nodes_behind(tools, then, end)])
+
+
+def _nodes_behind(tools: GuardedTools, then: str, end: str) -> list[str]:
+    """Return the nodes behind an answered turn: `end` only with tools that return directly."""
+    returns_directly = any(tool.return_direct for tool in tools.tools_by_name.values())
+    return [then, end] if returns_directly else [then]
 
 
 def _check_graph(builder: Builder, after: str, then: str, end: str, messages_key: str) -> None:
