@@ -92,7 +92,7 @@ class Telemetry:
         """Return itself while there is a provider; None otherwise."""
         if not self._is_on and "opentelemetry.trace" in sys.modules:
             own = self._tracer_provider is not None or self._meter_provider is not None
-            self._is_on = own or has_provider()
+            self._is_on = own or bool(has_provider())
             if self._is_on:
                 self._start_metrics()
         return self if self._is_on else None

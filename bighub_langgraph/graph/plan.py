@@ -253,7 +253,11 @@ def read_messages(state: Any, messages_key: str) -> list[BaseMessage]:
         state = state.get(messages_key)
     elif not isinstance(state, list):
         state = getattr(state, messages_key, None)
-    return list(convert_to_messages(state or []))
+    messages = state or []
+    # Converting each message of a long history takes as long as all else that a node reads.
+    if all(issubclass(kind, BaseMessage) for kind in set(map(type, messages))):
+        return list(messages)
+    return list(convert_to_messages(messages))
 
 
 class Turn(NamedTuple):
