@@ -58,16 +58,26 @@ class EvaluationResult(NamedTuple):
 
     def to_stored_fields(self) -> tuple[Any, ...]:
         """Return what has no column of its own, apart from what the caller may change."""
-        return self._replace(objective=deepcopy(self.objective))[_FIRST_STORED:]
+        changes: dict[str, Any] = {
+            "objective": deepcopy(self.objective),
+            "precedents": [
+                (each.request_id, each.similarity, each.label, each.at, each.summary)
+                for each in self.precedents
+            ],
+        }
+        return self._replace(**changes)[_FIRST_STORED:]
 
     @classmethod
     def from_row(cls, row: Any) -> Self:
         """Return the result in a row of the store."""
         columns = (row.request_id, row.action, row.target, row.value, row.risk, row.recommendation)
         result = cls(*columns, *load_json(row.reply))
-        precedents = [Precedent(*fields) for fields in result.precedents]
+        precedents: list[Any] = result.precedents
         return result._replace(
-            precedents=[each._replace(label=Label(each.label)) for each in precedents],
+            precedents=[
+                Precedent(request_id, similarity, Label(label), at, None, summary)
+                for request_id, similarity, label, at, summary in precedents
+            ],
             novelties=tuple(result.novelties),
             novelty_kinds=tuple(result.novelty_kinds),
         )
