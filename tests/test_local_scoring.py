@@ -7,6 +7,7 @@ import random
 from bisect import bisect_left
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,6 +28,7 @@ from bighub_langgraph.local.scoring.precedents import (
     Precedent,
     Precedents,
 )
+from bighub_langgraph.local.scoring.rate_changes import RateChanges
 from bighub_langgraph.local.scoring.regression import Regression, logit
 from bighub_langgraph.local.scoring.risk_limit import DriftDetector
 from bighub_langgraph.local.scoring.risk_model import Model
@@ -301,12 +303,82 @@ def test_a_weight_that_is_not_used_any_more_goes_to_a_feature_that_is() -> None:
     assert model.predict({"base": 1.0, "late": 1.0}) > 0.8
 
 
+def search(labels: list[bool], changes: RateChanges) -> None:
+    changes.search(np.array(labels, dtype=float), np.arange(len(labels), dtype=float))
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.1, 0.5])
+def test_a_steady_bad_rate_has_no_change(rate: float) -> None:
+    chance, changes = random.Random(3), RateChanges()
+    labels = [chance.random() < rate for _ in range(4_000)]
+    for end in range(512, len(labels), 8):
+        search(labels[end - 512 : end], changes)
+    assert changes.count == 0
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.03, 0.25), (0.3, 0.03)])
+def test_a_change_is_found_where_it_happened_and_once(before: float, after: float) -> None:
+    chance, changes = random.Random(3), RateChanges()
+    labels = [chance.random() < (before if number < 400 else after) for number in range(512)]
+    for _ in range(2):
+        search(labels, changes)
+        assert changes.count == 1
+        assert changes.times == pytest.approx([400], abs=20)
+    assert [changes.find_period(at) for at in (0.0, changes.times[0], 511.0)] == [0, 1, 1]
+
+
+def learn_outcomes(model: Model, labels: list[bool], first: int = 0) -> None:
+    for number, bad in enumerate(labels, first):
+        label, at = Label.BAD if bad else Label.GOOD, float(number)
+        each = evidence(number, label, target=None)
+        model.learn(each._replace(decided_at=at, at=at))
+
+
+def risk_after_labels(*parts: list[bool]) -> float:
+    model, count = Model(Settings(default=DomainSettings(label_delay=0.0))), 0
+    for labels in parts:
+        learn_outcomes(model, labels, count)
+        count += len(labels)
+    return model.assess(action(0, target=None), float(count)).risk
+
+
+def test_the_risk_follows_a_change_of_the_bad_rate() -> None:
+    one_in_ten, one_in_two = [True, *[False] * 9], [True, False]
+    assert risk_after_labels(one_in_ten * 100, one_in_two * 100) == pytest.approx(0.5, abs=0.1)
+    assert risk_after_labels(one_in_two * 500, one_in_ten * 20) == pytest.approx(0.1, abs=0.1)
+
+
+def test_the_order_of_few_outcomes_says_nothing_of_a_change() -> None:
+    model, labels = Model(Settings(default=DomainSettings(label_delay=0.0))), [True, False]
+    learn_outcomes(model, [bad for bad in labels for _ in range(255)])
+    assert model.domains["d"].actions["pay"].changes.count == 0
+
+
+def test_what_is_not_yet_older_than_the_label_delay_is_no_change() -> None:
+    model = Model(Settings(default=DomainSettings(label_delay=200.0)))
+    learn_outcomes(model, [number % 10 == 0 for number in range(600)])
+    learn_outcomes(model, [True] * 40, 600)  # of these calls the good outcomes do not count yet
+    assert model.domains["d"].actions["pay"].changes.count == 0
+
+
+def test_successes_younger_than_past_corrections_are_no_change() -> None:
+    model = Model(Settings(default=DomainSettings(label_delay=0.0)))
+    learn_outcomes(model, [number % 3 == 0 for number in range(600)])
+    for _ in range(5):
+        model.record_correction("d", 100.0, 600.0)
+    learn_outcomes(model, [False] * 100, 600)
+    assert model.domains["d"].actions["pay"].changes.count == 0
+    learn_outcomes(model, [False] * 100, 700)
+    assert model.domains["d"].actions["pay"].changes.count == 1
+
+
 def test_a_model_is_restored_from_its_state() -> None:
     settings = Settings(default=DomainSettings(label_delay=0.0))
     model = Model(settings)
     for number in range(600):
-        label = Label.BAD if number % 5 == 0 else Label.GOOD
+        label = Label.BAD if number % 5 == 0 or number > 550 else Label.GOOD
         model.learn(evidence(number, label, facts={"kind": "a", "n": float(number)}))
+    assert model.domains["d"].actions["pay"].changes.count
     again = load_model(settings, json.loads(json.dumps(dump_model(model))))
     for each in (model, again):
         each.learn(evidence(700, Label.BAD))

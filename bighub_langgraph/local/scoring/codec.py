@@ -9,6 +9,7 @@ import numpy as np
 from bighub_langgraph.local.scoring.features import Label, Scales
 from bighub_langgraph.local.scoring.novelty import Familiarity, FieldContents
 from bighub_langgraph.local.scoring.precedents import Precedent, Precedents
+from bighub_langgraph.local.scoring.rate_changes import RateChanges
 from bighub_langgraph.local.scoring.regression import Example, Regression
 from bighub_langgraph.local.scoring.risk_limit import AutomationMonitor, DriftDetector, RiskLimit
 from bighub_langgraph.local.scoring.risk_model import ActionState, DomainState, Model
@@ -19,7 +20,7 @@ _CLASSES: dict[str, Any] = {
     each.__name__: each
     for each in (
         *(ActionState, AutomationMonitor, DomainState, DriftDetector, Example, Familiarity),
-        *(FieldContents, Precedents, Regression, RiskLimit, Scales),
+        *(FieldContents, Precedents, RateChanges, Regression, RiskLimit, Scales),
     )
 }
 

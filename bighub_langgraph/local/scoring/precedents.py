@@ -15,13 +15,14 @@ from bighub_langgraph.local.scoring.features import (
     describe_call,
     looks_like_identifier,
 )
+from bighub_langgraph.local.scoring.rate_changes import MAX_OUTCOMES
 from bighub_langgraph.local.settings import DomainSettings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _DIMENSIONS = 128
-MAX_PRECEDENTS = 512  # of an action
+MAX_PRECEDENTS = MAX_OUTCOMES  # of an action
 _FIRST_COLUMNS = 16
 _SQUARINGS = 4  # the weight of a precedent is its similarity to the power of 3 * 2**4
 # How many precedents the regression may weigh as much as, and how much more where calls name no
@@ -100,8 +101,9 @@ class Precedents:
     oldest: int = 0
     # One column for each call: a search reads only the rows of the embedding's dimensions.
     vectors: "NDArray[np.float32]" = field(default_factory=lambda: _make_columns(_DIMENSIONS, "f4"))
-    # For each call: whether it went bad, has an outcome, was denied; and the time.
-    labels: "NDArray[np.float64]" = field(default_factory=lambda: _make_columns(4, "f8"))
+    # For each call: whether it went bad, has an outcome, was denied; the times of the label and of
+    # the decision.
+    labels: "NDArray[np.float64]" = field(default_factory=lambda: _make_columns(5, "f8"))
     # For each call that is sampled, how well each strength fits it; and their sum.
     fits: "NDArray[np.float64]" = field(
         default_factory=lambda: _make_columns(len(_STRENGTHS), "f8")
@@ -128,18 +130,25 @@ class Precedents:
             about = evidence.decided_at, action.target, summary, action.value
             self.calls[slot] = Precedent(request_id, 1.0, label, *about)
         self.calls[slot] = self.calls[slot]._replace(label=label)
-        self.labels[:, slot] = label.bad, label.outcome, label is Label.DENIED, evidence.at
+        times = evidence.at, evidence.decided_at
+        self.labels[:, slot] = label.bad, label.outcome, label is Label.DENIED, *times
 
     def compare(
-        self, action: Action, at: float, settings: DomainSettings, limit: int
+        self,
+        action: Action,
+        at: float,
+        settings: DomainSettings,
+        limit: int,
+        *,
+        since: float = -math.inf,
     ) -> Comparison:
-        """Compare the calls with a call of the same action."""
+        """Compare the calls with a call of the same action; earlier outcomes do not count."""
         count = len(self.calls)
         if not count:
             return Comparison(0.0, 0.0, 0.0, [])
         indices, values = _embed_action(action)
         similarities = (values @ self.vectors.take(indices, axis=0))[:count].clip(0.0, 1.0)
-        bad, outcome, is_denial, times = self.labels[:, :count]
+        bad, outcome, is_denial, times, decided_at = self.labels[:, :count]
         ages = np.maximum(0.0, at - times)
         weights = similarities * similarities * similarities
         for _ in range(_SQUARINGS):
@@ -148,6 +157,8 @@ class Precedents:
         if is_denial.any():
             denials = float(weights @ (is_denial * np.exp2(-ages / settings.reevaluate_after)))
         weights = weights * np.exp2(-ages / settings.half_life)
+        if since > -math.inf:
+            weights *= decided_at >= since
         nearest = limit and self._list_nearest(similarities * (outcome + is_denial), limit)
         sums = float(weights @ bad), float(weights @ outcome), denials
         return Comparison(*sums, nearest or [], self.agreement)
@@ -171,6 +182,12 @@ class Precedents:
             # Each outcome is part of as many comparisons as it has weight in one.
             self.fits[:, slot] = np.array(fits) * (_SAMPLE_EVERY / near.total)
         self.agreement = self.fits.sum(axis=1).tolist()
+
+    def list_outcomes(self, until: float) -> tuple["NDArray[Any]", "NDArray[Any]"]:
+        """Whether the calls decided until a moment that have an outcome went bad, and when."""
+        bad, outcome, _, _, decided_at = self.labels[:, : len(self.calls)]
+        mask = (outcome > 0) & (decided_at <= until)
+        return bad[mask], decided_at[mask]
 
     def find_largest_good_value(self) -> float:
         """The largest value that went well; minus infinity if there is none."""

@@ -14,15 +14,22 @@ from bighub_langgraph.local.scoring.features import (
     size_class,
 )
 from bighub_langgraph.local.scoring.novelty import Familiarity, Novelty
-from bighub_langgraph.local.scoring.precedents import Precedent, Precedents
+from bighub_langgraph.local.scoring.precedents import (
+    MAX_PRECEDENTS,
+    Comparison,
+    Precedent,
+    Precedents,
+)
+from bighub_langgraph.local.scoring.rate_changes import RateChanges
 from bighub_langgraph.local.scoring.regression import BASE_VALUE, Regression
 from bighub_langgraph.local.scoring.risk_limit import AutomationMonitor, DriftDetector, RiskLimit
-from bighub_langgraph.local.settings import Settings
+from bighub_langgraph.local.settings import DomainSettings, Settings
 
 SHOWN_PRECEDENTS = 5
 _PRIOR_BAD, _PRIOR_OUTCOMES = 0.6, 2.0
 _ACTION_VALUE = 3.0  # of the feature that is the action itself
 _MIN_CALLS_OF_A_SIZE = 3
+_SEARCH_EVERY = 8  # outcomes of an action, for a change of its bad rate
 _MAX_ACTIONS = 128  # of a domain
 _MAX_DOMAINS, _MAX_COLUMNS = 2_048, 65_536
 _FAMILIAR = ""  # the limit of calls without a novelty
@@ -68,6 +75,7 @@ class ActionState:
     sizes: dict[str, list[int]] = field(default_factory=dict)  # good and bad by size of the value
     precedents: Precedents = field(default_factory=Precedents)
     familiarity: Familiarity = field(default_factory=Familiarity)
+    changes: RateChanges = field(default_factory=RateChanges)
 
     def learn(self, evidence: Evidence) -> None:
         """Count a label, and remove the one it replaces."""
@@ -91,6 +99,26 @@ class ActionState:
             self.familiarity.largest_good = max(value, self.familiarity.largest_good)
         elif previous is Label.GOOD and value >= self.familiarity.largest_good:
             self.familiarity.largest_good = self.precedents.find_largest_good_value()
+
+    def compare(
+        self, action: Action, at: float, settings: DomainSettings, limit: int, *, is_named: bool
+    ) -> Comparison:
+        """Compare the precedents with a call.
+
+        Those from before a change of the bad rate count only for calls that name a subject: what
+        is known of a recipient holds, what is known of calls in general does not.
+        """
+        since = -math.inf if is_named else self.changes.since
+        return self.precedents.compare(action, at, settings, limit, since=since)
+
+    @property
+    def is_search_due(self) -> bool:
+        """Whether to look for a change of the bad rate.
+
+        With fewer outcomes than are kept all of them count alike, in whatever order they came.
+        """
+        total = self.good + self.bad
+        return total >= MAX_PRECEDENTS and total % _SEARCH_EVERY == 0
 
     def find_smaller_value(self, value: float, risk: float) -> float | None:
         """The largest smaller value of a size with clearly better outcomes."""
@@ -142,9 +170,10 @@ class Model:
         )
         state = domain.actions.get(action.name) or ActionState()
         features = domain.scales.scale(extract_features(action))
-        regression = domain.regression.predict(_regression_inputs(features))
-        near = state.precedents.compare(action, at, settings, SHOWN_PRECEDENTS)
+        inputs = _regression_inputs(features, state.changes.find_period(at))
+        regression = domain.regression.predict(inputs)
         is_named = features.is_named
+        near = state.compare(action, at, settings, SHOWN_PRECEDENTS, is_named=is_named)
         risk = concern = near.estimate_risk(regression, is_named=is_named)
         if denials := self._settings.human_label_weight * near.denials:
             concern = near.estimate_risk(regression, is_named=is_named, denials=denials)
@@ -204,7 +233,8 @@ class Model:
         features = extract_features(action)
         if not was_outcome:
             domain.scales.update(features.numbers)
-        inputs = _regression_inputs(domain.scales.scale(features))
+        period = state.changes.find_period(evidence.decided_at)
+        inputs = _regression_inputs(domain.scales.scale(features), period)
         self.good += (label is Label.GOOD) - (previous is Label.GOOD)
         self.bad += label.bad - (previous is Label.BAD)
         domain.regression.learn(
@@ -214,11 +244,16 @@ class Model:
             replaces=previous.bad if previous is not None and was_outcome else None,
         )
         if state.precedents.is_sampled(evidence.request_id):
-            near = state.precedents.compare(action, evidence.at, settings, 0)
+            is_named = features.is_named
+            near = state.compare(action, evidence.at, settings, 0, is_named=is_named)
             regression = domain.regression.predict(inputs)
             state.precedents.update_agreement(
-                evidence.request_id, near, regression, is_named=features.is_named
+                evidence.request_id, near, regression, is_named=is_named
             )
+        if state.is_search_due:
+            # Later outcomes are not complete: some successes among them will be corrected.
+            delay = max(self.label_delay(action.domain), _estimate_delay(domain) or 0.0)
+            state.changes.search(*state.precedents.list_outcomes(evidence.at - delay))
         for kind in evidence.novelties or (_FAMILIAR,):
             new = RiskLimit(since=domain.limits_since)
             domain.limits.setdefault(kind, new).add(evidence, settings)
@@ -242,10 +277,7 @@ class Model:
         if delay is not None:
             return delay
         state = self.domains.get(domain)
-        delays = sorted(state.correction_delays) if state else []
-        if len(delays) < _MIN_CORRECTIONS:
-            return None
-        return delays[int(_DELAY_QUANTILE * (len(delays) - 1))] * _DELAY_MARGIN
+        return _estimate_delay(state) if state else None
 
     def record_correction(self, domain: str, delay: float, at: float) -> None:
         """Record after how many seconds a good outcome was corrected.
@@ -277,11 +309,26 @@ class Model:
             columns -= self.domains.pop(next(iter(self.domains))).columns
 
 
-def _regression_inputs(features: Features) -> dict[str, float]:
-    """The features as a sparse vector."""
-    return {
+def _estimate_delay(domain: DomainState) -> float | None:
+    """After how many seconds most successes that will be corrected are; None if too few were."""
+    delays = sorted(domain.correction_delays)
+    if len(delays) < _MIN_CORRECTIONS:
+        return None
+    return delays[int(_DELAY_QUANTILE * (len(delays) - 1))] * _DELAY_MARGIN
+
+
+def _regression_inputs(features: Features, period: int) -> dict[str, float]:
+    """The features as a sparse vector.
+
+    After a change of the action's bad rate its calls have one more: so the new rate is learned
+    fast, and what is known of all other features holds.
+    """
+    inputs = {
         "base": BASE_VALUE,
         features.action_key: _ACTION_VALUE,
         **features.categories,
         **dict(features.numbers),
     }
+    if period:
+        inputs[f"period {period} of {features.action_key}"] = _ACTION_VALUE
+    return inputs
