@@ -361,6 +361,16 @@ def test_what_is_not_yet_older_than_the_label_delay_is_no_change() -> None:
     assert model.domains["d"].actions["pay"].changes.count == 0
 
 
+def test_bad_outcomes_that_are_known_earlier_than_good_ones_are_no_change() -> None:
+    model = Model(Settings(default=DomainSettings(label_delay=100.0)))
+    for number in range(2_000):
+        for label, decided_at in ((Label.BAD, number), (Label.GOOD, number - 100)):
+            if decided_at >= 0 and (decided_at % 3 == 0) is (label is Label.BAD):
+                each = evidence(decided_at, label, target=None)
+                model.learn(each._replace(decided_at=float(decided_at), at=float(number)))
+    assert model.domains["d"].actions["pay"].changes.count == 0
+
+
 def test_successes_younger_than_past_corrections_are_no_change() -> None:
     model = Model(Settings(default=DomainSettings(label_delay=0.0)))
     learn_outcomes(model, [number % 3 == 0 for number in range(600)])
@@ -376,8 +386,9 @@ def test_a_model_is_restored_from_its_state() -> None:
     settings = Settings(default=DomainSettings(label_delay=0.0))
     model = Model(settings)
     for number in range(600):
-        label = Label.BAD if number % 5 == 0 or number > 550 else Label.GOOD
-        model.learn(evidence(number, label, facts={"kind": "a", "n": float(number)}))
+        label = Label.BAD if number % 5 == 0 or number > 520 else Label.GOOD
+        each = evidence(number, label, facts={"kind": "a", "n": float(number)})
+        model.learn(each._replace(decided_at=float(number), at=float(number)))
     assert model.domains["d"].actions["pay"].changes.count
     again = load_model(settings, json.loads(json.dumps(dump_model(model))))
     for each in (model, again):

@@ -99,6 +99,7 @@ class Precedents:
     calls: list[Precedent] = field(default_factory=list)
     slots: dict[str, int] = field(default_factory=dict)
     oldest: int = 0
+    complete_after: float = -math.inf  # when the latest call was decided that has been dropped
     # One column for each call: a search reads only the rows of the embedding's dimensions.
     vectors: "NDArray[np.float32]" = field(default_factory=lambda: _make_columns(_DIMENSIONS, "f4"))
     # For each call: whether it went bad, has an outcome, was denied; the times of the label and of
@@ -184,9 +185,13 @@ class Precedents:
         self.agreement = self.fits.sum(axis=1).tolist()
 
     def list_outcomes(self, until: float) -> tuple["NDArray[Any]", "NDArray[Any]"]:
-        """Whether the calls decided until a moment that have an outcome went bad, and when."""
+        """Whether the calls decided until a moment went bad, and when they were decided.
+
+        Labels come in another order than decisions: from where some calls have been dropped
+        already, none is returned.
+        """
         bad, outcome, _, _, decided_at = self.labels[:, : len(self.calls)]
-        mask = (outcome > 0) & (decided_at <= until)
+        mask = (outcome > 0) & (decided_at > self.complete_after) & (decided_at <= until)
         return bad[mask], decided_at[mask]
 
     def find_largest_good_value(self) -> float:
@@ -199,6 +204,7 @@ class Precedents:
         if slot == MAX_PRECEDENTS:
             slot, self.oldest = self.oldest, (self.oldest + 1) % MAX_PRECEDENTS
             del self.slots[self.calls[slot].request_id]
+            self.complete_after = max(self.complete_after, self.calls[slot].at)
             return slot
         if slot == self.columns:
             self.vectors = np.concatenate([self.vectors, np.zeros_like(self.vectors)], axis=1)
