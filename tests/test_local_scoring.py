@@ -387,8 +387,8 @@ def test_a_model_is_restored_from_its_state() -> None:
     model = Model(settings)
     for number in range(600):
         label = Label.BAD if number % 5 == 0 or number > 520 else Label.GOOD
-        each = evidence(number, label, facts={"kind": "a", "n": float(number)})
-        model.learn(each._replace(decided_at=float(number), at=float(number)))
+        labelled_call = evidence(number, label, facts={"kind": "a", "n": float(number)})
+        model.learn(labelled_call._replace(decided_at=float(number), at=float(number)))
     assert model.domains["d"].actions["pay"].changes.count
     again = load_model(settings, json.loads(json.dumps(dump_model(model))))
     for each in (model, again):
