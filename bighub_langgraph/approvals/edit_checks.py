@@ -9,6 +9,7 @@ from bighub_langgraph.core.argument_patch import ArgumentPatch, find_value, pars
 from bighub_langgraph.core.errors import InvalidCall
 from bighub_langgraph.core.json_schema import list_schema_errors
 from bighub_langgraph.core.models import digest
+from bighub_langgraph.core.redaction import REDACTED
 
 
 def check_edit(
@@ -29,6 +30,7 @@ def check_edit(
         }
         for pointer in (*changes, *removals):
             _check_place(card, pointer)
+        _check_not_hidden(card, changes, removals)
         replacements = tuple(filter(card.is_locked, changes))
         patch = ArgumentPatch(changes, removals, replacements)
         arguments = patch.apply(card.arguments)
@@ -60,6 +62,36 @@ def _check_place(card: ApprovalCard, pointer: str) -> None:
         raise InvalidApprovalResponse(
             f"{pointer} has parts that are not shown; change the other fields in it one by one"
         )
+
+
+def _check_not_hidden(
+    card: ApprovalCard, changes: Mapping[str, Any], removals: tuple[str, ...]
+) -> None:
+    """Refuse what stands for a redacted value: it is not the value, and would replace one."""
+    arguments = dict(card.arguments)
+    shown_values = [find_value(arguments, place, default="") for place in card.locked_pointers]
+    shown_texts = {value for value in shown_values if isinstance(value, str) and value}
+    for pointer in (*changes, *removals):
+        path = tuple(parse_pointer(pointer))
+        names = [(path[: end + 1], name) for end, name in enumerate(path)]
+        for place, text in [*names, *_find_texts(changes.get(pointer), path)]:
+            if REDACTED in text.casefold() or (text in shown_texts and (place, text) not in names):
+                raise InvalidApprovalResponse(
+                    f"{'.'.join(place)} is hidden; type the new value or leave the field as it is"
+                )
+
+
+def _find_texts(value: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the texts in a value, the names of its members too, each with its place."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, Mapping):
+        for name, member in value.items():
+            yield (*path, str(name)), str(name)
+            yield from _find_texts(member, (*path, str(name)))
+    elif isinstance(value, list | tuple):
+        for index, member in enumerate(value):
+            yield from _find_texts(member, (*path, str(index)))
 
 
 def _find_errors(

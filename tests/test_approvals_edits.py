@@ -1,0 +1,163 @@
+"""Edits of a waiting call: what page, terminal and program accept, and what the agent then runs."""
+
+import html
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.tools import BaseTool, tool
+from langgraph.checkpoint.memory import InMemorySaver
+
+from bighub_langgraph import BighubGuard, Journal, create_guarded_agent
+from bighub_langgraph.approvals.cards import ApprovalCard, Approver
+from bighub_langgraph.approvals.resume_worker import ApprovalWorker
+from bighub_langgraph.core.approval_answers import InvalidApprovalResponse
+from bighub_langgraph.core.models import State
+from tests.agents import ScriptedModel, asks_for, call
+from tests.approval_page import Browser, Page, put_call
+from tests.cli_journal import invoke
+from tests.engines import ScriptedBighub
+
+ADA = Approver("ada", verified=True, roles=frozenset({"approver"}))
+CARD_NUMBER = "4111111111111111"
+
+
+class Desk:
+    """An agent whose one call waits for a person, and everything that a person answers with."""
+
+    def __init__(self, folder: Path, used_tool: BaseTool, **arguments: Any) -> None:
+        self.path = folder / "calls.db"
+        guard = BighubGuard(
+            bighub=ScriptedBighub("review_recommended"), journal=self.path, name="desk"
+        )
+        model = ScriptedModel(
+            script=[asks_for(call(used_tool.name, **arguments)), "Done.", "Done."]
+        )
+        graph = create_guarded_agent(model, [used_tool], guard, checkpointer=InMemorySaver())
+        config: Any = {"configurable": {"thread_id": "t"}}
+        graph.invoke({"messages": [("user", "please")]}, config)
+        self.worker = ApprovalWorker(graph, guard)
+        self.journal = Journal(self.path)
+        self.page = Page(self.journal)
+        self.key = self.page.inbox.list()[0].key
+
+    @property
+    def card(self) -> ApprovalCard:
+        return self.page.inbox.get(self.key)
+
+    def edit(self, changes: dict[str, Any], *removals: str) -> None:
+        """Edit the call in the program."""
+        self.page.inbox.answer(
+            self.key, "edit", approver=ADA, edit=changes, remove=removals, version=self.card.version
+        )
+
+    def edit_in_terminal(self, changes: dict[str, Any]) -> Any:
+        settings = [f"{pointer}={json.dumps(value)}" for pointer, value in changes.items()]
+        options = [part for setting in settings for part in ("--set", setting)]
+        return invoke("approvals", "edit", self.key, "--journal", self.path, *options)
+
+    def send(self, browser: Browser, form: dict[str, str], suffix: str = "") -> Any:
+        """Send the edit form of the page; with the suffix `/check`, have it checked only."""
+        path = f"/calls/{self.key}"
+        fields = {f"argument:{name}": text for name, text in form.items()}
+        fields |= {"answer": "edit", "version": str(self.card.version)}
+        return browser.send(path + suffix, page=path, **fields)
+
+    def refuse(self, changes: dict[str, Any], form: dict[str, str]) -> Iterator[str]:
+        """Yield what each way to edit the call says of changes that none accepts."""
+        with pytest.raises(InvalidApprovalResponse) as error_info:
+            self.edit(changes)
+        yield str(error_info.value)
+        result = self.edit_in_terminal(changes)
+        assert result.exit_code == 1
+        yield " ".join(result.stderr.split())
+        with self.page.sign_in_as("ada") as ada:
+            response = self.send(ada, form)
+            assert response.status_code == 422
+            yield alert(response)
+            yield self.send(ada, form, "/check").json()["error"]
+        assert self.card.state is State.AWAITING
+
+
+def alert(response: Any) -> str:
+    text: str = response.text.partition('role="alert">')[2]
+    return html.unescape(text.partition("</p>")[0])
+
+
+# -- redacted values
+
+
+def payout(ran: list[Any]) -> BaseTool:
+    @tool
+    def payout(
+        recipients: list[dict[str, Any]], memo: str = "", meta: dict[str, Any] | None = None
+    ) -> str:
+        """Pay."""
+        ran.append((recipients, memo, meta))
+        return "paid"
+
+    return payout
+
+
+RECIPIENTS = [{"account": CARD_NUMBER, "amount": 10}, {"account": "plain", "amount": 20}]
+HIDDEN = [{"account": "[redacted]", "amount": 10}, {"account": "plain", "amount": 20}]
+SPELLINGS = ["[redacted]", "[REDACTED]", "password=[Redacted]", "a [redacted] word"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "form", "field"),
+    [
+        (
+            {"/recipients/0/account": "plain", "/recipients/1/account": "[redacted]"},
+            {"recipients": json.dumps([*reversed(HIDDEN)])},
+            "recipients.1.account",
+        ),
+        *(({"/memo": text}, {"memo": text}, "memo") for text in SPELLINGS),
+        ({"/meta": {"[redacted]": 1}}, {"meta": '{"[redacted]": 1}'}, "meta.[redacted]"),
+        ({"/meta": [{"a": "[redacted]"}]}, {"meta": '[{"a": "[redacted]"}]'}, "meta.0.a"),
+    ],
+    ids=str,
+)
+def test_what_stands_for_a_redacted_value_is_no_new_value(
+    tmp_path: Path, changes: dict[str, Any], form: dict[str, str], field: str
+) -> None:
+    desk = Desk(tmp_path, payout([]), recipients=RECIPIENTS)
+    for message in desk.refuse(changes, form):
+        assert f"{field} is hidden; type the new value or leave the field as it is" in message
+
+
+def test_a_redacted_value_that_an_edit_leaves_as_it_is_reaches_the_tool(tmp_path: Path) -> None:
+    ran: list[Any] = []
+    desk = Desk(tmp_path, payout(ran), recipients=RECIPIENTS)
+    with desk.page.sign_in_as("ada") as ada:
+        changed = [HIDDEN[0] | {"amount": 11}, HIDDEN[1]]
+        assert desk.send(ada, {"recipients": json.dumps(changed)}).status_code == 303
+    desk.worker.run(once=True)
+    assert ran == [([RECIPIENTS[0] | {"amount": 11}, RECIPIENTS[1]], "", None)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "removals", "field"),
+    [
+        ({"/meta/[redacted]": 5}, (), "meta.[redacted]"),
+        ({}, ("/meta/[redacted]",), "meta.[redacted]"),
+        ({"/meta/note": "*** of Ms Smith"}, (), "meta.note"),
+        ({"/memo": "*** of Ms Smith"}, (), "memo"),
+    ],
+    ids=str,
+)
+def test_hidden_names_and_what_a_guards_own_rule_shows_are_no_new_values(
+    tmp_path: Path, changes: dict[str, Any], removals: tuple[str, ...], field: str
+) -> None:
+    with closing(Journal(tmp_path / "calls.db")) as journal:
+        shown = {"owner": "*** of Ms Smith", "meta": {"[redacted]": 1, "note": "x"}}
+        record = put_call(journal, arguments=shown, locked_pointers=("/owner", "/meta/[redacted]"))
+        inbox, version = Page(journal).inbox, record.version
+        with pytest.raises(InvalidApprovalResponse, match="is hidden") as error_info:
+            inbox.answer(
+                record.key, "edit", approver=ADA, edit=changes, remove=removals, version=version
+            )
+        assert f"{field} is hidden" in str(error_info.value)
