@@ -4,12 +4,15 @@ import html
 import json
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
-from langchain_core.tools import BaseTool, tool
+from langchain_core.tools import BaseTool, StructuredTool, tool
 from langgraph.checkpoint.memory import InMemorySaver
+from pydantic import BaseModel, ConfigDict, Field
 
 from bighub_langgraph import BighubGuard, Journal, create_guarded_agent
 from bighub_langgraph.approvals.cards import ApprovalCard, Approver
@@ -161,3 +164,115 @@ def test_hidden_names_and_what_a_guards_own_rule_shows_are_no_new_values(
                 record.key, "edit", approver=ADA, edit=changes, remove=removals, version=version
             )
         assert f"{field} is hidden" in str(error_info.value)
+
+
+# -- what fits the tool
+
+
+class Item(BaseModel):
+    model_config = ConfigDict(populate_by_name=True)
+
+    name: str
+    number: int = Field(1, alias="quantity")
+
+
+def transfer(ran: list[Any]) -> BaseTool:
+    @tool
+    def transfer(  # noqa: PLR0917 - one argument of each kind
+        to: str,
+        amount: float = 0.0,
+        on: date | None = None,
+        at: datetime | None = None,
+        after: timedelta | None = None,
+        reference: UUID | None = None,
+        tags: list[int] | None = None,
+        items: list[Item] | None = None,
+        flag: bool = False,
+    ) -> str:
+        """Send money."""
+        sent = {"to": to, "amount": amount, "on": on, "at": at, "after": after, "tags": tags}
+        ran.append(sent | {"reference": reference, "items": items, "flag": flag})
+        return "sent"
+
+    return transfer
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        *({"on": text} for text in ("2026-02-30", "20260220", "tomorrow")),
+        *({"at": text} for text in ("2026-02-30T10:00:00Z", "20260220", "2026-02-20T25:00")),
+        *({"after": text} for text in ("P", "an hour")),
+        {"reference": "17"},
+    ],
+    ids=str,
+)
+def test_a_text_that_is_no_date_or_time_is_refused(tmp_path: Path, form: dict[str, str]) -> None:
+    arguments = {"on": "2026-01-01", "at": "2026-01-01T10:00:00", "after": "PT1H"}
+    desk = Desk(tmp_path, transfer([]), to="a", reference=str(UUID(int=1)), **arguments)
+    [(name, text)] = form.items()
+    for message in desk.refuse({f"/{name}": text}, form):
+        assert f"the edit does not fit transfer: {name}: {text!r} is not a '" in message
+
+
+@pytest.mark.parametrize("host", ["a function", "a schema"])
+def test_an_argument_that_the_tool_does_not_have_is_refused(tmp_path: Path, host: str) -> None:
+    properties = {"to": {"type": "string"}, "amount": {"type": "number"}}
+    schema = {"type": "object", "properties": properties, "additionalProperties": False}
+    used_tool: BaseTool = transfer([])
+    if host == "a schema":
+        used_tool = StructuredTool(name="transfer", description="", args_schema=schema, func=print)
+    desk = Desk(tmp_path, used_tool, to="a", amount=50.0)
+    with pytest.raises(InvalidApprovalResponse, match="'ammount'"):
+        desk.edit({"/ammount": 20})
+    result = desk.edit_in_terminal({"/ammount": 20})
+    assert (result.exit_code, "'ammount'" in result.stderr) == (1, True)
+    assert desk.card.state is State.AWAITING
+
+
+# What a model gave and the guard accepted, a change, and what the tool then gets besides it.
+ACCEPTED: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
+    ({"amount": "5"}, {"/to": "b"}, {"to": "b", "amount": 5.0}),
+    ({"amount": "5"}, {"/amount": 7}, {"amount": 7.0}),
+    ({"flag": "true"}, {"/to": "b"}, {"to": "b", "flag": True}),
+    ({"items": [{"name": "n", "number": 2}]}, {"/to": "b"}, {"to": "b"}),
+    ({"items": [{"name": "n", "number": "2"}]}, {"/items/0/name": "m"}, {}),
+    ({"tags": ["5", 6]}, {"/tags/1": 7}, {"tags": [5, 7]}),
+    ({"tags": [int(CARD_NUMBER), 6]}, {"/tags/1": 7}, {"tags": [int(CARD_NUMBER), 7]}),
+    ({"on": "2026-01-01T00:00:00"}, {"/to": "b"}, {"on": date(2026, 1, 1)}),
+    ({}, {"/on": "2026-02-20"}, {"on": date(2026, 2, 20)}),
+    ({}, {"/at": "2026-02-20T10:00:00"}, {"at": datetime(2026, 2, 20, 10)}),  # noqa: DTZ001
+    ({}, {"/after": "PT30M"}, {"after": timedelta(minutes=30)}),
+]
+
+
+@pytest.mark.parametrize(("arguments", "changes", "expected"), ACCEPTED, ids=str)
+def test_only_what_was_changed_has_to_be_as_the_schema_says(
+    tmp_path: Path,
+    arguments: dict[str, Any],
+    changes: dict[str, Any],
+    expected: dict[str, Any],
+) -> None:
+    ran: list[Any] = []
+    desk = Desk(tmp_path, transfer(ran), **({"to": "a"} | arguments))
+    desk.edit(changes)
+    desk.worker.run(once=True)
+    assert [{name: sent[name] for name in expected} for sent in ran] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"/amount": "7"}, "amount: '7' is not of type 'number'"),
+        ({"/tags/1": "7"}, "transfer: tags.1: '7' is not of type 'integer'$"),
+        ({"/tags/-": "7"}, "transfer: tags.2: '7' is not of type 'integer'$"),
+        ({"/tags": ["5", 6, 7]}, "transfer: tags.0: '5' is not of type 'integer'$"),
+    ],
+    ids=str,
+)
+def test_what_was_changed_has_to_be_as_the_schema_says(
+    tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    desk = Desk(tmp_path, transfer([]), to="a", amount="5", tags=["5", 6])
+    with pytest.raises(InvalidApprovalResponse, match=words):
+        desk.edit(changes)

@@ -7,7 +7,7 @@ from bighub_langgraph.approvals.cards import ApprovalCard
 from bighub_langgraph.core.approval_answers import InvalidApprovalResponse
 from bighub_langgraph.core.argument_patch import ArgumentPatch, find_value, parse_pointer
 from bighub_langgraph.core.errors import InvalidCall
-from bighub_langgraph.core.json_schema import list_schema_errors
+from bighub_langgraph.core.json_schema import SchemaError, find_schema_errors
 from bighub_langgraph.core.models import digest
 from bighub_langgraph.core.redaction import REDACTED
 
@@ -40,10 +40,7 @@ def check_edit(
         raise InvalidApprovalResponse(
             f"the edit changes nothing of {card.tool}; approve it instead"
         )
-    locked_paths = {
-        tuple(parse_pointer(pointer)) for pointer in {*card.locked_pointers} - {*changes}
-    }
-    if errors := list(_find_errors(card.schema, arguments, locked_paths)):
+    if errors := list(_find_errors(card, arguments, changes)):
         raise InvalidApprovalResponse(f"the edit does not fit {card.tool}: {'; '.join(errors)}")
     return patch
 
@@ -95,8 +92,48 @@ def _find_texts(value: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[st
 
 
 def _find_errors(
-    schema: Mapping[str, Any], value: object, locked_paths: set[tuple[str, ...]]
+    card: ApprovalCard, arguments: Mapping[str, Any], changes: Mapping[str, Any]
 ) -> Iterator[str]:
-    for path, message in list_schema_errors(schema, value):
-        if tuple(map(str, path)) not in locked_paths:
-            yield f"{'.'.join(map(str, path)) or 'arguments'}: {message}"
+    """Yield what an edit makes wrong: the guard, which reads "5" as 5, accepted all the rest."""
+    original_errors = set(find_schema_errors(card.schema, card.arguments, check_formats=True))
+    changed_paths = [tuple(parse_pointer(pointer)) for pointer in changes]
+
+    def is_original(error: SchemaError) -> bool:
+        path = tuple(map(str, error.path))
+        if any(path[: len(prefix)] == prefix for prefix in changed_paths):
+            return False
+        value = _find_part(arguments, error.path)
+        is_hidden = isinstance(value, str) and REDACTED in value
+        if is_hidden or error in original_errors:
+            return True
+        if _is_equal(_find_part(card.arguments, error.path), value):
+            return True
+        return any(all(map(is_original, branch)) for branch in error.alternatives)
+
+    def describe(error: SchemaError) -> Iterator[str]:
+        if is_original(error):
+            return
+        # Of a value that may also be null, it is said what it is not besides.
+        branches = [branch for branch in error.alternatives if not _is_about_null(branch)]
+        if len(branches) != 1:
+            yield str(error)
+            return
+        for item in branches[0]:
+            yield from describe(item)
+
+    for error in find_schema_errors(card.schema, arguments, check_formats=True):
+        yield from describe(error)
+
+
+def _is_about_null(errors: tuple[SchemaError, ...]) -> bool:
+    return any(error.message.endswith("is not of type 'null'") for error in errors)
+
+
+def _find_part(value: Any, path: tuple[str | int, ...]) -> Any:
+    """Return a part of a value by the names and positions that lead to it, if it has one."""
+    try:
+        for name in path:
+            value = value[name]
+    except (KeyError, IndexError, TypeError):
+        return _MISSING
+    return value

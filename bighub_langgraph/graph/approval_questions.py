@@ -153,12 +153,19 @@ def states_shown(value: object) -> dict[str, tuple[str, int]]:
 
 
 def _schema_of(tool: BaseTool | None) -> dict[str, Any]:
-    """Return the JSON schema of a tool's arguments; an empty one where there is none."""
+    """Return the JSON schema of a tool's arguments; an empty one where there is none.
+
+    A function's schema does not say that there are no other arguments, so this one does.
+    """
     if tool is None:
         return {}
     try:
         schema: Any = tool.tool_call_schema
-        return dict(to_jsonable(schema if isinstance(schema, dict) else schema.model_json_schema()))
+        if isinstance(schema, dict):
+            return dict(to_jsonable(schema))
+        names = parameter_names(tool)
+        name_rule = {} if names is None else {"propertyNames": {"enum": sorted(names)}}
+        return dict(to_jsonable(schema.model_json_schema())) | name_rule
     except Exception:  # a type that JSON Schema cannot express
         log.exception("%s has no JSON schema, so its arguments are edited as JSON", tool.name)
         return {}

@@ -76,7 +76,7 @@ def find_argument_errors(tool: BaseTool | None, arguments: Mapping[str, Any]) ->
         return None
     schema = _arguments_schema(tool)
     if isinstance(schema, dict):  # as MCP tools have it
-        errors = find_schema_errors(schema, dict(arguments))
+        errors = list(map(str, find_schema_errors(schema, dict(arguments))))
     elif issubclass(schema, BaseModel):
         errors = _find_unknown_arguments(tool, schema, arguments)
         errors += _find_model_errors(schema, arguments)
