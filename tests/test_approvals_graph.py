@@ -23,7 +23,9 @@ from bighub_langgraph import (
 from bighub_langgraph.approvals.cards import ApprovalCard, Approver
 from bighub_langgraph.approvals.inbox import ApprovalInbox, NotAllowedToAnswer
 from bighub_langgraph.core.approval_answers import RECORDED
+from bighub_langgraph.core.lifecycle import ExecutionStarted, OwnerLost
 from bighub_langgraph.core.models import State
+from bighub_langgraph.core.reporting import ReportingConfig
 from tests.agents import ScriptedModel, asks_for, call
 from tests.engines import ScriptedBighub
 
@@ -270,6 +272,29 @@ def test_two_people_have_to_approve_and_a_plain_yes_does_not_count(
     assert desk.ran == []
     assert "ada approved it" in desk.questions[0]
     assert desk.inbox.answer(desk.card.key, "approve", approver=BOB).is_final
+    desk.resume()
+    assert desk.ran == [("o1", 40.0, SECRET)]
+
+
+def test_a_call_of_two_people_runs_again_only_when_two_say_so(host: str, tmp_path: Path) -> None:
+    desk = Desk(host, tmp_path, required_approvals=2)
+    key = desk.card.key
+    for approver in (ADA, BOB):
+        desk.inbox.answer(key, "approve", approver=approver)
+    for event in (ExecutionStarted("a1", 0.0), OwnerLost("a1", "killed")):
+        desk.guard.journal.transition(key, event, ReportingConfig())
+    desk.resume()
+    for _ in range(2):
+        desk.resume({"type": "run_again", "approver": "mallory"})
+        assert (desk.ran, desk.card.votes) == ([], ())
+        [question] = desk.questions
+        assert "only people who are signed in may approve it" in question
+        assert "2 people who are signed in have to approve that it runs again" in question
+    desk.inbox.answer(key, "approve", approver=ADA, version=desk.card.version)
+    desk.resume()
+    assert desk.ran == []
+    assert "ada approved it" in desk.questions[0]
+    desk.inbox.answer(key, "approve", approver=BOB, version=desk.card.version)
     desk.resume()
     assert desk.ran == [("o1", 40.0, SECRET)]
 

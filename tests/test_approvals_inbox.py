@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -384,3 +384,76 @@ def test_an_unknown_outcome_is_resolved(tmp_path: Path, answer: str, state: Stat
             office.inbox.answer(record.key, answer, approver=ADA)
     office.inbox.answer(record.key, answer, approver=ADA, text="done", version=card.version)
     assert office.inbox.get(record.key).state is state
+
+
+TWO_PEOPLE = ApprovalRequirement(2)
+FINANCE = ApprovalRequirement(approvers=("finance",))
+CAROL, DAVE = (Approver(name, verified=True) for name in ("carol", "dave"))
+FAY = Approver("fay", verified=True, roles=frozenset({"finance"}))
+MALLORY = Approver("mallory")
+
+
+def lose(office: Office, record: CallRecord, *people: Approver) -> None:
+    """Let a call be approved and started by a process that is killed in the tool."""
+    for approver in people:
+        office.inbox.answer(record.key, "approve", approver=approver)
+    starts = office.inbox.get(record.key).record.starts
+    for event in (ExecutionStarted(f"a{starts}", 1000.0), OwnerLost(f"a{starts}", "killed")):
+        office.journal.transition(record.key, event, ReportingConfig())
+
+
+@pytest.mark.parametrize(
+    ("requirement", "before", "answers", "state"),
+    [
+        # The approvals before the start do not count again, and one person is not two.
+        (TWO_PEOPLE, (ADA, BOB), ((CAROL, "approve"),), State.UNKNOWN),
+        (TWO_PEOPLE, (ADA, BOB), ((CAROL, "approve"), (CAROL, "approve")), State.UNKNOWN),
+        (TWO_PEOPLE, (ADA, BOB), ((MALLORY, "approve"), (CAROL, "approve")), State.UNKNOWN),
+        (TWO_PEOPLE, (ADA, BOB), ((CAROL, "approve"), (DAVE, "approve")), State.ALLOWED),
+        (TWO_PEOPLE, (ADA, BOB), ((BOB, "approve"), (ADA, "approve")), State.ALLOWED),
+        (TWO_PEOPLE, (ADA, BOB), ((ADA, "respond"),), State.EXECUTED),
+        (TWO_PEOPLE, (ADA, BOB), ((ADA, "approve"), (ADA, "respond")), State.EXECUTED),
+        (TWO_PEOPLE, (ADA, BOB), ((MALLORY, "respond"),), State.UNKNOWN),
+        (TWO_PEOPLE, (ADA, BOB), ((CAROL, "approve"), (ADA, "reject")), State.TOOL_ERROR),
+        (TWO_PEOPLE, (ADA, BOB), ((MALLORY, "reject"),), State.TOOL_ERROR),
+        (FINANCE, (FAY,), ((ADA, "approve"),), State.UNKNOWN),
+        (FINANCE, (FAY,), ((ADA, "respond"),), State.UNKNOWN),
+        (FINANCE, (FAY,), ((MALLORY, "approve"),), State.UNKNOWN),
+        (FINANCE, (FAY,), ((FAY, "approve"),), State.ALLOWED),
+    ],
+)
+def test_to_run_a_call_again_needs_the_people_that_the_call_needs(
+    tmp_path: Path,
+    requirement: ApprovalRequirement,
+    before: tuple[Approver, ...],
+    answers: tuple[tuple[Approver, str], ...],
+    state: State,
+) -> None:
+    office = Office(str(tmp_path / "calls.db"))
+    record = office.ask(requirement=requirement)
+    lose(office, record, *before)
+    for approver, answer in answers:
+        version = office.inbox.get(record.key).version
+        with suppress(NotAllowedToAnswer):
+            receipt = office.inbox.answer(
+                record.key, answer, approver=approver, text="seen", version=version
+            )
+            assert receipt.is_final == (receipt.card.state is not State.UNKNOWN)
+            assert receipt.missing_approvals == (0 if receipt.is_final else 1)
+    card = office.inbox.get(record.key)
+    assert (card.state, card.outcome_unknown) == (state, state is State.UNKNOWN)
+
+
+def test_each_start_needs_its_own_approvals(tmp_path: Path) -> None:
+    office = Office(str(tmp_path / "calls.db"))
+    record = office.ask(requirement=TWO_PEOPLE)
+    lose(office, record, ADA, BOB)
+    for _ in range(2):
+        card = office.inbox.get(record.key)
+        assert card.votes == ()
+        office.inbox.answer(record.key, "approve", approver=ADA, version=card.version)
+        with pytest.raises(NotAllowedToAnswer, match="another person has to"):
+            office.inbox.answer(record.key, "approve", approver=ADA, version=card.version + 1)
+        office.inbox.answer(record.key, "approve", approver=BOB, version=card.version + 1)
+        lose(office, record)
+    assert office.inbox.get(record.key).record.starts == 3

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from bighub_langgraph import Journal
-from bighub_langgraph.core.lifecycle import ExecutionStarted
-from bighub_langgraph.core.models import State, ToolFailed, ToolSucceeded
+from bighub_langgraph.core.lifecycle import ExecutionStarted, OwnerLost
+from bighub_langgraph.core.models import ApprovalRequirement, State, ToolFailed, ToolSucceeded
 from bighub_langgraph.core.reporting import ReportingConfig
 from tests.cli_journal import (
     AWAITING,
@@ -137,6 +137,35 @@ def test_a_running_call_whose_process_is_gone_can_be_resolved(
     assert invoke("calls", "resolve", key, "--executed", "--journal", journal_path).exit_code == 0
     events = [entry.event for entry in cli_journal.admin.history(key)]
     assert events[-2:] == ["OwnerLost", "OutcomeResolved"]
+
+
+@pytest.mark.parametrize(
+    "requirement", [ApprovalRequirement(2), ApprovalRequirement(approvers=("finance",))]
+)
+@pytest.mark.parametrize(
+    ("option", "state"),
+    [
+        ("--run-again", State.UNKNOWN),
+        ("--executed", State.UNKNOWN),
+        ("--failed", State.TOOL_ERROR),
+    ],
+)
+def test_a_name_in_the_terminal_starts_no_call_again_that_needs_certain_people(
+    journal_path: Path,
+    cli_journal: Journal,
+    requirement: ApprovalRequirement,
+    option: str,
+    state: State,
+) -> None:
+    key = "c" * 32
+    cli_journal.insert([create_record(key, requirement=requirement)], REPORTING)
+    for event in (ExecutionStarted("a/3", 0.0), OwnerLost("a/3", "its process is gone")):
+        cli_journal.transition(key, event, REPORTING)
+    result = invoke("calls", "resolve", key, option, "--by", "mallory", "--journal", journal_path)
+    assert cli_journal.find([key])[key].state is state
+    if state is State.UNKNOWN:
+        assert result.exit_code == 1
+        assert "answer on the approval page" in result.stderr
 
 
 def test_a_call_with_a_known_outcome_is_not_resolved(

@@ -11,6 +11,8 @@ import pytest
 from bighub_langgraph import ApprovalPolicy, BighubGuard, BighubOpenAI, Journal
 from bighub_langgraph.approvals.cards import Approver
 from bighub_langgraph.approvals.inbox import ApprovalInbox
+from bighub_langgraph.core.lifecycle import ExecutionStarted, OwnerLost
+from bighub_langgraph.core.reporting import ReportingConfig
 from bighub_langgraph.openai.errors import InvalidRunState
 from tests.openai_answers import Answer, calls, says
 from tests.openai_bighub import PROCEED, REVIEW, STOP, ScriptedBighub
@@ -544,3 +546,33 @@ def test_two_people_who_are_signed_in_let_a_run_go_on(
                 inbox.answer(card.key, "approve", approver=approver)
         result = client.resume(result.to_state())
     assert (result["output_text"], sorted(ran)) == ("All refunded.", ["1", "2"])
+
+
+def test_a_callback_does_not_run_a_call_of_two_people_again(
+    server: ResponsesServer, client_kind: str, guard: BighubGuard
+) -> None:
+    ran: list[str] = []
+
+    def pay(order: str, amount: float) -> str:
+        ran.append(order)
+        return refund(order, amount)
+
+    with runtime(client_kind, server, bighub=None, guard=guard) as client:
+        client.tool("refund", pay)
+        result = client.run()
+        inbox = ApprovalInbox(cast("Journal", guard.journal))
+        for card in inbox.list():
+            for approver in (ADA, BOB):
+                inbox.answer(card.key, "approve", approver=approver)
+            for event in (ExecutionStarted("a1", 0.0), OwnerLost("a1", "killed")):
+                guard.journal.transition(card.key, event, ReportingConfig())
+        result = client.resume(result.to_state())
+        assert {item["outcome_unknown"] for item in result.interruptions} == {True}
+        state = result.to_state()
+        for item in state.interruptions:
+            state.approve(item, approver="mallory")
+        result = client.resume(state)
+    assert ran == []
+    assert {item["outcome_unknown"] for item in result.interruptions} == {True}
+    for item in result.interruptions:
+        assert item["error"].startswith("only people who are signed in may approve it")

@@ -16,15 +16,14 @@ from bighub_langgraph.approvals.cards import (
 )
 from bighub_langgraph.approvals.edit_checks import check_edit
 from bighub_langgraph.core.approval_answers import InvalidApprovalResponse, is_cancellable
+from bighub_langgraph.core.approval_rules import find_objection, missing_approvals
 from bighub_langgraph.core.argument_patch import ArgumentPatch
 from bighub_langgraph.core.errors import BighubGuardError, InvalidTransition, JournalError
 from bighub_langgraph.core.lifecycle import (
     AnswerGiven,
     CallCancelled,
     OwnerLost,
-    find_objection,
     is_expired,
-    missing_approvals,
 )
 from bighub_langgraph.core.models import Answer, Approval, CallRecord, State
 from bighub_langgraph.core.recovery import event_for_answer
@@ -207,12 +206,10 @@ class ApprovalInbox:
         elif edit or remove:
             raise InvalidApprovalResponse(f"an answer with other arguments is an edit: {answer}")
         approval = self._build_approval(card, answer, approver, patch, text=text, comment=comment)
-        if objection := find_objection(card.record, approval):
-            raise NotAllowedToAnswer(objection)
         self._record(card, approval, version)
         after = self.get(card.key)
         _check_not_expired(after)
-        is_final = after.state is not State.AWAITING
+        is_final = after.state not in WAITING_FOR_ANSWER
         return AnswerReceipt(after, is_final, 0 if is_final else missing_approvals(after.record))
 
     def cancel(
@@ -242,8 +239,7 @@ class ApprovalInbox:
         if not reason.strip():
             raise InvalidApprovalResponse(f"to cancel {card.tool}, write why; the agent reads it")
         refusal = self._build_approval(card, Answer.REJECT, approver, None, text="", comment="")
-        if objection := find_objection(card.record, refusal):
-            raise NotAllowedToAnswer(objection)
+        _check_counts(card.record, refusal)
         event = CallCancelled(redact_text(reason), approver.name, approver.verified)
         try:
             cancelled_record = self.journal.transition(card.key, event, ReportingConfig())
@@ -282,7 +278,8 @@ class ApprovalInbox:
         text: str,
         comment: str,
     ) -> Approval:
-        _check_role(approver)
+        if "viewer" in approver.roles and approver.roles.isdisjoint({"approver", "admin"}):
+            raise NotAllowedToAnswer(f"{approver.name} may look, and not answer")
         record, at = card.record, self._clock()
         lifetime = None if record.expires_at is None else record.expires_at - record.created_at
         return Approval(
@@ -303,6 +300,7 @@ class ApprovalInbox:
             if card.outcome_unknown:
                 resolve_unknown_outcome(self.journal, card.record, approval)
                 return
+            _check_counts(card.record, approval)
             event = AnswerGiven(approval, version)
             record = self.journal.transition(card.key, event, ReportingConfig())
         except InvalidTransition as error:
@@ -334,10 +332,12 @@ def resolve_unknown_outcome(journal: Journal, record: CallRecord, approval: Appr
 
     Raises:
         InvalidTransition: Somebody else has resolved it.
+        NotAllowedToAnswer: The person's answer does not count.
     """
     if record.state is State.RUNNING:
         event = OwnerLost(record.owner or "", "the process that ran it is gone")
-        journal.transition(record.key, event, ReportingConfig())
+        record = journal.transition(record.key, event, ReportingConfig())
+    _check_counts(record, approval)
     journal.transition(record.key, event_for_answer(approval), ReportingConfig())
 
 
@@ -389,9 +389,9 @@ def _check_answer(
     return Answer(answer)
 
 
-def _check_role(approver: Approver) -> None:
-    if "viewer" in approver.roles and approver.roles.isdisjoint({"approver", "admin"}):
-        raise NotAllowedToAnswer(f"{approver.name} may look, and not answer")
+def _check_counts(record: CallRecord, approval: Approval) -> None:
+    if objection := find_objection(record, approval):
+        raise NotAllowedToAnswer(objection)
 
 
 def _urgency(view: ApprovalView) -> tuple[float, float, float]:

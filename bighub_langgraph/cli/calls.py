@@ -127,7 +127,7 @@ def resolve_call(  # noqa: PLR0917 - typer makes options of them
     bighub-langgraph calls resolve 4f1c09ab --failed --by alice
     ```
 
-    Exit codes: 0 done, 1 if the call's outcome is not unknown, 2 for bad usage.
+    Exit codes: 0 done, 1 if nothing was resolved, 2 for bad usage.
     """
     from bighub_langgraph.approvals.inbox import find_call, resolve_unknown_outcome
     from bighub_langgraph.core.errors import InvalidTransition

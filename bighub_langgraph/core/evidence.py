@@ -288,11 +288,15 @@ def _describe_row(
 def describe_votes(record: CallRecord) -> str:
     """Return who has approved a call that several people have to approve; "" for any other."""
     requirement = record.requirement
-    if requirement.approvals == 1 or record.state is not State.AWAITING:
+    asks = {
+        State.AWAITING: "have to approve it",
+        State.UNKNOWN: "have to approve that it runs again",
+    }
+    if requirement.approvals == 1 or record.state not in asks:
         return ""
     names = " and ".join(one_line(vote.approver) for vote in record.votes)
     suffix = f"; {names} approved it" if names else ""
-    return f"{requirement.approvals} people who are signed in have to approve it{suffix}."
+    return f"{requirement.approvals} people who are signed in {asks[record.state]}{suffix}."
 
 
 def build_evidence(record: CallRecord) -> dict[str, Any]:

@@ -15,13 +15,14 @@ ALLOWED, PAUSED --ExecutionStarted--> RUNNING, unless the approval has expired
 RUNNING    --ExecutionFinished--> EXECUTED | TOOL_ERROR    --ExecutionPaused--> PAUSED
            --ClaimReleased--> ALLOWED (the tool did not start)    --OwnerLost--> UNKNOWN
 UNKNOWN    --ExecutionFinished (by its owner) | OutcomeResolved--> EXECUTED | TOOL_ERROR
-           --RerunAllowed--> ALLOWED
+           --RerunAllowed--> ALLOWED | UNKNOWN (more people have to say so)
 """
 
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple, assert_never
 
+from bighub_langgraph.core.approval_rules import find_objection
 from bighub_langgraph.core.decision import block_reason
 from bighub_langgraph.core.errors import InvalidTransition
 from bighub_langgraph.core.models import (
@@ -191,42 +192,6 @@ def is_expired(record: CallRecord, at: float) -> bool:
     return record.expires_at is not None and at >= record.expires_at
 
 
-def find_objection(record: CallRecord, approval: Approval) -> str:
-    """Return why a person's answer about a call does not count; "" if it does.
-
-    Where several people, or certain people, have to approve, only verified names count.
-    """
-    requirement, name = record.requirement, approval.approver
-
-    def is_same(other: str) -> bool:
-        # Servers and proxies may write one person's name in capitals or not.
-        return other.strip().casefold() == name.strip().casefold()
-
-    may_answer = {name, *approval.roles} & {*requirement.approvers} or not requirement.approvers
-    if approval.verified and not may_answer:
-        return f"only {' or '.join(requirement.approvers)} may answer, and {name} is not"
-    if approval.answer is Answer.REJECT:
-        return ""
-    own_names = [record.request.actor, requirement.requested_by if is_restricted(record) else ""]
-    if name and any(map(is_same, own_names)):
-        return f"the call is {name}'s own, and nobody approves their own calls"
-    if is_restricted(record) and not approval.verified:
-        return "only people who are signed in may approve it, and nothing shows who this one is"
-    if any(is_same(vote.approver) for vote in record.votes) and requirement.approvals > 1:
-        return f"{name} has approved it already, and another person has to"
-    return ""
-
-
-def is_restricted(record: CallRecord) -> bool:
-    """Whether several people, or certain people, have to approve a call."""
-    return record.requirement.approvals > 1 or bool(record.requirement.approvers)
-
-
-def missing_approvals(record: CallRecord) -> int:
-    """Return how many more people have to approve a call that waits."""
-    return max(record.requirement.approvals - len(record.votes), 0)
-
-
 # The fields that a transition changes in a record.
 Changes = dict[str, Any]
 
@@ -351,20 +316,31 @@ def _release(record: CallRecord, _: ClaimReleased) -> Changes:
 
 
 def _lose(_: CallRecord, event: OwnerLost) -> Changes:
-    return {"state": State.UNKNOWN, "reason": event.reason}
+    # The approvals were for the start that is over: another one needs as many again.
+    return {"state": State.UNKNOWN, "reason": event.reason, "votes": ()}
 
 
 def _resolve(record: CallRecord, event: OutcomeResolved) -> Changes:
+    if event.approval is not None and find_objection(record, event.approval):
+        return {}
     return {"approval": event.approval or record.approval, **_complete(event.result)}
 
 
 def _allow_rerun(record: CallRecord, event: RerunAllowed) -> Changes:
+    approval, votes = event.approval, record.votes
+    if approval is not None:
+        if find_objection(record, approval):
+            return {}
+        votes = (*votes, approval)
+        if len(votes) < record.requirement.approvals:
+            return {"votes": votes}
     return {
         "state": State.ALLOWED,
         "owner": None,
         "reason": event.reason,
-        "approval": event.approval or record.approval,
-        "expires_at": event.approval.expires_at if event.approval else None,
+        "approval": approval or record.approval,
+        "votes": votes,
+        "expires_at": approval.expires_at if approval else None,
     }
 
 

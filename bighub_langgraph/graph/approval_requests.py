@@ -19,10 +19,11 @@ from bighub_langgraph.core.approval_answers import (
     parse_answers,
     record_answer,
 )
+from bighub_langgraph.core.approval_rules import find_objection, is_restricted
 from bighub_langgraph.core.argument_patch import ArgumentPatch
 from bighub_langgraph.core.errors import InvalidCall
 from bighub_langgraph.core.evidence import one_line
-from bighub_langgraph.core.lifecycle import EditApplied, find_objection, is_restricted
+from bighub_langgraph.core.lifecycle import EditApplied
 from bighub_langgraph.core.models import Answer, Approval, CallRecord, State, ToolCall
 from bighub_langgraph.core.policy import GuardSettings
 from bighub_langgraph.core.ports import Ports
@@ -346,7 +347,7 @@ class ApprovalRequest:
             self.note = f"The last answer about {call['name']} does not count: {objection}."
         if not pending_call.outcome_unknown:
             await record_answer(record, approval, ports)
-        elif not objection:
+        else:
             await resolve_unknown(record, approval, ports)
         return edited_call
 

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from bighub_langgraph.core.approval_answers import record_answer
+from bighub_langgraph.core.approval_rules import find_objection
 from bighub_langgraph.core.errors import InvalidCall
 from bighub_langgraph.core.evaluation import EditedCall, RefusedCall, evaluate_calls
 from bighub_langgraph.core.jsonable import to_jsonable
-from bighub_langgraph.core.lifecycle import find_objection, next_step
+from bighub_langgraph.core.lifecycle import next_step
 from bighub_langgraph.core.models import (
     Answer,
     Approval,
@@ -256,8 +257,8 @@ def _with_record(
     event = build_call_event(record, call.arguments, run.run_id, source_version, call.repeats)
     if next_step(record) is not Step.REPORT:
         # A person decides next, or says what became of it.
-        if record.state is State.AWAITING and call.approval is not None:
-            event["error"] = find_objection(record, call.approval) or None
+        if next_step(record) is Step.ASK and call.approval is not None:
+            event["error"] = find_objection(record, call.approval) or event["error"]
         return call._replace(key=record.key, record=record, event=event, approval=None)
     if is_replayed:
         event["replayed"] = True

@@ -141,7 +141,7 @@ EVENTS = {
     "ClaimReleased": "The start was taken back",
     "OwnerLost": "The process that ran it ended",
     "OutcomeResolved": "Its outcome was found out",
-    "RerunAllowed": "It may run again",
+    "RerunAllowed": "Asked to run again",
 }
 
 
