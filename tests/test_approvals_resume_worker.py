@@ -32,6 +32,7 @@ from bighub_langgraph import (
     create_guarded_agent,
     model_node,
 )
+from bighub_langgraph.approvals.accounts import Accounts
 from bighub_langgraph.approvals.cards import Approver
 from bighub_langgraph.approvals.inbox import ApprovalInbox
 from bighub_langgraph.approvals.notifications import Notification, Notifications
@@ -47,7 +48,7 @@ from tests.agents import ScriptedModel, Shop, answers, asks_for, call
 from tests.documents import ROOT
 from tests.engines import ScriptedBighub
 
-ADA = Approver("ada", verified=True, roles=frozenset({"approver"}))
+ADA, BOB = (Approver(name, verified=True, roles=frozenset({"approver"})) for name in ("ada", "bob"))
 TWO_REFUNDS = (
     call("refund", "c1", order_id="o1", amount=1.0),
     call("refund", "c2", order_id="o2", amount=2.0),
@@ -637,6 +638,33 @@ def test_an_answer_in_bighubs_queue_is_one_unverified_vote(desk: Desk) -> None:
         resume(ApprovalWorker(graph, guard))
     assert desk.shop.ran == []
     assert graph.get_state(config("t")).interrupts
+
+
+def test_a_yes_in_bighubs_queue_is_recorded_once_and_disturbs_nobody(any_desk: Desk) -> None:
+    desk = any_desk
+
+    def rows() -> list[int]:
+        counts = [len(desk.inbox.history(card.key)) for card in desk.inbox.list()]
+        return [*counts, desk.inbox.newest_change(), len(Accounts(desk.journal).audit())]
+
+    with LocalBighub() as bighub:
+        guard = desk.guard(bighub=bighub, approvals=ApprovalPolicy(required_approvals=2))
+        graph = desk.ready(guard)
+        ask(graph)
+        for item in bighub.approvals.list():
+            bighub.approvals.resolve(item["request_id"], resolution="approved")
+        resume(ApprovalWorker(graph, guard))
+        cards, rows_before = desk.inbox.list(), rows()
+        for _ in range(3):  # each looks into the queue
+            desk.now += 60
+            resume(ApprovalWorker(graph, guard))
+        assert rows() == rows_before
+        for approver in (ADA, BOB):
+            for card in cards:
+                version = card.version + (approver is BOB)
+                desk.inbox.answer(card.key, "approve", approver=approver, version=version)
+            resume(ApprovalWorker(graph, guard))
+    assert len(desk.shop.ran) == 2
 
 
 # -- settings --------------------------------------------------------------------------------------

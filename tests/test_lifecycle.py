@@ -1,11 +1,14 @@
 """The life of a call: the promises hold for every order of events."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bighub_langgraph import Journal
 from bighub_langgraph.core.errors import InvalidTransition
 from bighub_langgraph.core.lifecycle import (
     EXPIRED_REASON,
@@ -30,6 +33,7 @@ from bighub_langgraph.core.lifecycle import (
 from bighub_langgraph.core.models import (
     FINAL_STATES,
     Answer,
+    ApprovalRequirement,
     CallRecord,
     State,
     Step,
@@ -261,3 +265,37 @@ def test_a_tool_that_paused_is_entered_again_under_its_claim() -> None:
     )
     again = apply_event(paused, ExecutionStarted("b", 1.0))
     assert (again.state, again.owner, again.starts) == (State.RUNNING, "b", 1)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        AnswerGiven(approval()),
+        AnswerGiven(approval(Answer.RESPOND, text="paid")),
+        RerunAllowed("run again", approval()),
+        OutcomeResolved(SUCCEEDED, approval(Answer.RESPOND)),
+    ],
+)
+def test_an_answer_that_does_not_count_is_kept_once(event: Any) -> None:
+    record = decided_record(Verdict.REVIEW, requirement=ApprovalRequirement(2))
+    if not isinstance(event, AnswerGiven):
+        record = record._replace(state=State.UNKNOWN)
+    first = apply_event(record, event)
+    assert (first.version, len(first.refused_answers)) == (record.version + 1, 1)
+    later = replace(event.approval, at=9.0, expires_at=99.0)
+    assert apply_event(first, event._replace(approval=later)) is first
+    other = replace(event.approval, approver="eve")
+    assert apply_event(first, event._replace(approval=other)).version == first.version + 1
+    assert first.votes == ()
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+def test_what_changes_nothing_is_not_stored(tmp_path: Path, kind: str) -> None:
+    journal = Journal(tmp_path / "calls.db") if kind == "sqlite" else Journal.in_memory()
+    record = decided_record(Verdict.REVIEW, requirement=ApprovalRequirement(2))
+    journal.insert([record], ReportingConfig())
+    event = AnswerGiven(approval())
+    records = [journal.transition(record.key, event, ReportingConfig()) for _ in range(3)]
+    assert [item.version for item in records] == [record.version + 1] * 3
+    assert journal.find([record.key])[record.key] == records[0]
+    journal.close()

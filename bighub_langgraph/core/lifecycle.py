@@ -148,7 +148,7 @@ Event = (
 
 
 def apply_event(record: CallRecord, event: Event) -> CallRecord:
-    """Return the record after an event.
+    """Return the record after an event; the same one where the event changes nothing.
 
     Raises:
         InvalidTransition: The record's state does not allow the event.
@@ -160,7 +160,8 @@ def apply_event(record: CallRecord, event: Event) -> CallRecord:
     if owner != record.owner and not isinstance(event, ExecutionStarted):
         why = f"it belongs to {record.owner}, not to {owner}"
         raise InvalidTransition(record.key, record.state, type(event).__name__, why)
-    return record._replace(**transition(record, event), version=record.version + 1)
+    changes = transition(record, event)
+    return record if changes is None else record._replace(**changes, version=record.version + 1)
 
 
 def next_step(record: CallRecord) -> Step:
@@ -192,8 +193,9 @@ def is_expired(record: CallRecord, at: float) -> bool:
     return record.expires_at is not None and at >= record.expires_at
 
 
-# The fields that a transition changes in a record.
+# The fields that a transition changes in a record; None where it changes nothing.
 Changes = dict[str, Any]
+MaybeChanges = Changes | None
 
 
 def _decide(record: CallRecord, event: DecisionMade) -> Changes:
@@ -232,7 +234,17 @@ _STATE_AFTER_ANSWER = {
 }
 
 
-def _answer(record: CallRecord, event: AnswerGiven) -> Changes:
+def _keep_refused(record: CallRecord, approval: Approval) -> MaybeChanges:
+    """Keep an answer that does not count; the same one once more changes nothing."""
+    answer = replace(approval, at=0.0, expires_at=None)
+    return (
+        None
+        if answer in record.refused_answers
+        else {"refused_answers": (*record.refused_answers, answer)}
+    )
+
+
+def _answer(record: CallRecord, event: AnswerGiven) -> MaybeChanges:
     approval = event.approval
     if event.version not in {None, record.version}:
         why = "it has changed since it was shown"
@@ -240,7 +252,7 @@ def _answer(record: CallRecord, event: AnswerGiven) -> Changes:
     if is_expired(record, approval.at):
         return _EXPIRED_CHANGES
     if find_objection(record, approval):
-        return {}
+        return _keep_refused(record, approval)
     votes = (*record.votes, approval)
     if approval.answer is Answer.APPROVE and len(votes) < record.requirement.approvals:
         return {"votes": votes}
@@ -320,17 +332,17 @@ def _lose(_: CallRecord, event: OwnerLost) -> Changes:
     return {"state": State.UNKNOWN, "reason": event.reason, "votes": ()}
 
 
-def _resolve(record: CallRecord, event: OutcomeResolved) -> Changes:
+def _resolve(record: CallRecord, event: OutcomeResolved) -> MaybeChanges:
     if event.approval is not None and find_objection(record, event.approval):
-        return {}
+        return _keep_refused(record, event.approval)
     return {"approval": event.approval or record.approval, **_complete(event.result)}
 
 
-def _allow_rerun(record: CallRecord, event: RerunAllowed) -> Changes:
+def _allow_rerun(record: CallRecord, event: RerunAllowed) -> MaybeChanges:
     approval, votes = event.approval, record.votes
     if approval is not None:
         if find_objection(record, approval):
-            return {}
+            return _keep_refused(record, approval)
         votes = (*votes, approval)
         if len(votes) < record.requirement.approvals:
             return {"votes": votes}
@@ -350,7 +362,7 @@ def _complete(result: ToolOutcome) -> Changes:
 
 
 # Each function takes the event of its row, which the type of the table cannot express.
-TRANSITIONS: dict[tuple[State, type], Callable[[CallRecord, Any], Changes]] = {
+TRANSITIONS: dict[tuple[State, type], Callable[[CallRecord, Any], MaybeChanges]] = {
     (State.PROPOSED, DecisionMade): _decide,
     (State.AWAITING, AnswerGiven): _answer,
     (State.EDITED, EditApplied): _while_unapplied(_apply_edit),

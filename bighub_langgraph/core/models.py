@@ -254,8 +254,7 @@ class Approval:
         at: When it was given, in seconds since the epoch.
         expires_at: When an approval can no longer be used; None for no limit.
         roles: What a verified approver is, such as "approver".
-        edit: The changed arguments of an edit that was given outside of the call's graph, which
-            the guard applies when the graph is resumed.
+        edit: The changes of an edit that the guard applies when the call's graph is resumed.
     """
 
     answer: Answer
@@ -335,6 +334,7 @@ class CallRecord(NamedTuple):
         approval: What a person answered.
         requirement: Who has to approve it.
         votes: The approvals that count so far, and the answer that ended the question.
+        refused_answers: The answers that do not count, without their times.
         edited_from: Key of the record whose arguments a person replaced by these.
         result: The tool's result, once it ran.
         reason: Why the call was blocked or its outcome is unknown, in a sentence.
@@ -342,8 +342,7 @@ class CallRecord(NamedTuple):
         starts: How many times the tool was started.
         expires_at: When a pending or unused approval expires, in seconds since the epoch.
         version: Grows with every transition; the journal compares it before it writes.
-        root_checkpoint: The checkpoint of the thread's own graph whose task made the call in a
-            subgraph; None for other calls. A new message that follows it ends that task.
+        root_checkpoint: Of a call in a subgraph, the root graph's checkpoint whose task made it.
         trace_context: The W3C trace context of the call's span; None where calls are not traced.
     """
 
@@ -366,6 +365,7 @@ class CallRecord(NamedTuple):
     version: int = 0
     requirement: ApprovalRequirement = ApprovalRequirement()
     votes: tuple[Approval, ...] = ()
+    refused_answers: tuple[Approval, ...] = ()
     root_checkpoint: str | None = None
     trace_context: Mapping[str, str] | None = None
 

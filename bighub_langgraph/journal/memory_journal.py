@@ -133,6 +133,8 @@ class MemoryJournal:
             if before is None:
                 raise RecordNotFound([key])
             after = apply_event(before, event)
+            if after is before:
+                return before
             now = self._clock()
             if kinds := report_kinds(before, after, reporting):
                 self._queue(kinds, after, reporting, now)

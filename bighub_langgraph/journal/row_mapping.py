@@ -133,6 +133,7 @@ def transition_to_row(record: CallRecord, at: float) -> dict[str, Any]:
     outcome = record.result
     error = outcome.error if isinstance(outcome, ToolFailed) else None
     votes = [asdict(vote) for vote in record.votes]
+    refused_answers = [asdict(answer) for answer in record.refused_answers]
     content = to_jsonable(outcome.content) if isinstance(outcome, ToolSucceeded) else None
     approval = asdict(record.approval) if record.approval else None
     return {
@@ -149,6 +150,7 @@ def transition_to_row(record: CallRecord, at: float) -> dict[str, Any]:
                 "content": content,
                 "approval": approval,
                 "votes": votes,
+                **({"refused_answers": refused_answers} if refused_answers else {}),
             }
         ),
         "codec": codec,
@@ -218,6 +220,7 @@ def _parse_record(row: Mapping[str, Any]) -> CallRecord:
         approval=approval and _parse_approval(approval),
         requirement=_parse_requirement(body["requirement"]),
         votes=tuple(map(_parse_approval, details["votes"])),
+        refused_answers=tuple(map(_parse_approval, details.get("refused_answers", ()))),
         edited_from=body["edited_from"],
         result=_load_result(row["codec"], row["result"], details),
         reason=details["reason"],

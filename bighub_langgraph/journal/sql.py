@@ -284,7 +284,8 @@ class Journal:
         if (recent := self._recent.pop(key, None)) is not None:
             # It may have changed since: what is allowed now, the database says.
             with suppress(InvalidTransition):
-                if (after := self._apply_to(recent, event, reporting)) is not None:
+                after = self._apply_to(recent, event, reporting)
+                if after is not None and after is not recent:
                     return after
         while True:
             with self._db.read_connection() as db:
@@ -297,6 +298,8 @@ class Journal:
     ) -> CallRecord | None:
         """Apply an event, unless the record has changed since it was read."""
         after, now = apply_event(before, event), self._db.now()
+        if after is before:
+            return before
         # Rows are built first: while a user's `redact` runs, others may write.
         row = transition_to_row(after, now)
         name = type(event).__name__
