@@ -43,8 +43,12 @@ from bighub_langgraph.approvals.resume_worker import (
     ApprovalWorker,
 )
 from bighub_langgraph.core.errors import ConfigurationError, RunInProgress
-from bighub_langgraph.core.models import State
+from bighub_langgraph.core.lifecycle import AnswerGiven
+from bighub_langgraph.core.models import State, Verdict
+from bighub_langgraph.core.ports import ApprovalQuestion
+from bighub_langgraph.core.reporting import ReportingConfig
 from tests.agents import ScriptedModel, Shop, answers, asks_for, call
+from tests.calls import approval, decided_record
 from tests.documents import ROOT
 from tests.engines import ScriptedBighub
 
@@ -284,6 +288,60 @@ def test_calls_that_are_asked_about_one_by_one_go_on_one_by_one(desk: Desk) -> N
     resume(ApprovalWorker(graph, guard))
     assert len(desk.shop.ran) == 1
     assert last_message(graph) == "done"
+
+
+def put_half_answered_threads(journal: Journal, count: int) -> None:
+    """Store threads with two calls each, of which one is answered."""
+    states = (State.ALLOWED, State.AWAITING)
+    records = [
+        decided_record(Verdict.REVIEW)._replace(
+            key=f"{number:030x}{index:02x}", thread=f"half-{number}", state=state
+        )
+        for number in range(count)
+        for index, state in enumerate(states)
+    ]
+    journal.insert(records, ReportingConfig())
+    journal.store_questions(
+        [
+            ApprovalQuestion(
+                *(record.key, "desk", record.thread, "", {}, "", "Refund?", {}),
+                arguments={},
+                locked_pointers=(),
+                allowed_decisions=("approve",),
+                allow_tool_change=False,
+            )
+            for record in records
+        ]
+    )
+
+
+@pytest.mark.parametrize("interrupt_mode", ["batched", "per_call"])
+def test_threads_that_wait_for_more_answers_hide_none_that_can_go_on(
+    desk: Desk, interrupt_mode: Any
+) -> None:
+    put_half_answered_threads(desk.journal, 1001)
+    guard = desk.guard(approvals=ApprovalPolicy(interrupt_mode=interrupt_mode))
+    graph, inbox = desk.ready(guard), desk.inbox
+    ask(graph)
+    cards = inbox.list(thread="t")
+    for card in cards if interrupt_mode == "batched" else cards[:1]:
+        inbox.answer(card.key, "approve", approver=ADA)
+    resume(ApprovalWorker(graph, guard))
+    open_questions = graph.get_state(config("t")).interrupts
+    expected = (2, 0) if interrupt_mode == "batched" else (0, 1)  # the tools run when all may
+    assert (len(desk.shop.ran), len(open_questions)) == expected
+
+
+def test_a_journal_finds_every_thread_by_what_is_answered(any_desk: Desk) -> None:
+    journal, now = any_desk.journal, any_desk.now
+    put_half_answered_threads(journal, 2001)
+    key = f"{7:030x}01"
+    journal.transition(key, AnswerGiven(approval()), ReportingConfig())
+    find = journal.resumes.find_decided
+    assert [item.thread for item in find("desk", now, complete=True)] == ["half-7"]
+    assert len(find("desk", now, complete=False)) == 2000
+    assert len(find("desk", now)) == 2001
+    assert len(journal.resumes.find_unanswered("desk", now, time.time() + 60)) == 2000
 
 
 # -- whose threads, and which questions ------------------------------------------------------------

@@ -10,6 +10,8 @@ import hashlib
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from langgraph.pregel import Pregel
@@ -44,6 +46,8 @@ log = logging.getLogger("bighub_langgraph")
 POLL = 2.0
 # How often it looks for answers in BIGHUB's queue, in seconds.
 QUEUE_POLL = 10.0
+# How many threads that wait for more answers are looked at before newly answered ones.
+BATCH = 50
 # A thread where nothing can be done yet is looked at after a change, or after so many seconds.
 RECHECK = 10.0
 # After so many seconds without an answer, and then again, a worker looks whether the checkpointer
@@ -154,7 +158,7 @@ class ApprovalWorker:
                 return
 
     async def _resume_next(self, host: GraphHost) -> bool:
-        """Resume one thread; return whether there was one."""
+        """Resume a thread; return whether there may be more."""
         ports = host.ports
         await expire_overdue_calls(ports)
         ports.schedule_notification()  # also of calls whose own guard tells nobody
@@ -162,16 +166,43 @@ class ApprovalWorker:
             self._queue_due_at = ports.monotonic() + QUEUE_POLL
             await self._take_answers_of_bighub(ports)
         now, at = ports.clock(), ports.monotonic()
-        for paused_thread in await ports.call(self._queue.find_decided, self._agent, now):
-            if await self._claim_and_resume(paused_thread, host):
-                return True
+        if await self._resume_decided(host):
+            return True
         if at >= self._unanswered_due_at:
             self._unanswered_due_at = at + UNANSWERED_POLL
-            self._rechecks = {key: item for key, item in self._rechecks.items() if item[1] > at}
+            oldest = at - UNANSWERED_SECONDS
+            self._rechecks = {key: item for key, item in self._rechecks.items() if item[1] > oldest}
             values = (self._agent, now, now - UNANSWERED_SECONDS)
             for paused_thread in await ports.call(self._queue.find_unanswered, *values):
                 if not self._stop_event.is_set():
                     await self._claim_and_resume(paused_thread, host)
+        return False
+
+    async def _resume_decided(self, host: GraphHost) -> bool:
+        """Look at threads with answered calls; return whether one is new or has changed.
+
+        First one of which nobody is asked any more, else some that may go on in part. Those that
+        could not go on before are looked at again when there are no others, in turn.
+        """
+        ports = host.ports
+        unchanged_threads: list[tuple[float, PausedThread]] = []
+        for complete, limit in ((True, 1), (False, BATCH)):
+            find = partial(self._queue.find_decided, complete=complete)
+            looked_at = 0
+            for paused_thread in await ports.call(find, self._agent, ports.clock()):
+                changes, until = self._rechecks.get(paused_thread.thread, ((), 0.0))
+                if changes == paused_thread.changes:
+                    unchanged_threads.append((until, paused_thread))
+                    continue
+                looked_at += await self._claim_and_resume(paused_thread, host)
+                if looked_at == limit or self._stop_event.is_set():
+                    return True
+            if looked_at:
+                return True
+        unchanged_threads.sort(key=itemgetter(0))
+        for _, paused_thread in unchanged_threads[:BATCH]:
+            if not self._stop_event.is_set():
+                await self._claim_and_resume(paused_thread, host)
         return False
 
     async def _claim_and_resume(self, paused_thread: PausedThread, host: GraphHost) -> bool:

@@ -5,7 +5,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import count, groupby
 from operator import itemgetter
 from typing import Any
 
@@ -13,7 +13,8 @@ from bighub_langgraph.core.models import State
 from bighub_langgraph.journal.row_mapping import name_row, read_rows
 from bighub_langgraph.sqldb import Database, execute_many
 
-MAX_THREADS = 1000
+# How many threads are read at a time.
+PAGE = 1000
 
 _QUESTIONS = """
     SELECT question.key, question.thread, question.guard, question.runner, question.tries,
@@ -21,6 +22,9 @@ _QUESTIONS = """
     FROM bighub_approvals AS question JOIN bighub_calls AS call ON call.key = question.key
     WHERE question.agent = :agent AND question.resumed = 0"""
 _IS_DECIDED = f"call.state <> {State.AWAITING.value!r}"
+_IS_OPEN = (
+    f"CASE WHEN call.state IN ({State.AWAITING.value!r}, {State.UNKNOWN.value!r}) THEN 1 ELSE 0 END"
+)
 _IS_UNANSWERED = f"call.state = {State.AWAITING.value!r} AND question.asked_at <= :asked_before"
 SELECT_FAILING_THREADS = f"{_QUESTIONS} AND question.tries > 0 ORDER BY question.thread"
 SELECT_WAITING_REQUESTS = f"""
@@ -33,17 +37,24 @@ RETRY_RESUME = """
     UPDATE bighub_approvals SET tries = :tries, due_at = :due_at, error = :error WHERE key = :key"""
 
 
-def select_paused_threads(*, unanswered: bool, of_one: bool) -> str:
-    """Return the query for the questions of threads with a due call: decided, or unanswered."""
-    condition = _IS_UNANSWERED if unanswered else _IS_DECIDED
-    condition += " AND question.thread = :thread" if of_one else ""
+def select_paused_threads(
+    *, unanswered: bool = False, of_one: bool = False, complete: bool | None = None
+) -> str:
+    """Return the query for the questions of threads with a due call: decided, or unanswered.
+
+    With `complete` a person is asked about none of the thread's calls any more, or about some.
+    """
+    is_due = f"question.due_at <= :at AND {_IS_UNANSWERED if unanswered else _IS_DECIDED}"
+    of_thread = " AND question.thread = :thread" if of_one else ""
+    of_kind = "" if complete is None else f" AND max({_IS_OPEN}) = {int(not complete)}"
     return f"""
         {_QUESTIONS} AND question.thread IN (
             SELECT question.thread
             FROM bighub_approvals AS question JOIN bighub_calls AS call ON call.key = question.key
-            WHERE question.agent = :agent AND question.resumed = 0 AND question.due_at <= :at
-                AND {condition}
-            GROUP BY question.thread ORDER BY min(call.updated_at) LIMIT :limit)
+            WHERE question.agent = :agent AND question.resumed = 0{of_thread}
+            GROUP BY question.thread HAVING max(CASE WHEN {is_due} THEN 1 ELSE 0 END) = 1{of_kind}
+            ORDER BY min(CASE WHEN {is_due} THEN call.updated_at END), question.thread
+            LIMIT :limit OFFSET :offset)
         ORDER BY question.thread"""
 
 
@@ -81,9 +92,14 @@ class ResumeQueue:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def find_decided(self, agent: str, at: float, thread: str | None = None) -> list[PausedThread]:
-        """Return threads with a call that is decided, those that are due at a time."""
-        return self._find_threads(thread, agent=agent, at=at)
+    def find_decided(
+        self, agent: str, at: float, thread: str | None = None, *, complete: bool | None = None
+    ) -> list[PausedThread]:
+        """Return threads with a call that is decided, those that are due at a time.
+
+        With `complete` only those of which a person is asked about no call any more, or about some.
+        """
+        return self._find_threads(thread, agent=agent, at=at, complete=complete)
 
     def find_unanswered(
         self, agent: str, at: float, asked_before: float, thread: str | None = None
@@ -115,13 +131,21 @@ class ResumeQueue:
         with self._db.transaction() as db:
             execute_many(db, RETRY_RESUME, [{"key": key, **values} for key in keys])
 
-    def _find_threads(self, thread: str | None, **values: Any) -> list[PausedThread]:
+    def _find_threads(
+        self, thread: str | None, *, complete: bool | None = None, **values: Any
+    ) -> list[PausedThread]:
         if thread is not None:
             values["thread"] = thread
         query = select_paused_threads(
-            unanswered="asked_before" in values, of_one=thread is not None
+            unanswered="asked_before" in values, of_one=thread is not None, complete=complete
         )
-        return _group_by_thread(self._db.fetch_rows(query, **values, limit=MAX_THREADS))
+        threads: list[PausedThread] = []
+        for offset in count(0, PAGE):
+            rows = self._db.fetch_rows(query, **values, limit=PAGE, offset=offset)
+            threads += _group_by_thread(rows)
+            if len({row["thread"] for row in rows}) < PAGE:
+                break
+        return threads
 
 
 def _group_by_thread(rows: Sequence[dict[str, Any]]) -> list[PausedThread]:
