@@ -13,6 +13,7 @@ from standardwebhooks import WebhookVerificationError
 
 from bighub_langgraph import BighubGuard, Journal, create_guarded_agent
 from bighub_langgraph.approvals.notifications import (
+    MAX_CALLS,
     Notification,
     NotificationError,
     Notifications,
@@ -262,6 +263,42 @@ def test_calls_that_come_together_are_in_one_message_and_never_in_a_second(
     assert sender.deliver()
     assert worker(desk).deliver()  # another process
     assert desk.sent == [["b", "c", "a"], ["d"]]
+
+
+def test_of_more_calls_than_one_message_takes_none_is_left_out(
+    journal: Journal, worker: OpenWorker
+) -> None:
+    desk = Sent()
+    sender = worker(desk)
+    tools = [f"tool-{number}" for number in range(2 * MAX_CALLS + 200)]
+    first = decided_record()._replace(state=State.AWAITING)
+    journal.insert([first._replace(key=tool, tool=tool) for tool in tools], REPORTING)
+    assert sender.deliver()
+    assert [len(message) for message in desk.sent] == [MAX_CALLS, MAX_CALLS, 200]
+    assert sorted(tool for message in desk.sent for tool in message) == sorted(tools)
+    ask_about(journal, "late")
+    assert sender.deliver()
+    assert desk.sent[3:] == [["late"]]
+
+
+def test_a_channel_that_fails_between_two_messages_gets_the_rest_later(
+    journal: Journal, worker: OpenWorker
+) -> None:
+    class Fails(Sent):
+        def send(self, notification: Notification) -> None:
+            super().send(notification)
+            if len(self.sent) == 1:
+                self.error = NotificationError("closed")
+
+    desk = Fails()
+    sender = worker(desk)
+    first = decided_record()._replace(state=State.AWAITING)
+    keys = [f"call-{number}" for number in range(MAX_CALLS + 1)]
+    journal.insert([first._replace(key=key) for key in keys], REPORTING)
+    assert not sender.deliver()
+    desk.error = None
+    assert sender.deliver()
+    assert [len(message) for message in desk.sent] == [MAX_CALLS, 1]
 
 
 def test_a_call_that_nobody_waits_for_is_in_no_message(

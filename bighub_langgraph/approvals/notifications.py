@@ -35,6 +35,7 @@ BURST = 2.0
 # How long a closing guard, or the end of the program, waits for a message to be sent, in seconds.
 AT_EXIT = 3.0
 MAX_LINES = 10
+# How many calls are in one message at most; of more there are several.
 MAX_CALLS = 1000
 
 
@@ -232,12 +233,12 @@ class NotificationWorker:
             return False
 
     def _send(self, notifier: Notifier) -> None:
-        admin = self._journal.admin
-        views = admin.approvals(state=WAITING_FOR_ANSWER, limit=MAX_CALLS)
-        if views := admin.not_notified(notifier.channel, views):
+        admin, channel = self._journal.admin, notifier.channel
+        filters: dict[str, Any] = {"state": WAITING_FOR_ANSWER, "not_notified": channel}
+        while views := admin.approvals(**filters, limit=MAX_CALLS):
             calls = sorted(map(_to_waiting_call, views), key=lambda call: -(call.risk_score or 0.0))
             notifier.send(Notification(calls, self._settings.inbox_url))
-            admin.record_notifications(notifier.channel, views)
+            admin.record_notifications(channel, views)
 
 
 def _to_waiting_call(view: ApprovalView) -> WaitingCall:

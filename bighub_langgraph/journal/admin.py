@@ -126,7 +126,8 @@ class JournalAdmin:
     ) -> list[ApprovalView]:
         """Return calls with what people are shown of them, newest first.
 
-        Filters are `key`, `agent`, `tool`, `root` (the root graph's thread) and `state`, a list.
+        Filters are `key`, `agent`, `tool`, `root` (the root graph's thread), `state` (a list) and
+        `not_notified`, the channel through which people were not notified of them.
         """
         values: dict[str, Any] = {
             name: to_storable(value) if isinstance(value, str) else [str(item) for item in value]
@@ -142,17 +143,6 @@ class JournalAdmin:
                 self._build_view(row), question_from_row(row), row["asked_at"], row["change"]
             ),
         )
-
-    def not_notified(self, channel: str, views: Sequence[ApprovalView]) -> list[ApprovalView]:
-        """Return those of some calls that people were not notified of through a channel."""
-        keys = [view.call.record.key for view in views]
-        rows = self._db.fetch_rows(schema.SELECT_NOTIFIED, channel=channel, keys=keys)
-        notified_calls = {(row["key"], row["starts"]) for row in rows}
-        return [
-            view
-            for view in views
-            if (view.call.record.key, view.call.record.starts) not in notified_calls
-        ]
 
     def record_notifications(self, channel: str, views: Sequence[ApprovalView]) -> None:
         """Store that people were notified of some calls."""

@@ -222,8 +222,6 @@ UPDATE_RUNNER = (
     "UPDATE bighub_approvals SET runner = :runner, resumed = 0, tries = 0 WHERE key = :key"
 )
 DELETE_QUESTION = "DELETE FROM bighub_approvals WHERE key = :key"
-SELECT_NOTIFIED = """
-    SELECT key, starts FROM bighub_notifications WHERE channel = :channel AND key IN :keys"""
 INSERT_NOTIFICATION = f"{_insert(notifications)} ON CONFLICT DO NOTHING"
 DELETE_NOTIFICATION = "DELETE FROM bighub_notifications WHERE key = :key"
 
@@ -350,6 +348,8 @@ def select_approvals(columns: Iterable[str]) -> str:
         "root": "coalesce(question.thread, call.thread) = :root",
         "key": "call.key = :key",
         "tool": "call.tool = :tool",
+        "not_notified": """NOT EXISTS (SELECT 1 FROM bighub_notifications AS sent WHERE
+            sent.key = call.key AND sent.starts = call.starts AND sent.channel = :not_notified)""",
     }
     where = " AND ".join(special[name] for name in columns)
     return f"""
