@@ -104,10 +104,18 @@ class Desk:
         requests = [item for value in values for item in value.get("action_requests", [value])]
         return [item["description"] for item in requests]
 
-    def resume(self, value: Any = RECORDED) -> None:
+    def resume(self, value: Any = RECORDED) -> list[tuple[str, str | None, str | None]]:
+        """Go on; return the events with their statuses and answers."""
         open_items = self.graph.get_state(CONFIG).interrupts
-        answers = {item.id: value for item in open_items}
-        self.state = self.graph.invoke(Command(resume=answers), CONFIG)
+        answers: Any = Command(resume={item.id: value for item in open_items})
+        events = []
+        for mode, part in self.graph.stream(answers, CONFIG, stream_mode=["values", "custom"]):
+            if mode == "values":
+                self.state = part
+            else:
+                approval = part.get("approval", {})
+                events.append((part["event"], part["status"], approval.get("answer")))
+        return events
 
     @property
     def tool_messages(self) -> list[str]:
@@ -213,7 +221,7 @@ def cancel_it(desk: Desk) -> None:
 
 
 # How an edit comes to no call, and in which state the call then is.
-NO_CALL: dict[str, tuple[Callable[[Desk], None], State]] = {
+NO_CALL: dict[str, tuple[Callable[[Desk], object], State]] = {
     "the guard refuses it": (Desk.resume, State.BLOCKED),
     "a new message": (send_a_message, State.CANCELLED),
     "cancelled": (cancel_it, State.CANCELLED),
@@ -237,6 +245,92 @@ def test_an_edit_that_comes_to_no_call_has_an_outcome(host: str, tmp_path: Path,
     if case != "a new message":
         desk.resume()
     assert desk.ran == []
+
+
+# What a person answers, how it is sent by hand, and the events of it.
+ANSWER_EVENTS: dict[str, tuple[dict[str, Any], list[tuple[str, str | None, str | None]]]] = {
+    "approve": ({}, [("approval", None, "approve"), ("outcome", "executed", "approve")]),
+    "reject": ({"message": "no"}, [("approval", "blocked", "reject")]),
+    "respond": ({"message": "paid"}, [("approval", "blocked", "respond")]),
+}
+
+
+@pytest.mark.parametrize("channel", ["page", "by hand"])
+@pytest.mark.parametrize("answer", ANSWER_EVENTS)
+def test_an_answer_has_one_event_wherever_it_is_given(
+    host: str, tmp_path: Path, answer: str, channel: str
+) -> None:
+    fields, events = ANSWER_EVENTS[answer]
+    desk = Desk(host, tmp_path)
+    if channel == "page":
+        desk.inbox.answer(desk.card.key, answer, approver=ADA, text=fields.get("message", ""))
+        assert desk.resume() == events
+    else:
+        assert desk.resume({"type": answer, **fields}) == events
+
+
+def test_a_call_that_is_cancelled_on_the_page_has_an_event(host: str, tmp_path: Path) -> None:
+    desk = Desk(host, tmp_path)
+    desk.inbox.cancel(desk.card.key, "withdrawn", approver=ADA)
+    assert desk.resume() == [("approval", "blocked", None)]
+
+
+def test_an_edit_has_an_event_of_the_call_and_the_edited_call_its_own(
+    host: str, tmp_path: Path
+) -> None:
+    desk = Desk(host, tmp_path)
+    card = desk.card
+    desk.inbox.answer(card.key, "edit", approver=ADA, edit={"/amount": 20.0}, version=card.version)
+    events = desk.resume()
+    assert [event for event, *_ in events] == ["approval", "decision", "outcome"]
+    assert events[0][2] == "edit"
+
+
+def test_the_tools_own_question_repeats_no_event(host: str, tmp_path: Path) -> None:
+    desk = Desk(host, tmp_path, call("refund", order_id="o1", amount=40.0, note="ask"))
+    desk.inbox.answer(desk.card.key, "approve", approver=ADA)
+    events = desk.resume()
+    assert desk.own_answers == []
+    events += desk.resume("blue")
+    assert desk.own_answers == ["blue"]
+    assert [event for event, *_ in events] == ["approval", "outcome"]
+
+
+@pytest.mark.parametrize("host", [*BATCHES, "guarded tools"])
+def test_calls_that_are_answered_one_after_the_other_have_one_event_each(
+    host: str, tmp_path: Path
+) -> None:
+    desk = Desk(host, tmp_path, REFUND, SECOND)
+    desk.inbox.answer(desk.card_of("call-1").key, "reject", approver=ADA, text="no")
+    events = desk.resume()
+    desk.inbox.answer(desk.card_of("call-2").key, "approve", approver=ADA)
+    events += desk.resume()
+    assert desk.questions == []
+    assert sorted(events, key=str) == sorted(
+        [*ANSWER_EVENTS["reject"][1], *ANSWER_EVENTS["approve"][1]], key=str
+    )
+
+
+def test_an_answer_that_was_given_before_the_agent_went_on_to_ask_has_an_event(
+    tmp_path: Path,
+) -> None:
+    def answer_at_once(event: Any) -> None:
+        with ApprovalInbox(tmp_path / "calls.db") as inbox:
+            inbox.answer(event["key"], "reject", approver=ADA, text="no")
+
+    @tool
+    def refund(order_id: str, amount: float, api_key: str = "") -> str:
+        """Pay money back."""
+        raise AssertionError
+
+    bighub = ScriptedBighub("review_recommended")
+    journal = tmp_path / "calls.db"
+    with BighubGuard(bighub=bighub, journal=journal, on_decision=answer_at_once) as guard:
+        model = ScriptedModel(script=[asks_for(REFUND), "Done."])
+        graph = create_guarded_agent(model, [refund], guard, checkpointer=InMemorySaver())
+        value = {"messages": [("user", "please")]}
+        events = [event["event"] for event in graph.stream(value, CONFIG, stream_mode="custom")]
+    assert events == ["decision", "approval"]
 
 
 @pytest.mark.parametrize("host", BATCHES)

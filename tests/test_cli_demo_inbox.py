@@ -14,9 +14,11 @@ from typer.testing import CliRunner
 from bighub_langgraph.approvals.cards import Approver
 from bighub_langgraph.approvals.inbox import ApprovalInbox
 from bighub_langgraph.cli.app import app
-from bighub_langgraph.core.models import Answer
+from bighub_langgraph.core.models import Answer, State
 
 pytest.importorskip("argon2")
+# None cancels the call.
+ANSWERS = (*[Answer.APPROVE] * 3, Answer.REJECT, Answer.RESPOND, None)
 MAIN = "from bighub_langgraph.cli import main; main()"
 
 
@@ -47,12 +49,19 @@ def test_the_demo_goes_on_as_one_answers(tmp_path: Path) -> None:
                 for card in inbox.list(agent="support-desk"):
                     if not answers:
                         assert f"/calls/{card.key}" in browser.get("/").text
-                    inbox.answer(card.key, Answer.APPROVE, approver=Approver("ada"))
+                    answer = ANSWERS[len(answers) % len(ANSWERS)]
+                    if answer is None:
+                        inbox.cancel(card.key, "withdrawn", approver=Approver("ada"))
+                    else:
+                        inbox.answer(card.key, answer, approver=Approver("ada"), text="so")
                     answers.append(card.tool)
                 with suppress(subprocess.TimeoutExpired):
                     demo.wait(0.05)
         output = demo.stdout.read()
+        [line] = (line for line in output.splitlines() if line.startswith("calls evaluated"))
+        cards = inbox.list(states=[*State], limit=10_000)
     assert demo.returncode == 0
+    assert int(line.split()[-1]) == len(cards)
     assert {"refund_payment", "cancel_order"} <= set(answers)
     assert "Week by week" in output
 

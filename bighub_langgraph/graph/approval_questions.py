@@ -17,13 +17,16 @@ from bighub_langgraph.core.argument_patch import build_pointer
 from bighub_langgraph.core.context import log_fields
 from bighub_langgraph.core.evidence import build_evidence, describe_call, describe_votes
 from bighub_langgraph.core.jsonable import copy_jsonable, to_jsonable
-from bighub_langgraph.core.models import CallRecord
+from bighub_langgraph.core.models import CallRecord, State
 from bighub_langgraph.core.policy import GuardSettings
 from bighub_langgraph.core.ports import ApprovalQuestion
 from bighub_langgraph.core.reporting import ReportingConfig
 from bighub_langgraph.graph.langgraph_internals import execution_info
 from bighub_langgraph.graph.plan import CHANNEL, Plan, thread_id_of
 from bighub_langgraph.graph.validation import parameter_names
+
+# A person is asked about calls in these states.
+ASKABLE_STATES = frozenset({State.AWAITING, State.UNKNOWN})
 
 log = logging.getLogger("bighub_langgraph")
 
@@ -150,6 +153,12 @@ def states_shown(value: object) -> dict[str, tuple[str, int]]:
         for item in evidence
         if isinstance(item, Mapping) and item.keys() >= {"key", "state", "starts"}
     }
+
+
+def is_answered_since(shown_states: Mapping[str, tuple[str, int]], record: CallRecord) -> bool:
+    """Whether a call was answered, or ended, after a question showed it in one of these states."""
+    state, starts = shown_states.get(record.key, (record.state, record.starts))
+    return state in ASKABLE_STATES and state != record.state and starts == record.starts
 
 
 def _schema_of(tool: BaseTool | None) -> dict[str, Any]:

@@ -30,9 +30,11 @@ from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.core.recovery import resolve_unknown
 from bighub_langgraph.core.reporting import build_event
 from bighub_langgraph.graph.approval_questions import (
+    ASKABLE_STATES,
     ShownCall,
     build_payload,
     build_question,
+    is_answered_since,
     response_schema,
     states_shown,
 )
@@ -62,8 +64,6 @@ from bighub_langgraph.graph.validation import check_edit
 
 NOT_UNDERSTOOD = "the answer to the question about it was not understood: {}"
 _UNCLEAR = "The last answer was not understood: {}"
-
-_ASKABLE = frozenset({State.AWAITING, State.UNKNOWN})
 
 
 async def ask_person(
@@ -152,6 +152,7 @@ class ApprovalRequest:
         self._earlier: Sequence[Any] = ()
         self.taken_answers: Sequence[Any] = ()
         self.note = ""  # why an answer does not count
+        self._asked_states: Mapping[str, tuple[str, int]] = {}  # as the person was shown them
 
     async def ask(
         self,
@@ -177,14 +178,15 @@ class ApprovalRequest:
         if was_resumed(config):
             questions = await stored_questions(config, host.get_checkpoint)
         question = next((item for item in questions.interrupts if self._is_shown(item.value)), None)
-        states = {} if question is None else states_shown(question.value)
-        self._pending_calls = self._find_pending_calls(states)
+        self._asked_states = {} if question is None else states_shown(question.value)
+        self._pending_calls = self._find_pending_calls(self._asked_states)
         answers, takes_answer = questions.answers[len(earlier) :], question is not None
         if question is not None:
-            if leave_open and all(record.state in _ASKABLE for record in self._records):
+            if leave_open and all(record.state in ASKABLE_STATES for record in self._records):
                 takes_answer = not is_recorded(waiting_answer(config, [*earlier, *answers]))
-        elif not any(record.state in _ASKABLE for record in self._records):
+        elif not any(record.state in ASKABLE_STATES for record in self._records):
             if not answers:  # answered in the journal before the question was stored
+                self._asked_states = {item.key: (State.AWAITING, 0) for item in self._records}
                 return []
             # Answered in this task, before the tool interrupted it.
             answers, takes_answer = self._own_answers(answers)[:-1], True
@@ -255,7 +257,8 @@ class ApprovalRequest:
     ) -> list[AnsweredCall]:
         """Record answers in the journal, and return all calls as the journal has them then.
 
-        Where another answer came first, that one counts.
+        Where another answer came first, that one counts. Each answer has an event, also one that
+        was given elsewhere.
         """
         edits = [await self._record_answer(answer, config, ports) for answer in answers]
         edited_calls = {call.call_id: call for call in edits if call is not None}
@@ -263,7 +266,8 @@ class ApprovalRequest:
         answered_calls = []
         for call, before in zip(self._plan["calls"], self._records, strict=True):
             record = records[before.key]
-            if before.state in _ASKABLE and record != before:
+            is_new = before.state in ASKABLE_STATES and record != before
+            if is_new or is_answered_since(self._asked_states, record):
                 emit_event(build_event("approval", record))
             answered_calls.append(
                 await self._plan_next(call, record, edited_calls.get(call["id"]), ports)
@@ -295,7 +299,7 @@ class ApprovalRequest:
         return shown_states.keys() == {record.key for record in self._records} and all(
             shown_states[record.key] == (record.state, record.starts)
             for record in self._records
-            if record.state in _ASKABLE
+            if record.state in ASKABLE_STATES
         )
 
     def _find_pending_calls(self, states: Mapping[str, tuple[str, int]]) -> list[PendingApproval]:

@@ -20,10 +20,13 @@ from bighub_langgraph.core.errors import InvalidCall
 from bighub_langgraph.core.evaluation import EditedCall, RefusedCall
 from bighub_langgraph.core.model_messages import invalid_call_message
 from bighub_langgraph.core.models import CallRecord, State, ToolCall
+from bighub_langgraph.core.reporting import build_event
+from bighub_langgraph.graph.approval_questions import is_answered_since, states_shown
 from bighub_langgraph.graph.approval_requests import NOT_UNDERSTOOD, ApprovalRequest
 from bighub_langgraph.graph.langgraph_internals import (
     only_blocks,
     reason_not_to_interrupt,
+    stored_questions,
     was_resumed,
 )
 from bighub_langgraph.graph.plan import (
@@ -53,7 +56,7 @@ from bighub_langgraph.graph.tool_execution import (
     run_read_only,
     update_of,
 )
-from bighub_langgraph.graph.tool_messages import error_message, record_message
+from bighub_langgraph.graph.tool_messages import emit_event, error_message, record_message
 from bighub_langgraph.graph.tool_proxy import (
     CallGate,
     CallNotStarted,
@@ -198,6 +201,8 @@ class _WrappedCall:
             record, edited_call, answers = await self._ask_person(call, record, earlier=earlier)
             if edited_call is not None:
                 return await self._run_edited(edited_call, call, [*earlier, *answers])
+        else:
+            await self._emit_answer(record)
         if next_action(record, self.host.runtime.settings) == "done":
             return await self._answer(record)
         return await self._execute(request, call, record.key)
@@ -211,6 +216,8 @@ class _WrappedCall:
             return _error_update(record)
         if record.state is State.AWAITING:
             record, *_ = await self._ask_person(call, record, allow_edits=False)
+        else:
+            await self._emit_answer(record)
         if next_action(record, self.host.runtime.settings) == "done":
             return await self._answer(record)
         return update_of(await self._run_once(call, record.key, invoke), call)
@@ -235,6 +242,15 @@ class _WrappedCall:
         """Answer a call that has ended without its tool, and report it."""
         await self.host.ports.deliver(None)
         return [record_message(record)]
+
+    async def _emit_answer(self, record: CallRecord) -> None:
+        """Emit the event of an answer that ended a call while its question was open here."""
+        config = self.request.runtime.config
+        if record.is_final and was_resumed(config):
+            questions = await stored_questions(config, self.host.get_checkpoint)
+            shown_states = [states_shown(question.value) for question in questions.interrupts]
+            if any(is_answered_since(states, record) for states in shown_states):
+                emit_event(build_event("approval", record))
 
     async def _ask_person(
         self,
