@@ -1,7 +1,6 @@
 """What spans and metrics say about a call: never a secret, a name of a person or an argument."""
 
 import hashlib
-import re
 
 from bighub_langgraph.core.models import (
     Answer,
@@ -78,9 +77,8 @@ def verdict_of(record: CallRecord) -> Verdict:
 
 
 def error_type(outcome: ToolFailed) -> str:
-    """Return the class of a tool's error, without its message, which may hold anything."""
-    name = re.match(r"[A-Za-z_][\w.]{0,80}(?=:|$)", outcome.error)
-    return name[0] if name else "tool_error"
+    """Return the class of a tool's error; never a part of its text, which may hold anything."""
+    return outcome.error_class or "tool_error"
 
 
 def _approval_state(record: CallRecord) -> str | None:

@@ -8,6 +8,7 @@
 Nothing here needs a network, a key or a test framework.
 """
 
+import copy
 import functools
 import inspect
 import threading
@@ -123,9 +124,7 @@ class ScriptedBighub:
         """Raise AssertionError unless the action was evaluated, with at least these arguments."""
         requests = [request for request in self.evaluations if request["action"] == action]
         argument_sets = [request.get("context", {}).get("arguments", {}) for request in requests]
-        if arguments is None and requests:
-            return
-        if not any(arguments and arguments.items() <= values.items() for values in argument_sets):
+        if not any((arguments or {}).items() <= values.items() for values in argument_sets):
             raise AssertionError(
                 f"{action} was not evaluated with {arguments}; its evaluations: {argument_sets}"
             )
@@ -166,7 +165,8 @@ def record_calls(function: Callable[P, T_co]) -> RecordedTool[P, T_co]:
     def keep(*args: Any, **kwargs: Any) -> None:
         bound_arguments = signature.bind(*args, **kwargs)
         bound_arguments.apply_defaults()
-        calls.append(dict(bound_arguments.arguments))
+        arguments = bound_arguments.arguments
+        calls.append({name: _copy_if_possible(value) for name, value in arguments.items()})
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -181,6 +181,13 @@ def record_calls(function: Callable[P, T_co]) -> RecordedTool[P, T_co]:
     recorded_tool: Any = run_async if inspect.iscoroutinefunction(function) else run
     recorded_tool.calls = calls
     return cast("RecordedTool[P, T_co]", recorded_tool)
+
+
+def _copy_if_possible(value: Any) -> Any:
+    try:
+        return copy.deepcopy(value)
+    except Exception:  # noqa: BLE001 - an injected object, such as a connection
+        return value
 
 
 def _to_script(replies: Reply | Sequence[Reply]) -> list[Reply]:

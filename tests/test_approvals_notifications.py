@@ -1,11 +1,13 @@
 """Notifications: who is told that a call waits, what the message says, and what it does not."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from standardwebhooks import Webhook as Verifier
@@ -107,6 +109,15 @@ def test_slack_gets_text_that_it_does_not_interpret_and_a_link() -> None:
     assert text["text"]["text"].startswith(r"refund of \x3c!channel> & \x2aco\x2a: high risk")
     assert message["text"] == r"refund of \x3c!channel&gt; &amp; \x2aco\x2a waits for a person"
     assert link["text"]["text"] == f"<{PAGE}/calls/{'a' * 64}|Sign in to answer>"
+
+
+def test_the_address_of_a_webhook_is_in_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    with webhook() as slack:
+        SlackNotifier(slack.url).send(create_notification())
+        httpx.post(slack.url + "/other", json={})
+    assert [record.getMessage().count(slack.url) for record in caplog.records] == [1]
+    assert "hunter2/other" in caplog.text  # other requests are logged as ever
 
 
 @pytest.mark.parametrize("secret", [SECRET, "a text of at least 24 bytes"])

@@ -215,5 +215,12 @@ def test_watching_prints_each_change_as_a_line(path: Path, journal: Journal) -> 
         assert (last_line["tool"], last_line["state"]) == ("note", "allowed")
         ask(journal, "3" * 64, "wire", {})
         assert next(lines)["tool"] == "wire"
+        watcher.send_signal(signal.SIGSTOP)  # a call is answered and pruned between two looks
+        journal.transition(PAY, AnswerGiven(approval(Answer.REJECT, at=2.0)), REPORTING)
+        journal.ack([entry.id for entry in journal.lease_batch(1e12, 100, early=True)])
+        assert journal.admin.prune(-1.0) == 1
+        ask(journal, "4" * 64, "ship", {})
+        watcher.send_signal(signal.SIGCONT)
+        assert next(lines)["tool"] == "ship"
         watcher.send_signal(signal.SIGINT)
         assert watcher.wait(20) == 0

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import HumanMessage
+from langchain_core.tools import ToolException, tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
@@ -167,6 +168,26 @@ def test_a_failed_tool_is_an_error_without_its_message(
     assert attributes(span)["error.type"] == "RuntimeError"
     assert "sk-live" not in spans.text()
     assert "ann@example.org" not in spans.text()
+
+
+def test_the_text_of_a_failed_tool_is_no_part_of_a_trace_whatever_it_begins_with(
+    host: str, runner: Runner, spans: Spans
+) -> None:
+    @tool
+    def charge(card: str) -> str:
+        """Charge a card."""
+        raise ToolException(f"{card}: declined")
+
+    charge.handle_tool_error = True
+    model = ScriptedModel(script=[asks_for(call("charge", card="ann_1815")), "done"])
+    with closing(BighubGuard(bighub=ScriptedBighub(), telemetry=spans.telemetry())) as guard:
+        if host == "graph":
+            graph: Any = create_guarded_agent(model, [charge], guard, checkpointer=False)
+        else:
+            graph = create_agent(model, [charge], middleware=[BighubMiddleware(guard)])
+        runner.run(graph, PLEASE)
+    assert attributes(spans.single("execute_tool charge"))["error.type"] == "tool_error"
+    assert "ann_1815" not in spans.text()
 
 
 def test_a_call_that_waited_is_linked_to_the_trace_in_which_it_was_asked(

@@ -1,6 +1,7 @@
 """The test kit: a guarded agent is tested with the names of `bighub_langgraph.testing` alone."""
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -103,6 +104,25 @@ def test_the_assertions_name_what_was_seen_instead() -> None:
     with pytest.raises(AssertionError, match=r"no SUCCESS of refund .*\['BLOCKED'\]"):
         bighub.assert_reported("refund", "SUCCESS")
     bighub.assert_not_evaluated("delete")
+
+
+def test_a_tool_without_arguments_was_evaluated_with_none() -> None:
+    bighub = ScriptedBighub()
+    bighub.submit(action="ping", context={"arguments": {}})
+    bighub.assert_evaluated("ping", {})
+    with pytest.raises(AssertionError, match="ping was not evaluated with"):
+        bighub.assert_evaluated("ping", {"host": "a"})
+
+
+def test_a_recorded_start_keeps_its_arguments_whatever_the_tool_does_with_them() -> None:
+    @record_calls
+    def pay(amounts: list[int], lock: Any) -> None:
+        amounts.clear()
+        del lock
+
+    lock = threading.Lock()
+    pay([1, 2], lock)
+    assert pay.calls == [{"amounts": [1, 2], "lock": lock}]
 
 
 @pytest.mark.parametrize("script", ["approve", ["proceed", "yes"], []])

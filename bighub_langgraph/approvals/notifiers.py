@@ -8,7 +8,8 @@ import logging
 import smtplib
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.utils import formatdate
@@ -179,12 +180,30 @@ def _post(url: str, body: bytes, headers: Mapping[str, str]) -> None:
 
     host, headers = urlsplit(url).hostname, {**headers, "content-type": "application/json"}
     try:
-        with httpx.stream("POST", url, content=body, headers=headers, timeout=TIMEOUT) as response:
+        with (
+            _kept_out_of_logs(str(httpx.URL(url))),
+            httpx.stream("POST", url, content=body, headers=headers, timeout=TIMEOUT) as response,
+        ):
             status = response.status_code
     except httpx.HTTPError as error:
         raise NotificationError(f"{host} cannot be reached: {type(error).__name__}") from error
     if not response.is_success:
         raise NotificationError(f"{host} answered with status {status}")
+
+
+@contextmanager
+def _kept_out_of_logs(url: str) -> Iterator[None]:
+    """Drop what httpx logs about a URL, which is a secret."""
+    logger = logging.getLogger("httpx")
+
+    def is_harmless(record: logging.LogRecord) -> bool:
+        return url not in record.getMessage()
+
+    logger.addFilter(is_harmless)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_harmless)
 
 
 def _check_url(url: str, name: str) -> None:

@@ -244,11 +244,16 @@ def _print_changes(
     inbox: "ApprovalInbox", cards: "list[ApprovalCard]", change_by_key: dict[str, int]
 ) -> dict[str, int]:
     """Print the calls that changed, and those that wait no more; return the newest changes."""
+    from bighub_langgraph.approvals.inbox import ApprovalNotFound
+
     waiting_keys = {card.key for card in cards}
-    ended_calls = [inbox.get(key) for key in change_by_key if key not in waiting_keys]
-    for card in [*cards, *ended_calls]:
-        if change_by_key.get(card.key) != card.change:
-            print(json_module.dumps(_card_to_json(card)), flush=True)
+    changed_calls = [card for card in cards if change_by_key.get(card.key) != card.change]
+    for key in change_by_key:
+        with suppress(ApprovalNotFound):  # it has ended, and was pruned since
+            if key not in waiting_keys:
+                changed_calls.append(inbox.get(key))
+    for card in changed_calls:
+        print(json_module.dumps(_card_to_json(card)), flush=True)
     return {card.key: card.change for card in cards}
 
 

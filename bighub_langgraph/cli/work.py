@@ -87,7 +87,8 @@ def _configure_logging(log_format: LogFormat) -> None:
     handler = logging.StreamHandler()
     is_json = log_format == "json"
     handler.setFormatter(JsonFormatter() if is_json else logging.Formatter("%(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.basicConfig(handlers=[handler])  # of others, warnings and errors
+    logging.getLogger("bighub_langgraph").setLevel(logging.INFO)
     logging.captureWarnings(is_json)
 
 

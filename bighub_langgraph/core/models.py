@@ -315,10 +315,12 @@ class ToolFailed:
     Attributes:
         error: One line for the model, redacted.
         output: The framework's own form of the failure, if any.
+        error_class: Name of the exception's class, for traces, where this process saw it raised.
     """
 
     error: str
     output: object = None
+    error_class: str | None = field(default=None, compare=False)
 
 
 ToolOutcome = ToolSucceeded | ToolFailed
@@ -385,14 +387,12 @@ class CallRecord(NamedTuple):
     def has_unapplied_edit(self) -> bool:
         """Whether a person edited it outside of its graph, and the guard has not applied that."""
         approval = self.approval if self.state is State.EDITED else None
-        return approval is not None and approval.edit is not None and not approval.edited_to
+        return bool(approval and approval.edit is not None and not approval.edited_to)
 
     @property
     def is_final(self) -> bool:
         """Whether the state is final, so that the outcome can be reported."""
-        if self.state is State.EDITED:
-            return not self.has_unapplied_edit
-        return self.state in FINAL_STATES
+        return self.state in FINAL_STATES and not self.has_unapplied_edit
 
     @property
     def request_id(self) -> str | None:

@@ -287,8 +287,9 @@ async def run_once(call: ToolCall, key: str, invoke: Invoke, host: GraphHost) ->
         except Exception as error:  # noqa: BLE001 - recorded first, then raised as configured
             if is_invalid_resume(error):  # the tool's own question got an answer that does not fit
                 return ToolPaused(error)
-            text = f"{type(error).__name__}: {exception_text(error)}"
-            return ToolFinished(ToolFailed(host.ports.reporting.redact_text(text)), error)
+            name = type(error).__name__
+            text = host.ports.reporting.redact_text(f"{name}: {exception_text(error)}")
+            return ToolFinished(ToolFailed(text, error_class=name), error)
         return ToolFinished(_outcome_of(update, call))
 
     result = await execute_or_recover(key, policy, call.arguments, host.ports, run_tool)

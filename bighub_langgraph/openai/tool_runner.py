@@ -154,7 +154,7 @@ def _failure(error: BaseException) -> ToolFinished:
     text = redact_text(replace_surrogates(exception_text(error)[: 4 * MAX_ERROR_LENGTH]))
     text = truncate(" ".join(text.split()), MAX_ERROR_LENGTH)
     name = type(error).__name__
-    return ToolFinished(ToolFailed(f"{name}: {text}" if text else name))
+    return ToolFinished(ToolFailed(f"{name}: {text}" if text else name, error_class=name))
 
 
 async def _wait_on(loop: asyncio.AbstractEventLoop, awaitable: Awaitable[Any]) -> Any:
