@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import pytest
@@ -276,3 +276,198 @@ def test_what_was_changed_has_to_be_as_the_schema_says(
     desk = Desk(tmp_path, transfer([]), to="a", amount="5", tags=["5", 6])
     with pytest.raises(InvalidApprovalResponse, match=words):
         desk.edit(changes)
+
+
+# -- the form's fields
+
+
+def pay(ran: list[Any]) -> BaseTool:
+    @tool
+    def pay(  # noqa: PLR0917 - one argument of each kind
+        to: str,
+        approver: str | None,
+        amount: float = 1.0,
+        note: str | None = None,
+        memo: str = "by default",
+        count: int | None = None,
+        kind: Literal["a", "b"] | None = None,
+        urgent: bool = False,
+        tags: list[str] | None = None,
+        token: int = 0,
+    ) -> str:
+        """Send money."""
+        sent: dict[str, Any] = {"to": to, "approver": approver, "amount": amount, "note": note}
+        sent |= {
+            "memo": memo,
+            "count": count,
+            "kind": kind,
+            "urgent": urgent,
+            "tags": tags,
+            "token": token,
+        }
+        ran.append(sent)
+        return "sent"
+
+    return pay
+
+
+# What the model gave, what a person types, and what the tool then gets.
+TYPED: list[tuple[dict[str, Any], dict[str, str], dict[str, Any]]] = [
+    ({"note": None}, {"note": "hello"}, {"note": "hello"}),
+    ({}, {"note": "123"}, {"note": "123"}),
+    ({"note": "x"}, {"note": ""}, {"note": None}),
+    ({"memo": "x"}, {"memo": ""}, {"memo": "by default"}),
+    ({"approver": None}, {"approver": "ada"}, {"approver": "ada"}),
+    ({"approver": "bob"}, {"approver": ""}, {"approver": None}),
+    ({"count": None}, {"count": "3"}, {"count": 3}),
+    ({"count": 3}, {"count": ""}, {"count": None}),
+    ({"kind": None}, {"kind": '"b"'}, {"kind": "b"}),
+    ({"kind": "a"}, {"kind": ""}, {"kind": None}),
+    ({"urgent": True}, {"urgent": ""}, {"urgent": False}),
+    ({"tags": None}, {"tags": '["a"]'}, {"tags": ["a"]}),
+    ({"tags": ["a"]}, {"tags": ""}, {"tags": None}),
+    ({"to": "x"}, {"to": ""}, {"to": ""}),
+    ({"amount": "5"}, {"amount": "6"}, {"amount": 6.0}),
+    ({"amount": "5"}, {"to": "b", "amount": "5"}, {"to": "b", "amount": 5.0}),
+    ({"amount": " 5 "}, {"to": "b", "amount": " 5 "}, {"to": "b", "amount": 5.0}),
+    ({"token": int(CARD_NUMBER)}, {"token": "7"}, {"token": 7}),
+    ({"token": int(CARD_NUMBER)}, {"to": "b", "token": ""}, {"token": int(CARD_NUMBER)}),
+]
+
+
+@pytest.mark.parametrize(("arguments", "form", "expected"), TYPED, ids=str)
+def test_a_field_is_of_its_schemas_kind_and_empty_where_there_is_no_value(
+    tmp_path: Path, arguments: dict[str, Any], form: dict[str, str], expected: dict[str, Any]
+) -> None:
+    ran: list[Any] = []
+    desk = Desk(tmp_path, pay(ran), **({"to": "a", "approver": "ada"} | arguments))
+    with desk.page.sign_in_as("ada") as ada:
+        response = desk.send(ada, form)
+        assert (alert(response), response.status_code) == ("", 303)
+    desk.worker.run(once=True)
+    assert [{name: sent[name] for name in expected} for sent in ran] == [expected]
+
+
+def test_the_page_says_what_an_empty_field_means(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, pay([]), to="a", approver="ada", amount=" 5 ")
+    with desk.page.sign_in_as("ada") as ada:
+        text = html.unescape(ada.show(f"/calls/{desk.key}").text)
+    labels = {part.partition("<")[0].strip(): part for part in text.split("<label><span>")[1:]}
+    assert "required" in labels["to"]
+    assert "empty: null<" in labels["approver"]
+    assert "empty: not given<" in labels["note"]
+    assert 'empty: not given, which means "by default"<' in labels["memo"]
+    assert 'type="number"' in labels["count"]
+    assert 'type="text" value=" 5 "' in labels["amount"]  # a field for numbers would be empty
+
+
+def test_a_field_that_needs_a_value_is_not_left_empty(tmp_path: Path) -> None:
+    @tool
+    def wire(amount: float) -> str:
+        """Send money."""
+        return str(amount)
+
+    desk = Desk(tmp_path, wire, amount=5.0)
+    with desk.page.sign_in_as("ada") as ada:
+        assert alert(desk.send(ada, {"amount": ""})) == "amount: a value is needed"
+
+
+# -- what HTML and JSON cannot have, and limits
+
+
+ODD = ["\ud83d", "ok \udfff\ud800", "nul\x00", "\r\n", "\ufffd"]
+
+
+@pytest.mark.parametrize("text", ODD, ids=ascii)
+def test_a_call_with_half_a_character_can_be_opened_and_edited(tmp_path: Path, text: str) -> None:
+    arguments = {"order_id": text, "amount": 2.0, text: text, "items": [text], "currency": text}
+    with closing(Journal(tmp_path / "calls.db")) as journal:
+        record = put_call(journal, arguments=arguments, agent=text, tool="refund", actor=text)
+        page = Page(journal)
+        with page.sign_in_as("ada") as ada:
+            for path in ("/", "/history", f"/calls/{record.key}"):
+                assert ada.show(path).status_code == 200
+            path = f"/calls/{record.key}"
+            name = text if text.isprintable() else text.encode("unicode_escape").decode()
+            changed = {"argument:amount": "3", f"argument:{name}": "new"}
+            check_result = ada.send(f"{path}/check", page=path, **changed).json()
+            assert check_result["error"] == ""
+            assert ada.answer(record, "edit", **changed).status_code == 303
+            assert ada.show(path).status_code == 200
+        approval = page.inbox.get(record.key).record.approval
+        assert approval is not None
+        assert approval.edit is not None
+        assert dict(approval.edit.values) == {"/amount": 3, f"/{text}": "new"}
+
+
+def test_json_in_the_form_keeps_half_a_character(tmp_path: Path) -> None:
+    with closing(Journal(tmp_path / "calls.db")) as journal:
+        record = put_call(journal, arguments={"order_id": "o", "amount": 2.0, "items": ["\ud83d"]})
+        page = Page(journal)
+        with page.sign_in_as("ada") as ada:
+            assert r'"\ud83d"' in html.unescape(ada.show(f"/calls/{record.key}").text)
+            form = {"argument:items": r'["\ud83d", "b"]'}
+            assert ada.answer(record, "edit", **form).status_code == 303
+        approval = page.inbox.get(record.key).record.approval
+        assert approval is not None
+        assert approval.edit is not None
+        assert dict(approval.edit.values) == {"/items": ["\ud83d", "b"]}
+
+
+DEEP = {depth: "[" * depth + "]" * depth for depth in (40, 500, 900, 100_000)}
+
+
+@pytest.mark.parametrize(
+    ("form", "status"),
+    [
+        *(({"argument:items": text}, 422) for text in DEEP.values()),
+        *(({"argument:items": "[" * depth}, 422) for depth in DEEP),
+        *(({"argument:amount": text}, 422) for text in ("9" * 5000, "NaN", "1e999", "[1]", "true")),
+        ({"argument:items": "[NaN]"}, 422),
+        ({"argument:items": "[1e999]"}, 422),
+        ({"argument:amount": "9" * 400}, 422),
+        *(({"argument:amount": "3", "version": text}, 409) for text in ("9" * 5000, "-1")),
+        ({f"argument:{number}": "" for number in range(5001)}, 413),
+    ],
+    ids=lambda value: ascii(value)[:40],
+)
+def test_a_hostile_form_is_refused_with_a_sentence(
+    tmp_path: Path, form: dict[str, str], status: int
+) -> None:
+    with closing(Journal(tmp_path / "calls.db")) as journal:
+        record, page = put_call(journal), Page(journal)
+        path = f"/calls/{record.key}"
+        with page.sign_in_as("ada") as ada:
+            response = ada.answer(record, "edit", **form)
+            assert response.status_code == status
+            assert status == 413 or alert(response)
+            check_response = ada.send(f"{path}/check", page=path, **form)
+            assert check_response.status_code in {200, 413}
+            assert bool(check_response.json()["error"]) == (status != 409)
+            several = {"answer": "edit", "call": f"{record.key}:{form.get('version', 1)}", **form}
+            assert ada.send("/answers", page=path, **several).status_code in {200, 413}
+        assert page.inbox.get(record.key).state is State.AWAITING
+
+
+@pytest.mark.parametrize("depth", DEEP)
+def test_a_deep_value_ends_a_command_with_a_sentence(tmp_path: Path, depth: int) -> None:
+    desk = Desk(tmp_path, pay([]), to="a", approver="ada")
+    for text in (DEEP[depth], "[" * depth):
+        result = invoke(
+            "approvals", "edit", desk.key, "--journal", desk.path, "--set", f"tags={text}"
+        )
+        assert result.exit_code in {1, 2}
+        assert isinstance(result.exception, SystemExit)
+        assert result.stderr.startswith("error: ")
+
+
+NESTED: list[Any] = []
+NESTED.append(NESTED)
+
+
+@pytest.mark.parametrize("value", [NESTED, 10**5000, float("inf"), {1, 2}, b"x"], ids=lambda v: "")
+def test_a_value_that_is_not_json_is_refused_in_the_program(tmp_path: Path, value: Any) -> None:
+    desk = Desk(tmp_path, pay([]), to="a", approver="ada")
+    for pointer in ("/tags", "/tags/-", "/" * 5000, "/amount"):
+        with pytest.raises(InvalidApprovalResponse):
+            desk.edit({pointer: value})

@@ -8,6 +8,7 @@ from bighub_langgraph.core.approval_answers import InvalidApprovalResponse
 from bighub_langgraph.core.argument_patch import ArgumentPatch, find_value, parse_pointer
 from bighub_langgraph.core.errors import InvalidCall
 from bighub_langgraph.core.json_schema import SchemaError, find_schema_errors
+from bighub_langgraph.core.jsonable import MAX_DEPTH, SEQUENCE
 from bighub_langgraph.core.models import digest
 from bighub_langgraph.core.redaction import REDACTED
 
@@ -22,6 +23,8 @@ def check_edit(
     Raises:
         InvalidApprovalResponse: They change nothing, or what they make does not fit the tool.
     """
+    for pointer, value in edit.items():
+        _check_depth(pointer, value)
     try:
         changes = {
             pointer: value
@@ -49,8 +52,28 @@ _MISSING = object()
 
 
 def _is_equal(current: object, value: object) -> bool:
-    """Whether two values are the same in JSON; in Python 1 equals 1.0 and True."""
-    return digest(value, of="an edit") == digest(current) if current is not _MISSING else False
+    """Whether two values are the same in JSON; in Python 1 equals 1.0 and True.
+
+    Raises:
+        InvalidCall: The new value is not JSON.
+    """
+    value_digest = digest(value, of="an edit")
+    return current is not _MISSING and value_digest == digest(current)
+
+
+def _check_depth(pointer: str, value: object) -> None:
+    """Refuse what is nested so deep that it could not be shown, or never ends."""
+    pending = [(value, pointer.count("/"))]
+    while pending:
+        item, depth = pending.pop()
+        if depth > MAX_DEPTH:
+            raise InvalidApprovalResponse(
+                f"{pointer:.80} is nested more than {MAX_DEPTH} levels deep; shorten it"
+            )
+        if isinstance(item, Mapping):
+            pending += [(member, depth + 1) for member in item.values()]
+        elif isinstance(item, SEQUENCE):
+            pending += [(member, depth + 1) for member in item]
 
 
 def _check_place(card: ApprovalCard, pointer: str) -> None:

@@ -279,6 +279,8 @@ def _parse_value(text: str) -> Any:
         return json_module.loads(text)
     except ValueError:
         return text
+    except RecursionError:
+        console.fail(f"--set {truncate(text, 80)}: this is nested too deep")
 
 
 _FIELDS = (

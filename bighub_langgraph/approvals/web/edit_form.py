@@ -1,18 +1,21 @@
 """The form in which a person edits a call's arguments, made from the tool's JSON schema."""
 
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from bighub_langgraph.approvals.web.presentation import as_text
 from bighub_langgraph.core.argument_patch import ArgumentPatch, build_pointer
 
 Kind = Literal["text", "long", "number", "choice", "json"]
+# What an empty field means: an empty text, an argument that is not given, null, or a mistake.
+Empty = Literal["text", "absent", "null", "invalid"]
 LONG_TEXT = 60
 PREFIX = "argument:"
 _MISSING = object()
 _LIMITS = {"minimum": "min", "maximum": "max", "maxLength": "maxlength"}
+_HTML_NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][-+]?\d+)?", re.ASCII)
 
 
 class InvalidField(ValueError):
@@ -25,6 +28,8 @@ class EditField:
 
     Attributes:
         text: What the field shows at first: the value's text.
+        empty: What it means that the field is empty.
+        default: As JSON, the value that the tool takes where the argument is not given.
         limits: HTML attributes that the browser checks.
         is_locked: The value is redacted, and stays as it is unless something is typed.
     """
@@ -33,11 +38,24 @@ class EditField:
     kind: Kind
     text: str
     value: Any
+    empty: Empty
+    default: str = ""
     description: str = ""
     is_required: bool = False
     is_locked: bool = False
     options: tuple[str, ...] = ()
     limits: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def form_name(self) -> str:
+        """The field's name in the form, without what HTML cannot have."""
+        name = self.name
+        return PREFIX + (name if name.isprintable() else name.encode("unicode_escape").decode())
+
+    def input_type(self, text: str) -> str:
+        """The type of the field's `<input>`; one for numbers would lose any other text."""
+        is_number = self.kind == "number" and (not text or _HTML_NUMBER.fullmatch(text))
+        return "number" if is_number else "text"
 
     def parse(self, text: str) -> Any:
         """Return the value of a text that was typed.
@@ -45,13 +63,21 @@ class EditField:
         Raises:
             InvalidField: It is none of the field's kind.
         """
+        if text == "" and self.empty == "null":
+            return None
         if self.kind in {"text", "long"}:
             return text
         try:
-            return json.loads(text)
-        except ValueError as error:
-            kind = "a number" if self.kind == "number" else "JSON"
-            raise InvalidField(f"{self.name}: this is not {kind}") from error
+            value = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise InvalidField(f"{self.name}: this is not {self._noun}") from error
+        if self.kind == "number" and type(value) not in {int, float}:
+            raise InvalidField(f"{self.name}: this is not {self._noun}")
+        return value
+
+    @property
+    def _noun(self) -> str:
+        return "a number" if self.kind == "number" else "JSON"
 
 
 def build_fields(
@@ -65,6 +91,7 @@ def build_fields(
             name,
             _inner(properties.get(name, {}), schema),
             arguments.get(name, _MISSING),
+            is_known=name in properties,
             is_required=name in required_names,
             is_locked=build_pointer((name,)) in locked_pointers,
         )
@@ -81,13 +108,13 @@ def read_patch(fields: Collection[EditField], form: Mapping[str, str]) -> Argume
     values: dict[str, Any] = {}
     removals: list[str] = []
     for item in fields:
-        text = form.get(PREFIX + item.name)
-        if text is None or _comparable(text) == _comparable("" if item.is_locked else item.text):
+        text = form.get(item.form_name)
+        if text is None or _comparable(text) == _comparable(item.text):
             continue
         pointer = build_pointer((item.name,))
-        if text == "" and item.kind not in {"text", "long"}:
-            if item.is_required:
-                raise InvalidField(f"{item.name}: a value is needed")
+        if text == "" and item.empty == "invalid":
+            raise InvalidField(f"{item.name}: a value is needed")
+        if text == "" and item.empty == "absent":
             removals.append(pointer)
         else:
             value = item.parse(text.replace("\r\n", "\n"))
@@ -100,28 +127,37 @@ def _build_field(
     schema: Mapping[str, Any],
     value: Any,
     *,
+    is_known: bool,
     is_required: bool,
     is_locked: bool,
 ) -> EditField:
-    text = "" if value is _MISSING else as_text(value)
     kind = _kind_of(schema, value)
+    is_text = kind in {"text", "long"}
+    empty: Empty = "text" if is_text else "invalid"
+    if not is_required and (is_known or not is_text):
+        empty = "absent"
+    elif is_known and _allows_null(schema):
+        empty = "null"
+    text = "" if is_locked else _text_of(kind, value)
     options: tuple[str, ...] = ()
     if kind == "choice":
-        text = "" if value is _MISSING else json.dumps(value)
-        choices = schema.get("enum", (True, False))
-        options = tuple(dict.fromkeys([json.dumps(item) for item in choices] + [text] * bool(text)))
+        choices = [json.dumps(item) for item in schema.get("enum", (True, False))]
+        options = tuple(dict.fromkeys([*choices, *filter(None, [text])]))
     limits = {html: schema[name] for name, html in _LIMITS.items() if name in schema}
     if kind == "number":
         limits["step"] = 1 if schema.get("type") == "integer" else "any"
     else:
         limits = {html: limit for html, limit in limits.items() if html == "maxlength"}
+    default = schema.get("default")
     return EditField(
         name,
         kind,
-        "" if is_locked else text,
+        text,
         value,
+        empty,
+        default="" if default is None else json.dumps(default, ensure_ascii=False),
         description=str(schema.get("description", "")),
-        is_required=is_required and not is_locked,
+        is_required=is_required and empty != "null" and not is_locked,
         is_locked=is_locked,
         options=options,
         limits=limits,
@@ -129,18 +165,43 @@ def _build_field(
 
 
 def _kind_of(schema: Mapping[str, Any], value: Any) -> Kind:
-    kind = schema.get("type")
-    if isinstance(value, dict | list) or value is None:
-        return "json"
-    if "enum" in schema or kind == "boolean":
+    kinds = schema.get("type", ())
+    types = {kinds} if isinstance(kinds, str) else {*kinds} - {"null"}
+    is_empty = value is _MISSING or value is None
+    if "enum" in schema or types == {"boolean"}:
         return "choice"
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if kind in {"number", "integer"} and (is_number or value is _MISSING):
+    if types and types <= {"number", "integer"}:
         return "number"
-    if isinstance(value, str) or (kind == "string" and value is _MISSING):
-        is_long = isinstance(value, str) and (len(value) > LONG_TEXT or not value.isprintable())
-        return "long" if is_long else "text"
+    if types == {"string"} and (is_empty or isinstance(value, str)):
+        return "long" if _is_long(value) else "text"
+    if isinstance(value, str) and (not types or "string" in types):
+        return "long" if _is_long(value) else "text"
     return "json"
+
+
+def _is_long(value: Any) -> bool:
+    return isinstance(value, str) and (len(value) > LONG_TEXT or not value.isprintable())
+
+
+def _text_of(kind: Kind, value: Any) -> str:
+    """Return what a field shows of a value. In JSON, what UTF-8 cannot encode is escaped."""
+    if value is _MISSING or (value is None and kind != "json"):
+        return ""
+    if kind == "choice":
+        return json.dumps(value)
+    if kind != "json" and isinstance(value, str):
+        return value
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _allows_null(schema: Any) -> bool:
+    if not isinstance(schema, Mapping):
+        return False
+    kinds = schema.get("type", ())
+    return "null" in ([kinds] if isinstance(kinds, str) else kinds) or any(
+        map(_allows_null, schema.get("anyOf", ()))
+    )
 
 
 def _inner(schema: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:

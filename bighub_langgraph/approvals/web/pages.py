@@ -42,12 +42,14 @@ from bighub_langgraph.approvals.web.visitors import (
 from bighub_langgraph.approvals.web.waiting_calls import WaitingCalls, read_filters, read_number
 from bighub_langgraph.core.approval_answers import InvalidApprovalResponse
 from bighub_langgraph.core.errors import JournalError
+from bighub_langgraph.core.jsonable import replace_surrogates
 from bighub_langgraph.core.models import Answer, State
 from bighub_langgraph.local.server.auth_and_rate_limits import RateLimiter
 
 PAGE_SIZE = 100
 SIGN_INS_PER_MINUTE = 10  # that fail, of a client and for an account
 CHANGE_AGE = 1.0  # seconds for which the newest change number is used again
+_LONGEST_VERSION = 18
 # Why an answer is not recorded; of the others the status is 409.
 _STATUS: dict[type[Exception], int] = {
     NotAllowedToAnswer: 403,
@@ -218,8 +220,9 @@ class _Page:
             if patch.values or patch.removed_pointers:
                 check_edit(card, patch.values, patch.removed_pointers)
         except (InvalidField, InvalidApprovalResponse) as error:
-            return JSONResponse({"error": str(error)})
-        return JSONResponse({"error": "", "changed": [*patch.values, *patch.removed_pointers]})
+            return JSONResponse({"error": replace_surrogates(str(error))})
+        changes = [*patch.values, *patch.removed_pointers]
+        return JSONResponse({"error": "", "changed": list(map(replace_surrogates, changes))})
 
     def sign_in(self, request: Request, submission: CurrentSubmission) -> Response:
         """Sign in with a password or a link."""
@@ -259,7 +262,7 @@ class _Page:
     def _answer(self, key: str, form: Mapping[str, str], user: User) -> None:
         answer = form.get("answer", "")
         approver = Approver(user.name, verified=True, roles=user.roles)
-        version = int(form["version"]) if form.get("version", "").isdecimal() else -1
+        version = _parse_version(form.get("version", ""))
         text = form.get("text", "").replace("\r\n", "\n")
         if answer == presentation.CANCEL:
             self._inbox.cancel(key, text, approver=approver, version=version)
@@ -347,7 +350,8 @@ class _Page:
             next=_next_page(request),
             is_proxied=self._visitors.proxy is not None,
         )
-        response = HTMLResponse(content, status)
+        # Half of a surrogate pair has no UTF-8; browsers replace its number by U+FFFD.
+        response = HTMLResponse(content.encode("utf-8", "xmlcharrefreplace"), status)
         if visitor is not None:
             self._visitors.remember(response, visitor)
         return response
@@ -355,6 +359,11 @@ class _Page:
 
 def _fields_of(card: ApprovalCard) -> list[Any]:
     return build_fields(card.schema, card.arguments, card.locked_pointers)
+
+
+def _parse_version(text: str) -> int:
+    """Return the version that a form names; -1, which no call has, where it names none."""
+    return int(text) if text.isdecimal() and len(text) <= _LONGEST_VERSION else -1
 
 
 def _next_page(request: Request) -> str:

@@ -33,6 +33,7 @@ SESSION_COOKIE = "bighub_session"
 FORM_COOKIE = "bighub_form"
 SECRET_HEADER = "X-Bighub-Proxy-Secret"  # noqa: S105 - its name
 FORM_BYTES = 1_000_000
+MAX_FIELDS = 5000
 _SHORTEST_SECRET = 16
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -221,7 +222,7 @@ async def read_form(request: Request) -> list[tuple[str, str]]:
     """Return the fields of a form that was sent.
 
     Raises:
-        PageError: It is too large.
+        PageError: It is too large, or has too many fields.
     """
     content = bytearray()
     async for chunk in request.stream():
@@ -229,7 +230,10 @@ async def read_form(request: Request) -> list[tuple[str, str]]:
         if len(content) > FORM_BYTES:
             raise PageError(413, "this is too long to be sent as an answer")
     text = content.decode("utf-8", "replace")
-    return parse_qsl(text, keep_blank_values=True, max_num_fields=5000, errors="replace")
+    try:
+        return parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="replace")
+    except ValueError as error:
+        raise PageError(413, "this has too many fields to be sent as an answer") from error
 
 
 def find_client(request: Request) -> str:
