@@ -303,8 +303,8 @@ def test_a_weight_that_is_not_used_any_more_goes_to_a_feature_that_is() -> None:
     assert model.predict({"base": 1.0, "late": 1.0}) > 0.8
 
 
-def search(labels: list[bool], changes: RateChanges) -> None:
-    changes.search(np.array(labels, dtype=float), np.arange(len(labels), dtype=float))
+def search(labels: list[bool], changes: RateChanges) -> RateChanges:
+    return changes.search(np.array(labels, dtype=float), np.arange(len(labels), dtype=float))
 
 
 @pytest.mark.parametrize("rate", [0.01, 0.1, 0.5])
@@ -312,7 +312,7 @@ def test_a_steady_bad_rate_has_no_change(rate: float) -> None:
     chance, changes = random.Random(3), RateChanges()
     labels = [chance.random() < rate for _ in range(4_000)]
     for end in range(512, len(labels), 8):
-        search(labels[end - 512 : end], changes)
+        changes = search(labels[end - 512 : end], changes)
     assert changes.count == 0
 
 
@@ -321,7 +321,7 @@ def test_a_change_is_found_where_it_happened_and_once(before: float, after: floa
     chance, changes = random.Random(3), RateChanges()
     labels = [chance.random() < (before if number < 400 else after) for number in range(512)]
     for _ in range(2):
-        search(labels, changes)
+        changes = search(labels, changes)
         assert changes.count == 1
         assert changes.times == pytest.approx([400], abs=20)
     assert [changes.find_period(at) for at in (0.0, changes.times[0], 511.0)] == [0, 1, 1]
@@ -340,6 +340,24 @@ def risk_after_labels(*parts: list[bool]) -> float:
         learn_outcomes(model, labels, count)
         count += len(labels)
     return model.assess(action(0, target=None), float(count)).risk
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("before", "after"), [(0.03, 0.4), (0.4, 0.03), (0.3, 0.7)])
+def test_a_change_is_noticed_by_an_outcome_that_speaks_for_it(
+    before: float, after: float, seed: int
+) -> None:
+    chance, model = random.Random(seed), Model(Settings(default=DomainSettings(label_delay=0.0)))
+    learn_outcomes(model, [chance.random() < before for _ in range(600)])
+    risk = model.assess(action(0, target=None), 600.0).risk
+    steps = []
+    for number in range(600, 720):
+        bad = chance.random() < after
+        learn_outcomes(model, [bad], number)
+        previous, risk = risk, model.assess(action(0, target=None), number + 1.0).risk
+        steps.append((abs(risk - previous), bad, risk > previous))
+    _, bad, rose = max(steps)
+    assert bad == rose == (after > before)
 
 
 def test_the_risk_follows_a_change_of_the_bad_rate() -> None:

@@ -40,8 +40,8 @@ class RateChanges:
         """The number of the period in which a call was decided."""
         return self.count - len(self.times) + bisect_right(self.times, decided_at)
 
-    def search(self, bad: "NDArray[Any]", decided_at: "NDArray[Any]") -> None:
-        """Look for a change in the outcomes of the present period.
+    def search(self, bad: "NDArray[Any]", decided_at: "NDArray[Any]") -> "RateChanges":
+        """Return the changes with one more if the outcomes of the present period show it.
 
         `bad` are the labels as they are known now, so a correction counts as if it had been
         reported at once; `decided_at` are the times of their decisions.
@@ -50,9 +50,10 @@ class RateChanges:
         bad, decided_at = bad[order], decided_at[order]
         first = int(decided_at.searchsorted(self.since))
         place = _find_change(bad[first:])
-        if place is not None:
-            self.times = [*self.times, float(decided_at[first + place])][-_MAX_TIMES:]
-            self.count += 1
+        if place is None:
+            return self
+        times = [*self.times, float(decided_at[first + place])]
+        return RateChanges(times[-_MAX_TIMES:], self.count + 1)
 
 
 def _find_change(bad: "NDArray[Any]") -> int | None:

@@ -76,6 +76,7 @@ class ActionState:
     precedents: Precedents = field(default_factory=Precedents)
     familiarity: Familiarity = field(default_factory=Familiarity)
     changes: RateChanges = field(default_factory=RateChanges)
+    change_pending: bool = False  # it waits for an outcome that speaks for it
 
     def learn(self, evidence: Evidence) -> None:
         """Count a label, and remove the one it replaces."""
@@ -118,7 +119,7 @@ class ActionState:
         With fewer outcomes than are kept all of them count alike, in whatever order they came.
         """
         total = self.good + self.bad
-        return total >= MAX_PRECEDENTS and total % _SEARCH_EVERY == 0
+        return total >= MAX_PRECEDENTS and (self.change_pending or total % _SEARCH_EVERY == 0)
 
     def find_smaller_value(self, value: float, risk: float) -> float | None:
         """The largest smaller value of a size with clearly better outcomes."""
@@ -251,9 +252,7 @@ class Model:
                 evidence.request_id, near, regression, is_named=is_named
             )
         if state.is_search_due:
-            # Later outcomes are not complete: some successes among them will be corrected.
-            delay = max(self.label_delay(action.domain), _estimate_delay(domain) or 0.0)
-            state.changes.search(*state.precedents.list_outcomes(evidence.at - delay))
+            self._search_change(evidence, domain, state)
         for kind in evidence.novelties or (_FAMILIAR,):
             new = RiskLimit(since=domain.limits_since)
             domain.limits.setdefault(kind, new).add(evidence, settings)
@@ -261,6 +260,26 @@ class Model:
             domain.automation.add(evidence, settings)
         if evidence.is_news and domain.drift.add(bad=label.bad, at=evidence.at):
             self.restart_limits(action.domain, evidence.at)
+
+    def _search_change(self, evidence: Evidence, domain: DomainState, state: ActionState) -> None:
+        """Look for a change of an action's bad rate.
+
+        One that would lower the risk after a bad outcome, or raise it after a good one, waits for
+        the next outcome that speaks for it.
+        """
+        # Later outcomes are not complete: some successes among them will be corrected.
+        delay = max(self.label_delay(evidence.action.domain), _estimate_delay(domain) or 0.0)
+        outcomes = state.precedents.list_outcomes(evidence.at - delay)
+        known_changes, changes = state.changes, state.changes.search(*outcomes)
+        state.change_pending = False
+        if changes is known_changes:
+            return
+        risk = self.assess(evidence.action, evidence.at).risk
+        state.changes = changes
+        rise = self.assess(evidence.action, evidence.at).risk - risk
+        state.change_pending = rise < 0 if evidence.label.bad else rise > 0
+        if state.change_pending:
+            state.changes = known_changes
 
     def restart_limits(self, domain: str, at: float) -> None:
         """Let the risk limits of a domain start again from nothing."""
