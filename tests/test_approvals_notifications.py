@@ -402,7 +402,7 @@ CONFIG: Any = {"configurable": {"thread_id": "alice@example.com"}}
 def test_an_agent_that_waits_sends_one_message_without_arguments(tmp_path: Path) -> None:
     with webhook() as receiver:
         notifications = Notifications(
-            WebhookNotifier(receiver.url, SECRET), inbox_url=PAGE, burst=0.2
+            WebhookNotifier(receiver.url, SECRET), inbox_url=PAGE, burst=1.0
         )
         with guard_of(tmp_path, notifications=notifications) as guard:
             refunds(guard).invoke(ASK, CONFIG)

@@ -16,7 +16,6 @@ from itertools import count, islice
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
@@ -50,7 +49,7 @@ def measure(
     with (
         closing(Journal(home / "calls.db")) as journal,
         run_command("inbox", "--journal", str(home / "calls.db")) as port,
-        sign_in(journal, port) as client,
+        sign_in(journal, f"http://127.0.0.1:{port}") as client,
     ):
 
         def run_calls(number: int) -> list[float]:
@@ -98,7 +97,7 @@ def profile_page(home: Path, pending: int, answers: int, **_: int) -> dict[str, 
         with (
             profile_threads(current=False, clock=time.thread_time) as profiles,
             serve_in_background(app) as url,
-            sign_in(journal, urlsplit(url).port) as client,
+            sign_in(journal, url) as client,
         ):
             answer = prepare_answer(client)
             for record in records[:answers]:
@@ -135,11 +134,10 @@ def insert_pending(journal: Journal, numbers: Iterable[int]) -> list[CallRecord]
 
 
 @contextmanager
-def sign_in(journal: Journal, port: int) -> Iterator[httpx.Client]:
+def sign_in(journal: Journal, url: str) -> Iterator[httpx.Client]:
     """A new user's browser at a page."""
     accounts = Accounts(journal)
     accounts.add(PERSON.name, PERSON.roles, None, by="benchmark")
-    url = f"http://127.0.0.1:{port}"
     with httpx.Client(base_url=url, headers={"Origin": url}, trust_env=False) as client:
         form = {"link": accounts.create_link(PERSON.name), "form_token": _form_token(client)}
         _check(client.post("/sign-in", data=form), httpx.codes.SEE_OTHER)
