@@ -58,14 +58,12 @@ def test_nothing_heavy_is_loaded_before_a_command_runs() -> None:
     ],
 )
 def test_a_command_without_its_extra_says_how_to_install_it(
-    module: str, arguments: list[str], extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    module: str, arguments: list[str], extra: str, tmp_path: Path
 ) -> None:
     Journal(tmp_path / "calls.db").close()
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in sys.modules if name.startswith("bighub_langgraph.approvals.web")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, module, None)
-    result = CliRunner().invoke(app, arguments)
-    assert (result.exit_code, result.stdout) == (2, "")
+    program = f"import sys; sys.modules[{module!r}] = None; from bighub_langgraph.cli import main"
+    command = [sys.executable, "-c", f"{program}; main()", *arguments]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False, text=True)
+    assert (result.returncode, result.stdout) == (2, "")
     words = " ".join(result.stderr.split())
     assert words == f"error: this needs the {extra} extra: pip install 'bighub-langgraph[{extra}]'"
