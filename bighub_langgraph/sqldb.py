@@ -9,7 +9,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from typing import Any
 
@@ -142,10 +142,7 @@ class Database:
         self._file = sqlite_file(self.url)
         self._file_id = self._file and _identify(self._file)
         users = self._writer if self.in_memory else self._reader
-        # The writer's connection between its transactions on an SQLite file. Through the pool a
-        # transaction takes 0.08 ms longer, a tenth of an engine's decision.
-        self._idle_writers: list[sa.Connection] = []
-        self._dispose = weakref.finalize(self, _dispose, self._engine, users, self._idle_writers)
+        self._dispose = weakref.finalize(self, _dispose, self._engine, users)
         call_after_fork(self)
 
     @property
@@ -192,7 +189,7 @@ class Database:
                 return
             with (
                 self._take(self._writer),
-                self._checkout(keep=self._file is not None) as connection,
+                self._checkout() as connection,
                 nullcontext() if durable else self._without_sync(connection),
                 connection.begin(),
             ):
@@ -271,25 +268,17 @@ class Database:
         self._dispose()
 
     @contextmanager
-    def _checkout(self, *, keep: bool = False) -> Iterator[sa.Connection]:
+    def _checkout(self) -> Iterator[sa.Connection]:
         if self._is_closed and self.in_memory:
             raise OSError("it is closed")
         if self._file is not None and _identify(self._file) != self._file_id:
             raise OSError("its file was deleted or replaced while it was open; start again")
-        with ExitStack() as stack:
-            try:
-                connection = self._idle_writers.pop() if keep else self._engine.connect()
-            except IndexError:  # there is none, or `close` has just taken it
-                connection = self._engine.connect()
-            stack.enter_context(connection)
+        with self._engine.connect() as connection:
             try:
                 yield connection
             finally:
                 if self._is_closed:
                     connection.invalidate()  # its pool is gone: nothing else would close it
-            if keep and not self._is_closed:  # after a failure it goes back to the pool
-                stack.pop_all()
-                self._idle_writers.append(connection)
 
     @contextmanager
     def _take(self, lock: threading.Lock) -> Iterator[None]:
@@ -314,8 +303,7 @@ class Database:
         """
         self._open = threading.local()
         if not self.in_memory:
-            _inherited_connections.append((self._engine.pool, *self._idle_writers))
-            self._idle_writers.clear()
+            _inherited_pools.append(self._engine.pool)
             self._engine.dispose(close=False)
 
     @contextmanager
@@ -342,10 +330,8 @@ class Database:
             ) from error
 
 
-def _dispose(engine: sa.Engine, users: threading.Lock, idle_writers: list[sa.Connection]) -> None:
+def _dispose(engine: sa.Engine, users: threading.Lock) -> None:
     """Close idle connections, and the one of a database in memory when no thread uses it."""
-    with suppress(IndexError):  # a writer that has just taken it closes it
-        idle_writers.pop().close()
     if users.acquire(timeout=CLOSE_TIMEOUT):  # else a thread still uses it: it stays open
         try:
             engine.dispose()
@@ -375,7 +361,7 @@ _versions = sa.Table(
 
 
 _fork_aware: "weakref.WeakSet[Any]" = weakref.WeakSet()
-_inherited_connections: list[object] = []  # connections that a forked child never closes
+_inherited_pools: list[sa.Pool] = []
 
 
 def call_after_fork(instance: Any) -> None:
