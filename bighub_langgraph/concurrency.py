@@ -6,7 +6,7 @@ import contextvars
 import os
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import lru_cache, partial
 from itertools import compress
 from operator import methodcaller
@@ -51,13 +51,18 @@ async def call_in_thread(function: Callable[..., T], *args: Any, **kwargs: Any) 
     It is used for the journal's short transactions: a cancelled caller must know whether they took
     effect.
     """
-    work = start_in_thread(function, *args, **kwargs)
+    return await await_completion(start_in_thread(function, *args, **kwargs))
+
+
+async def await_completion(work: Awaitable[T]) -> T:
+    """Await work to its end; a cancelled caller waits for it too, and is cancelled then."""
+    future = asyncio.ensure_future(work)
     try:
-        return await asyncio.shield(work)
+        return await asyncio.shield(future)
     except asyncio.CancelledError:
-        while not work.done():
+        while not future.done():
             with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([work])
+                await asyncio.wait([future])
         raise
 
 
@@ -127,9 +132,17 @@ class BackgroundLoop:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
 
-def background_loop() -> BackgroundLoop:
-    """Return the process's background loop; a forked child has its own."""
-    return _start_loop(os.getpid())
+def run_in_background(awaitable: Awaitable[T]) -> T:
+    """Return the result of an awaitable from the process's background loop.
+
+    A forked child has a loop of its own.
+    """
+    return _start_loop(os.getpid()).run(await_inline(awaitable))
+
+
+async def await_inline(awaitable: Awaitable[T]) -> T:
+    """Return the result of an awaitable from the running loop."""
+    return await awaitable
 
 
 @lru_cache(maxsize=1)

@@ -3,17 +3,19 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from os import PathLike
 from typing import Any, Self
 
 from bighub_langgraph.bighub.client_factory import EngineClients
 from bighub_langgraph.concurrency import (
-    background_loop,
+    await_inline,
     call_in_thread,
     call_inline,
     gather_in_tasks,
+    run_in_background,
 )
 from bighub_langgraph.core.context import log_fields
 from bighub_langgraph.core.models import CallRecord, State
@@ -71,10 +73,10 @@ class GuardRuntime:
             reporting=reporting,
             call=call_inline,
             gather=gather_in_threads,
-            wait_for=_await_on_background_loop,
+            wait_for=partial(call_inline, run_in_background),
             clock=clock,
             monotonic=time.monotonic,
-            sleep=_sleep,
+            sleep=partial(call_inline, time.sleep),
             schedule_notification=schedule_notification,
         )
         if telemetry is not None:
@@ -85,7 +87,7 @@ class GuardRuntime:
             engine=clients.build_async_engine(retries),
             call=call_in_thread if journal.is_blocking else call_inline,
             gather=gather_in_tasks,
-            wait_for=_await,
+            wait_for=await_inline,
             sleep=asyncio.sleep,
         )
         return cls._with_delivery(settings, clients, ports, async_ports, on_decision)
@@ -148,15 +150,3 @@ def open_journal(journal: JournalPort | str | PathLike[str] | None) -> tuple[Jou
 
         return Journal(journal), True
     return journal, False
-
-
-async def _await(awaitable: Awaitable[Any]) -> Any:
-    return await awaitable
-
-
-async def _await_on_background_loop(awaitable: Awaitable[Any]) -> Any:
-    return background_loop().run(_await(awaitable))
-
-
-async def _sleep(seconds: float) -> None:
-    time.sleep(seconds)  # noqa: ASYNC251 - the blocking side has no loop to keep waiting

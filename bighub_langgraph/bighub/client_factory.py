@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from bighub_langgraph.bighub.limits import (
@@ -23,7 +24,12 @@ from bighub_langgraph.bighub.sdk_engine import (
     build_engine,
     is_sdk_client,
 )
-from bighub_langgraph.concurrency import background_loop, call_in_thread, detects_blocking_calls
+from bighub_langgraph.concurrency import (
+    call_in_thread,
+    call_inline,
+    detects_blocking_calls,
+    run_in_background,
+)
 from bighub_langgraph.core.errors import ConfigurationError
 from bighub_langgraph.core.jsonable import short_repr
 from bighub_langgraph.core.ports import EnginePort
@@ -69,7 +75,9 @@ class EngineClients:
         if self.sync_client is not None:
             # A client of another kind may depend on its thread, and has its own time limits.
             call = _call_abandonable if is_sdk_client(self.sync_client) else _call_inline
-        return self._build_remote_engine(self.primary, call, retries, _sleep)
+        return self._build_remote_engine(
+            self.primary, call, retries, partial(call_inline, time.sleep)
+        )
 
     def build_async_engine(self, retries: int) -> EnginePort:
         """Return the engine port for coroutines."""
@@ -228,7 +236,7 @@ def _open_remote(url: str | None, api_key: str | None, retries: int) -> EngineCl
 def _call(method: Method, *args: Any, **fields: Any) -> Any:
     response = method(*args, **fields)
     if inspect.isawaitable(response):
-        return background_loop().run(_await(response))
+        return run_in_background(response)
     return response
 
 
@@ -275,12 +283,4 @@ async def _call_on_background_loop(
     seconds: float | None, method: Method, /, *args: Any, **fields: Any
 ) -> Any:
     # The method is called on that loop as well: a client may look up the running loop.
-    return background_loop().run(_call_async(seconds, method, *args, **fields))
-
-
-async def _sleep(seconds: float) -> None:
-    time.sleep(seconds)  # noqa: ASYNC251 - the blocking side has no loop to keep waiting
-
-
-async def _await(awaitable: Awaitable[Any]) -> Any:
-    return await awaitable
+    return run_in_background(_call_async(seconds, method, *args, **fields))

@@ -19,7 +19,7 @@ from langgraph.prebuilt import ToolRuntime
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command
 
-from bighub_langgraph.concurrency import run_sync
+from bighub_langgraph.concurrency import await_completion, run_sync
 from bighub_langgraph.core.context import current_key, take_claim
 from bighub_langgraph.core.errors import ConfigurationError
 from bighub_langgraph.core.models import ToolCall
@@ -33,7 +33,7 @@ from bighub_langgraph.graph.tool_execution import (
     with_decision,
 )
 from bighub_langgraph.graph.tool_proxy import StandInTool
-from bighub_langgraph.graph.tool_wrapper import finish, guard_call
+from bighub_langgraph.graph.tool_wrapper import guard_call
 from bighub_langgraph.guard_runtime import GuardRuntime
 
 RUNTIME = "bighub_runtime"
@@ -75,7 +75,7 @@ class GuardedTool(StandInTool):
         """Run the tool on the running loop, if the guard lets it."""
         host = AsyncGraphHost(self.guard_runtime)
         flow = self._run_guarded(input, ensure_config(config), options, host)
-        return await (finish(flow) if only_blocks(self.tool) else flow)
+        return await (await_completion(flow) if only_blocks(self.tool) else flow)
 
     def run(self, tool_input: Any, *_: Any, **options: Any) -> Any:
         """Run the tool as `invoke` does."""

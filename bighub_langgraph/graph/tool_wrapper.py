@@ -1,15 +1,13 @@
 """The guard around one tool call: a ToolNode's `wrap_tool_call`, in graphs and in agents."""
 
-import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from langchain_core.messages import AIMessage
 from langgraph.prebuilt.tool_node import ToolCallRequest
 
-from bighub_langgraph.concurrency import run_sync
+from bighub_langgraph.concurrency import await_completion, run_sync
 from bighub_langgraph.core.approval_answers import (
     InvalidApprovalResponse,
     block_call,
@@ -106,7 +104,8 @@ async def aguard_tool_call(
 ) -> Any:
     """Guard one call of a ToolNode on the running loop; see `guard_tool_call`."""
     flow = guard_call(request, handler, AsyncGraphHost(runtime), reported_later=reported_later)
-    return await (finish(flow) if only_blocks(request.tool) else flow)
+    # The thread of a blocking tool cannot be stopped, so a cancelled task waits for it.
+    return await (await_completion(flow) if only_blocks(request.tool) else flow)
 
 
 async def guard_call(
@@ -361,15 +360,3 @@ def _error_update(refused_call: RefusedCall) -> Update:
     return [
         error_message(call.tool, call.call_id, invalid_call_message(call.tool, refused_call.error))
     ]
-
-
-async def finish(flow: Coroutine[Any, Any, Any]) -> Any:
-    """Wait for a blocking tool even when cancelled, because its thread cannot be stopped."""
-    task = asyncio.ensure_future(flow)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        while not task.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([task])
-        raise

@@ -27,9 +27,6 @@ class WriteBehind:
         self._pending: list[tuple[str, Event, ReportingConfig]] = []
         self._lock = threading.Lock()
 
-    def __bool__(self) -> bool:
-        return bool(self._pending)
-
     def add(self, key: str, event: Event, reporting: ReportingConfig) -> bool:
         """Keep a transition that only this process can make; return whether it is one."""
         if not isinstance(event, _RETRIED_EVENTS):
