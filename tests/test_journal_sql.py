@@ -700,32 +700,32 @@ def test_one_process_has_a_claim_until_it_ends_it_or_is_gone(
                 url = resources.enter_context(postgres.database(server))
             here = resources.enter_context(closing(Journal(url)))
         first, second = f"{here.owner}/1", f"{here.owner}/2"
-        assert here.claim("k", first) == here.claim("k", second) == WorkClaim(first)
-        here.end_claim("k", second)  # not its own
-        assert here.claim("k", second) == WorkClaim(first)
-        here.end_claim("k", first)
-        assert here.claim("k", second) == WorkClaim(second)
+        assert here.claim_work("k", first) == here.claim_work("k", second) == WorkClaim(first)
+        here.end_work_claim("k", second)  # not its own
+        assert here.claim_work("k", second) == WorkClaim(first)
+        here.end_work_claim("k", first)
+        assert here.claim_work("k", second) == WorkClaim(second)
         child = os.fork()
         if child == 0:
             # A forked child is another process, and its parent is alive where that can be seen.
-            here.claim("other", f"{here.owner}/1")
-            os._exit(0 if here.claim("k", "x/1").owner == second or kind == "memory" else 1)
+            here.claim_work("other", f"{here.owner}/1")
+            os._exit(0 if here.claim_work("k", "x/1").owner == second or kind == "memory" else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-        assert here.claim("other", first) == WorkClaim(first)  # the child is gone
-        here.end_claim("k", second, {"answer": 42})
-        here.end_claim("k", second)
-        assert here.claim("k", first) == WorkClaim(second, {"answer": 42})
+        assert here.claim_work("other", first) == WorkClaim(first)  # the child is gone
+        here.end_work_claim("k", second, {"answer": 42})
+        here.end_work_claim("k", second)
+        assert here.claim_work("k", first) == WorkClaim(second, {"answer": 42})
         here.prune(-1.0)
         if kind != "memory":  # one in memory keeps the newest results
-            assert here.claim("k", first) == WorkClaim(first)
+            assert here.claim_work("k", first) == WorkClaim(first)
 
 
 def test_a_journal_in_memory_keeps_the_newest_results_of_claims() -> None:
     journal = MemoryJournal(max_final_calls=2)
     for key in "abc":
-        journal.claim(key, f"{journal.owner}/1")
-        journal.end_claim(key, f"{journal.owner}/1", {"key": key})
-    results = [journal.claim(key, f"{journal.owner}/2").result for key in "cba"]
+        journal.claim_work(key, f"{journal.owner}/1")
+        journal.end_work_claim(key, f"{journal.owner}/1", {"key": key})
+    results = [journal.claim_work(key, f"{journal.owner}/2").result for key in "cba"]
     assert results == [{"key": "c"}, {"key": "b"}, None]
 
 

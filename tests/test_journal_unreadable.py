@@ -75,12 +75,12 @@ def test_a_row_of_any_table_that_cannot_be_read_is_named_and_hides_no_other(
 @pytest.mark.parametrize("text", ["oops", "[1]", "7", ""])
 def test_a_claim_that_cannot_be_read_is_named_and_given_to_nobody(database: str, text: str) -> None:
     with closing(Journal(database)) as journal:
-        journal.claim("work", f"{journal.owner}/1")
-        journal.end_claim("work", f"{journal.owner}/1", {"done": True})
+        journal.claim_work("work", f"{journal.owner}/1")
+        journal.end_work_claim("work", f"{journal.owner}/1", {"done": True})
         with journal._db.transaction() as db:
             execute(db, "UPDATE bighub_claims SET result = :text", text=text)
         with pytest.raises(JournalError, match=r"claim work cannot be read.*in bighub_claims"):
-            journal.claim("work", f"{journal.owner}/2")
+            journal.claim_work("work", f"{journal.owner}/2")
 
 
 def test_a_thread_with_an_unknown_state_holds_up_no_other(

@@ -233,10 +233,10 @@ class SlowToClaim(Journal):
         super().__init__(url)
         self.claiming, self.let_go = threading.Event(), threading.Event()
 
-    def claim(self, key: str, owner: str, *, durable: bool = True) -> WorkClaim:
+    def claim_work(self, key: str, owner: str, *, durable: bool = True) -> WorkClaim:
         self.claiming.set()
         self.let_go.wait(10)
-        return super().claim(key, owner)
+        return super().claim_work(key, owner)
 
 
 async def test_a_run_that_is_cancelled_while_resuming_can_be_resumed(

@@ -324,7 +324,7 @@ def test_a_journal_that_fails_at_the_end_does_not_lose_the_answer(
         def away(*_: Any) -> None:
             raise JournalError("away")
 
-        client.client._runtime.ports.journal.end_claim = away
+        client.client._runtime.ports.journal.end_work_claim = away
         with caplog.at_level(logging.ERROR, "bighub_langgraph"):
             assert client.resume(state)["output_text"] == "Done."
     assert "could not store a response of run" in caplog.text

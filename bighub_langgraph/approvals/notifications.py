@@ -259,13 +259,13 @@ def _to_waiting_call(view: ApprovalView) -> WaitingCall:
 def _claim(journal: Journal, channel: str, owner: str) -> Iterator[bool]:
     """Claim a channel for the one process that sends to it; yields whether it is this one."""
     key = hashlib.sha256(f"notify\n{channel}".encode()).hexdigest()
-    is_ours = journal.claim(key, owner, durable=False).owner == owner
+    is_ours = journal.claim_work(key, owner, durable=False).owner == owner
     try:
         yield is_ours
     finally:
         if is_ours:
             with suppress(BighubGuardError):  # it ends with its process at the latest
-                journal.end_claim(key, owner, durable=False)
+                journal.end_work_claim(key, owner, durable=False)
 
 
 def _finish(close_event: threading.Event, threads: Sequence[threading.Thread]) -> None:

@@ -213,12 +213,12 @@ class ApprovalWorker:
             return False
         name = f"resume\n{self._agent}\n{paused_thread.thread}"
         key, owner = hashlib.sha256(name.encode()).hexdigest(), new_owner_id(ports)
-        if (await ports.call(ports.journal.claim, key, owner)).owner != owner:
+        if (await ports.call(ports.journal.claim_work, key, owner)).owner != owner:
             return False
         try:
             await self._resume(paused_thread.thread, host)
         finally:
-            ports.journal.end_claim(key, owner)
+            ports.journal.end_work_claim(key, owner)
         return True
 
     async def _take_answers_of_bighub(self, ports: Ports) -> None:

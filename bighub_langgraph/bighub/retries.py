@@ -26,6 +26,8 @@ async def retry(
 ) -> Any:
     """Send a request, such as an evaluation; retry it after faults that may pass.
 
+    For a client that retries by itself, as those of the SDK do, `retries` is zero.
+
     Args:
         request: Sends it once, within the seconds that it is called with.
         retries: How often it is sent again.

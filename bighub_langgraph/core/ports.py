@@ -142,13 +142,13 @@ class JournalPort(Protocol):
     def is_owner_dead(self, record: CallRecord) -> bool:
         """Whether the process that runs a call has ended."""
 
-    def claim(self, key: str, owner: str, *, durable: bool = True) -> WorkClaim:
-        """Take a claim, unless it has a result or a living process holds it; return it.
+    def claim_work(self, key: str, owner: str, *, durable: bool = True) -> WorkClaim:
+        """Claim work that is no call, unless it has a result or a living process holds it.
 
         A claim that is not durable outlives its process, but not a power cut.
         """
 
-    def end_claim(
+    def end_work_claim(
         self,
         key: str,
         owner: str,
@@ -156,7 +156,7 @@ class JournalPort(Protocol):
         *,
         durable: bool = True,
     ) -> None:
-        """Release an owner's claim, or keep its JSON-compatible result."""
+        """Release an owner's claim of work, or keep the work's JSON-compatible result."""
 
     def lease_batch(
         self, at: float, limit: int, turn: str | None = None, *, early: bool = False

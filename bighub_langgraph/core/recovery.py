@@ -82,18 +82,21 @@ async def wait_for_owner(
     return record
 
 
+def recovers_itself(record: CallRecord, policy: ToolPolicy) -> bool:
+    """Whether `recover_call` resolves the outcome of a call without a person."""
+    return record.state is State.UNKNOWN and (policy.probe is not None or policy.idempotent)
+
+
 async def recover_call(
     record: CallRecord, policy: ToolPolicy, arguments: Mapping[str, Any], ports: Ports
 ) -> CallRecord:
     """Resolve an unknown outcome without a person, where the tool's policy allows it."""
-    if record.state is not State.UNKNOWN:
+    if not recovers_itself(record, policy):
         return record
-    if policy.probe is not None:
-        event = await _run_probe(policy.probe, record, arguments, ports)
-    elif policy.idempotent:
-        event = RerunAllowed("the tool is idempotent")
+    if policy.probe is None:
+        event: Event | None = RerunAllowed("the tool is idempotent")
     else:
-        event = None
+        event = await _run_probe(policy.probe, record, arguments, ports)
     return record if event is None else await ports.transition_or_load(record.key, event)
 
 

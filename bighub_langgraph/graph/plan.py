@@ -26,6 +26,7 @@ from bighub_langgraph.core.lifecycle import next_step
 from bighub_langgraph.core.models import CallRecord, State, Step, ToolCall
 from bighub_langgraph.core.policy import GuardSettings
 from bighub_langgraph.core.ports import Ports
+from bighub_langgraph.core.recovery import recovers_itself
 
 CHANNEL = "bighub"
 
@@ -229,9 +230,8 @@ def _with_approval(call: ToolCall, original: CallRecord | None) -> ToolCall | Ed
 
 def next_action(record: CallRecord, settings: GuardSettings, *, can_ask: bool = True) -> NextAction:
     """Return what comes next for a recorded call."""
-    policy = settings.policy_for(record.tool)
-    if record.state is State.UNKNOWN and (policy.probe is not None or policy.idempotent):
-        return "execute"  # recovered there, without a person
+    if recovers_itself(record, settings.policy_for(record.tool)):
+        return "execute"  # recovered there
     step = next_step(record)
     if step is Step.ASK:
         return "ask" if can_ask else "done"

@@ -128,7 +128,7 @@ class _Fence:
         while claims:
             key, owner, *_ = claims[0]
             self._claims[key] = claims[0]  # before, since the task may be cancelled meanwhile
-            claim = self._host.ports.journal.claim(key, owner, durable=False)
+            claim = self._host.ports.journal.claim_work(key, owner, durable=False)
             if claim != WorkClaim(owner):
                 del self._claims[key]
                 return claim
@@ -151,7 +151,7 @@ class _Fence:
             is_late = self._host.ports.monotonic() >= deadline
             # Somebody went back on purpose, or the other run stored nothing after its step.
             if self._task.names_checkpoint or (is_late and other.result):
-                end = self._host.ports.journal.end_claim
+                end = self._host.ports.journal.end_work_claim
                 await self._host.ports.call(end, step.key, other.owner, step.result, durable=False)
                 return
             if is_late or not await self._is_newest(place):
@@ -163,7 +163,7 @@ class _Fence:
         """End the claims of a task that is not done."""
         for claim in self._claims.values():
             with contextlib.suppress(BighubGuardError):  # it ends with its process at the latest
-                self._host.ports.journal.end_claim(claim.key, claim.owner, durable=False)
+                self._host.ports.journal.end_work_claim(claim.key, claim.owner, durable=False)
 
     async def keep(self) -> None:
         """Keep the results of a done task. Its tool may have run, so nothing may raise here."""
@@ -176,7 +176,7 @@ class _Fence:
 
     def _keep_results(self) -> None:
         for key, owner, result, _ in self._claims.values():
-            self._host.ports.journal.end_claim(key, owner, result, durable=False)
+            self._host.ports.journal.end_work_claim(key, owner, result, durable=False)
 
     async def _is_left_behind(self) -> bool:
         """Whether the thread is past the checkpoint of a task that another run has done."""

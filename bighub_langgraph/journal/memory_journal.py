@@ -154,7 +154,7 @@ class MemoryJournal:
         """Whether the process that runs a call has ended: after a fork it is another process."""
         return process_of(record.owner) != self.owner
 
-    def claim(self, key: str, owner: str, *, durable: bool = True) -> WorkClaim:  # noqa: ARG002 - nothing here is
+    def claim_work(self, key: str, owner: str, *, durable: bool = True) -> WorkClaim:  # noqa: ARG002 - nothing here is
         """Take a claim, unless it has a result or a living process holds it; return it."""
         with self._lock:
             claim = self._claims.get(key)
@@ -162,7 +162,7 @@ class MemoryJournal:
                 claim = self._claims[key] = WorkClaim(owner)
             return claim
 
-    def end_claim(
+    def end_work_claim(
         self,
         key: str,
         owner: str,

@@ -195,13 +195,13 @@ class Journal:
         """Whether the process that runs a call has ended."""
         return self._owners.is_dead(record.owner)
 
-    def claim(self, key: str, owner: str, *, durable: bool = True) -> WorkClaim:
+    def claim_work(self, key: str, owner: str, *, durable: bool = True) -> WorkClaim:
         """Take a claim, unless it has a result or a living process holds it; return it."""
-        claim = self._owners.claim(key, owner, durable=durable)
+        claim = self._owners.claim_work(key, owner, durable=durable)
         self._heartbeat.start()
         return claim
 
-    def end_claim(
+    def end_work_claim(
         self,
         key: str,
         owner: str,
@@ -210,7 +210,7 @@ class Journal:
         durable: bool = True,
     ) -> None:
         """Release an owner's claim, or keep its JSON-compatible result."""
-        self._owners.end_claim(key, owner, result, durable=durable)
+        self._owners.end_work_claim(key, owner, result, durable=durable)
 
     def lease_batch(
         self, at: float, limit: int, turn: str | None = None, *, early: bool = False

@@ -63,7 +63,7 @@ class SqlOwners:
         rows = self._db.fetch_rows(schema.SELECT_BEAT_AGE, owner=process)
         return all(row["age"] > self._lease for row in rows)
 
-    def claim(self, key: str, owner: str, *, durable: bool) -> WorkClaim:
+    def claim_work(self, key: str, owner: str, *, durable: bool) -> WorkClaim:
         """Take a claim, unless it has a result or a living process holds it; return it."""
         while True:
             with self._db.transaction(durable=durable) as db:
@@ -75,9 +75,9 @@ class SqlOwners:
                 claim = _build_claim(row)
                 if claim.result is not None or not self.is_dead(claim.owner):
                     return claim
-                self.end_claim(key, claim.owner, None, durable=durable)
+                self.end_work_claim(key, claim.owner, None, durable=durable)
 
-    def end_claim(
+    def end_work_claim(
         self, key: str, owner: str, result: Mapping[str, Any] | None, *, durable: bool
     ) -> None:
         """Release a claim, or keep its result."""

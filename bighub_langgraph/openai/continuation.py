@@ -32,12 +32,12 @@ class Continuation:
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if error is not None:
-            self.ports.journal.end_claim(self.key, self.owner)
+            self.ports.journal.end_work_claim(self.key, self.owner)
 
     async def finish(self, ending: Json) -> None:
         """Store the ending for later resumes of the same state; never raises."""
         try:
-            await self.ports.call(self.ports.journal.end_claim, self.key, self.owner, ending)
+            await self.ports.call(self.ports.journal.end_work_claim, self.key, self.owner, ending)
         except Exception:
             # The response has arrived, and must reach the user all the same.
             log.exception("the journal could not store a response of run %s", self.key[:12])
@@ -54,11 +54,11 @@ async def claim_continuation(run_id: str, turn_id: str, ports: Ports) -> Continu
     # response is stored, so the request may be sent again.
     for _ in range(int(OWNER_TIMEOUT / LONGEST_POLL)):
         try:
-            claim = await ports.call(ports.journal.claim, key, owner)
+            claim = await ports.call(ports.journal.claim_work, key, owner)
         except BaseException:
             # Cancelled during the claim: no request is sent, and another process may send it.
             with suppress(BighubGuardError):  # the claim was not made, or the journal is down
-                ports.journal.end_claim(key, owner)
+                ports.journal.end_work_claim(key, owner)
             raise
         if claim.result is not None:
             return dict(claim.result)
