@@ -66,12 +66,12 @@ def test_a_call_that_waits_is_cancelled_with_a_reason(
     journal_path: Path, cli_journal: Journal
 ) -> None:
     deliver_all(cli_journal)
-    reason = ("--reason", "the order was [withdrawn]", "--by", "ada")
+    reason = ("--reason", "the order was [withdrawn] by a@b.example", "--by", "ada")
     result = invoke("calls", "cancel", "ffff", *reason, "--journal", journal_path)
     assert (result.exit_code, "is cancelled" in result.stdout) == (0, True)
     [record] = cli_journal.find([AWAITING]).values()
     assert record.state is State.CANCELLED
-    assert record.reason == "cancelled by ada: the order was [withdrawn]"
+    assert record.reason == "cancelled by ada: the order was [withdrawn] by [redacted]"
     outcome = cli_journal.admin.outbox()[0].report
     assert (outcome.kind, outcome.body["status"]) == ("outcome", "BLOCKED")
     assert "withdrawn" in outcome.body["description"]

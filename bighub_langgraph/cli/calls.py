@@ -170,25 +170,16 @@ def cancel_call(
 
     Exit codes: 0 done, 1 if the call does not wait any more, 2 for bad usage.
     """
-    from bighub_langgraph.approvals.inbox import find_call
-    from bighub_langgraph.core.errors import InvalidTransition
-    from bighub_langgraph.core.lifecycle import CallCancelled
-    from bighub_langgraph.core.reporting import ReportingConfig
-    from bighub_langgraph.telemetry import Telemetry
+    from bighub_langgraph.approvals.cards import Approver
+    from bighub_langgraph.approvals.inbox import AlreadyAnswered, ApprovalInbox
 
-    event = CallCancelled(reason, by or getpass.getuser())
+    approver = Approver(by or getpass.getuser())
     with options.open_journal(location) as journal:
-        view = find_call(journal, key)
-        name = f"{view.record.tool} {console.shorten_key(view.record.key)}"
         try:
-            cancelled_record = journal.transition(view.record.key, event, ReportingConfig())
-        except InvalidTransition:
-            message = f"{name} is {_status_of(view)}; only a call that waits can be cancelled"
-            console.fail(message, console.NOT_DONE)
-        telemetry = Telemetry()
-        if telemetry.is_on:
-            telemetry.add_ending(view.record, cancelled_record)
-    console.print_line(f"{name} is cancelled")
+            card = ApprovalInbox(journal).cancel(key, reason, approver=approver)
+        except AlreadyAnswered as error:
+            console.fail(f"{error}; only a call that waits can be cancelled", console.NOT_DONE)
+    console.print_line(f"{card.tool} {console.shorten_key(card.key)} is cancelled")
 
 
 @calls.command("prune")
