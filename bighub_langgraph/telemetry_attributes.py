@@ -3,6 +3,7 @@
 import hashlib
 
 from bighub_langgraph.core.models import (
+    LAPSED_STATES,
     Answer,
     CallRecord,
     Decision,
@@ -66,7 +67,7 @@ def approval_attributes(record: CallRecord) -> Attributes:
 
 def ended_status(record: CallRecord) -> str | None:
     """Return how a call ended that was neither run nor answered; None for any other."""
-    return record.state.value if record.state in {State.EXPIRED, State.CANCELLED} else None
+    return record.state.value if record.state in LAPSED_STATES else None
 
 
 def verdict_of(record: CallRecord) -> Verdict:

@@ -34,7 +34,7 @@ TYPE_ONLY = {"graph": f"{NAME}.guard", "openai": f"{NAME}.guard"}
 # A function that imports from a higher layer when it is called.
 LATE_IMPORTS = {
     # A journal reads what a graph in another process has stored; writers never need it.
-    ("journal.row_mapping", "_find_codec"): f"{NAME}.graph",
+    ("journal.result_codecs", "_find_codec"): f"{NAME}.graph",
 }
 # The core has no clock, client, thread, database or framework.
 IMPURE = {

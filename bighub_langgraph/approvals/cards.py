@@ -1,16 +1,14 @@
 """What page, terminal and worker show of a call that waits for a person."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from bighub_langgraph.core.evidence import build_evidence, describe_call, describe_reason
-from bighub_langgraph.core.models import Answer, Approval, CallRecord, State
+from bighub_langgraph.core.models import LAPSED_STATES, Answer, Approval, CallRecord, State
 from bighub_langgraph.core.ports import ApprovalQuestion
 from bighub_langgraph.journal.admin import ApprovalView, CallView
-
-# Of these states a person's answer is expected.
-WAITING_FOR_ANSWER = (State.AWAITING, State.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +153,16 @@ def _list_allowed_answers(call: CallView, question: ApprovalQuestion) -> tuple[A
     if call.record.state is not State.AWAITING:
         return ()
     return tuple(Answer(answer) for answer in question.allowed_decisions)
+
+
+def describe_ending(card: ApprovalCard) -> str:
+    """Return why no answer is expected for a call, in a sentence: who answered, and when."""
+    record, approval = card.record, card.record.approval
+    if approval is None or record.state in LAPSED_STATES:
+        return f"{card.tool} is {record.state.value}: {card.reason or 'nobody is asked about it'}"
+    when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(approval.at))
+    who = approval.approver or "somebody who gave no name"
+    return f"{who} has answered already, at {when}: {approval.answer}"
 
 
 def describe_details(details: Mapping[str, Any]) -> list[str]:

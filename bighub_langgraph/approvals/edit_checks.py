@@ -8,8 +8,7 @@ from bighub_langgraph.core.approval_answers import InvalidApprovalResponse
 from bighub_langgraph.core.argument_patch import ArgumentPatch, find_value, parse_pointer
 from bighub_langgraph.core.errors import InvalidCall
 from bighub_langgraph.core.json_schema import SchemaError, find_schema_errors
-from bighub_langgraph.core.jsonable import MAX_DEPTH, SEQUENCE
-from bighub_langgraph.core.models import digest
+from bighub_langgraph.core.jsonable import MAX_DEPTH, SEQUENCE, digest
 from bighub_langgraph.core.redaction import REDACTED
 
 

@@ -8,10 +8,10 @@ from os import PathLike
 from typing import Any, Self
 
 from bighub_langgraph.approvals.cards import (
-    WAITING_FOR_ANSWER,
     ApprovalCard,
     Approver,
     build_card,
+    describe_ending,
     find_risk_score,
 )
 from bighub_langgraph.approvals.edit_checks import check_edit
@@ -25,7 +25,13 @@ from bighub_langgraph.core.lifecycle import (
     OwnerLost,
     is_expired,
 )
-from bighub_langgraph.core.models import Answer, Approval, CallRecord, State
+from bighub_langgraph.core.models import (
+    ASKABLE_STATES,
+    Answer,
+    Approval,
+    CallRecord,
+    State,
+)
 from bighub_langgraph.core.recovery import event_for_answer
 from bighub_langgraph.core.redaction import redact_text
 from bighub_langgraph.core.reporting import ReportingConfig
@@ -110,7 +116,7 @@ class ApprovalInbox:
         thread: str | None = None,
         min_risk: float | None = None,
         longer_than: float | None = None,
-        states: Sequence[State] = WAITING_FOR_ANSWER,
+        states: Sequence[State] = ASKABLE_STATES,
         limit: int = 200,
         newest_first: bool = False,
     ) -> Sequence[ApprovalCard]:
@@ -209,7 +215,7 @@ class ApprovalInbox:
         self._record(card, approval, version)
         after = self.get(card.key)
         _check_not_expired(after)
-        is_final = after.state not in WAITING_FOR_ANSWER
+        is_final = after.state not in ASKABLE_STATES
         return AnswerReceipt(after, is_final, 0 if is_final else missing_approvals(after.record))
 
     def cancel(
@@ -342,16 +348,6 @@ def resolve_unknown_outcome(journal: Journal, record: CallRecord, approval: Appr
 
 
 _STALE = "the call has changed since it was shown; look at it again"
-
-
-def describe_ending(card: ApprovalCard) -> str:
-    """Return why no answer is expected for a call, in a sentence: who answered, and when."""
-    record, approval = card.record, card.record.approval
-    if approval is None or record.state in {State.CANCELLED, State.EXPIRED}:
-        return f"{card.tool} is {record.state.value}: {card.reason or 'nobody is asked about it'}"
-    when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(approval.at))
-    who = approval.approver or "somebody who gave no name"
-    return f"{who} has answered already, at {when}: {approval.answer}"
 
 
 def _check_answerable(card: ApprovalCard, at: float) -> None:

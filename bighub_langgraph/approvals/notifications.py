@@ -18,12 +18,12 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from bighub_langgraph.approvals.cards import WAITING_FOR_ANSWER, find_risk_score
+from bighub_langgraph.approvals.cards import find_risk_score
 from bighub_langgraph.concurrency import fork_safe_lock
 from bighub_langgraph.core.delivery import retry_delay
 from bighub_langgraph.core.errors import BighubGuardError, ConfigurationError
 from bighub_langgraph.core.evidence import describe_risk, one_line
-from bighub_langgraph.core.models import State
+from bighub_langgraph.core.models import ASKABLE_STATES, State
 from bighub_langgraph.core.redaction import redact_exception
 from bighub_langgraph.journal.admin import ApprovalView
 from bighub_langgraph.journal.sql import Journal
@@ -234,7 +234,7 @@ class NotificationWorker:
 
     def _send(self, notifier: Notifier) -> None:
         admin, channel = self._journal.admin, notifier.channel
-        filters: dict[str, Any] = {"state": WAITING_FOR_ANSWER, "not_notified": channel}
+        filters: dict[str, Any] = {"state": ASKABLE_STATES, "not_notified": channel}
         while views := admin.approvals(**filters, limit=MAX_CALLS):
             calls = sorted(map(_to_waiting_call, views), key=lambda call: -(call.risk_score or 0.0))
             notifier.send(Notification(calls, self._settings.inbox_url))

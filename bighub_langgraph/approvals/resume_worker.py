@@ -33,7 +33,7 @@ from bighub_langgraph.core.errors import (
     RunInProgress,
 )
 from bighub_langgraph.core.jsonable import exception_text
-from bighub_langgraph.core.models import Answer, Approval, State
+from bighub_langgraph.core.models import ASKABLE_STATES, Answer, Approval, State
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.graph.tool_execution import AsyncGraphHost, GraphHost
 from bighub_langgraph.guard import BighubGuard
@@ -68,7 +68,6 @@ OTHER_GUARD = (
 
 # What BIGHUB's queue says of a request that a person has answered.
 _RESOLUTIONS = {"approved": Answer.APPROVE, "denied": Answer.REJECT}
-_OPEN_STATES = frozenset({State.AWAITING, State.UNKNOWN})
 
 
 class ApprovalWorker:
@@ -296,7 +295,7 @@ class ApprovalWorker:
         answered_questions = [
             question
             for question, keys in questions.items()
-            if not any(paused_thread.calls[key] in _OPEN_STATES for key in keys)
+            if not any(paused_thread.calls[key] in ASKABLE_STATES for key in keys)
         ]
         if is_missing or not answered_questions:
             # Only a process that is known to be gone leaves its work to others.

@@ -10,7 +10,8 @@ from typing import Any
 from bighub_langgraph.bighub.limits import shrink_reply
 from bighub_langgraph.bighub.retries import classify_error, retry
 from bighub_langgraph.core.errors import DeliveryUnconfirmed, EngineError, EngineRequestError
-from bighub_langgraph.core.models import EvaluationRequest, digest
+from bighub_langgraph.core.jsonable import digest
+from bighub_langgraph.core.models import EvaluationRequest
 from bighub_langgraph.core.ports import EnginePort, EvaluationItem
 
 # The newest answers in BIGHUB's queue are read.

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bighub_langgraph.core.errors import BighubGuardError, InvalidCall, InvalidTransition
-from bighub_langgraph.core.jsonable import short_repr
+from bighub_langgraph.core.jsonable import digest, short_repr
 from bighub_langgraph.core.lifecycle import AnswerGiven, CallCancelled, Event, NobodyToAsk
-from bighub_langgraph.core.models import WAITING_STATES, Answer, Approval, CallRecord, digest
+from bighub_langgraph.core.models import WAITING_STATES, Answer, Approval, CallRecord
 from bighub_langgraph.core.ports import Ports
 
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 from bighub_langgraph.core.jsonable import MAPPING, truncate
-from bighub_langgraph.core.models import Approval, CallRecord, State
+from bighub_langgraph.core.models import ASKABLE_STATES, Approval, CallRecord, State
 from bighub_langgraph.core.redaction import redact_text
 
 MAX_ROWS = 3
@@ -243,7 +243,7 @@ def describe_call(
 
 def is_asked_about(record: CallRecord) -> bool:
     """Whether a person is asked about a call, or has answered."""
-    return record.state in {State.AWAITING, State.UNKNOWN} or record.approval is not None
+    return record.state in ASKABLE_STATES or record.approval is not None
 
 
 def describe_reason(record: CallRecord) -> str:

@@ -7,6 +7,8 @@ failure or a hang is not acceptable.
 """
 
 import dataclasses
+import hashlib
+import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
@@ -17,6 +19,8 @@ from pathlib import PurePath
 from types import NoneType
 from typing import Any
 from uuid import UUID
+
+from bighub_langgraph.core.errors import InvalidCall
 
 # For `isinstance`: the exact class first, which is much faster than the abstract one.
 MAPPING = (dict, Mapping)
@@ -56,6 +60,26 @@ def copy_jsonable(value: Any) -> Any:
     if type(value) is list:
         return [copy_jsonable(member) if type(member) in CONTAINERS else member for member in value]
     return value
+
+
+def digest(value: object, *, of: str = "value") -> str:
+    """Return the digest of JSON-compatible data.
+
+    Args:
+        value: The data; its members' order does not matter.
+        of: What it is, for the error message.
+
+    Raises:
+        InvalidCall: The value cannot be written as JSON.
+    """
+    try:
+        text = _canonical(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidCall(f"the arguments of {of} are not plain JSON: {error}") from error
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
 
 def truncate(text: str, max_length: int) -> str:

@@ -1,15 +1,12 @@
 """The types of the domain: a tool call, its evaluation and decision, and its record."""
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 from bighub_langgraph.core.argument_patch import ArgumentPatch
-from bighub_langgraph.core.errors import InvalidCall
-from bighub_langgraph.core.jsonable import MAPPING, replace_all_surrogates
+from bighub_langgraph.core.jsonable import MAPPING, digest, replace_all_surrogates
 
 
 class Recommendation(StrEnum):
@@ -57,16 +54,17 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
+# A person is asked about a call in these states: to approve it, or what became of it.
+ASKABLE_STATES = (State.AWAITING, State.UNKNOWN)
 # A call in these states ends when its time is over.
 EXPIRING_STATES = frozenset({State.AWAITING, State.ALLOWED})
 # A call in these waits for a person, or for its thread to be resumed.
 WAITING_STATES = EXPIRING_STATES | {State.PAUSED}
-FINAL_STATES = frozenset(
-    {
-        *(State.EXECUTED, State.TOOL_ERROR, State.BLOCKED, State.ANSWERED, State.EDITED),
-        *(State.EXPIRED, State.CANCELLED),
-    }
-)
+# A call in these ended without its tool and without a refusal.
+LAPSED_STATES = frozenset({State.EXPIRED, State.CANCELLED})
+FINAL_STATES = LAPSED_STATES | {
+    *(State.EXECUTED, State.TOOL_ERROR, State.BLOCKED, State.ANSWERED, State.EDITED)
+}
 
 
 class Status(StrEnum):
@@ -119,26 +117,6 @@ class ToolCall:
         """Digest of all five parts: 32 hexadecimal digits, the same in every process."""
         parts = (self.thread, self.turn, self.call_id, self.tool, self.arguments)
         return digest(parts, of=f"call {self.call_id} of {self.tool!r}")
-
-
-def digest(value: object, *, of: str = "value") -> str:
-    """Return the digest of JSON-compatible data.
-
-    Args:
-        value: The data; its members' order does not matter.
-        of: What it is, for the error message.
-
-    Raises:
-        InvalidCall: The value cannot be written as JSON.
-    """
-    try:
-        text = _canonical(value)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidCall(f"the arguments of {of} are not plain JSON: {error}") from error
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from bighub_langgraph.core.jsonable import to_jsonable, truncate
 from bighub_langgraph.core.models import (
+    LAPSED_STATES,
     Answer,
     CallRecord,
     Decision,
@@ -184,13 +185,11 @@ def _describe_result(record: CallRecord) -> tuple[str, str]:
 
 def was_recommendation_followed(record: CallRecord) -> bool | None:
     """Whether BIGHUB's recommendation was followed; None where that cannot be decided."""
-    if record.decision is None or record.decision.fault or record.state in _UNDECIDED_STATES:
+    if record.decision is None or record.decision.fault or record.state in LAPSED_STATES:
         return None
     did_run = record.state in {State.EXECUTED, State.TOOL_ERROR}
     return _WAS_FOLLOWED[record.decision.recommendation](did_run, record.approval is not None)
 
-
-_UNDECIDED_STATES = frozenset({State.EXPIRED, State.CANCELLED})
 
 # By recommendation, from whether the tool ran and whether a person answered.
 _WAS_FOLLOWED: dict[Recommendation, Callable[[bool, bool], bool | None]] = {
@@ -309,7 +308,7 @@ def decision_fields(decision: Decision) -> dict[str, Any]:
 
 _VERDICTS = {
     State.AWAITING: Verdict.REVIEW,
-    **dict.fromkeys((State.BLOCKED, State.EXPIRED, State.CANCELLED), Verdict.BLOCK),
+    **dict.fromkeys((State.BLOCKED, *LAPSED_STATES), Verdict.BLOCK),
 }
 
 

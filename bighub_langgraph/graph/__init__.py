@@ -7,7 +7,7 @@ from typing import Any
 
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from bighub_langgraph.journal.row_mapping import ResultCodec, register_codec
+from bighub_langgraph.journal.result_codecs import ResultCodec, register_codec
 
 
 def _dump(value: Any) -> bytes:

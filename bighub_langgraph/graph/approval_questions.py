@@ -17,16 +17,13 @@ from bighub_langgraph.core.argument_patch import build_pointer
 from bighub_langgraph.core.context import log_fields
 from bighub_langgraph.core.evidence import build_evidence, describe_call, describe_votes
 from bighub_langgraph.core.jsonable import copy_jsonable, to_jsonable
-from bighub_langgraph.core.models import CallRecord, State
+from bighub_langgraph.core.models import ASKABLE_STATES, CallRecord
 from bighub_langgraph.core.policy import GuardSettings
 from bighub_langgraph.core.ports import ApprovalQuestion
 from bighub_langgraph.core.reporting import ReportingConfig
 from bighub_langgraph.graph.langgraph_internals import execution_info
 from bighub_langgraph.graph.plan import CHANNEL, Plan, thread_id_of
 from bighub_langgraph.graph.validation import parameter_names
-
-# A person is asked about calls in these states.
-ASKABLE_STATES = frozenset({State.AWAITING, State.UNKNOWN})
 
 log = logging.getLogger("bighub_langgraph")
 

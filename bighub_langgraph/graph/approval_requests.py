@@ -24,13 +24,19 @@ from bighub_langgraph.core.argument_patch import ArgumentPatch
 from bighub_langgraph.core.errors import InvalidCall
 from bighub_langgraph.core.evidence import one_line
 from bighub_langgraph.core.lifecycle import EditApplied
-from bighub_langgraph.core.models import Answer, Approval, CallRecord, State, ToolCall
+from bighub_langgraph.core.models import (
+    ASKABLE_STATES,
+    Answer,
+    Approval,
+    CallRecord,
+    State,
+    ToolCall,
+)
 from bighub_langgraph.core.policy import GuardSettings
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.core.recovery import resolve_unknown
 from bighub_langgraph.core.reporting import build_event
 from bighub_langgraph.graph.approval_questions import (
-    ASKABLE_STATES,
     ShownCall,
     build_payload,
     build_question,

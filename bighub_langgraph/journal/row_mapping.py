@@ -1,4 +1,4 @@
-"""Records and reports as rows and back. Everything is JSON except a tool's output."""
+"""Records, questions and reports as rows and back."""
 
 import json
 import logging
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from bighub_langgraph.core.decision import parse_decision
 from bighub_langgraph.core.errors import JournalError
@@ -23,7 +23,6 @@ from bighub_langgraph.core.models import (
     Recommendation,
     State,
     ToolFailed,
-    ToolOutcome,
     ToolSucceeded,
 )
 from bighub_langgraph.core.ports import MEMORY_GRACE, ApprovalQuestion, QueuedReport
@@ -34,80 +33,9 @@ from bighub_langgraph.core.reporting import (
     build_reports,
     decision_fields,
 )
+from bighub_langgraph.journal.result_codecs import dump_result, load_result
 
 log = logging.getLogger("bighub_langgraph")
-
-# -- codecs ----------------------------------------------------------------------------------------
-
-
-class ResultCodec(NamedTuple):
-    """How outputs of tools that are not JSON become bytes and back; `dumps` may raise."""
-
-    dumps: Callable[[Any], bytes]
-    loads: Callable[[bytes], Any]
-
-
-_JSON = "json"
-_codecs: dict[str, ResultCodec] = {}
-
-
-def register_codec(name: str, codec: ResultCodec) -> None:
-    """Store outputs that are not JSON with a codec from now on. Rows keep the codec's name."""
-    _codecs[name] = codec
-
-
-def _find_codec(name: str) -> ResultCodec:
-    if name in _codecs:
-        return _codecs[name]
-    try:  # another host wrote the row
-        import bighub_langgraph.graph  # noqa: F401 - it registers LangGraph's codec
-
-        return _codecs[name]
-    except (KeyError, ImportError) as error:
-        raise JournalError(
-            f"the journal holds a tool's output that was stored by {name}, which is needed to "
-            f"read it and cannot be imported: {error}"
-        ) from error
-
-
-def _dump_result(result: ToolOutcome | None) -> tuple[str | None, bytes | None]:
-    """Return the codec's name and the bytes of a result."""
-    if result is None:
-        return None, None
-    output = result.output
-    if not _is_json(output):
-        for name, codec in _codecs.items():
-            try:
-                return name, codec.dumps(output)
-            except Exception:
-                log.exception("an output cannot be stored as it is; its description is stored")
-        output = to_jsonable(output)
-    return _JSON, json.dumps(output).encode()
-
-
-def _load_result(
-    codec: str | None, data: bytes | None, details: Mapping[str, Any]
-) -> ToolOutcome | None:
-    if codec is None or data is None:
-        return None
-    output = json.loads(data) if codec == _JSON else _find_codec(codec).loads(bytes(data))
-    if details["error"] is not None:
-        return ToolFailed(details["error"], output)
-    return ToolSucceeded(output, details["content"])
-
-
-def _is_json(value: object) -> bool:
-    """Whether JSON gives back exactly this value."""
-    if value is None or type(value) in {str, bool, int}:
-        return True
-    if type(value) is float:
-        return value == value and value not in {float("inf"), float("-inf")}  # noqa: PLR0124 - NaN
-    if type(value) is list:
-        return all(map(_is_json, value))
-    if type(value) is dict:
-        return all(type(key) is str and _is_json(item) for key, item in value.items())
-    return False
-
 
 Row = TypeVar("Row")
 View = TypeVar("View")
@@ -129,7 +57,7 @@ def record_to_row(record: CallRecord, at: float) -> dict[str, Any]:
 
 def transition_to_row(record: CallRecord, at: float) -> dict[str, Any]:
     """Return the columns a transition may change."""
-    codec, result = _dump_result(record.result)
+    codec, result = dump_result(record.result)
     outcome = record.result
     error = outcome.error if isinstance(outcome, ToolFailed) else None
     votes = [asdict(vote) for vote in record.votes]
@@ -222,7 +150,7 @@ def _parse_record(row: Mapping[str, Any]) -> CallRecord:
         votes=tuple(map(_parse_approval, details["votes"])),
         refused_answers=tuple(map(_parse_approval, details.get("refused_answers", ()))),
         edited_from=body["edited_from"],
-        result=_load_result(row["codec"], row["result"], details),
+        result=load_result(row["codec"], row["result"], details),
         reason=details["reason"],
         owner=row["owner"],
         starts=row["starts"],

@@ -178,7 +178,8 @@ def _insert(table: sa.Table) -> str:
     return f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({values})"
 
 
-def _quote_all(states: Iterable[State]) -> str:
+def quote_states(states: Iterable[State]) -> str:
+    """Return states for an SQL `IN`."""
     return ", ".join(repr(state.value) for state in sorted(states))
 
 
@@ -192,11 +193,11 @@ SELECT_CALLS_BY_PREFIX = """
     SELECT * FROM bighub_calls WHERE key >= :key AND key < :end ORDER BY key LIMIT 2"""
 SELECT_OVERDUE = f"""
     SELECT * FROM bighub_calls
-    WHERE state IN ({_quote_all(EXPIRING_STATES | _EDITED_STATE)}) AND expires_at <= :at
+    WHERE state IN ({quote_states(EXPIRING_STATES | _EDITED_STATE)}) AND expires_at <= :at
     ORDER BY expires_at LIMIT :limit"""
 SELECT_WAITING = f"""
     SELECT * FROM bighub_calls
-    WHERE thread = :thread AND state IN ({_quote_all(WAITING_STATES | _EDITED_STATE)})"""
+    WHERE thread = :thread AND state IN ({quote_states(WAITING_STATES | _EDITED_STATE)})"""
 COUNT_WAITING = f"""
     SELECT count(*) AS number, min(created_at) AS oldest FROM bighub_calls
     WHERE state = '{State.AWAITING.value}'"""
@@ -225,7 +226,7 @@ DELETE_QUESTION = "DELETE FROM bighub_approvals WHERE key = :key"
 INSERT_NOTIFICATION = f"{_insert(notifications)} ON CONFLICT DO NOTHING"
 DELETE_NOTIFICATION = "DELETE FROM bighub_notifications WHERE key = :key"
 
-_FINAL = _quote_all(FINAL_STATES)
+_FINAL = quote_states(FINAL_STATES)
 # Calls with undelivered reports are kept, and so are all calls of a thread with an open call.
 SELECT_PRUNABLE = f"""
     SELECT key FROM bighub_calls AS call WHERE state IN ({_FINAL}) AND updated_at < :before

@@ -9,8 +9,9 @@ from itertools import count, groupby
 from operator import itemgetter
 from typing import Any
 
-from bighub_langgraph.core.models import State
+from bighub_langgraph.core.models import ASKABLE_STATES, State
 from bighub_langgraph.journal.row_mapping import name_row, read_rows
+from bighub_langgraph.journal.schema import quote_states
 from bighub_langgraph.sqldb import Database, execute_many
 
 # How many threads are read at a time.
@@ -22,9 +23,7 @@ _QUESTIONS = """
     FROM bighub_approvals AS question JOIN bighub_calls AS call ON call.key = question.key
     WHERE question.agent = :agent AND question.resumed = 0"""
 _IS_DECIDED = f"call.state <> {State.AWAITING.value!r}"
-_IS_OPEN = (
-    f"CASE WHEN call.state IN ({State.AWAITING.value!r}, {State.UNKNOWN.value!r}) THEN 1 ELSE 0 END"
-)
+_IS_OPEN = f"CASE WHEN call.state IN ({quote_states(ASKABLE_STATES)}) THEN 1 ELSE 0 END"
 _IS_UNANSWERED = f"call.state = {State.AWAITING.value!r} AND question.asked_at <= :asked_before"
 SELECT_FAILING_THREADS = f"{_QUESTIONS} AND question.tries > 0 ORDER BY question.thread"
 SELECT_WAITING_REQUESTS = f"""

@@ -17,7 +17,7 @@ from bighub_langgraph.core.approval_answers import (
 from bighub_langgraph.core.decision import parse_decision
 from bighub_langgraph.core.errors import InvalidCall, RecordNotFound
 from bighub_langgraph.core.evaluation import EditedCall
-from bighub_langgraph.core.jsonable import to_jsonable
+from bighub_langgraph.core.jsonable import digest, to_jsonable
 from bighub_langgraph.core.lifecycle import DecisionMade, apply_event
 from bighub_langgraph.core.models import (
     Answer,
@@ -29,7 +29,6 @@ from bighub_langgraph.core.models import (
     ToolFailed,
     ToolSucceeded,
     Verdict,
-    digest,
 )
 from bighub_langgraph.core.policy import build_evaluation_request
 from bighub_langgraph.core.recovery import resolve_unknown, wait_for_owner

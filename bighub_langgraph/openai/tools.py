@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from bighub_langgraph.core.decision import resolve_verdict
 from bighub_langgraph.core.errors import ConfigurationError, InvalidCall
 from bighub_langgraph.core.evaluation import evaluate_request
-from bighub_langgraph.core.jsonable import replace_surrogates
-from bighub_langgraph.core.models import ToolCall, Verdict, digest
+from bighub_langgraph.core.jsonable import digest, replace_surrogates
+from bighub_langgraph.core.models import ToolCall, Verdict
 from bighub_langgraph.core.policy import (
     DecisionMode,
     GuardSettings,
