@@ -177,6 +177,23 @@ def test_what_is_new_about_a_call_goes_to_review_however_well_the_others_went(
     assert reply["risk_score"] >= 0.1
 
 
+@pytest.mark.parametrize(
+    "changes", [call for call, _ in NOVEL_CALLS.values()], ids=list(NOVEL_CALLS)
+)
+def test_what_was_new_and_went_wrong_is_not_familiar(
+    bighub: LocalBighub, changes: dict[str, Any]
+) -> None:
+    live_with_few_recipients(bighub, 80)
+    usual = {"target": "bob", "context": {"arguments": {"to": "bob", "amount": 20}}}
+    before = refund(bighub, **{**usual, **changes})
+    bighub.outcomes.report(request_id=before["request_id"], status="FRAUD")
+    after = refund(bighub, **{**usual, **changes})
+    assert after["intelligence"]["confidence"]["novel_situation"] is True
+    assert after["recommendation"] == "review_recommended"
+    assert after["risk_score"] > before["risk_score"]
+    assert "first time" not in after["reason"]
+
+
 def test_calls_that_are_new_in_one_way_run_when_enough_of_them_went_well(
     bighub: LocalBighub,
 ) -> None:

@@ -1,9 +1,10 @@
 """The risk agrees with the evidence in every history of outcomes, corrections and silence."""
 
+import random
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bighub_langgraph.local import LocalBighub
@@ -78,13 +79,59 @@ def test_a_correction_counts_as_if_it_had_been_reported_at_once(
     assert abs(logit(late) - logit(at_once)) <= MAX_CORRECTION
 
 
+class Period(NamedTuple):
+    """A part of a history in which all calls go wrong at one rate."""
+
+    rate: float
+    outcomes: int
+
+
+ACTIONS, ACTORS = ("refund", "refund", "refund", "payout"), ("agent", "bot")
+SUBJECTS: list[dict[str, Any]] = [
+    {},
+    {"target": "bob"},
+    {"target": "new"},
+    {"context": {"arguments": {"to": "bob", "amount": 5}}},
+    {"context": {"arguments": {"to": "eve", "amount": 900, "rush": True}}},
+]
+periods = st.lists(
+    st.builds(Period, st.sampled_from([0.0, 0.03, 0.2, 0.5, 0.9, 1.0]), st.integers(60, 300)),
+    max_size=4,
+)
+
+
+@few
+@given(periods, st.integers(1, len(SUBJECTS)), st.sampled_from([1, 8]), st.integers(0, 99))
+@example([Period(0.03, 560), Period(0.4, 80), Period(0.02, 160)], 1, 1, 0)
+@example([Period(0.4, 560), Period(0.03, 120), Period(0.9, 60)], 1, 8, 1)
+@example([Period(0.1, 560), Period(0.6, 120), Period(0.05, 120)], 5, 8, 2)
+def test_one_more_bad_outcome_never_lowers_the_risk_and_a_good_one_never_raises_it(
+    history: list[Period], subjects: int, values: int, seed: int
+) -> None:
+    chance = random.Random(seed)
+    with engine(clock=Clock(step=0.0), label_delay=0.0) as client:
+
+        def ask(call: dict[str, Any]) -> dict[str, Any]:
+            return dict(client.actions.evaluate(domain="shop", **call))
+
+        for rate in [period.rate for period in history for _ in range(period.outcomes)]:
+            call = {
+                "action": chance.choice(ACTIONS),
+                "actor": chance.choice(ACTORS),
+                "value": 20.0 * 2 ** chance.randrange(values),
+                **SUBJECTS[chance.randrange(subjects)],
+            }
+            before, bad = ask(call), chance.random() < rate
+            report(client, before["request_id"], bad=bad)
+            change = ask(call)["risk_score"] - before["risk_score"]
+            assert change >= -1e-6 if bad else change <= 1e-6
+
+
 @few
 @given(pasts, st.integers(0, 2))
-def test_one_more_bad_outcome_never_lowers_the_risk_and_a_good_one_never_raises_it(
+def test_after_corrections_too_no_outcome_moves_the_risk_against_what_it_says(
     history: list[Past], kind: int
 ) -> None:
-    # The first outcomes of a call also end its novelty, which is the other way round.
-    history = [*history, *[Past(kind, bad=False, has_correction=False)] * 2]
     good, now, bad = (risk_after(history, kind, *more) for more in ([False], [], [True]))
     assert good - 1e-6 <= now <= bad + 1e-6
 

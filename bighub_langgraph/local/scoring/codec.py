@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from bighub_langgraph.local.scoring.features import Label, Scales
-from bighub_langgraph.local.scoring.novelty import Familiarity, FieldContents
+from bighub_langgraph.local.scoring.novelty import Familiarity, FieldContents, NumberRange
 from bighub_langgraph.local.scoring.precedents import Precedent, Precedents
 from bighub_langgraph.local.scoring.rate_changes import RateChanges
 from bighub_langgraph.local.scoring.regression import Example, Regression
@@ -20,7 +20,7 @@ _CLASSES: dict[str, Any] = {
     each.__name__: each
     for each in (
         *(ActionState, AutomationMonitor, DomainState, DriftDetector, Example, Familiarity),
-        *(FieldContents, Precedents, RateChanges, Regression, RiskLimit, Scales),
+        *(FieldContents, Precedents, RateChanges, Regression, RiskLimit, Scales, NumberRange),
     )
 }
 

@@ -48,6 +48,7 @@ class RiskLimit:
     since: float = -math.inf
     limit: float = 0.0
     computed_at: float = 0.0
+    prior_bad: float = _PRIOR_BAD
 
     def add(self, evidence: Evidence, settings: DomainSettings) -> None:
         """Count an outcome, and remove the one it replaces."""
@@ -62,14 +63,18 @@ class RiskLimit:
             self._compute(settings)
 
     def restart(self, at: float) -> None:
-        """Drop all counts: earlier calls say nothing about those from now on."""
+        """Drop all counts: earlier calls say nothing about those from now on.
+
+        Only a high bad rate stays as what is expected.
+        """
+        self.prior_bad = max(_PRIOR_BAD, _PRIOR_CALLS * self.shrunk_rate())
         self.good, self.bad = [0] * len(CUTOFFS), [0] * len(CUTOFFS)
         self.since, self.limit, self.computed_at = at, 0.0, 0.0
 
     def shrunk_rate(self) -> float:
         """The bad rate, which starts at that of the unknown."""
         bad = sum(self.bad)
-        return (bad + _PRIOR_BAD) / (bad + sum(self.good) + _PRIOR_CALLS)
+        return (bad + self.prior_bad) / (bad + sum(self.good) + _PRIOR_CALLS)
 
     def _compute(self, settings: DomainSettings) -> None:
         self.limit, self.computed_at = 0.0, sum(self.good)

@@ -21,7 +21,7 @@ from bighub_langgraph.local.scoring.precedents import (
     Precedents,
 )
 from bighub_langgraph.local.scoring.rate_changes import RateChanges
-from bighub_langgraph.local.scoring.regression import BASE_VALUE, Regression
+from bighub_langgraph.local.scoring.regression import BASE_VALUE, Regression, expit, logit
 from bighub_langgraph.local.scoring.risk_limit import AutomationMonitor, DriftDetector, RiskLimit
 from bighub_langgraph.local.settings import DomainSettings, Settings
 
@@ -64,6 +64,19 @@ class Assessment(NamedTuple):
     label_delay: float | None
 
 
+class Expectation(NamedTuple):
+    """What is expected of a call, by similar calls and by the regression."""
+
+    near: Comparison
+    regression: float
+    is_named: bool
+
+    def estimate_risk(self, shift: float = 0.0, denials: float = 0.0) -> float:
+        """The risk with its log odds shifted, if so many more similar calls had gone wrong."""
+        risk = self.near.estimate_risk(self.regression, is_named=self.is_named, denials=denials)
+        return expit(logit(risk) + shift) if shift else risk
+
+
 @dataclass(slots=True)
 class ActionState:
     """What is learned by action: exact counts, precedents, and what is familiar."""
@@ -76,7 +89,7 @@ class ActionState:
     precedents: Precedents = field(default_factory=Precedents)
     familiarity: Familiarity = field(default_factory=Familiarity)
     changes: RateChanges = field(default_factory=RateChanges)
-    change_pending: bool = False  # it waits for an outcome that speaks for it
+    shift: float = 0.0  # of the log odds of each risk, see `update_shift`
 
     def learn(self, evidence: Evidence) -> None:
         """Count a label, and remove the one it replaces."""
@@ -88,8 +101,8 @@ class ActionState:
         self.precedents.add(evidence)
         if label.outcome:
             self.last_at = evidence.at
-        if evidence.is_news and not (previous and previous.outcome):
-            self.familiarity.add(evidence)
+        if label.outcome or (previous and previous.outcome):
+            self.familiarity.learn(evidence)
         if value is None:
             return
         counts = self.sizes.setdefault(str(size_class(value)), [0, 0])
@@ -100,6 +113,16 @@ class ActionState:
             self.familiarity.largest_good = max(value, self.familiarity.largest_good)
         elif previous is Label.GOOD and value >= self.familiarity.largest_good:
             self.familiarity.largest_good = self.precedents.find_largest_good_value()
+
+    def update_shift(self, before: float, after: float, *, is_worse: bool) -> None:
+        """Let an outcome never move the risk of its own call against what it says.
+
+        A bad outcome may reduce what is expected of its call: as a hint that the bad rate has
+        changed, as the first use of a feature, as the end of an older outcome. The difference is
+        added to each risk of the action from then on, until an outcome moves them by as much.
+        """
+        risk = max(before, after) if is_worse else min(before, after)
+        self.shift = logit(risk) - logit(after)
 
     def compare(
         self, action: Action, at: float, settings: DomainSettings, limit: int, *, is_named: bool
@@ -119,7 +142,7 @@ class ActionState:
         With fewer outcomes than are kept all of them count alike, in whatever order they came.
         """
         total = self.good + self.bad
-        return total >= MAX_PRECEDENTS and (self.change_pending or total % _SEARCH_EVERY == 0)
+        return total >= MAX_PRECEDENTS and total % _SEARCH_EVERY == 0
 
     def find_smaller_value(self, value: float, risk: float) -> float | None:
         """The largest smaller value of a size with clearly better outcomes."""
@@ -142,6 +165,22 @@ class DomainState:
     drift: DriftDetector = field(default_factory=DriftDetector)
     automation: AutomationMonitor = field(default_factory=AutomationMonitor)
     correction_delays: list[float] = field(default_factory=list)  # seconds
+
+    def expect(
+        self,
+        state: ActionState,
+        action: Action,
+        at: float,
+        settings: DomainSettings,
+        *,
+        features: Features,
+        limit: int = 0,
+    ) -> Expectation:
+        """Return what is expected of a call, with so many of its precedents."""
+        inputs = _regression_inputs(self.scales.scale(features), state.changes.find_period(at))
+        is_named = features.is_named
+        near = state.compare(action, at, settings, limit, is_named=is_named)
+        return Expectation(near, self.regression.predict(inputs), is_named)
 
     @property
     def columns(self) -> int:
@@ -170,14 +209,13 @@ class Model:
             Regression.with_prior(self._prior())
         )
         state = domain.actions.get(action.name) or ActionState()
-        features = domain.scales.scale(extract_features(action))
-        inputs = _regression_inputs(features, state.changes.find_period(at))
-        regression = domain.regression.predict(inputs)
-        is_named = features.is_named
-        near = state.compare(action, at, settings, SHOWN_PRECEDENTS, is_named=is_named)
-        risk = concern = near.estimate_risk(regression, is_named=is_named)
-        if denials := self._settings.human_label_weight * near.denials:
-            concern = near.estimate_risk(regression, is_named=is_named, denials=denials)
+        features = extract_features(action)
+        expectation = domain.expect(
+            state, action, at, settings, features=features, limit=SHOWN_PRECEDENTS
+        )
+        near, risk = expectation.near, expectation.estimate_risk(state.shift)
+        denials = self._settings.human_label_weight * near.denials
+        concern = expectation.estimate_risk(state.shift, denials) if denials else risk
         novelties, total = state.familiarity.find_novelties(action), state.good + state.bad
         if total < settings.min_evidence:
             history = f"has {total} of the {settings.min_evidence} outcomes it needs"
@@ -199,8 +237,8 @@ class Model:
             age=at - state.last_at,
             risk_limit=min(limit.limit for limit in limits.values()) if is_limited else 1.0,
             parts={
-                "regression": regression,
-                "near": near.bad / near.total if near.total else regression,
+                "regression": expectation.regression,
+                "near": near.bad / near.total if near.total else expectation.regression,
                 "near_total": near.total,
             },
             precedents=near.nearest,
@@ -228,31 +266,39 @@ class Model:
             state = ActionState()
         domain.actions[action.name] = state
         was_outcome = previous is not None and previous.outcome
-        state.learn(evidence)
         if not (label.outcome or was_outcome):
+            state.learn(evidence)
             return  # people's refusals are no outcomes
         features = extract_features(action)
+        before = domain.expect(state, action, evidence.at, settings, features=features)
+        state.learn(evidence)
         if not was_outcome:
             domain.scales.update(features.numbers)
         period = state.changes.find_period(evidence.decided_at)
-        inputs = _regression_inputs(domain.scales.scale(features), period)
         self.good += (label is Label.GOOD) - (previous is Label.GOOD)
         self.bad += label.bad - (previous is Label.BAD)
         domain.regression.learn(
             evidence.request_id,
-            inputs,
+            _regression_inputs(domain.scales.scale(features), period),
             bad=label.bad if label.outcome else None,
             replaces=previous.bad if previous is not None and was_outcome else None,
         )
         if state.precedents.is_sampled(evidence.request_id):
-            is_named = features.is_named
-            near = state.compare(action, evidence.at, settings, 0, is_named=is_named)
-            regression = domain.regression.predict(inputs)
+            each = domain.expect(state, action, evidence.at, settings, features=features)
             state.precedents.update_agreement(
-                evidence.request_id, near, regression, is_named=is_named
+                evidence.request_id, each.near, each.regression, is_named=each.is_named
             )
         if state.is_search_due:
-            self._search_change(evidence, domain, state)
+            # Later outcomes are not complete: some successes among them will be corrected.
+            delay = max(self.label_delay(action.domain), _estimate_delay(domain) or 0.0)
+            outcomes = state.precedents.list_outcomes(evidence.at - delay)
+            state.changes = state.changes.search(*outcomes)
+        after = domain.expect(state, action, evidence.at, settings, features=features)
+        state.update_shift(
+            before.estimate_risk(state.shift),
+            after.estimate_risk(),
+            is_worse=label.bad or (previous is Label.GOOD and not label.outcome),
+        )
         for kind in evidence.novelties or (_FAMILIAR,):
             new = RiskLimit(since=domain.limits_since)
             domain.limits.setdefault(kind, new).add(evidence, settings)
@@ -260,26 +306,6 @@ class Model:
             domain.automation.add(evidence, settings)
         if evidence.is_news and domain.drift.add(bad=label.bad, at=evidence.at):
             self.restart_limits(action.domain, evidence.at)
-
-    def _search_change(self, evidence: Evidence, domain: DomainState, state: ActionState) -> None:
-        """Look for a change of an action's bad rate.
-
-        One that would lower the risk after a bad outcome, or raise it after a good one, waits for
-        the next outcome that speaks for it.
-        """
-        # Later outcomes are not complete: some successes among them will be corrected.
-        delay = max(self.label_delay(evidence.action.domain), _estimate_delay(domain) or 0.0)
-        outcomes = state.precedents.list_outcomes(evidence.at - delay)
-        known_changes, changes = state.changes, state.changes.search(*outcomes)
-        state.change_pending = False
-        if changes is known_changes:
-            return
-        risk = self.assess(evidence.action, evidence.at).risk
-        state.changes = changes
-        rise = self.assess(evidence.action, evidence.at).risk - risk
-        state.change_pending = rise < 0 if evidence.label.bad else rise > 0
-        if state.change_pending:
-            state.changes = known_changes
 
     def restart_limits(self, domain: str, at: float) -> None:
         """Let the risk limits of a domain start again from nothing."""
