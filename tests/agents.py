@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.tools import BaseTool, tool
+from langgraph.types import Command
 
 
 def call(name: str, call_id: str = "call-1", **arguments: Any) -> dict[str, Any]:
@@ -20,6 +21,13 @@ def asks_for(*calls: dict[str, Any]) -> AIMessage:
     return AIMessage("", tool_calls=list(calls))
 
 
+REFUND = call("refund", order_id="o1", amount=40)
+SECOND = call("refund", "call-2", order_id="o2", amount=50)
+LOOK_UP = call("look_up", "call-2", order_id="o1")
+PLEASE = {"messages": [HumanMessage("please")]}
+YES = {"type": "approve"}
+REVIEW = {"refund": "review_recommended", "look_up": "proceed", "delete_account": "proceed"}
+
 # Calls of the tools of `Shop` that cannot run, each with what the model reads of it.
 INVALID_CALLS = [
     ([call("refund", order_id="o1")], "amount: Field required"),
@@ -27,6 +35,11 @@ INVALID_CALLS = [
     ([call("refund"), call("look_up", order_id="o1")], "2 calls have the id call-1"),
     ([{**call("refund", order_id="o1", amount=40), "id": None}], "the call has no id"),
 ]
+
+
+def resume(*decisions: dict[str, Any]) -> Command[Any]:
+    """Resume a graph with decisions about the calls it has asked about."""
+    return Command(resume={"decisions": list(decisions)})
 
 
 class ScriptedModel(BaseChatModel):

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings
 
 from bighub_langgraph import Journal
 from tests import postgres
+from tests.agents import Runner
 from tests.cli_journal import FILE, create_journal
 from tests.openai_server import ResponsesServer
 
@@ -53,6 +54,12 @@ def server() -> Iterator[ResponsesServer]:
 def client_kind(request: pytest.FixtureRequest) -> str:
     """A kind of client."""
     return str(request.param)
+
+
+@pytest.fixture(params=["blocking", "async"])
+def runner(request: pytest.FixtureRequest) -> Runner:
+    """A way to run graphs."""
+    return Runner(request.param)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.tools import BaseTool, tool
 from langgraph.checkpoint.sqlite import SqliteSaver
@@ -27,13 +27,12 @@ from bighub_langgraph import (
     Journal,
     create_guarded_agent,
 )
-from tests.agents import ScriptedModel, call
+from tests.agents import PLEASE, ScriptedModel, call
 from tests.engines import ScriptedBighub
 
 HOSTS = ("ready", "middleware")
 ALL_HOSTS = (*HOSTS, "tools")
 CONFIG: Any = {"configurable": {"thread_id": "t"}}
-PLEASE = {"messages": [HumanMessage("please")]}
 REFUND = call("refund", amount=40)
 NOTE = call("note", "call-2", text="hello")
 SAYS = {"refund": "review_recommended", "note": "proceed"}

@@ -686,14 +686,20 @@ def test_what_is_no_approval_in_bighubs_queue_holds_up_nothing(desk: Desk) -> No
     assert len(desk.shop.ran) == 2
 
 
+def answer_in_queue(desk: Desk, bighub: LocalBighub) -> tuple[Any, BighubGuard]:
+    """Approve in BIGHUB's queue what two people have to approve; a worker takes the answers."""
+    guard = desk.guard(bighub=bighub, approvals=ApprovalPolicy(required_approvals=2))
+    graph = desk.ready(guard)
+    ask(graph)
+    for item in bighub.approvals.list():
+        bighub.approvals.resolve(item["request_id"], resolution="approved")
+    resume(ApprovalWorker(graph, guard))
+    return graph, guard
+
+
 def test_an_answer_in_bighubs_queue_is_one_unverified_vote(desk: Desk) -> None:
     with LocalBighub() as bighub:
-        guard = desk.guard(bighub=bighub, approvals=ApprovalPolicy(required_approvals=2))
-        graph = desk.ready(guard)
-        ask(graph)
-        for item in bighub.approvals.list():
-            bighub.approvals.resolve(item["request_id"], resolution="approved")
-        resume(ApprovalWorker(graph, guard))
+        graph, _ = answer_in_queue(desk, bighub)
     assert desk.shop.ran == []
     assert graph.get_state(config("t")).interrupts
 
@@ -706,12 +712,7 @@ def test_a_yes_in_bighubs_queue_is_recorded_once_and_disturbs_nobody(any_desk: D
         return [*counts, desk.inbox.newest_change(), len(Accounts(desk.journal).audit())]
 
     with LocalBighub() as bighub:
-        guard = desk.guard(bighub=bighub, approvals=ApprovalPolicy(required_approvals=2))
-        graph = desk.ready(guard)
-        ask(graph)
-        for item in bighub.approvals.list():
-            bighub.approvals.resolve(item["request_id"], resolution="approved")
-        resume(ApprovalWorker(graph, guard))
+        graph, guard = answer_in_queue(desk, bighub)
         cards, rows_before = desk.inbox.list(), rows()
         for _ in range(3):  # each looks into the queue
             desk.now += 60

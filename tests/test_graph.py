@@ -20,22 +20,17 @@ from bighub_langgraph import (
 )
 from tests.agents import (
     INVALID_CALLS,
+    PLEASE,
+    REFUND,
     Runner,
     ScriptedModel,
     Shop,
     answers,
     asks_for,
     call,
+    resume,
 )
 from tests.engines import AsyncScriptedBighub, ScriptedBighub
-
-PLEASE = {"messages": [HumanMessage("please")]}
-REFUND = call("refund", order_id="o1", amount=40)
-
-
-@pytest.fixture(params=["blocking", "async"])
-def runner(request: pytest.FixtureRequest) -> Runner:
-    return Runner(request.param)
 
 
 class Desk:
@@ -57,10 +52,6 @@ class Desk:
         assert isinstance(interrupt, Interrupt)
         value: dict[str, Any] = interrupt.value
         return value
-
-
-def resume(*decisions: dict[str, Any]) -> Command[Any]:
-    return Command(resume={"decisions": list(decisions)})
 
 
 def test_a_call_that_bighub_lets_proceed_runs_and_is_reported(runner: Runner) -> None:

@@ -17,15 +17,12 @@ from bighub_langgraph import (
     ToolPolicy,
     create_guarded_agent,
 )
-from tests.agents import ScriptedModel, Shop, answers, asks_for, call
+from tests.agents import REFUND, SECOND, YES, ScriptedModel, Shop, answers, asks_for, call
 from tests.calls import reply
 from tests.engines import ScriptedBighub
 
 PLEASE: Any = {"messages": [HumanMessage("please")]}
-REFUND = call("refund", order_id="o1", amount=40)
-SECOND = call("refund", "call-2", order_id="o2", amount=50)
 CONFIG: Any = {"configurable": {"thread_id": "t"}}
-YES = {"type": "approve"}
 
 
 class Desk:

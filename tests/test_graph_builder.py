@@ -26,12 +26,9 @@ from bighub_langgraph import (
     route_by_recommendation,
     tools_node,
 )
-from tests.agents import Runner, ScriptedModel, Shop, asks_for, call
+from tests.agents import LOOK_UP, REFUND, REVIEW, Runner, ScriptedModel, Shop, asks_for, call
 from tests.engines import ScriptedBighub
 
-REFUND = call("refund", order_id="o1", amount=40)
-LOOK_UP = call("look_up", "call-2", order_id="o1")
-REVIEW = {"refund": "review_recommended", "look_up": "proceed", "delete_account": "proceed"}
 YES: Command[Any] = Command(resume={"decisions": [{"type": "approve"}]})
 NO: Command[Any] = Command(resume={"decisions": [{"type": "reject"}]})
 
@@ -55,11 +52,6 @@ class Data:
 class Model(BaseModel):
     conversation: Annotated[list[AnyMessage], add_messages] = Field(default_factory=list)
     customer: str = ""
-
-
-@pytest.fixture(params=["blocking", "async"])
-def runner(request: pytest.FixtureRequest) -> Runner:
-    return Runner(request.param)
 
 
 class Desk:

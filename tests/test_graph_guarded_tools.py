@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware
-from langchain_core.messages import HumanMessage, ToolMessage
+from langchain_core.messages import ToolMessage
 from langchain_core.tools import BaseTool, tool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.checkpoint.memory import InMemorySaver
@@ -25,19 +25,21 @@ from bighub_langgraph import (
     create_guarded_agent,
     model_node,
 )
-from tests.agents import Runner, ScriptedModel, Shop, answers, asks_for, call
+from tests.agents import (
+    PLEASE,
+    REFUND,
+    SECOND,
+    YES,
+    Runner,
+    ScriptedModel,
+    Shop,
+    answers,
+    asks_for,
+    call,
+)
 from tests.engines import ScriptedBighub
 
-PLEASE = {"messages": [HumanMessage("please")]}
-REFUND = call("refund", order_id="o1", amount=40)
-SECOND = call("refund", "call-2", order_id="o2", amount=50)
-YES = {"type": "approve"}
 THREAD: Any = {"configurable": {"thread_id": "t"}}
-
-
-@pytest.fixture(params=["blocking", "async"])
-def runner(request: pytest.FixtureRequest) -> Runner:
-    return Runner(request.param)
 
 
 class Desk:

@@ -38,10 +38,9 @@ from bighub_langgraph import (
 from bighub_langgraph.concurrency import run_sync
 from bighub_langgraph.graph import builder as graph_builder
 from bighub_langgraph.graph import langgraph_internals as internals
-from tests.agents import ScriptedModel, Shop, answers, asks_for, call
+from tests.agents import REFUND, ScriptedModel, Shop, answers, asks_for, call
 from tests.engines import ScriptedBighub
 
-REFUND = call("refund", order_id="o1", amount=40)
 INPUT = {"messages": [HumanMessage("please"), asks_for(REFUND)]}
 THREAD: RunnableConfig = {"configurable": {"thread_id": "t"}}
 

@@ -5,26 +5,19 @@ from typing import Any
 
 import pytest
 from langchain.agents import create_agent
-from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
 from bighub_langgraph import BighubGuard, BighubMiddleware, create_guarded_agent
-from tests.agents import Runner, ScriptedModel, Shop, asks_for, call
+from tests.agents import PLEASE, Runner, ScriptedModel, Shop, asks_for, call
 from tests.engines import ScriptedBighub
 
-PLEASE = {"messages": [HumanMessage("please")]}
 YES: Command[Any] = Command(resume={"decisions": [{"type": "approve", "approver": "ada"}]})
 ALWAYS = {
     *("type", "event", "tool", "call_id", "key", "status", "state"),
     *("verdict", "recommendation", "confidence", "risk_score", "enforcement_mode"),
     *("reason", "request_id"),
 }
-
-
-@pytest.fixture(params=["blocking", "async"])
-def runner(request: pytest.FixtureRequest) -> Runner:
-    return Runner(request.param)
 
 
 @pytest.fixture(params=["ready", "middleware"])

@@ -34,16 +34,8 @@ from bighub_langgraph.core.lifecycle import Event
 from bighub_langgraph.core.models import CallRecord
 from bighub_langgraph.core.reporting import ReportingConfig
 from bighub_langgraph.journal.memory_journal import MemoryJournal
-from tests.agents import Runner, Shop, asks_for, call
+from tests.agents import LOOK_UP, REFUND, Runner, Shop, asks_for, call
 from tests.engines import ScriptedBighub
-
-REFUND = call("refund", order_id="o1", amount=40)
-LOOK_UP = call("look_up", "call-2", order_id="o1")
-
-
-@pytest.fixture(params=["blocking", "async"])
-def runner(request: pytest.FixtureRequest) -> Runner:
-    return Runner(request.param)
 
 
 def guard(says: Any = "proceed", **options: Any) -> BighubGuard:

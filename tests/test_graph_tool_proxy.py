@@ -32,11 +32,6 @@ from tests.engines import ScriptedBighub
 PLEASE = {"messages": [("user", "please")]}
 
 
-@pytest.fixture(params=["blocking", "async"])
-def runner(request: pytest.FixtureRequest) -> Runner:
-    return Runner(request.param)
-
-
 # -- what is injected ------------------------------------------------------------------------------
 
 

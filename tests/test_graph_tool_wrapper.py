@@ -13,19 +13,8 @@ from langgraph.types import Command, Send, interrupt
 from typing_extensions import TypedDict
 
 from bighub_langgraph import ApprovalPolicy, BighubGuard, ToolPolicy
-from tests.agents import Runner, Shop, asks_for, call
+from tests.agents import LOOK_UP, REFUND, REVIEW, SECOND, YES, Runner, Shop, asks_for, call
 from tests.engines import ScriptedBighub
-
-REFUND = call("refund", order_id="o1", amount=40)
-SECOND = call("refund", "call-2", order_id="o2", amount=50)
-LOOK_UP = call("look_up", "call-2", order_id="o1")
-REVIEW = {"refund": "review_recommended", "look_up": "proceed", "delete_account": "proceed"}
-YES = {"type": "approve"}
-
-
-@pytest.fixture(params=["blocking", "async"])
-def runner(request: pytest.FixtureRequest) -> Runner:
-    return Runner(request.param)
 
 
 class Desk:

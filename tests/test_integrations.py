@@ -9,18 +9,14 @@ from typing import Any
 
 import pytest
 from langchain.agents import create_agent
-from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
 from bighub_langgraph import BighubGuard, BighubMiddleware, ToolPolicy
-from tests.agents import Runner, ScriptedModel, Shop, answers, asks_for, call
+from tests.agents import PLEASE, REFUND, YES, Runner, ScriptedModel, Shop, answers, asks_for, call
 from tests.documents import ROOT, run_page
 from tests.engines import ScriptedBighub
-
-PLEASE = {"messages": [HumanMessage("please")]}
-REFUND = call("refund", order_id="o1", amount=40)
-YES = {"type": "approve"}
 
 # What BIGHUB says, and what the agent has refunded before and after a person's yes.
 CASES = pytest.mark.parametrize(
@@ -31,11 +27,6 @@ CASES = pytest.mark.parametrize(
         ("do_not_proceed", [], []),
     ],
 )
-
-
-@pytest.fixture(params=["blocking", "async"])
-def runner(request: pytest.FixtureRequest) -> Runner:
-    return Runner(request.param)
 
 
 def approve(runner: Runner, graph: Any, state: dict[str, Any]) -> dict[str, Any]:

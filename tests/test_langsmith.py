@@ -58,11 +58,6 @@ class ToolRuns(BaseCallbackHandler):
         return {tag for tag in tags if tag.startswith("bighub:")}, ours
 
 
-@pytest.fixture(params=["blocking", "async"])
-def runner(request: pytest.FixtureRequest) -> Runner:
-    return Runner(request.param)
-
-
 @pytest.fixture(params=["graph", "middleware", "tools"])
 def host(request: pytest.FixtureRequest) -> str:
     return str(request.param)

@@ -17,24 +17,20 @@ from langgraph.types import Command
 from bighub_langgraph import ApprovalPolicy, BighubGuard, BighubMiddleware, Journal, ToolPolicy
 from tests.agents import (
     INVALID_CALLS,
+    LOOK_UP,
+    PLEASE,
+    REFUND,
+    REVIEW,
+    YES,
     Runner,
     ScriptedModel,
     Shop,
     answers,
     asks_for,
     call,
+    resume,
 )
 from tests.engines import ScriptedBighub
-
-PLEASE = {"messages": [HumanMessage("please")]}
-REFUND = call("refund", order_id="o1", amount=40)
-LOOK_UP = call("look_up", "call-2", order_id="o1")
-REVIEW = {"refund": "review_recommended", "look_up": "proceed", "delete_account": "proceed"}
-
-
-@pytest.fixture(params=["blocking", "async"])
-def runner(request: pytest.FixtureRequest) -> Runner:
-    return Runner(request.param)
 
 
 class Agent:
@@ -66,13 +62,6 @@ def read_question(state: dict[str, Any]) -> dict[str, Any]:
     [interrupt] = state["__interrupt__"]
     value: dict[str, Any] = interrupt.value
     return value
-
-
-def resume(*decisions: dict[str, Any]) -> Command[Any]:
-    return Command(resume={"decisions": list(decisions)})
-
-
-YES = {"type": "approve"}
 
 
 def test_a_call_that_bighub_lets_proceed_runs_and_is_reported(runner: Runner) -> None:

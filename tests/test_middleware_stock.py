@@ -16,20 +16,28 @@ from langchain.agents.middleware import (
     ToolRetryMiddleware,
 )
 from langchain_core.language_models import GenericFakeChatModel
-from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.prebuilt import ToolRuntime
 from langgraph.types import Command
 
 from bighub_langgraph import ApprovalPolicy, BighubGuard, BighubMiddleware
-from tests.agents import Runner, ScriptedModel, Shop, answers, asks_for, call
+from tests.agents import (
+    LOOK_UP,
+    PLEASE,
+    REFUND,
+    YES,
+    Runner,
+    ScriptedModel,
+    Shop,
+    answers,
+    asks_for,
+    call,
+    resume,
+)
 from tests.engines import ScriptedBighub
 
-PLEASE = {"messages": [HumanMessage("please")]}
-REFUND = call("refund", order_id="o1", amount=40)
-LOOK_UP = call("look_up", "call-2", order_id="o1")
-YES = {"type": "approve"}
 EDIT = {
     "type": "edit",
     "edited_action": {"name": "refund", "args": {"order_id": "o1", "amount": 7}},
@@ -50,11 +58,6 @@ class Agent:
         )
 
 
-@pytest.fixture(params=["blocking", "async"])
-def runner(request: pytest.FixtureRequest) -> Runner:
-    return Runner(request.param)
-
-
 @pytest.fixture(params=["the guard first", "the guard last"])
 def place(request: pytest.FixtureRequest) -> Place:
     """Makes an agent with the guard in front of another middleware, or behind it."""
@@ -68,10 +71,6 @@ def place(request: pytest.FixtureRequest) -> Place:
 
     agent.__name__ = request.param
     return agent
-
-
-def resume(*decisions: dict[str, Any]) -> Command[Any]:
-    return Command(resume={"decisions": list(decisions)})
 
 
 def ask(**options: Any) -> HumanInTheLoopMiddleware[Any, Any, Any]:

@@ -14,6 +14,7 @@ from bighub_langgraph.approvals.inbox import ApprovalInbox
 from bighub_langgraph.core.lifecycle import ExecutionStarted, OwnerLost
 from bighub_langgraph.core.reporting import ReportingConfig
 from bighub_langgraph.openai.errors import InvalidRunState
+from bighub_langgraph.testing import record_calls
 from tests.openai_answers import Answer, calls, says
 from tests.openai_bighub import PROCEED, REVIEW, STOP, ScriptedBighub
 from tests.openai_runtime import runtime
@@ -529,34 +530,25 @@ def test_where_two_people_have_to_approve_a_callback_is_asked_once_and_reads_why
 def test_two_people_who_are_signed_in_let_a_run_go_on(
     server: ResponsesServer, client_kind: str, guard: BighubGuard
 ) -> None:
-    ran: list[str] = []
-
-    def pay(order: str, amount: float) -> str:
-        ran.append(order)
-        return refund(order, amount)
-
+    pay = record_calls(refund)
     with runtime(client_kind, server, bighub=None, guard=guard) as client:
         client.tool("refund", pay)
         result = client.run()
         inbox = ApprovalInbox(cast("Journal", guard.journal))
         for approver in (ADA, BOB):
             result = client.resume(result.to_state())
-            assert (result.status, ran) == ("interrupted", [])
+            assert (result.status, pay.calls) == ("interrupted", [])
             for card in inbox.list():
                 inbox.answer(card.key, "approve", approver=approver)
         result = client.resume(result.to_state())
-    assert (result["output_text"], sorted(ran)) == ("All refunded.", ["1", "2"])
+    assert result["output_text"] == "All refunded."
+    assert sorted(call["order"] for call in pay.calls) == ["1", "2"]
 
 
 def test_a_callback_does_not_run_a_call_of_two_people_again(
     server: ResponsesServer, client_kind: str, guard: BighubGuard
 ) -> None:
-    ran: list[str] = []
-
-    def pay(order: str, amount: float) -> str:
-        ran.append(order)
-        return refund(order, amount)
-
+    pay = record_calls(refund)
     with runtime(client_kind, server, bighub=None, guard=guard) as client:
         client.tool("refund", pay)
         result = client.run()
@@ -572,7 +564,7 @@ def test_a_callback_does_not_run_a_call_of_two_people_again(
         for item in state.interruptions:
             state.approve(item, approver="mallory")
         result = client.resume(state)
-    assert ran == []
+    assert pay.calls == []
     assert {item["outcome_unknown"] for item in result.interruptions} == {True}
     for item in result.interruptions:
         assert item["error"].startswith("only people who are signed in may approve it")

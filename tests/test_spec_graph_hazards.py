@@ -17,10 +17,9 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
 from bighub_langgraph.core.errors import RunInProgress
-from tests.agents import answers
+from tests.agents import YES, answers
 from tests.graph_worker import ALL_HOSTS, CONFIG, HOSTS, NOTE, REFUND, Files, Trace
 
-YES = {"type": "approve"}
 NO = {"type": "reject", "message": "no"}
 
 Make = Callable[..., Files]

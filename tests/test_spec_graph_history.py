@@ -20,21 +20,20 @@ from bighub_langgraph import (
     model_node,
 )
 from bighub_langgraph.core.models import State
-from tests.agents import Runner, ScriptedModel, Shop, asks_for, call, history_faults
+from tests.agents import (
+    PLEASE,
+    YES,
+    Runner,
+    ScriptedModel,
+    Shop,
+    asks_for,
+    call,
+    history_faults,
+    resume,
+)
 from tests.engines import ScriptedBighub
 
-YES = {"type": "approve"}
 THREAD: Any = {"configurable": {"thread_id": "t"}}
-PLEASE = {"messages": [HumanMessage("please")]}
-
-
-def resume(*decisions: dict[str, Any]) -> Command[Any]:
-    return Command(resume={"decisions": list(decisions)})
-
-
-@pytest.fixture(params=["blocking", "async"])
-def runner(request: pytest.FixtureRequest) -> Runner:
-    return Runner(request.param)
 
 
 class Desk:

@@ -11,7 +11,6 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
-from langgraph.types import Command
 from pydantic import BaseModel
 
 from bighub_langgraph import (
@@ -24,21 +23,21 @@ from bighub_langgraph import (
     model_node,
 )
 from bighub_langgraph.core.errors import ConfigurationError, JournalError
-from tests.agents import Runner, ScriptedModel, Shop, answers, asks_for, call, history_faults
+from tests.agents import (
+    PLEASE,
+    YES,
+    Runner,
+    ScriptedModel,
+    Shop,
+    answers,
+    asks_for,
+    call,
+    history_faults,
+    resume,
+)
 from tests.engines import ScriptedBighub
 
-PLEASE = {"messages": [HumanMessage("please")]}
-YES = {"type": "approve"}
 HOSTS = ["ready", "own", "middleware"]
-
-
-@pytest.fixture(params=["blocking", "async"])
-def runner(request: pytest.FixtureRequest) -> Runner:
-    return Runner(request.param)
-
-
-def resume(*decisions: dict[str, Any]) -> Command[Any]:
-    return Command(resume={"decisions": list(decisions)})
 
 
 def build(host: str, model: Any, tools: Any, guard: BighubGuard) -> Any:

@@ -37,11 +37,6 @@ REFUND = call("refund", order_id="o-1", amount=40.0)
 APPROVE: Any = Command(resume={"decisions": [{"type": "approve"}]})
 
 
-@pytest.fixture(params=["blocking", "async"])
-def runner(request: pytest.FixtureRequest) -> Runner:
-    return Runner(request.param)
-
-
 @pytest.fixture(params=["graph", "middleware"])
 def host(request: pytest.FixtureRequest) -> str:
     return str(request.param)

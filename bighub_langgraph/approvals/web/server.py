@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from logging.config import dictConfig
+from typing import Any
 
 from fastapi import FastAPI
 
@@ -72,11 +73,11 @@ def serve(
 
 
 @contextmanager
-def serve_in_background(app: FastAPI) -> Iterator[str]:
-    """Serve a page from a thread, on a free port of loopback; the value is its URL."""
+def serve_in_background(app: FastAPI, **options: Any) -> Iterator[str]:
+    """Serve an application from a thread, on a free port of loopback; the value is its URL."""
     import uvicorn
 
-    config = uvicorn.Config(app, log_level="warning", proxy_headers=False, ws="none")
+    config = uvicorn.Config(app, log_level="warning", proxy_headers=False, ws="none", **options)
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
