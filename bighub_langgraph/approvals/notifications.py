@@ -20,6 +20,7 @@ from uuid import uuid4
 
 from bighub_langgraph.approvals.cards import find_risk_score
 from bighub_langgraph.concurrency import fork_safe_lock
+from bighub_langgraph.core.claims import build_work_key
 from bighub_langgraph.core.delivery import retry_delay
 from bighub_langgraph.core.errors import BighubGuardError, ConfigurationError
 from bighub_langgraph.core.evidence import describe_risk, one_line
@@ -258,7 +259,7 @@ def _to_waiting_call(view: ApprovalView) -> WaitingCall:
 @contextmanager
 def _claim(journal: Journal, channel: str, owner: str) -> Iterator[bool]:
     """Claim a channel for the one process that sends to it; yields whether it is this one."""
-    key = hashlib.sha256(f"notify\n{channel}".encode()).hexdigest()
+    key = build_work_key("notify", channel)
     is_ours = journal.claim_work(key, owner, durable=False).owner == owner
     try:
         yield is_ours

@@ -181,7 +181,7 @@ def _post(url: str, body: bytes, headers: Mapping[str, str]) -> None:
     host, headers = urlsplit(url).hostname, {**headers, "content-type": "application/json"}
     try:
         with (
-            _kept_out_of_logs(str(httpx.URL(url))),
+            _hide_from_logs(str(httpx.URL(url))),
             httpx.stream("POST", url, content=body, headers=headers, timeout=TIMEOUT) as response,
         ):
             status = response.status_code
@@ -192,7 +192,7 @@ def _post(url: str, body: bytes, headers: Mapping[str, str]) -> None:
 
 
 @contextmanager
-def _kept_out_of_logs(url: str) -> Iterator[None]:
+def _hide_from_logs(url: str) -> Iterator[None]:
     """Drop what httpx logs about a URL, which is a secret."""
     logger = logging.getLogger("httpx")
 

@@ -6,7 +6,6 @@ whose process has died goes on where its checkpoint left it. One worker takes a 
 a claim that ends with its process.
 """
 
-import hashlib
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,7 +23,7 @@ from bighub_langgraph.approvals.thread_state import (
 )
 from bighub_langgraph.concurrency import run_sync
 from bighub_langgraph.core.approval_answers import RECORDED, cancel_call, record_answer
-from bighub_langgraph.core.claims import new_owner_id
+from bighub_langgraph.core.claims import build_work_key, new_owner_id
 from bighub_langgraph.core.delivery import expire_overdue_calls, retry_delay
 from bighub_langgraph.core.errors import (
     CallStillRunning,
@@ -210,8 +209,8 @@ class ApprovalWorker:
         changes, until = self._rechecks.get(paused_thread.thread, ((), 0.0))
         if changes == paused_thread.changes and ports.monotonic() < until:
             return False
-        name = f"resume\n{self._agent}\n{paused_thread.thread}"
-        key, owner = hashlib.sha256(name.encode()).hexdigest(), new_owner_id(ports)
+        key = build_work_key("resume", self._agent, paused_thread.thread)
+        owner = new_owner_id(ports)
         if (await ports.call(ports.journal.claim_work, key, owner)).owner != owner:
             return False
         try:

@@ -7,7 +7,7 @@ from typing import Any
 from langgraph.pregel import Pregel
 from langgraph.types import StateSnapshot
 
-from bighub_langgraph.graph.approval_questions import states_shown
+from bighub_langgraph.graph.approval_questions import find_shown_states
 
 EVERY = "*"
 
@@ -17,7 +17,7 @@ def find_own_questions(state: StateSnapshot, keys: Container[str]) -> dict[str, 
 
     A graph shows the interrupts of its subgraphs too; they are answered at the root.
     """
-    calls_by_question = {item.id: set(states_shown(item.value)) for item in state.interrupts}
+    calls_by_question = {item.id: set(find_shown_states(item.value)) for item in state.interrupts}
     return {
         interrupt_id: calls
         for interrupt_id, calls in calls_by_question.items()

@@ -4,6 +4,7 @@ The flow is written once, for sync and async callers; see `bighub_langgraph.core
 """
 
 import contextlib
+import hashlib
 import itertools
 import logging
 from collections.abc import Awaitable, Callable
@@ -89,6 +90,11 @@ def new_owner_id(ports: Ports) -> str:
 
 
 _ATTEMPTS = itertools.count(1)
+
+
+def build_work_key(*parts: str) -> str:
+    """Build the key of a claim of work that is no call, such as a thread that is resumed."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 async def _run_claimed(

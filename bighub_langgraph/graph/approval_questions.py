@@ -138,7 +138,7 @@ def response_schema(
     return Annotated[Any, BeforeValidator(check), WithJsonSchema(schema)]
 
 
-def states_shown(value: object) -> dict[str, tuple[str, int]]:
+def find_shown_states(value: object) -> dict[str, tuple[str, int]]:
     """Return the states and starts of the calls that an interrupt of the guard shows, by key.
 
     Of any other interrupt it returns nothing.

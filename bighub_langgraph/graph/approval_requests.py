@@ -40,18 +40,18 @@ from bighub_langgraph.graph.approval_questions import (
     ShownCall,
     build_payload,
     build_question,
+    find_shown_states,
     is_answered_since,
     response_schema,
-    states_shown,
 )
 from bighub_langgraph.graph.langgraph_internals import (
     StoredQuestions,
     ask,
     authenticated_user,
     is_addressed,
+    peek_answer,
     stored_questions,
     unreadable_interrupts,
-    waiting_answer,
     was_resumed,
 )
 from bighub_langgraph.graph.plan import (
@@ -184,12 +184,12 @@ class ApprovalRequest:
         if was_resumed(config):
             questions = await stored_questions(config, host.get_checkpoint)
         question = next((item for item in questions.interrupts if self._is_shown(item.value)), None)
-        self._asked_states = {} if question is None else states_shown(question.value)
+        self._asked_states = {} if question is None else find_shown_states(question.value)
         self._pending_calls = self._find_pending_calls(self._asked_states)
         answers, takes_answer = questions.answers[len(earlier) :], question is not None
         if question is not None:
             if leave_open and all(record.state in ASKABLE_STATES for record in self._records):
-                takes_answer = not is_recorded(waiting_answer(config, [*earlier, *answers]))
+                takes_answer = not is_recorded(peek_answer(config, [*earlier, *answers]))
         elif not any(record.state in ASKABLE_STATES for record in self._records):
             if not answers:  # answered in the journal before the question was stored
                 self._asked_states = {item.key: (State.AWAITING, 0) for item in self._records}
@@ -301,7 +301,7 @@ class ApprovalRequest:
 
     def _is_shown(self, value: object) -> bool:
         """Whether an interrupt asks what this request asks, about the same calls."""
-        shown_states = states_shown(value)
+        shown_states = find_shown_states(value)
         return shown_states.keys() == {record.key for record in self._records} and all(
             shown_states[record.key] == (record.state, record.starts)
             for record in self._records

@@ -155,7 +155,7 @@ def _add_nodes(
     # Tools may ask for any part of the state: this node has the graph's own schema.
     builder.add_node(TOOLS, tools, destinations=(APPROVE, EVALUATE))
     report = outcome_node(guard, **key, then=then, end=end, tools=by_name)
-    add(REPORT, report, destinations=tuple(_nodes_behind(tools, then, end)))
+    add(REPORT, report, destinations=tuple(_list_next_nodes(tools, then, end)))
 
 
 def _add_edges(
@@ -168,10 +168,10 @@ def _add_edges(
     from_evaluate = partial(route_plan, **key)
     builder.add_conditional_edges(EVALUATE, from_evaluate, [TOOLS, APPROVE, EVALUATE, REPORT])
     from_tools = tools_edge(guard, **key, then=then, end=end, tools=tools.tools_by_name)
-    builder.add_conditional_edges(TOOLS, from_tools, [REPORT, *_nodes_behind(tools, then, end)])
+    builder.add_conditional_edges(TOOLS, from_tools, [REPORT, *_list_next_nodes(tools, then, end)])
 
 
-def _nodes_behind(tools: GuardedTools, then: str, end: str) -> list[str]:
+def _list_next_nodes(tools: GuardedTools, then: str, end: str) -> list[str]:
     """Return the nodes behind an answered turn: `end` only with tools that return directly."""
     returns_directly = any(tool.return_direct for tool in tools.tools_by_name.values())
     return [then, end] if returns_directly else [then]
@@ -183,7 +183,7 @@ def _check_graph(builder: Builder, after: str, then: str, end: str, messages_key
             raise ConfigurationError(f"add_guard: the graph has no node {name!r}; add it first")
     if names := [name for name in GuardNodes() if has_node(builder, name)]:
         raise ConfigurationError(f"add_guard: the graph already has nodes named {', '.join(names)}")
-    if lines := edges_in_the_way(builder, after, GuardNodes()):
+    if lines := find_conflicting_edges(builder, after, GuardNodes()):
         raise ConfigurationError(
             f"add_guard makes the edges out of {after!r} and those of its own nodes itself: delete "
             + " and ".join(lines)
@@ -203,32 +203,32 @@ def _check_graph(builder: Builder, after: str, then: str, end: str, messages_key
 
 def has_node(builder: Builder, name: str) -> bool:
     """Whether a graph has a node of this name."""
-    return name in _part(builder, "nodes", Mapping)
+    return name in _get_part(builder, "nodes", Mapping)
 
 
 def has_reducer(builder: Builder, key: str) -> bool:
     """Whether a key of a graph's state has a reducer."""
-    channels = _part(builder, "channels", Mapping)
+    channels = _get_part(builder, "channels", Mapping)
     return isinstance(channels.get(key), BinaryOperatorAggregate | DeltaChannel)
 
 
-def edges_in_the_way(builder: Builder, after: str, names: Collection[str]) -> list[str]:
+def find_conflicting_edges(builder: Builder, after: str, names: Collection[str]) -> list[str]:
     """Return the edges out of the node `after` and from or to `names`, as they were added."""
     lines = [
         f"add_edge({start!r}, {end!r})"
-        for start, end in sorted(_part(builder, "edges", set))
+        for start, end in sorted(_get_part(builder, "edges", set))
         if start in {after, *names} or end in names
     ]
     lines += [
         f"add_edge({list(starts)!r}, {end!r})"
-        for starts, end in sorted(_part(builder, "waiting_edges", set))
+        for starts, end in sorted(_get_part(builder, "waiting_edges", set))
         if {after, *names} & {*starts} or end in names
     ]
-    ends = getattr(_part(builder, "nodes", Mapping)[after], "ends", None) or ()
+    ends = getattr(_get_part(builder, "nodes", Mapping)[after], "ends", None) or ()
     lines += [f"{end!r} from the destinations of {after!r}" for end in ends if end in names]
     return lines + [
         f"add_conditional_edges({start!r}, {name})"
-        for start, branches in _part(builder, "branches", Mapping).items()
+        for start, branches in _get_part(builder, "branches", Mapping).items()
         for name, branch in branches.items()
         if start in {after, *names} or {*names} & {*(branch.ends or {}).values()}
     ]
@@ -240,24 +240,24 @@ def redirect_edges(builder: Builder, old: str, new: str) -> None:
     Plain edges, edges that wait for several nodes, and conditional edges with a path map are
     redirected. Conditional edges without one, `Command(goto=old)` and `Send(old, ...)` are not.
     """
-    edges = _part(builder, "edges", set)
+    edges = _get_part(builder, "edges", set)
     for start, end in sorted(edges):
         if end == old:
             edges.discard((start, end))
             builder.add_edge(start, new)
-    joins = _part(builder, "waiting_edges", set)
+    joins = _get_part(builder, "waiting_edges", set)
     for starts, end in sorted(joins):
         if end == old:
             joins.discard((starts, end))
             builder.add_edge(list(starts), new)
-    for branches in _part(builder, "branches", Mapping).values():
+    for branches in _get_part(builder, "branches", Mapping).values():
         for name, branch in branches.items():
             if branch.ends and old in branch.ends.values():
                 ends = {key: new if end == old else end for key, end in branch.ends.items()}
                 branches[name] = branch._replace(ends=ends)  # a named tuple
 
 
-def _part(builder: Builder, name: str, kind: type[Any]) -> Any:
+def _get_part(builder: Builder, name: str, kind: type[Any]) -> Any:
     part = getattr(builder, name, None)
     if isinstance(part, kind):
         return part

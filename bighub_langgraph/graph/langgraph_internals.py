@@ -239,7 +239,7 @@ def is_addressed(config: RunnableConfig, questions: StoredQuestions) -> bool:
     return len(_scratchpad_of(config).resume) > len(questions.answers)
 
 
-def waiting_answer(config: RunnableConfig, answers: Sequence[Any]) -> Any:
+def peek_answer(config: RunnableConfig, answers: Sequence[Any]) -> Any:
     """Return the answer that waits for a task behind some others, without taking it; or None."""
     scratchpad = _scratchpad_of(config)
     resume = scratchpad.resume

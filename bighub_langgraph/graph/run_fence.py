@@ -13,7 +13,6 @@ checkpoint to the next one is claimed as well, by each task that runs from the n
 """
 
 import contextlib
-import hashlib
 import logging
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from typing import Any, NamedTuple
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphBubbleUp, ParentCommand
 
+from bighub_langgraph.core.claims import build_work_key
 from bighub_langgraph.core.errors import BighubGuardError, RunInProgress
 from bighub_langgraph.core.ports import WorkClaim
 from bighub_langgraph.graph.langgraph_internals import StoredTask, stored_task
@@ -109,11 +109,11 @@ class _Fence:
             if parent is None or checkpoint.metadata.get("source") != "loop":
                 continue
             checkpoint_id, namespace = (place["configurable"][name] for name in _PLACE)
-            key = _key(task.thread, namespace, parent["configurable"]["checkpoint_id"])
+            key = build_work_key(task.thread, namespace, parent["configurable"]["checkpoint_id"])
             claims.append(
                 _TaskClaim(key, f"{process}/{checkpoint_id}", {"next": checkpoint_id}, place)
             )
-        task_key = _key(task.thread, task.info.checkpoint_ns, task.info.task_id, call_id)
+        task_key = build_work_key(task.thread, task.info.checkpoint_ns, task.info.task_id, call_id)
         owner = f"{process}/{task.info.node_first_attempt_time}"
         claims.append(_TaskClaim(task_key, owner, {"done": True}))
         while (other := await self._host.ports.call(self._take, claims)) is not None:
@@ -197,7 +197,3 @@ class _Fence:
 
 
 _PLACE = ("checkpoint_id", "checkpoint_ns")
-
-
-def _key(*parts: str) -> str:
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -72,7 +72,7 @@ def map_tool_messages(update: Any, turn: str, change: Callable[[ToolMessage], To
     if isinstance(update, dict):
         return {key: map_tool_messages(part, turn, change) for key, part in update.items()}
     if isinstance(update, list | tuple):
-        start = max((n for n, part in enumerate(update) if _begins(part, turn)), default=0)
+        start = max((n for n, part in enumerate(update) if _starts_turn(part, turn)), default=0)
         return [
             *update[:start],
             *(map_tool_messages(part, turn, change) for part in update[start:]),
@@ -80,7 +80,7 @@ def map_tool_messages(update: Any, turn: str, change: Callable[[ToolMessage], To
     return update
 
 
-def _begins(part: Any, turn: str) -> bool:
+def _starts_turn(part: Any, turn: str) -> bool:
     return isinstance(part, AIMessage) and bool(part.tool_calls) and part.id in {None, turn}
 
 

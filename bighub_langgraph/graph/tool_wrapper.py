@@ -19,7 +19,7 @@ from bighub_langgraph.core.evaluation import EditedCall, RefusedCall
 from bighub_langgraph.core.model_messages import invalid_call_message
 from bighub_langgraph.core.models import CallRecord, State, ToolCall
 from bighub_langgraph.core.reporting import build_event
-from bighub_langgraph.graph.approval_questions import is_answered_since, states_shown
+from bighub_langgraph.graph.approval_questions import find_shown_states, is_answered_since
 from bighub_langgraph.graph.approval_requests import NOT_UNDERSTOOD, ApprovalRequest
 from bighub_langgraph.graph.langgraph_internals import (
     only_blocks,
@@ -247,7 +247,7 @@ class _WrappedCall:
         config = self.request.runtime.config
         if record.is_final and was_resumed(config):
             questions = await stored_questions(config, self.host.get_checkpoint)
-            shown_states = [states_shown(question.value) for question in questions.interrupts]
+            shown_states = [find_shown_states(question.value) for question in questions.interrupts]
             if any(is_answered_since(states, record) for states in shown_states):
                 emit_event(build_event("approval", record))
 

@@ -89,7 +89,7 @@ def build_fields(
     return [
         _build_field(
             name,
-            _inner(properties.get(name, {}), schema),
+            _resolve_schema(properties.get(name, {}), schema),
             arguments.get(name, _MISSING),
             is_known=name in properties,
             is_required=name in required_names,
@@ -118,7 +118,7 @@ def read_patch(fields: Collection[EditField], form: Mapping[str, str]) -> Argume
             removals.append(pointer)
         else:
             value = item.parse(text.replace("\r\n", "\n"))
-            values |= dict(_changes((item.name,), item.value, value))
+            values |= dict(_find_changes((item.name,), item.value, value))
     return ArgumentPatch(values, tuple(removals))
 
 
@@ -204,7 +204,7 @@ def _allows_null(schema: Any) -> bool:
     )
 
 
-def _inner(schema: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
+def _resolve_schema(schema: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the schema of a value that is not null, with its reference followed."""
     if not isinstance(schema, Mapping):
         return {}
@@ -218,14 +218,14 @@ def _inner(schema: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
     return dict(schema)
 
 
-def _changes(path: tuple[str | int, ...], old: Any, new: Any) -> Iterator[tuple[str, Any]]:
+def _find_changes(path: tuple[str | int, ...], old: Any, new: Any) -> Iterator[tuple[str, Any]]:
     """Yield the smallest changes, so that redacted fields beside them keep their values."""
     if isinstance(old, dict) and isinstance(new, dict) and old.keys() == new.keys():
         for name in new:
-            yield from _changes((*path, name), old[name], new[name])
+            yield from _find_changes((*path, name), old[name], new[name])
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         for index, pair in enumerate(zip(old, new, strict=True)):
-            yield from _changes((*path, index), *pair)
+            yield from _find_changes((*path, index), *pair)
     elif type(old) is not type(new) or old != new:
         yield build_pointer(path), new
 
