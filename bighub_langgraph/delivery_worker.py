@@ -10,7 +10,8 @@ from contextlib import suppress
 from typing import Any
 
 from bighub_langgraph.concurrency import call_in_thread, detects_blocking_calls, run_sync
-from bighub_langgraph.core.delivery import Delivery, deliver_reports, expire_overdue_calls
+from bighub_langgraph.core.call_endings import expire_overdue_calls
+from bighub_langgraph.core.delivery import Delivery, deliver_reports
 from bighub_langgraph.core.errors import BighubGuardError, EngineAuthError
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.delivery_schedule import DeliverySchedule

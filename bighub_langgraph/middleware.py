@@ -10,7 +10,7 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Command
 
 from bighub_langgraph.concurrency import run_sync
-from bighub_langgraph.core.approval_answers import cancel_call
+from bighub_langgraph.core.call_endings import cancel_call
 from bighub_langgraph.core.errors import ConfigurationError
 from bighub_langgraph.core.models import EXPIRING_STATES
 from bighub_langgraph.core.ports import Ports

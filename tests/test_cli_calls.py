@@ -211,17 +211,3 @@ def test_only_calls_of_threads_without_open_calls_are_pruned(
     )
     records = cli_journal.find([EXECUTED, UNKNOWN, AWAITING, "a" * 32])
     assert set(records) == {EXECUTED, UNKNOWN, AWAITING}
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        *("calls list", "calls show", "calls resolve", "calls prune"),
-        *("outbox list", "outbox flush", "outbox requeue", "doctor"),
-    ],
-)
-def test_every_help_shows_an_example_and_exit_codes(command: str) -> None:
-    result = invoke(*command.split(), "--help")
-    assert result.exit_code == 0
-    assert f"bighub-langgraph {command}" in result.stdout
-    assert "Exit codes" in result.stdout

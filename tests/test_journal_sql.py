@@ -28,7 +28,6 @@ from bighub_langgraph.core.errors import (
     RecordNotFound,
 )
 from bighub_langgraph.core.lifecycle import (
-    CallExpired,
     ClaimReleased,
     ExecutionFinished,
     ExecutionPaused,
@@ -36,7 +35,7 @@ from bighub_langgraph.core.lifecycle import (
     OwnerLost,
     RerunAllowed,
 )
-from bighub_langgraph.core.models import CallRecord, State, ToolFailed, ToolSucceeded, Verdict
+from bighub_langgraph.core.models import CallRecord, State, ToolFailed, ToolSucceeded
 from bighub_langgraph.core.ports import WorkClaim
 from bighub_langgraph.core.reporting import ReportingConfig, ReportKind
 from bighub_langgraph.journal import schema
@@ -797,42 +796,3 @@ def test_no_thread_reads_sqlite_while_the_process_forks(tmp_path: Path) -> None:
             os._exit(0 if ended and journal.find([call().key]) == {} else 1)
         reader.join()
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-
-
-# -- rows that cannot be read ----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        "body = 'oops'",
-        "body = '{}'",
-        "details = '[]'",
-        "state = 'other'",
-        "result = 'x', codec = 'json'",
-    ],
-)
-def test_a_row_that_cannot_be_read_is_named_and_hides_no_other(
-    database: str, caplog: pytest.LogCaptureFixture, change: str
-) -> None:
-    waiting = decided_record(Verdict.REVIEW)._replace(created_at=1.0, expires_at=5.0)
-    bad, good = (waiting._replace(key=name * 32) for name in "bg")
-    with closing(Journal(database)) as journal:
-        journal.insert([bad, good], REPORTING)
-        with journal._db.transaction() as db:
-            execute(db, f"UPDATE bighub_calls SET {change} WHERE key = :key", key=bad.key)
-        listings = (
-            [view.record for view in journal.admin.calls()],
-            [view.call.record for view in journal.admin.approvals()],
-            journal.find_by_request_id(good.request_id or ""),
-            journal.find_waiting(good.thread),
-            journal.find_overdue(10.0**12, 10),
-        )
-        assert all([record.key for record in records] == [good.key] for records in listings)
-        assert f"the row of call {bad.key} cannot be read" in caplog.text
-        assert sum(journal.admin.counts().values()) == 2
-        with pytest.raises(JournalError, match=f"call {bad.key} cannot be read"):
-            journal.find([good.key, bad.key])
-    problem = pytest.raises(JournalError, match=f"call {bad.key} cannot be read")
-    with closing(Journal(database)) as journal, problem:  # without the memory of the first
-        journal.transition(bad.key, CallExpired(6.0), REPORTING)

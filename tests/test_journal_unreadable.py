@@ -8,7 +8,7 @@ from bighub_langgraph import Journal
 from bighub_langgraph.approvals.accounts import Accounts
 from bighub_langgraph.approvals.inbox import ApprovalInbox
 from bighub_langgraph.core.errors import JournalError
-from bighub_langgraph.core.lifecycle import AnswerGiven
+from bighub_langgraph.core.lifecycle import AnswerGiven, CallExpired
 from bighub_langgraph.core.models import Answer, Approval, CallRecord, State, Verdict
 from bighub_langgraph.core.ports import ApprovalQuestion
 from bighub_langgraph.core.reporting import ReportingConfig
@@ -34,6 +34,42 @@ def question(record: CallRecord, thread: str = "t") -> ApprovalQuestion:
         allowed_decisions=("approve", "reject"),
         allow_tool_change=False,
     )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "body = 'oops'",
+        "body = '{}'",
+        "details = '[]'",
+        "state = 'other'",
+        "result = 'x', codec = 'json'",
+    ],
+)
+def test_a_call_that_cannot_be_read_is_named_and_hides_no_other(
+    database: str, caplog: pytest.LogCaptureFixture, change: str
+) -> None:
+    waiting = decided_record(Verdict.REVIEW)._replace(created_at=1.0, expires_at=5.0)
+    bad, good = (waiting._replace(key=name * 32) for name in "bg")
+    with closing(Journal(database)) as journal:
+        journal.insert([bad, good], REPORTING)
+        with journal._db.transaction() as db:
+            execute(db, f"UPDATE bighub_calls SET {change} WHERE key = :key", key=bad.key)
+        listings = (
+            [view.record for view in journal.admin.calls()],
+            [view.call.record for view in journal.admin.approvals()],
+            journal.find_by_request_id(good.request_id or ""),
+            journal.find_waiting(good.thread),
+            journal.find_overdue(10.0**12, 10),
+        )
+        assert all([record.key for record in records] == [good.key] for records in listings)
+        assert f"the row of call {bad.key} cannot be read" in caplog.text
+        assert sum(journal.admin.counts().values()) == 2
+        with pytest.raises(JournalError, match=f"call {bad.key} cannot be read"):
+            journal.find([good.key, bad.key])
+    problem = pytest.raises(JournalError, match=f"call {bad.key} cannot be read")
+    with closing(Journal(database)) as journal, problem:  # without the memory of the first
+        journal.transition(bad.key, CallExpired(6.0), REPORTING)
 
 
 @pytest.mark.parametrize("text", ["oops", "[1]", "7", ""])

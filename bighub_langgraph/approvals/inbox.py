@@ -15,9 +15,10 @@ from bighub_langgraph.approvals.cards import (
     find_risk_score,
 )
 from bighub_langgraph.approvals.edit_checks import check_edit
-from bighub_langgraph.core.approval_answers import InvalidApprovalResponse, is_cancellable
+from bighub_langgraph.core.approval_answers import InvalidApprovalResponse
 from bighub_langgraph.core.approval_rules import find_objection, missing_approvals
 from bighub_langgraph.core.argument_patch import ArgumentPatch
+from bighub_langgraph.core.call_endings import is_cancellable
 from bighub_langgraph.core.errors import BighubGuardError, InvalidTransition, JournalError
 from bighub_langgraph.core.lifecycle import (
     AnswerGiven,

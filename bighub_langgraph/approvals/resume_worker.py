@@ -22,9 +22,10 @@ from bighub_langgraph.approvals.thread_state import (
     is_left_behind,
 )
 from bighub_langgraph.concurrency import run_sync
-from bighub_langgraph.core.approval_answers import RECORDED, cancel_call, record_answer
+from bighub_langgraph.core.approval_answers import RECORDED
+from bighub_langgraph.core.call_endings import cancel_call, expire_overdue_calls, record_answer
 from bighub_langgraph.core.claims import build_work_key, new_owner_id
-from bighub_langgraph.core.delivery import expire_overdue_calls, retry_delay
+from bighub_langgraph.core.delivery import retry_delay
 from bighub_langgraph.core.errors import (
     CallStillRunning,
     ConfigurationError,

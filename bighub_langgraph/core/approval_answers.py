@@ -1,4 +1,4 @@
-"""Approval answers: parse what an approver sends, and record it."""
+"""Approval answers: parse what an approver sends, and build the schema of an answer."""
 
 import contextlib
 import json
@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bighub_langgraph.core.errors import BighubGuardError, InvalidCall, InvalidTransition
+from bighub_langgraph.core.errors import BighubGuardError, InvalidCall
 from bighub_langgraph.core.jsonable import digest, short_repr
-from bighub_langgraph.core.lifecycle import AnswerGiven, CallCancelled, Event, NobodyToAsk
-from bighub_langgraph.core.models import WAITING_STATES, Answer, Approval, CallRecord
-from bighub_langgraph.core.ports import Ports
+from bighub_langgraph.core.models import Answer
 
 
 class InvalidApprovalResponse(BighubGuardError):
@@ -61,9 +59,6 @@ class ApprovalAnswer:
     approver: str = ""
     tool: str = ""
     arguments: Mapping[str, Any] | None = None
-
-
-# -- parsing ---------------------------------------------------------------------------------------
 
 
 def parse_answers(
@@ -324,41 +319,3 @@ def build_answer_schema(call: PendingApproval) -> dict[str, Any]:
         },
         "required": ["type"],
     }
-
-
-# -- recording ------------------------------------------------------------------------------------
-
-
-async def record_answer(record: CallRecord, approval: Approval, ports: Ports) -> CallRecord:
-    """Record a person's answer. The first one wins; returns the journal's record."""
-    # An answer that comes too late ends the call.
-    answered_record = await end_call(record, AnswerGiven(approval), ports)
-    if (telemetry := ports.active_telemetry()) is not None and answered_record.approval == approval:
-        telemetry.add_answer(answered_record)
-    return answered_record
-
-
-def is_cancellable(record: CallRecord) -> bool:
-    """Whether a call waits for a person, for its start, or for its tool's own question."""
-    return record.state in WAITING_STATES or record.has_unapplied_edit
-
-
-async def cancel_call(record: CallRecord, reason: str, ports: Ports) -> CallRecord:
-    """End a call that nobody waits for any more; returns the journal's record."""
-    return await end_call(record, CallCancelled(reason), ports)
-
-
-async def end_call(record: CallRecord, event: Event, ports: Ports) -> CallRecord:
-    """Apply an event that may end a call without its tool; returns the journal's record."""
-    try:
-        ended_record = await ports.transition(record.key, event)
-    except InvalidTransition:
-        return (await ports.find([record.key]))[record.key]
-    if (telemetry := ports.active_telemetry()) is not None:
-        telemetry.add_ending(record, ended_record)
-    return ended_record
-
-
-async def block_call(record: CallRecord, reason: str, ports: Ports) -> CallRecord:
-    """Block a call that needs a person where none can be asked; returns the journal's record."""
-    return await ports.transition_or_load(record.key, NobodyToAsk(reason))

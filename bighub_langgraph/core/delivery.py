@@ -9,7 +9,6 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
-from bighub_langgraph.core.approval_answers import end_call
 from bighub_langgraph.core.decision import parse_decision
 from bighub_langgraph.core.errors import (
     BighubGuardError,
@@ -18,7 +17,6 @@ from bighub_langgraph.core.errors import (
     EngineError,
     EngineUnavailable,
 )
-from bighub_langgraph.core.lifecycle import CallExpired
 from bighub_langgraph.core.ports import DELIVERY_LEASE, Ports, QueuedReport
 from bighub_langgraph.core.reporting import ReportKind
 
@@ -30,15 +28,6 @@ LONGEST_DELAY = 300.0
 MAX_REFUSALS = 8
 # Replies that confirm nothing: about an hour.
 MAX_UNCONFIRMED = 20
-# How many overdue calls are ended at once; the others follow with the next deliveries.
-MAX_EXPIRED = 1000
-
-
-async def expire_overdue_calls(ports: Ports) -> None:
-    """End the calls whose time is over, so that BIGHUB gets an outcome of each evaluation."""
-    at = ports.clock()
-    for record in await ports.call(ports.journal.find_overdue, at, MAX_EXPIRED):
-        await end_call(record, CallExpired(at), ports)
 
 
 class Delivery(NamedTuple):

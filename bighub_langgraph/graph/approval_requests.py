@@ -14,13 +14,12 @@ from bighub_langgraph.core.approval_answers import (
     ApprovalAnswer,
     InvalidApprovalResponse,
     PendingApproval,
-    block_call,
     is_recorded,
     parse_answers,
-    record_answer,
 )
 from bighub_langgraph.core.approval_rules import find_objection, is_restricted
 from bighub_langgraph.core.argument_patch import ArgumentPatch
+from bighub_langgraph.core.call_endings import block_call, record_answer
 from bighub_langgraph.core.errors import InvalidCall
 from bighub_langgraph.core.evidence import one_line
 from bighub_langgraph.core.lifecycle import EditApplied

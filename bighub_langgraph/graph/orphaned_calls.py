@@ -17,7 +17,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 
-from bighub_langgraph.core.approval_answers import cancel_call
+from bighub_langgraph.core.call_endings import cancel_call
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.graph.langgraph_internals import StoredTask
 from bighub_langgraph.graph.stale_calls import NEW_MESSAGE

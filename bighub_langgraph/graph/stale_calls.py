@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 
-from bighub_langgraph.core.approval_answers import cancel_call, is_cancellable
+from bighub_langgraph.core.call_endings import cancel_call, is_cancellable
 from bighub_langgraph.core.models import CallRecord, State, ToolCall
 from bighub_langgraph.core.ports import Ports
 from bighub_langgraph.core.recovery import wait_for_owner

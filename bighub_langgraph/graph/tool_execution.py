@@ -16,7 +16,7 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command, StateSnapshot
 
 from bighub_langgraph.concurrency import run_sync
-from bighub_langgraph.core.approval_answers import block_call
+from bighub_langgraph.core.call_endings import block_call
 from bighub_langgraph.core.claims import ExecutionResult, ToolFinished, ToolPaused
 from bighub_langgraph.core.context import (
     current_record,

@@ -8,11 +8,8 @@ from langchain_core.messages import AIMessage
 from langgraph.prebuilt.tool_node import ToolCallRequest
 
 from bighub_langgraph.concurrency import await_completion, run_sync
-from bighub_langgraph.core.approval_answers import (
-    InvalidApprovalResponse,
-    block_call,
-    cancel_call,
-)
+from bighub_langgraph.core.approval_answers import InvalidApprovalResponse
+from bighub_langgraph.core.call_endings import block_call, cancel_call
 from bighub_langgraph.core.claims import ExecutionResult
 from bighub_langgraph.core.errors import InvalidCall
 from bighub_langgraph.core.evaluation import EditedCall, RefusedCall

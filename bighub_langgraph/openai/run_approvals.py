@@ -10,10 +10,9 @@ from bighub_langgraph.core.approval_answers import (
     ANSWERS,
     InvalidApprovalResponse,
     PendingApproval,
-    block_call,
     parse_answers,
-    record_answer,
 )
+from bighub_langgraph.core.call_endings import block_call, record_answer
 from bighub_langgraph.core.decision import parse_decision
 from bighub_langgraph.core.errors import InvalidCall, RecordNotFound
 from bighub_langgraph.core.evaluation import EditedCall

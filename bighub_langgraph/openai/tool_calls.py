@@ -4,8 +4,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from bighub_langgraph.core.approval_answers import record_answer
 from bighub_langgraph.core.approval_rules import find_objection
+from bighub_langgraph.core.call_endings import record_answer
 from bighub_langgraph.core.errors import InvalidCall
 from bighub_langgraph.core.evaluation import EditedCall, RefusedCall, evaluate_calls
 from bighub_langgraph.core.jsonable import to_jsonable

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from markupsafe import Markup, escape
 
 from bighub_langgraph.approvals.cards import ApprovalCard, describe_details, find_risk_score
-from bighub_langgraph.core.approval_answers import is_cancellable
+from bighub_langgraph.core.call_endings import is_cancellable
 from bighub_langgraph.core.evidence import risk_in_words
 from bighub_langgraph.core.models import Answer, CallRecord, State
 
