@@ -21,7 +21,7 @@ from bighub_langgraph.bighub.limits import (
 from bighub_langgraph.bighub.sdk_engine import (
     CallMethod,
     Method,
-    build_engine,
+    SdkEngine,
     is_sdk_client,
 )
 from bighub_langgraph.concurrency import (
@@ -70,7 +70,7 @@ class EngineClients:
     def build_engine(self, retries: int) -> EnginePort:
         """Return the engine port for a caller without an event loop."""
         if self._is_embedded:
-            return build_engine(self.sync_client, _call_inline)
+            return SdkEngine(self.sync_client, _call_inline).build_port()
         call: CallMethod = _call_on_background_loop
         if self.sync_client is not None:
             # A client of another kind may depend on its thread, and has its own time limits.
@@ -91,7 +91,7 @@ class EngineClients:
         # wait for a database.
         never_waits = bool(getattr(self.sync_client, "never_waits", False))
         call = _call_inline_unless_detected if never_waits else _call_in_thread
-        engine = build_engine(self.sync_client, call)
+        engine = SdkEngine(self.sync_client, call).build_port()
         return replace(engine, in_process=engine.in_process and never_waits)
 
     @property
@@ -103,7 +103,7 @@ class EngineClients:
     def _build_remote_engine(
         self, client: Any, call: CallMethod, retries: int, sleep: Callable[[float], Awaitable[None]]
     ) -> EnginePort:
-        return build_engine(
+        engine = SdkEngine(
             client,
             call,
             retries=retries,
@@ -111,6 +111,7 @@ class EngineClients:
             evaluate_timeout=self.evaluate_timeout,
             breaker=self.breaker,
         )
+        return engine.build_port()
 
     def close(self) -> None:
         """Close the clients that we opened."""

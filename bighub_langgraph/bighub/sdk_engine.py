@@ -21,16 +21,8 @@ CallMethod = Callable[..., Awaitable[Any]]
 Method = Callable[..., Any]
 
 
-def build_engine(
-    client: Any,
-    call: CallMethod,
-    *,
-    retries: int = 0,
-    sleep: Callable[[float], Awaitable[None]] | None = None,
-    evaluate_timeout: float | None = None,
-    breaker: AbstractContextManager[Any] | None = None,
-) -> EnginePort:
-    """Return the engine port over a client.
+class SdkEngine:
+    """The functions of the engine port over one client, whose methods are looked up once.
 
     Args:
         client: A `BighubClient`, an `AsyncBighubClient`, the embedded one, or a look-alike.
@@ -41,56 +33,35 @@ def build_engine(
         evaluate_timeout: The seconds for all tries of one evaluation.
         breaker: Around each evaluation.
     """
-    retries_itself = isinstance(getattr(client, "max_retries", None), int)
-    methods = _EngineMethods(
-        client,
-        call,
-        retries=0 if retries_itself else retries,
-        sleep=sleep,
-        evaluate_timeout=evaluate_timeout,
-        breaker=breaker or nullcontext(),
-    )
-    return EnginePort(
-        evaluate=methods.evaluate,
-        resolve_approval=methods.resolve_approval,
-        report_outcome=methods.report_outcome,
-        report_outcomes=methods.report_outcomes if methods.report_batch else None,
-        ingest_memory=methods.ingest_memory,
-        in_process=bool(getattr(client, "in_process", False)),
-        evaluate_batch=methods.evaluate_batch if methods.evaluate_together else None,
-        list_approvals=methods.list_approvals if methods.list else None,
-    )
-
-
-class _EngineMethods:
-    """The functions of the engine port over one client, whose methods are looked up once."""
 
     def __init__(
         self,
         client: Any,
         call: CallMethod,
         *,
-        retries: int,
-        sleep: Callable[[float], Awaitable[None]] | None,
-        evaluate_timeout: float | None,
-        breaker: AbstractContextManager[Any],
+        retries: int = 0,
+        sleep: Callable[[float], Awaitable[None]] | None = None,
+        evaluate_timeout: float | None = None,
+        breaker: AbstractContextManager[Any] | None = None,
     ) -> None:
         self._evaluate_timeout = evaluate_timeout
-        self._breaker = breaker
+        self._breaker = breaker or nullcontext()
         self._call = call
+        self._in_process = bool(getattr(client, "in_process", False))
         # A client of the user's own delivers by returning without an exception.
         self._is_confirmed = is_sdk_client(client)
-        self._retries = retries
+        retries_itself = isinstance(getattr(client, "max_retries", None), int)
+        self._retries = 0 if retries_itself else retries
         self._sleep = sleep
         self._evaluate = _find_method(client, "decisions", "evaluate")
-        self.evaluate_together = _find_method(client, "decisions", "evaluate_together")
+        self._evaluate_together = _find_method(client, "decisions", "evaluate_together")
         self._submit = _find_method(client, "actions", "submit")
         self._submit_payload = _find_method(client, "actions", "submit_payload")
         self._resolve = _find_method(client, "approvals", "resolve")
-        self.list = _find_method(client, "approvals", "list")
+        self._list = _find_method(client, "approvals", "list")
         self._review = _find_method(client, "reviews", "resolve")
         self._report = _find_method(client, "outcomes", "report")
-        self.report_batch = _find_method(client, "outcomes", "report_batch")
+        self._report_batch = _find_method(client, "outcomes", "report_batch")
         self._ingest = _find_method(client, "actions", "ingest_memory")
         # By name: a look-alike's method may be an object without a hash.
         self._takes_key = {
@@ -102,7 +73,20 @@ class _EngineMethods:
             )
         }
 
-    async def evaluate(self, request: EvaluationRequest, key: str) -> Any:
+    def build_port(self) -> EnginePort:
+        """Return the engine port over the client."""
+        return EnginePort(
+            evaluate=self._evaluate_request,
+            resolve_approval=self._resolve_approval,
+            report_outcome=self._report_outcome,
+            report_outcomes=self._report_outcomes if self._report_batch else None,
+            ingest_memory=self._ingest_memory,
+            in_process=self._in_process,
+            evaluate_batch=self._evaluate_batch if self._evaluate_together else None,
+            list_approvals=self._list_approvals if self._list else None,
+        )
+
+    async def _evaluate_request(self, request: EvaluationRequest, key: str) -> Any:
         fields = _request_fields(request)
         arguments: dict[str, Any]
         if request.as_payload:
@@ -141,13 +125,13 @@ class _EngineMethods:
         remaining = None if seconds is None else seconds - (monotonic() - started_at)
         return await self._call(remaining, method, **arguments)
 
-    async def evaluate_batch(self, items: Sequence[EvaluationItem]) -> list[Any]:
+    async def _evaluate_batch(self, items: Sequence[EvaluationItem]) -> list[Any]:
         calls = [
             {**_request_fields(request), "raw": True, "idempotency_key": key}
             for request, key in items
         ]
         try:
-            responses: Sequence[Any] = await self._send(self.evaluate_together, calls)
+            responses: Sequence[Any] = await self._send(self._evaluate_together, calls)
         except EngineError as error:
             return [error] * len(calls)
         return [
@@ -162,11 +146,11 @@ class _EngineMethods:
         if not _is_about_key(error):
             return classify_error(error)
         try:
-            return await self.evaluate(*item)
+            return await self._evaluate_request(*item)
         except EngineError as again:
             return again
 
-    async def resolve_approval(self, body: Mapping[str, Any]) -> None:
+    async def _resolve_approval(self, body: Mapping[str, Any]) -> None:
         method, fields = self._resolve, dict(body)
         if body["resolution"] == "modified":  # an edit, which is neither a yes nor a no
             method = self._review
@@ -180,18 +164,18 @@ class _EngineMethods:
             if getattr(error.__cause__, "status_code", None) not in _NOTHING_TO_RESOLVE:
                 raise
 
-    async def list_approvals(self, status: str) -> Any:
-        return await self._send(self.list, status_filter=status, limit=MAX_APPROVALS)
+    async def _list_approvals(self, status: str) -> Any:
+        return await self._send(self._list, status_filter=status, limit=MAX_APPROVALS)
 
-    async def report_outcome(self, body: Mapping[str, Any]) -> None:
+    async def _report_outcome(self, body: Mapping[str, Any]) -> None:
         if self._report is None:
             raise EngineRequestError(
                 "the client has no outcomes.report, so no outcome can be reported"
             )
         await self._deliver(1, self._report, **body)
 
-    async def report_outcomes(self, bodies: Sequence[Mapping[str, Any]]) -> None:
-        response = await self._deliver(len(bodies), self.report_batch, list(map(dict, bodies)))
+    async def _report_outcomes(self, bodies: Sequence[Mapping[str, Any]]) -> None:
+        response = await self._deliver(len(bodies), self._report_batch, list(map(dict, bodies)))
         failures = isinstance(response, Mapping) and (
             response.get("failed") or response.get("errors")
         )
@@ -199,7 +183,7 @@ class _EngineMethods:
             # They are sent again one by one; each carries its idempotency key.
             raise EngineRequestError(f"part of a batch of outcomes was refused: {failures!r}")
 
-    async def ingest_memory(
+    async def _ingest_memory(
         self, events: Sequence[Mapping[str, Any]], about: Mapping[str, Any]
     ) -> None:
         if self._ingest is not None:  # a client without a memory has nothing to store

@@ -120,7 +120,7 @@ class Person:
     """
 
     def __init__(self, office: Office, page: PageProcess, chance: Random) -> None:
-        self._office, self._page, self._chance = office, page, chance
+        self._office, self._chance = office, chance
         self._browser = Browser(page, f"http://127.0.0.1:{page.port}")
         self.confirmed: list[tuple[str, str]] = []
         with journal_of(office) as journal:
