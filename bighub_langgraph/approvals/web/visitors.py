@@ -181,8 +181,7 @@ class Visitors:
     def check_host(self, request: Request) -> None:
         """Refuse other host names than the page's own: a name of another site may point here."""
         host = request.headers.get("host", "")
-        name = urlsplit(f"//{host}").hostname or ""
-        if not is_loopback(name) and f"//{host}" != (self._origin or "").partition(":")[2]:
+        if not _is_local(host) and f"//{host}" != (self._origin or "").partition(":")[2]:
             raise PageError(400, "this page has another name; open it by its --public-url")
 
     def check_origin(self, request: Request) -> None:
@@ -190,7 +189,7 @@ class Visitors:
         origin = request.headers.get("origin", "")
         host = request.headers.get("host", "")
         site = request.headers.get("sec-fetch-site", "same-origin")
-        own = {self._origin, f"http://{host}"} if is_loopback(_hostname(host)) else {self._origin}
+        own = {self._origin, f"http://{host}"} if _is_local(host) else {self._origin}
         if origin not in own or site != "same-origin":
             raise PageError(403, "this form was not sent by this page, so nothing was changed")
 
@@ -251,8 +250,9 @@ def find_client(request: Request) -> str:
     return str(ipaddress.ip_network((address, 64), strict=False))
 
 
-def _hostname(host: str) -> str:
-    return urlsplit(f"//{host}").hostname or ""
+def _is_local(host: str) -> bool:
+    """Whether the `Host` header of a request names this machine."""
+    return is_loopback(urlsplit(f"//{host}").hostname or "")
 
 
 # -- what endpoints depend on ----------------------------------------------------------------------
