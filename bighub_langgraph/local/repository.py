@@ -176,19 +176,19 @@ class DecisionRepository:
         **changes: Any,
     ) -> LabelRow | None:
         """Change columns of a decision; with a label, also insert the label and return it."""
-        row = None
+        about = None
         if label is not None:
             seq = self._sequences.next_value(tx, "evidence")
             previous = (decision.label, decision.label_at, decision.label_seq)
             about = (seq, decision.request_id, decision.domain, at, int(label), *previous)
             self._store.insert_row(tx, evidence, seq, dict(zip(_LABEL_COLUMNS, about, strict=True)))
             changes |= {"label": int(label), "label_at": at, "label_seq": seq}
-            row = _parse_label((*about, *decision._replace(**changes)))
+        changed_decision = decision._replace(**changes)
         if self._store.in_memory:
-            self._store.rows.put(decisions, decision.request_id, decision._replace(**changes))
+            self._store.rows.put(decisions, decision.request_id, changed_decision)
         elif changes:
             _prepare_update(*changes).write(tx, this=decision.request_id, **changes)
-        return row
+        return about and _to_label_row(about, changed_decision)
 
     def insert_report(self, tx: Connection, **report: Any) -> int | None:
         """Insert a report of an outcome and return its number; None if its key exists."""
@@ -238,8 +238,12 @@ def find_replaced(tx: Connection, seq: int) -> Label | None:
 
 
 def _parse_label(row: tuple[Any, ...]) -> LabelRow:
-    seq, request_id, domain, at, label, replaces, replaced_at, replaced_seq, *columns = row
-    decision = DecisionRow._make(columns)
+    count = len(_LABEL_COLUMNS)
+    return _to_label_row(row[:count], DecisionRow._make(row[count:]))
+
+
+def _to_label_row(label_values: tuple[Any, ...], decision: DecisionRow) -> LabelRow:
+    seq, request_id, domain, at, label, replaces, replaced_at, replaced_seq = label_values
     facts, history, *novelties = load_json(decision.seen)
     about = domain, decision.action, decision.actor, decision.target, decision.value, facts
     evidence = Evidence(

@@ -143,15 +143,17 @@ class Scales:
 
         Each number is also a categorical feature: the band it falls in.
         """
-        numbers = {name: 0.0 for name, _ in features.numbers}
+        numbers, categories = {}, features.categories.copy()
         for name, number in features.numbers:
             count, mean, squares = self.moments.get(name, _NO_SCALE)
+            deviation = 0.0
             if squares > 0:
                 deviation = (number - mean) / max(_MIN_SPREAD, math.sqrt(squares / (count - 1)))
-                numbers[name] = max(-_MAX_DEVIATION, min(_MAX_DEVIATION, deviation))
-        bands = [f"{name}^{bisect_left(_BAND_EDGES, by)}" for name, by in numbers.items()]
-        categories = features.categories | dict.fromkeys(bands, _BAND_SCALE)
-        return features._replace(categories=categories, numbers=list(numbers.items()))
+                deviation = max(-_MAX_DEVIATION, min(_MAX_DEVIATION, deviation))
+            numbers[name] = deviation
+        for name, deviation in numbers.items():
+            categories[f"{name}^{bisect_left(_BAND_EDGES, deviation)}"] = _BAND_SCALE
+        return Features(features.action_key, categories, list(numbers.items()), features.is_named)
 
 
 def extract_features(action: Action) -> Features:
@@ -181,7 +183,7 @@ def extract_features(action: Action) -> Features:
     if history.has_session:
         categories.append(f"{key}|after={history.last_action}")
         for event in _list_events(history):
-            categories += (f"past.{event}", f"{key}|past.{event}")
+            categories += (event, f"{key}|{event}")
         numbers += [
             (f"{key}|past.calls", history.calls),
             (f"{key}|past.total_value", history.total_value),
@@ -195,18 +197,18 @@ def extract_features(action: Action) -> Features:
 
 
 def _list_events(history: SessionHistory) -> list[str]:
-    events = {
+    events = (
         # "clean" needs a known outcome: without one there could not be an error either.
-        "clean": history.outcomes and not history.errors,
-        "just_failed": history.errors_in_a_row,
-        "failed": history.errors,
-        "failed_often": history.errors >= _MANY_ERRORS,
-        "repeated": history.repeats,
-        "same_action": history.same_action,
-        "same_action_failed": history.same_action_errors,
-        "new_words": history.new_words,
-    }
-    return [event for event, is_true in events.items() if is_true]
+        ("past.clean", history.outcomes and not history.errors),
+        ("past.just_failed", history.errors_in_a_row),
+        ("past.failed", history.errors),
+        ("past.failed_often", history.errors >= _MANY_ERRORS),
+        ("past.repeated", history.repeats),
+        ("past.same_action", history.same_action),
+        ("past.same_action_failed", history.same_action_errors),
+        ("past.new_words", history.new_words),
+    )
+    return [event for event, is_true in events if is_true]
 
 
 def size_class(value: float) -> int:

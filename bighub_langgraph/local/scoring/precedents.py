@@ -44,6 +44,10 @@ class Precedent(NamedTuple):
     summary: str
     value: float | None = None
 
+    def with_similarity(self, similarity: float) -> "Precedent":
+        """Return the call with another similarity."""
+        return Precedent(self.request_id, similarity, *self[2:])
+
 
 class Comparison(NamedTuple):
     """What an action's earlier calls add up to, each weighted by its likeness to a call.
@@ -148,20 +152,23 @@ class Precedents:
         if not count:
             return Comparison(0.0, 0.0, 0.0, [])
         indices, values = _embed_action(action)
-        similarities = (values @ self.vectors.take(indices, axis=0))[:count].clip(0.0, 1.0)
+        similarities = values.dot(self.vectors.take(indices, axis=0))[:count].clip(0.0, 1.0)
         bad, outcome, is_denial, times, decided_at = self.labels[:, :count]
-        ages = np.maximum(0.0, at - times)
+        minus_ages = np.minimum(times - at, 0.0)
         weights = similarities * similarities * similarities
         for _ in range(_SQUARINGS):
             weights *= weights
-        denials = 0.0
-        if is_denial.any():
-            denials = float(weights @ (is_denial * np.exp2(-ages / settings.reevaluate_after)))
-        weights = weights * np.exp2(-ages / settings.half_life)
+        denials, has_label = 0.0, outcome
+        if np.count_nonzero(is_denial):
+            has_label = outcome + is_denial
+            denials = float(
+                weights.dot(is_denial * np.exp2(minus_ages / settings.reevaluate_after))
+            )
+        weights = weights * np.exp2(minus_ages / settings.half_life)
         if since > -math.inf:
             weights *= decided_at >= since
-        nearest = limit and self._list_nearest(similarities * (outcome + is_denial), limit)
-        sums = float(weights @ bad), float(weights @ outcome), denials
+        nearest = limit and self._list_nearest(similarities * has_label, limit)
+        sums = float(weights.dot(bad)), float(weights.dot(outcome)), denials
         return Comparison(*sums, nearest or [], self.agreement)
 
     def is_sampled(self, request_id: str) -> bool:
@@ -215,14 +222,17 @@ class Precedents:
 
     def _list_nearest(self, similarities: "NDArray[Any]", limit: int) -> list[Precedent]:
         count = len(similarities)
-        nearest = np.arange(count)
         if count > limit:
             nearest = similarities.argpartition(count - limit)[count - limit :]
-        order = nearest[(-similarities[nearest]).argsort(kind="stable")].tolist()
+            nearest = nearest[(-similarities[nearest]).argsort(kind="stable")]
+        else:
+            nearest = (-similarities).argsort(kind="stable")
         return [
-            self.calls[slot]._replace(similarity=round(float(similarities[slot]), 4))
-            for slot in order
-            if similarities[slot] > 0
+            self.calls[slot].with_similarity(round(similarity, 4))
+            for slot, similarity in zip(
+                nearest.tolist(), similarities[nearest].tolist(), strict=True
+            )
+            if similarity > 0
         ]
 
 

@@ -122,23 +122,17 @@ class Regression:
         self, features: Mapping[str, float]
     ) -> tuple["NDArray[np.intp]", "NDArray[np.float64]"]:
         """The positions and values of the features that have a weight."""
-        terms = [
-            (position, value)
-            for position, value in zip(
-                map(self.positions.get, features), features.values(), strict=True
-            )
-            if position is not None
-        ]
-        positions, values = zip(*terms, strict=True)
-        return np.array(positions, dtype=np.intp), np.array(values)
+        names = [name for name in features if name in self.positions]
+        positions = np.array([self.positions[name] for name in names], dtype=np.intp)
+        return positions, np.array([features[name] for name in names])
 
     def _project(
         self, positions: "NDArray[np.intp]", values: "NDArray[np.float64]"
     ) -> tuple["NDArray[np.float64]", float, float]:
         """The covariance of each weight with a sum of features, and the sum's mean and variance."""
-        direction = values @ self.covariance.take(positions, axis=0)
-        margin = float(self.mean.take(positions) @ values)
-        return direction, margin, float(direction.take(positions) @ values)
+        direction = values.dot(self.covariance.take(positions, axis=0))
+        margin = float(self.mean.take(positions).dot(values))
+        return direction, margin, float(direction.take(positions).dot(values))
 
     def _visit(self, example: Example) -> float:
         """Replace an example's term by the one at its optimum given all others.
