@@ -258,7 +258,7 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         """
         only = self._tool_sets[0] if len(self._tool_sets) == 1 else None
         question, tools = subplan(plan, calls), self._tools_by_turn.get(plan["turn"], only)
-        answered_plan = await ask_person(question, tools, get_config(), host, twice=True)
+        answered_plan = await ask_person(question, tools, get_config(), host, may_ask_again=True)
         await host.ports.deliver(None)
         answered_calls = {call["id"]: call for call in answered_plan["calls"]}
         return subplan(plan, [answered_calls.get(call["id"], call) for call in plan["calls"]])

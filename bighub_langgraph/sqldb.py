@@ -232,7 +232,9 @@ class Database:
         with self.read_connection() as connection:
             return fetch_rows(connection, sql, **values)
 
-    def migrate(self, component: str, metadata: sa.MetaData, steps: "Sequence[Step]" = ()) -> int:
+    def migrate(
+        self, component: str, metadata: sa.MetaData, steps: "Sequence[Migration]" = ()
+    ) -> int:
         """Bring a component's tables to their newest version and return it.
 
         A new database gets the tables of `metadata`, an older one goes through `steps`. The step
@@ -348,7 +350,7 @@ def _identify(file: str) -> tuple[int, int] | None:
     return stat.st_dev, stat.st_ino
 
 
-Step = Callable[[sa.Connection], None]
+Migration = Callable[[sa.Connection], None]
 
 _versions = sa.Table(
     "bighub_schema_versions",

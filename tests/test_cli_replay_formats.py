@@ -17,9 +17,9 @@ WORDS = [
 ]
 
 
-def steps_of(text: str, form: Format | None = None) -> list[str]:
+def steps_of(text: str, file_format: Format | None = None) -> list[str]:
     """The steps of a text, one short line each."""
-    return [_line(step) for step in read_steps(text, name="run", form=form)]
+    return [_line(step) for step in read_steps(text, name="run", file_format=file_format)]
 
 
 def _line(step: RecordedCall | OutcomeKnown | InvalidEntry) -> str:
@@ -266,10 +266,10 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 
 @given(st.lists(json_values, max_size=4), st.sampled_from([None, *Format]), st.sampled_from("\n,"))
 def test_whatever_json_a_file_holds_is_read_or_reported(
-    values: list[Any], form: Format | None, separator: str
+    values: list[Any], file_format: Format | None, separator: str
 ) -> None:
-    steps_of(separator.join(map(json.dumps, values)), form)
-    steps_of(json.dumps(values), form)
+    steps_of(separator.join(map(json.dumps, values)), file_format)
+    steps_of(json.dumps(values), file_format)
 
 
 @given(st.text())

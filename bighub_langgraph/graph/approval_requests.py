@@ -77,12 +77,12 @@ async def ask_person(
     config: RunnableConfig,
     host: GraphHost,
     *,
-    twice: bool = False,
+    may_ask_again: bool = False,
 ) -> Plan:
     """Ask a person about all calls of a plan, in one interrupt; return the plan after the answers.
 
     After an invalid response the plan says why it is invalid, and another task asks about its calls
-    again. With `twice` this task asks again, and a second invalid response ends the calls.
+    again. With `may_ask_again` this task asks again, and a second invalid response ends the calls.
     """
     records = await host.ports.find([call["key"] or "" for call in plan["calls"]])
     if len(records) < len(plan["calls"]):
@@ -98,14 +98,14 @@ async def ask_person(
     # question and answer, whatever became of the records meanwhile.
     request = ApprovalRequest(plan, records, host.runtime.settings, tools)
     try:
-        answers = await request.ask(config, host, leave_open=twice)
+        answers = await request.ask(config, host, leave_open=may_ask_again)
     except InvalidApprovalResponse as error:
-        if not twice:
+        if not may_ask_again:
             return subplan(plan, plan["calls"], unclear=_UNCLEAR.format(one_line(str(error))))
         request.ask_again(str(error), config)
         return await _end_calls(plan, records, NOT_UNDERSTOOD.format(error), host)
     answered_calls = await request.record_answers(answers, config, host.ports)
-    if twice and all(call.planned_call["next"] == "ask" for call in answered_calls):
+    if may_ask_again and all(call.planned_call["next"] == "ask" for call in answered_calls):
         request.ask_more(config)
     return subplan(plan, [call.planned_call for call in answered_calls], unclear=request.note)
 

@@ -38,17 +38,17 @@ class JsonRecord:
         return InvalidEntry(self.line, reason)
 
 
-def read_steps(text: str, *, name: str, form: Format | None = None) -> Steps:
+def read_steps(text: str, *, name: str, file_format: Format | None = None) -> Steps:
     """Read JSON lines or one JSON document.
 
-    Conversations without a name are called `name` and a number. Without `form` the format is
-    detected for each conversation.
+    Conversations without a name are called `name` and a number. Without `file_format` the format of
+    each conversation is detected.
     """
     for number, record in enumerate(read_records(text), start=1):
         if isinstance(record, InvalidEntry):
             yield record
             continue
-        match form or detect_format(record.value):
+        match file_format or detect_format(record.value):
             case Format.COMPACT:
                 yield from _read_compact(record, f"{name}-{number}")
             case Format.CHAT:

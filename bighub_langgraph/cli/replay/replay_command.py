@@ -13,7 +13,9 @@ from bighub_langgraph.cli.replay.recording import InvalidEntry, RecordedCall, St
 def replay(
     file: Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False)],
     *,
-    form: Annotated[Format | None, typer.Option("--format", help="Detected by default.")] = None,
+    file_format: Annotated[
+        Format | None, typer.Option("--format", help="Detected by default.")
+    ] = None,
     db: Annotated[str | None, typer.Option(help="Keep what the engine learns.")] = None,
     actor: Annotated[str, typer.Option(help="The actor of the calls.")] = "AI_AGENT",
     domain: Annotated[str, typer.Option(help="The domain in which the engine learns.")] = "replay",
@@ -57,7 +59,7 @@ def replay(
     from bighub_langgraph.cli.replay.shadow import evaluate_steps, find_target, find_value
 
     engine_settings = options.read_settings(settings, max_bad_rate, confidence_level)
-    steps, invalid_entries = _read_file(file, form, strict=strict)
+    steps, invalid_entries = _read_file(file, file_format, strict=strict)
     policy = ToolPolicy(value_from_args=find_value, target_from_args=find_target)
     tools = dict.fromkeys((step.tool for step in steps if isinstance(step, RecordedCall)), policy)
     with (
@@ -75,7 +77,7 @@ def replay(
 
 
 def _read_file(
-    file: Path, form: Format | None, *, strict: bool
+    file: Path, file_format: Format | None, *, strict: bool
 ) -> tuple[list[Step], list[InvalidEntry]]:
     try:
         text = file.read_text(encoding="utf-8-sig")
@@ -83,7 +85,7 @@ def _read_file(
         console.fail(f"{file}: {error}")
     steps: list[Step] = []
     invalid_entries: list[InvalidEntry] = []
-    for step in read_steps(text, name=file.stem, form=form):
+    for step in read_steps(text, name=file.stem, file_format=file_format):
         if not isinstance(step, InvalidEntry):
             steps.append(step)
             continue
