@@ -3,6 +3,7 @@
 import json
 import logging
 from datetime import UTC, datetime
+from logging.config import dictConfig
 from typing import Any, Literal
 
 from bighub_langgraph.core.jsonable import to_jsonable
@@ -36,8 +37,8 @@ class JsonFormatter(logging.Formatter):
         return json.dumps({**fields, **to_jsonable(extra), **fields})
 
 
-def log_config(level: str, log_format: LogFormat = "text") -> dict[str, Any]:
-    """Return the logging of a server's process, for `logging.config.dictConfig`: all to stderr.
+def configure_server_logs(level: str, log_format: LogFormat) -> None:
+    """Let a server's process log to stderr.
 
     Requests, which are logged to `bighub_langgraph.server`, are lines of JSON in both formats.
     """
@@ -45,7 +46,7 @@ def log_config(level: str, log_format: LogFormat = "text") -> dict[str, Any]:
 
     handler = "json" if log_format == "json" else "default"
     own = {"level": level.upper(), "propagate": False}
-    return {
+    config = {
         **LOGGING_CONFIG,
         "formatters": {**LOGGING_CONFIG["formatters"], "json": {"()": JsonFormatter}},
         "handlers": {
@@ -59,3 +60,5 @@ def log_config(level: str, log_format: LogFormat = "text") -> dict[str, Any]:
         },
         "root": {"level": "WARNING", "handlers": [handler]},
     }
+    dictConfig(config)
+    logging.captureWarnings(log_format == "json")

@@ -3,10 +3,9 @@
 from contextlib import AbstractContextManager
 from typing import Any
 
-from bighub_langgraph.approvals.web.server import serve_in_background
 from bighub_langgraph.local import Engine
 from bighub_langgraph.local.server import ServerLimits, create_app
-from bighub_langgraph.local.server.connections import create_limited_protocol
+from bighub_langgraph.local.server.connections import create_limited_protocol, serve_in_background
 
 
 def serve_engine(engine: Engine, **options: Any) -> AbstractContextManager[str]:

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from bighub_langgraph import Journal
-from bighub_langgraph.approvals.web.server import serve_in_background
 from bighub_langgraph.core.models import Answer, State
+from bighub_langgraph.local.server.connections import serve_in_background
 from tests.approval_page import ARGUMENTS, PASSWORD, Page, put_call, serving
 
 CHROMIUM = os.environ.get("BIGHUB_CHROMIUM") or shutil.which("chromium")

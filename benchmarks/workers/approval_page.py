@@ -87,8 +87,8 @@ def measure(
 def profile_page(home: Path, pending: int, answers: int, **_: int) -> dict[str, Any]:
     """A profile of a page in this process that is shown, and on which calls are answered."""
     from bighub_langgraph.approvals.web.pages import create_app
-    from bighub_langgraph.approvals.web.server import serve_in_background
     from bighub_langgraph.approvals.web.visitors import Visitors
+    from bighub_langgraph.local.server.connections import serve_in_background
 
     with closing(Journal(home / "calls.db")) as journal:
         records = insert_pending(journal, range(pending))

@@ -1,23 +1,16 @@
 """The process that serves the approval page."""
 
 import logging
-import socket
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from logging.config import dictConfig
-from typing import Any
-
-from fastapi import FastAPI
+from collections.abc import Sequence
 
 from bighub_langgraph.approvals.accounts import Accounts
 from bighub_langgraph.approvals.inbox import ApprovalInbox
 from bighub_langgraph.approvals.web.pages import create_app
 from bighub_langgraph.approvals.web.visitors import Visitors, parse_networks
 from bighub_langgraph.core.errors import ConfigurationError
-from bighub_langgraph.json_logs import LogFormat, log_config
-from bighub_langgraph.local.server import ServerLimits, is_loopback
-from bighub_langgraph.local.server.connections import check_address, create_limited_protocol
+from bighub_langgraph.json_logs import LogFormat, configure_server_logs
+from bighub_langgraph.local.server import is_loopback
+from bighub_langgraph.local.server.connections import check_address, run_until_stopped
 
 log = logging.getLogger("bighub_langgraph")
 
@@ -48,45 +41,20 @@ def serve(
         ConfigurationError: Other machines could reach it, and their people would not know where;
             or an address of a proxy cannot be used.
     """
-    import uvicorn
-
     _check_exposure(visitors, host, forwarded_allow_ips)
     check_address(host, port)
-    dictConfig(log_config("info", log_format))
-    logging.captureWarnings(log_format == "json")
+    configure_server_logs("info", log_format)
     if visitors.proxy is None and not accounts.users():
         log.warning(NOBODY)
     app = create_app(ApprovalInbox(accounts.journal), accounts, visitors)
-    uvicorn.run(
+    run_until_stopped(
         app,
-        http=create_limited_protocol(ServerLimits()),
         host=host,
         port=port,
+        closing_seconds=5,
         proxy_headers=bool(forwarded_allow_ips),
         forwarded_allow_ips=[*forwarded_allow_ips],
-        access_log=False,
-        log_config=None,
-        ws="none",
-        server_header=False,
-        timeout_graceful_shutdown=5,
     )
-
-
-@contextmanager
-def serve_in_background(app: FastAPI, **options: Any) -> Iterator[str]:
-    """Serve an application from a thread, on a free port of loopback; the value is its URL."""
-    import uvicorn
-
-    config = uvicorn.Config(app, log_level="warning", proxy_headers=False, ws="none", **options)
-    server = uvicorn.Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join()
 
 
 def _check_exposure(visitors: Visitors, host: str, forwarded_allow_ips: Sequence[str]) -> None:

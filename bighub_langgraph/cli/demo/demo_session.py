@@ -158,8 +158,8 @@ def _serve_page(journal: Journal) -> Iterator[str]:
     from bighub_langgraph.approvals.accounts import Accounts
     from bighub_langgraph.approvals.inbox import ApprovalInbox
     from bighub_langgraph.approvals.web.pages import create_app
-    from bighub_langgraph.approvals.web.server import serve_in_background
     from bighub_langgraph.approvals.web.visitors import Visitors
+    from bighub_langgraph.local.server.connections import serve_in_background
 
     accounts = Accounts(journal)
     if accounts.find(PAGE_USER) is None:

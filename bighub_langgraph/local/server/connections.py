@@ -1,10 +1,14 @@
-"""Connections: how long a client may take to send a request, and how many it may hold open."""
+"""How an application is served: where, and which connections a client may hold for how long."""
 
 import asyncio
 import socket
+import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
@@ -33,6 +37,42 @@ def check_address(host: str, port: int) -> None:
         raise ConfigurationError(
             f"cannot listen on {host}, port {port}: {reason}; pass another --port or --host"
         ) from error
+
+
+def run_until_stopped(
+    app: ASGIApp, *, host: str, port: int, closing_seconds: int, **options: Any
+) -> None:
+    """Serve an application until the process is stopped, then end the requests in progress.
+
+    Its log is the caller's; an access log would show contents.
+    """
+    uvicorn.run(
+        app,
+        http=create_limited_protocol(ServerLimits()),
+        host=host,
+        port=port,
+        access_log=False,
+        log_config=None,
+        ws="none",
+        server_header=False,
+        timeout_graceful_shutdown=closing_seconds,
+        **options,
+    )
+
+
+@contextmanager
+def serve_in_background(app: ASGIApp, **options: Any) -> Iterator[str]:
+    """Serve an application from a thread, on a free port of loopback; the value is its URL."""
+    config = uvicorn.Config(app, log_level="warning", proxy_headers=False, ws="none", **options)
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 def create_limited_protocol(limits: ServerLimits) -> type[asyncio.Protocol]:

@@ -8,7 +8,6 @@ import logging
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
-from logging.config import dictConfig
 from typing import Annotated, Any
 
 from fastapi import Body, FastAPI, Query, Request, Response, Security
@@ -18,7 +17,7 @@ from sqlalchemy import Connection
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect
 
-from bighub_langgraph.json_logs import LogFormat, log_config
+from bighub_langgraph.json_logs import LogFormat, configure_server_logs
 from bighub_langgraph.local.api_keys import READ, has_keys
 from bighub_langgraph.local.engine import Engine
 from bighub_langgraph.local.errors import ApiError, invalid_field
@@ -30,7 +29,7 @@ from bighub_langgraph.local.server.auth_and_rate_limits import (
     Authenticator,
     ServerLimits,
 )
-from bighub_langgraph.local.server.connections import create_limited_protocol
+from bighub_langgraph.local.server.connections import run_until_stopped
 from bighub_langgraph.local.server.group_commit import GroupCommit
 from bighub_langgraph.local.server.metrics import Metrics, RequestLogMiddleware
 from bighub_langgraph.local.settings import Settings
@@ -118,32 +117,19 @@ def serve(
     log_format: LogFormat = "text",
 ) -> None:
     """Serve the API until the process is stopped; requests in progress are completed first."""
-    import uvicorn
-
     with Engine(url, settings=settings) as engine:
         with engine.store.transaction() as tx:
             is_protected = has_keys(tx)
         if not is_protected and not is_loopback(host):
             raise PublicWithoutKeys(host)
-        dictConfig(log_config(log_level, log_format))
-        logging.captureWarnings(log_format == "json")
+        configure_server_logs(log_level, log_format)
         log.info("every request needs an API key" if is_protected else _WITHOUT_KEYS)
         # Without keys, refuse other host names: a web page could send requests (DNS rebinding).
         app = create_app(engine, hosts=() if is_protected else _LOOPBACK)
         # Exempt what is loaded by now from garbage collection, which delays requests.
         gc.collect()
         gc.freeze()
-        uvicorn.run(
-            app,
-            http=create_limited_protocol(ServerLimits()),
-            host=host,
-            port=port,
-            log_config=None,
-            access_log=False,  # `RequestLogMiddleware` writes one, without contents
-            ws="none",
-            server_header=False,
-            timeout_graceful_shutdown=10,
-        )
+        run_until_stopped(app, host=host, port=port, closing_seconds=10)
 
 
 def is_loopback(host: str) -> bool:
