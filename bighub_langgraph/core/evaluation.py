@@ -46,6 +46,11 @@ class EditedCall:
     edited_from: str
 
 
+def call_of(item: ToolCall | EditedCall) -> ToolCall:
+    """Return the call that is evaluated, also where a person has edited it."""
+    return item.call if isinstance(item, EditedCall) else item
+
+
 # A new record, and the call it is about.
 UndecidedCall = tuple[CallRecord, ToolCall | EditedCall]
 
@@ -143,7 +148,7 @@ def _propose(
     root_checkpoint: str | None,
     **context: str | None,
 ) -> CallRecord | RefusedCall:
-    call = item.call if isinstance(item, EditedCall) else item
+    call = call_of(item)
     try:
         request = build_evaluation_request(call, settings, **context)
         return CallRecord.of(call, request, at, root_checkpoint)
@@ -217,8 +222,7 @@ def _apply_decision(  # noqa: PLR0917 - each has its own type
     if event.verdict is not Verdict.REVIEW:
         return apply_event(record, event)
     try:
-        call = item.call if isinstance(item, EditedCall) else item
-        requirement = build_requirement(call, record.request, settings, requested_by)
+        requirement = build_requirement(call_of(item), record.request, settings, requested_by)
     except InvalidCall as error:  # who has to approve it is not known, so nobody can
         awaiting_record = apply_event(record, event._replace(approval=None))
         return apply_event(awaiting_record, NobodyToAsk(str(error)))

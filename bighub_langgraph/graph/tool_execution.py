@@ -25,7 +25,7 @@ from bighub_langgraph.core.context import (
     log_fields,
 )
 from bighub_langgraph.core.errors import InvalidCall, JournalError
-from bighub_langgraph.core.evaluation import EditedCall, RefusedCall, evaluate_calls
+from bighub_langgraph.core.evaluation import EditedCall, RefusedCall, call_of, evaluate_calls
 from bighub_langgraph.core.jsonable import exception_text
 from bighub_langgraph.core.model_messages import edit_note, invalid_call_message
 from bighub_langgraph.core.models import (
@@ -234,7 +234,7 @@ async def evaluate_plan(
     check_journal(host.ports.journal, checkpointer_of(config))
     settings = host.runtime.settings
     items = await evaluation_items(plan, plan["calls"], host.ports)
-    calls = [item.call if isinstance(item, EditedCall) else item for item in items]
+    calls = list(map(call_of, items))
     errors = find_errors(calls, config, tools, all_tools_known=all_tools_known)
     for call, error in zip(plan["calls"], errors, strict=True):
         if error is not None:

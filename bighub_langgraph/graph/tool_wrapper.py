@@ -12,7 +12,7 @@ from bighub_langgraph.core.approval_answers import InvalidApprovalResponse
 from bighub_langgraph.core.call_endings import block_call, cancel_call
 from bighub_langgraph.core.claims import ExecutionResult
 from bighub_langgraph.core.errors import InvalidCall
-from bighub_langgraph.core.evaluation import EditedCall, RefusedCall
+from bighub_langgraph.core.evaluation import EditedCall, RefusedCall, call_of
 from bighub_langgraph.core.model_messages import invalid_call_message
 from bighub_langgraph.core.models import CallRecord, State, ToolCall
 from bighub_langgraph.core.reporting import build_event
@@ -182,7 +182,7 @@ class _WrappedCall:
         item: ToolCall | EditedCall,
         earlier: Sequence[Any] = (),
     ) -> Update:
-        call = item.call if isinstance(item, EditedCall) else item
+        call = call_of(item)
         is_read_only = self.host.runtime.settings.policy_for(call.tool).read_only
         if is_read_only or request.tool is None:
             # An inner wrapper may know an unknown tool; the call is evaluated in front of it.
@@ -219,11 +219,11 @@ class _WrappedCall:
         return update_of(await self._run_once(call, record.key, invoke), call)
 
     async def _evaluate(self, item: ToolCall | EditedCall) -> CallRecord | RefusedCall:
-        key = key_of(item.call if isinstance(item, EditedCall) else item)
+        call, tool = call_of(item), self.request.tool
+        key = key_of(call)
         # Most calls are evaluated with the model's response: a policy's functions run only then.
         if key is not None and (record := (await self.host.ports.find([key])).get(key)):
             return record
-        call, tool = item.call if isinstance(item, EditedCall) else item, self.request.tool
         if (
             tool is not None
             and tool.name == call.tool
