@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 import pytest
-from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, InjectedToolCallId
 from langgraph.checkpoint.memory import InMemorySaver
@@ -19,7 +19,6 @@ from bighub_langgraph import (
     current_call,
 )
 from tests.agents import (
-    INVALID_CALLS,
     PLEASE,
     REFUND,
     Runner,
@@ -54,29 +53,6 @@ class Desk:
         return value
 
 
-def test_a_call_that_bighub_lets_proceed_runs_and_is_reported(runner: Runner) -> None:
-    desk = Desk(asks_for(REFUND), "Done.")
-    state = runner.run(desk.agent, PLEASE)
-    desk.guard.flush()
-    assert state["messages"][-1].content == "Done."
-    assert desk.shop.ran == [("refund", 40)]
-    [outcome] = desk.bighub.reported_outcomes
-    assert (outcome["status"], outcome["request_id"]) == ("SUCCESS", "req-1")
-    assert (outcome["production_action"], outcome["recommendation_followed"]) == ("refund", True)
-    [memory_round] = desk.bighub.rounds
-    assert memory_round["source"] == "langgraph"
-    assert memory_round["events"][0]["output"] == "refunded 40.0 for o1"
-
-
-def test_a_call_that_bighub_stops_never_reaches_the_tool(runner: Runner) -> None:
-    desk = Desk(asks_for(REFUND), "Sorry.", says="do_not_proceed")
-    state = runner.run(desk.agent, PLEASE)
-    desk.guard.flush()
-    assert desk.shop.ran == []
-    assert "Do not repeat this call" in answers(state)["call-1"]
-    assert desk.bighub.statuses == ["BLOCKED"]
-
-
 def test_a_call_that_needs_a_person_waits_with_the_evidence(runner: Runner) -> None:
     desk = Desk(asks_for(REFUND), "Done.", says="review_recommended")
     request = desk.read_question(runner.run(desk.agent, PLEASE))
@@ -105,28 +81,6 @@ def test_an_approval_runs_the_call_once_and_bighub_hears_of_both(runner: Runner)
     assert len(desk.bighub.evaluations) == 1
 
 
-def test_a_rejection_runs_nothing_and_tells_the_model_why(runner: Runner) -> None:
-    desk = Desk(asks_for(REFUND), "Sorry.", says="review_recommended")
-    runner.run(desk.agent, PLEASE)
-    state = runner.run(desk.agent, resume({"type": "reject", "message": "too much"}))
-    desk.guard.flush()
-    assert desk.shop.ran == []
-    assert answers(state)["call-1"].startswith("A person rejected this call: too much.")
-    assert desk.bighub.statuses == ["BLOCKED"]
-    assert desk.bighub.resolutions[0]["resolution"] == "denied"
-
-
-def test_a_response_stands_in_for_the_tool(runner: Runner) -> None:
-    desk = Desk(asks_for(REFUND), "Done.", says="review_recommended")
-    runner.run(desk.agent, PLEASE)
-    state = runner.run(desk.agent, resume({"type": "respond", "message": "I paid it myself"}))
-    desk.guard.flush()
-    assert desk.shop.ran == []
-    assert answers(state) == {"call-1": "I paid it myself"}
-    [outcome] = desk.bighub.reported_outcomes
-    assert (outcome["status"], outcome["human_final_action"]) == ("BLOCKED", "I paid it myself")
-
-
 def test_edited_arguments_are_seen_by_bighub_before_they_run(runner: Runner) -> None:
     desk = Desk(asks_for(REFUND), "Done.", says="review_recommended")
     runner.run(desk.agent, PLEASE)
@@ -138,15 +92,6 @@ def test_edited_arguments_are_seen_by_bighub_before_they_run(runner: Runner) -> 
     assert "refund(order_id='o1', amount=10)" in answers(state)["call-1"]
     assert desk.bighub.statuses == ["SUCCESS"]
     assert desk.bighub.reported_outcomes[0]["request_id"] == "req-2"
-
-
-def test_an_edit_that_bighub_blocks_does_not_run(runner: Runner) -> None:
-    desk = Desk(asks_for(REFUND), "Sorry.", says="review_recommended")
-    runner.run(desk.agent, PLEASE)
-    desk.bighub.response = "do_not_proceed"
-    edit = {"name": "refund", "args": {"order_id": "o1", "amount": 4000}}
-    runner.run(desk.agent, resume({"type": "edit", "edited_action": edit}))
-    assert desk.shop.ran == []
 
 
 def test_what_may_run_runs_at_once_while_the_rest_waits(runner: Runner) -> None:
@@ -243,25 +188,6 @@ def test_without_a_checkpointer_nobody_can_be_asked_so_the_call_is_blocked(runne
     assert desk.bighub.statuses == ["BLOCKED"]
 
 
-BAD_CALLS = [
-    ([call("transfer", order_id="o1")], "there is no such tool"),
-    ([call("refund", order_id="o1", amount="much")], "its arguments do not fit"),
-    *INVALID_CALLS,
-]
-
-
-@pytest.mark.parametrize(("calls", "wrong"), BAD_CALLS, ids=lambda value: str(value)[:40])
-def test_a_call_that_cannot_be_run_is_answered_and_nobody_is_asked(
-    runner: Runner, calls: list[dict[str, Any]], wrong: str
-) -> None:
-    desk = Desk(asks_for(*calls), "Sorry.")
-    state = runner.run(desk.agent, PLEASE)
-    assert desk.shop.ran == []
-    assert desk.bighub.evaluations == []
-    assert all(wrong in content for content in answers(state).values())
-    assert state["messages"][-1].content == "Sorry."
-
-
 class Payment(BaseModel):
     order_id: str = Field(alias="orderId")
     amount: float = Field(validation_alias=AliasChoices("amount", "sum"))
@@ -321,18 +247,6 @@ def test_a_tool_that_raises_is_a_failure_and_keeps_no_secrets(runner: Runner) ->
     assert "sk-live" not in str(desk.bighub.reported_outcomes) + str(desk.bighub.rounds)
 
 
-def test_a_read_only_tool_runs_without_an_evaluation(runner: Runner) -> None:
-    desk = Desk(
-        asks_for(call("look_up", order_id="o1")),
-        "Done.",
-        says="do_not_proceed",
-        tools={"look_up": ToolPolicy(read_only=True)},
-    )
-    runner.run(desk.agent, PLEASE)
-    assert desk.shop.ran == [("look_up", "o1")]
-    assert desk.bighub.evaluations == []
-
-
 def test_a_tool_that_is_always_reviewed_is_asked_about_even_when_bighub_proceeds(
     runner: Runner,
 ) -> None:
@@ -375,18 +289,6 @@ def test_an_outage_is_settled_by_the_fail_mode_and_reported_when_it_is_over(
     assert len(late) == ran
     assert all(outcome["request_id"] for outcome in desk.bighub.reported_outcomes)
     assert len(desk.bighub.rounds) == 1
-
-
-def test_a_new_message_closes_what_was_waiting_and_keeps_the_history_whole(runner: Runner) -> None:
-    desk = Desk(asks_for(REFUND), "Fine.", says="review_recommended")
-    runner.run(desk.agent, PLEASE)
-    state = runner.run(desk.agent, {"messages": [HumanMessage("never mind")]})
-    kinds = [type(message) for message in state["messages"]]
-    assert kinds == [HumanMessage, AIMessage, ToolMessage, HumanMessage, AIMessage]
-    assert desk.shop.ran == []
-    desk.guard.flush()
-    assert desk.bighub.statuses == ["BLOCKED"]
-    assert "a new message came" in desk.bighub.reported_outcomes[0]["description"]
 
 
 def test_an_old_checkpoint_that_is_resumed_gets_the_stored_result(runner: Runner) -> None:
@@ -469,12 +371,6 @@ def test_turning_reports_off_turns_them_off(runner: Runner) -> None:
     runner.run(desk.agent, PLEASE)
     assert desk.guard.flush() == 0
     assert (desk.bighub.reported_outcomes, desk.bighub.rounds) == ([], [])
-
-
-def test_the_state_the_guard_adds_is_not_shown(runner: Runner) -> None:
-    desk = Desk(asks_for(REFUND), "Done.")
-    assert set(runner.run(desk.agent, PLEASE)) == {"messages"}
-    assert set(desk.agent.get_output_jsonschema()["properties"]) == {"messages"}
 
 
 def test_the_picture_of_the_graph_shows_its_nodes() -> None:

@@ -14,9 +14,8 @@ from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
-from bighub_langgraph import ApprovalPolicy, BighubGuard, BighubMiddleware, Journal, ToolPolicy
+from bighub_langgraph import ApprovalPolicy, BighubGuard, BighubMiddleware, Journal
 from tests.agents import (
-    INVALID_CALLS,
     LOOK_UP,
     PLEASE,
     REFUND,
@@ -64,25 +63,6 @@ def read_question(state: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-def test_a_call_that_bighub_lets_proceed_runs_and_is_reported(runner: Runner) -> None:
-    agent = Agent(asks_for(REFUND), "Done.")
-    state = runner.run(agent.graph, PLEASE)
-    agent.guard.flush()
-    assert state["messages"][-1].content == "Done."
-    assert agent.shop.ran == [("refund", 40)]
-    assert agent.bighub.statuses == ["SUCCESS"]
-    assert len(agent.bighub.rounds) == 1
-
-
-def test_a_call_that_bighub_stops_never_reaches_the_tool(runner: Runner) -> None:
-    agent = Agent(asks_for(REFUND), "Sorry.", says="do_not_proceed")
-    state = runner.run(agent.graph, PLEASE)
-    agent.guard.flush()
-    assert agent.shop.ran == []
-    assert "Do not repeat this call" in answers(state)["call-1"]
-    assert agent.bighub.statuses == ["BLOCKED"]
-
-
 def test_all_calls_of_a_turn_wait_for_the_answer_and_the_model_goes_on_once(runner: Runner) -> None:
     agent = Agent(asks_for(REFUND, LOOK_UP), "Done.", says=REVIEW)
     question = read_question(runner.run(agent.graph, PLEASE))
@@ -102,14 +82,6 @@ def test_a_rejected_call_does_not_run_and_the_model_reads_why(runner: Runner) ->
     assert "too much" in answers(state)["call-1"]
 
 
-def test_a_response_stands_in_for_the_tool(runner: Runner) -> None:
-    agent = Agent(asks_for(REFUND), "Fine.", says=REVIEW)
-    runner.run(agent.graph, PLEASE)
-    state = runner.run(agent.graph, resume({"type": "respond", "message": "paid by hand"}))
-    assert agent.shop.ran == []
-    assert answers(state)["call-1"] == "paid by hand"
-
-
 def edit(amount: float, name: str = "refund") -> dict[str, Any]:
     args = {"order_id": "o1", "amount": amount}
     return {"type": "edit", "edited_action": {"name": name, "args": args}}
@@ -124,14 +96,6 @@ def test_an_edited_call_is_evaluated_before_it_runs(runner: Runner) -> None:
     assert [request["value"] for request in agent.bighub.evaluations] == [40, 5]
     assert "What ran: refund(order_id='o1', amount=5)" in answers(state)["call-1"]
     assert agent.bighub.statuses == ["SUCCESS"]
-
-
-def test_an_edit_that_bighub_stops_does_not_run(runner: Runner) -> None:
-    agent = Agent(asks_for(REFUND), "Sorry.", says=REVIEW)
-    runner.run(agent.graph, PLEASE)
-    agent.bighub.response = "do_not_proceed"
-    runner.run(agent.graph, resume(edit(5)))
-    assert agent.shop.ran == []
 
 
 @pytest.mark.parametrize("nonsense", [None, "yes", {"decisions": []}, [YES, YES], {"type": "go"}])
@@ -220,17 +184,6 @@ def test_hooks_after_the_agent_do_not_run_while_calls_wait(
     ]
 
 
-def test_a_new_message_closes_what_was_waiting(runner: Runner) -> None:
-    agent = Agent(asks_for(REFUND), "Fine.", says=REVIEW)
-    runner.run(agent.graph, PLEASE)
-    state = runner.run(agent.graph, {"messages": [HumanMessage("never mind")]})
-    kinds = [type(message) for message in state["messages"]]
-    assert kinds == [HumanMessage, AIMessage, ToolMessage, HumanMessage, AIMessage]
-    assert agent.shop.ran == []
-    agent.guard.flush()
-    assert agent.bighub.statuses == ["BLOCKED"]
-
-
 class Raises(AgentMiddleware[Any, Any, Any]):
     """Raises every amount once the model has spoken."""
 
@@ -280,35 +233,12 @@ def test_without_a_checkpointer_a_call_that_needs_a_person_is_blocked(runner: Ru
     assert "checkpointer" in answers(state)["call-1"]
 
 
-BAD_CALLS = [([call("transfer", order_id="o1")], "not a valid tool"), *INVALID_CALLS]
-
-
-@pytest.mark.parametrize(("calls", "wrong"), BAD_CALLS, ids=lambda value: str(value)[:40])
-def test_a_call_that_cannot_be_run_is_answered_and_nobody_is_asked(
-    runner: Runner, calls: list[dict[str, Any]], wrong: str
-) -> None:
-    agent = Agent(asks_for(*calls), "Sorry.")
-    state = runner.run(agent.graph, PLEASE)
-    assert agent.shop.ran == []
-    assert agent.bighub.evaluations == []
-    assert all(wrong in content for content in answers(state).values())
-    assert state["messages"][-1].content == "Sorry."
-
-
 def test_a_call_without_an_id_beside_a_good_one_has_one_answer(runner: Runner) -> None:
     agent = Agent(asks_for({**REFUND, "id": None}, LOOK_UP), "Sorry.")
     messages = runner.run(agent.graph, PLEASE)["messages"]
     tool_messages = [item for item in messages if isinstance(item, ToolMessage)]
     assert sorted(item.tool_call_id for item in tool_messages) == ["", "call-2"]
     assert agent.shop.ran == [("look_up", "o1")]
-
-
-def test_a_read_only_tool_runs_without_an_evaluation(runner: Runner) -> None:
-    tools = {"look_up": ToolPolicy(read_only=True)}
-    agent = Agent(asks_for(LOOK_UP), "Done.", says="do_not_proceed", tools=tools)
-    runner.run(agent.graph, PLEASE)
-    assert agent.shop.ran == [("look_up", "o1")]
-    assert agent.bighub.evaluations == []
 
 
 def test_one_question_a_call_lets_the_others_run_meanwhile(runner: Runner) -> None:
@@ -339,15 +269,6 @@ def test_a_tool_that_raises_is_a_failure(runner: Runner) -> None:
         runner.run(agent.graph, PLEASE)
     agent.guard.flush()
     assert agent.bighub.statuses == ["FAILURE"]
-
-
-def test_the_state_the_guard_adds_is_not_shown(runner: Runner) -> None:
-    agent = Agent(asks_for(REFUND), "Done.")
-    assert set(runner.run(agent.graph, PLEASE)) == {"messages"}
-    assert set(agent.graph.get_output_jsonschema()["properties"]) == {
-        "messages",
-        "structured_response",
-    }
 
 
 def test_what_is_no_guard_is_refused() -> None:
