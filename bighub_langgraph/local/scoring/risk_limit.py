@@ -37,9 +37,11 @@ class RiskLimit:
     """The outcomes of calls of one kind by the risk they were decided with, and the limit so far.
 
     The counts are whole numbers, so that a correction swaps a label exactly. Only calls that were
-    decided after `since` count.
+    decided after `since` count for the limit.
 
     Attributes:
+        all_good: How many of all calls went well, also of those before `since`.
+        all_bad: How many of all calls went wrong.
         limit: The highest risk up to which the guarantee holds; 0 without enough outcomes.
     """
 
@@ -48,10 +50,14 @@ class RiskLimit:
     since: float = -math.inf
     limit: float = 0.0
     computed_at: float = 0.0
-    prior_bad: float = _PRIOR_BAD
+    all_good: int = 0
+    all_bad: int = 0
 
     def add(self, evidence: Evidence, settings: DomainSettings) -> None:
         """Count an outcome, and remove the one it replaces."""
+        for label, change in ((evidence.replaces, -1), (evidence.label, 1)):
+            self.all_good += change * (label is Label.GOOD)
+            self.all_bad += change * (label is Label.BAD)
         if evidence.decided_at < self.since:
             return
         index = min(len(CUTOFFS) - 1, bisect_left(CUTOFFS, evidence.risk))
@@ -63,18 +69,13 @@ class RiskLimit:
             self._compute(settings)
 
     def restart(self, at: float) -> None:
-        """Drop all counts: earlier calls say nothing about those from now on.
-
-        Only a high bad rate stays as what is expected.
-        """
-        self.prior_bad = max(_PRIOR_BAD, _PRIOR_CALLS * self.shrunk_rate())
+        """Let no earlier call count for the limit: they say nothing about those from now on."""
         self.good, self.bad = [0] * len(CUTOFFS), [0] * len(CUTOFFS)
         self.since, self.limit, self.computed_at = at, 0.0, 0.0
 
     def shrunk_rate(self) -> float:
-        """The bad rate, which starts at that of the unknown."""
-        bad = sum(self.bad)
-        return (bad + self.prior_bad) / (bad + sum(self.good) + _PRIOR_CALLS)
+        """The bad rate of all calls, which starts at that of the unknown."""
+        return (self.all_bad + _PRIOR_BAD) / (self.all_bad + self.all_good + _PRIOR_CALLS)
 
     def _compute(self, settings: DomainSettings) -> None:
         self.limit, self.computed_at = 0.0, sum(self.good)
