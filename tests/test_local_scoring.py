@@ -27,6 +27,7 @@ from bighub_langgraph.local.scoring.precedents import (
     Comparison,
     Precedent,
     Precedents,
+    embed_action,
 )
 from bighub_langgraph.local.scoring.rate_changes import RateChanges
 from bighub_langgraph.local.scoring.regression import Regression, logit
@@ -209,14 +210,18 @@ def evidence(number: int, label: Label = Label.GOOD, **changed: object) -> Evide
     return Evidence(f"r{number}", action(number, **changed), 0.0, 0.0, label, risk=0.3)
 
 
+def add_call(precedents: Precedents, each: Evidence) -> None:
+    precedents.add(each, embed_action(each.action))
+
+
 def nearest(precedents: Precedents, proposed: Action, limit: int) -> list[Precedent]:
-    return precedents.compare(proposed, 0.0, DomainSettings(), limit).nearest
+    return precedents.compare(embed_action(proposed), 0.0, DomainSettings(), limit).nearest
 
 
 def test_a_bounded_number_of_precedents_is_kept_and_the_same_call_is_found_again() -> None:
     precedents = Precedents()
     for number in range(MAX_PRECEDENTS + 50):
-        precedents.add(evidence(number))
+        add_call(precedents, evidence(number))
     assert len(precedents.calls) == MAX_PRECEDENTS
     (first,) = nearest(precedents, action(MAX_PRECEDENTS), 1)
     assert first.request_id == f"r{MAX_PRECEDENTS}"
@@ -226,8 +231,8 @@ def test_a_bounded_number_of_precedents_is_kept_and_the_same_call_is_found_again
 
 def test_a_similar_call_is_nearer_than_a_different_one() -> None:
     precedents = Precedents()
-    precedents.add(evidence(2, value=9_000.0))
-    precedents.add(evidence(1, value=5.5))
+    add_call(precedents, evidence(2, value=9_000.0))
+    add_call(precedents, evidence(1, value=5.5))
     similar, different = nearest(precedents, action(1), 2)
     assert (similar.request_id, different.request_id) == ("r1", "r2")
     assert similar.similarity > different.similarity
@@ -250,14 +255,14 @@ def test_the_regression_counts_for_little_where_similar_calls_end_otherwise() ->
     precedents, settings = Precedents(), DomainSettings()
     for number in range(40):
         label = Label.BAD if number % 2 else Label.GOOD
-        precedents.add(evidence(number, label, target=f"t{number % 2}"))
-    near = precedents.compare(action(0, target="t1"), 0.0, settings, 0)
+        add_call(precedents, evidence(number, label, target=f"t{number % 2}"))
+    near = precedents.compare(embed_action(action(0, target="t1")), 0.0, settings, 0)
     before = near.estimate_risk(0.5, is_named=True)
     for request_id in filter(precedents.is_sampled, precedents.slots):
         proposed = action(0, target=f"t{int(request_id[1:]) % 2}")
-        each = precedents.compare(proposed, 0.0, settings, 0)
+        each = precedents.compare(embed_action(proposed), 0.0, settings, 0)
         precedents.update_agreement(request_id, each, 0.5, is_named=True)
-    near = precedents.compare(action(0, target="t1"), 0.0, settings, 0)
+    near = precedents.compare(embed_action(action(0, target="t1")), 0.0, settings, 0)
     assert near.estimate_risk(0.5, is_named=True) > before
 
 

@@ -1,4 +1,4 @@
-"""Precedents: the labelled calls that are most similar to an action, found by its embedding."""
+"""Precedents: the labelled calls that are most similar to an action, found by its vector."""
 
 import math
 from collections.abc import Sequence
@@ -31,6 +31,13 @@ _STRENGTHS = (0.1, 1.0, 10.0, 100.0)
 _UNNAMED_WEIGHT = 6.0
 _SAMPLE_EVERY = 4  # every such call tells how well the strengths fit; more would tell little more
 _MIN_RISK = 1e-4
+
+
+class ActionVector(NamedTuple):
+    """A sparse vector of length one: the dimensions in which an action has a value."""
+
+    indices: "NDArray[np.intp]"
+    values: "NDArray[np.float32]"
 
 
 class Precedent(NamedTuple):
@@ -104,7 +111,7 @@ class Precedents:
     slots: dict[str, int] = field(default_factory=dict)
     oldest: int = 0
     complete_after: float = -math.inf  # when the latest call was decided that has been dropped
-    # One column for each call: a search reads only the rows of the embedding's dimensions.
+    # One column for each call: a search reads only the rows of the vector's dimensions.
     vectors: "NDArray[np.float32]" = field(default_factory=lambda: _make_columns(_DIMENSIONS, "f4"))
     # For each call: whether it went bad, has an outcome, was denied; the times of the label and of
     # the decision.
@@ -120,7 +127,7 @@ class Precedents:
         """How many calls there is memory for."""
         return int(self.vectors.shape[1])
 
-    def add(self, evidence: Evidence) -> None:
+    def add(self, evidence: Evidence, vector: ActionVector) -> None:
         """Add a labelled call; a later label of the same call replaces the earlier one."""
         action, label, request_id = evidence.action, evidence.label, evidence.request_id
         if (slot := self.slots.get(request_id)) is None:
@@ -128,7 +135,7 @@ class Precedents:
                 return
             slot = self._find_slot()
             self.slots[request_id] = slot
-            indices, values = _embed_action(action)
+            indices, values = vector
             self.vectors[:, slot] = self.fits[:, slot] = 0.0
             self.vectors[indices, slot] = values
             summary = describe_call(action.name, action.value, action.target)
@@ -140,7 +147,7 @@ class Precedents:
 
     def compare(
         self,
-        action: Action,
+        vector: ActionVector,
         at: float,
         settings: DomainSettings,
         limit: int,
@@ -151,7 +158,7 @@ class Precedents:
         count = len(self.calls)
         if not count:
             return Comparison(0.0, 0.0, 0.0, [])
-        indices, values = _embed_action(action)
+        indices, values = vector
         similarities = values.dot(self.vectors.take(indices, axis=0))[:count].clip(0.0, 1.0)
         bad, outcome, is_denial, times, decided_at = self.labels[:, :count]
         minus_ages = np.minimum(times - at, 0.0)
@@ -177,8 +184,10 @@ class Precedents:
 
     def update_agreement(
         self, request_id: str, near: Comparison, regression: float, *, is_named: bool
-    ) -> None:
+    ) -> Comparison:
         """Include how well each strength fits a comparison with a call, in place of its last one.
+
+        Return the comparison with the new agreement.
 
         Both the outcomes and the regression are those of this moment. What was expected before a
         label was known says little: labels that come late or are corrected would mislead it.
@@ -190,6 +199,7 @@ class Precedents:
             # Each outcome is part of as many comparisons as it has weight in one.
             self.fits[:, slot] = np.array(fits) * (_SAMPLE_EVERY / near.total)
         self.agreement = self.fits.sum(axis=1).tolist()
+        return near._replace(agreement=self.agreement)
 
     def list_outcomes(self, until: float) -> tuple["NDArray[Any]", "NDArray[Any]"]:
         """Whether the calls decided until a moment went bad, and when they were decided.
@@ -247,8 +257,8 @@ def _make_columns(rows: int, dtype: str) -> "NDArray[Any]":
 _NONE = Precedent("", 0.0, Label.NOTHING, 0.0, None, "")
 
 
-def _embed_action(action: Action) -> tuple["NDArray[np.intp]", "NDArray[np.float32]"]:
-    """Return the indices and values of a sparse vector of length one.
+def embed_action(action: Action) -> ActionVector:
+    """Return the vector of an action.
 
     Similar actions have a similar direction: each token adds to one dimension, with a sign.
     """
@@ -259,7 +269,7 @@ def _embed_action(action: Action) -> tuple["NDArray[np.intp]", "NDArray[np.float
         vector[index] = vector.get(index, 0.0) + (weight if code & 0x10000 else -weight)
     length = math.sqrt(sum([value * value for value in vector.values()])) or 1.0
     values = np.array([value / length for value in vector.values()], dtype=np.float32)
-    return np.array(list(vector), dtype=np.intp), values
+    return ActionVector(np.array(list(vector), dtype=np.intp), values)
 
 
 def _tokenize(action: Action) -> list[tuple[str, float]]:

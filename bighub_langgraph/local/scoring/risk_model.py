@@ -16,9 +16,11 @@ from bighub_langgraph.local.scoring.features import (
 from bighub_langgraph.local.scoring.novelty import Familiarity, Novelty
 from bighub_langgraph.local.scoring.precedents import (
     MAX_PRECEDENTS,
+    ActionVector,
     Comparison,
     Precedent,
     Precedents,
+    embed_action,
 )
 from bighub_langgraph.local.scoring.rate_changes import RateChanges
 from bighub_langgraph.local.scoring.regression import BASE_VALUE, Regression, expit, logit
@@ -91,14 +93,14 @@ class ActionState:
     changes: RateChanges = field(default_factory=RateChanges)
     shift: float = 0.0  # of the log odds of each risk, see `update_shift`
 
-    def learn(self, evidence: Evidence) -> None:
+    def learn(self, evidence: Evidence, vector: ActionVector) -> None:
         """Count a label, and remove the one it replaces."""
         label, previous, value = evidence.label, evidence.replaces, evidence.action.value
         for each, change in ((label, 1), (previous, -1)):
             self.good += change * (each is Label.GOOD)
             self.bad += change * (each is Label.BAD)
             self.denials += change * (each is Label.DENIED)
-        self.precedents.add(evidence)
+        self.precedents.add(evidence, vector)
         if label.outcome:
             self.last_at = evidence.at
         if label.outcome or (previous and previous.outcome):
@@ -123,17 +125,6 @@ class ActionState:
         """
         risk = max(before, after) if is_worse else min(before, after)
         self.shift = logit(risk) - logit(after)
-
-    def compare(
-        self, action: Action, at: float, settings: DomainSettings, limit: int, *, is_named: bool
-    ) -> Comparison:
-        """Compare the precedents with a call.
-
-        Those from before a change of the bad rate count only for calls that name a subject: what
-        is known of a recipient holds, what is known of calls in general does not.
-        """
-        since = -math.inf if is_named else self.changes.since
-        return self.precedents.compare(action, at, settings, limit, since=since)
 
     @property
     def is_search_due(self) -> bool:
@@ -169,18 +160,22 @@ class DomainState:
     def expect(
         self,
         state: ActionState,
-        action: Action,
+        features: Features,
+        vector: ActionVector,
         at: float,
         settings: DomainSettings,
         *,
-        features: Features,
         limit: int = 0,
     ) -> Expectation:
-        """Return what is expected of a call, with so many of its precedents."""
-        inputs = _regression_inputs(self.scales.scale(features), state.changes.find_period(at))
-        is_named = features.is_named
-        near = state.compare(action, at, settings, limit, is_named=is_named)
-        return Expectation(near, self.regression.predict(inputs), is_named)
+        """Return what is expected of a call with scaled features, and so many of its precedents.
+
+        Precedents from before a change of the bad rate count only for calls that name a subject:
+        what is known of a recipient holds, what is known of calls in general does not.
+        """
+        inputs = _regression_inputs(features, state.changes.find_period(at))
+        since = -math.inf if features.is_named else state.changes.since
+        near = state.precedents.compare(vector, at, settings, limit, since=since)
+        return Expectation(near, self.regression.predict(inputs), features.is_named)
 
     @property
     def columns(self) -> int:
@@ -209,9 +204,9 @@ class Model:
             Regression.with_prior(self._prior())
         )
         state = domain.actions.get(action.name) or ActionState()
-        features = extract_features(action)
+        features = domain.scales.scale(extract_features(action))
         expectation = domain.expect(
-            state, action, at, settings, features=features, limit=SHOWN_PRECEDENTS
+            state, features, embed_action(action), at, settings, limit=SHOWN_PRECEDENTS
         )
         near, risk = expectation.near, expectation.estimate_risk(state.shift)
         denials = self._settings.human_label_weight * near.denials
@@ -254,7 +249,9 @@ class Model:
         domain = self.domains.get(action.domain)
         state = domain and domain.actions.get(action.name)
         settings = self._settings.for_domain(action.domain)
-        return state.precedents.compare(action, at, settings, limit).nearest if state else []
+        if not state:
+            return []
+        return state.precedents.compare(embed_action(action), at, settings, limit).nearest
 
     def learn(self, evidence: Evidence) -> None:
         """Learn from the label of an earlier decision."""
@@ -266,34 +263,38 @@ class Model:
             state = ActionState()
         domain.actions[action.name] = state
         was_outcome = previous is not None and previous.outcome
+        vector = embed_action(action)
         if not (label.outcome or was_outcome):
-            state.learn(evidence)
+            state.learn(evidence, vector)
             return  # people's refusals are no outcomes
-        features = extract_features(action)
-        before = domain.expect(state, action, evidence.at, settings, features=features)
-        state.learn(evidence)
+        at, raw_features = evidence.at, extract_features(action)
+        before = domain.expect(state, domain.scales.scale(raw_features), vector, at, settings)
+        state.learn(evidence, vector)
         if not was_outcome:
-            domain.scales.update(features.numbers)
+            domain.scales.update(raw_features.numbers)
+        features = domain.scales.scale(raw_features)
         period = state.changes.find_period(evidence.decided_at)
         self.good += (label is Label.GOOD) - (previous is Label.GOOD)
         self.bad += label.bad - (previous is Label.BAD)
         domain.regression.learn(
             evidence.request_id,
-            _regression_inputs(domain.scales.scale(features), period),
+            _regression_inputs(features, period),
             bad=label.bad if label.outcome else None,
             replaces=previous.bad if previous is not None and was_outcome else None,
         )
+        after = domain.expect(state, features, vector, at, settings)
         if state.precedents.is_sampled(evidence.request_id):
-            each = domain.expect(state, action, evidence.at, settings, features=features)
-            state.precedents.update_agreement(
-                evidence.request_id, each.near, each.regression, is_named=each.is_named
+            near = state.precedents.update_agreement(
+                evidence.request_id, after.near, after.regression, is_named=after.is_named
             )
+            after = after._replace(near=near)
         if state.is_search_due:
             # Later outcomes are not complete: some successes among them will be corrected.
             delay = max(self.label_delay(action.domain), _estimate_delay(domain) or 0.0)
-            outcomes = state.precedents.list_outcomes(evidence.at - delay)
-            state.changes = state.changes.search(*outcomes)
-        after = domain.expect(state, action, evidence.at, settings, features=features)
+            outcomes = state.precedents.list_outcomes(at - delay)
+            known_changes, state.changes = state.changes, state.changes.search(*outcomes)
+            if state.changes is not known_changes:
+                after = domain.expect(state, features, vector, at, settings)
         state.update_shift(
             before.estimate_risk(state.shift),
             after.estimate_risk(),
