@@ -34,7 +34,7 @@ from bighub_langgraph.graph.nodes import (
     stale_calls_node,
     tools_edge,
 )
-from bighub_langgraph.graph.plan import input_schema, read_messages
+from bighub_langgraph.graph.plan import OptionalConfig, input_schema, read_messages
 from bighub_langgraph.graph.tool_execution import GraphHost
 from bighub_langgraph.graph.tool_node import GuardedTools, tools_node
 from bighub_langgraph.graph.validation import check_journal
@@ -292,17 +292,12 @@ class ModelNode(Runnable[Any, Any]):
         self._prompt = prompt
         self._messages_key = messages_key
 
-    def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> dict[str, Any]:  # noqa: A002
+    def invoke(self, input: Any, config: OptionalConfig = None, **_: Any) -> dict[str, Any]:  # noqa: A002
         """Call the model."""
         message = self._model.invoke(self._messages_for(input, config), config)
         return {self._messages_key: [message]}
 
-    async def ainvoke(
-        self,
-        input: Any,  # noqa: A002 - the name is LangChain's
-        config: RunnableConfig | None = None,
-        **_: Any,
-    ) -> dict[str, Any]:
+    async def ainvoke(self, input: Any, config: OptionalConfig = None, **_: Any) -> dict[str, Any]:  # noqa: A002
         """Call the model on the running loop."""
         message = await self._model.ainvoke(self._messages_for(input, config), config)
         return {self._messages_key: [message]}

@@ -24,7 +24,14 @@ from bighub_langgraph.core.context import current_key, take_claim
 from bighub_langgraph.core.errors import ConfigurationError
 from bighub_langgraph.core.models import ToolCall
 from bighub_langgraph.graph.langgraph_internals import attempt_of, execution_info, only_blocks
-from bighub_langgraph.graph.plan import TurnId, find_message, key_of, new_id, thread_id_of
+from bighub_langgraph.graph.plan import (
+    OptionalConfig,
+    TurnId,
+    find_message,
+    key_of,
+    new_id,
+    thread_id_of,
+)
 from bighub_langgraph.graph.tool_execution import (
     AsyncGraphHost,
     GraphHost,
@@ -56,22 +63,12 @@ class GuardedTool(StandInTool):
 
     guard_runtime: Any
 
-    def invoke(
-        self,
-        input: Any,  # noqa: A002 - the name is LangChain's
-        config: RunnableConfig | None = None,
-        **options: Any,
-    ) -> Any:
+    def invoke(self, input: Any, config: OptionalConfig = None, **options: Any) -> Any:  # noqa: A002
         """Run the tool without an event loop, if the guard lets it."""
         host = GraphHost(self.guard_runtime)
         return run_sync(self._run_guarded(input, ensure_config(config), options, host))
 
-    async def ainvoke(
-        self,
-        input: Any,  # noqa: A002 - the name is LangChain's
-        config: RunnableConfig | None = None,
-        **options: Any,
-    ) -> Any:
+    async def ainvoke(self, input: Any, config: OptionalConfig = None, **options: Any) -> Any:  # noqa: A002
         """Run the tool on the running loop, if the guard lets it."""
         host = AsyncGraphHost(self.guard_runtime)
         flow = self._run_guarded(input, ensure_config(config), options, host)

@@ -15,6 +15,7 @@ from bighub_langgraph.graph.approval_requests import ask_person
 from bighub_langgraph.graph.plan import (
     CHANNEL,
     GuardState,
+    OptionalConfig,
     Plan,
     TurnId,
     calls_of,
@@ -70,7 +71,7 @@ class GuardNode(Runnable[Any, Any]):
         self._host, self._async_host = GraphHost(runtime), AsyncGraphHost(runtime)
         self.name = name
 
-    def invoke(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> Any:  # noqa: A002
+    def invoke(self, input: Any, config: OptionalConfig = None, **options: Any) -> Any:  # noqa: A002
         """Run the flow without an event loop."""
         # Called inside a node without a configuration, it uses the node's, as a ToolNode does.
         return run_sync(self._flow(input, config or ensure_config(), self._host, **options))
@@ -81,12 +82,7 @@ class GuardNode(Runnable[Any, Any]):
         async with fence_run(config, host):
             return await self._inner_flow(value, config, host, **options)
 
-    async def ainvoke(
-        self,
-        input: Any,  # noqa: A002 - the name is LangChain's
-        config: RunnableConfig | None = None,
-        **options: Any,
-    ) -> Any:
+    async def ainvoke(self, input: Any, config: OptionalConfig = None, **options: Any) -> Any:  # noqa: A002
         """Run the flow on the running loop."""
         return await self._flow(input, config or ensure_config(), self._async_host, **options)
 

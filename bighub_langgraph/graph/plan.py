@@ -31,6 +31,8 @@ from bighub_langgraph.core.recovery import recovers_itself
 CHANNEL = "bighub"
 
 MessageCall = MessageToolCall | InvalidToolCall
+# The configuration that LangChain passes to `invoke`, if any.
+OptionalConfig = RunnableConfig | None
 NextAction = Literal["execute", "ask", "evaluate", "done"]
 
 

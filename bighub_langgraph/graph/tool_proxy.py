@@ -17,7 +17,7 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 
 from bighub_langgraph.concurrency import run_sync
 from bighub_langgraph.core.models import ToolCall
-from bighub_langgraph.graph.plan import key_of
+from bighub_langgraph.graph.plan import OptionalConfig, key_of
 from bighub_langgraph.graph.tool_execution import Invoke, Update, with_decision
 
 
@@ -156,7 +156,7 @@ class ToolProxy(StandInTool):
         """The tool's own coroutine function, for the same reason."""
         return getattr(self.tool, "coroutine", None)
 
-    def invoke(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> Any:  # noqa: A002
+    def invoke(self, input: Any, config: OptionalConfig = None, **options: Any) -> Any:  # noqa: A002
         """Run the tool, if the gate lets it."""
 
         async def invoke() -> Any:
@@ -164,12 +164,7 @@ class ToolProxy(StandInTool):
 
         return run_sync(self.gate.enter(self.tool.name, self._arguments(input), invoke))
 
-    async def ainvoke(
-        self,
-        input: Any,  # noqa: A002 - the name is LangChain's
-        config: RunnableConfig | None = None,
-        **options: Any,
-    ) -> Any:
+    async def ainvoke(self, input: Any, config: OptionalConfig = None, **options: Any) -> Any:  # noqa: A002
         """Run the tool on the running loop, if the gate lets it."""
 
         async def invoke() -> Any:
