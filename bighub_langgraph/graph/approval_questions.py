@@ -9,6 +9,7 @@ from langchain_core.tools import BaseTool
 from pydantic import BeforeValidator, WithJsonSchema
 
 from bighub_langgraph.core.approval_answers import (
+    UNKNOWN_ANSWERS,
     InvalidApprovalResponse,
     PendingApproval,
     build_answer_schema,
@@ -17,7 +18,7 @@ from bighub_langgraph.core.argument_patch import build_pointer
 from bighub_langgraph.core.context import log_fields
 from bighub_langgraph.core.evidence import build_evidence, describe_call, describe_votes
 from bighub_langgraph.core.jsonable import copy_jsonable, to_jsonable
-from bighub_langgraph.core.models import ASKABLE_STATES, CallRecord
+from bighub_langgraph.core.models import ASKABLE_STATES, Answer, CallRecord, State
 from bighub_langgraph.core.policy import GuardSettings
 from bighub_langgraph.core.ports import ApprovalQuestion
 from bighub_langgraph.core.reporting import ReportingConfig
@@ -39,6 +40,36 @@ class ShownCall(NamedTuple):
     def of(cls, call: PendingApproval, record: CallRecord) -> "ShownCall":
         """Return a call with its evidence."""
         return cls(call, record, build_evidence(record))
+
+
+def build_pending_calls(
+    plan: Plan,
+    records: Sequence[CallRecord],
+    settings: GuardSettings,
+    shown_states: Mapping[str, tuple[str, int]],
+    *,
+    allow_edits: bool,
+) -> list[PendingApproval]:
+    """Build what a person is asked about the calls of a plan, by the states that were shown."""
+    pending_calls = []
+    for call, record in zip(plan["calls"], records, strict=True):
+        state, _ = shown_states.get(record.key, (record.state, 0))
+        is_unknown = state == State.UNKNOWN
+        choices = settings.allowed_decisions(call["name"])
+        if not allow_edits:
+            choices = [item for item in choices if item is not Answer.EDIT] or [Answer.REJECT]
+        pending_calls.append(
+            PendingApproval(
+                call["id"],
+                call["name"],
+                call["args"],
+                UNKNOWN_ANSWERS if is_unknown else choices,
+                settings.approvals.allow_tool_change,
+                key=record.key,
+                outcome_unknown=is_unknown,
+            )
+        )
+    return pending_calls
 
 
 def build_payload(

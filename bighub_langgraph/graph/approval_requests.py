@@ -10,7 +10,6 @@ from langchain_core.tools import BaseTool
 from langgraph.types import Interrupt
 
 from bighub_langgraph.core.approval_answers import (
-    UNKNOWN_ANSWERS,
     ApprovalAnswer,
     InvalidApprovalResponse,
     PendingApproval,
@@ -38,6 +37,7 @@ from bighub_langgraph.core.reporting import build_event
 from bighub_langgraph.graph.approval_questions import (
     ShownCall,
     build_payload,
+    build_pending_calls,
     build_question,
     find_shown_states,
     is_answered_since,
@@ -184,7 +184,13 @@ class ApprovalRequest:
             questions = await stored_questions(config, host.get_checkpoint)
         question = next((item for item in questions.interrupts if self._is_shown(item.value)), None)
         self._asked_states = {} if question is None else find_shown_states(question.value)
-        self._pending_calls = self._find_pending_calls(self._asked_states)
+        self._pending_calls = build_pending_calls(
+            self._plan,
+            self._records,
+            self._settings,
+            self._asked_states,
+            allow_edits=self._allow_edits,
+        )
         answers, takes_answer = questions.answers[len(earlier) :], question is not None
         if question is not None:
             if leave_open and all(record.state in ASKABLE_STATES for record in self._records):
@@ -306,28 +312,6 @@ class ApprovalRequest:
             for record in self._records
             if record.state in ASKABLE_STATES
         )
-
-    def _find_pending_calls(self, states: Mapping[str, tuple[str, int]]) -> list[PendingApproval]:
-        settings = self._settings
-        pending_calls = []
-        for call, record in zip(self._plan["calls"], self._records, strict=True):
-            state, _ = states.get(record.key, (record.state, 0))
-            is_unknown = state == State.UNKNOWN
-            choices = settings.allowed_decisions(call["name"])
-            if not self._allow_edits:
-                choices = [item for item in choices if item is not Answer.EDIT] or [Answer.REJECT]
-            pending_calls.append(
-                PendingApproval(
-                    call["id"],
-                    call["name"],
-                    call["args"],
-                    UNKNOWN_ANSWERS if is_unknown else choices,
-                    settings.approvals.allow_tool_change,
-                    key=record.key,
-                    outcome_unknown=is_unknown,
-                )
-            )
-        return pending_calls
 
     async def _record_answer(
         self, answer: ApprovalAnswer, config: RunnableConfig, ports: Ports
