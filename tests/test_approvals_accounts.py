@@ -10,21 +10,14 @@ from typer.testing import CliRunner
 from bighub_langgraph import Journal
 from bighub_langgraph.approvals.accounts import LIFETIMES, LINK, SESSION, AccountError, Accounts
 from bighub_langgraph.cli.app import app
+from tests.local_engine import Clock
 
 PASSWORD = "correct horse battery"
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(1_800_000_000.0, step=0.0)
 
 
 @pytest.fixture

@@ -39,25 +39,15 @@ from bighub_langgraph.journal.memory_journal import MemoryJournal
 from bighub_langgraph.sqldb import execute
 from tests.calls import approval, decided_record
 from tests.engines import Answer, AsyncScriptedBighub, ScriptedBighub, service
-from tests.local_engine import Signal
+from tests.local_engine import Clock, Signal
 from tests.test_journal_sql import let_pass
 
 REPORTING = ReportingConfig()
 
 
-class Clock:
-    """A clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(1_000_000.0, step=0.0)
 
 
 @pytest.fixture(params=["memory", "sqlite"])

@@ -14,21 +14,15 @@ from bighub_langgraph.core.models import CallRecord, State, ToolSucceeded
 from bighub_langgraph.core.reporting import ReportingConfig
 from bighub_langgraph.journal.memory_journal import MemoryJournal
 from tests.calls import decided_record
+from tests.local_engine import Clock
 
 QUIET = ReportingConfig(outcomes=False, memory=False)
 DAY = 86_400.0
 
 
-class Clock:
-    now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(1_000_000.0, step=0.0)
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])
