@@ -79,7 +79,7 @@ class Accounts:
             AccountError: The name, a role or the password cannot be used.
         """
         user = User(_check_name(name), _check_roles(roles))
-        row = {"roles": _join(user.roles), "password": self._hash(password)}
+        row = {"roles": _join_roles(user.roles), "password": self._hash(password)}
         with self._db.transaction() as db:
             users = [item["name"] for item in fetch_rows(db, schema.SELECT_USERS)]
             if similar := [item for item in users if item.casefold() == name.casefold()]:
@@ -91,7 +91,7 @@ class Accounts:
     def set_roles(self, name: str, roles: Collection[str], *, by: str) -> User:
         """Replace a user's roles, also for sessions that are open."""
         user = User(name, _check_roles(roles))
-        self._change(schema.UPDATE_ROLES, name, by, "roles_changed", roles=_join(user.roles))
+        self._change(schema.UPDATE_ROLES, name, by, "roles_changed", roles=_join_roles(user.roles))
         return user
 
     def set_password(self, name: str, password: str, *, by: str) -> None:
@@ -99,7 +99,7 @@ class Accounts:
         password_hash = self._hash(password)
         with self._db.transaction() as db:
             if not execute(db, schema.UPDATE_PASSWORD, name=name, password=password_hash):
-                raise _no_user(name)
+                raise _build_unknown_user_error(name)
             execute(db, schema.DELETE_SESSIONS, name=name)
             self._write(db, by, "password_changed", name)
 
@@ -112,11 +112,11 @@ class Accounts:
     def find(self, name: str) -> User | None:
         """Return a user."""
         rows = self._db.fetch_rows(schema.SELECT_USER, name=name)
-        return _user(rows[0]) if rows else None
+        return _build_user(rows[0]) if rows else None
 
     def users(self) -> list[User]:
         """Return every user, by name."""
-        return [_user(row) for row in self._db.fetch_rows(schema.SELECT_USERS)]
+        return [_build_user(row) for row in self._db.fetch_rows(schema.SELECT_USERS)]
 
     # -- sessions
 
@@ -141,7 +141,7 @@ class Accounts:
     def create_link(self, name: str) -> str:
         """Return a token with which a user can sign in once, without the password."""
         if self.find(name) is None:
-            raise _no_user(name)
+            raise _build_unknown_user_error(name)
         return self._create_token(name, LINK, "")
 
     def use_link(self, token: str, *, address: str) -> str | None:
@@ -156,7 +156,7 @@ class Accounts:
         """Return the user of a session that is valid."""
         values = {"digest": _digest(token), "kind": kind, "at": self._db.now()}
         rows = self._db.fetch_rows(schema.SELECT_SESSION, **values)
-        return _user(rows[0]) if rows else None
+        return _build_user(rows[0]) if rows else None
 
     def sign_out(self, user: User, token: str, *, everywhere: bool = False) -> None:
         """End a session, or all of a user's."""
@@ -181,7 +181,7 @@ class Accounts:
     def _change(self, statement: str, name: str, by: str, event: str, **values: Any) -> None:
         with self._db.transaction() as db:
             if not execute(db, statement, name=name, **values):
-                raise _no_user(name)
+                raise _build_unknown_user_error(name)
             self._write(db, by, event, name, **values)
 
     def _create_token(self, name: str, kind: str, address: str) -> str:
@@ -221,11 +221,11 @@ def _check_roles(roles: Collection[str]) -> frozenset[str]:
     return frozenset(roles)
 
 
-def _join(roles: Collection[str]) -> str:
+def _join_roles(roles: Collection[str]) -> str:
     return " ".join(sorted(roles))
 
 
-def _user(row: Mapping[str, Any]) -> User:
+def _build_user(row: Mapping[str, Any]) -> User:
     return User(row["name"], frozenset(row["roles"].split()))
 
 
@@ -235,7 +235,7 @@ def _build_audit_entry(row: Mapping[str, Any]) -> AuditEntry:
         return AuditEntry(row["at"], row["who"], row["event"], row["subject"], dict(details))
 
 
-def _no_user(name: str) -> AccountError:
+def _build_unknown_user_error(name: str) -> AccountError:
     return AccountError(f"no user is called {name!r}; see `bighub-langgraph inbox users list`")
 
 

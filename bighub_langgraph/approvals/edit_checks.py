@@ -32,7 +32,7 @@ def check_edit(
         }
         for pointer in (*changes, *removals):
             _check_place(card, pointer)
-        _check_not_hidden(card, changes, removals)
+        _check_not_redacted(card, changes, removals)
         replacements = tuple(filter(card.is_locked, changes))
         patch = ArgumentPatch(changes, removals, replacements)
         arguments = patch.apply(card.arguments)
@@ -83,7 +83,7 @@ def _check_place(card: ApprovalCard, pointer: str) -> None:
         )
 
 
-def _check_not_hidden(
+def _check_not_redacted(
     card: ApprovalCard, changes: Mapping[str, Any], removals: tuple[str, ...]
 ) -> None:
     """Refuse what stands for a redacted value: it is not the value, and would replace one."""
@@ -125,8 +125,8 @@ def _find_errors(
         if any(path[: len(prefix)] == prefix for prefix in changed_paths):
             return False
         value = _find_part(arguments, error.path)
-        is_hidden = isinstance(value, str) and REDACTED in value
-        if is_hidden or error in original_errors:
+        is_redacted = isinstance(value, str) and REDACTED in value
+        if is_redacted or error in original_errors:
             return True
         if _is_equal(_find_part(card.arguments, error.path), value):
             return True

@@ -137,10 +137,10 @@ class ApprovalWorker:
         return self._queue.find_failing(self._agent)
 
     async def _run(self, host: GraphHost, *, once: bool) -> None:
-        lanes = [self._work(host, once=once) for _ in range(self._concurrency)]
+        lanes = [self._run_lane(host, once=once) for _ in range(self._concurrency)]
         await host.ports.gather(lanes)
 
-    async def _work(self, host: GraphHost, *, once: bool) -> None:
+    async def _run_lane(self, host: GraphHost, *, once: bool) -> None:
         while not self._stop_event.is_set():
             try:
                 if await self._resume_next(host):
@@ -277,7 +277,7 @@ class ApprovalWorker:
         self, paused_thread: PausedThread, resumed_questions: list[str], host: GraphHost
     ) -> bool:
         """Run a thread once, if it can go on; return whether it did."""
-        ports, config = host.ports, self._config(paused_thread.thread)
+        ports, config = host.ports, self._build_config(paused_thread.thread)
         state = await host.get_state(self._graph, config)
         questions = find_own_questions(state, paused_thread.calls)
         open_keys = set().union(*questions.values())
@@ -315,7 +315,7 @@ class ApprovalWorker:
         await host.invoke(self._graph, value, config, **context)
         return True
 
-    def _config(self, thread: str) -> Any:
+    def _build_config(self, thread: str) -> Any:
         config = self._config_for(thread) if self._config_for else {}
         configurable = {**config.get("configurable", {}), "thread_id": thread}
         return {**config, "configurable": configurable}

@@ -216,7 +216,7 @@ class _Page:
         """Return what is wrong with an edit, as it is typed."""
         card = self._inbox.get(key)
         try:
-            patch = read_patch(_fields_of(card), submission.form)
+            patch = read_patch(_build_fields(card), submission.form)
             if patch.values or patch.removed_pointers:
                 check_edit(card, patch.values, patch.removed_pointers)
         except (InvalidField, InvalidApprovalResponse) as error:
@@ -269,7 +269,7 @@ class _Page:
             return
         changes: dict[str, Any] = {}
         if answer == Answer.EDIT:
-            patch = read_patch(_fields_of(self._inbox.get(key)), form)
+            patch = read_patch(_build_fields(self._inbox.get(key)), form)
             changes = {"edit": patch.values, "remove": patch.removed_pointers}
         self._inbox.answer(
             key,
@@ -331,7 +331,7 @@ class _Page:
             status,
             card=card,
             choices=presentation.list_choices(card),
-            fields=_fields_of(card),
+            fields=_build_fields(card),
             history=self._inbox.history(card.key),
             error=error,
             form=form or {},
@@ -357,7 +357,7 @@ class _Page:
         return response
 
 
-def _fields_of(card: ApprovalCard) -> list[Any]:
+def _build_fields(card: ApprovalCard) -> list[Any]:
     return build_fields(card.schema, card.arguments, card.locked_pointers)
 
 

@@ -28,12 +28,12 @@ def visible(value: object) -> Markup:
     """Return a text in which a character that cannot be seen stands by its number and name."""
     text, parts, end = str(value), [], 0
     for match in _INVISIBLE.finditer(text):
-        parts += [escape(text[end : match.start()]), _mark(match[1], len(match[0]))]
+        parts += [escape(text[end : match.start()]), _mark_character(match[1], len(match[0]))]
         end = match.end()
     return Markup("").join([*parts, escape(text[end:])])
 
 
-def _mark(character: str, count: int) -> Markup:
+def _mark_character(character: str, count: int) -> Markup:
     name = unicodedata.name(character, "control character").lower()
     repetition = f" x{count}" if count > 1 else ""
     return Markup('<span class="mark" title="{}">U+{:04X}{}</span>').format(

@@ -33,8 +33,8 @@ def write_chart(file: Path, summary: Summary) -> None:
 
 def _draw_bars(rates: Sequence[float]) -> Iterator[str]:
     start, end = _BARS
-    yield _text(start, _TOP - 25, "Approvals asked per hundred calls", weight="bold")
-    yield _axis(start, end)
+    yield _draw_text(start, _TOP - 25, "Approvals asked per hundred calls", weight="bold")
+    yield _draw_axis(start, end)
     step = (end - start) / max(1, len(rates))
     for number, rate in enumerate(rates):
         x, height = start + number * step, rate / 100 * (_BOTTOM - _TOP)
@@ -43,14 +43,16 @@ def _draw_bars(rates: Sequence[float]) -> Iterator[str]:
             f' height="{height:.1f}" fill="#1565c0"/>'
         )
         middle = x + step / 2
-        yield _text(middle, _BOTTOM - height - 5, f"{rate:.0f}", anchor="middle")
-        yield _text(middle, _BOTTOM + 16, f"week {number + 1}", anchor="middle")
+        yield _draw_text(middle, _BOTTOM - height - 5, f"{rate:.0f}", anchor="middle")
+        yield _draw_text(middle, _BOTTOM + 16, f"week {number + 1}", anchor="middle")
 
 
 def _draw_lines(costs: dict[str, Sequence[float]]) -> Iterator[str]:
     start, end = _LINES
-    yield _text(start, _TOP - 25, "Cost of people's time and bad calls, added up", weight="bold")
-    yield _axis(start, end)
+    yield _draw_text(
+        start, _TOP - 25, "Cost of people's time and bad calls, added up", weight="bold"
+    )
+    yield _draw_axis(start, end)
     highest = max([1.0, *(totals[-1] for totals in costs.values() if totals)])
     ends: list[tuple[float, str, float]] = []
     for name, totals in costs.items():
@@ -64,16 +66,16 @@ def _draw_lines(costs: dict[str, Sequence[float]]) -> Iterator[str]:
     for n, _ in enumerate(pairwise(positions), start=1):
         positions[n] = max(positions[n], positions[n - 1] + _LABEL_GAP)
     for y, (_, name, total) in zip(positions, ends, strict=True):
-        yield _text(end + 6, y + 4, f"{name} {total:.0f}", color=_COLORS[name])
-    yield _text(start, _BOTTOM + 16, "first call")
-    yield _text(end, _BOTTOM + 16, "last call", anchor="end")
+        yield _draw_text(end + 6, y + 4, f"{name} {total:.0f}", color=_COLORS[name])
+    yield _draw_text(start, _BOTTOM + 16, "first call")
+    yield _draw_text(end, _BOTTOM + 16, "last call", anchor="end")
 
 
-def _axis(start: float, end: float) -> str:
+def _draw_axis(start: float, end: float) -> str:
     return f'<path d="M{start} {_TOP}V{_BOTTOM}H{end}" fill="none" stroke="#888888"/>'
 
 
-def _text(
+def _draw_text(
     x: float,
     y: float,
     content: str,

@@ -121,18 +121,20 @@ def _summarize_week(calls: Sequence[DemoCall]) -> WeekSummary:
 def _accumulate_costs(calls: Sequence[DemoCall], person: SimulatedPerson) -> dict[str, list[float]]:
     costs = {
         "guard": [
-            _cost(call, is_asked=call.verdict is Verdict.REVIEW, runs=call.status != "blocked")
+            _compute_cost(
+                call, is_asked=call.verdict is Verdict.REVIEW, runs=call.status != "blocked"
+            )
             for call in calls
         ],
         "ask_always": [
-            _cost(call, is_asked=True, runs=person.approves(call.request)) for call in calls
+            _compute_cost(call, is_asked=True, runs=person.approves(call.request)) for call in calls
         ],
-        "ask_never": [_cost(call, is_asked=False, runs=True) for call in calls],
+        "ask_never": [_compute_cost(call, is_asked=False, runs=True) for call in calls],
     }
     return {name: list(accumulate(each)) for name, each in costs.items()}
 
 
-def _cost(call: DemoCall, *, is_asked: bool, runs: bool) -> float:
+def _compute_cost(call: DemoCall, *, is_asked: bool, runs: bool) -> float:
     """The cost of a call: of a person who is asked, and of a bad call run or a good one held up."""
     held_up = 0.0 if call.is_bad else REVIEW_COST
     return REVIEW_COST * is_asked + (call.loss if runs else held_up)

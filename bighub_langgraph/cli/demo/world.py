@@ -123,7 +123,7 @@ class _Writer:
         return Request(number, at, customer, *message, draw=self.random.random())
 
     def _ask_for_refund(self, customer: str) -> Message:
-        price = self._price(8, 70)
+        price = self._choose_price(8, 70)
         order = self._add_order(customer, _CHEAP, price, "delivered")
         text = f"My order {order} came broken. Please refund {price:.2f}."
         if self.random.random() < _FALSE_CLAIMS:  # nobody can know
@@ -131,18 +131,18 @@ class _Writer:
         return Message(text)
 
     def _claim_refund(self, customer: str) -> Message:
-        price = self._price(180, 520)
+        price = self._choose_price(180, 520)
         order = self._add_order(customer, _EXPENSIVE, price, "delivered")
         fraud = self._late_fraud("refund_payment", "paid with a stolen card", price)
         return Message(f"{order} never came, refund the full amount of it now!!", fraud)
 
     def _ask_for_address(self, customer: str) -> Message:
-        order = self._add_order(customer, _CHEAP, self._price(8, 90), "shipped")
+        order = self._add_order(customer, _CHEAP, self._choose_price(8, 90), "shipped")
         number = self.random.randint(1, 90)
         return Message(f"I moved. Send {order} to this address: {number} Mill Lane.")
 
     def _hijack_order(self, customer: str) -> Message:
-        price = self._price(220, 520)
+        price = self._choose_price(220, 520)
         order = self._add_order(customer, _EXPENSIVE, price, "shipped")
         fraud = self._late_fraud("change_address", "the account had been taken over", price)
         return Message(f"Send {order} to this address: Locker {self.random.randint(1, 9)}.", fraud)
@@ -150,11 +150,11 @@ class _Writer:
     def _ask_to_cancel(self, customer: str) -> Message:
         is_late = self.random.random() < _LATE_CANCELLATIONS
         status: OrderStatus = "shipped" if is_late else "paid"
-        order = self._add_order(customer, _CHEAP, self._price(8, 90), status)
+        order = self._add_order(customer, _CHEAP, self._choose_price(8, 90), status)
         return Message(f"I no longer need {order}, please cancel it.", fails=is_late)
 
     def _ask_for_voucher(self, customer: str) -> Message:
-        order = self._add_order(customer, _CHEAP, self._price(8, 60), "delivered")
+        order = self._add_order(customer, _CHEAP, self._choose_price(8, 60), "delivered")
         fails = VOUCHER_OUTAGE.start <= self.now < VOUCHER_OUTAGE.end
         return Message(f"{order} came late. Can I have a voucher, please?", fails=fails)
 
@@ -167,7 +167,7 @@ class _Writer:
         return Message("I get too much mail, delete my account.", late)
 
     def _ask_a_question(self, customer: str) -> Message:
-        order = self._add_order(customer, _CHEAP, self._price(8, 90), "shipped")
+        order = self._add_order(customer, _CHEAP, self._choose_price(8, 90), "shipped")
         return Message(f"Where is my order {order}?")
 
     def _late_fraud(self, tool: str, reason: str, loss: float) -> LateOutcome:
@@ -182,5 +182,5 @@ class _Writer:
         )
         return number
 
-    def _price(self, low: float, high: float) -> float:
+    def _choose_price(self, low: float, high: float) -> float:
         return round(self.random.uniform(low, high), 2)

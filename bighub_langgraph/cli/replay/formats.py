@@ -149,16 +149,16 @@ def _read_items(record: JsonRecord, items: list[Any], name: str) -> Steps:
         call_id = str(item.get("call_id"))
         if item.get("type") == "function_call":
             try:
-                state_changing = _label(item, "state_changing")
+                state_changing = _find_label(item, "state_changing")
                 call = trajectory.propose(*_parse_call(item), state_changing=state_changing)
             except (TypeError, ValueError, RecursionError) as error:
                 yield record.invalid(f"call {call_id}: {error}")
                 continue
             yield call
-            open_calls[call_id].append((call, _label(item, "as_intended")))
+            open_calls[call_id].append((call, _find_label(item, "as_intended")))
         elif item.get("type") == "function_call_output" and open_calls[call_id]:
             call, as_intended = open_calls[call_id].popleft()
-            as_intended = _label(item, "as_intended") if as_intended is None else as_intended
+            as_intended = _find_label(item, "as_intended") if as_intended is None else as_intended
             yield from trajectory.complete(call, error=_is_error(item), as_intended=as_intended)
     yield from trajectory.final_outcomes
 
@@ -213,11 +213,11 @@ def _find_name(value: Any) -> str | None:
 
 def _is_error(result: Mapping[str, Any]) -> bool:
     """Whether a call failed: by its label, else by how tools usually return an error."""
-    if (label := _label(result, "error")) is not None:
+    if (label := _find_label(result, "error")) is not None:
         return label
     if result.get("status") == "error":
         return True
-    text = _text_of(result.get("output")).strip()
+    text = _read_text(result.get("output")).strip()
     if text.lower().startswith("error"):
         return True
     try:
@@ -227,7 +227,7 @@ def _is_error(result: Mapping[str, Any]) -> bool:
     return isinstance(content, dict) and bool(content.get("error"))
 
 
-def _text_of(content: Any) -> str:
+def _read_text(content: Any) -> str:
     """Get the text of a message: a string, or a list of parts."""
     if isinstance(content, str):
         return content
@@ -236,7 +236,7 @@ def _text_of(content: Any) -> str:
     return "\n".join(text for text in texts if isinstance(text, str))
 
 
-def _label(result: Mapping[str, Any], name: str) -> bool | None:
+def _find_label(result: Mapping[str, Any], name: str) -> bool | None:
     label = result.get(name)
     return label if isinstance(label, bool) else None
 

@@ -151,10 +151,10 @@ def format_report(calls: Sequence[ShadowCall]) -> RenderableType:
 def _format_tally(tally: Tally) -> Iterator[str]:
     for count in (tally.calls, tally.execute, tally.review, tally.block):
         yield str(count or ".")
-    yield _share(tally.caught, tally.bad)
-    yield _share(tally.held_up, tally.good)
-    yield _share(tally.good_blocked, tally.good)
+    yield _format_share(tally.caught, tally.bad)
+    yield _format_share(tally.held_up, tally.good)
+    yield _format_share(tally.good_blocked, tally.good)
 
 
-def _share(part: int, total: int) -> str:
+def _format_share(part: int, total: int) -> str:
     return f"{part} of {total}" if total else "."
