@@ -1,10 +1,9 @@
 """Decisions per second of `bighub-langgraph serve` on many connections, and of the engine alone."""
 
-import socket
 from pathlib import Path
-from threading import Thread
 from time import thread_time
 from typing import Any
+from urllib.parse import urlsplit
 
 from benchmarks.engine_load import time_decisions
 from benchmarks.server_load import Address, run_server, send_load
@@ -37,23 +36,17 @@ def measure(home: Path, connections: int, seconds: float) -> dict[str, list[floa
 
 def profile_server(home: Path, connections: int, seconds: float) -> dict[str, Any]:
     """A profile of a server in this process, without the thread that sends the load."""
-    import uvicorn
-
     from bighub_langgraph.local.server import create_app
+    from bighub_langgraph.local.server.connections import serve_in_background
 
     with Engine(f"sqlite:///{home / 'served.db'}") as engine:
         keys = [create_key(engine, label=f"load {n}")["key"] for n in range(connections)]
-        server = uvicorn.Server(
-            uvicorn.Config(create_app(engine), log_level="warning", access_log=False)
-        )
-        listener = socket.create_server(("127.0.0.1", 0))
-        address = Address("127.0.0.1", listener.getsockname()[1], keys)
-        with profile_threads(current=False, clock=thread_time) as profiles:
-            thread = Thread(target=server.run, args=([listener],))
-            thread.start()
+        with (
+            profile_threads(current=False, clock=thread_time) as profiles,
+            serve_in_background(create_app(engine), access_log=False) as url,
+        ):
+            address = Address("127.0.0.1", urlsplit(url).port or 0, keys)
             result = send_load(address, seconds=seconds, connections=connections)
-            server.should_exit = True
-            thread.join()
     return summarize_times(profiles, runs=len(result.latencies))
 
 
