@@ -42,7 +42,7 @@ from bighub_langgraph.telemetry_spans import (
 )
 
 if TYPE_CHECKING:
-    from opentelemetry.trace import Span
+    from opentelemetry.trace import Span, Tracer
 
 # The span of a call whose tool has not started is ended after so many seconds: the tool may start
 # much later, after the approval of another call, or in another process.
@@ -219,7 +219,7 @@ class Telemetry:
 
     # -- spans -------------------------------------------------------------------------------------
 
-    def _get_tracer(self) -> Any:
+    def _get_tracer(self) -> "Tracer":
         from opentelemetry import trace
 
         return trace.get_tracer(SCOPE, __version__, self._tracer_provider)
@@ -240,13 +240,12 @@ class Telemetry:
 
         call = self._find_open(key)
         attributes = {"gen_ai.tool.name": tool, "bighub.call.key": key}
-        span: Span = self._get_tracer().start_span(
+        return self._get_tracer().start_span(
             "bighub.evaluate",
             context=None if call is None else trace.set_span_in_context(call),
             kind=trace.SpanKind.CLIENT,
             attributes=attributes,
         )
-        return span
 
     @never_raise
     def _start_execution(self, record: CallRecord, foreign: "Span | None") -> "Span":
@@ -279,13 +278,12 @@ class Telemetry:
         if record.request_id:
             attributes["bighub.request_id"] = record.request_id
         origin = record.trace_context
-        span: Span = self._get_tracer().start_span(
+        return self._get_tracer().start_span(
             "bighub.report",
             context=to_context(origin) if origin else None,
             kind=trace.SpanKind.CLIENT,
             attributes=attributes,
         )
-        return span
 
     def _start_span(self, record: CallRecord, origin: Mapping[str, str] | None) -> "Span":
         """Start the span of a call under the current span, linked to its origin, or under that."""
@@ -296,13 +294,12 @@ class Telemetry:
         links = None
         if origin_context is not None and has_parent:
             links = [trace.Link(trace.get_current_span(origin_context).get_span_context())]
-        span: Span = self._get_tracer().start_span(
+        return self._get_tracer().start_span(
             f"execute_tool {record.tool}",
             context=None if has_parent else origin_context,
             links=links,
             attributes=self._call_attributes(record),
         )
-        return span
 
     def _call_attributes(self, record: CallRecord) -> dict[str, Any]:
         attributes: dict[str, Any] = {
