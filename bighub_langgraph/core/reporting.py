@@ -4,10 +4,11 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from types import NoneType
 from typing import Any, Literal, NamedTuple
 
-from bighub_langgraph.core.jsonable import to_jsonable, truncate
+from bighub_langgraph.core.jsonable import copy_jsonable, to_jsonable, truncate
 from bighub_langgraph.core.models import (
     LAPSED_STATES,
     Answer,
@@ -93,10 +94,9 @@ def build_reports(
     before: CallRecord, after: CallRecord, reporting: ReportingConfig
 ) -> Sequence[Report]:
     """Build the reports of a transition."""
-    return [
-        Report(after.key, after.turn, kind, BODY_BUILDERS[kind](after, reporting))
-        for kind in report_kinds(before, after, reporting)
-    ]
+    bodies = ReportBodies(after, reporting)
+    kinds = report_kinds(before, after, reporting)
+    return [Report(after.key, after.turn, kind, bodies.build(kind)) for kind in kinds]
 
 
 def report_kinds(
@@ -127,20 +127,96 @@ def has_immutable_output(record: CallRecord) -> bool:
 _IMMUTABLE = frozenset({str, int, float, bool, NoneType})
 
 
-def build_approval_resolution(record: CallRecord, reporting: ReportingConfig) -> dict[str, Any]:
-    """Build the body for BIGHUB's `approvals.resolve`, of a call that a person answered.
+class ReportBodies:
+    """Builds the bodies of a call's reports; the tool's output is redacted once for all of them."""
 
-    It knows no approver, so the comment starts with the approver's name.
-    """
-    assert record.approval is not None  # noqa: S101 - see `report_kinds`
-    approval = record.approval
-    text = approval.comment or approval.text
-    comment = reporting.redact_text(text) if text else approval.answer.value
-    if approval.approver:
-        comment = f"{approval.approver}: {comment}"
-    resolution = _RESOLUTIONS[approval.answer]
-    body = {"request_id": record.request_id, "resolution": resolution, "comment": comment}
-    return body | ({"action": record.request.action} if approval.answer is Answer.EDIT else {})
+    def __init__(self, record: CallRecord, reporting: ReportingConfig) -> None:
+        self._record, self._reporting = record, reporting
+
+    def build(self, kind: ReportKind) -> dict[str, Any]:
+        """Build the body of one report: JSON-compatible, redacted and bounded."""
+        match kind:
+            case ReportKind.APPROVAL:
+                return self._build_approval_resolution()
+            case ReportKind.OUTCOME:
+                return self._build_outcome()
+            case ReportKind.MEMORY:
+                return {"about": self._describe_source(), "event": self._build_memory_event()}
+
+    @cached_property
+    def _output(self) -> Any:
+        assert isinstance(self._record.result, ToolSucceeded)  # noqa: S101 - for the type checker
+        return to_loggable(self._record.result.own_output, self._reporting.redact_value)
+
+    def _build_approval_resolution(self) -> dict[str, Any]:
+        """Build the body for BIGHUB's `approvals.resolve`, of a call that a person answered.
+
+        It knows no approver, so the comment starts with the approver's name.
+        """
+        record, approval = self._record, self._record.approval
+        assert approval is not None  # noqa: S101 - see `report_kinds`
+        text = approval.comment or approval.text
+        comment = self._reporting.redact_text(text) if text else approval.answer.value
+        if approval.approver:
+            comment = f"{approval.approver}: {comment}"
+        resolution = _RESOLUTIONS[approval.answer]
+        body = {"request_id": record.request_id, "resolution": resolution, "comment": comment}
+        return body | ({"action": record.request.action} if approval.answer is Answer.EDIT else {})
+
+    def _build_outcome(self) -> dict[str, Any]:
+        """Build the body for BIGHUB's `outcomes.report`."""
+        record, redact_text = self._record, self._reporting.redact_text
+        status, description = _describe_result(record)
+        body: dict[str, Any] = {
+            "status": status,
+            "request_id": record.request_id,
+            "description": redact_text(description),
+            "production_action": record.tool,
+            "reported_by": record.request.actor,
+            "recommendation_followed": was_recommendation_followed(record),
+            "details": {"idempotency_key": record.key, "tool": record.tool},
+        }
+        if isinstance(record.result, ToolSucceeded):
+            body["details"]["output"] = copy_jsonable(self._output)
+        if record.approval is not None:
+            answer = record.approval.answer
+            action = record.approval.text if answer is Answer.RESPOND else answer.value
+            body["human_final_action"] = redact_text(action)
+        return body
+
+    def _build_memory_event(self) -> dict[str, Any]:
+        """Build a `DecisionMemoryEvent` of BIGHUB's SDK."""
+        record = self._record
+        event: dict[str, Any] = {
+            "event_id": record.key,
+            "schema_version": 1,
+            "source_version": self._reporting.source_version,
+            "tool": record.tool,
+            "status": (public_status(record) or record.state).value,
+            "decision": record.decision.reply if record.decision else {},
+            "arguments": record.request.context.get("arguments", {}),
+            "call_id": record.call_id,
+        }
+        if isinstance(record.result, ToolSucceeded):
+            event["output"] = copy_jsonable(self._output)
+        elif error := _find_error(record):
+            event["error"] = self._reporting.redact_text(error)
+        return event
+
+    def _describe_source(self) -> dict[str, Any]:
+        """Return the arguments of BIGHUB's `ingest_memory` besides the events."""
+        request, reporting = self._record.request, self._reporting
+        about: dict[str, Any] = {
+            "source": reporting.source,
+            "actor": request.actor,
+            "trace_id": request.context.get("trajectory_id", self._record.thread),
+        }
+        optional = {
+            "source_version": reporting.source_version,
+            "domain": request.domain,
+            "model": request.model,
+        }
+        return about | {name: value for name, value in optional.items() if value}
 
 
 _RESOLUTIONS: Mapping[Answer | None, str] = {
@@ -148,27 +224,6 @@ _RESOLUTIONS: Mapping[Answer | None, str] = {
     Answer.REJECT: "denied",
     Answer.EDIT: "modified",
 }
-
-
-def build_outcome(record: CallRecord, reporting: ReportingConfig) -> dict[str, Any]:
-    """Build the body for BIGHUB's `outcomes.report`."""
-    status, description = _describe_result(record)
-    body: dict[str, Any] = {
-        "status": status,
-        "request_id": record.request_id,
-        "description": reporting.redact_text(description),
-        "production_action": record.tool,
-        "reported_by": record.request.actor,
-        "recommendation_followed": was_recommendation_followed(record),
-        "details": {"idempotency_key": record.key, "tool": record.tool},
-    }
-    if isinstance(record.result, ToolSucceeded):
-        body["details"]["output"] = to_loggable(record.result.own_output, reporting.redact_value)
-    if record.approval is not None:
-        answer = record.approval.answer
-        action = record.approval.text if answer is Answer.RESPOND else answer.value
-        body["human_final_action"] = reporting.redact_text(action)
-    return body
 
 
 def _describe_result(record: CallRecord) -> tuple[str, str]:
@@ -202,52 +257,9 @@ _WAS_FOLLOWED: dict[Recommendation, Callable[[bool, bool], bool | None]] = {
 }
 
 
-def build_memory_event(record: CallRecord, reporting: ReportingConfig) -> dict[str, Any]:
-    """Build a `DecisionMemoryEvent` of BIGHUB's SDK, redacted and truncated."""
-    event: dict[str, Any] = {
-        "event_id": record.key,
-        "schema_version": 1,
-        "source_version": reporting.source_version,
-        "tool": record.tool,
-        "status": (public_status(record) or record.state).value,
-        "decision": record.decision.reply if record.decision else {},
-        "arguments": record.request.context.get("arguments", {}),
-        "call_id": record.call_id,
-    }
-    if isinstance(record.result, ToolSucceeded):
-        event["output"] = to_loggable(record.result.own_output, reporting.redact_value)
-    elif error := _find_error(record):
-        event["error"] = reporting.redact_text(error)
-    return event
-
-
 def _find_error(record: CallRecord) -> str:
     """Return why a call has no output, if it has none."""
     return record.result.error if isinstance(record.result, ToolFailed) else record.reason
-
-
-def _build_memory_body(record: CallRecord, reporting: ReportingConfig) -> dict[str, Any]:
-    """Build the arguments of BIGHUB's `ingest_memory`."""
-    request = record.request
-    about: dict[str, Any] = {
-        "source": reporting.source,
-        "actor": request.actor,
-        "trace_id": request.context.get("trajectory_id", record.thread),
-    }
-    optional = {
-        "source_version": reporting.source_version,
-        "domain": request.domain,
-        "model": request.model,
-    }
-    about |= {name: value for name, value in optional.items() if value}
-    return {"about": about, "event": build_memory_event(record, reporting)}
-
-
-BODY_BUILDERS: dict[ReportKind, Callable[[CallRecord, ReportingConfig], dict[str, Any]]] = {
-    ReportKind.APPROVAL: build_approval_resolution,
-    ReportKind.OUTCOME: build_outcome,
-    ReportKind.MEMORY: _build_memory_body,
-}
 
 
 # -- events ----------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from bighub_langgraph.core.ports import (
 )
 from bighub_langgraph.core.redaction import redact
 from bighub_langgraph.core.reporting import (
-    BODY_BUILDERS,
+    ReportBodies,
     ReportingConfig,
     ReportKind,
     has_immutable_output,
@@ -310,9 +310,9 @@ class MemoryJournal:
     ) -> None:
         # A user's redaction may depend on its context, so it runs where the call ran.
         is_built_later = has_immutable_output(record) and reporting.redact is redact
-        reports = {}
+        bodies, reports = ReportBodies(record, reporting), {}
         for number, kind in enumerate(kinds, self._last_id + 1):
-            build = partial(BODY_BUILDERS[kind], record, reporting)
+            build = partial(bodies.build, kind)
             read_body = build if is_built_later else partial(dict, build())
             report = MemoryReport(number, record.key, record.turn, kind, read_body)
             if kind is ReportKind.MEMORY:
