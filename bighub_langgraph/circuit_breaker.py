@@ -14,6 +14,9 @@ class ClosedCircuit:
     failures: int = 0
 
 
+_NO_FAILURES = ClosedCircuit()
+
+
 @dataclass(frozen=True, slots=True)
 class OpenCircuit:
     """No request is sent, but for one that tests the service once `is_testing`."""
@@ -37,7 +40,7 @@ class CircuitBreaker(ABC):
         self.max_failures, self.reset_seconds = max_failures, reset_seconds
         self._clock = clock
         self._lock = threading.Lock()
-        self._circuit: ClosedCircuit | OpenCircuit = ClosedCircuit()
+        self._circuit: ClosedCircuit | OpenCircuit = _NO_FAILURES
 
     @property
     def is_open(self) -> bool:
@@ -53,7 +56,7 @@ class CircuitBreaker(ABC):
         """Return the error for a request that is not sent."""
 
     def __enter__(self) -> None:
-        if not self.max_failures:
+        if self._circuit is _NO_FAILURES:
             return
         with self._lock:
             if isinstance(self._circuit, ClosedCircuit):
@@ -64,11 +67,11 @@ class CircuitBreaker(ABC):
             self._circuit = OpenCircuit(since, is_testing=True)
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if not self.max_failures:
+        if not self.max_failures or (error is None and self._circuit is _NO_FAILURES):
             return
         with self._lock:
             if error is None:
-                self._circuit = ClosedCircuit()
+                self._circuit = _NO_FAILURES
                 return
             match self._circuit:
                 case OpenCircuit(since, True) if not isinstance(error, Exception):
@@ -81,4 +84,4 @@ class CircuitBreaker(ABC):
                 case OpenCircuit() if self.counts(error):
                     self._circuit = OpenCircuit(self._clock())
                 case _ if isinstance(error, Exception):
-                    self._circuit = ClosedCircuit()
+                    self._circuit = _NO_FAILURES

@@ -131,7 +131,7 @@ def find_non_finite(value: object, *path: str) -> Iterator[tuple[str, ...]]:
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         members = _dataclass_fields(value).items()
     for name, member in members:
-        if type(member) not in _FINITE:
+        if type(member) not in _FINITE and not (type(member) is float and isfinite(member)):
             yield from find_non_finite(member, *path, str(name))
 
 

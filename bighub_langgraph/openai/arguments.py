@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bighub_langgraph.core.errors import InvalidCall
 from bighub_langgraph.core.jsonable import (
+    CONTAINERS,
     copy_jsonable,
     exception_text,
     find_non_finite,
@@ -154,8 +155,10 @@ class SignatureParameters(Parameters):
         return f"{_format_place([name, *steps])}: a finite number is expected"
 
     def _parse(self, arguments: Json) -> "BaseModel":
+        from pydantic_core import to_json
+
         # From JSON: pydantic then reads dates, tuples, bytes and the like in every mode.
-        return self.model.model_validate_json(_encode(arguments))
+        return self.model.model_validate_json(to_json(arguments))
 
     def _bind_values(self, values: "BaseModel") -> BoundArguments:
         """Split the values for a call; the function itself knows its plain defaults."""
@@ -276,5 +279,6 @@ _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 def _is_deeper(container: Json | list[Any], levels: int) -> bool:
     members = container.values() if isinstance(container, dict) else container
-    inner = [member for member in members if isinstance(member, dict | list)]
-    return levels == 0 or any(_is_deeper(member, levels - 1) for member in inner)
+    return levels == 0 or any(
+        type(member) in CONTAINERS and _is_deeper(member, levels - 1) for member in members
+    )

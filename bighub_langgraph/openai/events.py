@@ -138,7 +138,8 @@ def build_call_event(
         **BLANK_EVENT,
         "tool": record.tool,
         "call_id": record.call_id,
-        "status": _status_of(record),
+        # A call that another worker still runs is shown like one whose outcome is unknown.
+        "status": PUBLIC_STATUSES.get(record.state, Status.TOOL_ERROR).value,
         "arguments": arguments,
         "event_id": record.key,
         "trace_id": trace_id,
@@ -154,7 +155,7 @@ def build_call_event(
     if (decision := record.decision) is not None:
         response = decision.reply
         event["decision"] = complete_decision(response)
-        event |= {name: response[name] for name in _REPEATED_FIELDS if name in response}
+        event |= {name: response[name] for name in response.keys() & _REPEATED_FIELDS}
         event["risk_score"] = decision.risk_score
         event["trajectory_health"] = decision.trajectory_health
         event["request_id"] = decision.request_id
@@ -209,7 +210,9 @@ def _find_content_parts(output: Any) -> list[Json]:
     """Return an output as content parts, if it is one or a list of nothing else."""
     parts = output if isinstance(output, list) else [output]
     for part in parts:
-        fields = _CONTENT_FIELDS.get(str(part.get("type")), ()) if isinstance(part, dict) else ()
+        if not isinstance(part, dict):
+            return []
+        fields = _CONTENT_FIELDS.get(str(part.get("type")), ())
         if not any(isinstance(part.get(name), str) for name in fields):
             return []
     content = [{name: value for name, value in part.items() if value is not None} for part in parts]
@@ -222,11 +225,6 @@ def _find_content_parts(output: Any) -> list[Json]:
 def error_for_model(error: str) -> str:
     """Return what the model reads about a call that cannot be evaluated."""
     return _dump({"status": Status.TOOL_ERROR.value, "error": error})
-
-
-def _status_of(record: CallRecord) -> str:
-    # A call that another worker still runs is shown like one whose outcome is unknown.
-    return PUBLIC_STATUSES.get(record.state, Status.TOOL_ERROR).value
 
 
 def _limit_output(output: Any) -> Json:

@@ -175,7 +175,9 @@ def is_response(answer: Any) -> bool:
 
 def get_field(source: Any, name: str) -> Any:
     """Return a field of a mapping or an attribute of an object; None where there is none."""
-    return None if source is None else get_fields(source, name)[0]
+    if source is None:
+        return None
+    return source.get(name) if isinstance(source, MAPPING) else getattr(source, name, None)
 
 
 def get_fields(source: Any, *names: str) -> list[Any]:
