@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +57,7 @@ def ask(journal: Journal, key: str, tool: str, arguments: Any, **options: Any) -
     assert record.decision is not None
     reply = {**record.decision.reply, "risk_score": options.get("risk", 0.5)}
     requirement = ApprovalRequirement(options.get("approvals", 1))
-    decision = replace(record.decision, reply=reply)
+    decision = record.decision._replace(reply=reply)
     record = record._replace(decision=decision, requirement=requirement)
     journal.insert([record], REPORTING)
     question = ApprovalQuestion(

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from bighub_langgraph.core.errors import InvalidCall
 from bighub_langgraph.core.models import CallRecord, Decision, ToolCall
@@ -43,7 +43,7 @@ def current_call() -> CurrentCall:
     Raises:
         LookupError: There is none.
     """
-    record = _read_only.get() or _current.get(None)
+    record = _running_calls.get().read_only or _running_calls.get().record
     if record is None:
         raise LookupError("current_call() is for code inside a guarded tool call")
     approval = record.approval
@@ -61,13 +61,11 @@ def current_call() -> CurrentCall:
 @contextmanager
 def enter_call(record: CallRecord) -> Iterator[None]:
     """Make a record's call the current one within a `with` block."""
-    token, claim, read_only = _current.set(record), _claims.set([record]), _read_only.set(None)
+    token = _running_calls.set(_RunningCalls(record, claims=[record]))
     try:
         yield
     finally:
-        _current.reset(token)
-        _claims.reset(claim)
-        _read_only.reset(read_only)
+        _running_calls.reset(token)
 
 
 @contextmanager
@@ -76,16 +74,16 @@ def enter_read_only_call(record: CallRecord) -> Iterator[None]:
 
     Only `current_call` shows it: guarded calls inside belong to the guarded call around it.
     """
-    token = _read_only.set(record)
+    token = _running_calls.set(_running_calls.get()._replace(read_only=record))
     try:
         yield
     finally:
-        _read_only.reset(token)
+        _running_calls.reset(token)
 
 
 def current_record() -> CallRecord | None:
     """Return the record of the guarded call that this code runs in; None where there is none."""
-    return _current.get(None)
+    return _running_calls.get().record
 
 
 def current_key() -> str | None:
@@ -102,16 +100,29 @@ def log_fields(record: CallRecord) -> dict[str, str]:
 
 def take_claim(tool: str, call_id: str | None, arguments: Mapping[str, Any]) -> bool:
     """Whether the guard around this code has claimed this very call; once for each start of it."""
-    for record in tuple(_claims.get()):
+    claims = _running_calls.get().claims
+    for record in tuple(claims):
         call = ToolCall(record.thread, record.turn, call_id or "", tool, arguments)
         with suppress(InvalidCall, ValueError):
             if call.key == record.key:
-                _claims.get().remove(record)  # raises where another thread was first
+                claims.remove(record)  # raises where another thread was first
                 return True
     return False
 
 
-_current: ContextVar[CallRecord] = ContextVar("bighub_current_call")
-_read_only: ContextVar[CallRecord | None] = ContextVar("bighub_read_only_call", default=None)
-# The claim of the current call, until a guarded tool starts with it.
-_claims: ContextVar[list[CallRecord]] = ContextVar("bighub_claims", default=[])  # noqa: B039 - never changed
+class _RunningCalls(NamedTuple):
+    """The calls that code runs in.
+
+    Attributes:
+        record: The guarded call; None outside of one.
+        claims: Its claim, until a guarded tool starts with it. Threads share the list.
+        read_only: A call within it that is not in the journal.
+    """
+
+    record: CallRecord | None
+    claims: list[CallRecord]
+    read_only: CallRecord | None = None
+
+
+_NO_CALL = _RunningCalls(None, claims=[])
+_running_calls: ContextVar[_RunningCalls] = ContextVar("bighub_calls", default=_NO_CALL)

@@ -119,8 +119,10 @@ class ToolCall:
         return digest(parts, of=f"call {self.call_id} of {self.tool!r}")
 
 
-@dataclass(frozen=True)
-class Decision:
+_EMPTY: Mapping[str, Any] = {}  # a default; no one changes it
+
+
+class Decision(NamedTuple):
     """BIGHUB's decision about one call.
 
     Attributes:
@@ -139,7 +141,7 @@ class Decision:
     request_id: str | None = None
     risk_score: float | None = None
     fault: str = ""
-    intelligence: Mapping[str, Any] = field(default_factory=dict)
+    intelligence: Mapping[str, Any] = _EMPTY
 
     @property
     def raw_recommendation(self) -> str:
@@ -189,8 +191,7 @@ def _select_mappings(value: object) -> tuple[Mapping[str, Any], ...]:
     return tuple(row for row in rows if isinstance(row, MAPPING))
 
 
-@dataclass(frozen=True)
-class EvaluationRequest:
+class EvaluationRequest(NamedTuple):
     """What BIGHUB evaluates. The arguments in `context` are redacted.
 
     Attributes:
@@ -207,7 +208,7 @@ class EvaluationRequest:
     domain: str | None = None
     value: float | None = None
     target: str | None = None
-    context: Mapping[str, Any] = field(default_factory=dict)
+    context: Mapping[str, Any] = _EMPTY
     as_payload: bool = False
     model: str | None = None
 
