@@ -153,11 +153,8 @@ def resolve_verdict(
 ) -> Verdict:
     """Return what to do about a call.
 
-    Args:
-        decision: BIGHUB's decision.
-        floor: The loosest verdict that the tool's own policy allows.
-        minimum_mode: The least binding mode that the guard accepts; a looser response is read in
-            this mode as well.
+    `floor` is the loosest verdict that the tool's own policy allows, `minimum_mode` the least
+    binding mode that the guard accepts: a looser response is read in this mode as well.
     """
     verdict = VERDICTS[decision.mode][decision.recommendation](decision)
     if minimum_mode is not None and _MODE_ORDER.index(minimum_mode) > _MODE_ORDER.index(

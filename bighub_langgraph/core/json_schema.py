@@ -39,12 +39,8 @@ def find_schema_errors(
     """Return what is wrong with a value; nothing if it fits.
 
     The schema's `$schema` selects the draft. No document is ever fetched. A schema that is itself
-    not valid fits nothing.
-
-    Args:
-        schema: A JSON Schema.
-        value: What is checked.
-        check_formats: Check the `format` of texts too: dates, times, addresses, UUIDs.
+    not valid fits nothing. With `check_formats` the `format` of texts is checked too: dates, times,
+    addresses, UUIDs.
     """
     draft = jsonschema.validators.validator_for(schema, jsonschema.Draft202012Validator)
     validator_class = with_exact_multiples(draft)

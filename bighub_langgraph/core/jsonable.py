@@ -63,11 +63,9 @@ def copy_jsonable(value: Any) -> Any:
 
 
 def digest(value: object, *, of: str = "value") -> str:
-    """Return the digest of JSON-compatible data.
+    """Return the digest of JSON-compatible data, whose members' order does not matter.
 
-    Args:
-        value: The data; its members' order does not matter.
-        of: What it is, for the error message.
+    `of` says what it is, for the error message.
 
     Raises:
         InvalidCall: The value cannot be written as JSON.

@@ -215,12 +215,7 @@ def build_evaluation_request(
 ) -> EvaluationRequest:
     """Build what BIGHUB evaluates from a call and its tool's policy.
 
-    Args:
-        call: The call.
-        settings: The guard's settings.
-        session: Session id; the call's thread by default.
-        trajectory: Trajectory id of this run; the call's thread by default.
-        model: The model that made the call, for BIGHUB's memory.
+    Session and trajectory are the call's thread by default. The model is for BIGHUB's memory.
 
     Raises:
         InvalidCall: One of the policy's functions raised or returned something unusable.
