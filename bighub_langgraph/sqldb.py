@@ -21,8 +21,8 @@ from bighub_langgraph.core.errors import BighubGuardError, ConfigurationError
 from bighub_langgraph.core.redaction import mask_passwords
 from bighub_langgraph.sql_engines import (
     BUSY_TIMEOUT,
-    READ_ONLY,
     Location,
+    begin_transaction,
     create_engine,
     driver_connection,
     parse_location,
@@ -191,7 +191,7 @@ class Database:
                 self._take(self._writer),
                 self._checkout() as connection,
                 nullcontext() if durable else self._without_sync(connection),
-                connection.begin(),
+                begin_transaction(connection),
             ):
                 if not (durable or self.sqlite):
                     connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
@@ -223,7 +223,7 @@ class Database:
             return
         with self._translate_errors(), self._take(self._reader), self._checkout() as connection:
             if self.sqlite:
-                yield connection.execution_options(**{READ_ONLY: True})
+                yield connection
             else:
                 yield connection.execution_options(isolation_level="AUTOCOMMIT")
 

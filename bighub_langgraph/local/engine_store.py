@@ -12,6 +12,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from bighub_langgraph.core.errors import BighubGuardError
 from bighub_langgraph.local.memory_rows import MemoryRows, MemoryTransaction
 from bighub_langgraph.local.tables import decisions, heads, metadata
+from bighub_langgraph.sql_engines import begin_transaction
 from bighub_langgraph.sqldb import Database, run_statement
 
 # The advisory lock of PostgreSQL under which one process at a time saves a snapshot.
@@ -76,7 +77,7 @@ class Store(Database):
 
     @contextmanager
     def _begin(self) -> Iterator[Connection]:
-        with self._checkout() as connection, connection.begin():
+        with self._checkout() as connection, begin_transaction(connection):
             yield connection
 
     def _write_row(self, connection: Connection, table: Table, row: Any) -> None:
