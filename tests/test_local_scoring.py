@@ -415,6 +415,28 @@ def test_successes_younger_than_past_corrections_are_no_change() -> None:
     assert model.domains["d"].actions["pay"].changes.count == 1
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_few_corrections_of_many_outcomes_count_as_if_they_had_been_learned_at_once(
+    seed: int,
+) -> None:
+    chance = random.Random(seed)
+    targets = [f"t{chance.randrange(3)}" if chance.random() < 0.6 else None for _ in range(480)]
+    calls = [
+        evidence(number, target=target or f"new {number}")._replace(decided_at=float(number))
+        for number, target in enumerate(targets)
+    ]
+    bad = chance.sample(calls, 5)
+    at_once, corrected = (Model(Settings(default=DomainSettings(label_delay=0.0))) for _ in "ab")
+    for call in calls:
+        at_once.learn(call._replace(label=Label.BAD) if call in bad else call)
+        corrected.learn(call)
+    for call in bad:
+        corrected.learn(call._replace(label=Label.BAD, replaces=Label.GOOD))
+    for target in ("t0", "t1", "t2"):
+        risks = [m.assess(action(0, target=target), 480.0).risk for m in (at_once, corrected)]
+        assert logit(risks[0]) == pytest.approx(logit(risks[1]), abs=1.5)
+
+
 def test_a_model_is_restored_from_its_state() -> None:
     settings = Settings(default=DomainSettings(label_delay=0.0))
     model = Model(settings)

@@ -121,6 +121,8 @@ class Precedents:
         default_factory=lambda: _make_columns(len(_STRENGTHS), "f8")
     )
     agreement: list[float] = field(default_factory=lambda: [0.0] * len(_STRENGTHS))
+    # Whether each sampled call names a subject; the one that was compared longest ago comes first.
+    sampled: dict[str, bool] = field(default_factory=dict)
 
     @property
     def columns(self) -> int:
@@ -193,6 +195,8 @@ class Precedents:
         label was known says little: labels that come late or are corrected would mislead it.
         """
         slot = self.slots[request_id]
+        self.sampled.pop(request_id, None)
+        self.sampled[request_id] = is_named
         self.fits[:, slot] = 0.0
         if near.total:
             fits, _ = near.fit_strengths(regression, is_named=is_named)
@@ -200,6 +204,12 @@ class Precedents:
             self.fits[:, slot] = np.array(fits) * (_SAMPLE_EVERY / near.total)
         self.agreement = self.fits.sum(axis=1).tolist()
         return near._replace(agreement=self.agreement)
+
+    def get_vector(self, request_id: str) -> ActionVector:
+        """Return the vector of a call that is kept."""
+        values = self.vectors[:, self.slots[request_id]]
+        (indices,) = values.nonzero()
+        return ActionVector(indices, values[indices])
 
     def list_outcomes(self, until: float) -> tuple["NDArray[Any]", "NDArray[Any]"]:
         """Whether the calls decided until a moment went bad, and when they were decided.
@@ -220,7 +230,9 @@ class Precedents:
         slot = len(self.calls)
         if slot == MAX_PRECEDENTS:
             slot, self.oldest = self.oldest, (self.oldest + 1) % MAX_PRECEDENTS
-            del self.slots[self.calls[slot].request_id]
+            request_id = self.calls[slot].request_id
+            del self.slots[request_id]
+            self.sampled.pop(request_id, None)
             self.complete_after = max(self.complete_after, self.calls[slot].at)
             return slot
         if slot == self.columns:

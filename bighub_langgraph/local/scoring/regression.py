@@ -85,9 +85,15 @@ class Regression:
 
     def predict(self, features: Mapping[str, float]) -> float:
         """Return the probability of a bad outcome, moderated by the uncertainty of the weights."""
-        positions, values = self._select(features)
-        _, margin, variance = self._project(positions, values)
-        return expit(margin / math.sqrt(1 + math.pi * max(0.0, variance) / 8))
+        return self._moderate(*self._select(features))
+
+    def predict_example(self, request_id: str) -> float | None:
+        """Return the probability of a bad outcome of a call that was learned, if it is kept."""
+        example = self.examples.get(request_id)
+        if example is None:
+            return None
+        own = self.assigned_at.take(example.positions) <= example.step
+        return self._moderate(example.positions[own], example.values[own])
 
     def learn(
         self,
@@ -125,6 +131,10 @@ class Regression:
         names = [name for name in features if name in self.positions]
         positions = np.array([self.positions[name] for name in names], dtype=np.intp)
         return positions, np.array([features[name] for name in names])
+
+    def _moderate(self, positions: "NDArray[np.intp]", values: "NDArray[np.float64]") -> float:
+        _, margin, variance = self._project(positions, values)
+        return expit(margin / math.sqrt(1 + math.pi * max(0.0, variance) / 8))
 
     def _project(
         self, positions: "NDArray[np.intp]", values: "NDArray[np.float64]"

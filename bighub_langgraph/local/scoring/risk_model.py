@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import NamedTuple
 
 from bighub_langgraph.local.scoring.features import (
@@ -31,6 +32,7 @@ SHOWN_PRECEDENTS = 5
 _PRIOR_BAD, _PRIOR_OUTCOMES = 0.6, 2.0
 _ACTION_VALUE = 3.0  # of the feature that is the action itself
 _MIN_CALLS_OF_A_SIZE = 3
+_REPETITIONS = 8  # of older comparisons after a correction
 _SEARCH_EVERY = 8  # outcomes of an action, for a change of its bad rate
 _MAX_ACTIONS = 128  # of a domain
 _MAX_DOMAINS, _MAX_COLUMNS = 2_048, 65_536
@@ -177,6 +179,19 @@ class DomainState:
         near = state.precedents.compare(vector, at, settings, limit, since=since)
         return Expectation(near, self.regression.predict(inputs), features.is_named)
 
+    def repeat_comparisons(self, state: ActionState, at: float, settings: DomainSettings) -> None:
+        """Repeat the oldest comparisons after a correction: they were with the label before it."""
+        precedents = state.precedents
+        for request_id, is_named in list(islice(precedents.sampled.items(), _REPETITIONS)):
+            regression = self.regression.predict_example(request_id)
+            if regression is None:
+                del precedents.sampled[request_id]
+                continue
+            since = -math.inf if is_named else state.changes.since
+            vector = precedents.get_vector(request_id)
+            near = precedents.compare(vector, at, settings, 0, since=since)
+            precedents.update_agreement(request_id, near, regression, is_named=is_named)
+
     @property
     def columns(self) -> int:
         """How many precedents there is memory for."""
@@ -270,7 +285,9 @@ class Model:
         at, raw_features = evidence.at, extract_features(action)
         before = domain.expect(state, domain.scales.scale(raw_features), vector, at, settings)
         state.learn(evidence, vector)
-        if not was_outcome:
+        if was_outcome:
+            domain.repeat_comparisons(state, at, settings)
+        else:
             domain.scales.update(raw_features.numbers)
         features = domain.scales.scale(raw_features)
         period = state.changes.find_period(evidence.decided_at)
