@@ -122,7 +122,7 @@ class Precedents:
     )
     agreement: list[float] = field(default_factory=lambda: [0.0] * len(_STRENGTHS))
     # Whether each sampled call names a subject; the one that was compared longest ago comes first.
-    sampled: dict[str, bool] = field(default_factory=dict)
+    samples: dict[str, bool] = field(default_factory=dict)
 
     @property
     def columns(self) -> int:
@@ -195,8 +195,8 @@ class Precedents:
         label was known says little: labels that come late or are corrected would mislead it.
         """
         slot = self.slots[request_id]
-        self.sampled.pop(request_id, None)
-        self.sampled[request_id] = is_named
+        self.samples.pop(request_id, None)
+        self.samples[request_id] = is_named
         self.fits[:, slot] = 0.0
         if near.total:
             fits, _ = near.fit_strengths(regression, is_named=is_named)
@@ -232,7 +232,7 @@ class Precedents:
             slot, self.oldest = self.oldest, (self.oldest + 1) % MAX_PRECEDENTS
             request_id = self.calls[slot].request_id
             del self.slots[request_id]
-            self.sampled.pop(request_id, None)
+            self.samples.pop(request_id, None)
             self.complete_after = max(self.complete_after, self.calls[slot].at)
             return slot
         if slot == self.columns:

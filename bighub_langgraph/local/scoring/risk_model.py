@@ -182,10 +182,10 @@ class DomainState:
     def repeat_comparisons(self, state: ActionState, at: float, settings: DomainSettings) -> None:
         """Repeat the oldest comparisons after a correction: they were with the label before it."""
         precedents = state.precedents
-        for request_id, is_named in list(islice(precedents.sampled.items(), _REPETITIONS)):
+        for request_id, is_named in list(islice(precedents.samples.items(), _REPETITIONS)):
             regression = self.regression.predict_example(request_id)
             if regression is None:
-                del precedents.sampled[request_id]
+                del precedents.samples[request_id]
                 continue
             since = -math.inf if is_named else state.changes.since
             vector = precedents.get_vector(request_id)
