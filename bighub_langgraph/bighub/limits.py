@@ -67,14 +67,16 @@ def start_abandonable(function: Callable[..., T], *args: Any, **fields: Any) -> 
 
 def shrink_reply(reply: Any) -> Any:
     """Return a decision that can be stored: large members are cut or left out."""
-    from pydantic_core import to_json  # late: code that only imports the package has no reply yet
+    import pydantic_core  # late: code that only imports the package has no reply yet
 
     if not isinstance(reply, MAPPING):
         return reply
     with suppress(TypeError, ValueError, RecursionError):  # no JSON: parsing refuses it
         # A byte of this text is at most 6 characters in the text that is stored. Measuring every
         # reply by that text is felt in `benchmarks/facade`.
-        if 6 * len(to_json(reply)) <= MAX_STORED or (size := len(json.dumps(reply))) <= MAX_STORED:
+        if 6 * len(pydantic_core.to_json(reply)) <= MAX_STORED:
+            return reply
+        if (size := len(json.dumps(reply))) <= MAX_STORED:
             return reply
         reply = _shrink(dict(reply), size - MAX_STORED + 1_000)
         if len(json.dumps(reply)) > MAX_STORED:

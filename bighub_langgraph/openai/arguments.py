@@ -155,10 +155,10 @@ class SignatureParameters(Parameters):
         return f"{_format_place([name, *steps])}: a finite number is expected"
 
     def _parse(self, arguments: Json) -> "BaseModel":
-        from pydantic_core import to_json
+        import pydantic_core
 
         # From JSON: pydantic then reads dates, tuples, bytes and the like in every mode.
-        return self.model.model_validate_json(to_json(arguments))
+        return self.model.model_validate_json(pydantic_core.to_json(arguments))
 
     def _bind_values(self, values: "BaseModel") -> BoundArguments:
         """Split the values for a call; the function itself knows its plain defaults."""
