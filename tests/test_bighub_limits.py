@@ -153,7 +153,9 @@ def test_a_timeout_that_cannot_work_is_refused(timeout: Any) -> None:
 
 
 def sends(body: bytes, *headers: bytes) -> Callable[[socket.socket, threading.Event], None]:
-    lines = b"".join(line + b"\r\n" for line in (*headers, b"content-length: %d" % len(body)))
+    # A connection that were kept alive would be left open by a loop that ends before the guard.
+    headers = (*headers, b"connection: close", b"content-length: %d" % len(body))
+    lines = b"".join(line + b"\r\n" for line in headers)
     return lambda connection, _: connection.sendall(HEAD + lines + b"\r\n" + body)
 
 
