@@ -244,7 +244,7 @@ def ask_about(journal: Journal, tool: str, risk: float = 0.2) -> str:
         key=tool.ljust(64, "0"),
         tool=tool,
         state=State.AWAITING,
-        decision=record.decision._replace(reply=reply),
+        decision=replace(record.decision, reply=reply),
     )
     journal.insert([waiting_record], REPORTING)
     return waiting_record.key

@@ -184,6 +184,7 @@ def test_a_compressed_reply_of_the_usual_size_is_read(caller: str) -> None:
 
 LARGE_PARTS: dict[str, Any] = {
     "a long text": "word " * 40_000,
+    "half a character in a long text": "\ud800" + "word " * 40_000,
     "a long list": [{"action": "refund", "note": "x" * 100}] * 2_000,
     "many fields": {f"field {number}": "x" * 100 for number in range(2_000)},
 }

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def ask(journal: Journal, key: str, tool: str, arguments: Any, **options: Any) -
     assert record.decision is not None
     reply = {**record.decision.reply, "risk_score": options.get("risk", 0.5)}
     requirement = ApprovalRequirement(options.get("approvals", 1))
-    decision = record.decision._replace(reply=reply)
+    decision = replace(record.decision, reply=reply)
     record = record._replace(decision=decision, requirement=requirement)
     journal.insert([record], REPORTING)
     question = ApprovalQuestion(

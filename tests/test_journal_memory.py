@@ -1,6 +1,7 @@
 """The journal in memory: final calls and their reports stay what they were."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Self
 
 import pytest
@@ -147,7 +148,7 @@ def test_a_call_with_redacted_arguments_is_found_by_its_request_id() -> None:
     evaluated = decided_record()
     context = {**evaluated.request.context, "arguments": {"order": Masked("order", "***")}}
     journal = MemoryJournal()
-    hidden = evaluated._replace(request=evaluated.request._replace(context=context))
+    hidden = evaluated._replace(request=replace(evaluated.request, context=context))
     final = insert_and_apply(journal, hidden, [CallCancelled("nobody can be asked")])
     deliver_all(journal)
     assert journal.find_by_request_id("req-1") == [final]

@@ -194,6 +194,17 @@ def test_what_was_new_and_went_wrong_is_not_familiar(
     assert "first time" not in after["reason"]
 
 
+def test_a_bad_outcome_extends_no_range_of_a_number(bighub: LocalBighub) -> None:
+    live_with_few_recipients(bighub, 80)  # with amounts up to 26
+
+    def pay(amount: int) -> dict[str, Any]:
+        context = {"arguments": {"to": "bob", "amount": amount}}
+        return refund(bighub, target="bob", context=context)
+
+    bighub.outcomes.report(request_id=pay(43)["request_id"], status="FRAUD")
+    assert "amount of 60 is new: the largest so far 26" in pay(60)["reason"]
+
+
 def test_calls_that_are_new_in_one_way_run_when_enough_of_them_went_well(
     bighub: LocalBighub,
 ) -> None:

@@ -7,6 +7,7 @@ import socket
 import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -538,7 +539,7 @@ def test_a_guards_outcome_arrives_though_its_key_may_not_resolve(
             request_id = before.actions.submit(**BODY)["request_id"]
         record = decided_record(Verdict.REVIEW)
         assert record.decision is not None
-        record = record._replace(decision=record.decision._replace(request_id=request_id))
+        record = record._replace(decision=replace(record.decision, request_id=request_id))
         journal.insert([record], REPORTING)
         journal.transition(record.key, AnswerGiven(approval()), REPORTING)
         journal.transition(record.key, ExecutionStarted("me", 0.0), REPORTING)

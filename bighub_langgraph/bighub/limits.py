@@ -71,11 +71,12 @@ def shrink_reply(reply: Any) -> Any:
 
     if not isinstance(reply, MAPPING):
         return reply
-    with suppress(TypeError, ValueError, RecursionError):  # no JSON: parsing refuses it
-        # A byte of this text is at most 6 characters in the text that is stored. Measuring every
-        # reply by that text is felt in `benchmarks/facade`.
+    # A byte of this text is at most 6 characters in the text that is stored. Measuring every reply
+    # by that text is felt in `benchmarks/facade`.
+    with suppress(ValueError):  # half surrogates
         if 6 * len(pydantic_core.to_json(reply)) <= MAX_STORED:
             return reply
+    with suppress(TypeError, ValueError, RecursionError):  # no JSON: parsing refuses it
         if (size := len(json.dumps(reply))) <= MAX_STORED:
             return reply
         reply = _shrink(dict(reply), size - MAX_STORED + 1_000)

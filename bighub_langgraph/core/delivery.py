@@ -5,6 +5,7 @@ import logging
 import random
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -267,6 +268,6 @@ async def _evaluate_late(key: str, body: Mapping[str, Any], ports: Ports) -> Map
     """Evaluate a call that was executed without an evaluation; return its outcome's body."""
     record = (await ports.find([key]))[key]
     context = {**record.request.context, "auto_executed": True}
-    request = record.request._replace(context=context)
+    request = replace(record.request, context=context)
     decision = parse_decision(await ports.engine.evaluate(request, f"{record.key}-late"))
     return {**body, "request_id": decision.request_id}

@@ -119,10 +119,8 @@ class ToolCall:
         return digest(parts, of=f"call {self.call_id} of {self.tool!r}")
 
 
-_EMPTY: Mapping[str, Any] = {}  # a default; no one changes it
-
-
-class Decision(NamedTuple):
+@dataclass(frozen=True)
+class Decision:
     """BIGHUB's decision about one call.
 
     Attributes:
@@ -141,7 +139,7 @@ class Decision(NamedTuple):
     request_id: str | None = None
     risk_score: float | None = None
     fault: str = ""
-    intelligence: Mapping[str, Any] = _EMPTY
+    intelligence: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def raw_recommendation(self) -> str:
@@ -191,7 +189,8 @@ def _select_mappings(value: object) -> tuple[Mapping[str, Any], ...]:
     return tuple(row for row in rows if isinstance(row, MAPPING))
 
 
-class EvaluationRequest(NamedTuple):
+@dataclass(frozen=True)
+class EvaluationRequest:
     """What BIGHUB evaluates. The arguments in `context` are redacted.
 
     Attributes:
@@ -208,7 +207,7 @@ class EvaluationRequest(NamedTuple):
     domain: str | None = None
     value: float | None = None
     target: str | None = None
-    context: Mapping[str, Any] = _EMPTY
+    context: Mapping[str, Any] = field(default_factory=dict)
     as_payload: bool = False
     model: str | None = None
 

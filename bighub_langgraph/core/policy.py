@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -193,7 +193,7 @@ def build_requirement(
     policy = settings.approvals
     number = policy.required_approvals
     if callable(number):
-        count, request_copy = number, request._replace(context=to_jsonable(request.context))
+        count, request_copy = number, replace(request, context=to_jsonable(request.context))
         number = _call_user_function(call, "required_approvals", lambda _: count(request_copy), {})
         if not _is_count(number):
             raise InvalidCall(

@@ -185,7 +185,7 @@ def _build_body(record: CallRecord) -> dict[str, Any]:
     decision, trace_context = record.decision, record.trace_context
     return {
         **({"trace_context": dict(trace_context)} if trace_context else {}),
-        "request": record.request._asdict(),
+        "request": vars(record.request),
         "decision": decision and {"reply": decision.reply, "fault": decision.fault},
         "edited_from": record.edited_from,
         "requirement": record.requirement._asdict(),

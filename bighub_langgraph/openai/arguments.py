@@ -142,8 +142,9 @@ class SignatureParameters(Parameters):
 
     def _validate(self, arguments: Json) -> ValidatedArguments:
         arguments = normalize(arguments, self.declared_schema, self.declared_schema)
-        for name in self.defaults.keys() - arguments.keys():
-            arguments[name] = copy_jsonable(self.defaults[name])
+        for name, default in self.defaults.items():
+            if name not in arguments:
+                arguments[name] = copy_jsonable(default)
         values = self._parse(arguments)
         if places := list(find_non_finite(values)):
             raise self._invalid_call([self._describe_non_finite(place) for place in places])
@@ -155,10 +156,8 @@ class SignatureParameters(Parameters):
         return f"{_format_place([name, *steps])}: a finite number is expected"
 
     def _parse(self, arguments: Json) -> "BaseModel":
-        import pydantic_core
-
         # From JSON: pydantic then reads dates, tuples, bytes and the like in every mode.
-        return self.model.model_validate_json(pydantic_core.to_json(arguments))
+        return self.model.model_validate_json(_encode(arguments))
 
     def _bind_values(self, values: "BaseModel") -> BoundArguments:
         """Split the values for a call; the function itself knows its plain defaults."""

@@ -5,6 +5,7 @@ import hmac
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from typing import Any, Literal, get_type_hints
 
@@ -214,5 +215,7 @@ def _rebuild_record(call: ToolCallState, run: Run, context: RunContext) -> CallR
     try:
         decision = parse_decision(response)
     except InvalidDecisionError:  # BIGHUB was unreachable when a person was asked
-        decision = Decision(response, Recommendation.REVIEW, fault="unavailable")
+        decision = replace(
+            Decision(response), recommendation=Recommendation.REVIEW, fault="unavailable"
+        )
     return apply_event(record, DecisionMade(decision, Verdict.REVIEW))

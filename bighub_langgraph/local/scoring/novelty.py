@@ -62,8 +62,10 @@ class NumberRange:
         """Include an outcome of a number, which makes so many more good ones."""
         size = str(size_class(number))
         count, largest = self.sizes.pop(size, (0, -math.inf))
+        if change > 0:
+            largest = max(number, largest)
         if count + change > 0:
-            self.sizes[size] = count + change, max(number, largest)
+            self.sizes[size] = count + change, largest
         self.largest = max((each for _, each in self.sizes.values()), default=-math.inf)
 
 
