@@ -86,6 +86,13 @@ def test_a_call_that_does_not_wait_is_not_cancelled(journal_path: Path, key: str
     )
 
 
+def test_a_call_is_not_cancelled_without_a_reason(journal_path: Path, cli_journal: Journal) -> None:
+    result = invoke("calls", "cancel", "ffff", "--reason", " ", "--journal", journal_path)
+    assert (result.exit_code, "write why" in " ".join(result.stderr.split())) == (1, True)
+    [record] = cli_journal.find([AWAITING]).values()
+    assert record.state is State.AWAITING
+
+
 def test_a_call_is_shown_with_who_approved_it_when_and_on_which_evidence(
     journal_path: Path,
 ) -> None:

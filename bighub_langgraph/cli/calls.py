@@ -168,7 +168,7 @@ def cancel_call(
     bighub-langgraph calls cancel 4f1c09ab --reason "the order was withdrawn"
     ```
 
-    Exit codes: 0 done, 1 if the call does not wait any more, 2 for bad usage.
+    Exit codes: 0 done, 1 without a reason or if the call does not wait any more, 2 for bad usage.
     """
     from bighub_langgraph.approvals.cards import Approver
     from bighub_langgraph.approvals.inbox import AlreadyAnswered, ApprovalInbox

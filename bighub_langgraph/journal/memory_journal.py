@@ -155,7 +155,7 @@ class MemoryJournal:
         return process_of(record.owner) != self.owner
 
     def claim_work(self, key: str, owner: str, *, durable: bool = True) -> WorkClaim:  # noqa: ARG002 - nothing here is
-        """Take a claim, unless it has a result or a living process holds it; return it."""
+        """Claim work that is no call, unless it has a result or a living process holds it."""
         with self._lock:
             claim = self._claims.get(key)
             if claim is None or (claim.result is None and process_of(claim.owner) != self.owner):

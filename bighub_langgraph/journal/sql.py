@@ -196,7 +196,7 @@ class Journal:
         return self._owners.is_dead(record.owner)
 
     def claim_work(self, key: str, owner: str, *, durable: bool = True) -> WorkClaim:
-        """Take a claim, unless it has a result or a living process holds it; return it."""
+        """Claim work that is no call, unless it has a result or a living process holds it."""
         claim = self._owners.claim_work(key, owner, durable=durable)
         self._heartbeat.start()
         return claim

@@ -64,7 +64,7 @@ class SqlOwners:
         return all(row["age"] > self._lease for row in rows)
 
     def claim_work(self, key: str, owner: str, *, durable: bool) -> WorkClaim:
-        """Take a claim, unless it has a result or a living process holds it; return it."""
+        """Claim work that is no call, unless it has a result or a living process holds it."""
         while True:
             with self._db.transaction(durable=durable) as db:
                 if execute(db, schema.INSERT_CLAIM, key=key, owner=owner, at=self._db.now()):
