@@ -34,7 +34,7 @@ NO_RESPONSE = ModelResponse(id=None, status="failed", items=(), text="")
 _IN_PROGRESS = "in_progress"
 
 
-async def run_agent(  # noqa: C901, PLR0912 - one loop; a generator within it costs time
+async def run_agent(
     run: Run,
     context: RunContext,
     *,
@@ -64,34 +64,51 @@ async def run_agent(  # noqa: C901, PLR0912 - one loop; a generator within it co
                 yield RunEnding(after, response, "interrupted")
                 return
             run = after
-        claim = await claim_continuation(run.run_id, run.turn_id, context.ports) if once else None
-        if isinstance(claim, dict):
-            ending = _load_ending(claim, run)
-        else:
-            with claim or nullcontext():
-                request = _build_request(run, context.tools.definitions)
-                try:
-                    if stream:
-                        async with aclosing(context.api.stream(request)) as parts:
-                            async for part in parts:
-                                if isinstance(part, ModelResponse):
-                                    response = part
-                                else:
-                                    yield part
-                    else:
-                        response = await context.api.respond(request)
-                except ProviderResponseError as error:
-                    _attach_run(error, run, response, context)
-                    raise
-                run = run.with_response(response, _make_turn_id(response, run))
-                ending = RunEnding(run, response, _status_after(response, run, context))
-            if claim is not None:
-                await claim.finish(ending.to_json())
+        parts = _request_response(run, response, context, stream=stream, once=once)
+        async with aclosing(parts):
+            async for part in parts:
+                if isinstance(part, RunEnding):
+                    ending = part
+                else:
+                    yield part
         if ending.status != _IN_PROGRESS:
             yield ending
             return
         run, response = ending.run, ending.response
         step = run_turn(run, response, context)
+
+
+async def _request_response(
+    run: Run, response: ModelResponse, context: RunContext, *, stream: bool, once: bool
+) -> Parts:
+    """Request the next response, or load it as an earlier resume stored it.
+
+    The ending that comes last is in progress where the response has calls to run.
+    """
+    claim = await claim_continuation(run.run_id, run.turn_id, context.ports) if once else None
+    if isinstance(claim, dict):
+        yield _load_ending(claim, run)
+        return
+    with claim or nullcontext():
+        request = _build_request(run, context.tools.definitions)
+        try:
+            if not stream:
+                response = await context.api.respond(request)
+            else:
+                async with aclosing(context.api.stream(request)) as parts:
+                    async for part in parts:
+                        if isinstance(part, ModelResponse):
+                            response = part
+                        else:
+                            yield part
+        except ProviderResponseError as error:
+            _attach_run(error, run, response, context)
+            raise
+        run = run.with_response(response, _make_turn_id(response, run))
+        ending = RunEnding(run, response, _status_after(response, run, context))
+    if claim is not None:
+        await claim.finish(ending.to_json())
+    yield ending
 
 
 def _load_ending(fields: Json, run: Run) -> RunEnding:
