@@ -8,6 +8,8 @@ from enum import IntEnum
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from bighub_langgraph.local.scoring.regression import BASE_VALUE
+
 Fact = float | str
 
 MAX_FACTS = 48
@@ -25,6 +27,7 @@ _IGNORED_KEYS = frozenset(
 )
 _MAX_DEVIATION = 3.0
 _BAND_EDGES = (-1.0, -0.4, 0.2, 0.8)
+_ACTION_SCALE = 3.0  # of the feature that is the action itself
 _BAND_SCALE, _SUBJECT_SCALE = 0.5, 2.0  # subjects: the actor and the target
 _MAX_SMALL_INTEGER = 12
 _MANY_ERRORS = 3
@@ -112,14 +115,31 @@ class Evidence(NamedTuple):
 class Features(NamedTuple):
     """The features of an action, without those that name a single thing, such as an order.
 
-    `is_named` says that there is a target or such a name. Numbers are on a logarithmic scale, or
-    in standard deviations from their mean once they are scaled.
+    `is_named` says that there is a target or such a name. Numbers are on a logarithmic scale.
     """
 
     action_key: str
     categories: dict[str, float]  # each with its scale: the regression learns a large one faster
     numbers: list[tuple[str, float]]
     is_named: bool
+
+
+class ScaledFeatures(NamedTuple):
+    """The features of an action as a sparse vector, with numbers in standard deviations."""
+
+    action_key: str
+    inputs: dict[str, float]
+    is_named: bool
+
+    def in_period(self, period: int) -> dict[str, float]:
+        """Return the vector of a call in a period of its action's bad rate.
+
+        After a change of the rate, calls have one more feature: so the new rate is learned fast,
+        and what is known of all other features holds.
+        """
+        if not period:
+            return self.inputs
+        return {**self.inputs, f"period {period} of {self.action_key}": _ACTION_SCALE}
 
 
 @dataclass(slots=True)
@@ -138,12 +158,12 @@ class Scales:
                 mean += step / (count + 1)
                 self.moments[name] = (count + 1, mean, squares + step * (number - mean))
 
-    def scale(self, features: Features) -> Features:
+    def scale(self, features: Features) -> ScaledFeatures:
         """Return the features with scaled numbers; one with an unknown spread becomes 0.
 
         Each number is also a categorical feature: the band it falls in.
         """
-        numbers, categories = {}, features.categories.copy()
+        numbers = {}
         for name, number in features.numbers:
             count, mean, squares = self.moments.get(name, _NO_SCALE)
             deviation = 0.0
@@ -151,9 +171,12 @@ class Scales:
                 deviation = (number - mean) / max(_MIN_SPREAD, math.sqrt(squares / (count - 1)))
                 deviation = max(-_MAX_DEVIATION, min(_MAX_DEVIATION, deviation))
             numbers[name] = deviation
-        for name, deviation in numbers.items():
-            categories[f"{name}^{bisect_left(_BAND_EDGES, deviation)}"] = _BAND_SCALE
-        return Features(features.action_key, categories, list(numbers.items()), features.is_named)
+        bands = {
+            f"{name}^{bisect_left(_BAND_EDGES, deviation)}": _BAND_SCALE
+            for name, deviation in numbers.items()
+        }
+        inputs = features.categories | bands | numbers
+        return ScaledFeatures(features.action_key, inputs, features.is_named)
 
 
 def extract_features(action: Action) -> Features:
@@ -192,7 +215,12 @@ def extract_features(action: Action) -> Features:
         words = history.new_words + history.known_words
         shares.append((f"{key}|past.new_words", history.new_words / max(1, words)))
     logs = [(name, math.copysign(math.log1p(abs(number)), number)) for name, number in numbers]
-    scales = dict.fromkeys(subjects, _SUBJECT_SCALE) | dict.fromkeys(categories, 1.0)
+    scales = {
+        "base": BASE_VALUE,
+        key: _ACTION_SCALE,
+        **dict.fromkeys(subjects, _SUBJECT_SCALE),
+        **dict.fromkeys(categories, 1.0),
+    }
     return Features(key, scales, logs + shares, is_named)
 
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from bighub_langgraph.local.scoring.features import (
     Action,
     Evidence,
-    Features,
     Label,
+    ScaledFeatures,
     Scales,
     extract_features,
     size_class,
@@ -24,13 +24,12 @@ from bighub_langgraph.local.scoring.precedents import (
     embed_action,
 )
 from bighub_langgraph.local.scoring.rate_changes import RateChanges
-from bighub_langgraph.local.scoring.regression import BASE_VALUE, Regression, expit, logit
+from bighub_langgraph.local.scoring.regression import Regression, expit, logit
 from bighub_langgraph.local.scoring.risk_limit import AutomationMonitor, DriftDetector, RiskLimit
 from bighub_langgraph.local.settings import DomainSettings, Settings
 
 SHOWN_PRECEDENTS = 5
 _PRIOR_BAD, _PRIOR_OUTCOMES = 0.6, 2.0
-_ACTION_VALUE = 3.0  # of the feature that is the action itself
 _MIN_CALLS_OF_A_SIZE = 3
 _REPETITIONS = 8  # of older comparisons after a correction
 _SEARCH_EVERY = 8  # outcomes of an action, for a change of its bad rate
@@ -162,19 +161,19 @@ class DomainState:
     def expect(
         self,
         state: ActionState,
-        features: Features,
+        features: ScaledFeatures,
         vector: ActionVector,
         at: float,
         settings: DomainSettings,
         *,
         limit: int = 0,
     ) -> Expectation:
-        """Return what is expected of a call with scaled features, and so many of its precedents.
+        """Return what is expected of a call, and so many of its precedents.
 
         Precedents from before a change of the bad rate count only for calls that name a subject:
         what is known of a recipient holds, what is known of calls in general does not.
         """
-        inputs = _regression_inputs(features, state.changes.find_period(at))
+        inputs = features.in_period(state.changes.find_period(at))
         since = -math.inf if features.is_named else state.changes.since
         near = state.precedents.compare(vector, at, settings, limit, since=since)
         return Expectation(near, self.regression.predict(inputs), features.is_named)
@@ -290,12 +289,11 @@ class Model:
         else:
             domain.scales.update(raw_features.numbers)
         features = domain.scales.scale(raw_features)
-        period = state.changes.find_period(evidence.decided_at)
         self.good += (label is Label.GOOD) - (previous is Label.GOOD)
         self.bad += label.bad - (previous is Label.BAD)
         domain.regression.learn(
             evidence.request_id,
-            _regression_inputs(features, period),
+            features.in_period(state.changes.find_period(evidence.decided_at)),
             bad=label.bad if label.outcome else None,
             replaces=previous.bad if previous is not None and was_outcome else None,
         )
@@ -378,20 +376,3 @@ def _estimate_delay(domain: DomainState) -> float | None:
     if len(delays) < _MIN_CORRECTIONS:
         return None
     return delays[int(_DELAY_QUANTILE * (len(delays) - 1))] * _DELAY_MARGIN
-
-
-def _regression_inputs(features: Features, period: int) -> dict[str, float]:
-    """The features as a sparse vector.
-
-    After a change of the action's bad rate its calls have one more: so the new rate is learned
-    fast, and what is known of all other features holds.
-    """
-    inputs = {
-        "base": BASE_VALUE,
-        features.action_key: _ACTION_VALUE,
-        **features.categories,
-        **dict(features.numbers),
-    }
-    if period:
-        inputs[f"period {period} of {features.action_key}"] = _ACTION_VALUE
-    return inputs
