@@ -80,6 +80,8 @@ class Route:
 
 def handle_request(engine: Engine, method: str, path: str, **request: Any) -> Any:
     """Return the response's JSON to a request, or raise an `ApiError`; see `call_route`."""
+    if (route := _ROUTES_WITHOUT_NAMES.get((method, path))) is not None:
+        return call_route(engine, route, (), **request)
     for route in ROUTES:
         if route.method == method and (match := route.pattern.fullmatch(path)):
             return call_route(engine, route, match.groups(), **request)
@@ -220,3 +222,7 @@ ROUTES = (
     _post("/rules/admin/idempotency/purge", CONTROL, idempotency.purge, figures.ResponsesPurged),
     _get("/rules/{rule_id}/versions", READ, constraints.list_versions, figures.ConstraintVersions),
 )
+# These come first, as in the table: `/rules/domains` is no rule.
+_ROUTES_WITHOUT_NAMES = {
+    (route.method, route.path): route for route in ROUTES if not route.path_names
+}
