@@ -22,7 +22,7 @@ from bighub_langgraph.local.settings import Settings
 from bighub_langgraph.local.tables import snapshots
 
 SNAPSHOT_INTERVAL = 2_000  # labels
-_SNAPSHOT_VERSION = 10  # a snapshot of another version is ignored
+_SNAPSHOT_VERSION = 11  # a snapshot of another version is ignored
 
 
 class Trainer:

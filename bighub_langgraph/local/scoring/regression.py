@@ -74,6 +74,7 @@ class Regression:
     oldest: int = 0
     visit_index: int = 0
     step: int = 0
+    freed_at: int = 0  # the step at which the last weight was freed
 
     @classmethod
     def with_prior(cls, prior: float) -> "Regression":
@@ -92,8 +93,7 @@ class Regression:
         example = self.examples.get(request_id)
         if example is None:
             return None
-        own = self.assigned_at.take(example.positions) <= example.step
-        return self._moderate(example.positions[own], example.values[own])
+        return self._moderate(*self._select_own(example))
 
     def learn(
         self,
@@ -132,6 +132,13 @@ class Regression:
         positions = np.array([self.positions[name] for name in names], dtype=np.intp)
         return positions, np.array([features[name] for name in names])
 
+    def _select_own(self, example: Example) -> tuple["NDArray[np.intp]", "NDArray[np.float64]"]:
+        """The positions and values of an example's features that still have their weight."""
+        if example.step >= self.freed_at:
+            return example.positions, example.values
+        own = self.assigned_at.take(example.positions) <= example.step
+        return example.positions[own], example.values[own]
+
     def _moderate(self, positions: "NDArray[np.intp]", values: "NDArray[np.float64]") -> float:
         _, margin, variance = self._project(positions, values)
         return expit(margin / math.sqrt(1 + math.pi * max(0.0, variance) / 8))
@@ -149,9 +156,7 @@ class Regression:
 
         Return how much that says: nearly 1 if a first label was not expected at all.
         """
-        own = self.assigned_at.take(example.positions) <= example.step
-        if not own.all():
-            example.positions, example.values = example.positions[own], example.values[own]
+        example.positions, example.values = self._select_own(example)
         direction, margin, variance = self._project(example.positions, example.values)
         curvature, pull = 0.0, 0.0
         if example.bad is not None:
@@ -208,6 +213,7 @@ class Regression:
             return None
         name = next(name for name, place in self.positions.items() if place == position)
         del self.positions[name]
+        self.freed_at = self.step
         self.mean[position] = self.covariance[position] = self.covariance[:, position] = 0.0
         self.covariance[position, position] = _VARIANCE
         return position
