@@ -5,7 +5,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +124,53 @@ def begin_transaction(connection: sa.Connection) -> Iterator[None]:
         driver.execute("COMMIT")
     finally:
         driver.rollback()  # what was not committed
+
+
+class KeptConnection:
+    """A connection that stays open between the transactions of one writer at a time.
+
+    Out of the pool each time, a call's claim and outcome take 1.1 times as long on SQLite. Any
+    thread may close it at any time; one that is in use is closed when its writer gives it back.
+    """
+
+    def __init__(self) -> None:
+        self._is_closed = False
+        self._idle: list[sa.Connection] = []
+
+    @contextmanager
+    def use(self, engine: sa.Engine) -> Iterator[sa.Connection]:
+        """Use the connection, or a new one; after an exception it is not kept."""
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = engine.connect()
+        try:
+            yield connection
+            connection.rollback()  # what SQLAlchemy has begun by itself
+        except BaseException:
+            _close(connection)
+            raise
+        self._idle.append(connection)
+        if self._is_closed:
+            self.close()
+
+    def close(self) -> None:
+        """Close the connection now or when it is given back."""
+        self._is_closed = True
+        with suppress(IndexError):
+            _close(self._idle.pop())
+
+    def forget(self) -> list[sa.Connection]:
+        """Return the idle connection of a parent process, which a forked child may not close."""
+        idle = self._idle.copy()
+        self._idle.clear()
+        return idle
+
+
+def _close(connection: sa.Connection) -> None:
+    """Close a connection, which does not go back to its pool."""
+    connection.invalidate()
+    connection.close()
 
 
 def _check_transaction(connection: sa.Connection, *_: object) -> None:

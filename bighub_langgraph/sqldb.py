@@ -21,6 +21,7 @@ from bighub_langgraph.core.errors import BighubGuardError, ConfigurationError
 from bighub_langgraph.core.redaction import mask_passwords
 from bighub_langgraph.sql_engines import (
     BUSY_TIMEOUT,
+    KeptConnection,
     Location,
     begin_transaction,
     create_engine,
@@ -142,7 +143,8 @@ class Database:
         self._file = sqlite_file(self.url)
         self._file_id = self._file and _identify(self._file)
         users = self._writer if self.in_memory else self._reader
-        self._dispose = weakref.finalize(self, _dispose, self._engine, users)
+        self._kept_writer = KeptConnection()
+        self._dispose = weakref.finalize(self, _dispose, self._engine, users, self._kept_writer)
         call_after_fork(self)
 
     @property
@@ -189,7 +191,7 @@ class Database:
                 return
             with (
                 self._take(self._writer),
-                self._checkout() as connection,
+                self._checkout(is_writer=True) as connection,
                 nullcontext() if durable else self._without_sync(connection),
                 begin_transaction(connection),
             ):
@@ -270,11 +272,15 @@ class Database:
         self._dispose()
 
     @contextmanager
-    def _checkout(self) -> Iterator[sa.Connection]:
+    def _checkout(self, *, is_writer: bool = False) -> Iterator[sa.Connection]:
         if self._is_closed and self.in_memory:
             raise OSError("it is closed")
         if self._file is not None and _identify(self._file) != self._file_id:
             raise OSError("its file was deleted or replaced while it was open; start again")
+        if is_writer and self._file is not None:
+            with self._kept_writer.use(self._engine) as connection:
+                yield connection
+            return
         with self._engine.connect() as connection:
             try:
                 yield connection
@@ -305,7 +311,7 @@ class Database:
         """
         self._open = threading.local()
         if not self.in_memory:
-            _inherited_pools.append(self._engine.pool)
+            _inherited_connections.append((self._engine.pool, self._kept_writer.forget()))
             self._engine.dispose(close=False)
 
     @contextmanager
@@ -332,8 +338,9 @@ class Database:
             ) from error
 
 
-def _dispose(engine: sa.Engine, users: threading.Lock) -> None:
+def _dispose(engine: sa.Engine, users: threading.Lock, kept_writer: KeptConnection) -> None:
     """Close idle connections, and the one of a database in memory when no thread uses it."""
+    kept_writer.close()
     if users.acquire(timeout=CLOSE_TIMEOUT):  # else a thread still uses it: it stays open
         try:
             engine.dispose()
@@ -363,7 +370,7 @@ _versions = sa.Table(
 
 
 _fork_aware: "weakref.WeakSet[Any]" = weakref.WeakSet()
-_inherited_pools: list[sa.Pool] = []
+_inherited_connections: list[object] = []
 
 
 def call_after_fork(instance: Any) -> None:
