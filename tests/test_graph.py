@@ -183,7 +183,7 @@ def test_without_a_checkpointer_nobody_can_be_asked_so_the_call_is_blocked(runne
     desk = Desk(asks_for(REFUND), "Sorry.", says="review_recommended", memory=False)
     state = runner.run(desk.agent, PLEASE)
     assert desk.shop.ran == []
-    assert "checkpointer" in answers(state)["call-1"]
+    assert "compile(checkpointer=...)" in answers(state)["call-1"]
     desk.guard.flush()
     assert desk.bighub.statuses == ["BLOCKED"]
 

@@ -108,7 +108,7 @@ def test_without_a_checkpointer_nobody_is_asked(runner: Runner) -> None:
     desk = Desk(REVIEW, memory=False)
     state = runner.run(desk.graph, state_with(REFUND), thread=None)
     assert desk.shop.ran == []
-    assert "checkpointer" in contents(state)["call-1"]
+    assert "compile(checkpointer=...)" in contents(state)["call-1"]
 
 
 def test_a_read_only_tool_is_not_asked_about(runner: Runner) -> None:

@@ -26,7 +26,7 @@ log = logging.getLogger("bighub_langgraph")
 
 CANNOT_ASK = (
     "a person has to approve it, and here nobody can be asked: put the guard into the graph with "
-    "add_guard(builder, tools, guard), compiled with checkpointer=..."
+    "add_guard(builder, tools, guard) and compile(checkpointer=...)"
 )
 MAX_ASKING_TASKS = 10_000
 

@@ -73,7 +73,7 @@ log = logging.getLogger("bighub_langgraph")
 
 NO_CHECKPOINTER = (
     "a person has to approve it, and this graph has no checkpointer to wait with: "
-    "compile it with checkpointer=..."
+    "pass one to compile(checkpointer=...)"
 )
 
 # How long a tool waits for the checkpoint of its task, and how often a host looks, in seconds.
