@@ -187,6 +187,48 @@ def test_a_call_of_a_message_that_was_removed_is_cancelled_with_the_next_message
     assert desk.is_first_cancelled
 
 
+@pytest.mark.parametrize("host", ["ready", "own", "middleware"])
+def test_a_waiting_call_that_the_next_input_answers_is_cancelled(runner: Runner, host: str) -> None:
+    desk = Desk(host, "review_recommended", asks_for(REFUND, OTHER), "Fine.")
+    runner.run(desk.graph, PLEASE)
+    answers = [ToolMessage("by hand", tool_call_id=item) for item in ("r", "s")]
+    state = runner.run(desk.graph, {"messages": answers})
+    assert "__interrupt__" not in state
+    assert desk.shop.ran == []
+    desk.guard.flush()
+    assert desk.bighub.statuses == ["BLOCKED", "BLOCKED"]
+    assert desk.is_first_cancelled
+
+
+@pytest.mark.parametrize("host", ["ready", "own", "middleware"])
+def test_a_call_that_is_answered_in_the_tools_place_is_cancelled_with_the_next_turn(
+    runner: Runner, host: str
+) -> None:
+    desk = Desk(host, "review_recommended", asks_for(REFUND), asks_for(OTHER), "Fine.")
+    runner.run(desk.graph, PLEASE)
+    answer = ToolMessage("by hand", tool_call_id="r")
+    desk.graph.update_state(THREAD, {"messages": [answer]}, as_node="tools")
+    runner.run(desk.graph, None)
+    assert desk.is_first_cancelled
+    runner.run(desk.graph, resume(YES))
+    assert desk.shop.ran == [("refund", 60)]
+
+
+@pytest.mark.parametrize("says", ["proceed", "do_not_proceed"])
+@pytest.mark.parametrize("host", ["ready", "own", "middleware"])
+def test_a_fork_behind_a_turn_goes_on_at_the_model(runner: Runner, host: str, says: str) -> None:
+    desk = Desk(host, says, asks_for(REFUND, OTHER), "Done.", "Done again.")
+    runner.run(desk.graph, PLEASE)
+    history = desk.graph.get_state_history(THREAD)
+    behind = next(item for item in history if "model" in item.next)
+    changed = behind.values["messages"][-1].model_copy(update={"content": "changed by hand"})
+    desk.graph.update_state(behind.config, {"messages": [changed]})
+    state = runner.run(desk.graph, None)
+    assert state["messages"][-1].text == "Done again."
+    assert desk.model.shown[-1][-1].text == "changed by hand"
+    assert len(desk.shop.ran) == (2 if says == "proceed" else 0)
+
+
 # -- call ids --------------------------------------------------------------------------------------
 
 HOSTS = ["ready", "own", "middleware"]

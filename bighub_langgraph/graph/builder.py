@@ -30,6 +30,7 @@ from bighub_langgraph.graph.nodes import (
     evaluate_node,
     model_edge,
     outcome_node,
+    report_edge,
     route_plan,
     stale_calls_node,
     tools_edge,
@@ -136,15 +137,13 @@ def add_guard(
     _check_graph(builder, after, then, end, messages_key)
     guarded_tools = tools_node(guard, tools, messages_key=messages_key)
     guarded_tools.then = then
-    _add_nodes(builder, guarded_tools, guard, then=then, end=end)
+    _add_nodes(builder, guarded_tools, guard)
     redirect_edges(builder, after, CLOSE_STALE_CALLS)
     _add_edges(builder, guarded_tools, guard, after=after, then=then, end=end)
     return GuardNodes()
 
 
-def _add_nodes(
-    builder: Builder, tools: GuardedTools, guard: "BighubGuard", *, then: str, end: str
-) -> None:
+def _add_nodes(builder: Builder, tools: GuardedTools, guard: "BighubGuard") -> None:
     key: Any = {"messages_key": tools.messages_key}
     by_name, all_known = tools.tools_by_name, tools.all_tools_known
     add = partial(builder.add_node, input_schema=input_schema(tools.messages_key))
@@ -154,8 +153,7 @@ def _add_nodes(
     add(APPROVE, approve, destinations=(TOOLS, EVALUATE, REPORT))
     # Tools may ask for any part of the state: this node has the graph's own schema.
     builder.add_node(TOOLS, tools, destinations=(APPROVE, EVALUATE))
-    report = outcome_node(guard, **key, then=then, end=end, tools=by_name)
-    add(REPORT, report, destinations=tuple(_list_next_nodes(tools, then, end)))
+    add(REPORT, outcome_node(guard, **key, then=None))
 
 
 def _add_edges(
@@ -167,8 +165,12 @@ def _add_edges(
     builder.add_conditional_edges(after, from_model, {EVALUATE: EVALUATE, end: end})
     from_evaluate = partial(route_plan, **key)
     builder.add_conditional_edges(EVALUATE, from_evaluate, [TOOLS, APPROVE, EVALUATE, REPORT])
-    from_tools = tools_edge(guard, **key, then=then, end=end, tools=tools.tools_by_name)
-    builder.add_conditional_edges(TOOLS, from_tools, [REPORT, *_list_next_nodes(tools, then, end)])
+    next_nodes = _list_next_nodes(tools, then, end)
+    leave: Any = {**key, "then": then, "end": end, "tools": tools.tools_by_name}
+    builder.add_conditional_edges(TOOLS, tools_edge(guard, **leave), [REPORT, *next_nodes])
+    # A turn whose calls somebody removed goes to `end` too.
+    ends = next_nodes if end == END else [then, end]
+    builder.add_conditional_edges(REPORT, report_edge(guard, **leave), ends)
 
 
 def _list_next_nodes(tools: GuardedTools, then: str, end: str) -> list[str]:

@@ -212,15 +212,42 @@ def outcome_node(
 
     async def report_turn(state: Any, _: RunnableConfig, host: GraphHost) -> Command[Any] | None:
         messages = read_messages(state, messages_key)
-        turn = last_turn(messages)
-        is_complete = turn.message is not None and not turn.open_calls
         plan = read_plan(state)
+        is_complete = _is_answered(messages)
         await host.ports.deliver(plan["turn"] if plan and is_complete else None)
         if not is_complete or then is None:
             return None
         return Command(goto=await _next_node(messages, tools or {}, then, end, host))
 
     return GuardNode(report_turn, guard.runtime, REPORT)
+
+
+def report_edge(
+    guard: "BighubGuard",
+    *,
+    messages_key: str,
+    then: str,
+    end: str,
+    tools: Mapping[str, BaseTool],
+) -> GuardNode:
+    """Return the edge out of `report`, which leads nowhere until the turn is answered.
+
+    An edge is followed again in a fork that `update_state` makes, unlike a node's `Command`.
+    """
+
+    async def route(state: Any, _: RunnableConfig, host: GraphHost) -> list[str]:
+        messages = read_messages(state, messages_key)
+        if not _is_answered(messages):
+            return []
+        node = await _next_node(messages, tools, then, end, host)
+        return [] if node == END else [node]
+
+    return GuardNode(route, guard.runtime, "turn_answered", is_edge=True)
+
+
+def _is_answered(messages: Sequence[BaseMessage]) -> bool:
+    turn = last_turn(messages)
+    return turn.message is not None and not turn.open_calls
 
 
 def tools_edge(

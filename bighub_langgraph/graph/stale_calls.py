@@ -2,7 +2,7 @@
 
 A new message while an approval is pending would leave a call without an answer in the history, and
 providers refuse such a history from then on. A call that somebody removed from the history, or
-changed in it, is cancelled without an answer.
+changed or answered in it, is cancelled without an answer.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ from bighub_langgraph.graph.tool_messages import (
 from bighub_langgraph.graph.validation import did_not_run
 
 NEW_MESSAGE = "a new message came before it was approved"
-CHANGED_IN_HISTORY = "it was changed in the history or removed from it"
+CHANGED_IN_HISTORY = "it was changed or answered in the history, or removed from it"
 
 
 async def close_stale_calls(
@@ -133,22 +133,26 @@ async def refresh_plan(plan: Plan, messages: Sequence[BaseMessage], ports: Ports
 
 
 async def cancel_removed_calls(plan: Plan, messages: Sequence[BaseMessage], ports: Ports) -> None:
-    """Cancel the calls of a plan that the history does not hold any more as they were planned."""
+    """Cancel the calls of a plan that are not open in the history any more as they were planned."""
     turn_id = TurnId(plan["thread"], plan["turn"])
-    held_calls: dict[str, ToolCall] = {}
-    for message in messages:
+    answers = _answers_by_call(messages)
+    open_calls: dict[str, ToolCall] = {}
+    for index, message in enumerate(messages):
         if message.id in {None, turn_id.turn}:
-            calls = to_tool_calls(turn_id, calls_of(message))
-            held_calls |= {call.call_id: call for call in calls}
+            calls = [call for call in calls_of(message) if (index, call["id"] or "") not in answers]
+            open_calls |= {call.call_id: call for call in to_tool_calls(turn_id, calls)}
     active = [call for call in plan["calls"] if call["next"] != "done"]
-    await _cancel([call["key"] for call in active if not is_current(call, held_calls)], ports)
+    await _cancel([call["key"] for call in active if not is_current(call, open_calls)], ports)
 
 
 async def _cancel(keys: Sequence[str | None], ports: Ports) -> None:
-    for key in filter(None, keys):
-        record = await _find_latest_record(key, ports)
-        if record is not None and is_cancellable(record):
-            await cancel_call(record, CHANGED_IN_HISTORY, ports)
+    found_keys = [key for key in keys if key is not None]
+    records = (await ports.find(found_keys)).values() if found_keys else ()
+    for record in records:
+        is_edited = record.state is State.EDITED
+        latest = await _find_latest_record(record.key, ports) if is_edited else record
+        if latest is not None and is_cancellable(latest):
+            await cancel_call(latest, CHANGED_IN_HISTORY, ports)
 
 
 async def _find_latest_record(key: str | None, ports: Ports) -> CallRecord | None:
