@@ -103,9 +103,12 @@ def _compile(
     names = compiled_clause.positiontup
     if names is None:  # this driver takes values by name
         return str(compiled_clause), lambda values: {**constants, **values}
-    return str(compiled_clause), lambda values: list(
-        map({**constants, **values}.__getitem__, names)
-    )
+
+    def list_values(values: Mapping[str, Any]) -> list[Any]:
+        by_name = {**constants, **values}
+        return [by_name[name] for name in names]
+
+    return str(compiled_clause), list_values
 
 
 # -- databases -------------------------------------------------------------------------------------

@@ -74,7 +74,8 @@ def serve_inbox(  # noqa: PLR0917 - typer makes options of them
         visitors = Visitors(accounts, public_url=public_url, proxy=trusted_proxy)
         with suppress(KeyboardInterrupt):
             serve(
-                *(accounts, visitors),
+                accounts,
+                visitors,
                 host=host,
                 port=port,
                 forwarded_allow_ips=forwarded_allow_ips or (),

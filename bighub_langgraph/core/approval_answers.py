@@ -148,10 +148,7 @@ def _match_calls(
 ) -> list[PendingApproval]:
     """Return the call of each decision: by `tool_call_id` or `key`, else by position."""
     call_ids = {call.key: call.call_id for call in pending}
-    ids = [
-        decision.get("tool_call_id") or call_ids.get(str(key := decision.get("key")), key)
-        for decision in decisions
-    ]
+    ids = [_find_call_id(decision, call_ids) for decision in decisions]
     if not any(ids):
         if len(decisions) != len(pending):
             raise InvalidApprovalResponse(
@@ -167,6 +164,12 @@ def _match_calls(
     if len(set(ids)) != len(ids):
         raise InvalidApprovalResponse("two decisions about one call")
     return [by_id[str(call_id)] for call_id in ids]
+
+
+def _find_call_id(decision: Mapping[str, Any], call_ids: Mapping[str, str]) -> Any:
+    """Return the id of a decision's call; a key of no pending call stays, to be named in errors."""
+    key = decision.get("key")
+    return decision.get("tool_call_id") or call_ids.get(str(key), key)
 
 
 def _parse_answer(decision: Mapping[str, Any], call: PendingApproval) -> ApprovalAnswer:

@@ -97,7 +97,9 @@ def _find(arguments: dict[str, Any], pointer: str) -> tuple[Any, Any]:
 def _parse_name(parent: Any, part: str) -> Any:
     if not isinstance(parent, list):
         return part
-    return len(parent) if part == "-" else int(part) if part.isdecimal() else sys.maxsize
+    if part == "-":
+        return len(parent)
+    return int(part) if part.isdecimal() else sys.maxsize
 
 
 def _has(parent: Any, name: Any) -> bool:

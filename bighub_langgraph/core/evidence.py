@@ -103,18 +103,20 @@ def visible_alternatives(record: CallRecord) -> list[dict[str, Any]]:
     """Return BIGHUB's alternatives, except those that name somebody or something else."""
     own = _collect_own_names(record)
     rows = record.decision.alternatives if record.decision is not None else ()
-    return [
-        {
+    visible = []
+    for row in rows:
+        action = str(row.get("action", ""))
+        is_same_action = action in {record.tool, record.request.action}
+        if is_same_action or _has_other_target(row, own) or _mentions_other(action, own):
+            continue
+        shown_fields = {
             name: value
             for name, value in row.items()
             if isinstance(value, int | float)
-            or (isinstance(value, str) and (name == "action" or not _mentions_other(value, own)))
+            or (isinstance(value, str) and not _mentions_other(value, own))
         }
-        for row in rows
-        if not _has_other_target(row, own)
-        and not _mentions_other(str(row.get("action", "")), own)
-        and str(row.get("action")) not in {record.tool, record.request.action}
-    ]
+        visible.append(shown_fields)
+    return visible
 
 
 def visible_precedents(record: CallRecord) -> list[dict[str, Any]]:

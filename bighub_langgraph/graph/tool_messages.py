@@ -39,12 +39,15 @@ async def answer_finished_calls(plan: Plan, ports: Ports) -> list[ToolMessage]:
     finished_calls = [call for call in plan["calls"] if call["next"] == "done"]
     keys = [call["key"] for call in finished_calls if call["key"] is not None]
     records = await ports.find(keys) if keys else {}
-    return [
-        record_message(record)
-        if (record := records.get(call["key"] or "")) is not None
-        else error_message(call["name"], call["id"], call.get("error", NOT_IN_JOURNAL))
-        for call in finished_calls
-    ]
+    messages = []
+    for call in finished_calls:
+        record = records.get(call["key"] or "")
+        if record is not None:
+            messages.append(record_message(record))
+        else:
+            error = call.get("error", NOT_IN_JOURNAL)
+            messages.append(error_message(call["name"], call["id"], error))
+    return messages
 
 
 def find_tool_messages(update: Any, turn: str) -> list[ToolMessage]:

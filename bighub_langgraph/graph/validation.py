@@ -46,6 +46,11 @@ def find_errors(
     problem = unreadable_run(config)
     ids = Counter(call.call_id for call in calls)
 
+    def find_error(call: ToolCall) -> str | None:
+        if reason := find_problem(call):
+            return did_not_run(call.tool or "the call", reason)
+        return find_argument_errors((tools or {}).get(call.tool), call.arguments)
+
     def find_problem(call: ToolCall) -> str | None:
         if problem or not call.call_id:
             return problem or "the call has no id"
@@ -57,12 +62,7 @@ def find_errors(
             return None
         return f"there is no such tool; the tools are: {', '.join(tools) or 'none'}"
 
-    return [
-        did_not_run(call.tool or "the call", error)
-        if (error := find_problem(call))
-        else find_argument_errors((tools or {}).get(call.tool), call.arguments)
-        for call in calls
-    ]
+    return [find_error(call) for call in calls]
 
 
 def did_not_run(name: str, reason: str) -> str:
@@ -82,12 +82,10 @@ def find_argument_errors(tool: BaseTool | None, arguments: Mapping[str, Any]) ->
         errors += _find_model_errors(schema, arguments)
     else:
         return None
+    if not errors:
+        return None
     text = "; ".join(errors)
-    return (
-        f"{tool.name} did not run: its arguments do not fit ({text}). Correct them."
-        if text
-        else None
-    )
+    return f"{tool.name} did not run: its arguments do not fit ({text}). Correct them."
 
 
 def find_non_finite_error(tool: BaseTool, arguments: Mapping[str, Any]) -> str | None:

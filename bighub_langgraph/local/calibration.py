@@ -51,21 +51,23 @@ def get_drift(
     """Return which domains have had worse outcomes lately."""
     since = engine.clock() - window_days * DAY
     with engine.store.transaction() as tx, engine.current_model() as model:
-        domains = [
-            {
+        domains = []
+        for name, state in sorted(model.domains.items()):
+            if domain not in (None, name):
+                continue
+            delay = model.label_delay(name)
+            figures = {
                 "domain": name,
                 "drifting": state.drift.is_drifting,
                 "suspicion": round(state.drift.statistic, 4),
                 "alarms": [format_timestamp(at) for at in state.drift.alarms if at >= since],
-                "label_delay_s": (delay := model.label_delay(name)),
+                "label_delay_s": delay,
                 "pending_labels": _count_pending(tx, name, engine.clock() - delay),
                 "automatic_good": state.automation.good,
                 "automatic_bad": state.automation.bad,
                 "paused_until": format_timestamp(max(0.0, state.automation.paused_until) or None),
             }
-            for name, state in sorted(model.domains.items())
-            if domain in (None, name)
-        ]
+            domains.append(figures)
     is_detected = any(each["drifting"] or each["alarms"] for each in domains)
     return {"drift_detected": is_detected, "window_days": window_days, "domains": domains}
 

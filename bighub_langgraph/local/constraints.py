@@ -235,7 +235,12 @@ def check_action(engine: "Engine", body: ConstraintCheck) -> dict[str, Any]:
         constraints = ActiveConstraints(constraints=matches)
         rulings = constraints.find_rulings(tx, action, engine.clock())
     stop = next((each for each in rulings if each.recommendation is Recommendation.STOP), None)
-    result = "blocked" if stop else "requires_approval" if rulings else "allowed"
+    if stop:
+        result = "blocked"
+    elif rulings:
+        result = "requires_approval"
+    else:
+        result = "allowed"
     return {
         "allowed": not rulings,
         "result": result,

@@ -64,10 +64,15 @@ def _view(precedents: list[Precedent], limit: int) -> dict[str, Any]:
 
 def _summarize(precedents: list[Precedent]) -> dict[str, Any]:
     counts = count_precedents(precedents)
-    rate = counts["negative_rate"]
     bad = [precedent.summary for precedent in precedents if precedent.label.bad]
     return {
         **counts,
-        "risk_level": "low" if rate < _LOW else "medium" if rate < _HIGH else "high",
+        "risk_level": _name_risk_level(counts["negative_rate"]),
         "warnings": bad[:_MAX_WARNINGS],
     }
+
+
+def _name_risk_level(rate: float) -> str:
+    if rate < _LOW:
+        return "low"
+    return "medium" if rate < _HIGH else "high"

@@ -66,10 +66,13 @@ class StreamParser:
                 is_done = kind.endswith("done")
                 if not is_done and new_item.get("type") in TOOL_CALLS:  # incomplete until it ends
                     new_item["status"] = "in_progress"
-                self._items[place := self._find_place(raw, new_item)] = new_item
-                self._done_places |= {place} if is_done else set()
+                place = self._find_place(raw, new_item)
+                self._items[place] = new_item
+                if is_done:
+                    self._done_places.add(place)
             case "response.function_call_arguments.done":
-                if (place := self._find_place(raw, {})) in self._items:
+                place = self._find_place(raw, {})
+                if place in self._items:
                     arguments = get_field(raw, "arguments")
                     self._items[place] |= {"arguments": arguments, "status": "completed"}
             case "response.output_text.delta":
@@ -87,7 +90,7 @@ class StreamParser:
         same_call = {
             place: other
             for place, other in self._items.items()
-            if None in (call_id, own := other.get("call_id")) or call_id == own
+            if call_id is None or other.get("call_id") in (None, call_id)
         }
         for place, other in same_call.items():
             if item_id is not None and other.get("id") == item_id:
