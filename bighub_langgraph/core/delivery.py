@@ -1,4 +1,8 @@
-"""Deliver reports from the outbox to BIGHUB: at least once, and in order per call."""
+"""Deliver reports from the outbox to BIGHUB: at least once, and in order per call.
+
+This is one delivery: lease, send, then acknowledge or retry. `delivery_schedule` decides when one
+is due, and `delivery_worker` runs it in the background.
+"""
 
 import contextlib
 import logging
@@ -127,7 +131,8 @@ class _Batch:
         if not reports:
             return
         try:
-            send = _SENDERS[kind := ReportKind(reports[0].kind)]
+            kind = ReportKind(reports[0].kind)
+            send = _SENDERS[kind]
             if self._telemetry is None:
                 await send(reports, self._ports)
             else:
@@ -137,22 +142,26 @@ class _Batch:
         except Exception as error:
             if isinstance(error, BighubGuardError) and not isinstance(error, EngineError):
                 raise  # the journal's
-            await self._ack()
-            if _may_concern_resolution(error) and _is_resolution(reports):
-                # The other reports show whether the key is refused, or may only not resolve.
-                self._forbidden_reports.append((reports[0], error))
-                self._requests = deque(sorted(self._requests, key=_is_resolution))
-            elif isinstance(error, EngineUnavailable | EngineAuthError):
-                await self._stop(reports, error)
-            elif len(reports) > 1:
-                self._requests.extendleft([report] for report in reversed(reports))
-            else:
-                await self._retry_refused(reports[0], error)
+            await self._handle_failure(reports, error)
         else:
             ids = [report.id for report in reports]
             self._acked_ids.extend(ids)
             self._finished_ids.update(ids)
             self.delivered_count += len(ids)
+
+    async def _handle_failure(self, reports: Sequence[QueuedReport], error: Exception) -> None:
+        """Stop, send several reports one by one, or retry a single one later."""
+        await self._ack()
+        if _may_concern_resolution(error) and _is_resolution(reports):
+            # The other reports show whether the key is refused, or may only not resolve.
+            self._forbidden_reports.append((reports[0], error))
+            self._requests = deque(sorted(self._requests, key=_is_resolution))
+        elif isinstance(error, EngineUnavailable | EngineAuthError):
+            await self._stop(reports, error)
+        elif len(reports) > 1:
+            self._requests.extendleft([report] for report in reversed(reports))
+        else:
+            await self._retry_refused(reports[0], error)
 
     async def _ack(self) -> None:
         """Remove what was delivered so far, in one transaction."""

@@ -1,4 +1,7 @@
-"""The guarded graph: `create_guarded_agent`, and `add_guard` for a graph of your own."""
+"""Build guarded graphs: `create_guarded_agent`, and `add_guard` for a graph of your own.
+
+The nodes that both add are those of `nodes` and `tool_node`; `model_node` is here.
+"""
 
 import sys
 import warnings

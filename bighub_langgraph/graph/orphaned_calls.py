@@ -1,4 +1,6 @@
-"""Calls of a subagent that a new message to the graph around it superseded.
+"""Cancel the waiting calls of subagents that a new message to the graph around them has ended.
+
+For the calls of the graph that receives the message see `stale_calls`.
 
 A call that waits in a subgraph belongs to a task of the root graph. A new message ends that task:
 the subagent is called anew, in a namespace of its own, or not at all, and nobody can answer for the

@@ -1,4 +1,7 @@
-"""Parameters of a tool that come from a function's signature and docstring."""
+"""Make the JSON Schema of a tool's parameters from its function's signature and docstring.
+
+For a schema that the user passes as `parameters_schema=` see `parameters_schema`.
+"""
 
 import functools
 import inspect
@@ -82,10 +85,7 @@ def parameters_from_signature(
             fields[field], default = _make_field(parameter, hint, descriptions.get(name))
             defaults |= default
     model = create_model(tool, __base__=base, **fields)
-    declared_schema = replace_all_surrogates(model.model_json_schema(schema_generator=_ToolSchema))
-    for name, item in declared_schema.get("properties", {}).items():
-        item.pop("default", None)  # it may be missing, or not fit
-        item.update({"default": defaults[name]} if name in defaults else {})
+    declared_schema = _make_schema(model, defaults)
     schema = declared_schema
     if strict:
         try:
@@ -94,6 +94,16 @@ def parameters_from_signature(
             strict = False
             warn_about_schema(tool, f"strict mode cannot express {error}; sent with strict: false")
     return SignatureParameters(tool, schema, strict, model, parameters, declared_schema, defaults)
+
+
+def _make_schema(model: type[BaseModel], defaults: Json) -> Json:
+    """Return the schema of a model of parameters, with these defaults and no others."""
+    schema: Json = replace_all_surrogates(model.model_json_schema(schema_generator=_ToolSchema))
+    for name, item in schema.get("properties", {}).items():
+        item.pop("default", None)  # it may be missing, or not fit
+        if name in defaults:
+            item["default"] = defaults[name]
+    return schema
 
 
 def read_docstring(fn: Callable[..., Any]) -> Documentation:
