@@ -177,17 +177,17 @@ class _Conversion:
         if not isinstance(members, MAPPING):
             return self.convert(members, inner)
         # ASCII text is by far the most common; a call for each is felt in `benchmarks/facade`.
-        converted: dict[str, Any] = {}
+        fields: dict[str, Any] = {}
         for key, member in members.items():
             name = key if type(key) is str and key.isascii() else replace_surrogates(str(key))
             kind = type(member)
             if kind is str and member.isascii():
-                converted[name] = member
+                fields[name] = member
             elif kind in _LEAVES:
-                converted[name] = _LEAVES[kind](member)
+                fields[name] = _LEAVES[kind](member)
             else:
-                converted[name] = self.convert(member, inner)
-        return converted
+                fields[name] = self.convert(member, inner)
+        return fields
 
     def _enter(self, container: object, path: tuple[int, ...]) -> tuple[int, ...] | None:
         """Return the path of a container's members; None where they are not converted."""
