@@ -168,3 +168,45 @@ def test_what_is_no_worker_ends_with_two(
     result = work(tmp_path, *arguments)
     assert result.returncode == 2
     assert words in " ".join(result.stderr.split())
+
+
+FAILING = """
+from contextlib import asynccontextmanager, contextmanager
+
+def with_an_argument(name):
+    pass
+
+async def coroutine():
+    raise ConnectionError("no database")
+
+@contextmanager
+def context():
+    raise ConnectionError("no database")
+    yield
+
+@asynccontextmanager
+async def async_context():
+    raise ConnectionError("no database")
+    yield
+"""
+
+
+@pytest.mark.parametrize(
+    ("content", "target", "words"),
+    [
+        ("raise KeyError('STRIPE_KEY')", "agent:graph", "KeyError: 'STRIPE_KEY'"),
+        ("graph = (", "agent:graph", "SyntaxError: '(' was never closed"),
+        (FAILING, "agent:with_an_argument", "TypeError"),
+        (FAILING, "agent:coroutine", "ConnectionError: no database"),
+        (FAILING, "agent:context", "ConnectionError: no database"),
+        (FAILING, "agent:async_context", "ConnectionError: no database"),
+    ],
+)
+def test_what_fails_in_the_users_module_is_said_in_one_sentence(
+    tmp_path: Path, content: str, target: str, words: str
+) -> None:
+    (tmp_path / "agent.py").write_text(content)
+    result = work(tmp_path, target)
+    assert result.returncode == 2
+    assert f"error: {target} failed with {words}" in " ".join(result.stderr.split())
+    assert "Traceback" not in result.stderr

@@ -1,5 +1,7 @@
 """The table of commands. Each command imports what it needs when it is called."""
 
+import sys
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -8,7 +10,7 @@ from typer.core import TyperGroup
 from bighub_langgraph import __version__
 from bighub_langgraph.cli.approvals_commands import approvals
 from bighub_langgraph.cli.calls import calls
-from bighub_langgraph.cli.console import exit_on_error
+from bighub_langgraph.cli.console import NOT_DONE, exit_on_error, stderr
 from bighub_langgraph.cli.demo.demo_command import demo
 from bighub_langgraph.cli.doctor import doctor
 from bighub_langgraph.cli.inbox_commands import inbox
@@ -20,6 +22,20 @@ from bighub_langgraph.cli.work import work
 
 class Commands(TyperGroup):
     """The commands. What a person can do something about ends them with a sentence."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run the command line; an output that cannot be written is an error, too."""
+        try:
+            try:
+                return super().main(*args, **options)
+            finally:
+                if sys.stdout is not None:
+                    sys.stdout.flush()
+        except OSError as error:
+            with suppress(OSError):
+                sys.stdout.close()  # else Python flushes it once more when it ends
+            stderr().print(f"error: the output cannot be written: {error}", markup=False)
+            sys.exit(NOT_DONE)
 
     def invoke(self, ctx: Any) -> Any:
         """Invoke a command."""

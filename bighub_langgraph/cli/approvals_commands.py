@@ -1,6 +1,5 @@
 """The `approvals` commands: list, show and answer the calls that wait for a person."""
 
-import getpass
 import json as json_module
 import time
 from collections.abc import Iterator
@@ -199,7 +198,7 @@ def _open_inbox(location: str) -> "Iterator[ApprovalInbox]":
 def _answer(location: str, key: str, answer: Answer, by: str, **details: Any) -> None:
     from bighub_langgraph.approvals.cards import Approver
 
-    approver = Approver(by or getpass.getuser())
+    approver = Approver(by or options.find_login_name())
     with _open_inbox(location) as inbox:
         card = inbox.get(key)
         if card.outcome_unknown:

@@ -1,6 +1,5 @@
 """The `calls` commands: list, show, resolve, cancel and prune the calls in a guard's journal."""
 
-import getpass
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -135,7 +134,9 @@ def resolve_call(  # noqa: PLR0917 - typer makes options of them
     answers = [Answer.RESPOND] * executed + [Answer.REJECT] * failed + [Answer.APPROVE] * run_again
     if len(answers) != 1:
         console.fail("pass exactly one of --executed, --failed and --run-again")
-    approval = Approval(answers[0], time.time(), text=text, approver=by or getpass.getuser())
+    approval = Approval(
+        answers[0], time.time(), text=text, approver=by or options.find_login_name()
+    )
     with options.open_journal(location) as journal:
         view = find_call(journal, key)
         name = f"{view.record.tool} {console.shorten_key(view.record.key)}"
@@ -173,7 +174,7 @@ def cancel_call(
     from bighub_langgraph.approvals.cards import Approver
     from bighub_langgraph.approvals.inbox import AlreadyAnswered, ApprovalInbox
 
-    approver = Approver(by or getpass.getuser())
+    approver = Approver(by or options.find_login_name())
     with options.open_journal(location) as journal:
         try:
             card = ApprovalInbox(journal).cancel(key, reason, approver=approver)

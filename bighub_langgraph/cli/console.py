@@ -117,6 +117,14 @@ def exit_on_error() -> Iterator[None]:
         fail(f"this needs the {extra} extra: pip install 'bighub-langgraph[{extra}]'")
     except BighubGuardError as error:
         fail(*_describe(error))
+    except UnicodeError as error:
+        fail(f"a text that was passed is not UTF-8: {error}")
+    except OverflowError as error:
+        fail(f"a number that was passed is too large: {error}")
+    except OSError as error:
+        if error.filename is None:  # not of a file, but of the output
+            raise
+        fail(str(error))
 
 
 def _describe(error: Exception) -> tuple[str, int]:

@@ -1,6 +1,5 @@
 """The `inbox` commands: the approval page, its users and its audit log."""
 
-import getpass
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -107,7 +106,9 @@ def add_user(
     Exit codes: 0 done, 2 for bad usage or a journal that cannot be opened.
     """
     with _open_accounts(location) as accounts:
-        accounts.add(name, role, None if is_proxied else _read_password(), by=getpass.getuser())
+        accounts.add(
+            name, role, None if is_proxied else _read_password(), by=options.find_login_name()
+        )
     console.print_line(f"{name} is added")
 
 
@@ -146,7 +147,7 @@ def set_user_roles(
     ```
     """
     with _open_accounts(location) as accounts:
-        user = accounts.set_roles(name, role, by=getpass.getuser())
+        user = accounts.set_roles(name, role, by=options.find_login_name())
     console.print_line(f"{name} is {' '.join(sorted(user.roles))}")
 
 
@@ -163,7 +164,7 @@ def set_user_password(
     ```
     """
     with _open_accounts(location) as accounts:
-        accounts.set_password(name, _read_password(), by=getpass.getuser())
+        accounts.set_password(name, _read_password(), by=options.find_login_name())
     console.print_line(f"{name} has a new password")
 
 
@@ -180,7 +181,7 @@ def remove_user(
     ```
     """
     with _open_accounts(location) as accounts:
-        accounts.remove(name, by=getpass.getuser())
+        accounts.remove(name, by=options.find_login_name())
     console.print_line(f"{name} is removed")
 
 

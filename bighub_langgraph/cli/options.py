@@ -1,6 +1,8 @@
 """Options that several commands share, and how the databases that they name are opened."""
 
+import getpass
 import json
+import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -72,10 +74,19 @@ SettingsOption = Annotated[
 ]
 
 
+def find_login_name() -> str:
+    """Get the name of the person at the terminal; in a container without users, their number."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
 def database_url(location: str | None) -> str:
     """Get the URL of a database: from a URL, a SQLite file, or None for a new one in memory."""
     if location is None:
         return "sqlite://"
+    _check_not_empty(location)
     return location if "://" in location else f"sqlite:///{location}"
 
 
@@ -83,14 +94,26 @@ def database_url(location: str | None) -> str:
 def open_journal(location: str) -> "Iterator[Journal]":
     """Open an existing journal; exit with code 2 if there is none, so a typo creates no file."""
     from bighub_langgraph.journal.sql import Journal
+
+    _check_not_empty(location)
+    if file := find_missing_file(location):
+        fail(f"there is no journal {file}; pass --journal or set BIGHUB_JOURNAL")
+    with closing(Journal(location)) as journal:
+        yield journal
+
+
+def find_missing_file(location: str) -> str | None:
+    """Get the path of a SQLite database whose file does not exist."""
     from bighub_langgraph.sql_engines import parse_location
 
     url = parse_location(location)
     file = url.database if url.get_backend_name() == "sqlite" else None
-    if file and not Path(file).is_file():
-        fail(f"there is no journal {file}; pass --journal or set BIGHUB_JOURNAL")
-    with closing(Journal(url)) as journal:
-        yield journal
+    return file if file and not Path(file).is_file() else None
+
+
+def _check_not_empty(location: str) -> None:
+    if not location:  # an unset variable of a shell
+        fail("the name of a database is empty; pass a SQLite file or a URL")
 
 
 def read_settings(
@@ -114,11 +137,11 @@ def read_settings(
         table = {**content.pop("default", {}), **overrides}
         base = _parse(DomainSettings, {**asdict(default or DomainSettings()), **table})
         domains = {
-            name: _parse(DomainSettings, {**asdict(base), **table})
-            for name, table in content.pop("domains", {}).items()
+            name: _parse(DomainSettings, {**asdict(base), **domain})
+            for name, domain in content.pop("domains", {}).items()
         }
         settings: Settings = _parse(Settings, {**content, "default": base, "domains": domains})
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         fail(f"{f'--settings {file}: ' if file else ''}{error}")
     return settings
 
@@ -152,5 +175,6 @@ def exit_on_database_error(location: str | None) -> Iterator[None]:
 
     try:
         yield
-    except (BighubGuardError, SQLAlchemyError, ImportError, OSError) as error:
-        fail(mask_passwords(f"--db {location}: {str(error).splitlines()[0]}"))
+    except (BighubGuardError, SQLAlchemyError, ImportError) as error:
+        option = "" if location is None else f"--db {location}: "
+        fail(mask_passwords(f"{option}{str(error).splitlines()[0]}"))

@@ -6,11 +6,14 @@ import logging
 import pkgutil
 import signal
 import sys
+import traceback
+from collections.abc import Iterator
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
     AsyncExitStack,
     ExitStack,
+    contextmanager,
 )
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +22,7 @@ import typer
 
 from bighub_langgraph.cli import console
 from bighub_langgraph.cli.options import LogFormatOption
+from bighub_langgraph.core.errors import BighubGuardError
 from bighub_langgraph.json_logs import JsonFormatter, LogFormat
 
 if TYPE_CHECKING:
@@ -65,7 +69,10 @@ def work(  # noqa: PLR0917 - typer makes options of them
     sys.path.insert(0, str(Path.cwd()))  # as `python -m` does
     source = _load_worker(agent, guard, poll, concurrency)
     is_async = isinstance(source, AbstractAsyncContextManager) or inspect.isawaitable(source)
-    worker = asyncio.run(_arun(source, once=once)) if is_async else _run(source, once=once)
+    if is_async:
+        worker = asyncio.run(_arun(agent, source, once=once))
+    else:
+        worker = _run(agent, source, once=once)
     failing_threads = worker.list_failing_threads()
     for thread in failing_threads:
         console.print_line(f"{thread.thread} failed {thread.tries} times: {thread.error}")
@@ -80,7 +87,10 @@ def _load_worker(agent: str, guard: str | None, poll: float, concurrency: int) -
     if hasattr(target, "get_state"):
         own_guard = _load(guard or f"{agent.partition(':')[0]}:guard")
         target = ApprovalWorker(target, own_guard, poll=poll, concurrency=concurrency)
-    return target() if callable(target) else target
+    if not callable(target):
+        return target
+    with _exit_on_error_of(agent):
+        return target()
 
 
 def _configure_logging(log_format: LogFormat) -> None:
@@ -97,7 +107,8 @@ def _load(name: str) -> Any:
     if not all(name.partition(":")):
         console.fail(f"{name} names no object: pass MODULE:OBJECT, such as support.agent:graph")
     try:
-        return pkgutil.resolve_name(name)
+        with _exit_on_error_of(name, but=(ImportError, AttributeError, ValueError)):
+            return pkgutil.resolve_name(name)
     except (ImportError, AttributeError, ValueError) as error:
         console.fail(
             f"{name} is not the MODULE:OBJECT of something that exists: {error}; modules are "
@@ -105,18 +116,34 @@ def _load(name: str) -> Any:
         )
 
 
-def _run(source: Any, *, once: bool) -> "ApprovalWorker":
+@contextmanager
+def _exit_on_error_of(name: str, *, but: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Exit with code 2 where an object of the user's raises an error; it says what and where."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, (BighubGuardError, *but)):
+            raise
+        place = traceback.extract_tb(sys.exc_info()[2])[-1]
+        where = f"{place.filename}, line {place.lineno}"
+        console.fail(f"{name} failed with {type(error).__name__}: {error} ({where})")
+
+
+def _run(name: str, source: Any, *, once: bool) -> "ApprovalWorker":
     with ExitStack() as stack:
         is_context = isinstance(source, AbstractContextManager)
-        worker = _check_and_stop_on_signals(stack.enter_context(source) if is_context else source)
+        with _exit_on_error_of(name):
+            target = stack.enter_context(source) if is_context else source
+        worker = _check_and_stop_on_signals(target)
         worker.run(once=once)
     return worker
 
 
-async def _arun(source: Any, *, once: bool) -> "ApprovalWorker":
+async def _arun(name: str, source: Any, *, once: bool) -> "ApprovalWorker":
     async with AsyncExitStack() as stack:
         is_context = isinstance(source, AbstractAsyncContextManager)
-        target = await (stack.enter_async_context(source) if is_context else source)
+        with _exit_on_error_of(name):
+            target = await (stack.enter_async_context(source) if is_context else source)
         worker = _check_and_stop_on_signals(target)
         await worker.arun(once=once)
     return worker

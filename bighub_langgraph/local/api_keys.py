@@ -13,6 +13,7 @@ from bighub_langgraph.local.settings import DAY
 from bighub_langgraph.local.tables import keys
 
 READ, DECIDE, APPROVE, CONTROL = SCOPES = ("read", "decide", "approve", "control")
+_MOST_DAYS = 36_500
 
 
 class Caller(NamedTuple):
@@ -41,6 +42,8 @@ def create_key(
         raise ValueError(
             f"scopes are some of {', '.join(SCOPES)}, not {', '.join(scopes) or 'none'}"
         )
+    if days is not None and not 0 <= days <= _MOST_DAYS:
+        raise ValueError(f"a key expires in up to {_MOST_DAYS:,} days, not in {days:g}")
     secret, at = f"bh_{secrets.token_urlsafe(32)}", engine.clock()
     insert = keys.insert().values(
         key_id=f"key_{engine.new_id()[:12]}",
