@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock, Mock
 
 import openai
 import pytest
@@ -258,6 +259,18 @@ def test_a_bare_client_and_bare_objects_will_do() -> None:
         None,
     )
     assert len(client.requests) == 2
+
+
+@pytest.mark.parametrize("kind", [Mock, MagicMock])
+def test_what_a_mock_makes_up_is_no_part_of_an_answer(kind: type[Mock]) -> None:
+    call = kind(type="function_call", call_id="c", arguments="{}")
+    call.name = "count"
+    client = Bare(kind(id="r1", output=[call]), kind(id="r2", output=[], output_text="Done."))
+    guarded_client = runtime(client)
+    guarded_client.tool("count", lambda: 3, description="Count.")
+    answer = guarded_client.run(messages="count", model="any")
+    assert (answer.status, answer["output_text"]) == ("completed", "Done.")
+    assert answer["execution"]["last"]["output"] == 3
 
 
 def test_fields_that_the_sdk_adds_to_a_parsed_answer_are_not_sent_back() -> None:

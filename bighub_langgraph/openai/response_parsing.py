@@ -175,16 +175,16 @@ def is_response(answer: Any) -> bool:
 
 def get_field(source: Any, name: str) -> Any:
     """Return a field of a mapping or an attribute of an object; None where there is none."""
-    if source is None:
-        return None
-    return source.get(name) if isinstance(source, MAPPING) else getattr(source, name, None)
+    return None if source is None else get_fields(source, name)[0]
 
 
 def get_fields(source: Any, *names: str) -> list[Any]:
     """Return fields like `get_field`, of a source that is not None."""
     if isinstance(source, MAPPING):
         return [source.get(name) for name in names]
-    return [getattr(source, name, None) for name in names]
+    values = [getattr(source, name, None) for name in names]
+    # What can be called is no data: a mock makes up each attribute that it was not given.
+    return [None if callable(value) else value for value in values]
 
 
 def to_items(values: Iterable[Any]) -> list[Any]:
@@ -217,12 +217,14 @@ def _to_json(value: Any) -> Any:
         return [_to_json(member) for member in value]
     if kind in _LEAVES:
         return to_jsonable(value)
-    if callable(getattr(value, "model_dump", None)):
-        value = _dump_model(value)
+    if callable(getattr(value, "model_dump", None)) and isinstance(
+        fields := _dump_model(value), dict
+    ):
+        value = fields
     elif isinstance(value, Mapping):
         value = dict(value)
     elif hasattr(value, "__dict__"):
-        value = vars(value)
+        value = {name: field for name, field in vars(value).items() if not name.startswith("_")}
     else:
         return to_jsonable(value)
     return _to_json(value)
