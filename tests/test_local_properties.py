@@ -194,3 +194,27 @@ def test_a_second_engine_over_the_same_file_has_the_same_risks(
         run(second, history[1::2])
         for kind in range(3):
             assert evaluate(first, kind)["risk_score"] == evaluate(second, kind)["risk_score"]
+
+
+@pytest.mark.parametrize(("first", "last"), [("SUCCESS", "FRAUD"), ("FRAUD", "SUCCESS")])
+def test_corrections_of_an_action_that_was_dropped_from_memory_leave_its_calls_decidable(
+    first: str, last: str
+) -> None:
+    with engine(clock=Clock(), label_delay=0.0) as client:
+
+        def ask(action: str = "refund") -> dict[str, Any]:
+            return dict(client.actions.evaluate(action=action, actor="a", domain="shop"))
+
+        early = [ask()["request_id"] for _ in range(12)]
+        for request_id in early:
+            client.outcomes.report(request_id=request_id, status=first)
+        for number in range(130):
+            report(client, ask(f"action {number}")["request_id"], bad=False)
+        for _ in range(5):
+            client.outcomes.report(request_id=ask()["request_id"], status=first)
+        for request_id in early:
+            client.outcomes.report(request_id=request_id, status=last)
+        reply = ask()
+    bad = 12 if last == "FRAUD" else 0
+    assert f"{bad} of 12 known outcomes of refund went wrong" in reply["reason"]
+    assert 0 <= reply["risk_score"] <= 1

@@ -56,8 +56,8 @@ class RiskLimit:
     def add(self, evidence: Evidence, settings: DomainSettings) -> None:
         """Count an outcome, and remove the one it replaces."""
         for label, change in ((evidence.replaces, -1), (evidence.label, 1)):
-            self.all_good += change * (label is Label.GOOD)
-            self.all_bad += change * (label is Label.BAD)
+            self.all_good = max(0, self.all_good + change * (label is Label.GOOD))
+            self.all_bad = max(0, self.all_bad + change * (label is Label.BAD))
         if evidence.decided_at < self.since:
             return
         index = min(len(CUTOFFS) - 1, bisect_left(CUTOFFS, evidence.risk))
@@ -146,8 +146,8 @@ class AutomationMonitor:
         """Count the outcome of a call that ran without approval, or correct it."""
         bad = evidence.label.bad
         previous = evidence.replaces
-        self.good += (evidence.label is Label.GOOD) - (previous is Label.GOOD)
-        self.bad += bad - (previous is Label.BAD)
+        self.good = max(0, self.good + (evidence.label is Label.GOOD) - (previous is Label.GOOD))
+        self.bad = max(0, self.bad + bad - (previous is Label.BAD))
         if settings.max_bad_rate is None or not evidence.is_news:
             return
         if evidence.decided_at < self.paused_until:

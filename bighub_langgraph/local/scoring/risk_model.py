@@ -95,12 +95,12 @@ class ActionState:
     shift: float = 0.0  # of the log odds of each risk, see `update_shift`
 
     def learn(self, evidence: Evidence, vector: ActionVector) -> None:
-        """Count a label, and remove the one it replaces."""
+        """Count a label, and remove the one it replaces, if it was not dropped with its action."""
         label, previous, value = evidence.label, evidence.replaces, evidence.action.value
         for each, change in ((label, 1), (previous, -1)):
-            self.good += change * (each is Label.GOOD)
-            self.bad += change * (each is Label.BAD)
-            self.denials += change * (each is Label.DENIED)
+            self.good = max(0, self.good + change * (each is Label.GOOD))
+            self.bad = max(0, self.bad + change * (each is Label.BAD))
+            self.denials = max(0, self.denials + change * (each is Label.DENIED))
         self.precedents.add(evidence, vector)
         if label.outcome:
             self.last_at = evidence.at
@@ -111,7 +111,7 @@ class ActionState:
         counts = self.sizes.setdefault(str(size_class(value)), [0, 0])
         for each, change in ((label, 1), (previous, -1)):
             if each is not None and each.outcome:
-                counts[each.bad] += change
+                counts[each.bad] = max(0, counts[each.bad] + change)
         if label is Label.GOOD:
             self.familiarity.largest_good = max(value, self.familiarity.largest_good)
         elif previous is Label.GOOD and value >= self.familiarity.largest_good:
