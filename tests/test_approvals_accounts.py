@@ -155,6 +155,7 @@ def test_the_command_line_manages_users_and_prints_the_audit_log(tmp_path: Path)
     [
         (("--host", "0.0.0.0"), "can be reached from other machines"),
         (("--public-url", "http://approvals.example"), "must be https"),
+        (("--public-url", "https://[::"), "--public-url is an https:// URL"),
         (("--trusted-header", "X-User"), "belong together"),
         (("--trusted-header", "X-User", "--proxy-secret-file", "secret"), "the proxy's address"),
     ],

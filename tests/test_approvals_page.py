@@ -501,7 +501,8 @@ def test_the_form_of_one_person_is_not_that_of_another(journal: Journal) -> None
 
 def test_another_name_of_this_host_is_refused(journal: Journal) -> None:
     with Page(journal).sign_in_as("ada") as ada:
-        assert ada.client.get("/", headers={"host": "evil.example"}).status_code == 400
+        for name in ("evil.example", "[::", "127.0.0.1:65536"):
+            assert ada.client.get("/", headers={"host": name}).status_code == 400
     public = Page(journal, public_url="https://approvals.example")
     with public.sign_in_as("bob") as bob:
         assert bob.show("/").status_code == 200
@@ -659,7 +660,10 @@ def test_a_proxy_without_address_or_secret_is_refused(
         TrustedProxy.of("X-Forwarded-User", addresses, secret)
 
 
-@pytest.mark.parametrize("url", ["http://approvals.example", "approvals.example", "ftp://a"])
+@pytest.mark.parametrize(
+    "url",
+    ["http://approvals.example", "approvals.example", "ftp://a", "https://[::", "https://a:65536"],
+)
 def test_the_page_is_not_public_without_encryption(journal: Journal, url: str) -> None:
     with pytest.raises(ConfigurationError):
         Visitors(Page(journal).accounts, public_url=url)

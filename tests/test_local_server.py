@@ -434,6 +434,7 @@ CROSS_SITE: dict[str, dict[str, str]] = {
     "another origin": {"origin": "http://evil.example"},
     "another port": {"origin": "http://127.0.0.1:1"},
     "an opaque origin": {"origin": "null"},
+    "an origin that is no URL": {"origin": "http://[::"},
     "fetch metadata": {"sec-fetch-site": "cross-site"},
     "a form": {"content-type": "application/x-www-form-urlencoded"},
     "plain text": {"content-type": "text/plain"},

@@ -15,7 +15,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 from bighub_langgraph.approvals.cards import find_risk_score
@@ -26,6 +25,7 @@ from bighub_langgraph.core.errors import BighubGuardError, ConfigurationError
 from bighub_langgraph.core.evidence import describe_risk, one_line
 from bighub_langgraph.core.models import ASKABLE_STATES, State
 from bighub_langgraph.core.redaction import redact_exception
+from bighub_langgraph.core.urls import is_web_url, split_url
 from bighub_langgraph.journal.admin import ApprovalView
 from bighub_langgraph.journal.sql import Journal
 
@@ -154,8 +154,7 @@ class Notifications:
     """
 
     def __init__(self, *notifiers: Notifier, inbox_url: str, burst: float = BURST) -> None:
-        parts = urlsplit(inbox_url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username:
+        if not is_web_url(inbox_url) or split_url(inbox_url).username:
             raise ConfigurationError("inbox_url is the address of the page, https://...")
         self.notifiers, self.inbox_url, self.burst = notifiers, inbox_url, burst
 

@@ -15,11 +15,11 @@ from email.message import EmailMessage
 from email.utils import formatdate
 from html import escape
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from bighub_langgraph.approvals.notifications import Notification, NotificationError
 from bighub_langgraph.core.errors import ConfigurationError
 from bighub_langgraph.core.redaction import redact_exception
+from bighub_langgraph.core.urls import is_web_url, split_url
 
 log = logging.getLogger("bighub_langgraph")
 
@@ -178,7 +178,7 @@ def _post(url: str, body: bytes, headers: Mapping[str, str]) -> None:
     """Post JSON; follow no redirect, and do not read what the server replies."""
     import httpx  # slow to import
 
-    host, headers = urlsplit(url).hostname, {**headers, "content-type": "application/json"}
+    host, headers = split_url(url).hostname, {**headers, "content-type": "application/json"}
     try:
         with (
             _hide_from_logs(str(httpx.URL(url))),
@@ -207,8 +207,7 @@ def _hide_from_logs(url: str) -> Iterator[None]:
 
 
 def _check_url(url: str, name: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    if not is_web_url(url):
         raise ConfigurationError(f"{name} is the URL of a webhook, https://...")
 
 

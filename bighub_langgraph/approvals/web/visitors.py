@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Annotated, NamedTuple
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from fastapi import Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from bighub_langgraph.approvals.accounts import VIEWER, Accounts, User
 from bighub_langgraph.core.errors import ConfigurationError
+from bighub_langgraph.core.urls import is_web_url, split_url
 from bighub_langgraph.local.server import is_loopback
 
 HEADERS = {
@@ -153,8 +154,8 @@ class Visitors:
     ) -> None:
         self._accounts = accounts
         self.proxy = proxy
-        url = urlsplit(public_url or "")
-        if public_url and (url.scheme not in {"http", "https"} or not url.hostname):
+        url = split_url(public_url or "")
+        if public_url and not is_web_url(public_url):
             raise ConfigurationError(f"--public-url is an https:// URL, not {public_url!r}")
         if url.scheme == "http" and not is_loopback(str(url.hostname)):
             raise ConfigurationError(
@@ -252,7 +253,7 @@ def find_client(request: Request) -> str:
 
 def _is_local(host: str) -> bool:
     """Whether the `Host` header of a request names this machine."""
-    return is_loopback(urlsplit(f"//{host}").hostname or "")
+    return is_loopback(split_url(f"//{host}").hostname or "")
 
 
 # -- what endpoints depend on ----------------------------------------------------------------------

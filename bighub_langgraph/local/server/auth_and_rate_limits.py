@@ -6,12 +6,12 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
-from urllib.parse import urlsplit
 
 from fastapi import Request
 from fastapi.security import APIKeyHeader, HTTPBearer
 from sqlalchemy import Connection
 
+from bighub_langgraph.core.urls import split_url
 from bighub_langgraph.local.api_keys import ANONYMOUS, Caller, digest_secret, find_caller, has_keys
 from bighub_langgraph.local.engine import Engine
 from bighub_langgraph.local.errors import ApiError
@@ -101,7 +101,7 @@ def _refuse_other_sites(request: Request) -> None:
     if request.method in {"GET", "HEAD"}:  # they change nothing, and the page cannot read them
         return
     origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site", "none")
-    is_own = origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    is_own = origin is None or split_url(origin).netloc == request.headers.get("host")
     if not is_own or site not in {"none", "same-origin"}:
         raise ApiError(403, "requests of web pages on other sites are refused")
 
