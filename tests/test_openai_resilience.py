@@ -273,6 +273,21 @@ def test_what_a_mock_makes_up_is_no_part_of_an_answer(kind: type[Mock]) -> None:
     assert answer["execution"]["last"]["output"] == 3
 
 
+def test_a_mock_of_bighub_is_used_like_a_client_with_the_methods_it_was_given() -> None:
+    bighub = MagicMock()
+    bighub.decisions.evaluate.return_value = {"recommendation": "proceed", "request_id": "req_1"}
+    calls = [
+        SimpleNamespace(type="function_call", call_id=str(number), name="pay", arguments="{}")
+        for number in range(3)
+    ]
+    answers = (SimpleNamespace(output=calls), SimpleNamespace(output=[], output_text="Done."))
+    with BighubOpenAI(openai_client=Bare(*answers), bighub_client=bighub) as guarded_client:
+        guarded_client.tool("pay", lambda: None, description="Pay.")
+        answer = guarded_client.run(messages="pay three times", model="any")
+    assert [event["status"] for event in answer["execution"]["events"]] == ["executed"] * 3
+    assert bighub.decisions.evaluate.call_count == bighub.outcomes.report.call_count == 3
+
+
 def test_fields_that_the_sdk_adds_to_a_parsed_answer_are_not_sent_back() -> None:
     call: Any = ParsedResponseFunctionToolCall(
         type="function_call", call_id="c", name="count", arguments="{}", parsed_arguments={"a": 1}

@@ -89,7 +89,7 @@ class EngineClients:
             )
         # The embedded engine is called in a thread, too, unless it is in memory: no event loop may
         # wait for a database.
-        never_waits = bool(getattr(self.sync_client, "never_waits", False))
+        never_waits = getattr(self.sync_client, "never_waits", False) is True
         call = _call_inline_unless_detected if never_waits else _call_in_thread
         engine = SdkEngine(self.sync_client, call).build_port()
         return replace(engine, in_process=engine.in_process and never_waits)
@@ -98,7 +98,7 @@ class EngineClients:
     def _is_embedded(self) -> bool:
         """Whether the client answers in this process, as the embedded engine does."""
         names = ("in_process", "never_waits")
-        return any(hasattr(self.sync_client, name) for name in names)
+        return any(isinstance(getattr(self.sync_client, name, None), bool) for name in names)
 
     def _build_remote_engine(
         self, client: Any, call: CallMethod, retries: int, sleep: Callable[[float], Awaitable[None]]

@@ -47,21 +47,21 @@ class SdkEngine:
         self._evaluate_timeout = evaluate_timeout
         self._breaker = breaker or nullcontext()
         self._call = call
-        self._in_process = bool(getattr(client, "in_process", False))
+        self._in_process = getattr(client, "in_process", False) is True
         # A client of the user's own delivers by returning without an exception.
         self._is_confirmed = is_sdk_client(client)
         retries_itself = isinstance(getattr(client, "max_retries", None), int)
         self._retries = 0 if retries_itself else retries
         self._sleep = sleep
         self._evaluate = _find_method(client, "decisions", "evaluate")
-        self._evaluate_together = _find_method(client, "decisions", "evaluate_together")
+        self._evaluate_together = _find_own_method(client, "decisions", "evaluate_together")
         self._submit = _find_method(client, "actions", "submit")
         self._submit_payload = _find_method(client, "actions", "submit_payload")
         self._resolve = _find_method(client, "approvals", "resolve")
         self._list = _find_method(client, "approvals", "list")
         self._review = _find_method(client, "reviews", "resolve")
         self._report = _find_method(client, "outcomes", "report")
-        self._report_batch = _find_method(client, "outcomes", "report_batch")
+        self._report_batch = _find_own_method(client, "outcomes", "report_batch")
         self._ingest = _find_method(client, "actions", "ingest_memory")
         # By name: a look-alike's method may be an object without a hash.
         self._takes_key = {
@@ -230,6 +230,13 @@ def _find_method(client: Any, resource: str, name: str) -> Method | None:
     """Return a method of one of the client's resources, if the client has it."""
     method = getattr(getattr(client, resource, None), name, None)
     return method if callable(method) else None
+
+
+def _find_own_method(client: Any, resource: str, name: str) -> Method | None:
+    """Return a method that the resource really has: a mock or a proxy makes one up for any name."""
+    owner = getattr(client, resource, None)
+    is_own = inspect.getattr_static(owner, name, None) is not None
+    return _find_method(client, resource, name) if is_own else None
 
 
 def accepts_argument(method: Method, name: str) -> bool:
