@@ -161,7 +161,9 @@ class BighubMiddleware(AgentMiddleware[Any, Any, Any]):
         Returns:
             The request, and the messages of the state if they have changed.
         """
-        messages = await close_stale_calls(request.state, get_config(), host.ports)
+        messages = await close_stale_calls(
+            request.state, get_config(), host.ports, answered_reason=ANSWERED_ELSEWHERE
+        )
         if messages is not None:
             # Other middleware may have changed the request's messages; the answers are the same.
             request_messages: Any = insert_answers(request.messages, messages)

@@ -80,7 +80,7 @@ def test_a_forked_child_has_its_own_pool() -> None:
 
 
 PROGRAM = """
-import threading, time
+import os, threading, time
 from bighub_langgraph.concurrency import run_sync
 from bighub_langgraph.thread_pool import gather_in_threads
 
@@ -89,7 +89,7 @@ barrier = threading.Barrier(3)
 async def flow():
     barrier.wait(10)
     time.sleep(0.3)
-    print("done", flush=True)
+    os.write(1, b"done")  # a daemon thread that the end of a program meets in `print` aborts it
 
 threading.Thread(target=lambda: run_sync(gather_in_threads([flow(), flow()])), daemon=True).start()
 barrier.wait(10)

@@ -86,7 +86,7 @@ def database_url(location: str | None) -> str:
     """Get the URL of a database: from a URL, a SQLite file, or None for a new one in memory."""
     if location is None:
         return "sqlite://"
-    _check_not_empty(location)
+    _check_location(location)
     return location if "://" in location else f"sqlite:///{location}"
 
 
@@ -95,7 +95,7 @@ def open_journal(location: str) -> "Iterator[Journal]":
     """Open an existing journal; exit with code 2 if there is none, so a typo creates no file."""
     from bighub_langgraph.journal.sql import Journal
 
-    _check_not_empty(location)
+    _check_location(location)
     if file := find_missing_file(location):
         fail(f"there is no journal {file}; pass --journal or set BIGHUB_JOURNAL")
     with closing(Journal(location)) as journal:
@@ -111,7 +111,8 @@ def find_missing_file(location: str) -> str | None:
     return file if file and not Path(file).is_file() else None
 
 
-def _check_not_empty(location: str) -> None:
+def _check_location(location: str) -> None:
+    location.encode()  # raises a `UnicodeEncodeError`, of which the command line tells
     if not location:  # an unset variable of a shell
         fail("the name of a database is empty; pass a SQLite file or a URL")
 

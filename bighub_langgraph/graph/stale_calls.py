@@ -37,17 +37,26 @@ from bighub_langgraph.graph.tool_messages import (
 from bighub_langgraph.graph.validation import did_not_run
 
 NEW_MESSAGE = "a new message came before it was approved"
-CHANGED_IN_HISTORY = "it was changed or answered in the history, or removed from it"
+CHANGED_IN_HISTORY = "it was changed in the history or removed from it"
+ANSWERED_IN_HISTORY = "it was answered in the history"
 
 
 async def close_stale_calls(
-    state: object, config: RunnableConfig, ports: Ports, messages_key: str = "messages"
+    state: object,
+    config: RunnableConfig,
+    ports: Ports,
+    messages_key: str = "messages",
+    *,
+    answered_reason: str = ANSWERED_IN_HISTORY,
 ) -> list[BaseMessage] | None:
-    """Return the messages with every call answered; None where all are answered already."""
+    """Return the messages with every call answered; None where all are answered already.
+
+    `answered_reason` is why a call is cancelled that the history answers.
+    """
     messages = read_messages(state, messages_key)
     plan = read_plan(state)
     if plan:
-        await cancel_removed_calls(plan, messages, ports)
+        await cancel_removed_calls(plan, messages, ports, answered_reason=answered_reason)
     answers = _answers_by_call(messages)
     # Of messages without an id at most one still has open calls: the plan's.
     thread, turn = (plan["thread"], plan["turn"]) if plan else ("", "")
@@ -125,34 +134,46 @@ async def refresh_plan(plan: Plan, messages: Sequence[BaseMessage], ports: Ports
     """
     current = current_calls(plan, messages)
     stale = [call for call in plan["calls"] if not is_current(call, current)]
-    await _cancel([call["key"] for call in stale], ports)
+    await _cancel([call["key"] for call in stale], CHANGED_IN_HISTORY, ports)
     changed_calls = [
         plan_call(current[call["id"]], None, "evaluate") for call in stale if call["id"] in current
     ]
     return subplan(plan, [call for call in plan["calls"] if call not in stale] + changed_calls)
 
 
-async def cancel_removed_calls(plan: Plan, messages: Sequence[BaseMessage], ports: Ports) -> None:
+async def cancel_removed_calls(
+    plan: Plan,
+    messages: Sequence[BaseMessage],
+    ports: Ports,
+    *,
+    answered_reason: str = ANSWERED_IN_HISTORY,
+) -> None:
     """Cancel the calls of a plan that are not open in the history any more as they were planned."""
     turn_id = TurnId(plan["thread"], plan["turn"])
     answers = _answers_by_call(messages)
-    open_calls: dict[str, ToolCall] = {}
+    held_calls: dict[str, ToolCall] = {}
+    answered_ids: set[str] = set()
     for index, message in enumerate(messages):
         if message.id in {None, turn_id.turn}:
-            calls = [call for call in calls_of(message) if (index, call["id"] or "") not in answers]
-            open_calls |= {call.call_id: call for call in to_tool_calls(turn_id, calls)}
+            calls = to_tool_calls(turn_id, calls_of(message))
+            held_calls |= {call.call_id: call for call in calls}
+            answered_ids |= {call.call_id for call in calls if (index, call.call_id) in answers}
     active = [call for call in plan["calls"] if call["next"] != "done"]
-    await _cancel([call["key"] for call in active if not is_current(call, open_calls)], ports)
+    removed_keys = [call["key"] for call in active if not is_current(call, held_calls)]
+    await _cancel(removed_keys, CHANGED_IN_HISTORY, ports)
+    await _cancel(
+        [call["key"] for call in active if call["id"] in answered_ids], answered_reason, ports
+    )
 
 
-async def _cancel(keys: Sequence[str | None], ports: Ports) -> None:
+async def _cancel(keys: Sequence[str | None], reason: str, ports: Ports) -> None:
     found_keys = [key for key in keys if key is not None]
     records = (await ports.find(found_keys)).values() if found_keys else ()
     for record in records:
         is_edited = record.state is State.EDITED
         latest = await _find_latest_record(record.key, ports) if is_edited else record
         if latest is not None and is_cancellable(latest):
-            await cancel_call(latest, CHANGED_IN_HISTORY, ports)
+            await cancel_call(latest, reason, ports)
 
 
 async def _find_latest_record(key: str | None, ports: Ports) -> CallRecord | None:
