@@ -196,6 +196,11 @@ async def async_context():
     [
         ("raise KeyError('STRIPE_KEY')", "agent:graph", "KeyError: 'STRIPE_KEY'"),
         ("graph = (", "agent:graph", "SyntaxError: '(' was never closed"),
+        (
+            "raise OSError('postgresql://desk:geheim@db/calls')",
+            "agent:graph",
+            "OSError: postgresql",
+        ),
         (FAILING, "agent:with_an_argument", "TypeError"),
         (FAILING, "agent:coroutine", "ConnectionError: no database"),
         (FAILING, "agent:context", "ConnectionError: no database"),
@@ -210,3 +215,4 @@ def test_what_fails_in_the_users_module_is_said_in_one_sentence(
     assert result.returncode == 2
     assert f"error: {target} failed with {words}" in " ".join(result.stderr.split())
     assert "Traceback" not in result.stderr
+    assert "geheim" not in result.stderr

@@ -517,6 +517,17 @@ def test_a_journal_that_is_closed_while_it_is_read_leaves_no_connection_open(
         sa.event.remove(sa.Pool, "close", note)
 
 
+def test_a_journal_that_is_closed_while_it_is_written_leaves_no_connection_open(
+    tmp_path: Path,
+) -> None:
+    journal = Journal(f"sqlite:///{tmp_path / 'calls.db'}")
+    ran(journal, call())
+    with journal.database.transaction():
+        journal.close()
+    # SQLite removes its log when the last connection is closed.
+    assert [file.name for file in tmp_path.iterdir()] == ["calls.db"]
+
+
 def test_an_interrupt_anywhere_leaves_the_journal_writable_and_closable(tmp_path: Path) -> None:
     for number in range(1, 200):
         journal = Journal(f"sqlite:///{tmp_path}/{number}.db")

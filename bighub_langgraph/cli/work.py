@@ -23,6 +23,7 @@ import typer
 from bighub_langgraph.cli import console
 from bighub_langgraph.cli.options import LogFormatOption
 from bighub_langgraph.core.errors import BighubGuardError
+from bighub_langgraph.core.redaction import redact_exception
 from bighub_langgraph.json_logs import JsonFormatter, LogFormat
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def _exit_on_error_of(name: str, *, but: tuple[type[Exception], ...] = ()) -> It
             raise
         place = traceback.extract_tb(sys.exc_info()[2])[-1]
         where = f"{place.filename}, line {place.lineno}"
-        console.fail(f"{name} failed with {type(error).__name__}: {error} ({where})")
+        console.fail(f"{name} failed with {redact_exception(error)} ({where})")
 
 
 def _run(name: str, source: Any, *, once: bool) -> "ApprovalWorker":
